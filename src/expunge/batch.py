@@ -1,0 +1,150 @@
+"""What travels from data to objectives: batches that know their indices, examples, and a split of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from expunge.errors import ModelError
+
+
+def on_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Apply ``function`` to a tensor, or to each tensor of a mapping or sequence of them."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: on_tensors(item, function) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(on_tensors(item, function) for item in value)
+    return value
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples that are used together.
+
+    Args:
+        inputs: What the model takes: a tensor ``(n, ...)`` or a mapping of such tensors.
+        targets: Labels, ``(n,)`` int64 for classifiers.
+        indices: Position of each example in its data set, ``(n,)`` int64.
+        drawn: What an objective drew for this update (labels, noise, teacher outputs), each ``(n, ...)``.
+
+    Examples:
+        >>> batch = Batch(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]), torch.arange(4))
+        >>> [len(part) for part in batch.chunks(3)]
+        [1, 1, 2]
+    """
+
+    inputs: Any
+    targets: Tensor
+    indices: Tensor
+    drawn: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return int(self.indices.shape[0])
+
+    def each(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with ``function`` applied to every tensor in it."""
+        return Batch(
+            on_tensors(self.inputs, function),
+            function(self.targets),
+            function(self.indices),
+            {name: function(value) for name, value in self.drawn.items()},
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on ``device``; the batch itself if it is there already."""
+        if self.targets.device == device:
+            return self
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def chunks(self, count: int) -> tuple[Batch, ...]:
+        """Return at most ``count`` consecutive parts, none empty, whose sizes differ by one at most."""
+        count = max(1, min(count, len(self)))
+        if count == 1:
+            return (self,)
+        bounds = [len(self) * part // count for part in range(count + 1)]
+        return tuple(self.part(low, high) for low, high in zip(bounds, bounds[1:], strict=False))
+
+    def part(self, low: int, high: int) -> Batch:
+        """Return the examples from ``low`` up to ``high``, not included."""
+        return self.each(lambda tensor: tensor[low:high])
+
+    def with_drawn(self, **drawn: Tensor) -> Batch:
+        """Return the batch with more drawn quantities beside those it has."""
+        return replace(self, drawn={**self.drawn, **drawn})
+
+
+class Examples(Protocol):
+    """A data set that is read by lists of indices; ``expunge.data.as_examples`` makes one of any map-style data set."""
+
+    @property
+    def targets(self) -> Tensor:
+        """Labels of all examples, ``(n,)`` int64."""
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        ...
+
+    def batch(self, indices: Tensor) -> Batch:
+        """Return the examples at ``indices``, an int64 tensor ``(b,)``; ``Batch.indices`` repeats them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a request leaves: examples to forget, examples to retain, and held-out ones that no update sees.
+
+    Args:
+        forget: The examples to forget.
+        retain: The examples whose loss must not rise.
+        classes: Number of classes of the head.
+        holdout: Examples of the same source that the original never trained on, if there are any.
+    """
+
+    forget: Examples
+    retain: Examples
+    classes: int
+    holdout: Examples | None = None
+
+
+class Predictor:
+    """A model together with the way to read logits from what it returns.
+
+    Args:
+        model: Any module; called with the batch's inputs, as keywords if they are a mapping.
+        logits: Takes what the model returns and gives the logits ``(n, classes)``. By default a tensor is taken as
+            it is, and an output with an attribute ``logits`` (transformers) by that attribute.
+
+    Raises:
+        ModelError: When called, if no logits tensor is found.
+
+    Examples:
+        >>> predict = Predictor(nn.Linear(2, 3), logits=lambda output: 2 * output)
+        >>> predict(torch.zeros(4, 2)).shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> None:
+        self.model, self.logits = model, logits
+
+    def __call__(self, inputs: Any) -> Tensor:
+        """Return the logits of ``inputs``."""
+        output = self.model(**inputs) if isinstance(inputs, Mapping) else self.model(inputs)
+        found = self.logits(output) if self.logits is not None else getattr(output, "logits", output)
+        if not isinstance(found, Tensor):
+            raise ModelError(
+                "a model that returns a tensor of logits",
+                f"{type(found).__name__}",
+                "pass logits=, a function that takes the model's output and returns the logits tensor",
+            )
+        return found
+
+    def on(self, model: nn.Module) -> Predictor:
+        """Return the same reading of another model."""
+        return Predictor(model, self.logits)

@@ -1,0 +1,75 @@
+"""The errors that users meet: one sentence each, saying what was expected, what was found and what to do.
+
+Examples:
+    >>> print(RequestError("at least one example to forget", "none", "name a class that occurs in the data"))
+    Expected at least one example to forget, but found none: name a class that occurs in the data.
+"""
+
+from __future__ import annotations
+
+
+class ExpungeError(Exception):
+    """Root of everything that Expunge raises on purpose; the command line turns it into exit code 2.
+
+    Args:
+        expected: What would have been right, as a noun phrase.
+        found: What was there instead.
+        cure: What the reader should do now, as an imperative.
+    """
+
+    def __init__(self, expected: str, found: str, cure: str) -> None:
+        super().__init__(expected, found, cure)
+        self.expected, self.found, self.cure = expected, found, cure
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return f"Expected {self.expected}, but found {self.found}: {self.cure}."
+
+
+class RequestError(ExpungeError):
+    """The forget request does not fit the data: empty, duplicate, overlapping, out of range, absent."""
+
+
+class ConfigError(ExpungeError):
+    """A request file, an option or an argument is not understood."""
+
+
+class DataError(ExpungeError):
+    """Data that is missing, unreadable or not of the promised form."""
+
+
+class ModelError(ExpungeError):
+    """A model that cannot be unlearned as it is: no trainable weight, no logits, labels outside the head."""
+
+
+class CheckpointError(ExpungeError):
+    """A weights file that is missing, damaged, pickled or made for another model."""
+
+
+class ObjectiveError(ExpungeError):
+    """An objective that cannot be computed, or that a surgery cannot use."""
+
+
+class SurgeryError(ExpungeError):
+    """A surgery that broke its contract or was asked for something the engine cannot lend."""
+
+
+class NotFiniteError(ExpungeError):
+    """A loss or an update that is NaN or infinite."""
+
+
+class MissingExtraError(ExpungeError, ImportError):
+    """An optional dependency that is not installed; the cure is the install line.
+
+    Args:
+        purpose: What the dependency is needed for.
+        package: The module that is missing.
+        extra: The extra of this distribution that brings it.
+    """
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"the package '{package}' for {purpose}",
+            "that it is not installed",
+            f"run pip install 'expunge[{extra}]'",
+        )

@@ -1,0 +1,107 @@
+"""What is there, by kind and name: derived from the packages' ``__all__`` and from third parties' entry points.
+
+A package of a room exports its public classes or functions in ``__all__``; nothing else has to be written down. The
+name is the class or function name in snake case; ``aliases`` on it adds others (the acronym of its paper). Third
+parties declare entry points in the group ``expunge.<kind>`` and touch none of our files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from expunge.errors import ConfigError
+
+ROOMS: Mapping[str, tuple[str, str | None]] = {
+    "surgeries": ("expunge.surgery", "Surgery"),
+    "objectives": ("expunge.objectives", "Objective"),
+    "masks": ("expunge.masks", "Mask"),
+    "methods": ("expunge.methods", "Method"),
+    "metrics": ("expunge.evaluation", "Metric"),
+    "readers": ("expunge.tasks.classification.readers", None),
+    "models": ("expunge.tasks.classification.models", None),
+}
+"""Kind → (package, name of the base class in it; None where the entries are functions)."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered thing: its name, its other names, where it comes from, and the thing."""
+
+    name: str
+    aliases: tuple[str, ...]
+    paper: str
+    summary: str
+    target: Any
+
+
+def snake_case(name: str) -> str:
+    """Return ``name`` in snake case.
+
+    Examples:
+        >>> snake_case("RandomLabel"), snake_case("resnet18")
+        ('random_label', 'resnet18')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def describe(target: Any, name: str | None = None) -> Entry:
+    """Return the entry of a class or function, read from its attributes and docstring."""
+    summary = (inspect.getdoc(target) or "").split("\n", 1)[0]
+    own = vars(target)
+    return Entry(
+        name or own.get("name") or snake_case(target.__name__),
+        tuple(own.get("aliases", ())),
+        own.get("paper", ""),
+        summary,
+        target,
+    )
+
+
+def exported(package: str, base: str | None) -> list[Any]:
+    """Return what a room registers: concrete subclasses of its base, or all functions where there is none."""
+    room = import_module(package)
+    things = [getattr(room, name) for name in room.__all__]
+    if base is None:
+        return [thing for thing in things if inspect.isfunction(thing)]
+    root = getattr(room, base)
+    return [t for t in things if inspect.isclass(t) and issubclass(t, root) and not inspect.isabstract(t) and t is not root]
+
+
+@cache
+def entries(kind: str) -> Mapping[str, Entry]:
+    """Return everything registered under ``kind`` by name, our own first, then third parties'.
+
+    Args:
+        kind: One of the keys of ``ROOMS``.
+
+    Raises:
+        ConfigError: If there is no such kind.
+    """
+    if kind not in ROOMS:
+        raise ConfigError(f"one of {', '.join(ROOMS)}", f"'{kind}'", "choose one of them")
+    found = [describe(thing) for thing in exported(*ROOMS[kind])]
+    found += [describe(point.load(), point.name) for point in entry_points(group=f"expunge.{kind}")]
+    return {entry.name: entry for entry in found}
+
+
+def find(kind: str, name: str) -> Any:
+    """Return the thing registered under ``kind`` by its name or an alias; hyphens and underscores are the same.
+
+    Raises:
+        ConfigError: If nothing has that name; the message offers the nearest one.
+    """
+    wanted = name.replace("-", "_").lower()
+    every = {known: entry for entry in entries(kind).values() for known in (entry.name, *entry.aliases)}
+    if wanted in every:
+        return every[wanted].target
+    near = difflib.get_close_matches(wanted, every, n=1)
+    cure = f"did you mean '{near[0]}'" if near else f"`expunge list {kind}` shows all"
+    raise ConfigError(f"the name of one of the {kind} ({', '.join(sorted(every))})", f"'{name}'", cure)
