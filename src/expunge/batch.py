@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -69,7 +70,7 @@ class Batch:
         if count == 1:
             return (self,)
         bounds = [len(self) * part // count for part in range(count + 1)]
-        return tuple(self.part(low, high) for low, high in zip(bounds, bounds[1:], strict=False))
+        return tuple(self.part(low, high) for low, high in pairwise(bounds))
 
     def part(self, low: int, high: int) -> Batch:
         """Return the examples from ``low`` up to ``high``, not included."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -72,7 +73,12 @@ def exported(package: str, base: str | None) -> list[Any]:
     if base is None:
         return [thing for thing in things if inspect.isfunction(thing)]
     root = getattr(room, base)
-    return [t for t in things if inspect.isclass(t) and issubclass(t, root) and not inspect.isabstract(t) and t is not root]
+    return [thing for thing in things if inspect.isclass(thing) and issubclass(thing, root) and is_concrete(thing)]
+
+
+def is_concrete(thing: type) -> bool:
+    """Return whether a class can be used as it is: nothing left abstract, and not itself an abstract base."""
+    return not inspect.isabstract(thing) and ABC not in thing.__bases__
 
 
 @cache
