@@ -1,0 +1,29 @@
+"""The engine: the only place that knows devices, precision, micro-batches and normalisation layers."""
+
+from expunge.engine.half import Setting
+from expunge.engine.normalisation import POLICIES, Policy, checked_policy, prepare_modes
+from expunge.engine.precision import Format, Precision, precision_for
+from expunge.engine.randomness import mixed_seed, replayed
+from expunge.engine.step import EngineStep
+from expunge.engine.stepper import Move, Stepper, as_batch, trainable
+from expunge.engine.telemetry import FIELDS, Observation
+
+__all__ = [
+    "FIELDS",
+    "POLICIES",
+    "EngineStep",
+    "Format",
+    "Move",
+    "Observation",
+    "Policy",
+    "Precision",
+    "Setting",
+    "Stepper",
+    "as_batch",
+    "checked_policy",
+    "mixed_seed",
+    "precision_for",
+    "prepare_modes",
+    "replayed",
+    "trainable",
+]
