@@ -1,0 +1,1 @@
+"""Classification: readers of data sets and models."""
