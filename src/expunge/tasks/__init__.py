@@ -1,0 +1,1 @@
+"""Task families: leaves that bring data, models and metrics of their own."""
