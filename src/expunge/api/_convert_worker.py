@@ -83,11 +83,11 @@ def state_of(loaded: Any, key: str | None = None) -> dict[str, Any]:
     from torch import Tensor
 
     state = dict(unwrap(loaded, key))
-    strange = [
-        f"{type(value).__name__} under '{name}'" for name, value in state.items() if not isinstance(value, Tensor)
-    ]
-    if strange or not state:
-        refuse("a state_dict of tensors", strange[0] if strange else "no tensor at all", loaded)
+    if not state:
+        raise refusal("a state_dict of tensors", "no tensor at all", loaded)
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise refusal("a state_dict of tensors", f"{type(value).__name__} under '{name}'", loaded)
     if all(str(name).startswith(_PREFIX) for name in state):
         state = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
     return state
@@ -96,25 +96,21 @@ def state_of(loaded: Any, key: str | None = None) -> dict[str, Any]:
 def unwrap(loaded: Any, key: str | None) -> Mapping[str, Any]:
     """Return the mapping under ``key``, or under the first common wrapping that is there, or the checkpoint itself."""
     if not isinstance(loaded, Mapping):
-        refuse("a state_dict", type(loaded).__name__, loaded)
+        raise refusal("a state_dict", type(loaded).__name__, {})
     wrappings = WRAPPINGS if key is None else (key,)
-    found = [loaded[name] for name in wrappings if isinstance(loaded.get(name), Mapping)]
+    found: list[Mapping[str, Any]] = [loaded[name] for name in wrappings if isinstance(loaded.get(name), Mapping)]
     if key is not None and not found:
-        refuse(f"a state_dict under the key '{key}'", "none", loaded)
+        raise refusal(f"a state_dict under the key '{key}'", "none", loaded)
     return found[0] if found else loaded
 
 
-def refuse(expected: str, found: str, loaded: Any) -> None:
-    """Raise the error, with the checkpoint's mappings as the keys to choose from."""
+def refusal(expected: str, found: str, loaded: Mapping[str, Any]) -> Exception:
+    """Return the error, with the checkpoint's mappings as the keys to choose from."""
     from expunge.errors import CheckpointError
 
-    nested = (
-        [str(name) for name, value in loaded.items() if isinstance(value, Mapping)]
-        if isinstance(loaded, Mapping)
-        else []
-    )
-    cure = f"choose one of the keys {', '.join(nested)} with key=" if nested else _CURE
-    raise CheckpointError(expected, found, cure)
+    nested = [str(name) for name, value in loaded.items() if isinstance(value, Mapping)]
+    cure = f"choose one of the keys {', '.join(nested)}" if nested else _CURE
+    return CheckpointError(expected, found, cure)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from expunge.errors import CheckpointError
-from expunge.weights import replacing
+from expunge.weights import is_safetensors, replacing
 
 _WORKER = Path(__file__).with_name("_convert_worker.py")
 
@@ -24,8 +25,8 @@ def convert(
 ) -> int:
     """Turn a pickled checkpoint into a safetensors file.
 
-    The pickle is read by ``torch.load(weights_only=True)`` in an isolated Python process, which builds tensors and plain
-    containers and calls nothing else that the file names.
+    The pickle is read by ``torch.load(weights_only=True)`` in an isolated Python process, which builds tensors and
+    plain containers and calls nothing else that the file names.
 
     Args:
         source: A file of ``torch.save`` that holds a ``state_dict``, plain or under ``state_dict``, ``model``,
@@ -45,27 +46,26 @@ def convert(
     source, target = Path(source), Path(target)
     if not source.is_file():
         raise CheckpointError(f"a checkpoint at '{source}'", "none", "check the path")
-    with replacing(target, overwrite=overwrite) as temporary:
-        answer = _ask_worker(source, temporary, key, limit_s)
+    if is_safetensors(source):
+        raise CheckpointError(f"a pickled checkpoint at '{source}'", "that it is safetensors", "use it as it is")
+    with replacing(target, overwrite=overwrite) as temporary, TemporaryDirectory(dir=target.parent) as folder:
+        written = Path(folder) / "weights.safetensors"
+        answer = _ask_worker(source, written, key, limit_s)
         if "tensors" not in answer:
             raise CheckpointError(str(answer["expected"]), str(answer["found"]), str(answer["cure"]))
+        written.replace(temporary)
     return int(answer["tensors"])
 
 
-def _ask_worker(source: Path, temporary: Path, key: str | None, limit_s: float) -> dict[str, str | int]:
+def _ask_worker(source: Path, written: Path, key: str | None, limit_s: float) -> dict[str, str | int]:
     """Run the worker and return its answer: the number of tensors, or the three parts of an error."""
-    command = [sys.executable, "-I", str(_WORKER), str(source), str(temporary), *([key] if key is not None else [])]
-    expected = f"to read '{source}'"
+    command = [sys.executable, "-I", str(_WORKER), str(source), str(written), *([key] if key is not None else [])]
+    expected, nothing = f"to read '{source}'", subprocess.DEVNULL
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit_s, check=False, stdin=subprocess.DEVNULL
-        )
+        done = subprocess.run(command, stdin=nothing, capture_output=True, text=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:
-        return {
-            "expected": expected,
-            "found": f"no end after {limit_s:g} s",
-            "cure": "check the file, or allow more time",
-        }
+        found = f"no end after {limit_s:g} s"
+        return {"expected": expected, "found": found, "cure": "check the file, or allow more time"}
     try:
         answer: dict[str, str | int] = json.loads(done.stdout.strip().rpartition("\n")[2])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Models by name: built-in, from the user's own Python, from timm or from transformers; and the check before any step."""
+"""Models by name: built-in, from the user's own Python, from timm or transformers; and the check before any step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Residual networks for small images: a 3×3 stem without max-pool, projection shortcuts (option B), torchvision's keys."""
+"""Residual networks for small images: 3×3 stem, no max-pool, projection shortcuts (option B), torchvision's keys."""
 
 from __future__ import annotations
 
