@@ -166,13 +166,9 @@ def test_timm_is_asked_for_the_right_head_and_nothing_is_downloaded(monkeypatch)
         build_model("timm/tiny", classes=3, channels=2, pretrained=True)
 
 
-@pytest.mark.parametrize("options", [{"widht": 8}, {"classes": 3}])
-def test_an_unknown_option_of_a_built_in_is_a_sentence(options):
-    if "classes" in options:
-        pytest.raises(TypeError, build_model, "resnet8", 3, 1, **options)
-        return
+def test_an_unknown_option_of_a_built_in_is_a_sentence():
     with pytest.raises(ConfigError, match="widht"):
-        build_model("resnet8", classes=3, channels=1, **options)
+        build_model("resnet8", classes=3, channels=1, widht=8)
 
 
 def test_the_current_folder_is_found_once(user_module, tmp_path):
