@@ -52,8 +52,8 @@ class EngineStep:
             Half(setting, objectives.forget, batches.forget, seed),
             Half(setting, objectives.retain, batches.retain, seed + 2**20),
         )
-        self.fresh = self.halves.retain if probe is None else None
-        self.draw_probe = lambda: Half(setting, objectives.retain, probe(), seed + 2**21) if probe else None
+        self.probe, self.seed = probe, seed
+        self.fresh: Half | None = None
         self.decisions, self.moved = 0, False
         self.shift, self.shifts = 0, 0
         self.counted: set[Role] = set()
@@ -154,8 +154,10 @@ class EngineStep:
 
     def _fresh_half(self) -> Half:
         if self.fresh is None:
-            self.fresh = self.draw_probe()
-        return self.fresh or self.halves.retain
+            objective = self.setting.objectives.retain
+            drawn = Half(self.setting, objective, self.probe(), self.seed + 2**21) if self.probe else None
+            self.fresh = drawn or self.halves.retain
+        return self.fresh
 
     def _measured(self, half: Half, of: Role) -> Tensor:
         if not len(half):

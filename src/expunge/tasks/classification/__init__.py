@@ -1,1 +1,1 @@
-"""Classification: readers of data sets and models."""
+"""Image classifiers."""
