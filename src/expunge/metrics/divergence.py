@@ -63,8 +63,7 @@ def jensen_shannon(first: Any, second: Any) -> Floats:
         [0.6931]
     """
     log_p, log_q = both(first, second)
-    middle = np.logaddexp(log_p, log_q) - np.log(2.0)
-    return np.maximum(0.5 * relative_entropy(log_p, middle) + 0.5 * relative_entropy(log_q, middle), 0.0)
+    return np.maximum(0.5 * to_middle(log_p, log_q) + 0.5 * to_middle(log_q, log_p), 0.0)
 
 
 def l2_distance(first: Any, second: Any) -> Floats:
@@ -86,6 +85,13 @@ def l2_distance(first: Any, second: Any) -> Floats:
     """
     log_p, log_q = both(first, second)
     return np.asarray(np.linalg.norm(np.exp(log_p) - np.exp(log_q), axis=1), dtype=np.float64)
+
+
+def to_middle(log_p: Floats, log_q: Floats) -> Floats:
+    """Return KL(p ‖ (p + q) / 2) of every row from log p − log m = log 2 − log(1 + q / p), exactly 0 for p = q."""
+    there = np.isfinite(log_p)
+    odds = np.subtract(log_q, log_p, where=there, out=np.zeros_like(log_p))
+    return np.asarray(times(np.exp(log_p), np.log(2.0) - np.logaddexp(0.0, odds)).sum(1))
 
 
 def relative_entropy(log_p: Floats, log_q: Floats) -> Floats:

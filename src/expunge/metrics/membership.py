@@ -20,7 +20,8 @@ def svc_efficacy(retain: Any, test: Any, forget: Any, *, seed: int = 0) -> float
     """Return the share of forget examples that a support vector classifier takes for non-members.
 
     SalUn (arXiv 2310.12508), "MIA-efficacy": an RBF classifier with C = 3 and γ = 1 on the true-label confidence alone.
-    Members are a random sample of the retain set, as large as the test set, non-members the test set.
+    Members are a random sample of the retain set, as large as the test set, non-members the test set. Time grows with
+    the square of the test set: 3 to 5 s on one core for 10,000 examples.
 
     Args:
         retain: True-label confidence of the retain examples, ``(n_r,)``.
