@@ -122,9 +122,12 @@ def test_metrics_that_need_the_retrained_model_are_absent_without_it(random_requ
     assert all(alone[name] == beside[name] for name in alone)
 
 
-def test_a_model_is_not_compared_with_one_of_another_split(random_request, class_request):
-    with pytest.raises(DataError, match="same examples"):
-        evaluate_outputs(random_request(0), class_request(0))
+def test_a_model_is_not_compared_with_one_of_another_split(random_request):
+    """As many examples, but others: nothing but the labels can tell."""
+    retrained = random_request(1)
+    other = Outputs(retrained.forget.logits, retrained.forget.targets.roll(1))
+    with pytest.raises(DataError, match="own split"):
+        evaluate_outputs(random_request(0), ModelOutputs(other, retrained.retain, retrained.held_out), ["tow"])
 
 
 def test_what_needs_no_retrained_model_is_computed_once(random_request):
