@@ -31,6 +31,7 @@ class Classes:
     title: str
     description: str
     method: str
+    roles: tuple[str, ...]
     lines: tuple[ClassLine, ...]
     ticks: tuple[Tick, ...]
     high: float
@@ -57,12 +58,13 @@ def classes(request: Request) -> Classes | None:
     names = _names(request, max(len(row.per_class) for row in request.rows))
     original = request.row("original")
     shown = _most_moved(original, method, len(names))
-    scale = Scale(0.0, 100.0, LEFT, RIGHT)
+    scale = Scale(_foot(request), 100.0, LEFT, RIGHT)
     lines = tuple(_line(request, method, names, index, place, scale) for place, index in enumerate(shown))
     return Classes(
         "Test accuracy per class",
         f"Percent, original to {method.label}. " + "; ".join(line.tip for line in lines) + ".",
         method.label,
+        tuple(role for role in ("original", "retrained") if request.row(role) is not None),
         lines,
         scale.ticks(6),
         14 + STEP * len(lines) + 46,
@@ -70,6 +72,14 @@ def classes(request: Request) -> Classes | None:
         names,
         _figures(request, len(names)),
     )
+
+
+def _foot(request: Request) -> float:
+    """Return where the axis starts: 0, or where all accuracies are high the multiple of ten under the lowest."""
+    roles = [request.row("original"), request.row("retrained"), leader(request)]
+    known = [value for row in roles if row is not None for value in row.per_class if value is not None]
+    lowest = min(known, default=0.0)
+    return 0.0 if lowest < 60 else min(10 * ((lowest - 1) // 10), 90.0)
 
 
 def _names(request: Request, total: int) -> tuple[str, ...]:

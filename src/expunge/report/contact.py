@@ -60,7 +60,9 @@ def sheet(request: Request) -> Sheet | None:
         ("Retrained", [example.retrained for example in shown]),
     ]
     said += [(row.label, [example.unlearned.get(row.key) for example in shown]) for row in request.methods]
-    lines = tuple(_line(name, answers, shown) for name, answers in said if any(answer is not None for answer in answers))
+    lines = tuple(
+        _line(name, answers, shown) for name, answers in said if any(answer is not None for answer in answers)
+    )
     pictures = tuple(picture(example.image) for example in shown)
     return Sheet(pictures, tuple(example.label for example in shown), lines, len(request.examples))
 

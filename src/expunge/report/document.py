@@ -37,6 +37,11 @@ class Metric(Part):
     definition: str = ""
     direction: Literal["match", "higher", "lower"] = "match"
 
+    @property
+    def shown_unit(self) -> str:
+        """The unit where a heading needs it: empty where the label says it already."""
+        return "" if self.label.lower().startswith(self.unit.lower()) else self.unit
+
 
 class Score(Part):
     """One metric of one model: a value per seed, their mean, and half the width of the 95 % interval."""

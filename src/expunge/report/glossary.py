@@ -24,11 +24,23 @@ AIMS = {
 }
 
 WORDS = (
-    Term("", "Original", "The model before unlearning; it was trained on everything, the forgotten examples included.", ""),
-    Term("", "Retrained", "A model trained from scratch without the forgotten examples; what unlearning tries to match.", ""),
+    Term(
+        "",
+        "Original",
+        "The model before unlearning; it was trained on everything, the forgotten examples included.",
+        "",
+    ),
+    Term(
+        "",
+        "Retrained",
+        "A model trained from scratch without the forgotten examples; what unlearning tries to match.",
+        "",
+    ),
     Term("", "Noise floor", "The mean average gap between pairs of retrained models on the same split.", ""),
     Term("", "±", "Half the width of a 95 % t-interval over the seeds.", ""),
-    Term("", "Cosine", "Of the angle between the gradients of forget and retain loss: below 0 they are in conflict.", ""),
+    Term(
+        "", "Cosine", "Of the angle between the gradients of forget and retain loss: below 0 they are in conflict.", ""
+    ),
     Term("", "Multiplier", "The weight that a surgery gave to the retain gradient to hold its tolerance.", ""),
     Term("", "Share removed", "The part of the forget gradient's length that a surgery took away in an update.", ""),
 )

@@ -11,7 +11,7 @@ from expunge.report.numbers import distances
 class Standing(Enum):
     """How the average gap of a model stands to what retraining again would give; the value is the short verdict."""
 
-    INSIDE = "Within the noise of retraining"
+    INSIDE = "Within the noise of retraining, on these figures"
     UNDECIDED = "Not told apart from the noise of retraining"
     OUTSIDE = "Further from retraining than its noise"
     NO_FLOOR = "Compared with retraining, noise not measured"

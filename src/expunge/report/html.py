@@ -20,7 +20,7 @@ from expunge.report.document import Document, Request, read_document
 from expunge.report.gaps import Gaps, gaps
 from expunge.report.glossary import glossary
 from expunge.report.headline import ranked
-from expunge.report.numbers import count
+from expunge.report.numbers import count, tie
 from expunge.report.scatter import Scatter, scatters
 from expunge.report.table import Table, build_table
 from expunge.report.telemetry import Strip, telemetry
@@ -83,7 +83,7 @@ def render(document: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters["count"] = count
+    pages.filters.update(count=count, tie=tie)
     style, script = _source(pages, "report.css"), _source(pages, "report.js")
     return pages.get_template("report.html").render(
         document=checked,
@@ -144,5 +144,3 @@ def write_report(document: Mapping[str, Any], path: str | os.PathLike[str]) -> P
         Path(name).unlink(missing_ok=True)
         raise
     return target
-
-

@@ -23,7 +23,7 @@ def escape(text: str) -> str:
 
 
 def markdown_table(request: Mapping[str, Any]) -> str:
-    """Return the table of a request: original and retrained first, then the methods, the closest first and the best bold.
+    """Return the table of a request: original, retrained, then the methods, the closest first and in bold.
 
     Args:
         request: An element of a result document's ``requests``.
@@ -33,7 +33,10 @@ def markdown_table(request: Mapping[str, Any]) -> str:
     """
     checked = read_request(request)
     table = build_table(checked)
-    heads = [escape(f"{metric.label} ({metric.unit})" if metric.unit else metric.label) for metric in table.columns]
+    heads = [
+        escape(f"{metric.label} ({metric.shown_unit})" if metric.shown_unit else metric.label)
+        for metric in table.columns
+    ]
     lines = [
         _line(["Model", *heads]),
         _line([":---", *["---:"] * len(heads)]),
@@ -41,7 +44,7 @@ def markdown_table(request: Mapping[str, Any]) -> str:
     ]
     seeds = len(checked.seeds)
     sure = "One seed, so no intervals." if seeds == 1 else f"{seeds} seeds; ± is half a 95 % t-interval over seeds."
-    return "\n".join([*lines, "", " ".join(part for part in (sure, table.floor) if part), ""])
+    return "\n".join([*lines, "", f"{sure} {table.floor}", ""])
 
 
 def _row(line: Line) -> str:

@@ -58,6 +58,16 @@ def count(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}".replace(",", "\u202f")
 
 
+def tie(text: str) -> str:
+    """Return text with ± and units tied to their numbers, so that no line ends between them.
+
+    Examples:
+        >>> tie("1.5 ± 0.2 %") == "1.5\u00a0±\u00a00.2\u00a0%"
+        True
+    """
+    return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
+
+
 def distances(these: Sequence[float | None], those: Sequence[float | None]) -> list[float]:
     """Return |a − b| for each seed that both have, nothing where the two do not have the same seeds.
 

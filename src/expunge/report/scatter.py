@@ -15,6 +15,7 @@ from expunge.report.numbers import join, write
 
 WIDE, HIGH = 480, 360
 FRAME = Box(50, 14, 468, 314)
+ROLES = ("original", "retrained", "method", "best")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Scatter:
     marks: tuple[Mark, ...]
     labels: tuple[Label, ...]
     window: Box | None
+    roles: tuple[str, ...]
     wide: int = WIDE
     high: int = HIGH
     frame: Box = FRAME
@@ -156,6 +158,7 @@ def _panel(found: Plane, title: str, spots: Sequence[Spot], window: Box | None) 
         tuple(_mark(spot, x, y) for spot in spots),
         tuple(place(points, [spot.name for spot in named], FRAME, others)),
         drawn,
+        tuple(role for role in ROLES if any(spot.role == role for spot in spots)),
     )
 
 

@@ -83,10 +83,15 @@ def build_table(request: Request) -> Table:
 
 
 def floor_sentence(request: Request) -> str:
-    """Return the noise floor in words; empty without a retrained reference."""
+    """Return the noise floor in words; without a retrained reference, what the order of the methods means."""
     floor = request.noise_floor
     if not request.reference:
-        return ""
+        by_auc = any(row.mean("auc") is not None for row in request.methods)
+        return "Without a reference there is no ranking; methods stand " + (
+            "in the order of |AUC − chance|." if by_auc else "as they were run."
+        )
     if floor is None or floor.mean is None:
         return "Noise floor: not measured."
-    return f"Noise floor: two retrained models are {write_with_half(floor.mean, floor.half)} points of average gap apart."
+    return (
+        f"Noise floor: two retrained models are {write_with_half(floor.mean, floor.half)} points of average gap apart."
+    )

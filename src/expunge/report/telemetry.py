@@ -1,4 +1,4 @@
-"""What each update was like: losses, cosine, multiplier and the share of the forget gradient removed, as small panels."""
+"""What each update was like, in small panels: losses, cosine, multiplier, share of the forget gradient removed."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _panel(row: Row, title: str, quantities: Sequence[tuple[str, str]], include:
         title,
         f"{row.label}: " + "; ".join(_told(name or title, points) for _, name, points in drawn) + ".",
         tuple(_apart([_curve(key, name, points, x, y) for key, name, points in drawn])),
-        tuple(Tick(x(value), text) for value, text in rounds(x.low, x.high, 4) if value == int(value)),
+        tuple(Tick(x(value), text) for value, text in rounds(x.low, x.high, 5) if value == int(value)),
         y.ticks(4),
         y(0.0) if y.low < 0 < y.high else None,
     )

@@ -54,7 +54,7 @@ def _grid(request: Request, table: Table, console: Console) -> Grid:
     )
     grid.add_column("model", max_width=16, no_wrap=True, overflow="ellipsis" if console.is_terminal else "crop")
     for metric in table.columns:
-        head = f"{metric.label} {metric.unit}".strip()
+        head = f"{metric.label} {metric.shown_unit}".strip()
         grid.add_column(_text(head, console), justify="right", no_wrap=metric.key != "avg_gap", overflow="crop")
     for line in table.references:
         grid.add_row(*_cells(line, table, console, "dim"), end_section=line is table.references[-1])
@@ -75,5 +75,4 @@ def _cells(line: Line, table: Table, console: Console, style: str) -> list[Text]
 def _footer(request: Request, table: Table) -> str:
     seeds = len(request.seeds)
     sure = "One seed: no intervals." if seeds == 1 else f"{seeds} seeds, ± half a 95 % t-interval."
-    reference = "" if request.reference else "No retrained reference: gaps are not known."
-    return " ".join(part for part in (sure, table.floor, reference) if part)
+    return f"{sure} {table.floor}"

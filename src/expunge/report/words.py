@@ -18,12 +18,12 @@ from expunge.report.numbers import count, join, write, write_with_half
 
 NOT_SHOWN = (
     "This is approximate unlearning. Nothing here certifies that the examples' influence has been removed.",
-    "The membership figures come from simple attacks on a whole population. An attack on single examples can find more.",
+    "Membership attacks here are simple ones on a whole population; an attack on single examples can find more.",
     "No figure here supports a conclusion about legal duties.",
 )
 """What no report shows, whatever its numbers."""
 
-FLOOR = "the noise floor, what two models retrained on the same data differ by"
+FLOOR = "the noise floor (the gap between two retrained models"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,10 @@ def _ua(request: Request, row: Row) -> str:
         return f"{row.label} has no finite UA."
     others = [
         f"{name} {write(other.mean('ua'))} %"
-        for name, other in (("the retrained model", request.row("retrained")), ("the original", request.row("original")))
+        for name, other in (
+            ("the retrained model", request.row("retrained")),
+            ("the original", request.row("original")),
+        )
         if other is not None and other.mean("ua") is not None
     ]
     compared = f" ({', '.join(others)})" if others else ""
@@ -102,8 +105,8 @@ def _ua_distance(request: Request, row: Row) -> str:
     if not apart:
         return ""
     if len(apart) == 1:
-        return f"That UA is within {write(apart[0])} points of retraining."
-    return f"That UA is within {write(fmean(apart))} points of retraining on average, {write(max(apart))} in the worst seed."
+        return f"That UA is {write(apart[0])} points from retraining."
+    return f"That UA is {write(fmean(apart))} points from retraining on average, {write(max(apart))} in the worst seed."
 
 
 def _ua_worth(request: Request, row: Row) -> str:
@@ -135,7 +138,7 @@ def _gap(request: Request, row: Row) -> str:
         Standing.UNDECIDED: "which these seeds do not tell apart from",
         Standing.OUTSIDE: "above",
     }[stands]
-    return f"{gap}, {relation} {FLOOR} ({size})."
+    return f"{gap}, {relation} {FLOOR}, {size})."
 
 
 def _auc(request: Request, row: Row) -> str:
@@ -196,7 +199,8 @@ def _seeds(request: Request) -> str:
 def _picked(request: Request, row: Row) -> str:
     if request.metric("avg_gap") is None:
         by = "its AUC is nearest to chance" if row.mean("auc") is not None else "it is listed first"
-        return f"{row.label} is shown because {by} of {len(request.methods)} methods; without a reference that is no ranking."
+        among = f"of {len(request.methods)} methods"
+        return f"{row.label} is shown because {by} {among}; without a reference that is no ranking."
     close = overlapping(request, row)
     others = f" The intervals of {join([other.label for other in close])} overlap with it." if close else ""
     return f"{row.label} is shown because its gap is the smallest of {len(request.methods)}, which flatters it.{others}"
