@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from expunge.report.numbers import write
+
 Point = tuple[float, float]
 
 
@@ -61,14 +63,14 @@ def rounds(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
     Examples:
         >>> [text for _, text in rounds(-0.2, 1.05, 4)]
-        ['0', '0.5', '1']
+        ['0.0', '0.5', '1.0']
     """
     power = math.floor(math.log10((high - low) / most))
     sizes = [(factor, exponent) for exponent in (power, power + 1) for factor in (1, 2, 5)]
     factor, exponent = next(size for size in sizes if _fitting(low, high, size[0] * 10.0 ** size[1]) <= most)
     step = factor * 10.0**exponent
     first = math.ceil(low / step - 1e-9)
-    return [(index * step, short(index * step)) for index in range(first, first + _fitting(low, high, step))]
+    return [(index * step, label(index * step, exponent)) for index in range(first, first + _fitting(low, high, step))]
 
 
 def _fitting(low: float, high: float, step: float) -> int:
@@ -89,19 +91,19 @@ def decades(low: float, high: float, most: int) -> list[tuple[float, str]]:
         if len(inside) <= most:
             break
     every = math.ceil(len(inside) / most) or 1
-    return [(value, short(value)) for value in inside[::every]]
+    return [(value, label(value, math.floor(math.log10(value)))) for value in inside[::every]]
 
 
-def short(value: float) -> str:
-    """Return a tick's text: no more digits than it needs.
+def label(value: float, exponent: int) -> str:
+    """Return a tick's text: as many decimals as a step of this power of ten needs, thousands as k.
 
     Examples:
-        >>> short(0.30000000000000004), short(-20.0), short(150000.0)
-        ('0.3', '−20', '150k')
+        >>> label(0.30000000000000004, -1), label(-20.0, 1), label(150000.0, 4), label(99.982, -3)
+        ('0.3', '−20', '150k', '99.982')
     """
-    if abs(value) >= 10_000:
-        return f"{value / 1000:.4g}k".replace("-", "−")
-    return f"{value:.4g}".replace("-", "−") if abs(value) > 1e-12 else "0"
+    if abs(value) >= 10_000 and exponent >= 3:
+        return f"{value / 1000:.0f}k".replace("-", "−")
+    return write(value, places=max(0, -exponent))
 
 
 def span(values: Iterable[float], margin: float = 0.06) -> tuple[float, float]:
