@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from expunge.api.checks import a_name, refuse, safetensors, whole_or_text
+from expunge.api.checks import a_name, refuse, safetensors, shown, whole_or_text
 
 
 def rooted(value: Any, info: ValidationInfo) -> Any:
@@ -41,6 +41,13 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_by_name=True)
 
 
+def long_form(value: Any) -> Any:
+    """Return the section that a name alone stands for; a section is returned as it is."""
+    if not isinstance(value, (str, dict)):
+        raise refuse("a name, or a mapping with the name in it", shown(value), "write the name alone")
+    return {"name": value} if isinstance(value, str) else value
+
+
 class Named(Section):
     """A section that may be written as its name alone."""
 
@@ -48,9 +55,7 @@ class Named(Section):
     @classmethod
     def spell_out(cls, value: Any) -> Any:
         """Turn the short form into the long one."""
-        if not isinstance(value, (str, dict)):
-            raise refuse("a name, or a mapping with a name in it", shown(value), "write the name alone")
-        return {"name": value} if isinstance(value, str) else value
+        return long_form(value)
 
 
 class ModelChoice(Named):
@@ -141,7 +146,7 @@ class ForgetChoice(Section):
         return self.given()[0]
 
 
-class MethodChoice(Named):
+class MethodChoice(Section):
     """The method, and its settings beside its name.
 
     Args:
@@ -154,9 +159,9 @@ class MethodChoice(Named):
 
     @model_validator(mode="before")
     @classmethod
-    def spell_out(cls, value: Any) -> Any:
+    def gather(cls, value: Any) -> Any:
         """Turn the short form into the long one, and gather the settings that stand beside the name."""
-        long = super().spell_out(value)
+        long = long_form(value)
         if not long.keys() - {"name", "settings"}:
             return long
         settings = {key: item for key, item in long.items() if key != "name"}
