@@ -38,7 +38,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 class Section(BaseModel):
     """Settings of which each has its type, without conversion, and none is unknown."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_by_name=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def long_form(value: Any) -> Any:
