@@ -121,7 +121,8 @@ def test_settings_know_their_line(folder):
 
 
 def test_what_is_written_out_can_be_read_again(folder):
-    first = load(folder, text(method="{name: eupmu, epochs: 3}", forget="{indices: forget.txt}", seed="5"))
+    paths = {"forget": "{indices: forget.txt}", "reference": "original.safetensors"}
+    first = load(folder, text(method="{name: eupmu, epochs: 3}", seed="5", **paths))
     again = load(folder, json.dumps(first.model_dump(mode="json", by_alias=True, exclude_unset=True)))
     assert again.model_dump() == first.model_dump()
 

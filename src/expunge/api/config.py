@@ -19,7 +19,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PlainSerializer,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
@@ -88,9 +87,7 @@ class RunConfig(Section):
     data: DataChoice = Field(examples=["fashion_mnist"])
     forget: ForgetChoice = Field(examples=["{class: 0}"])
     method: MethodChoice = Field(examples=["eupmu"])
-    reference: Annotated[
-        Literal["none", "retrain"] | Path, BeforeValidator(origin), PlainSerializer(str, return_type=str)
-    ] = "none"
+    reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(origin)] = "none"
     train: TrainSettings | None = Field(None, examples=["{epochs: 20}"])
     holdout: Share | None = Field(None, examples=[0.1])
     seed: Seed = 0
