@@ -121,7 +121,8 @@ def statistics(pixels: Pixels) -> Affine:
         Affine(mean=(0.5,), std=(0.5,))
     """
     blocks = (pixels[start : start + _BLOCK].swapaxes(0, 1) for start in range(0, len(pixels), _BLOCK))
-    tables = sum(np.stack([np.bincount(channel.ravel(), minlength=256) for channel in block]) for block in blocks)
+    counts = [np.stack([np.bincount(channel.ravel(), minlength=256) for channel in block]) for block in blocks]
+    tables = np.sum(counts, axis=0)
     values = np.arange(256) / 255
     means = [float(table @ values / table.sum()) for table in tables]
     spreads = [

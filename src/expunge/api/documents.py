@@ -1,0 +1,79 @@
+"""The result document: what ``result.json`` holds and the report shows."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+import expunge
+
+SCHEMA = 1
+
+CAVEATS = (
+    "Approximate unlearning: the figures show how the model behaves on the examples measured; they do not prove that "
+    "the forgotten data have no influence left, and they are no legal conclusion.",
+    "The attacks measured are average-case attacks on one model's outputs; an attacker who trains shadow models may "
+    "learn more.",
+)
+
+
+def document(
+    kind: str,
+    title: str,
+    command: str,
+    disclosure: str,
+    requests: Sequence[dict[str, Any]],
+    holds_data: Sequence[str],
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Return a result document.
+
+    Args:
+        kind: ``demo``, ``run`` or ``evaluation``.
+        title: What the report is called.
+        command: What made it.
+        disclosure: How hyper-parameters were chosen.
+        requests: One part for each request.
+        holds_data: Sentences on what still holds the forgotten data.
+        device: Where it was computed.
+    """
+    return {
+        "schema": SCHEMA,
+        "kind": kind,
+        "title": title,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "versions": versions(),
+        "hardware": hardware(device),
+        "disclosure": disclosure,
+        "requests": list(requests),
+        "holds_data": list(holds_data),
+        "caveats": list(CAVEATS),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that figures depend on."""
+    return {
+        "expunge": expunge.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """Return what the figures were computed on."""
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine()
+    return {
+        "device": f"{device} ({name})",
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "platform": platform.system(),
+    }

@@ -1,0 +1,44 @@
+"""Pictures of examples as data URLs, without an imaging library."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+
+import torch
+from torch import Tensor
+
+SMALLEST_SIDE = 48
+
+
+def data_url(image: Tensor) -> str:
+    """Return an image as a PNG data URL, stretched to the full range and enlarged to at least 48 pixels a side.
+
+    Args:
+        image: Values of shape (1 or 3, height, width), in any range.
+
+    Examples:
+        >>> data_url(torch.rand(1, 8, 8))[:22]
+        'data:image/png;base64,'
+    """
+    values = image.detach().float().cpu()
+    low, high = values.min(), values.max()
+    pixels = ((values - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
+    factor = -(-SMALLEST_SIDE // min(pixels.shape[1:]))
+    pixels = pixels.repeat_interleave(factor, 1).repeat_interleave(factor, 2).permute(1, 2, 0).contiguous()
+    return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
+
+
+def png(pixels: Tensor) -> bytes:
+    """Return a PNG file of uint8 pixels, shape (height, width, 1 or 3)."""
+    height, width, channels = pixels.shape
+    rows = b"".join(b"\0" + pixels[y].numpy().tobytes() for y in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, body) for name, body in chunks)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    """Return one chunk of a PNG file."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

@@ -1,0 +1,103 @@
+"""One request's part of the result document: what was asked, the table, and pictures where they are allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from expunge.api.pictures import data_url
+from expunge.batch import Examples, Split
+from expunge.evaluation import ModelOutputs, Trial, tabulate
+from expunge.metrics import Summary
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request in the words of the report.
+
+    Args:
+        id: Short name, for links and file names.
+        question: What was asked, for people.
+        kind: ``class``, ``fraction``, ``indices`` or ``predicate``.
+        class_names: Name of each class.
+    """
+
+    id: str
+    question: str
+    kind: str
+    class_names: Sequence[str]
+
+
+def request_part(
+    asked: Asked,
+    split: Split,
+    test: Examples,
+    trials: Sequence[Trial],
+    floor: Summary | None = None,
+    examples: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """Return the part of a result document that belongs to one request.
+
+    Args:
+        asked: The request.
+        split: Its examples at the first seed.
+        test: The test set.
+        trials: Every model at every seed, the original's and the retrained one's among them.
+        floor: The noise floor of the average gap.
+        examples: Pictures of forgotten examples with predictions.
+    """
+    return {
+        "id": asked.id,
+        "question": asked.question,
+        "kind": asked.kind,
+        "sizes": {
+            "train": len(split.forget) + len(split.retain),
+            "forget": len(split.forget),
+            "retain": len(split.retain),
+            "test": len(test),
+        },
+        "classes": list(asked.class_names),
+        "seeds": sorted({trial.seed for trial in trials}),
+        "reference": any(trial.role == "retrained" for trial in trials),
+        **tabulate(trials, floor),
+        "examples": list(examples),
+    }
+
+
+def contact_sheet(
+    forget: Examples, outputs: Mapping[str, ModelOutputs], class_names: Sequence[str], count: int = 16
+) -> list[dict[str, Any]]:
+    """Return pictures of forgotten examples with what each model says they are; nothing for inputs that are no images.
+
+    Args:
+        forget: The forgotten examples.
+        outputs: By row key; ``original`` and, where there is one, ``retrain`` are shown apart.
+        class_names: Name of each class.
+        count: How many pictures at most. Default 16.
+    """
+    positions = torch.arange(min(count, len(forget)))
+    batch = forget.batch(positions)
+    if not is_image(batch.inputs):
+        return []
+    said = {key: output.forget.logits[: len(positions)].argmax(1).tolist() for key, output in outputs.items()}
+    methods = [key for key in said if key not in ("original", "retrain")]
+    name = [str(one) for one in class_names].__getitem__
+    return [
+        {
+            "image": data_url(batch.inputs[i]),
+            "label": name(int(batch.targets[i])),
+            "original": name(said["original"][i]) if "original" in said else None,
+            "retrained": name(said["retrain"][i]) if "retrain" in said else None,
+            "unlearned": {key: name(said[key][i]) for key in methods},
+        }
+        for i in positions.tolist()
+    ]
+
+
+def is_image(inputs: Any) -> bool:
+    """Return whether a batch of inputs is grey or colour images."""
+    return isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.shape[1] in (1, 3)
