@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
@@ -19,6 +20,7 @@ from expunge.evaluation import (
     membership_audit,
 )
 from expunge.evaluation.membership import SCORES
+from expunge.metrics import svc_efficacy
 from expunge.registry import entries, find
 
 EVERY = list(entries("metrics").values())
@@ -95,6 +97,24 @@ def test_average_gap_is_the_mean_over_the_four(random_request):
     assert evaluate_outputs(model, retrained)["avg_gap"] == pytest.approx(expected)
 
 
+def test_mia_of_a_class_request_knows_no_non_members_of_the_forgotten_class(class_request):
+    model = class_request(2)
+    sides = [softmax(part.logits.double().numpy(), axis=1) for part in (model.retain, model.test, model.forget)]
+    labels = [part.targets.numpy() for part in (model.retain, model.test, model.forget)]
+    direct = svc_efficacy(*(p[np.arange(len(y)), y] for p, y in zip(sides, labels, strict=True)), seed=0)
+    assert MembershipInference()(model) == direct
+    assert MembershipInference()(ModelOutputs(model.forget, model.retain, model.test)) == direct
+
+
+@pytest.mark.parametrize("part", ["forget", "retain", "test"])
+def test_divergences_look_at_their_own_part_and_from_the_retrained_model(part, class_request):
+    model, retrained = class_request(0, sharpness=1.0), class_request(9)
+    p, q = (softmax(getattr(each, part).logits.double().numpy(), axis=1) for each in (retrained, model))
+    found = evaluate_outputs(model, retrained, [f"js_{part}", f"kl_{part}"])
+    assert found[f"js_{part}"] == pytest.approx(np.mean(jensenshannon(p, q, axis=1) ** 2))
+    assert found[f"kl_{part}"] == pytest.approx(np.mean((p * np.log(p / q)).sum(1)))
+
+
 def test_metrics_that_need_the_retrained_model_are_absent_without_it(random_request):
     model = random_request(0)
     alone, beside = evaluate_outputs(model), evaluate_outputs(model, random_request(1))
@@ -102,9 +122,12 @@ def test_metrics_that_need_the_retrained_model_are_absent_without_it(random_requ
     assert all(alone[name] == beside[name] for name in alone)
 
 
-def test_a_model_is_not_compared_with_one_of_another_split(random_request, class_request):
-    with pytest.raises(DataError, match="same examples"):
-        evaluate_outputs(random_request(0), class_request(0))
+def test_a_model_is_not_compared_with_one_of_another_split(random_request):
+    """As many examples, but others: nothing but the labels can tell."""
+    retrained = random_request(1)
+    other = Outputs(retrained.forget.logits, retrained.forget.targets.roll(1))
+    with pytest.raises(DataError, match="own split"):
+        evaluate_outputs(random_request(0), ModelOutputs(other, retrained.retain, retrained.held_out), ["tow"])
 
 
 def test_what_needs_no_retrained_model_is_computed_once(random_request):

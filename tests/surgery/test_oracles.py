@@ -175,7 +175,7 @@ def test_decayed_adam_is_torch_adam():
         theirs.grad = torch.tensor(signal)
         adam.step()
         weight = ours(weight, torch.tensor(signal), torch.tensor(True))
-        assert_allclose(float(weight), float(theirs), rtol=1e-4)
+        assert_allclose(float(weight), theirs.item(), rtol=1e-4)
 
 
 def test_published_rule_by_hand():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,17 +140,9 @@ class Descent:
         rows = [as_row(progress, row) for (progress, _), row in zip(self.unread, values, strict=True)]
         self.unread.clear()
         self.conditions.on_rows(rows)
-        for row, value in zip(rows, values, strict=True):
-            seen = [x for x in value[:2] if x == x or self.conditions.precision != "fp16"]
-            computed = [x for x, side in zip(value[:2], ("forget", "retain"), strict=True) if self._computes(side)]
-            if self.conditions.precision != "fp16" and not all(map(is_finite, computed)) and seen:
-                refuse_not_finite(Pair(*value[:2]), f"at update {row['step']}")
-
-    def _computes(self, side: str) -> bool:
-        weights = self.stage.surgery
-        if self.stage.mode in ("forget", "retain"):
-            return self.stage.mode == side
-        return not (getattr(weights, "evaluates_retain", True) is False and side == "retain")
+        for row, (forget, retain, *_, finite) in zip(rows, values, strict=True):
+            if not finite:
+                refuse_not_finite(Pair(forget, retain), f"at update {row['step']}")
 
     def _progress(self, draw: Draw) -> Progress:
         return Progress(draw.epoch * len(self.stream) + draw.step, self.total, draw.epoch)
@@ -196,17 +188,15 @@ def refuse_not_finite(losses: Pair[float], where: str) -> None:
 
 def as_row(progress: Progress, values: list[float]) -> Row:
     """Return one row of the history; what is unknown or infinite is None, as JSON has no NaN."""
-    known = {name: value if is_finite(value) else None for name, value in zip(FIELDS, values, strict=True)}
+    known = {name: value if is_finite(value) else None for name, value in zip(FIELDS, values, strict=False)}
     return {"step": progress.step, "epoch": progress.epoch, **known}
 
 
-def build_optimizer(parameters: list[Tensor], settings: Optimiser) -> Optimizer:
+def build_optimizer(parameters: Sequence[Tensor], settings: Optimiser) -> Optimizer:
     """Return the optimiser that the settings describe, over the given weights."""
     if settings.name == "adamw":
         return torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=settings.rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
+    return torch.optim.SGD(parameters, lr=settings.rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
 
 
 def build_schedule(optimizer: Optimizer, settings: Optimiser, total: int) -> LRScheduler | None:

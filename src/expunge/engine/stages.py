@@ -9,12 +9,11 @@ from typing import Literal
 from torch import nn
 
 from expunge.batch import Split
-from expunge.data import Mode
+from expunge.data.stream import Mode as Mode
 from expunge.masks import Mask
 from expunge.objectives import Objective
 from expunge.pair import Pair
 from expunge.surgery import Surgery
-
 
 Schedule = Literal["constant", "cosine"]
 

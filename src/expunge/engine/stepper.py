@@ -31,7 +31,7 @@ class Move(NamedTuple):
     Args:
         losses: Both mean losses before the move, NaN where a side's weight is 0; tensors, not yet read.
         moved: Whether the optimiser moved; false where a half-precision gradient overflowed.
-        row: The telemetry of the update (``expunge.engine.FIELDS``), NaN where unknown.
+        row: The telemetry of the update (``FIELDS``, NaN where unknown), then 1 if its losses are finite.
     """
 
     losses: Pair[Tensor]
@@ -137,7 +137,7 @@ class Stepper:
             self.surgery.follow_up(step)
         self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1
-        row = step.observation.row(self.surgery.applied())
+        row = step.observation.row(self.surgery.applied(), moved)
         return Move(Pair(row[0], row[1]), moved, row)
 
     def lend(

@@ -58,8 +58,13 @@ class Observation:
             scales = torch.stack([torch.as_tensor(scale).to(found) for scale in (self.weight, weight)])
             self.gram = found / torch.outer(scales, scales)
 
-    def row(self, multiplier: Tensor | None) -> Tensor:
-        """Return the values of ``FIELDS`` in their order, shape (5,), NaN where unknown."""
+    def row(self, multiplier: Tensor | None, moved: bool = True) -> Tensor:
+        """Return the values of ``FIELDS`` in their order, NaN where unknown, then 1 if all losses seen are finite.
+
+        Args:
+            multiplier: λ of the decision, if the surgery knows it.
+            moved: Whether the optimiser moved; the losses of a skipped update (fp16 overflow) count as finite.
+        """
         device = next((loss.device for loss in self.losses.values()), torch.device("cpu"))
         unknown = torch.full((), torch.nan, device=device)
         cosine, removed = unknown, unknown
@@ -67,5 +72,8 @@ class Observation:
             (ff, fr), (_, rr) = self.gram
             cosine = fr / (ff * rr).sqrt()
             removed = unknown if multiplier is None else -multiplier.to(fr) * fr / ff
-        values = (self.losses.get("forget"), self.losses.get("retain"), cosine, multiplier, removed)
+        finite = torch.ones((), device=device)
+        for loss in self.losses.values() if moved else ():
+            finite = finite * loss.isfinite()
+        values = (self.losses.get("forget"), self.losses.get("retain"), cosine, multiplier, removed, finite)
         return torch.stack([(unknown if v is None else v.detach()).float().to(device) for v in values])

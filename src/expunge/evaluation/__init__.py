@@ -3,6 +3,7 @@
 from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
 from expunge.evaluation.agreement import AverageGap, TugOfWar
 from expunge.evaluation.audit import Attack, Recall, membership_audit
+from expunge.evaluation.collecting import collect, outputs_of
 from expunge.evaluation.divergences import (
     ForgetDivergence,
     ForgetRelativeEntropy,
@@ -19,7 +20,7 @@ from expunge.evaluation.membership import (
     TruePositivesAtOnePermille,
 )
 from expunge.evaluation.metric import Column, Metric
-from expunge.evaluation.outputs import ModelOutputs, Outputs, collect, outputs_of
+from expunge.evaluation.outputs import ModelOutputs, Outputs
 from expunge.evaluation.table import SECONDS, Trial, tabulate
 
 __all__ = [

@@ -1,5 +1,1 @@
-<<<<<<< HEAD
 """Tasks: what belongs to one family of models, each a leaf that the other rooms reach by name alone."""
-=======
-"""Task families: leaves that bring data, models and metrics of their own."""
->>>>>>> models

@@ -155,7 +155,7 @@ class _Run:
         loss = cross_entropy(logits, batch.targets, label_smoothing=self.settings.label_smoothing)
         if check:
             self.refuse_not_finite(float(loss.detach()), "the first update")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         right = (logits.detach().argmax(1) == batch.targets).sum()
         return torch.stack([loss.detach().double() * len(batch), right.double()])
