@@ -88,9 +88,8 @@ def trials_of(kind: str, source: Source, rate: float, epochs: int, cache: Path) 
             seen = reference if model is None else outputs(model, split, source)
             role = "original" if model is not None else "retrained"
             trials.append(Trial.of(seen, key=key, label=label, role=role, seed=seed, retrained=reference))
-        for method in METHODS:
-            for policy in POLICIES:
-                trials.append(measured(kind, method, policy, seed, split, source, reference, rate, cache))
+        cells = [(method, policy) for method in METHODS for policy in POLICIES]
+        trials += [measured(kind, *names, seed, split, source, reference, rate, cache) for names in cells]
     return trials
 
 

@@ -31,7 +31,26 @@ class RequestError(ExpungeError):
 
 
 class ConfigError(ExpungeError):
-    """A request file, an option or an argument is not understood."""
+    """A request file, an option or an argument is not understood.
+
+    Args:
+        expected: What would have been right, as a noun phrase.
+        found: What was there instead.
+        cure: What the reader should do now, as an imperative.
+        where: The place, if it is in a file: ``"request.yaml line 7"``.
+
+    Examples:
+        >>> print(ConfigError("a whole number", "'many'", "write for example `epochs: 5`", where="request.yaml line 7"))
+        request.yaml line 7: Expected a whole number, but found 'many': write for example `epochs: 5`.
+    """
+
+    def __init__(self, expected: str, found: str, cure: str, where: str = "") -> None:
+        super().__init__(expected, found, cure)
+        self.where = where
+
+    def __str__(self) -> str:
+        """Return the sentence, after the place if there is one."""
+        return f"{self.where}: {super().__str__()}" if self.where else super().__str__()
 
 
 class DataError(ExpungeError):

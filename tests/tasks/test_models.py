@@ -162,8 +162,9 @@ def test_timm_is_asked_for_the_right_head_and_nothing_is_downloaded(monkeypatch)
     assert build_model("timm/tiny", classes=3, channels=2).weight.shape == (3, 2)
     with pytest.raises(ConfigError, match="the name of a timm model"):
         build_model("timm/giant", classes=3, channels=2)
-    with pytest.raises(ConfigError, match="local files"):
-        build_model("timm/tiny", classes=3, channels=2, pretrained=True)
+    for option in ("pretrained", "checkpoint_path"):
+        with pytest.raises(ConfigError, match="local files"):
+            build_model("timm/tiny", classes=3, channels=2, **{option: "yes"})
 
 
 def test_an_unknown_option_of_a_built_in_is_a_sentence():
@@ -235,3 +236,20 @@ def test_labels_outside_the_head_are_a_sentence(wrong):
 def test_zero_logits_are_no_probabilities_and_an_adapter_helps():
     checked(Answer(torch.zeros(4, 3)))
     checked(Answer({"scores": torch.zeros(4, 3)}), logits=lambda output: output["scores"])
+
+
+def test_transformers_by_type_and_by_local_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    model = build_model("transformers/vit", classes=3, channels=1, image_size=8, patch_size=4, **tiny)
+    checked(model)
+    model.save_pretrained(tmp_path)
+    again = build_model(f"transformers/{tmp_path}", classes=3, channels=1)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    with pytest.raises(ModelError, match="to build"):
+        build_model(f"transformers/{tmp_path}", classes=4, channels=1)
+    with pytest.raises(ConfigError, match="'widht'"):
+        build_model("transformers/vit", classes=3, channels=1, widht=8)
+    with pytest.raises(ConfigError, match="a local folder or a model type"):
+        build_model("transformers/somebody/model", classes=3, channels=1)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from expunge.batch import Batch
-from expunge.errors import ConfigError, MissingExtraError, ModelError
+from expunge.errors import ConfigError, ModelError
 from expunge.python_path import import_object
 from expunge.registry import find
+from expunge.tasks.classification.check import check_model
+from expunge.tasks.classification.libraries import LIBRARIES, made
+
+__all__ = ["build_model", "check_model"]
 
 
 def build_model(name: str, classes: int, channels: int, **options: Any) -> nn.Module:
@@ -39,65 +39,12 @@ def build_model(name: str, classes: int, channels: int, **options: Any) -> nn.Mo
         Linear(in_features=64, out_features=10, bias=True)
     """
     library, slash, rest = name.partition("/")
-    if slash and library in _LIBRARIES:
-        return _is_module(name, _LIBRARIES[library](rest, classes, channels, options))
+    if slash and library in LIBRARIES:
+        return _is_module(name, LIBRARIES[library](rest, classes, channels, options))
     if ":" in name or "." in name:
         return _from_path(name, {"classes": classes, "channels": channels}, options)
     factory = find("models", name)
     return _is_module(name, _call(name, factory, {"classes": classes, "channels": channels, **options}))
-
-
-def check_model(model: nn.Module, classes: int, predict: Callable[[Any], Tensor], example_batch: Batch) -> None:
-    """Refuse a model that cannot be unlearned as it is, by one forward pass without gradients.
-
-    The modes of the modules and the buffers are as before afterwards.
-
-    Args:
-        model: The model.
-        classes: Number of classes of the data.
-        predict: Reads logits from inputs, usually ``Predictor(model, logits)``.
-        example_batch: A few examples, on the model's device.
-
-    Raises:
-        ModelError: If no weight is trainable, the examples do not pass through, the result is not a floating-point
-            tensor ``(n, classes)`` of logits, or a label is outside it.
-    """
-    if not any(weight.requires_grad for weight in model.parameters()):
-        cure = "set requires_grad on the weights that unlearning may change"
-        raise ModelError("a model with trainable weights", "none that requires a gradient", cure)
-    logits = _logits(model, predict, example_batch)
-    _check_form(logits, len(example_batch), classes)
-    low, high = int(example_batch.targets.min()), int(example_batch.targets.max())
-    if low < 0 or high >= classes:
-        found = f"the label {low if low < 0 else high}"
-        raise ModelError(f"labels from 0 to {classes - 1}", found, "renumber the labels or build a head for them")
-
-
-def _logits(model: nn.Module, predict: Callable[[Any], Tensor], batch: Batch) -> Any:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            return predict(batch.inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        form = tuple(batch.inputs.shape) if isinstance(batch.inputs, Tensor) else type(batch.inputs).__name__
-        cure = "give the model the channels and size of the images"
-        raise ModelError(f"a model that takes inputs {form}", _sentence(error), cure) from error
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _check_form(logits: Any, examples: int, classes: int) -> None:
-    expected = f"logits of the form ({examples}, {classes}), one per example and class"
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        found = str(logits.dtype) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(expected, found, "pass logits=, a function that reads the logits tensor from the output")
-    if tuple(logits.shape) != (examples, classes):
-        raise ModelError(expected, str(tuple(logits.shape)), "build the model with as many classes as the data have")
-    sums = logits.float().sum(1)
-    if classes > 1 and bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
-        raise ModelError(expected, "rows of probabilities that add up to 1", "take the softmax off the model's end")
 
 
 def _from_path(path: str, sizes: dict[str, int], options: dict[str, Any]) -> nn.Module:
@@ -109,88 +56,35 @@ def _from_path(path: str, sizes: dict[str, int], options: dict[str, Any]) -> nn.
     return _is_module(path, _call(path, factory, {**wanted, **options}))
 
 
+def _signature(factory: Callable[..., Any]) -> inspect.Signature | None:
+    """Return the signature of a factory; None for the few built-in callables that have none."""
+    try:
+        return inspect.signature(factory)
+    except ValueError:
+        return None
+
+
 def _parameters(factory: Callable[..., Any]) -> set[str] | None:
     """Return the keywords that a factory takes; None if it takes any."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except ValueError:  # some built-in callables have no signature
-        return set()
+    signature = _signature(factory)
+    parameters = signature.parameters.values() if signature is not None else []
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
     return {parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY}
 
 
 def _call(name: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    signature = _signature(factory)
     try:
-        inspect.signature(factory).bind(**arguments)
+        if signature is not None:
+            signature.bind(**arguments)
     except TypeError as error:
         found = f"{', '.join(arguments) or 'no options'} ({error})"
         raise ConfigError(f"options that '{name}' takes", found, "correct the options") from error
-    return _make(name, lambda: factory(**arguments))
-
-
-def _make(name: str, make: Callable[[], Any]) -> Any:
-    """Return what ``make`` makes; a failure of foreign code becomes one sentence."""
-    try:
-        return make()
-    except Exception as error:
-        raise ModelError(f"to build '{name}'", _sentence(error), "correct the name, the options or the code") from error
+    return made(name, lambda: factory(**arguments))
 
 
 def _is_module(name: str, made: Any) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise ModelError(f"'{name}' to give an nn.Module", type(made).__name__, "return the model from the function")
     return made
-
-
-def _sentence(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__} ({lines[0].rstrip('. ')})"
-
-
-def _library(package: str) -> ModuleType:
-    """Import an optional library; its own failures (a torchvision that does not fit) become one sentence."""
-    try:
-        return __import__(package)
-    except ModuleNotFoundError as error:
-        if error.name == package:
-            raise MissingExtraError("its image classifiers", package, package) from error
-        raise _broken(package, error) from error
-    except (ImportError, RuntimeError, AttributeError, OSError) as error:
-        raise _broken(package, error) from error
-
-
-def _broken(package: str, error: Exception) -> ModelError:
-    cure = f"mend its installation (torch, torchvision and {package} must fit each other)"
-    return ModelError(f"to import '{package}'", _sentence(error), cure)
-
-
-def _timm(name: str, classes: int, channels: int, options: dict[str, Any]) -> Any:
-    _refuse_download(options)
-    timm = _library("timm")
-    if not timm.is_model(name):
-        raise ConfigError("the name of a timm model", f"'{name}'", "timm.list_models() shows all")
-    return _make(f"timm/{name}", lambda: timm.create_model(name, num_classes=classes, in_chans=channels, **options))
-
-
-def _transformers(name: str, classes: int, channels: int, options: dict[str, Any]) -> Any:
-    _refuse_download(options)
-    library, folder = _library("transformers"), Path(name).expanduser()
-    sizes = {"num_labels": classes, "num_channels": channels, **options}
-    auto = _make(f"transformers/{name}", lambda: library.AutoModelForImageClassification)
-    if not folder.is_dir():
-        return _make(f"transformers/{name}", lambda: auto.from_config(library.AutoConfig.for_model(name, **sizes)))
-    if not any(folder.glob("*.safetensors")):
-        read = library.AutoConfig.from_pretrained
-        return _make(f"transformers/{name}", lambda: auto.from_config(read(folder, local_files_only=True, **sizes)))
-    safe = {"local_files_only": True, "use_safetensors": True}
-    return _make(f"transformers/{name}", lambda: auto.from_pretrained(folder, **safe, **sizes))
-
-
-def _refuse_download(options: dict[str, Any]) -> None:
-    for word in {"pretrained", "trust_remote_code"} & options.keys():
-        cure = "fetch the weights yourself and name the safetensors file"
-        raise ConfigError("a model that is built from local files", f"the option '{word}'", cure)
-
-
-_LIBRARIES: dict[str, Callable[[str, int, int, dict[str, Any]], Any]] = {"timm": _timm, "transformers": _transformers}

@@ -1,0 +1,75 @@
+# `make help` lists the targets. Works with GNU make 3.81 (macOS) and later; the recipes need bash.
+SHELL := bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+ARGS ?=
+comma := ,
+EXPUNGE_DATA ?= $(abspath $(wildcard ../shared/data))
+ifneq ($(EXPUNGE_DATA),)
+export EXPUNGE_DATA
+endif
+
+PY := $(VENV)/bin/python
+LOCK := constraints.txt pyproject.toml
+# Several small torch processes on few cores starve each other; the tests' arrays are tiny.
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest
+
+# $(call install,WHAT): pip's errors and exit code pass; its notes on local folders that are not there do not.
+install = set -o pipefail; $(PY) -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e $(1) 2>&1 \
+	| { grep -v -e '^WARNING: Location .* is ignored' -e '^WARNING: Skipping .* due to invalid' >&2 || true; }
+
+.PHONY: help demo test test-slow lint format bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "PYTHON=$(PYTHON)  the Python that makes $(VENV); 3.11 or later"
+	@echo "PIP_ARGS=        passed to pip: an index option here chooses where torch comes from"
+	@echo "ARGS=            passed to the command that a target runs"
+	@echo "EXPUNGE_DATA=    folder of the data sets; tests that need one that is not there are skipped"
+
+demo: $(VENV)/.runtime ## Forget a class and a random tenth of handwritten digits (two minutes)
+	@$(VENV)/bin/expunge demo $(ARGS)
+
+test: $(VENV)/.development ## Run the tests
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.development ## Run the long tests
+	@$(PYTEST) -m slow $(ARGS) || { code=$$?; [ $$code -eq 5 ] || exit $$code; echo "There are no slow tests."; }
+
+lint: $(VENV)/.development ## Check style, types and the direction of imports
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports
+
+format: $(VENV)/.development ## Format the sources
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: $(VENV)/.runtime ## Measure what one update of each surgery costs
+	@$(PY) benchmarks/step_cost.py $(ARGS)
+
+clean: ## Remove the environment, caches and the demo's run folder
+	rm -rf $(VENV) build dist expunge-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@command -v "$(PYTHON)" > /dev/null || { echo "Expected Python 3.11 or later, but found no '$(PYTHON)': install it, or name another with PYTHON=…" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Expected Python 3.11 or later, but '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1): name another with PYTHON=…" >&2; exit 1; }
+	@$(PY) -m pip --version > /dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)"
+	@touch $@
+
+$(VENV)/.runtime: $(LOCK) | $(VENV)/.made
+	@echo "Installing what Expunge needs into $(VENV)"
+	@$(call install,.)
+	@touch $@
+
+$(VENV)/.development: $(LOCK) | $(VENV)/.made
+	@echo "Installing what the development of Expunge needs into $(VENV)"
+	@$(call install,'.[data$(comma)dev]')
+	@touch $@ $(VENV)/.runtime

@@ -1,0 +1,52 @@
+"""``expunge list``: what is registered, ours and third parties'."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from expunge.registry import ROOMS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from expunge.registry import Entry
+
+WIDTH = 80
+
+
+def kinds(incomplete: str) -> list[str]:
+    """Return the kinds that begin with what was typed, for the shell."""
+    return [kind for kind in ROOMS if kind.startswith(incomplete)]
+
+
+def show(
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(ROOMS)}.", autocompletion=kinds, show_default=False)],
+) -> None:
+    """Show what is registered under a kind.
+
+    On the left the name and its other names, on the right what it does and its paper.
+    """
+    from rich.console import Console
+
+    from expunge.registry import entries
+
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH)
+    console.print(table([entry for _, entry in sorted(entries(kind).items())]))
+
+
+def table(listed: list[Entry]) -> Table:
+    """Return names with their aliases below on the left, sentences with their paper below on the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, padding=(0, 2, 1, 0), show_header=False)
+    grid.add_column(overflow="fold", max_width=WIDTH // 3)
+    grid.add_column(overflow="fold")
+    for entry in listed:
+        names = Text(entry.name, style="bold").append("".join(f"\n{alias}" for alias in entry.aliases), style="dim")
+        about = Text(entry.summary.replace("``", "")).append(f"\n{entry.paper}" if entry.paper else "", style="dim")
+        grid.add_row(names, about)
+    return grid

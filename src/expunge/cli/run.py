@@ -1,0 +1,45 @@
+"""``expunge run``: answer the request in a YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Request = Annotated[Path, typer.Argument(metavar="REQUEST.yaml", help="The request file.", show_default=False)]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data.  [default: EXPUNGE_DATA]")]
+Out = Annotated[Path | None, typer.Option(help="Run folder, instead of the request's own.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished run in the folder.")]
+
+
+def run(
+    request: Request,
+    data_dir: DataDir = None,
+    out: Out = None,
+    show_examples: Annotated[
+        bool, typer.Option("--show-examples", help="Allow pictures of forgotten examples in the report.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Answer the request in a YAML file.
+
+    Writes the new weights, the figures and a report into the run folder.
+    """
+    from expunge.api.config import load_request
+
+    config = load_request(request)
+    if out is not None:
+        config = config.model_copy(update={"out": out})
+
+    from rich.console import Console
+
+    from expunge.api import run_request
+
+    run_request(
+        config,
+        data_dir=data_dir,
+        overwrite=overwrite,
+        show_examples=show_examples or config.show_examples,
+        console=Console(highlight=False),
+    )

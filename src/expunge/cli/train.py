@@ -1,0 +1,26 @@
+"""``expunge train``: train the original that a request file describes, and save its weights."""
+
+from __future__ import annotations
+
+from expunge.cli.run import DataDir, Out, Overwrite, Request
+from expunge.errors import ConfigError
+
+
+def train(request: Request, data_dir: DataDir = None, out: Out = None, overwrite: Overwrite = False) -> None:
+    """Train the original of a request and save its weights.
+
+    The section 'train' of the request file says how.
+    """
+    from expunge.api.config import load_request
+
+    config = load_request(request)
+    if config.train is None:
+        raise ConfigError("the section 'train'", "none", "add `train: {epochs: 20}`", str(request.name))
+    if out is not None:
+        config = config.model_copy(update={"out": out})
+
+    from rich.console import Console
+
+    from expunge.api import train_request
+
+    train_request(config, data_dir=data_dir, overwrite=overwrite, console=Console(highlight=False))

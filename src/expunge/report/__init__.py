@@ -1,0 +1,10 @@
+"""Results as people read them: one HTML file, tables in a terminal, a table in Markdown. Nothing is measured here."""
+
+from __future__ import annotations
+
+from expunge.report.document import SCHEMA, read_document
+from expunge.report.html import render, write_report
+from expunge.report.markdown import markdown_table
+from expunge.report.terminal import print_tables
+
+__all__ = ["SCHEMA", "markdown_table", "print_tables", "read_document", "render", "write_report"]

@@ -1,0 +1,107 @@
+"""Accuracy per class before and after: original, retrained and the method that the words are about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expunge.report.document import Number, Request, Row
+from expunge.report.drawing import Scale, Tick
+from expunge.report.headline import leader
+from expunge.report.numbers import ABSENT, write
+
+WIDE, LEFT, RIGHT, STEP, MOST = 480, 112, 464, 24, 24
+
+
+@dataclass(frozen=True)
+class ClassLine:
+    """One class: the pixels of its marks, None where a model has no figure."""
+
+    name: str
+    y: float
+    original: float | None
+    retrained: float | None
+    after: float | None
+    tip: str
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The drawn figure, and the figures of every model for the table under it."""
+
+    title: str
+    description: str
+    method: str
+    roles: tuple[str, ...]
+    lines: tuple[ClassLine, ...]
+    ticks: tuple[Tick, ...]
+    high: float
+    left_out: int
+    names: tuple[str, ...]
+    figures: tuple[tuple[str, tuple[str, ...]], ...]
+    wide: int = WIDE
+    left: int = LEFT
+    right: int = RIGHT
+
+
+def _at(row: Row | None, index: int) -> Number:
+    return row.per_class[index] if row is not None and index < len(row.per_class) else None
+
+
+def classes(request: Request) -> Classes | None:
+    """Return the figure, None where no method has accuracies per class.
+
+    Of more than 24 classes those are drawn whose accuracy moved most from original to method; the table has them all.
+    """
+    method = leader(request)
+    if method is None or not method.per_class:
+        return None
+    names = _names(request, max(len(row.per_class) for row in request.rows))
+    original = request.row("original")
+    shown = _most_moved(original, method, len(names))
+    scale = Scale(_foot(request), 100.0, LEFT, RIGHT)
+    lines = tuple(_line(request, method, names, index, place, scale) for place, index in enumerate(shown))
+    return Classes(
+        "Test accuracy per class",
+        f"Percent, original to {method.label}. " + "; ".join(line.tip for line in lines) + ".",
+        method.label,
+        tuple(role for role in ("original", "retrained") if request.row(role) is not None),
+        lines,
+        scale.ticks(6),
+        14 + STEP * len(lines) + 46,
+        len(names) - len(shown),
+        names,
+        _figures(request, len(names)),
+    )
+
+
+def _foot(request: Request) -> float:
+    """Return where the axis starts: 0, or where all accuracies are high the multiple of ten under the lowest."""
+    roles = [request.row("original"), request.row("retrained"), leader(request)]
+    known = [value for row in roles if row is not None for value in row.per_class if value is not None]
+    lowest = min(known, default=0.0)
+    return 0.0 if lowest < 60 else min(10 * ((lowest - 1) // 10), 90.0)
+
+
+def _names(request: Request, total: int) -> tuple[str, ...]:
+    return tuple(request.classes[index] if index < len(request.classes) else str(index) for index in range(total))
+
+
+def _figures(request: Request, total: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    rows = [row for row in request.rows if row.per_class]
+    return tuple((row.label, tuple(write(_at(row, index), "%", 1) for index in range(total))) for row in rows)
+
+
+def _most_moved(original: Row | None, method: Row, total: int) -> list[int]:
+    def moved(index: int) -> float:
+        before, after = _at(original, index), _at(method, index)
+        return -abs(before - after) if before is not None and after is not None else 0.0
+
+    return sorted(sorted(range(total), key=moved)[:MOST])
+
+
+def _line(request: Request, method: Row, names: tuple[str, ...], index: int, place: int, scale: Scale) -> ClassLine:
+    values = [_at(row, index) for row in (request.row("original"), request.row("retrained"), method)]
+    before, reference, after = (None if value is None else scale(value) for value in values)
+    told = [f"{word} {write(value)}" for word, value in zip(("from", "retrained", "to"), values, strict=True)]
+    tip = f"{names[index]}: " + ", ".join(text for text in told if ABSENT not in text)
+    return ClassLine(names[index], 14 + STEP * (place + 0.5), before, reference, after, tip)

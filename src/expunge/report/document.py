@@ -1,0 +1,216 @@
+"""The result document that every report is made of: its parts, and the check that a given one is such a document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from expunge.errors import DataError
+
+SCHEMA = 1
+"""The one schema that this version reads."""
+
+
+def finite(value: Any) -> Any:
+    """Return ``value``, or None where it is a float that is NaN or infinite (a method that diverged)."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(finite)]
+
+
+class Part(BaseModel):
+    """A part of the document; keys that this version does not know are left alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Metric(Part):
+    """A column: what it is called, what it means and which way is good."""
+
+    key: str
+    label: str
+    unit: str = ""
+    definition: str = ""
+    direction: Literal["match", "higher", "lower"] = "match"
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit where a heading needs it: empty where the label says it already."""
+        return "" if self.label.lower().startswith(self.unit.lower()) else self.unit
+
+
+class Score(Part):
+    """One metric of one model: a value per seed, their mean, and half the width of the 95 % interval."""
+
+    values: tuple[Number, ...] = ()
+    mean: Number = None
+    half: Number = None
+
+
+class Reading(Part):
+    """What one update was like."""
+
+    step: int
+    forget_loss: Number = None
+    retain_loss: Number = None
+    cosine: Number = None
+    multiplier: Number = None
+    removed: Number = None
+
+
+class Row(Part):
+    """One model of a request: the original, the retrained reference, or what a method made."""
+
+    key: str
+    label: str
+    role: Literal["original", "retrained", "method"]
+    paper: str = ""
+    scores: dict[str, Score] = Field(default_factory=dict)
+    per_class: tuple[Number, ...] = ()
+    history: tuple[Reading, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    def mean(self, key: str) -> float | None:
+        """Return the mean of a metric, None if the model has none."""
+        score = self.scores.get(key)
+        return None if score is None else score.mean
+
+    def half(self, key: str) -> float | None:
+        """Return half the width of a metric's interval, None if the model has none."""
+        score = self.scores.get(key)
+        return None if score is None else score.half
+
+
+class Example(Part):
+    """A forgotten example with what the models say it is."""
+
+    image: str
+    label: str
+    original: str | None = None
+    retrained: str | None = None
+    unlearned: dict[str, str] = Field(default_factory=dict)
+
+
+class Sizes(Part):
+    """How many examples each part of the data has."""
+
+    train: int | None = None
+    forget: int
+    retain: int | None = None
+    test: int | None = None
+
+
+class Request(Part):
+    """One forget request with everything that was measured for it."""
+
+    id: str
+    question: str
+    kind: Literal["class", "fraction", "indices", "predicate"]
+    sizes: Sizes
+    classes: tuple[str, ...] = ()
+    seeds: tuple[int, ...]
+    reference: bool
+    metrics: tuple[Metric, ...] = Field(min_length=1)
+    noise_floor: Score | None = None
+    rows: tuple[Row, ...] = Field(min_length=1)
+    examples: tuple[Example, ...] = ()
+
+    @model_validator(mode="after")
+    def reference_is_there(self) -> Request:
+        """Refuse a request whose word about the reference and whose rows disagree."""
+        if self.reference != (self.row("retrained") is not None):
+            raise ValueError("'reference' must be true exactly where there is a row with the role 'retrained'")
+        return self
+
+    def row(self, role: str) -> Row | None:
+        """Return the first row with a role, None if there is none."""
+        return next((row for row in self.rows if row.role == role), None)
+
+    @property
+    def methods(self) -> tuple[Row, ...]:
+        """The rows of unlearned models, in the order of the document."""
+        return tuple(row for row in self.rows if row.role == "method")
+
+    @property
+    def columns(self) -> tuple[Metric, ...]:
+        """The metrics that at least one model has: a column that nobody fills is absent."""
+        return tuple(metric for metric in self.metrics if any(metric.key in row.scores for row in self.rows))
+
+    def metric(self, key: str) -> Metric | None:
+        """Return a metric by its key, None if the request does not have it."""
+        return next((metric for metric in self.columns if metric.key == key), None)
+
+
+class Document(Part):
+    """All that a report says."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    kind: Literal["demo", "run"] = "run"
+    title: str
+    created: str = ""
+    command: str = ""
+    versions: dict[str, Any] = Field(default_factory=dict)
+    hardware: dict[str, Any] = Field(default_factory=dict)
+    disclosure: str = ""
+    requests: tuple[Request, ...] = Field(min_length=1)
+    holds_data: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+
+def complaint(error: ValidationError, what: str) -> DataError:
+    """Return the first thing that validation found as one sentence."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the top level"
+    message = first["msg"].removeprefix("Value error, ")
+    return DataError(what, f"at {place}: {message}", "write the result again with this version of expunge")
+
+
+def read_document(raw: Mapping[str, Any]) -> Document:
+    """Return the document in ``raw``, checked.
+
+    Args:
+        raw: What ``result.json`` holds, parsed.
+
+    Raises:
+        DataError: If it has another schema, or lacks something that a report needs.
+
+    Examples:
+        >>> read_document({"schema": 7, "versions": {"expunge": "9.0"}})
+        Traceback (most recent call last):
+        expunge.errors.DataError: Expected a result document of schema 1, but found schema 7: read it with the version \
+of expunge that wrote it (9.0).
+    """
+    if not isinstance(raw, Mapping):
+        raise DataError(
+            "a result document (a mapping)", f"a {type(raw).__name__}", "give the parsed content of result.json"
+        )
+    if raw.get("schema") != SCHEMA:
+        raise _other_schema(raw)
+    try:
+        return Document.model_validate(dict(raw))
+    except ValidationError as error:
+        raise complaint(error, f"a result document of schema {SCHEMA}") from None
+
+
+def read_request(raw: Mapping[str, Any]) -> Request:
+    """Return one checked request, an element of a document's ``requests``.
+
+    Raises:
+        DataError: If it lacks something that a report needs.
+    """
+    try:
+        return Request.model_validate(raw)
+    except ValidationError as error:
+        raise complaint(error, f"a request of a result document of schema {SCHEMA}") from None
+
+
+def _other_schema(raw: Mapping[str, Any]) -> DataError:
+    versions = raw.get("versions")
+    writer = versions.get("expunge") if isinstance(versions, Mapping) else None
+    found = f"schema {raw['schema']!r}" if "schema" in raw else "no schema"
+    cure = "read it with the version of expunge that wrote it" + (f" ({writer})" if writer else "")
+    return DataError(f"a result document of schema {SCHEMA}", found, cure)

@@ -1,0 +1,145 @@
+"""The geometry that all figures share: scales, ticks, thinning of long curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from expunge.report.numbers import write
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: where it is, in pixels, and what it says."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear or logarithmic map from values to pixels.
+
+    Args:
+        low: The value at ``start``.
+        high: The value at ``end``, larger than ``low``.
+        start: Pixel of ``low``.
+        end: Pixel of ``high``; smaller than ``start`` on an upright axis.
+        logarithmic: Whether equal ratios are equal lengths; ``low`` must then be positive.
+
+    Examples:
+        >>> Scale(0, 10, 100, 0)(2.5)
+        75.0
+        >>> round(Scale(1, 100, 0, 10, logarithmic=True)(10), 6)
+        5.0
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Return the pixel of ``value``; values outside are drawn at the border."""
+        value = min(max(value, self.low), self.high)
+        if self.logarithmic:
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 2)
+
+    def ticks(self, most: int = 6) -> tuple[Tick, ...]:
+        """Return at most ``most`` round ticks."""
+        values = decades(self.low, self.high, most) if self.logarithmic else rounds(self.low, self.high, most)
+        return tuple(Tick(self(value), text) for value, text in values)
+
+
+def rounds(low: float, high: float, most: int) -> list[tuple[float, str]]:
+    """Return multiples of 1, 2 or 5 times a power of ten between two values, with their texts.
+
+    Examples:
+        >>> [text for _, text in rounds(-0.2, 1.05, 4)]
+        ['0.0', '0.5', '1.0']
+    """
+    power = math.floor(math.log10((high - low) / most))
+    sizes = [(factor, exponent) for exponent in (power, power + 1) for factor in (1, 2, 5)]
+    factor, exponent = next(size for size in sizes if _fitting(low, high, size[0] * 10.0 ** size[1]) <= most)
+    step = factor * 10.0**exponent
+    first = math.ceil(low / step - 1e-9)
+    return [(index * step, label(index * step, exponent)) for index in range(first, first + _fitting(low, high, step))]
+
+
+def _fitting(low: float, high: float, step: float) -> int:
+    return math.floor(high / step + 1e-9) - math.ceil(low / step - 1e-9) + 1
+
+
+def decades(low: float, high: float, most: int) -> list[tuple[float, str]]:
+    """Return 1, 2 and 5 times powers of ten between two positive values, or powers of ten alone where those are many.
+
+    Examples:
+        >>> [text for _, text in decades(0.5, 30, 8)]
+        ['0.5', '1', '2', '5', '10', '20']
+    """
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1,)):
+        values = [factor * 10.0**exponent for exponent in exponents for factor in factors]
+        inside = [value for value in values if low <= value * 1.000001 and value <= high * 1.000001]
+        if len(inside) <= most:
+            break
+    every = math.ceil(len(inside) / most) or 1
+    return [(value, label(value, math.floor(math.log10(value)))) for value in inside[::every]]
+
+
+def label(value: float, exponent: int) -> str:
+    """Return a tick's text: as many decimals as a step of this power of ten needs, thousands as k.
+
+    Examples:
+        >>> label(0.30000000000000004, -1), label(-20.0, 1), label(150000.0, 4), label(99.982, -3)
+        ('0.3', '−20', '150k', '99.982')
+    """
+    if abs(value) >= 10_000 and exponent >= 3:
+        return f"{value / 1000:.0f}k".replace("-", "−")
+    return write(value, places=max(0, -exponent))
+
+
+def span(values: Iterable[float], margin: float = 0.06) -> tuple[float, float]:
+    """Return the range of values with a margin on both sides; a single value gets room around it.
+
+    Examples:
+        >>> span([0.0, 10.0], margin=0.1), span([3.0])
+        ((-1.0, 11.0), (2.5, 3.5))
+    """
+    given = list(values)
+    low, high = min(given), max(given)
+    if high - low <= 1e-9 * max(1.0, abs(high)):
+        return low - 0.5, high + 0.5
+    return low - margin * (high - low), high + margin * (high - low)
+
+
+def thin(points: Sequence[Point], limit: int = 300) -> list[Point]:
+    """Return at most ``limit`` of the points, in their order, such that no peak is lost.
+
+    The interior is cut into equal buckets; each gives its lowest and its highest point. First and last always stay.
+
+    Args:
+        points: (x, y), ordered by x.
+        limit: The most points to keep, at least 4.
+
+    Examples:
+        >>> kept = thin([(float(x), 1000.0 if x == 777 else 0.0) for x in range(5000)])
+        >>> len(kept) <= 300, (777.0, 1000.0) in kept
+        (True, True)
+    """
+    if len(points) <= limit:
+        return list(points)
+    inner, buckets = range(1, len(points) - 1), (limit - 2) // 2
+    kept = {0, len(points) - 1}
+    for bucket in range(buckets):
+        part = inner[len(inner) * bucket // buckets : len(inner) * (bucket + 1) // buckets]
+        kept.add(min(part, key=lambda index: points[index][1]))
+        kept.add(max(part, key=lambda index: points[index][1]))
+    return [points[index] for index in sorted(kept)]

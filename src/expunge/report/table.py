@@ -1,0 +1,97 @@
+"""The table of one request, as every form of report shows it: which columns, which order, what is marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expunge.report.document import Metric, Request, Row
+from expunge.report.headline import best, ranked
+from expunge.report.numbers import decimals, write, write_with_half
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure: its text, its half-width's text (empty if unknown), and the number to sort by."""
+
+    text: str
+    half: str
+    number: float | None
+
+    @property
+    def whole(self) -> str:
+        """The figure with its half-width."""
+        return f"{self.text} ± {self.half}" if self.half else self.text
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: one model's figures."""
+
+    key: str
+    label: str
+    paper: str
+    cells: tuple[Cell, ...]
+    best: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns, the lines of original and retrained, and the methods' lines, the closest first."""
+
+    columns: tuple[Metric, ...]
+    references: tuple[Line, ...]
+    methods: tuple[Line, ...]
+    floor: str
+
+    def only(self, *keys: str) -> Table:
+        """Return the table with no columns but those of ``keys``."""
+        kept = [index for index, metric in enumerate(self.columns) if metric.key in keys]
+        return Table(
+            tuple(self.columns[index] for index in kept),
+            tuple(_select(line, kept) for line in self.references),
+            tuple(_select(line, kept) for line in self.methods),
+            self.floor,
+        )
+
+
+def _select(line: Line, kept: list[int]) -> Line:
+    return Line(line.key, line.label, line.paper, tuple(line.cells[index] for index in kept), line.best)
+
+
+def _cell(row: Row, metric: Metric) -> Cell:
+    value, half = row.mean(metric.key), row.half(metric.key)
+    if value is None or half is None:
+        return Cell(write(value, metric.unit), "", value)
+    places = decimals(value, metric.unit)
+    return Cell(write(value, metric.unit, places), write(half, metric.unit, places), value)
+
+
+def build_table(request: Request) -> Table:
+    """Return the table of a request; a metric that no model has gets no column.
+
+    Args:
+        request: The checked request.
+    """
+    columns, winner = request.columns, best(request)
+
+    def line(row: Row) -> Line:
+        return Line(row.key, row.label, row.paper, tuple(_cell(row, metric) for metric in columns), row is winner)
+
+    roles = {"original": 0, "retrained": 1}
+    references = sorted((row for row in request.rows if row.role in roles), key=lambda row: roles[row.role])
+    return Table(columns, tuple(map(line, references)), tuple(map(line, ranked(request))), floor_sentence(request))
+
+
+def floor_sentence(request: Request) -> str:
+    """Return the noise floor in words; without a retrained reference, what the order of the methods means."""
+    floor = request.noise_floor
+    if not request.reference:
+        by_auc = any(row.mean("auc") is not None for row in request.methods)
+        return "Without a reference there is no ranking; methods stand " + (
+            "in the order of |AUC − chance|." if by_auc else "as they were run."
+        )
+    if floor is None or floor.mean is None:
+        return "Noise floor: not measured."
+    return (
+        f"Noise floor: two retrained models are {write_with_half(floor.mean, floor.half)} points of average gap apart."
+    )

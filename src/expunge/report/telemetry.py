@@ -1,0 +1,125 @@
+"""What each update was like, in small panels: losses, cosine, multiplier, share of the forget gradient removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from expunge.report.document import Reading, Request, Row
+from expunge.report.drawing import Point, Scale, Tick, rounds, span, thin
+from expunge.report.headline import ranked
+from expunge.report.numbers import join
+
+WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 250, 118, 36, 200, 10, 96
+"""Pixels of a panel; right of RIGHT stand the names of the curves."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a panel: which quantity, its points for a polyline, and where its name stands."""
+
+    key: str
+    name: str
+    points: str
+    name_y: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small figure."""
+
+    title: str
+    description: str
+    curves: tuple[Curve, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    zero: float | None
+    wide: int = WIDE
+    high: int = HIGH
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    bottom: int = BOTTOM
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The panels of one method."""
+
+    label: str
+    steps: int
+    panels: tuple[Panel, ...]
+
+
+PANELS: tuple[tuple[str, tuple[tuple[str, str], ...], tuple[float, ...]], ...] = (
+    ("Losses", (("forget_loss", "forget"), ("retain_loss", "retain")), ()),
+    ("Cosine of the two gradients", (("cosine", ""),), (-1.0, 1.0)),
+    ("Multiplier", (("multiplier", ""),), (0.0,)),
+    ("Share of the forget gradient removed", (("removed", ""),), (0.0, 1.0)),
+)
+"""Title, quantities with their names, and values that the upright axis must include."""
+
+
+def telemetry(request: Request) -> tuple[Strip, ...]:
+    """Return the strip of every method that has a history, in the order of the table."""
+    strips = (_strip(row) for row in ranked(request))
+    return tuple(strip for strip in strips if strip is not None)
+
+
+def _strip(row: Row) -> Strip | None:
+    panels = [_panel(row, title, quantities, include) for title, quantities, include in PANELS]
+    drawn = tuple(panel for panel in panels if panel is not None)
+    return Strip(row.label, row.history[-1].step + 1, drawn) if drawn else None
+
+
+def values(history: Sequence[Reading], key: str) -> list[Point]:
+    """Return (step, value) of a quantity where it is known."""
+    found = ((reading.step, getattr(reading, key)) for reading in history)
+    return [(float(step), value) for step, value in found if value is not None]
+
+
+def _panel(row: Row, title: str, quantities: Sequence[tuple[str, str]], include: Sequence[float]) -> Panel | None:
+    known = [(key, name, values(row.history, key)) for key, name in quantities]
+    drawn = [(key, name, points) for key, name, points in known if points]
+    if not drawn:
+        return None
+    steps = [point[0] for _, _, points in drawn for point in points]
+    heights = [point[1] for _, _, points in drawn for point in points]
+    x = Scale(min(steps), max(*steps, min(steps) + 1), LEFT, RIGHT)
+    y = Scale(*_range(heights, include), BOTTOM, TOP)
+    return Panel(
+        title,
+        f"{row.label}: " + "; ".join(_told(name or title, points) for _, name, points in drawn) + ".",
+        tuple(_apart([_curve(key, name, points, x, y) for key, name, points in drawn])),
+        tuple(Tick(x(value), text) for value, text in rounds(x.low, x.high, 5) if value == int(value)),
+        y.ticks(4),
+        y(0.0) if y.low < 0 < y.high else None,
+    )
+
+
+def _range(heights: Sequence[float], include: Sequence[float]) -> tuple[float, float]:
+    if include and min(include) <= min(heights) and max(heights) <= max(include):
+        return (min(include), max(include)) if len(include) > 1 else (min(include), min(include) + 1)
+    low, high = span([*heights, *include])
+    return (low if min(heights) < 0 or not include else max(low, 0.0)), high
+
+
+def _curve(key: str, name: str, points: Sequence[Point], x: Scale, y: Scale) -> Curve:
+    drawn = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in thin(points))
+    return Curve(key, name, drawn, y(points[-1][1]))
+
+
+def _apart(curves: list[Curve]) -> list[Curve]:
+    """Return the curves with their names at least a line of text apart."""
+    ordered = sorted(curves, key=lambda curve: curve.name_y)
+    if len(ordered) < 2 or ordered[1].name_y - ordered[0].name_y >= 12:
+        return curves
+    middle = min(max((ordered[0].name_y + ordered[1].name_y) / 2, TOP + 6), BOTTOM - 6)
+    heights = {ordered[0].key: middle - 6, ordered[1].key: middle + 6}
+    return [Curve(curve.key, curve.name, curve.points, heights[curve.key]) for curve in curves]
+
+
+def _told(name: str, points: Sequence[Point]) -> str:
+    heights = [value for _, value in points]
+    ends = [f"starts at {heights[0]:.3g}", f"ends at {heights[-1]:.3g}"]
+    return f"{name} {join(ends)}, between {min(heights):.3g} and {max(heights):.3g}"

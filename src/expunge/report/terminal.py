@@ -1,0 +1,78 @@
+"""The tables of a result document in a terminal, 80 columns wide; plain text where it is not a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from expunge.report.document import Request, read_document
+from expunge.report.table import Line, Table, build_table
+
+COLUMNS = ("ua", "ra", "ta", "mia", "avg_gap", "seconds")
+"""The metrics that fit; all others are in the HTML report."""
+WIDTH = 80
+
+
+def print_tables(document: Mapping[str, Any], console: Console) -> None:
+    """Print one table per request: original and retrained on top, then the methods, the closest first.
+
+    Args:
+        document: The result document (schema 1).
+        console: Where to print; lines are at most 80 columns, and without colour and frames if it is no terminal.
+
+    Raises:
+        DataError: If the document has another schema or lacks something.
+    """
+    for request in read_document(document).requests:
+        table = build_table(request).only(*COLUMNS)
+        console.print(_grid(request, table, console), width=min(WIDTH, console.width))
+        console.print(_text(_footer(request, table), console), width=min(WIDTH, console.width), style="dim")
+        console.print()
+
+
+def _text(words: str, console: Console, style: str = "") -> Text:
+    """Return words as text without control characters, and without ± where the console cannot show it."""
+    seen = "".join(letter if letter.isprintable() else " " for letter in words)
+    if not console.encoding.lower().startswith("utf"):
+        seen = seen.replace("±", "+-").replace("−", "-").replace("–", "-").encode("ascii", "replace").decode()
+    return Text(seen, style=style)
+
+
+def _grid(request: Request, table: Table, console: Console) -> Grid:
+    frame = box.SIMPLE_HEAD if console.is_terminal else None
+    grid = Grid(
+        title=_text(request.question, console, "bold"),
+        title_justify="left",
+        box=frame,
+        pad_edge=False,
+        padding=(0, 1),
+    )
+    grid.add_column("model", max_width=16, no_wrap=True, overflow="ellipsis" if console.is_terminal else "crop")
+    for metric in table.columns:
+        head = f"{metric.label} {metric.shown_unit}".strip()
+        grid.add_column(_text(head, console), justify="right", no_wrap=metric.key != "avg_gap", overflow="crop")
+    for line in table.references:
+        grid.add_row(*_cells(line, table, console, "dim"), end_section=line is table.references[-1])
+    for line in table.methods:
+        grid.add_row(*_cells(line, table, console, "bold" if line.best else ""))
+    return grid
+
+
+def _cells(line: Line, table: Table, console: Console, style: str) -> list[Text]:
+    """Return a row's texts; only the average gap carries its half-width, the others would not fit."""
+    texts = [
+        cell.whole if metric.key == "avg_gap" else cell.text
+        for cell, metric in zip(line.cells, table.columns, strict=True)
+    ]
+    return [_text(text, console, style) for text in (line.label, *texts)]
+
+
+def _footer(request: Request, table: Table) -> str:
+    seeds = len(request.seeds)
+    sure = "One seed: no intervals." if seeds == 1 else f"{seeds} seeds, ± half a 95 % t-interval."
+    return f"{sure} {table.floor}"

@@ -1,0 +1,206 @@
+"""The first screen: what the numbers say, in sentences that claim no more than the numbers do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from expunge.report.document import Request, Row
+from expunge.report.headline import (
+    Standing,
+    chance,
+    from_retrained,
+    leader,
+    overlapping,
+    standing,
+)
+from expunge.report.numbers import count, join, write, write_with_half
+
+NOT_SHOWN = (
+    "This is approximate unlearning. Nothing here certifies that the examples' influence has been removed.",
+    "Membership attacks here are simple ones on a whole population; an attack on single examples can find more.",
+    "No figure here supports a conclusion about legal duties.",
+)
+"""What no report shows, whatever its numbers."""
+
+FLOOR = "the noise floor (the gap between two retrained models"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question of the first screen with its answer."""
+
+    question: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A request in words."""
+
+    verdict: str
+    answers: tuple[Answer, ...]
+
+
+def brief(request: Request) -> Brief:
+    """Return the first screen's words for one request."""
+    row = leader(request)
+    return Brief(
+        "No method was run" if row is None else standing(request, row).value,
+        (
+            Answer("What was asked", asked(request)),
+            Answer("Was it forgotten", forgotten(request, row)),
+            Answer("What it cost", utility(request, row)),
+            Answer("How sure is this", sureness(request, row)),
+        ),
+    )
+
+
+def asked(request: Request) -> str:
+    """Return what was to be forgotten, with how much that is and how many methods tried."""
+    sizes = request.sizes
+    whole = "" if sizes.train is None else f" of {count(sizes.train)}"
+    methods = len(request.methods)
+    tried = "one method" if methods == 1 else f"{methods} methods"
+    return f"{request.question.rstrip('.')}: {count(sizes.forget)}{whole} training examples, {tried}."
+
+
+def forgotten(request: Request, row: Row | None) -> str:
+    """Return whether the request was met, as far as the reference (or its absence) lets one say."""
+    if row is None:
+        return "No method was run, so nothing was forgotten."
+    parts = _with_reference(request, row) if request.reference else _without_reference(request, row)
+    return " ".join(part for part in parts if part)
+
+
+def _with_reference(request: Request, row: Row) -> list[str]:
+    return [_ua(request, row), _ua_distance(request, row), _ua_worth(request, row), _gap(request, row)]
+
+
+def _without_reference(request: Request, row: Row) -> list[str]:
+    return [
+        "There is no retrained reference, so how a model that never saw these examples behaves is not known.",
+        _ua(request, row),
+        _auc(request, row),
+    ]
+
+
+def _ua(request: Request, row: Row) -> str:
+    if row.mean("ua") is None:
+        return f"{row.label} has no finite UA."
+    others = [
+        f"{name} {write(other.mean('ua'))} %"
+        for name, other in (
+            ("the retrained model", request.row("retrained")),
+            ("the original", request.row("original")),
+        )
+        if other is not None and other.mean("ua") is not None
+    ]
+    compared = f" ({', '.join(others)})" if others else ""
+    return f"{row.label} errs on {write(row.mean('ua'))} % of the examples to forget{compared}."
+
+
+def _ua_distance(request: Request, row: Row) -> str:
+    apart = from_retrained(request, row, "ua")
+    if not apart:
+        return ""
+    if len(apart) == 1:
+        return f"That UA is {write(apart[0])} points from retraining."
+    return f"That UA is {write(fmean(apart))} points from retraining on average, {write(max(apart))} in the worst seed."
+
+
+def _ua_worth(request: Request, row: Row) -> str:
+    original = request.row("original")
+    before = [] if original is None else from_retrained(request, original, "ua")
+    after = from_retrained(request, row, "ua")
+    if not before or not after:
+        return ""
+    if fmean(after) >= fmean(before):
+        return f"The original was no further away ({write(fmean(before))} points), so UA shows no forgetting."
+    if fmean(before) < 2:
+        return f"The original was only {write(fmean(before))} points away, so UA alone shows little."
+    return ""
+
+
+def _gap(request: Request, row: Row) -> str:
+    stands = standing(request, row)
+    if stands is Standing.NO_GAP:
+        return "Its average gap to retraining is not finite or was not measured."
+    gap = f"Its average gap is {write_with_half(row.mean('avg_gap'), row.half('avg_gap'))} points"
+    if stands is Standing.NO_CLOSER:
+        return f"{gap}, no smaller than that of the original."
+    if stands is Standing.NO_FLOOR:
+        return f"{gap}; no noise floor was measured, so a small gap cannot be told from chance."
+    floor = request.noise_floor
+    size = "" if floor is None else write_with_half(floor.mean, floor.half)
+    relation = {
+        Standing.INSIDE: "not above",
+        Standing.UNDECIDED: "which these seeds do not tell apart from",
+        Standing.OUTSIDE: "above",
+    }[stands]
+    return f"{gap}, {relation} {FLOOR}, {size})."
+
+
+def _auc(request: Request, row: Row) -> str:
+    metric = request.metric("auc")
+    if metric is None or row.mean("auc") is None:
+        return "No membership attack was run."
+    found = write_with_half(row.mean("auc"), row.half("auc"), metric.unit)
+    return f"Told from held-out examples, the forgotten ones give an AUC of {found} ({chance(request):g} is chance)."
+
+
+def utility(request: Request, row: Row | None) -> str:
+    """Return what happened to accuracy on test data and on the data to keep, against original and retrained."""
+    if row is None:
+        return "Nothing was changed."
+    names = {"ta": "Test accuracy", "ra": "Accuracy on the data to keep"}
+    found = [_change(request, row, key, name) for key, name in names.items()]
+    text = " ".join(part for part in found if part)
+    return text or "No accuracy on kept or test data was measured."
+
+
+def _change(request: Request, row: Row, key: str, name: str) -> str:
+    now, original, retrained = row.mean(key), request.row("original"), request.row("retrained")
+    before = None if original is None else original.mean(key)
+    if now is None:
+        return ""
+    reference = None if retrained is None else retrained.mean(key)
+    tail = "" if reference is None else f"; retrained {write(reference)} %"
+    if before is None:
+        return f"{name} is {write(now)} %{tail}."
+    return f"{name} {_moved(now - before)} {write(now)} %{tail}."
+
+
+def _moved(change: float) -> str:
+    if write(abs(change)) == "0.00":
+        return "stayed at"
+    return f"{'rose' if change > 0 else 'fell'} by {write(abs(change))} points to"
+
+
+def sureness(request: Request, row: Row | None) -> str:
+    """Return how many seeds there are, what the intervals mean, and what choosing the best method does to them."""
+    parts = [_seeds(request)]
+    if row is not None and len(request.methods) > 1:
+        parts.append(_picked(request, row))
+    if request.reference and (request.noise_floor is None or request.noise_floor.mean is None):
+        parts.append("No noise floor was measured.")
+    return " ".join(part for part in parts if part)
+
+
+def _seeds(request: Request) -> str:
+    seeds = len(request.seeds)
+    if seeds <= 1:
+        return "One seed: no interval can be given, and another seed may change every figure."
+    paired = ", each compared with its own retrained model" if request.reference else ""
+    width = " Two seeds make these intervals very wide." if seeds == 2 else ""
+    return f"{count(seeds)} seeds{paired}; ± is half a 95 % t-interval over seeds.{width}"
+
+
+def _picked(request: Request, row: Row) -> str:
+    if request.metric("avg_gap") is None:
+        by = "its AUC is nearest to chance" if row.mean("auc") is not None else "it is listed first"
+        among = f"of {len(request.methods)} methods"
+        return f"{row.label} is shown because {by} {among}; without a reference that is no ranking."
+    close = overlapping(request, row)
+    others = f" The intervals of {join([other.label for other in close])} overlap with it." if close else ""
+    return f"{row.label} is shown because its gap is the smallest of {len(request.methods)}, which flatters it.{others}"

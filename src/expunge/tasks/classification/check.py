@@ -1,0 +1,66 @@
+"""The check of a model before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batch import Batch
+from expunge.errors import ModelError
+from expunge.tasks.classification.libraries import sentence
+
+
+def check_model(model: nn.Module, classes: int, predict: Callable[[Any], Tensor], example_batch: Batch) -> None:
+    """Refuse a model that cannot be unlearned as it is, by one forward pass without gradients.
+
+    The modes of the modules and the buffers are as before afterwards.
+
+    Args:
+        model: The model.
+        classes: Number of classes of the data.
+        predict: Reads logits from inputs, usually ``Predictor(model, logits)``.
+        example_batch: A few examples, on the model's device.
+
+    Raises:
+        ModelError: If no weight is trainable, the examples do not pass through, the result is not a floating-point
+            tensor ``(n, classes)`` of logits, or a label is outside it.
+    """
+    if not any(weight.requires_grad for weight in model.parameters()):
+        cure = "set requires_grad on the weights that unlearning may change"
+        raise ModelError("a model with trainable weights", "none that requires a gradient", cure)
+    logits = _logits(model, predict, example_batch)
+    _check_form(logits, len(example_batch), classes)
+    low, high = int(example_batch.targets.min()), int(example_batch.targets.max())
+    if low < 0 or high >= classes:
+        found = f"the label {low if low < 0 else high}"
+        raise ModelError(f"labels from 0 to {classes - 1}", found, "renumber the labels or build a head for them")
+
+
+def _logits(model: nn.Module, predict: Callable[[Any], Tensor], batch: Batch) -> Any:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            return predict(batch.inputs)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        form = tuple(batch.inputs.shape) if isinstance(batch.inputs, Tensor) else type(batch.inputs).__name__
+        cure = "give the model the channels and size of the images"
+        raise ModelError(f"a model that takes inputs {form}", sentence(error), cure) from error
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _check_form(logits: Any, examples: int, classes: int) -> None:
+    expected = f"logits of the form ({examples}, {classes}), one per example and class"
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        found = str(logits.dtype) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(expected, found, "pass logits=, a function that reads the logits tensor from the output")
+    if tuple(logits.shape) != (examples, classes):
+        raise ModelError(expected, str(tuple(logits.shape)), "build the model with as many classes as the data have")
+    sums = logits.float().sum(1)
+    if classes > 1 and bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+        raise ModelError(expected, "rows of probabilities that add up to 1", "take the softmax off the model's end")

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from expunge.errors import DataError
+from expunge.report import markdown_table, print_tables, read_document
+
+
+def printed(document, **options):
+    file = io.StringIO()
+    print_tables(document, Console(file=file, **options))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("width", [80, 200])
+def test_no_line_is_wider_than_80_columns(document, terminal, width):
+    rows = document["requests"][0]["rows"]
+    rows[2]["label"] = "A method with a very long name indeed"
+    for row in rows:
+        row["scores"]["mia"] = {"values": [100.0], "mean": 100.0, "half": 12.5}
+        row["scores"]["seconds"] = {"values": [12345.0], "mean": 12345.0, "half": 10.0}
+        row["scores"]["avg_gap"] = {"values": [10.0], "mean": 100.25, "half": 10.25}
+    text = printed(document, force_terminal=terminal, width=width, color_system=None)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    for figure in ("100.00", "12345", "100.25 ± 10.25", "A method"):
+        assert figure in text
+
+
+def test_original_and_retrained_stand_on_top_and_methods_by_gap(document):
+    text = printed(document)
+    places = [text.index(f"\n{name}") for name in ("ORIGINAL", "RETRAINED", "EUPMU", "GA")]
+    assert places == sorted(places)
+
+
+def test_plain_output_has_no_escapes_and_data_is_never_markup(document):
+    document["requests"][0]["rows"][2]["label"] = "[red]x[/] \x1b[31m"
+    text = printed(document)
+    assert "\x1b" not in text
+    assert "[red]x[/]" in text
+
+
+def test_ascii_consoles_get_ascii(document):
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    print_tables(document, Console(file=file))
+    file.flush()
+    assert "0.40 +- 0.10" in file.buffer.getvalue().decode("ascii")
+
+
+def test_columns_without_figures_are_absent(document, bare):
+    assert "avg gap" in printed(document)
+    text = printed(bare(document))
+    assert "avg gap" not in text
+    assert "MIA" not in text
+    assert "no ranking" in text
+
+
+def test_markdown_has_the_same_figures_in_the_same_order(document):
+    lines = markdown_table(document["requests"][0]).splitlines()
+    assert lines[0] == "| Model | UA (%) | RA (%) | TA (%) | avg gap (points) | AUC | seconds |"
+    assert {line.count("|") for line in lines[:6]} == {8}
+    assert [line.split("|")[1].strip() for line in lines[2:6]] == ["ORIGINAL", "RETRAINED", "**EUPMU**", "GA"]
+    assert "| 0.40 ± 0.10 |" in lines[4]
+    assert lines[-1].startswith("3 seeds; ± is half")
+
+
+def test_markdown_escapes_what_would_break_the_table(document):
+    document["requests"][0]["rows"][2]["label"] = "a|b\n<i>`"
+    lines = markdown_table(document["requests"][0]).splitlines()
+    assert lines[5].startswith(r"| a\|b \<i\>\` |")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"schema": None}, "schema None"),
+        ({"requests": []}, "at requests"),
+        ({"title": 3}, "at title"),
+    ],
+)
+def test_other_documents_are_refused_in_one_sentence(document, change, words):
+    with pytest.raises(DataError, match=words) as caught:
+        read_document({**document, **change})
+    assert str(caught.value).startswith("Expected a result document of schema 1, but found")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_claimed_reference_that_is_not_there_is_refused(document):
+    document["requests"][0]["reference"] = False
+    with pytest.raises(DataError, match="'reference' must be true exactly where"):
+        read_document(document)
+
+
+def test_something_that_is_no_mapping_is_refused():
+    with pytest.raises(DataError, match="a list"):
+        read_document([])

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from expunge.report.document import read_document
+from expunge.report.headline import Standing, best, leader, standing
+from expunge.report.words import NOT_SHOWN, asked, brief, forgotten, sureness, utility
+
+
+def checked(document):
+    return read_document(document).requests[0]
+
+
+def rows_of(document):
+    return {row["key"]: row for row in document["requests"][0]["rows"]}
+
+
+def gap(document, mean, half, key="eupmu"):
+    rows_of(document)[key]["scores"]["avg_gap"] = {"values": [mean], "mean": mean, "half": half}
+    request = checked(document)
+    return standing(request, next(row for row in request.methods if row.key == key))
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "expected"),
+    [
+        (0.4, 0.19, Standing.INSIDE),
+        (0.4, 0.3, Standing.UNDECIDED),
+        (0.1, None, Standing.UNDECIDED),
+        (0.9, 0.1, Standing.UNDECIDED),
+        (0.91, 0.1, Standing.OUTSIDE),
+        (0.81, None, Standing.OUTSIDE),
+        (50.0, 0.1, Standing.NO_CLOSER),
+        (None, None, Standing.NO_GAP),
+    ],
+)
+def test_standing_against_a_floor_of_0_6_and_0_2(document, mean, half, expected):
+    assert gap(document, mean, half) is expected
+
+
+def test_standing_without_floor_or_reference(document, bare):
+    document["requests"][0]["noise_floor"] = None
+    assert gap(document, 0.0, 0.0) is Standing.NO_FLOOR
+    request = checked(bare(document))
+    assert standing(request, request.methods[0]) is Standing.NO_REFERENCE
+
+
+def test_forgotten_tells_the_paired_distance_and_not_that_of_the_means(document):
+    # By seed 99, 100, 98 against 100, 100, 99: distances 1, 0, 1.
+    request = checked(document)
+    text = forgotten(request, leader(request))
+    assert "EUPMU errs on 99.00 %" in text
+    assert "the retrained model 99.67 %, the original 0.33 %" in text
+    assert "0.67 points from retraining on average, 1.00 in the worst seed" in text
+    assert "0.40 ± 0.10 points, not above the noise floor" in text
+
+
+def test_forgotten_says_when_the_original_was_as_close(document):
+    rows_of(document)["original"]["scores"]["ua"]["values"] = [100.0, 100.0, 99.0]
+    request = checked(document)
+    assert "so UA shows no forgetting" in forgotten(request, leader(request))
+
+
+def test_forgotten_says_when_ua_can_show_little(document):
+    rows_of(document)["original"]["scores"]["ua"]["values"] = [98.5, 98.5, 97.5]
+    request = checked(document)
+    assert "only 1.50 points away, so UA alone shows little" in forgotten(request, leader(request))
+
+
+def test_forgotten_without_reference_says_what_is_not_known(document, bare):
+    request = checked(bare(document))
+    text = forgotten(request, leader(request))
+    assert text.startswith("There is no retrained reference")
+    assert "AUC of 0.507 ± 0.010 (0.5 is chance)" in text
+    assert "retraining on average" not in text
+
+
+def test_utility_gives_direction_and_size(document):
+    request = checked(document)
+    text = utility(request, leader(request))
+    assert "Test accuracy fell by 1.00 points to 97.00 %; retrained 97.50 %." in text
+    assert "Accuracy on the data to keep stayed at 99.00 %" in text
+    rows_of(document)["eupmu"]["scores"]["ta"]["mean"] = 98.25
+    request = checked(document)
+    assert "rose by 0.25 points to 98.25 %" in utility(request, leader(request))
+
+
+def test_sureness_with_one_two_and_three_seeds(document):
+    texts = {}
+    for seeds in ([0], [0, 1], [0, 1, 2]):
+        document["requests"][0]["seeds"] = seeds
+        request = checked(document)
+        texts[len(seeds)] = sureness(request, leader(request))
+    assert texts[1].startswith("One seed: no interval")
+    assert "very wide" in texts[2]
+    assert texts[3].startswith("3 seeds, each compared with its own retrained model")
+    assert "±" not in texts[1]
+
+
+def test_sureness_tells_that_choosing_flatters_and_who_overlaps(document):
+    request = checked(document)
+    assert "smallest of 2, which flatters it." in sureness(request, leader(request))
+    assert "overlap" not in sureness(request, leader(request))
+    gap(document, 0.55, 0.1, key="ga")
+    request = checked(document)
+    assert "The intervals of GA overlap with it." in sureness(request, leader(request))
+
+
+def test_a_single_method_is_neither_best_nor_chosen(document):
+    document["requests"][0]["rows"] = [row for row in document["requests"][0]["rows"] if row["key"] != "ga"]
+    request = checked(document)
+    assert best(request) is None
+    assert "shown because" not in sureness(request, leader(request))
+    assert asked(request).endswith("120 of 1\u202f200 training examples, one method.")
+
+
+def test_no_method_at_all(document):
+    document["requests"][0]["rows"] = [row for row in document["requests"][0]["rows"] if row["role"] != "method"]
+    words = brief(checked(document))
+    assert words.verdict == "No method was run"
+    assert "nothing was forgotten" in words.answers[1].text
+
+
+def test_nan_scores_never_lead(document):
+    rows_of(document)["eupmu"]["scores"]["avg_gap"]["mean"] = math.nan
+    request = checked(document)
+    assert leader(request).key == "ga"
+    gap(document, math.nan, None, key="ga")
+    request = checked(document)
+    assert "not finite" in forgotten(request, leader(request))
+
+
+def test_no_words_promise_what_cannot_be_shown(document, bare):
+    for one in (document, bare(document)):
+        words = brief(checked(one))
+        said = " ".join([words.verdict, *(answer.text for answer in words.answers)]).lower()
+        for claim in ("guarantee", "certif", "proves", "proof", "compliant", "completely", "successfully", "gdpr"):
+            assert claim not in said
+    assert any("approximate" in sentence for sentence in NOT_SHOWN)
+    assert any("legal" in sentence for sentence in NOT_SHOWN)
