@@ -1,148 +1,24 @@
-"""Data sets that are read by lists of indices: tensors in memory, any map-style data set, and parts of either.
+"""Parts of data sets, and whatever can be read as examples.
 
 An example's index is its position in the *root* data set, whichever part of it one reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, TensorDataset, default_collate
 from torch.utils.data import Subset as TorchSubset
+from torch.utils.data import TensorDataset
 
-from expunge.batch import Batch, Examples, on_tensors
+from expunge.batch import Batch, Examples
 from expunge.data.augment import Augment, none
-from expunge.data.labels import as_labels, as_tensor, label_of, labels_of
+from expunge.data.dataset_examples import DatasetExamples
+from expunge.data.labels import as_tensor
+from expunge.data.tensor_examples import TensorExamples
 from expunge.errors import DataError
-
-
-@dataclass(frozen=True)
-class Affine:
-    """Normalisation of each channel: ``(value - mean) / std``, with values between 0 and 1.
-
-    Args:
-        mean: Mean of each channel.
-        std: Standard deviation of each channel, greater than 0.
-
-    Examples:
-        >>> Affine((0.5,), (0.25,))(torch.ones(1, 1, 1, 2))
-        tensor([[[[2., 2.]]]])
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """Return the normalised values; channels are dimension 1."""
-        shape = (1, -1) + (1,) * (values.dim() - 2)
-        return values.sub(values.new_tensor(self.mean).view(shape)).div_(values.new_tensor(self.std).view(shape))
-
-
-class TensorExamples:
-    """Examples that are all in memory.
-
-    Args:
-        inputs: A tensor ``(n, ...)`` or a mapping of such tensors. Tensors of uint8 are images: they stay bytes in
-            memory and become float32 between 0 and 1 when they are read.
-        targets: Labels, ``(n,)``, whole numbers.
-        names: Names of the classes, if they have any.
-        augment: What training may do to a batch of inputs; ``batch`` never does it.
-        scale: Normalisation applied to what is read.
-
-    Raises:
-        DataError: If labels are not whole numbers or their count is not that of the inputs.
-
-    Examples:
-        >>> examples = TensorExamples(torch.full((3, 1, 2, 2), 255, dtype=torch.uint8), [0, 1, 0])
-        >>> examples.batch(torch.tensor([2])).inputs.unique()
-        tensor([1.])
-    """
-
-    def __init__(
-        self,
-        inputs: Any,
-        targets: Any,
-        names: Sequence[str] | None = None,
-        augment: Augment | None = None,
-        *,
-        scale: Affine | None = None,
-    ) -> None:
-        self.inputs = _as_tensors(inputs)
-        self.targets = as_labels(targets, _count(self.inputs))
-        self.names = None if names is None else tuple(names)
-        self.augment: Augment = augment or none
-        self.scale = scale
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        return len(self.targets)
-
-    def batch(self, indices: Tensor) -> Batch:
-        """Return the examples at ``indices``, normalised but never augmented."""
-        inputs = on_tensors(self.inputs, lambda tensor: self._ready(tensor.index_select(0, indices)))
-        return Batch(inputs, self.targets.index_select(0, indices), indices)
-
-    def _ready(self, values: Tensor) -> Tensor:
-        if values.dtype == torch.uint8:
-            values = values.float().div_(255)
-        return self.scale(values) if self.scale is not None and values.is_floating_point() else values
-
-
-class DatasetExamples:
-    """The examples of any map-style PyTorch data set, read item by item and collated with PyTorch's default.
-
-    Items are pairs ``(input, label)`` or mappings with ``label`` or ``labels``; what remains of a mapping is the input.
-
-    Args:
-        dataset: Anything with a length and items by number.
-        targets: Labels that replace those of the items. By default the labels are found from the attribute ``targets``
-            or ``labels`` where it agrees with the items, and else by one pass over them.
-
-    Raises:
-        DataError: If the data set can only be iterated, or an item is not of one of the two forms.
-
-    Examples:
-        >>> examples = DatasetExamples([(torch.zeros(2), 1), (torch.ones(2), 0)])
-        >>> examples.targets, examples.batch(torch.tensor([1])).inputs
-        (tensor([1, 0]), tensor([[1., 1.]]))
-    """
-
-    augment: Augment = staticmethod(none)
-
-    def __init__(self, dataset: Any, targets: Any = None) -> None:
-        if isinstance(dataset, IterableDataset) or not (
-            hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
-        ):
-            raise DataError(
-                "a map-style data set, with a length and items by number",
-                f"{type(dataset).__name__}",
-                "pass the data set itself rather than a loader of it, or load an iterable one into a list",
-            )
-        self.dataset = dataset
-        self._given = None if targets is None else as_labels(targets, len(dataset))
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        return len(self.dataset)
-
-    @cached_property
-    def targets(self) -> Tensor:
-        """Labels of all examples, ``(n,)`` int64."""
-        return labels_of(self.dataset) if self._given is None else self._given
-
-    def batch(self, indices: Tensor) -> Batch:
-        """Return the examples at ``indices``, collated."""
-        wanted = indices.tolist()
-        read = getattr(self.dataset, "__getitems__", None)
-        items = read(wanted) if read else [self.dataset[index] for index in wanted]
-        labels = [label_of(item) for item in items] if self._given is None else self._given[indices]
-        return Batch(_collated([_input_of(item) for item in items]), as_labels(labels, len(wanted)), indices)
 
 
 class Subset:
@@ -211,6 +87,9 @@ def as_examples(thing: Any) -> Examples:
         >>> as_examples(torch.utils.data.Subset(data, [3])).batch(torch.tensor([0])).indices
         tensor([3])
     """
+    # Our own are known by type: asking a data set for its targets may read every item of it.
+    if isinstance(thing, TensorExamples | DatasetExamples | Subset):
+        return thing
     if callable(getattr(thing, "batch", None)) and hasattr(thing, "targets"):
         found: Examples = thing
         return found
@@ -237,19 +116,6 @@ def num_classes(examples: Examples) -> int:
     return int(examples.targets.max()) + 1
 
 
-def _as_tensors(inputs: Any) -> Any:
-    if isinstance(inputs, Mapping):
-        return {name: as_tensor(value) for name, value in inputs.items()}
-    return as_tensor(inputs)
-
-
-def _count(inputs: Any) -> int:
-    counts = {len(tensor) for tensor in (inputs.values() if isinstance(inputs, Mapping) else [inputs])}
-    if len(counts) != 1:
-        raise DataError("inputs of one length", f"lengths {sorted(counts)}", "give every example every input")
-    return counts.pop()
-
-
 def _checked(positions: Any, size: int) -> Tensor:
     found = as_tensor(positions)
     if found.numel() == 0:
@@ -263,20 +129,3 @@ def _checked(positions: Any, size: int) -> Tensor:
             f"positions from 0 to {size - 1}", f"{int(found.min())} to {int(found.max())}", "choose positions in range"
         )
     return found.long()
-
-
-def _input_of(item: Any) -> Any:
-    if isinstance(item, Mapping):
-        return {name: value for name, value in item.items() if name not in ("label", "labels")}
-    return item[0]
-
-
-def _collated(inputs: list[Any]) -> Any:
-    try:
-        return default_collate(inputs)
-    except (TypeError, RuntimeError) as error:
-        raise DataError(
-            "inputs that PyTorch can stack: tensors, arrays or numbers of one shape",
-            f"{type(inputs[0]).__name__} ({str(error).splitlines()[0]})",
-            "give the data set a transform that makes tensors of one size",
-        ) from error

@@ -41,7 +41,7 @@ def read_indices(path: Path) -> list[int]:
         raise RequestError(
             "an index file that can be read", f"'{path}' ({error.strerror})", "check its path"
         ) from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, RecursionError) as error:
         reason = f"'{path.name}' ({type(error).__name__})"
         raise RequestError(f"an index file of the kind {path.suffix or 'text'}", reason, _CURE) from error
 

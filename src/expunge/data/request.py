@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from expunge.batch import Examples, on_tensors
+from expunge.batch import Examples
 from expunge.data.examples import root_indices
 from expunge.data.index_file import read_indices, whole_numbers
+from expunge.data.predicate import Predicate, imported, rows_where
 from expunge.errors import RequestError
 
 _CHUNK = 256
-
-Predicate = Callable[[int, Any, int], bool]
-"""Called with an example's index, its input and its label; true where the example is to be forgotten."""
 
 
 class Request(Protocol):
@@ -94,9 +90,9 @@ class ByClass:
 
     def sentence(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""
-        number = self.number(class_names)
-        named = class_names is not None and 0 <= number < len(class_names)
-        return f"all examples of the class '{class_names[number]}'" if named and class_names else f"class {number}"
+        number, names = self.number(class_names), class_names or ()
+        named = 0 <= number < len(names)
+        return "all examples of " + (f"the class '{names[number]}'" if named else f"class {number}")
 
 
 @dataclass(frozen=True)
@@ -211,52 +207,17 @@ class ByPredicate:
         Raises:
             RequestError: If the function cannot be imported, fails, or answers something else than true or false.
         """
-        function = _imported(self.function) if isinstance(self.function, str) else self.function
+        function = imported(self.function) if isinstance(self.function, str) else self.function
         chosen: list[int] = []
         for start in range(0, len(examples), _CHUNK):
             positions = torch.arange(start, min(start + _CHUNK, len(examples)))
-            chosen.extend(start + row for row in _rows_where(function, examples.batch(positions)))
+            chosen.extend(start + row for row in rows_where(function, examples.batch(positions)))
         return torch.tensor(chosen, dtype=torch.int64)
 
     def sentence(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""
         name = self.function if isinstance(self.function, str) else getattr(self.function, "__name__", "given")
         return f"all examples that the predicate '{name}' picks"
-
-
-def _rows_where(function: Predicate, batch: Any) -> list[int]:
-    """Return the rows of a batch for which the predicate is true."""
-    labels, indices = batch.targets.tolist(), batch.indices.tolist()
-    return [
-        row
-        for row, (index, label) in enumerate(zip(indices, labels, strict=True))
-        if _answer(function, index, on_tensors(batch.inputs, itemgetter(row)), label)
-    ]
-
-
-def _answer(function: Predicate, index: int, inputs: Any, label: int) -> bool:
-    expected, cure = "a predicate function(index, input, label) that answers True or False", "correct the predicate"
-    try:
-        answer: Any = function(index, inputs, label)
-        value = answer.item() if hasattr(answer, "item") else answer
-    except Exception as error:  # whatever a user's function raises is a fault of the request
-        raise RequestError(expected, f"{type(error).__name__}: {error}", cure) from error
-    if not isinstance(value, bool):
-        raise RequestError(expected, f"an answer of type {type(answer).__name__}", cure)
-    return value
-
-
-def _imported(path: str) -> Predicate:
-    expected = "a predicate as 'package.module:name' that can be imported"
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RequestError(expected, f"'{path}' ({error})", "check the path and the spelling") from error
-    if not callable(found):
-        raise RequestError(expected, f"'{path}', which is {type(found).__name__}", "name a function")
-    function: Predicate = found
-    return function
 
 
 def _check_range(wanted: Sequence[int], size: int) -> None:

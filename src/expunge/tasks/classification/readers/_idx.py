@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from expunge.data import Source
-from expunge.data.examples import Affine
+from expunge.data import Affine, Source
 from expunge.errors import DataError
 from expunge.tasks.classification.readers._pictures import Labels, Pixels, damaged, source
 

@@ -45,11 +45,11 @@ def damaged(path: Path, what: str, found: str) -> DataError:
     return DataError(f"{what} in '{path.name}'", found, f"copy the file anew ('{path}')")
 
 
-def opened(data: bytes | Path, name: str) -> Any:
+def opened(data: bytes, name: str) -> Any:
     """Return a Pillow image, its size checked before a pixel is decoded.
 
     Args:
-        data: The file's bytes, or the file.
+        data: The encoded picture.
         name: What to call it in an error.
 
     Raises:
@@ -58,7 +58,7 @@ def opened(data: bytes | Path, name: str) -> Any:
     """
     images = optional("PIL.Image", "reading pictures", "data")
     try:
-        image = images.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS)
+        image = images.open(io.BytesIO(data), formats=FORMATS)
     except (OSError, SyntaxError, ValueError, images.DecompressionBombError) as error:
         raise _unreadable(name, error) from error
     if image.width * image.height > MOST_PIXELS:
@@ -120,9 +120,10 @@ def statistics(pixels: Pixels) -> Affine:
         >>> statistics(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1))
         Affine(mean=(0.5,), std=(0.5,))
     """
-    blocks = (pixels[start : start + _BLOCK].swapaxes(0, 1) for start in range(0, len(pixels), _BLOCK))
-    counts = [np.stack([np.bincount(channel.ravel(), minlength=256) for channel in block]) for block in blocks]
-    tables = np.sum(counts, axis=0)
+    tables = np.zeros((pixels.shape[1], 256), np.int64)
+    for start in range(0, len(pixels), _BLOCK):  # bincount widens what it counts to 8 bytes
+        block = pixels[start : start + _BLOCK].swapaxes(0, 1)
+        tables += [np.bincount(channel.ravel(), minlength=256) for channel in block]
     values = np.arange(256) / 255
     means = [float(table @ values / table.sum()) for table in tables]
     spreads = [

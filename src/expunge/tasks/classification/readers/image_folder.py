@@ -12,6 +12,7 @@ from expunge.errors import DataError
 from expunge.tasks.classification.readers._pictures import Labels, Pixels, fitted, opened, source, stacked, statistics
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
+_MOST_BYTES = 2**28
 
 
 def image_folder(root: Path | None = None, *, folder: str = ".", size: int = 64) -> Source:
@@ -54,10 +55,22 @@ def _subfolders(place: Path) -> tuple[str, ...]:
 
 def _read(place: Path, names: Sequence[str], size: int) -> tuple[Pixels, Labels]:
     files = [(path, label) for label, name in enumerate(names) for path in _pictures(place / name)]
-    decoded = (fitted(opened(path, f"'{path}'"), size, f"'{path}'") for path, _ in files)
+    decoded = (fitted(opened(_content(path), f"'{path}'"), size, f"'{path}'") for path, _ in files)
     return stacked(decoded, len(files), size), np.array([label for _, label in files], np.int64)
 
 
 def _pictures(folder: Path) -> list[Path]:
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(path for path in found if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."))
+
+
+def _content(path: Path) -> bytes:
+    cure = "replace it, or leave it out"
+    try:
+        if (length := path.stat().st_size) > _MOST_BYTES:
+            raise DataError(
+                f"picture files of at most {_MOST_BYTES >> 20} MiB", f"{length >> 20} MiB in '{path}'", cure
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError("a picture file that can be read", f"'{path}' ({error.strerror})", cure) from error

@@ -40,7 +40,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
     try:
         entries = sorted(json.loads(path.read_text("utf-8")), key=lambda entry: entry["label"])
         names = tuple(str(entry["words"]).split(",")[0] for entry in entries)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise damaged(path, "the classes' labels and words", type(error).__name__) from error
     if [entry["label"] for entry in entries] != list(range(_CLASSES)):
         raise damaged(path, f"labels 0 to {_CLASSES - 1}", f"{len(entries)} entries")

@@ -1,0 +1,90 @@
+"""The examples of any map-style PyTorch data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import IterableDataset, default_collate
+
+from expunge.batch import Batch, on_tensors
+from expunge.data.augment import Augment, none
+from expunge.data.labels import as_labels, label_of, labels_of
+from expunge.errors import DataError
+
+
+class DatasetExamples:
+    """The examples of any map-style PyTorch data set, read item by item and collated with PyTorch's default.
+
+    Items are pairs ``(input, label)`` or mappings with ``label`` or ``labels``; what remains of a mapping is the input.
+
+    Args:
+        dataset: Anything with a length and items by number.
+        targets: Labels that replace those of the items. By default the labels are found from the attribute ``targets``
+            or ``labels`` where it agrees with the items, and else by one pass over them.
+
+    Raises:
+        DataError: If the data set can only be iterated, or an item is not of one of the two forms (with ``targets``,
+            any item that can be collated will do).
+
+    Examples:
+        >>> import torch
+        >>> examples = DatasetExamples([(torch.zeros(2), 1), (torch.ones(2), 0)])
+        >>> examples.targets, examples.batch(torch.tensor([1])).inputs
+        (tensor([1, 0]), tensor([[1., 1.]]))
+    """
+
+    augment: Augment = staticmethod(none)
+
+    def __init__(self, dataset: Any, targets: Any = None) -> None:
+        if isinstance(dataset, IterableDataset) or not (
+            hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+        ):
+            raise DataError(
+                "a map-style data set, with a length and items by number",
+                f"{type(dataset).__name__}",
+                "pass the data set itself rather than a loader of it, or load an iterable one into a list",
+            )
+        self.dataset = dataset
+        self._given = None if targets is None else as_labels(targets, len(dataset))
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.dataset)
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """Labels of all examples, ``(n,)`` int64."""
+        return labels_of(self.dataset) if self._given is None else self._given
+
+    def batch(self, indices: Tensor) -> Batch:
+        """Return the examples at ``indices``, collated."""
+        items = self._items(indices.tolist() or [0])
+        labels = [label_of(item) for item in items[: len(indices)]] if self._given is None else self._given[indices]
+        inputs = _collated([_input_of(item) for item in items])
+        if not len(indices):  # the first example was read to learn the form of the inputs
+            inputs = on_tensors(inputs, lambda tensor: tensor[:0])
+        return Batch(inputs, as_labels(labels, len(indices)), indices)
+
+    def _items(self, wanted: list[int]) -> list[Any]:
+        read = getattr(self.dataset, "__getitems__", None)
+        return list(read(wanted)) if read else [self.dataset[index] for index in wanted]
+
+
+def _input_of(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return {name: value for name, value in item.items() if name not in ("label", "labels")}
+    return item[0] if isinstance(item, tuple | list) else item
+
+
+def _collated(inputs: list[Any]) -> Any:
+    try:
+        return default_collate(inputs)
+    except (TypeError, RuntimeError) as error:
+        raise DataError(
+            "inputs that PyTorch can stack: tensors, arrays or numbers of one shape",
+            f"{type(inputs[0]).__name__} ({str(error).splitlines()[0]})",
+            "give the data set a transform that makes tensors of one size",
+        ) from error

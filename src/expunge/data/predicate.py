@@ -1,0 +1,58 @@
+"""Predicates of a forget request: Python functions that say of each example whether it is to be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from operator import itemgetter
+from typing import Any
+
+from expunge.batch import Batch, on_tensors
+from expunge.errors import RequestError
+
+Predicate = Callable[[int, Any, int], bool]
+"""Called with an example's index, its input and its label; true where the example is to be forgotten."""
+
+
+def imported(path: str) -> Predicate:
+    """Return the function at ``package.module:name``.
+
+    Raises:
+        RequestError: If there is none.
+    """
+    expected = "a predicate as 'package.module:name' that can be imported"
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RequestError(expected, f"'{path}' ({error})", "check the path and the spelling") from error
+    if not callable(found):
+        raise RequestError(expected, f"'{path}', which is {type(found).__name__}", "name a function")
+    function: Predicate = found
+    return function
+
+
+def rows_where(function: Predicate, batch: Batch) -> list[int]:
+    """Return the rows of a batch for which the predicate is true.
+
+    Raises:
+        RequestError: If the predicate fails or answers something else than true or false.
+    """
+    labels, indices = batch.targets.tolist(), batch.indices.tolist()
+    return [
+        row
+        for row, (index, label) in enumerate(zip(indices, labels, strict=True))
+        if _answer(function, index, on_tensors(batch.inputs, itemgetter(row)), label)
+    ]
+
+
+def _answer(function: Predicate, index: int, inputs: Any, label: int) -> bool:
+    expected, cure = "a predicate function(index, input, label) that answers True or False", "correct the predicate"
+    try:
+        answer: Any = function(index, inputs, label)
+        value = answer.item() if hasattr(answer, "item") else answer
+    except Exception as error:  # whatever a user's function raises is a fault of the request
+        raise RequestError(expected, f"{type(error).__name__}: {error}", cure) from error
+    if not isinstance(value, bool):
+        raise RequestError(expected, f"an answer of type {type(answer).__name__}", cure)
+    return value

@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import Subset as TorchSubset
+
+from expunge.data import Affine, DatasetExamples, Subset, TensorExamples, as_examples, none, num_classes, root_indices
+from expunge.errors import DataError
+
+IMAGES = torch.arange(5 * 3 * 2 * 2, dtype=torch.uint8).reshape(5, 3, 2, 2)
+LABELS = torch.tensor([2, 0, 1, 0, 2])
+
+
+def image(index):
+    return IMAGES[index].float() / 255
+
+
+class Pictures(Dataset):
+    """A map-style data set that counts how often it is read."""
+
+    def __init__(self, **attributes):
+        self.reads = 0
+        self.__dict__.update(attributes)
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return image(index), int(LABELS[index])
+
+
+class Mappings(Pictures):
+    def __getitem__(self, index):
+        return {"pixels": image(index), "labels": int(LABELS[index])}
+
+
+def test_bytes_become_normalised_floats_and_stay_bytes_in_memory():
+    scale = Affine((0.1, 0.2, 0.3), (0.5, 0.25, 0.125))
+    examples = TensorExamples(IMAGES, LABELS, scale=scale)
+    wanted = torch.tensor([3, 0])
+    batch = examples.batch(wanted)
+    for row, index in enumerate(wanted.tolist()):
+        for channel in range(3):
+            slow = (IMAGES[index, channel].double() / 255 - scale.mean[channel]) / scale.std[channel]
+            assert torch.allclose(batch.inputs[row, channel].double(), slow, atol=1e-6)
+    assert batch.inputs.dtype == torch.float32
+    assert examples.inputs.dtype == torch.uint8
+    assert batch.targets.tolist() == [0, 2]
+    assert batch.indices.equal(wanted)
+
+
+def test_an_augmentation_is_carried_and_never_applied_when_reading():
+    examples = TensorExamples(IMAGES, LABELS, augment=lambda inputs, generator: inputs * 0)
+    assert examples.batch(torch.tensor([4])).inputs.equal(image(4)[None])
+    assert Subset(examples, [1]).augment is examples.augment
+    assert TensorExamples(IMAGES, LABELS).augment is none
+    assert DatasetExamples(Pictures()).augment is none
+
+
+def test_floats_and_numbers_of_tokens_are_left_alone():
+    values = torch.tensor([[-3.5], [700.0]])
+    assert TensorExamples(values, [0, 1]).batch(torch.tensor([1, 0])).inputs.equal(values.flip(0))
+    tokens = {"ids": torch.tensor([[5, 6], [7, 8]]), "mask": torch.ones(2, 2)}
+    assert TensorExamples(tokens, [0, 1]).batch(torch.tensor([1])).inputs["ids"].tolist() == [[7, 8]]
+
+
+@pytest.mark.parametrize("dataset", [Pictures(), [(image(i), int(LABELS[i])) for i in range(5)]])
+def test_any_map_style_data_set_gives_the_batch_that_memory_gives(dataset):
+    wanted = torch.tensor([4, 0, 2])
+    slow, fast = DatasetExamples(dataset).batch(wanted), TensorExamples(IMAGES, LABELS).batch(wanted)
+    assert slow.inputs.equal(fast.inputs)
+    assert slow.targets.equal(fast.targets)
+    assert slow.indices.equal(wanted)
+
+
+def test_mappings_keep_their_other_entries_as_inputs():
+    examples = DatasetExamples(Mappings())
+    assert examples.targets.equal(LABELS)
+    batch = examples.batch(torch.tensor([3]))
+    assert list(batch.inputs) == ["pixels"]
+    assert batch.inputs["pixels"].equal(image(3)[None])
+
+
+@pytest.mark.parametrize("name", ["targets", "labels"])
+@pytest.mark.parametrize("form", [list, np.array, torch.tensor])
+def test_labels_come_from_an_attribute_without_a_pass_over_the_items(name, form):
+    dataset = Pictures(**{name: form(LABELS.tolist())})
+    dataset.__class__ = type("Long", (Pictures,), {"__len__": lambda self: 500, "__getitem__": Pictures.__getitem__})
+    dataset.__dict__[name] = form(LABELS.tolist() * 100)
+    dataset.__class__.__getitem__ = lambda self, index: Pictures.__getitem__(self, index % 5)
+    assert DatasetExamples(dataset).targets.equal(LABELS.repeat(100))
+    assert dataset.reads <= 8
+
+
+@pytest.mark.parametrize("attribute", [[9, 9, 9, 9, 9], ["a", "b"], [2, 0, 1], None])
+def test_an_attribute_that_is_not_what_the_items_say_is_not_believed(attribute):
+    assert DatasetExamples(Pictures(targets=attribute)).targets.equal(LABELS)
+
+
+def test_given_targets_replace_those_of_the_items():
+    examples = DatasetExamples(Pictures(), targets=[4, 3, 2, 1, 0])
+    assert examples.batch(torch.tensor([1, 4])).targets.tolist() == [3, 0]
+    unlabelled = DatasetExamples([image(0), image(1)], targets=[1, 0])
+    assert unlabelled.batch(torch.tensor([1])).inputs.equal(image(1)[None])
+
+
+@pytest.mark.parametrize("examples", [TensorExamples(IMAGES, LABELS), DatasetExamples(Pictures())])
+def test_no_indices_give_an_empty_batch_of_the_same_form(examples):
+    batch = examples.batch(torch.empty(0, dtype=torch.int64))
+    assert len(batch) == 0
+    assert batch.inputs.shape == (0, 3, 2, 2)
+    assert batch.targets.shape == (0,)
+
+
+def test_an_example_has_the_same_index_wherever_it_is_met():
+    root = TensorExamples(IMAGES, LABELS)
+    part = Subset(Subset(root, [4, 2, 0]), torch.tensor([2, 0]))
+    assert part.root is root
+    assert root_indices(part).tolist() == [0, 4]
+    assert part.targets.tolist() == LABELS[[0, 4]].tolist()
+    batch = part.batch(torch.tensor([1]))
+    assert batch.indices.tolist() == [4]
+    assert batch.inputs.equal(root.batch(torch.tensor([4])).inputs)
+
+
+def test_as_examples_knows_what_it_is_given():
+    root = TensorExamples(IMAGES, LABELS)
+    assert as_examples(root) is root
+    assert isinstance(as_examples(TensorDataset(IMAGES, LABELS)), TensorExamples)
+    assert as_examples((IMAGES.numpy(), LABELS.numpy())).batch(torch.tensor([2])).inputs.equal(image(2)[None])
+    assert isinstance(as_examples(Pictures()), DatasetExamples)
+    part = as_examples(TorchSubset(TensorDataset(IMAGES, LABELS), [3, 1]))
+    assert part.batch(torch.tensor([0])).indices.tolist() == [3]
+
+
+def test_wrapping_does_not_read_a_data_set():
+    dataset = Pictures()
+    as_examples(as_examples(dataset))
+    assert dataset.reads == 0
+
+
+def test_the_number_of_classes_is_the_greatest_label_plus_one():
+    assert num_classes(TensorExamples(IMAGES, [0, 6, 1, 0, 0])) == 7
+    with pytest.raises(DataError):
+        num_classes(TensorExamples(torch.empty(0, 2), []))
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield from ()
+
+    def __len__(self):
+        return 3
+
+
+@pytest.mark.parametrize("thing", [Stream(), DataLoader(Pictures()), iter([1]), (value for value in ())])
+def test_what_can_only_be_iterated_is_refused(thing):
+    with pytest.raises(DataError, match="map-style"):
+        as_examples(thing)
+
+
+@pytest.mark.parametrize(
+    "labels", [[0.0, 1.0, 0.0, 1.0, 0.0], [0, 1], [[0], [1], [2], [3], [4]], ["a"] * 5, [0, -1, 0, 0, 0], [True] * 5]
+)
+def test_labels_must_be_one_whole_number_per_example(labels):
+    with pytest.raises(DataError):
+        TensorExamples(IMAGES, labels)
+
+
+@pytest.mark.parametrize("item", [image(0), (image(0),), (image(0), "cat"), (image(0), 0.5), {"pixels": 1}, (1, True)])
+def test_items_without_a_whole_label_are_refused(item):
+    with pytest.raises(DataError, match="label"):
+        _ = DatasetExamples([item]).targets
+
+
+def test_inputs_that_cannot_be_stacked_are_refused():
+    with pytest.raises(DataError, match="stack"):
+        DatasetExamples([(torch.ones(2), 0), (torch.ones(3), 1)]).batch(torch.tensor([0, 1]))
+    with pytest.raises(DataError, match="stack"):
+        DatasetExamples([(object(), 0)]).batch(torch.tensor([0]))
+
+
+@pytest.mark.parametrize("positions", [[5], [-1], [0.5], [[0, 1]], [True, False, True, False, True]])
+def test_positions_outside_the_data_are_refused(positions):
+    with pytest.raises(DataError):
+        Subset(TensorExamples(IMAGES, LABELS), positions)

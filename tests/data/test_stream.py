@@ -1,0 +1,156 @@
+import hashlib
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expunge.data import PairStream
+from expunge.errors import ConfigError
+from expunge.pair import Pair
+
+small = st.integers(1, 40)
+widths = st.integers(1, 17)
+
+
+def epoch(stream, number):
+    return [stream.at(number, step) for step in range(len(stream))]
+
+
+def joined(draws, side):
+    return torch.cat([getattr(draw, side) for draw in draws])
+
+
+@settings(max_examples=60, deadline=None)
+@given(small, small, widths, widths, st.integers(0, 3))
+def test_an_epoch_of_pairs_meets_every_retained_example_once(n_f, n_r, b_f, b_r, seed):
+    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "paired", seed)
+    for number in (0, 1):
+        draws = epoch(stream, number)
+        assert joined(draws, "retain").sort().values.tolist() == list(range(n_r))
+        assert [len(draw.retain) for draw in draws[:-1]] == [b_r] * (len(draws) - 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(small, small, widths, widths, st.integers(0, 3))
+def test_forget_batches_cut_one_endless_row_of_whole_passes(n_f, n_r, b_f, b_r, seed):
+    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "paired", seed)
+    draws = [draw for number in range(4) for draw in epoch(stream, number)]
+    for draw in draws:
+        assert len(draw.forget) == len(draw.forget.unique()) == min(b_f, n_f)
+    row = joined(draws, "forget")
+    for start in range(0, len(row) - n_f + 1, n_f):
+        assert row[start : start + n_f].sort().values.tolist() == list(range(n_f))
+
+
+def test_passes_over_the_forget_set_are_reshuffled():
+    # Defect 7 of public code: the first batch of a fresh loader at every step; an epoch never passes over the set.
+    stream = PairStream(Pair(64, 256), Pair(8, 32), "paired", 0)
+    first, second = (joined(epoch(stream, number), "forget") for number in (0, 1))
+    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(64))
+    assert not torch.equal(first, second)
+    assert not torch.equal(joined(epoch(stream, 0), "retain"), joined(epoch(stream, 1), "retain"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(small, small, widths, widths)
+def test_a_mixed_epoch_is_one_pass_over_the_union(n_f, n_r, b_f, b_r):
+    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "mixed", 1)
+    draws = epoch(stream, 2)
+    assert joined(draws, "forget").sort().values.tolist() == list(range(n_f))
+    assert joined(draws, "retain").sort().values.tolist() == list(range(n_r))
+    sizes = [len(draw.forget) + len(draw.retain) for draw in draws]
+    assert sizes[:-1] == [b_f + b_r] * (len(draws) - 1)
+    assert 0 < sizes[-1] <= b_f + b_r
+
+
+@pytest.mark.parametrize("side", ["forget", "retain"])
+def test_one_sided_modes_pass_over_one_set(side):
+    other = "retain" if side == "forget" else "forget"
+    sizes = Pair(11, 0) if side == "forget" else Pair(0, 11)
+    draws = epoch(PairStream(sizes, Pair(4, 4), side, 0), 3)
+    assert joined(draws, side).sort().values.tolist() == list(range(11))
+    assert [len(getattr(draw, side)) for draw in draws] == [4, 4, 3]
+    assert len(joined(draws, other)) == 0
+
+
+@pytest.mark.parametrize("mode", ["paired", "mixed", "forget", "retain"])
+@settings(max_examples=25, deadline=None)
+@given(n_f=small, n_r=small, b_f=widths, b_r=widths, data=st.data())
+def test_a_resumed_stream_meets_what_a_straight_run_meets(mode, n_f, n_r, b_f, b_r, data):
+    def make():
+        return PairStream(Pair(n_f, n_r), Pair(b_f, b_r), mode, 7)
+
+    straight = make()
+    runs = [draw for number in range(6) for draw in epoch(straight, number)]
+    place = data.draw(st.integers(0, len(runs) - 1))
+    resumed = make().at(*divmod(place, len(straight)))
+    assert resumed.forget.equal(runs[place].forget)
+    assert resumed.retain.equal(runs[place].retain)
+    assert resumed.probe.equal(runs[place].probe)
+
+
+def test_seeds_give_different_streams_and_sides_are_independent():
+    draws = [PairStream(Pair(50, 50), Pair(50, 50), "paired", seed).at(0, 0) for seed in (0, 0, 1)]
+    assert draws[0].retain.equal(draws[1].retain)
+    assert not draws[0].retain.equal(draws[2].retain)
+    assert not draws[0].forget.equal(draws[0].retain)
+
+
+def test_the_order_is_that_of_a_seeded_generator_per_purpose_and_epoch():
+    seed = int.from_bytes(hashlib.sha256(b"5/retain/2").digest()[:7], "little")
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(seed))
+    assert PairStream(Pair(0, 9), Pair(1, 4), "retain", 5).at(2, 1).retain.equal(order[4:8])
+
+
+@pytest.mark.parametrize("mode", ["paired", "mixed", "retain"])
+def test_the_probe_is_the_first_half_of_the_next_retain_batch(mode):
+    stream = PairStream(Pair(5, 23), Pair(3, 5), mode, 0)
+    draws = epoch(stream, 0) + epoch(stream, 1)
+    for this, following in pairwise(draws):
+        assert this.probe.equal(following.retain[: (len(following.retain) + 1) // 2])
+        if this.epoch == following.epoch:
+            assert not torch.isin(this.probe, this.retain).any()
+
+
+def test_the_probe_costs_nothing_until_it_is_asked_for(monkeypatch):
+    stream = PairStream(Pair(5, 23), Pair(3, 23), "retain", 0)
+    shuffles = []
+    plain = PairStream._shuffled
+    monkeypatch.setattr(PairStream, "_shuffled", lambda self, *a: shuffles.append(a) or plain(self, *a))
+    draw = stream.at(0, 0)
+    assert [made[1] for made in shuffles] == [0]
+    assert len(draw.probe) == 12
+    assert [made[1] for made in shuffles] == [0, 1]
+
+
+@pytest.mark.parametrize("mode", ["paired", "mixed"])
+def test_at_most_two_permutations_of_a_kind_are_kept(mode):
+    stream = PairStream(Pair(13, 29), Pair(5, 7), mode, 0)
+    for number in range(9):
+        for draw in epoch(stream, number):
+            assert draw.probe.dtype == torch.int64
+    kept = [purpose for purpose, _ in stream._kept]
+    assert max(kept.count(purpose) for purpose in kept) == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch", "mode"),
+    [
+        (Pair(0, 4), Pair(2, 2), "paired"),
+        (Pair(4, 4), Pair(2, 0), "paired"),
+        (Pair(4, 0), Pair(2, 2), "mixed"),
+        (Pair(0, 4), Pair(2, 2), "forget"),
+        (Pair(4, 4), Pair(2, 2), "zipped"),
+    ],
+)
+def test_streams_without_examples_are_refused(sizes, batch, mode):
+    with pytest.raises(ConfigError):
+        PairStream(sizes, batch, mode, 0)
+
+
+@pytest.mark.parametrize("place", [(0, 3), (-1, 0), (0, -1)])
+def test_updates_outside_the_epoch_are_refused(place):
+    with pytest.raises(ConfigError, match="step from 0 to 2"):
+        PairStream(Pair(4, 6), Pair(2, 2), "paired", 0).at(*place)
