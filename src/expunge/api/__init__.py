@@ -1,1 +1,1 @@
-"""The verbs of the package: answer a request, train an original, convert and read files."""
+"""The verbs of the package."""

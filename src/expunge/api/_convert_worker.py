@@ -1,0 +1,117 @@
+"""Program of the process that reads one pickle: ``_convert_worker.py SOURCE TARGET [KEY]``.
+
+It answers with one line of JSON, ``{"tensors": n}`` or the three parts of an error, and never with a traceback. It runs
+isolated (``python -I``), so it puts the folder of this package on ``sys.path`` itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+WRAPPINGS = ("state_dict", "model", "model_state_dict", "net")
+_PREFIX = "module."
+_CURE = "write it with torch.save(model.state_dict(), path) where the model is at home"
+
+
+def main(arguments: list[str]) -> int:
+    """Convert and answer on the standard output; returns the exit code."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from expunge.errors import ExpungeError
+    from expunge.weights import save_weights
+
+    source, target, *key = arguments
+    try:
+        state = state_of(read(source), *key)
+        save_weights(state, target)
+    except ExpungeError as error:
+        return answer({"expected": error.expected, "found": error.found, "cure": error.cure})
+    except MemoryError:
+        return answer({"expected": "memory for the checkpoint", "found": "too little", "cure": "use a larger machine"})
+    return answer({"tensors": len(state)})
+
+
+def answer(parts: Mapping[str, str | int]) -> int:
+    """Write one line of JSON and return the exit code that belongs to it."""
+    sys.stdout.write(json.dumps(parts) + "\n")
+    return 0 if "tensors" in parts else 1
+
+
+def read(source: str) -> Any:
+    """Return what the pickle holds, if that is tensors and plain containers only.
+
+    Raises:
+        CheckpointError: If it holds anything else or cannot be read.
+    """
+    import pickle
+    import warnings
+
+    import torch
+
+    from expunge.errors import CheckpointError
+
+    warnings.simplefilter("ignore")
+    try:
+        return torch.load(source, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except pickle.UnpicklingError as error:
+        found = f"something else in it ({reason(error)})"
+        raise CheckpointError(f"'{source}' to hold tensors only", found, _CURE) from error
+    except Exception as error:  # a damaged pickle fails in many ways
+        found = f"a file that cannot be read ({type(error).__name__}: {reason(error)})"
+        raise CheckpointError(f"'{source}' to be a whole checkpoint of torch.save", found, "fetch it again") from error
+
+
+def reason(error: Exception) -> str:
+    """Return the line of PyTorch's message that names what was refused, or the first one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
+    text = (named or lines or [type(error).__name__])[0]
+    return text.split(" was not an allowed")[0].removeprefix("WeightsUnpickler error: ")[:160].rstrip(".")
+
+
+def state_of(loaded: Any, key: str | None = None) -> dict[str, Any]:
+    """Return the ``state_dict`` in a checkpoint, without the prefix of ``DataParallel``.
+
+    Raises:
+        CheckpointError: If there is none, or it holds something that is not a tensor.
+    """
+    from torch import Tensor
+
+    state = dict(unwrap(loaded, key))
+    if not state:
+        raise refusal("a state_dict of tensors", "no tensor at all", loaded)
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise refusal("a state_dict of tensors", f"{type(value).__name__} under '{name}'", loaded)
+    if all(str(name).startswith(_PREFIX) for name in state):
+        state = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
+    return state
+
+
+def unwrap(loaded: Any, key: str | None) -> Mapping[str, Any]:
+    """Return the mapping under ``key``, or under the first common wrapping that is there, or the checkpoint itself."""
+    if not isinstance(loaded, Mapping):
+        raise refusal("a state_dict", type(loaded).__name__, {})
+    wrappings = WRAPPINGS if key is None else (key,)
+    found: list[Mapping[str, Any]] = [loaded[name] for name in wrappings if isinstance(loaded.get(name), Mapping)]
+    if key is not None and not found:
+        raise refusal(f"a state_dict under the key '{key}'", "none", loaded)
+    return found[0] if found else loaded
+
+
+def refusal(expected: str, found: str, loaded: Mapping[str, Any]) -> Exception:
+    """Return the error, with the checkpoint's mappings as the keys to choose from."""
+    from expunge.errors import CheckpointError
+
+    nested = [str(name) for name, value in loaded.items() if isinstance(value, Mapping)]
+    cure = f"choose one of the keys {', '.join(nested)}" if nested else _CURE
+    return CheckpointError(expected, found, cure)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

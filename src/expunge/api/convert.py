@@ -1,0 +1,74 @@
+"""The one door for pickled weights: read in a process of its own, written as safetensors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from expunge.errors import CheckpointError
+from expunge.weights import is_safetensors, replacing
+
+_WORKER = Path(__file__).with_name("_convert_worker.py")
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    key: str | None = None,
+    *,
+    overwrite: bool = False,
+    limit_s: float = 600.0,
+) -> int:
+    """Turn a pickled checkpoint into a safetensors file.
+
+    The pickle is read by ``torch.load(weights_only=True)`` in an isolated Python process, which builds tensors and
+    plain containers and calls nothing else that the file names.
+
+    Args:
+        source: A file of ``torch.save`` that holds a ``state_dict``, plain or under ``state_dict``, ``model``,
+            ``model_state_dict`` or ``net``. A prefix ``module.`` that all keys share is taken off.
+        target: The safetensors file to write.
+        key: Where in the checkpoint the ``state_dict`` is; found by itself by default.
+        overwrite: Whether a file named ``target`` may be replaced.
+        limit_s: Seconds after which the process is ended.
+
+    Returns:
+        The number of tensors that were written.
+
+    Raises:
+        CheckpointError: If the source is missing, holds anything but tensors, is damaged or takes too long, or the
+            target exists; the target is then not written.
+    """
+    source, target = Path(source), Path(target)
+    if not source.is_file():
+        raise CheckpointError(f"a checkpoint at '{source}'", "none", "check the path")
+    if is_safetensors(source):
+        raise CheckpointError(f"a pickled checkpoint at '{source}'", "that it is safetensors", "use it as it is")
+    with replacing(target, overwrite=overwrite) as temporary, TemporaryDirectory(dir=target.parent) as folder:
+        written = Path(folder) / "weights.safetensors"
+        answer = _ask_worker(source, written, key, limit_s)
+        if "tensors" not in answer:
+            raise CheckpointError(str(answer["expected"]), str(answer["found"]), str(answer["cure"]))
+        written.replace(temporary)
+    return int(answer["tensors"])
+
+
+def _ask_worker(source: Path, written: Path, key: str | None, limit_s: float) -> dict[str, str | int]:
+    """Run the worker and return its answer: the number of tensors, or the three parts of an error."""
+    command = [sys.executable, "-I", str(_WORKER), str(source), str(written), *([key] if key is not None else [])]
+    expected, nothing = f"to read '{source}'", subprocess.DEVNULL
+    try:
+        done = subprocess.run(command, stdin=nothing, capture_output=True, text=True, timeout=limit_s, check=False)
+    except subprocess.TimeoutExpired:
+        found = f"no end after {limit_s:g} s"
+        return {"expected": expected, "found": found, "cure": "check the file, or allow more time"}
+    try:
+        answer: dict[str, str | int] = json.loads(done.stdout.strip().rpartition("\n")[2])
+    except ValueError:
+        found = f"that the reading process ended with code {done.returncode}"
+        return {"expected": expected, "found": found, "cure": "check that the file is whole and fits into memory"}
+    return answer

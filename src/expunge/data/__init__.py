@@ -1,0 +1,44 @@
+"""The data room: examples read by index, forget requests and their checked split, manifests, and streams of pairs."""
+
+from expunge.data.augment import Augment, crop_flip, none
+from expunge.data.examples import (
+    Affine,
+    DatasetExamples,
+    Subset,
+    TensorExamples,
+    as_examples,
+    num_classes,
+    root_indices,
+)
+from expunge.data.manifest import fingerprint, load_key, manifest
+from expunge.data.request import ByClass, ByFraction, ByIndices, ByPredicate, Request
+from expunge.data.source import Source, find_root
+from expunge.data.split import check_labels, split_request
+from expunge.data.stream import Draw, PairStream
+
+__all__ = [
+    "Affine",
+    "Augment",
+    "ByClass",
+    "ByFraction",
+    "ByIndices",
+    "ByPredicate",
+    "DatasetExamples",
+    "Draw",
+    "PairStream",
+    "Request",
+    "Source",
+    "Subset",
+    "TensorExamples",
+    "as_examples",
+    "check_labels",
+    "crop_flip",
+    "find_root",
+    "fingerprint",
+    "load_key",
+    "manifest",
+    "none",
+    "num_classes",
+    "root_indices",
+    "split_request",
+]

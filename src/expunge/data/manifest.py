@@ -1,0 +1,151 @@
+"""The manifest: what a request was, in keyed hashes, so that the evidence does not keep what was deleted.
+
+Who holds the key can check whether a list of indices is the one that was forgotten; who does not learns sizes alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import expunge
+from expunge.batch import Examples
+from expunge.data.examples import root_indices
+from expunge.data.request import Request
+from expunge.errors import DataError
+
+_KEY_BYTES = 32
+
+
+def manifest(
+    request: Request,
+    forget_positions: Tensor,
+    retain_positions: Tensor,
+    dataset_name: str,
+    examples: Examples,
+    key: bytes,
+) -> dict[str, Any]:
+    """Return the record of a request that may be kept: sizes, seed and keyed hashes, never indices, names or paths.
+
+    Args:
+        request: The request.
+        forget_positions: Positions in ``examples`` of what is forgotten.
+        retain_positions: Positions in ``examples`` of what is retained.
+        dataset_name: Name of the data set, for people.
+        examples: The training set that the request was made on.
+        key: The secret, from ``load_key``.
+
+    Returns:
+        Plain values that JSON can hold. The digests are HMAC-SHA256 over the sorted indices in the root data set.
+
+    Examples:
+        >>> import torch
+        >>> from expunge.data import ByClass, TensorExamples, split_request
+        >>> examples = TensorExamples(torch.rand(4, 2), [0, 1, 0, 1])
+        >>> record = manifest(ByClass(1), *split_request(examples, ByClass(1)), "example", examples, bytes(32))
+        >>> record["kind"], record["sizes"]
+        ('class', {'forget': 2, 'retain': 2, 'all': 4})
+    """
+    known = root_indices(examples)
+    record: dict[str, Any] = {
+        "kind": request.kind,
+        "sizes": {"forget": len(forget_positions), "retain": len(retain_positions), "all": len(examples)},
+        "digest": {
+            "forget": digest(known[forget_positions], key),
+            "retain": digest(known[retain_positions], key),
+            "by": "HMAC-SHA256",
+            "key": key_id(key),
+        },
+        "dataset": {"name": dataset_name, "fingerprint": fingerprint(examples)},
+        "expunge": expunge.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    seed = getattr(request, "seed", None)
+    return record if seed is None else {**record, "seed": seed}
+
+
+def digest(indices: Tensor, key: bytes) -> str:
+    """Return HMAC-SHA256, in hex, over the sorted indices as little-endian 64-bit integers.
+
+    Examples:
+        >>> import torch
+        >>> digest(torch.tensor([2, 1]), bytes(32)) == digest(torch.tensor([1, 2]), bytes(32))
+        True
+    """
+    return hmac.new(key, _bytes(indices.sort().values), hashlib.sha256).hexdigest()
+
+
+def fingerprint(examples: Examples) -> str:
+    """Return SHA-256, in hex, over the number of examples and all their labels in order.
+
+    Examples:
+        >>> import torch
+        >>> from expunge.data import TensorExamples
+        >>> fingerprint(TensorExamples(torch.rand(2, 2), [0, 1]))[:8]
+        '53afea62'
+    """
+    return hashlib.sha256(len(examples).to_bytes(8, "little") + _bytes(examples.targets)).hexdigest()
+
+
+def key_id(key: bytes) -> str:
+    """Return the first 8 hex digits of the key's SHA-256: enough to tell keys apart, too little to find one.
+
+    Examples:
+        >>> key_id(bytes(32))
+        '66687aad'
+    """
+    return hashlib.sha256(key).hexdigest()[:8]
+
+
+def load_key() -> bytes:
+    """Return the secret of this installation, made on first use, readable by its owner alone.
+
+    It lies in the file that the environment variable ``EXPUNGE_KEY_FILE`` names, else in ``~/.config/expunge/key``.
+
+    Raises:
+        DataError: If the file cannot be read or made, or does not hold 32 bytes.
+    """
+    path = Path(os.environ.get("EXPUNGE_KEY_FILE") or "~/.config/expunge/key").expanduser()
+    try:
+        if not path.exists():
+            _create(path)
+        key = path.read_bytes()
+    except OSError as error:
+        raise _refused(f"'{path}' ({error.strerror})") from error
+    if len(key) != _KEY_BYTES:
+        raise _refused(f"{len(key)} bytes in '{path}'")
+    return key
+
+
+def _create(path: Path) -> None:
+    """Write a new key under a name of its own, then link it: of several first users, one wins and all read its key."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mkstemp gives mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
+
+
+def _bytes(values: Tensor) -> bytes:
+    return values.cpu().numpy().astype("<i8").tobytes()
+
+
+def _refused(found: str) -> DataError:
+    return DataError(
+        f"a key file of {_KEY_BYTES} bytes", found, "name another in EXPUNGE_KEY_FILE; a new one is made where none is"
+    )

@@ -1,0 +1,281 @@
+"""The forget request: which examples are to be forgotten, by class, by index, by a random share or by a predicate.
+
+Indices that a request names, and those that a predicate is given, are positions in the *root* data set (see
+:mod:`expunge.data.examples`); what ``choose`` returns are positions in the examples that it was given.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from expunge.batch import Examples, on_tensors
+from expunge.data.examples import root_indices
+from expunge.data.index_file import read_indices, whole_numbers
+from expunge.errors import RequestError
+
+_CHUNK = 256
+
+Predicate = Callable[[int, Any, int], bool]
+"""Called with an example's index, its input and its label; true where the example is to be forgotten."""
+
+
+class Request(Protocol):
+    """What chooses the examples to forget."""
+
+    kind: ClassVar[str]
+
+    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+        """Return the positions of the chosen examples, sorted, ``(k,)`` int64."""
+        ...
+
+    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+        """Return the request in plain words, as a noun phrase without any example's index."""
+        ...
+
+
+@dataclass(frozen=True)
+class ByClass:
+    """All examples of one class.
+
+    Args:
+        label: Its number, or its name.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> ByClass("dog").choose(TensorExamples(torch.rand(4, 2), [0, 1, 0, 1]), ["cat", "dog"])
+        tensor([1, 3])
+    """
+
+    label: int | str
+    kind: ClassVar[str] = "class"
+
+    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+        """Return the positions of the examples of the class.
+
+        Raises:
+            RequestError: If there is no class of that name, or it does not occur.
+        """
+        found = (examples.targets == self.number(class_names)).nonzero().flatten()
+        if not len(found):
+            present = examples.targets.bincount().nonzero().flatten().tolist()
+            raise RequestError(
+                f"a class that occurs in the data ({_listed(present)})",
+                f"{self.label!r}, which does not occur",
+                "choose one that does",
+            )
+        return found
+
+    def number(self, class_names: Sequence[str] | None = None) -> int:
+        """Return the number of the class.
+
+        Raises:
+            RequestError: If there is no class of that name.
+        """
+        if isinstance(self.label, int) and not isinstance(self.label, bool):
+            return self.label
+        names = list(class_names or ())
+        if self.label in names:
+            return names.index(self.label)
+        if isinstance(self.label, str) and self.label.isdecimal():
+            return int(self.label)
+        near = difflib.get_close_matches(str(self.label), names, n=1)
+        cure = f"did you mean {near[0]!r}" if near else "give the name as the data set spells it, or the number"
+        raise RequestError(f"the name of a class ({_listed(names)})", f"{self.label!r}", cure)
+
+    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+        """Return the request in plain words."""
+        number = self.number(class_names)
+        named = class_names is not None and 0 <= number < len(class_names)
+        return f"all examples of the class '{class_names[number]}'" if named and class_names else f"class {number}"
+
+
+@dataclass(frozen=True)
+class ByIndices:
+    """The examples at given indices.
+
+    Args:
+        indices: Whole numbers, each once, counted from 0 in the root data set; or the path of an index file (text with
+            one number per line and ``#`` comments, a ``.json`` list, or an integer ``.npy`` array).
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> ByIndices([2, 0]).choose(TensorExamples(torch.rand(4, 2), [0, 1, 0, 1]))
+        tensor([0, 2])
+    """
+
+    indices: Sequence[int] | Tensor | str | Path = field(repr=False, compare=False)
+    kind: ClassVar[str] = "indices"
+
+    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+        """Return the positions of the examples.
+
+        Raises:
+            RequestError: If an index is not a whole number, is named twice, or is not in the data.
+        """
+        wanted, known = self.numbers(), root_indices(examples)
+        _check_range(wanted, int(known.max()) + 1 if len(known) else 0)
+        _check_repeats(wanted)
+        chosen = torch.tensor(wanted, dtype=torch.int64)
+        found = torch.isin(known, chosen).nonzero().flatten()
+        if len(found) < len(chosen):
+            raise RequestError(
+                "indices of the part of the data set that is used",
+                f"{len(chosen) - len(found)} of {len(chosen)} outside it",
+                "use the whole data set, or leave these examples out",
+            )
+        return found
+
+    def numbers(self) -> list[int]:
+        """Return the indices as they were given, read from the file if it is one."""
+        if isinstance(self.indices, str | Path):
+            return read_indices(Path(self.indices))
+        return whole_numbers(self.indices)
+
+    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+        """Return the request in plain words."""
+        return "examples that were listed one by one"
+
+
+@dataclass(frozen=True)
+class ByFraction:
+    """A random share of the examples, drawn uniformly without replacement.
+
+    Args:
+        fraction: The share, greater than 0 and less than 1; the count is rounded to the nearest whole number.
+        seed: Seed of the draw, which uses a generator of its own.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> examples = TensorExamples(torch.rand(50, 2), torch.arange(50))
+        >>> len(ByFraction(0.1, seed=3).choose(examples))
+        5
+    """
+
+    fraction: float
+    seed: int = 0
+    kind: ClassVar[str] = "fraction"
+
+    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+        """Return the positions of the examples drawn.
+
+        Raises:
+            RequestError: If the fraction is not between 0 and 1, or rounds to no example.
+        """
+        if isinstance(self.fraction, bool) or not 0 < self.fraction < 1:
+            raise RequestError("a fraction greater than 0 and less than 1", f"{self.fraction}", "write 0.1 for 10 %")
+        count = round(self.fraction * len(examples))
+        if count == 0:
+            raise RequestError(
+                "a fraction that comes to at least one example",
+                f"{self.fraction} of {len(examples)} examples",
+                "raise the fraction",
+            )
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randperm(len(examples), generator=generator)[:count].sort().values
+
+    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+        """Return the request in plain words."""
+        return f"a random {100 * self.fraction:g} % of the examples (seed {self.seed})"
+
+
+@dataclass(frozen=True)
+class ByPredicate:
+    """The examples for which a Python function says so.
+
+    Args:
+        function: ``function(index, input, label) -> bool``, or where to import it from, ``"package.module:name"``.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> dark = ByPredicate(lambda index, image, label: image.mean() < 0.5)
+        >>> dark.choose(TensorExamples(torch.tensor([[0.1], [0.9]]), [0, 1]))
+        tensor([0])
+    """
+
+    function: Predicate | str
+    kind: ClassVar[str] = "predicate"
+
+    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+        """Return the positions of the examples for which the function is true.
+
+        Raises:
+            RequestError: If the function cannot be imported, fails, or answers something else than true or false.
+        """
+        function = _imported(self.function) if isinstance(self.function, str) else self.function
+        chosen: list[int] = []
+        for start in range(0, len(examples), _CHUNK):
+            positions = torch.arange(start, min(start + _CHUNK, len(examples)))
+            chosen.extend(start + row for row in _rows_where(function, examples.batch(positions)))
+        return torch.tensor(chosen, dtype=torch.int64)
+
+    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+        """Return the request in plain words."""
+        name = self.function if isinstance(self.function, str) else getattr(self.function, "__name__", "given")
+        return f"all examples that the predicate '{name}' picks"
+
+
+def _rows_where(function: Predicate, batch: Any) -> list[int]:
+    """Return the rows of a batch for which the predicate is true."""
+    labels, indices = batch.targets.tolist(), batch.indices.tolist()
+    return [
+        row
+        for row, (index, label) in enumerate(zip(indices, labels, strict=True))
+        if _answer(function, index, on_tensors(batch.inputs, itemgetter(row)), label)
+    ]
+
+
+def _answer(function: Predicate, index: int, inputs: Any, label: int) -> bool:
+    expected, cure = "a predicate function(index, input, label) that answers True or False", "correct the predicate"
+    try:
+        answer: Any = function(index, inputs, label)
+        value = answer.item() if hasattr(answer, "item") else answer
+    except Exception as error:  # whatever a user's function raises is a fault of the request
+        raise RequestError(expected, f"{type(error).__name__}: {error}", cure) from error
+    if not isinstance(value, bool):
+        raise RequestError(expected, f"an answer of type {type(answer).__name__}", cure)
+    return value
+
+
+def _imported(path: str) -> Predicate:
+    expected = "a predicate as 'package.module:name' that can be imported"
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RequestError(expected, f"'{path}' ({error})", "check the path and the spelling") from error
+    if not callable(found):
+        raise RequestError(expected, f"'{path}', which is {type(found).__name__}", "name a function")
+    function: Predicate = found
+    return function
+
+
+def _check_range(wanted: Sequence[int], size: int) -> None:
+    outside = [index for index in wanted if not 0 <= index < size]
+    if outside:
+        raise RequestError(
+            f"indices from 0 to {size - 1}",
+            f"{len(outside)} outside, the first of them {outside[0]}",
+            "count the examples from 0, in the order of the training set",
+        )
+
+
+def _check_repeats(wanted: Sequence[int]) -> None:
+    # The message counts and does not name: it may be kept with a failed run, and an index identifies a person's record.
+    repeated = sum(count > 1 for count in Counter(wanted).values())
+    if repeated:
+        raise RequestError("every index once", f"{repeated} named more than once", "remove the duplicates")
+
+
+def _listed(values: Sequence[Any], most: int = 12) -> str:
+    shown = ", ".join(map(str, values[:most]))
+    return (f"{shown}, … ({len(values)} in all)" if len(values) > most else shown) or "the data set names none"

@@ -1,0 +1,204 @@
+"""Descend: carry out one descent stage over a stream of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from expunge.batch import Batch, Examples, Predictor, Split
+from expunge.data import Draw, PairStream
+from expunge.engine.precision import Format
+from expunge.engine.randomness import mixed_seed
+from expunge.engine.stages import Descend, Optimiser
+from expunge.engine.stepper import Stepper
+from expunge.engine.telemetry import FIELDS
+from expunge.errors import ModelError, NotFiniteError
+from expunge.pair import Pair
+from expunge.surgery import Progress
+
+Row = dict[str, Any]
+
+
+def ignore(*_: Any) -> None:
+    """Take anything and do nothing: the callback of who does not want one."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under which a recipe is carried out; none of it belongs to a method.
+
+    Args:
+        seed: Of the order of examples, of what objectives draw and of dropout. Default 0.
+        normalisation: ``frozen`` (default), ``joint`` or ``separate``.
+        micro_batches: Parts of each half batch. Default 1.
+        precision: ``fp32`` (default), ``bf16`` or ``fp16``.
+        observe_every: Inner products of gradients are recorded at every so many updates. Default 10.
+        read_every: The device is waited for at every so many updates, to write history and to look for NaN.
+            Default 25.
+        on_step: Called with the progress after every update.
+        on_rows: Called with new rows of the history.
+    """
+
+    seed: int = 0
+    normalisation: str = "frozen"
+    micro_batches: int = 1
+    precision: Format = "fp32"
+    observe_every: int = 10
+    read_every: int = 25
+    on_step: Callable[[Progress], None] = ignore
+    on_rows: Callable[[list[Row]], None] = ignore
+
+
+class Descent:
+    """One descent stage on one model.
+
+    Args:
+        predict: The model to be changed, in place.
+        stage: What to do.
+        split: The examples.
+        conditions: Under which.
+
+    Raises:
+        ModelError: If nothing can be trained.
+    """
+
+    def __init__(self, predict: Predictor, stage: Descend, split: Split, conditions: Conditions) -> None:
+        self.stage, self.split, self.conditions = stage, split, conditions
+        parameters = [p for p in predict.model.parameters() if p.requires_grad]
+        if not parameters:
+            raise ModelError("at least one trainable weight", "none", "set requires_grad on what may change")
+        optimizer = build_optimizer(parameters, stage.optimiser)
+        self.stepper = Stepper(
+            predict.model,
+            optimizer,
+            stage.surgery,
+            stage.objectives,
+            stage.mask,
+            logits=predict.logits,
+            normalisation=conditions.normalisation,
+            micro_batches=conditions.micro_batches,
+            precision=conditions.precision,
+            clip=stage.optimiser.clip,
+            seed=conditions.seed,
+        )
+        sizes = Pair(len(split.forget), len(split.retain))
+        self.stream = PairStream(sizes, stage.batch, stage.mode, conditions.seed)
+        self.total = stage.epochs * len(self.stream)
+        self.scheduler = build_schedule(optimizer, stage.optimiser, self.total)
+        self.unread: list[tuple[Progress, Tensor]] = []
+
+    def run(self) -> None:
+        """Make every update of the stage.
+
+        Raises:
+            NotFiniteError: If a loss is NaN or infinite, before the first update or at the next reading after it.
+            ObjectiveError: If the surgery cannot use the losses of the first batch.
+        """
+        self._admit()
+        for draw in self._draws():
+            self._update(draw)
+        self._read()
+        self.stepper.model.eval()
+
+    def _draws(self) -> Iterator[Draw]:
+        for epoch in range(self.stage.epochs):
+            for step in range(len(self.stream)):
+                yield self.stream.at(epoch, step)
+
+    def _admit(self) -> None:
+        """Measure the first batch's losses without moving anything, and let the surgery refuse them."""
+        draw = self.stream.at(0, 0)
+        step = self.stepper.lend(*self._batches(draw), None, self._progress(draw), False)
+        losses = Pair(float(step.loss("forget")), float(step.loss("retain")))
+        refuse_not_finite(losses, "at the first batch, before anything was changed")
+        self.stage.surgery.admit(losses)
+
+    def _update(self, draw: Draw) -> None:
+        conditions, progress = self.conditions, self._progress(draw)
+        forget, retain = self._batches(draw)
+        observe = progress.step % conditions.observe_every == 0
+        probe = lambda: fetched(self.split.retain, draw.probe, self._generator(progress, 2))  # noqa: E731
+        move = self.stepper(forget, retain, probe if len(draw.probe) else None, progress=progress, observe=observe)
+        if self.scheduler is not None and move.moved:
+            self.scheduler.step()
+        self.unread.append((progress, move.row))
+        if len(self.unread) >= conditions.read_every:
+            self._read()
+        conditions.on_step(progress)
+
+    def _read(self) -> None:
+        """Read the new rows from the device, hand them on and stop at losses that are not finite."""
+        if not self.unread:
+            return
+        values = torch.stack([row for _, row in self.unread]).cpu().tolist()
+        rows = [as_row(progress, row) for (progress, _), row in zip(self.unread, values, strict=True)]
+        self.unread.clear()
+        self.conditions.on_rows(rows)
+        for row, (forget, retain, *_, finite) in zip(rows, values, strict=True):
+            if not finite:
+                refuse_not_finite(Pair(forget, retain), f"at update {row['step']}")
+
+    def _progress(self, draw: Draw) -> Progress:
+        return Progress(draw.epoch * len(self.stream) + draw.step, self.total, draw.epoch)
+
+    def _batches(self, draw: Draw) -> tuple[Batch | None, Batch | None]:
+        progress = self._progress(draw)
+        sides = ((self.split.forget, draw.forget, 3), (self.split.retain, draw.retain, 4))
+        forget, retain = (
+            fetched(examples, positions, self._generator(progress, stream)) if len(positions) else None
+            for examples, positions, stream in sides
+        )
+        return forget, retain
+
+    def _generator(self, progress: Progress, stream: int) -> torch.Generator:
+        return torch.Generator().manual_seed(mixed_seed(self.conditions.seed, progress.step, stream))
+
+
+def fetched(examples: Examples, positions: Tensor, generator: torch.Generator) -> Batch:
+    """Return the examples at the positions, augmented where their data set says so."""
+    batch = examples.batch(positions)
+    augment = getattr(examples, "augment", None)
+    if augment is None:
+        return batch
+    return Batch(augment(batch.inputs, generator), batch.targets, batch.indices, batch.drawn)
+
+
+def is_finite(value: float) -> bool:
+    """Return whether a number is neither NaN nor infinite."""
+    return abs(value) < float("inf")
+
+
+def refuse_not_finite(losses: Pair[float], where: str) -> None:
+    """Refuse losses that are NaN or infinite.
+
+    Raises:
+        NotFiniteError: If one of them is.
+    """
+    if not all(map(is_finite, losses)):
+        found = f"a forget loss of {losses.forget:.4g} and a retain loss of {losses.retain:.4g} {where}"
+        cure = "check the checkpoint and the inputs, or lower the learning rate"
+        raise NotFiniteError("finite losses", found, cure)
+
+
+def as_row(progress: Progress, values: list[float]) -> Row:
+    """Return one row of the history; what is unknown or infinite is None, as JSON has no NaN."""
+    known = {name: value if is_finite(value) else None for name, value in zip(FIELDS, values, strict=False)}
+    return {"step": progress.step, "epoch": progress.epoch, **known}
+
+
+def build_optimizer(parameters: Sequence[Tensor], settings: Optimiser) -> Optimizer:
+    """Return the optimiser that the settings describe, over the given weights."""
+    if settings.name == "adamw":
+        return torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(parameters, lr=settings.rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+
+def build_schedule(optimizer: Optimizer, settings: Optimiser, total: int) -> LRScheduler | None:
+    """Return the schedule of the learning rate; None where it is constant."""
+    return CosineAnnealingLR(optimizer, T_max=total) if settings.schedule == "cosine" else None

@@ -1,0 +1,54 @@
+"""The guard: a mask judges what the optimiser did, not what it was told.
+
+Momentum, Adam's moments and weight decay move weights whose gradient is zero. So the weights are remembered before
+the optimiser's step, the displacement is weighed after it, and only what the mask passes is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from expunge.surgery import Direction
+
+Choose = Callable[[Direction], Direction]
+
+
+@contextmanager
+def guarded(parameters: Sequence[Tensor], choose: Choose | None) -> Iterator[None]:
+    """Run the optimiser's step in the body and commit what ``choose`` passes of it.
+
+    Formula: θ ← θ + m ⊙ (θ⁺ − θ), by selection at m = 0 and m = 1 so that both are exact to the bit.
+
+    Args:
+        parameters: The trainable weights.
+        choose: From the displacement θ − θ⁺ to weights m in [0, 1], float or bool, one piece a parameter; None
+            commits the whole step.
+    """
+    if choose is None:
+        yield
+        return
+    before = [parameter.detach().clone() for parameter in parameters]
+    yield
+    with torch.no_grad():
+        # No displacement outlives the choice: the memory above the optimiser's own is θ and one more θ for a moment.
+        weights = choose(Direction(torch._foreach_sub(before, [p.detach() for p in parameters])))
+        for parameter, old, weight in zip(parameters, before, weights, strict=True):
+            parameter.copy_(committed(old, parameter, weight))
+
+
+def committed(old: Tensor, new: Tensor, weight: Tensor) -> Tensor:
+    """Return the weights after a masked step.
+
+    Examples:
+        >>> old, new = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 2.0, 2.0])
+        >>> committed(old, new, torch.tensor([0.0, 0.5, 1.0])).tolist()
+        [1.0, 1.5, 2.0]
+    """
+    if weight.dtype == torch.bool:
+        return torch.where(weight, new, old)
+    between = torch.where(weight >= 1, new, old + weight * (new - old))
+    return torch.where(weight <= 0, old, between)

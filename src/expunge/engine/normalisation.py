@@ -1,0 +1,60 @@
+"""Normalisation layers: whose statistics an update uses, and that nothing but an update changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from expunge.errors import ConfigError
+
+Policy = Literal["frozen", "joint", "separate"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+
+
+def checked_policy(name: str) -> Policy:
+    """Return ``name`` if it is a policy.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    for policy in POLICIES:
+        if name == policy:
+            return policy
+    raise ConfigError(f"a normalisation policy ({', '.join(POLICIES)})", f"'{name}'", "choose one of them")
+
+
+def prepare_modes(model: nn.Module, policy: Policy) -> None:
+    """Put the model into training mode, with batch-norm layers in evaluation mode under ``frozen``.
+
+    Layers that keep no running statistics always use the batch's, whatever the policy.
+    """
+    model.train()
+    if policy == "frozen":
+        for module in batch_norms(model):
+            module.eval()
+
+
+def batch_norms(model: nn.Module) -> list[nn.Module]:
+    """Return the layers whose output depends on the other examples of the batch."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+
+
+@contextmanager
+def untouched_buffers(model: nn.Module) -> Iterator[None]:
+    """Put every buffer back after the body: looks at a model must not move its statistics.
+
+    Only buffers of modules in training mode are copied; the others do not change by a forward pass.
+    """
+    live = [b for module in model.modules() if module.training for b in module.buffers(recurse=False)]
+    saved = [buffer.detach().clone() for buffer in live]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, old in zip(live, saved, strict=True):
+                buffer.copy_(old)

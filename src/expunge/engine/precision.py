@@ -1,0 +1,55 @@
+"""Precision: autocast and gradient scaling behind one small object."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.amp.autocast_mode import autocast
+from torch.amp.grad_scaler import GradScaler
+
+Format = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass
+class Precision:
+    """How losses are computed and scaled.
+
+    Args:
+        format: ``fp32`` computes in the weights' own type; ``bf16`` and ``fp16`` under autocast.
+        device: Where.
+        scaler: Scales losses so that fp16 gradients do not vanish; None does not.
+    """
+
+    format: Format
+    device: torch.device
+    scaler: GradScaler | None = None
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which losses are computed."""
+        if self.format == "fp32":
+            return nullcontext()
+        return autocast(self.device.type, torch.bfloat16 if self.format == "bf16" else torch.float16)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing is rounded to half precision or scaled."""
+        return self.format == "fp32" and self.scaler is None
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """Return the loss to backpropagate."""
+        return loss if self.scaler is None else self.scaler.scale(loss)
+
+    def factor(self) -> float:
+        """Return the present loss scale; waits for the device (once per update, and for fp16 only)."""
+        return 1.0 if self.scaler is None else self.scaler.get_scale()
+
+
+def precision_for(format: Format, device: torch.device, scaler: GradScaler | None = None) -> Precision:
+    """Return the precision of a run; fp16 brings a scaler of its own where none is given."""
+    if format == "fp16" and scaler is None:
+        scaler = GradScaler(device.type)
+    return Precision(format, device, scaler)

@@ -1,0 +1,227 @@
+"""EngineStep: the engine's side of ``Step``. Precision, micro-batches and normalisation end here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor
+
+from expunge.batch import Batch
+from expunge.engine.derivatives import hessian_product, skips, slopes
+from expunge.engine.half import Half, Setting
+from expunge.engine.joint import joint_parts
+from expunge.engine.normalisation import untouched_buffers
+from expunge.engine.telemetry import Observation
+from expunge.errors import SurgeryError
+from expunge.pair import ROLES, Pair, Role
+from expunge.surgery import Combine, Direction, Linear, Progress
+from expunge.surgery.direction import Scale
+
+Probe = Callable[[], Batch]
+
+
+class EngineStep:
+    """One update as the engine lends it; see ``expunge.surgery.Step`` for what each verb promises.
+
+    Args:
+        setting: What stays the same from update to update.
+        batches: The examples of both sides; one side may be empty.
+        rate: The learning rate, a tensor of one element.
+        progress: Which update of how many.
+        seed: Of the randomness inside the model.
+        probe: Fetches retain examples that are independent of ``batches``, when a surgery asks for them.
+        observation: Collects the diagnostics of this update.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        batches: Pair[Batch],
+        rate: Tensor,
+        progress: Progress,
+        seed: int,
+        probe: Probe | None,
+        observation: Observation,
+    ) -> None:
+        self.setting, self.rate, self.progress, self.observation = setting, rate, progress, observation
+        self.sizes = batches.map(lambda batch: torch.tensor(float(len(batch)), device=setting.device))
+        objectives = setting.objectives
+        self.halves = Pair(
+            Half(setting, objectives.forget, batches.forget, seed),
+            Half(setting, objectives.retain, batches.retain, seed + 2**20),
+        )
+        self.probe, self.seed = probe, seed
+        self.fresh: Half | None = None
+        self.decisions, self.moved = 0, False
+        self.shift, self.shifts = 0, 0
+        self.counted: set[Role] = set()
+        self.known: dict[tuple[Role, bool, int, bool], Tensor] = {}
+
+    # --- the verbs -----------------------------------------------------------------------------------------------
+
+    def backward(self, combine: Combine) -> Pair[Tensor]:
+        """Backpropagate the combination, exactly, whatever the number of micro-batches."""
+        self._decide()
+        if isinstance(combine, Linear):
+            return self._descend(Pair(combine.forget, combine.retain))
+        if self.setting.policy == "joint" or max(map(len, self.halves)) > 1:
+            losses = Pair(self.loss("forget"), self.loss("retain"))
+            self._descend(slopes(combine, losses))
+            return losses
+        with self._statistics("forget"), self._statistics("retain"):
+            graphs = self.halves.map(lambda half: half.part(0) if len(half) else self._nothing())
+        self._descend(slopes(combine, graphs), graphs)
+        return graphs.map(Tensor.detach)
+
+    def gradient(self, of: Role) -> Direction:
+        """Return one side's gradient."""
+        if self.setting.policy == "joint":
+            self._joint_backward(Pair(1.0, 0.0) if of == "forget" else Pair(0.0, 1.0))
+        else:
+            self._side_backward(of, 1.0, None)
+        gradient = self._take()
+        if self.shift == 0:
+            self.observation.saw_gradient(of, gradient)
+        return gradient
+
+    def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
+        """Return one side's mean loss at the present weights."""
+        fresh = fresh and of == "retain"
+        key = (of, fresh, self.shift, self.moved)
+        if key not in self.known:
+            half = self._fresh_half() if fresh else self.halves.of(of)
+            with untouched_buffers(self.setting.predict.model):
+                self.known[key] = self._measured(half, of)
+        return self.known[key]
+
+    def curvature(self, of: Role, along: Direction) -> Direction:
+        """Return H·along by differentiating twice."""
+        if not self.setting.precision.full or self.setting.policy == "joint":
+            found = f"{self.setting.precision.format} with normalisation '{self.setting.policy}'"
+            raise SurgeryError("full precision and separate halves for second derivatives", found, "use fp32, frozen")
+        half, total = self.halves.of(of), Direction(torch.zeros_like(p) for p in self.setting.parameters)
+        with untouched_buffers(self.setting.predict.model):
+            for index in range(len(half)):
+                total.add_(hessian_product(half.part(index), self.setting.parameters, along))
+        return total
+
+    @contextmanager
+    def shifted(self, by: Direction) -> Iterator[None]:
+        """Move the weights inside the context."""
+        parameters, before = self.setting.parameters, self.shift
+        saved = [parameter.detach().clone() for parameter in parameters]
+        with torch.no_grad():
+            torch._foreach_add_(parameters, by.pieces)
+        self.shifts += 1
+        self.shift = self.shifts
+        try:
+            yield
+        finally:
+            self.shift = before
+            with torch.no_grad():
+                torch._foreach_copy_(parameters, saved)
+
+    def propose(self, direction: Direction) -> None:
+        """Give the optimiser a direction."""
+        self._decide()
+        factor = self.setting.precision.factor()
+        if factor != 1.0:
+            direction = direction.mul_(factor)
+        for parameter, piece in zip(self.setting.parameters, direction, strict=True):
+            parameter.grad = piece.to(parameter.dtype)
+
+    # --- what the verbs share ------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Check that the surgery decided once.
+
+        Raises:
+            SurgeryError: If it did not.
+        """
+        if self.decisions != 1:
+            found = f"{self.decisions} decisions in one call"
+            raise SurgeryError("exactly one backward or propose", found, "mend the surgery's forward")
+
+    def _decide(self) -> None:
+        self.decisions += 1
+        if self.decisions > 1:
+            self.settle()
+
+    def _nothing(self) -> Tensor:
+        return torch.zeros((), device=self.setting.device)
+
+    def _fresh_half(self) -> Half:
+        if self.fresh is None:
+            objective = self.setting.objectives.retain
+            drawn = Half(self.setting, objective, self.probe(), self.seed + 2**21) if self.probe else None
+            self.fresh = drawn or self.halves.retain
+        return self.fresh
+
+    def _measured(self, half: Half, of: Role) -> Tensor:
+        if not len(half):
+            return self._nothing()
+        if self.setting.policy == "joint" and half is self.halves.of(of):
+            with torch.no_grad():
+                parts = [joint_parts(self.setting, self.halves, index).of(of) for index in range(len(half))]
+            return torch.stack([part for part in parts if part is not None]).sum()
+        return half.mean()
+
+    def _statistics(self, of: Role) -> AbstractContextManager[None]:
+        """Let a batch move the normalisation statistics once: at its first evaluation at the unshifted weights."""
+        if self.shift == 0 and of not in self.counted:
+            self.counted.add(of)
+            return nullcontext()
+        return untouched_buffers(self.setting.predict.model)
+
+    def _descend(self, weights: Pair[Scale], graphs: Pair[Tensor] | None = None) -> Pair[Tensor]:
+        if self.setting.policy == "joint":
+            return self._joint_backward(weights)
+        losses = []
+        for role in ROLES:
+            losses.append(self._side_backward(role, weights.of(role), graphs.of(role) if graphs else None))
+            self.observation.saw_sum(role, weights.of(role), self.setting.parameters)
+        return Pair(*losses)
+
+    def _side_backward(self, role: Role, weight: Scale, graph: Tensor | None) -> Tensor:
+        half, precision = self.halves.of(role), self.setting.precision
+        if not len(half):
+            return self._nothing()
+        if skips(weight):
+            return torch.full((), torch.nan, device=self.setting.device)
+        total = self._nothing()
+        with self._statistics(role):
+            for index in range(len(half)):
+                part = graph if graph is not None else half.part(index)
+                precision.scaled(weight * part).backward()
+                total = total + part.detach()
+        return self._remember(role, total)
+
+    def _joint_backward(self, weights: Pair[Scale]) -> Pair[Tensor]:
+        losses: dict[Role, Tensor] = {role: self._nothing() for role in ROLES}
+        with self._statistics("forget"), self._statistics("retain"):
+            for index in range(max(map(len, self.halves))):
+                parts = joint_parts(self.setting, self.halves, index)
+                total = self._nothing()
+                for role in ROLES:
+                    part, weight = parts.of(role), weights.of(role)
+                    if part is not None:
+                        losses[role] = losses[role] + part.detach()
+                        total = total if skips(weight) else total + weight * part
+                self.setting.precision.scaled(total).backward()
+        return Pair(*(self._remember(role, losses[role]) for role in ROLES))
+
+    def _remember(self, role: Role, loss: Tensor) -> Tensor:
+        self.known[role, False, self.shift, self.moved] = loss
+        if self.shift == 0:
+            self.observation.saw_loss(role, loss)
+        return loss
+
+    def _take(self) -> Direction:
+        pieces = []
+        for parameter in self.setting.parameters:
+            pieces.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+            parameter.grad = None
+        factor = self.setting.precision.factor()
+        return Direction(pieces) if factor == 1.0 else Direction(pieces).mul_(1 / factor)

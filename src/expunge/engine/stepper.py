@@ -1,0 +1,227 @@
+"""Stepper: one unlearning update for users who have a training loop of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from expunge.batch import Batch, Predictor
+from expunge.engine.guard import guarded
+from expunge.engine.half import Setting
+from expunge.engine.normalisation import checked_policy, prepare_modes
+from expunge.engine.precision import Format, precision_for
+from expunge.engine.randomness import mixed_seed
+from expunge.engine.step import EngineStep, Probe
+from expunge.engine.telemetry import Observation
+from expunge.errors import ConfigError, DataError, ModelError
+from expunge.masks import Mask
+from expunge.objectives import Objective
+from expunge.pair import Pair
+from expunge.surgery import Progress, Surgery
+
+
+class Move(NamedTuple):
+    """What one update did.
+
+    Args:
+        losses: Both mean losses before the move, NaN where a side's weight is 0; tensors, not yet read.
+        moved: Whether the optimiser moved; false where a half-precision gradient overflowed.
+        row: The telemetry of the update (``FIELDS``, NaN where unknown), then 1 if its losses are finite.
+    """
+
+    losses: Pair[Tensor]
+    moved: bool
+    row: Tensor
+
+
+class Stepper:
+    """Wraps a model and its optimiser; each call makes one update from a forget batch and a retain batch.
+
+    Loop body: surgery → clip → optimiser's step under the mask's guard → if it moved, the surgery's follow-up.
+
+    Args:
+        model: The model to be changed, in place.
+        optimizer: Over the weights that may move; others are left alone.
+        surgery: The rule that turns both losses into one update.
+        objectives: What is minimised on the forget side and on the retain side.
+        mask: Which coordinates may move; prepare it beforehand. Default: all.
+        scaler: For fp16; made if ``precision="fp16"`` and none is given.
+        logits: Takes what the model returns and gives logits, where it does not return them itself.
+        normalisation: ``frozen`` (default), ``joint`` or ``separate``: whose statistics batch-norm layers use.
+        micro_batches: Parts in which each half is processed; the update is the same. Default 1.
+        precision: ``fp32`` (default), ``bf16`` or ``fp16``.
+        clip: Largest norm of the update given to the optimiser. Default: no clipping.
+        seed: Of what objectives draw and of dropout. Default 0.
+
+    Raises:
+        ModelError: If the optimiser holds no trainable weight.
+        ConfigError: If a setting is not understood.
+
+    Examples:
+        >>> from expunge.objectives import CrossEntropy, RandomLabel
+        >>> from expunge.surgery import Unilateral
+        >>> model = nn.Linear(4, 3)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> step = Stepper(model, sgd, Unilateral(), Pair(RandomLabel(), CrossEntropy()))
+        >>> batch = (torch.randn(8, 4), torch.randint(0, 3, (8,)))
+        >>> step(batch, batch).moved
+        True
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        surgery: Surgery,
+        objectives: Pair[Objective],
+        mask: Mask | None = None,
+        scaler: GradScaler | None = None,
+        *,
+        logits: Callable[[Any], Tensor] | None = None,
+        normalisation: str = "frozen",
+        micro_batches: int = 1,
+        precision: Format = "fp32",
+        clip: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        parameters = trainable(optimizer)
+        if micro_batches < 1:
+            raise ConfigError("micro_batches ≥ 1", f"{micro_batches}", "use 1 to process a batch whole")
+        device = parameters[0].device
+        self.setting = Setting(
+            Predictor(model, logits),
+            parameters,
+            Pair(*objectives),
+            precision_for(precision, device, scaler),
+            checked_policy(normalisation),
+            micro_batches,
+        )
+        self.model, self.optimizer, self.clip, self.seed = model, optimizer, clip, seed
+        self.surgery = surgery.to(device)
+        self.mask = mask.to(device) if mask is not None else None
+        self.updates = 0
+        prepare_modes(model, self.setting.policy)
+
+    def __call__(
+        self,
+        forget: Any,
+        retain: Any,
+        probe: Callable[[], Any] | None = None,
+        *,
+        progress: Progress | None = None,
+        observe: bool = False,
+    ) -> Move:
+        """Make one update.
+
+        Args:
+            forget: A ``Batch``, or ``(inputs, labels)``; None for an empty side.
+            retain: The same for the retain side.
+            probe: Gives retain examples independent of ``retain`` to surgeries that measure on fresh ones; without
+                it they measure on ``retain`` itself, which flatters the measurement.
+            progress: Which update of how many. Default: counted from 0.
+            observe: Record the gradients' inner products too.
+        """
+        step = self.lend(forget, retain, probe, progress, observe)
+        if self.mask is not None:
+            self.mask.observe(step)
+        self.surgery(step)
+        step.settle()
+        moved = self._move(step)
+        if moved:
+            step.moved = True
+            self.surgery.follow_up(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.updates += 1
+        row = step.observation.row(self.surgery.applied(), moved)
+        return Move(Pair(row[0], row[1]), moved, row)
+
+    def lend(
+        self, forget: Any, retain: Any, probe: Callable[[], Any] | None, progress: Progress | None, observe: bool
+    ) -> EngineStep:
+        """Return the step of one update, its batches drawn, the old gradients cleared."""
+        progress = progress or Progress(self.updates, self.updates + 1)
+        batches = self._batches(forget, retain)
+        drawn = Pair(*(self._drawn(batches, index, progress) for index in range(2)))
+        self.optimizer.zero_grad(set_to_none=True)
+        return EngineStep(
+            self.setting,
+            drawn,
+            torch.as_tensor(self.optimizer.param_groups[0]["lr"]).detach().clone(),
+            progress,
+            mixed_seed(self.seed, progress.step),
+            self._probe(probe, progress),
+            Observation(gradients=observe),
+        )
+
+    def _batches(self, forget: Any, retain: Any) -> Pair[Batch]:
+        if forget is None and retain is None:
+            raise DataError("a forget batch, a retain batch or both", "neither", "pass at least one")
+        known = [None if raw is None else as_batch(raw).to(self.setting.device) for raw in (forget, retain)]
+        first, second = known
+        return Pair(first or _empty(second), second or _empty(first))
+
+    def _drawn(self, batches: Pair[Batch], index: int, progress: Progress) -> Batch:
+        objective, batch = self.setting.objectives[index], batches[index]
+        return objective.draw(batch, progress.epoch, self._generator(progress, index)) if len(batch) else batch
+
+    def _probe(self, probe: Callable[[], Any] | None, progress: Progress) -> Probe | None:
+        if probe is None:
+            return None
+
+        def fetch() -> Batch:
+            batch = as_batch(probe()).to(self.setting.device)
+            return self.setting.objectives.retain.draw(batch, progress.epoch, self._generator(progress, 2))
+
+        return fetch
+
+    def _generator(self, progress: Progress, stream: int) -> torch.Generator:
+        return torch.Generator().manual_seed(mixed_seed(self.seed, progress.step, stream))
+
+    def _move(self, step: EngineStep) -> bool:
+        scaler, mask = self.setting.precision.scaler, self.mask
+        if self.clip is not None:
+            if scaler is not None:
+                scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.setting.parameters, self.clip)
+        with guarded(self.setting.parameters, None if mask is None else lambda d: mask.choose(d, step)):
+            if scaler is None:
+                self.optimizer.step()
+                return True
+            before = scaler.get_scale()
+            scaler.step(self.optimizer)
+            scaler.update()
+            return scaler.get_scale() >= before
+
+
+def trainable(optimizer: Optimizer) -> list[Tensor]:
+    """Return the weights that an optimiser may move.
+
+    Raises:
+        ModelError: If there are none.
+    """
+    found = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    if not found:
+        raise ModelError("at least one trainable weight", "none that requires a gradient", "unfreeze what may change")
+    return found
+
+
+def as_batch(raw: Any) -> Batch:
+    """Return a batch from ``(inputs, labels)``, numbered from 0; a batch stays as it is.
+
+    Raises:
+        DataError: If it is neither.
+    """
+    if isinstance(raw, Batch):
+        return raw
+    if isinstance(raw, (tuple, list)) and len(raw) == 2 and isinstance(raw[1], Tensor):
+        return Batch(raw[0], raw[1], torch.arange(len(raw[1]), device=raw[1].device))
+    raise DataError("a Batch or a pair (inputs, labels)", f"{type(raw).__name__}", "pass what your loader yields so")
+
+
+def _empty(like: Batch | None) -> Batch:
+    return like.part(0, 0) if like is not None else Batch(torch.empty(0), torch.empty(0), torch.empty(0))

@@ -1,0 +1,79 @@
+"""Telemetry: what one update showed, recorded for every surgery alike and read from the device rarely."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from expunge.pair import Role
+from expunge.surgery import Direction, gramian
+from expunge.surgery.direction import Scale
+
+FIELDS = ("forget_loss", "retain_loss", "cosine", "multiplier", "removed")
+
+
+class Observation:
+    """The diagnostics of one update, kept as tensors on the device.
+
+    ``cosine`` is cos(g_f, g_r); ``removed`` = −λ⟨g_f, g_r⟩/‖g_f‖² is the share of the forget gradient that the retain
+    gradient cancels along it (negative where it helps), λ the weight of g_r relative to g_f. What a surgery's own
+    work does not show is NaN: nothing is computed for the record alone but inner products.
+
+    Args:
+        gradients: Whether to look at gradients too, which costs inner products and, for a surgery that has no
+            separate gradients, one copy of the weights' size.
+    """
+
+    def __init__(self, gradients: bool = True) -> None:
+        self.gradients = gradients
+        self.losses: dict[Role, Tensor] = {}
+        self.first: tuple[Role, Direction] | None = None
+        self.weight: Scale = 1.0
+        self.gram: Tensor | None = None
+
+    def saw_loss(self, role: Role, loss: Tensor) -> None:
+        """Note a side's loss at the weights before the move."""
+        self.losses.setdefault(role, loss.detach())
+
+    def saw_gradient(self, role: Role, gradient: Direction) -> None:
+        """Note a side's own gradient; a surgery must have asked for both before it changes the first in place."""
+        if not self.gradients:
+            return
+        if self.first is None:
+            self.first = (role, gradient)
+        elif self.first[0] != role and self.gram is None:
+            pair = (self.first[1], gradient) if role == "retain" else (gradient, self.first[1])
+            self.gram = gramian(*pair).detach()
+
+    def saw_sum(self, role: Role, weight: Scale, parameters: list[Tensor]) -> None:
+        """Note the accumulated gradient after one side's backward pass: w_f·g_f, then w_f·g_f + w_r·g_r."""
+        grads = [p.grad for p in parameters if p.grad is not None]
+        if not self.gradients or len(grads) != len(parameters):
+            return
+        if role == "forget":
+            self.first, self.weight = (role, Direction(grads).clone()), weight
+        elif self.first is not None:
+            retain = Direction(grads) - self.first[1]
+            found = gramian(self.first[1], retain).detach()
+            scales = torch.stack([torch.as_tensor(scale).to(found) for scale in (self.weight, weight)])
+            self.gram = found / torch.outer(scales, scales)
+
+    def row(self, multiplier: Tensor | None, moved: bool = True) -> Tensor:
+        """Return the values of ``FIELDS`` in their order, NaN where unknown, then 1 if all losses seen are finite.
+
+        Args:
+            multiplier: λ of the decision, if the surgery knows it.
+            moved: Whether the optimiser moved; the losses of a skipped update (fp16 overflow) count as finite.
+        """
+        device = next((loss.device for loss in self.losses.values()), torch.device("cpu"))
+        unknown = torch.full((), torch.nan, device=device)
+        cosine, removed = unknown, unknown
+        if self.gram is not None:
+            (ff, fr), (_, rr) = self.gram
+            cosine = fr / (ff * rr).sqrt()
+            removed = unknown if multiplier is None else -multiplier.to(fr) * fr / ff
+        finite = torch.ones((), device=device)
+        for loss in self.losses.values() if moved else ():
+            finite = finite * loss.isfinite()
+        values = (self.losses.get("forget"), self.losses.get("retain"), cosine, multiplier, removed, finite)
+        return torch.stack([(unknown if v is None else v.detach()).float().to(device) for v in values])

@@ -1,0 +1,57 @@
+"""From a model and a split to scores, and from scores of many seeds to the rows of a result."""
+
+from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
+from expunge.evaluation.agreement import AverageGap, TugOfWar
+from expunge.evaluation.audit import Attack, Recall, membership_audit
+from expunge.evaluation.collecting import collect, outputs_of
+from expunge.evaluation.divergences import (
+    ForgetDivergence,
+    ForgetRelativeEntropy,
+    RetainDivergence,
+    RetainRelativeEntropy,
+    TestDivergence,
+    TestRelativeEntropy,
+)
+from expunge.evaluation.evaluate import Scores, evaluate_outputs, gap_floor
+from expunge.evaluation.membership import (
+    MembershipAUC,
+    MembershipInference,
+    TruePositivesAtOnePercent,
+    TruePositivesAtOnePermille,
+)
+from expunge.evaluation.metric import Column, Metric
+from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.evaluation.table import SECONDS, Trial, tabulate
+
+__all__ = [
+    "SECONDS",
+    "Attack",
+    "AverageGap",
+    "Column",
+    "ForgetDivergence",
+    "ForgetRelativeEntropy",
+    "MembershipAUC",
+    "MembershipInference",
+    "Metric",
+    "ModelOutputs",
+    "Outputs",
+    "Recall",
+    "RetainAccuracy",
+    "RetainDivergence",
+    "RetainRelativeEntropy",
+    "Scores",
+    "TestAccuracy",
+    "TestDivergence",
+    "TestRelativeEntropy",
+    "Trial",
+    "TruePositivesAtOnePercent",
+    "TruePositivesAtOnePermille",
+    "TugOfWar",
+    "UnlearningAccuracy",
+    "collect",
+    "evaluate_outputs",
+    "gap_floor",
+    "membership_audit",
+    "outputs_of",
+    "tabulate",
+]

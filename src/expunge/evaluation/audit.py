@@ -1,0 +1,88 @@
+"""The membership part of a report: every score with its area, its recall at few false alarms, and their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from expunge.errors import DataError
+from expunge.evaluation.membership import SCORES, Score, member_score
+from expunge.evaluation.outputs import ModelOutputs
+from expunge.metrics import Interval, attack_auc, auc_interval, tpr_at_fpr, tpr_interval
+from expunge.metrics.arrays import Floats
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Share of forget examples found at a false positive rate, from 0 to 1, with its 95 % bootstrap interval."""
+
+    fpr: float
+    tpr: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One score's power to tell forget examples from held-out ones of the same classes.
+
+    Args:
+        score: What is compared.
+        auc: Area under the ROC curve; .5 means indistinguishable.
+        interval: Its 95 % bootstrap interval.
+        recalls: Recall at each false positive rate that the number of held-out examples can carry.
+    """
+
+    score: Score
+    auc: float
+    interval: Interval
+    recalls: tuple[Recall, ...]
+
+    @property
+    def advantage(self) -> float:
+        """Distance |AUC − .5|: an area below .5 gives the forgotten away as well as one above."""
+        return abs(self.auc - 0.5)
+
+
+def membership_audit(
+    outputs: ModelOutputs, fprs: Sequence[float] = (0.01, 0.001), *, resamples: int = 1000, seed: int = 0
+) -> tuple[Attack, ...]:
+    """Return what each score gives away about the forget examples.
+
+    These are average-case attacks on one model; they understate what an attack with reference models finds.
+
+    Args:
+        outputs: Of the model to audit.
+        fprs: False positive rates to state the recall at; one is left out where ``n_out · fpr`` is below 10.
+        resamples: Number of bootstrap samples.
+        seed: Of the resampling.
+
+    Raises:
+        DataError: If there are no held-out examples of the classes of the forget set.
+
+    Examples:
+        >>> import torch
+        >>> from expunge.evaluation import Outputs
+        >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))
+        >>> first = membership_audit(ModelOutputs(part, part, part))[0]
+        >>> first.score, first.auc, first.advantage
+        ('loss', 0.5, 0.0)
+    """
+    if not len(outputs.test_alike):
+        found = "none of them"
+        raise DataError("held-out examples of the forgotten classes", found, "pass a test set that has these classes")
+    return tuple(attack(outputs, score, fprs, resamples, seed) for score in SCORES)
+
+
+def attack(outputs: ModelOutputs, score: Score, fprs: Sequence[float], resamples: int, seed: int) -> Attack:
+    """Return the attack that compares one score."""
+    members, others = member_score(outputs.forget, score), member_score(outputs.test_alike, score)
+    interval = auc_interval(members, others, resamples=resamples, seed=seed)
+    recalls = (recall(members, others, fpr, resamples, seed) for fpr in fprs)
+    return Attack(score, attack_auc(members, others), interval, tuple(item for item in recalls if item is not None))
+
+
+def recall(members: Floats, others: Floats, fpr: float, resamples: int, seed: int) -> Recall | None:
+    """Return the recall at a false positive rate; None where there are too few held-out examples."""
+    tpr = tpr_at_fpr(members, others, fpr)
+    interval = tpr_interval(members, others, fpr, resamples=resamples, seed=seed)
+    return None if tpr is None or interval is None else Recall(fpr, tpr, interval)

@@ -1,0 +1,135 @@
+"""Asking a model about the examples of a split without leaving a trace in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batch import Examples, Predictor, Split
+from expunge.errors import ConfigError, DataError, NotFiniteError
+from expunge.evaluation.outputs import ModelOutputs, Outputs
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Set a model to eval mode without gradients; leave every module's flag and every buffer as they were."""
+    flags = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+        for module, name, buffer, before in buffers:
+            put_back(module, name, buffer, before)
+
+
+@torch.no_grad()
+def put_back(module: nn.Module, name: str, buffer: Tensor, before: Tensor) -> None:
+    """Make ``buffer`` the module's again and give it its value; one that did not change is not written to."""
+    if getattr(module, name) is not buffer:
+        setattr(module, name, buffer)
+    if not torch.equal(buffer, before):
+        buffer.copy_(before)
+
+
+def collect(
+    predict: Predictor, examples: Examples, batch_size: int = 256, device: torch.device | str | None = None
+) -> Outputs:
+    """Return the logits of all examples, in eval mode and their order; the model is left as it was.
+
+    Args:
+        predict: The model with the way to read its logits.
+        examples: What to read; with the test transform, since augmentation would blur every score.
+        batch_size: Examples per forward pass.
+        device: Where the model is; by default the device of its first parameter.
+
+    Raises:
+        ConfigError: If the batch size is not positive.
+        DataError: If there are no examples.
+        NotFiniteError: If a logit is NaN or +inf.
+
+    Examples:
+        >>> from expunge.batch import Batch
+        >>> class Four:
+        ...     targets = torch.tensor([0, 1, 2, 1])
+        ...     def __len__(self): return 4
+        ...     def batch(self, indices): return Batch(torch.eye(4)[indices], self.targets[indices], indices)
+        >>> collect(Predictor(nn.Linear(4, 3)), Four(), batch_size=3).logits.shape
+        torch.Size([4, 3])
+    """
+    if batch_size < 1:
+        raise ConfigError("a batch size of at least 1", f"{batch_size}", "pass for example 256")
+    if not len(examples):
+        raise DataError("at least one example to evaluate", "none", "pass a data set that is not empty")
+    place = torch.device(device) if device is not None else home(predict.model)
+    with undisturbed(predict.model):
+        parts = [read(predict, examples, part, place) for part in torch.split(torch.arange(len(examples)), batch_size)]
+    logits, targets = (torch.cat(pieces) for pieces in zip(*parts, strict=True))
+    refuse_diverged(logits)
+    return Outputs(logits, targets)
+
+
+def read(predict: Predictor, examples: Examples, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return logits in float32 and labels of the examples at ``indices``, on the CPU."""
+    batch = examples.batch(indices).to(device)
+    return predict(batch.inputs).float().cpu(), batch.targets.cpu()
+
+
+def home(model: nn.Module) -> torch.device:
+    """Return the device of the model's first parameter; the CPU if it has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def refuse_diverged(logits: Tensor) -> None:
+    """Stop before a score is made of nothing.
+
+    Raises:
+        NotFiniteError: If a logit is NaN or +inf, or an example has no finite one.
+    """
+    broken = int((~torch.isfinite(logits.amax(1))).sum())
+    if broken:
+        found = f"NaN or infinity for {broken} of {len(logits)} examples"
+        raise NotFiniteError("finite logits", found, "the model diverged; lower the learning rate and unlearn again")
+
+
+def outputs_of(
+    predict: Predictor,
+    split: Split,
+    test: Examples,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+) -> ModelOutputs:
+    """Return the outputs of a model on the forget, retain and test examples.
+
+    Args:
+        predict: The model with the way to read its logits.
+        split: What was forgotten and what was kept; with the test transform.
+        test: Examples of all classes that no model was trained on.
+        batch_size: Examples per forward pass.
+        device: Where the model is; by default the device of its first parameter.
+
+    Raises:
+        DataError: If one of the parts is empty.
+        NotFiniteError: If a logit is NaN or +inf.
+
+    Examples:
+        >>> from expunge.batch import Batch
+        >>> class Four:
+        ...     targets = torch.tensor([0, 1, 2, 1])
+        ...     def __len__(self): return 4
+        ...     def batch(self, indices): return Batch(torch.eye(4)[indices], self.targets[indices], indices)
+        >>> outputs = outputs_of(Predictor(nn.Linear(4, 3)), Split(Four(), Four(), 3), Four())
+        >>> len(outputs.forget), len(outputs.test)
+        (4, 4)
+    """
+    return ModelOutputs(*(collect(predict, part, batch_size, device) for part in (split.forget, split.retain, test)))

@@ -1,0 +1,101 @@
+"""Distance to the retrained model in predictions: JS and KL divergence on forget, retain and test examples."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from expunge.evaluation.metric import Metric
+from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.metrics import jensen_shannon, kullback_leibler
+
+
+class Divergence(Metric):
+    """Mean divergence between the predictions of the model and of the retrained one on a part of the data."""
+
+    unit = "nats"
+    direction = "lower"
+    target = "0, but two retrained models differ too: compare with their own divergence"
+    needs_retrained = True
+    part: ClassVar[Literal["forget", "retain", "test"]]
+
+    def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
+        """Return nats; None if the part is empty or the divergence infinite."""
+        if retrained is None or not len(self.side(model)):
+            return None
+        return self.between(self.side(retrained), self.side(model))
+
+    def side(self, outputs: ModelOutputs) -> Outputs:
+        """Return the part of the outputs that is compared."""
+        return {"forget": outputs.forget, "retain": outputs.retain, "test": outputs.test}[self.part]
+
+    def between(self, retrained: Outputs, model: Outputs) -> float:
+        """Return the mean Jensen–Shannon divergence."""
+        return float(jensen_shannon(retrained.logits, model.logits).mean())
+
+
+class RelativeEntropy(Divergence):
+    """The same with the Kullback–Leibler divergence of the model from the retrained one."""
+
+    def between(self, retrained: Outputs, model: Outputs) -> float:
+        """Return the mean of KL(retrained ‖ model)."""
+        return float(kullback_leibler(retrained.logits, model.logits).mean())
+
+
+JS = "Mean Jensen–Shannon divergence between the predictions of model and retrained model on the {}; at most 0.69."
+KL = "Mean of KL(retrained ‖ model) over the {}; unbounded, so that one sure mistake can outweigh all other examples."
+
+
+class ForgetDivergence(Divergence):
+    """JS on the forget examples."""
+
+    aliases = ("js_forget",)
+    label = "JS forget"
+    part = "forget"
+    definition = JS.format("forget examples")
+
+
+class RetainDivergence(Divergence):
+    """JS on the retain examples."""
+
+    aliases = ("js_retain",)
+    label = "JS retain"
+    part = "retain"
+    definition = JS.format("retain examples")
+
+
+class TestDivergence(Divergence):
+    """JS on the test examples, without forgotten classes."""
+
+    __test__ = False
+    aliases = ("js_test",)
+    label = "JS test"
+    part = "test"
+    definition = JS.format("test examples without forgotten classes")
+
+
+class ForgetRelativeEntropy(RelativeEntropy):
+    """KL on the forget examples."""
+
+    aliases = ("kl_forget",)
+    label = "KL forget"
+    part = "forget"
+    definition = KL.format("forget examples")
+
+
+class RetainRelativeEntropy(RelativeEntropy):
+    """KL on the retain examples."""
+
+    aliases = ("kl_retain",)
+    label = "KL retain"
+    part = "retain"
+    definition = KL.format("retain examples")
+
+
+class TestRelativeEntropy(RelativeEntropy):
+    """KL on the test examples, without forgotten classes."""
+
+    __test__ = False
+    aliases = ("kl_test",)
+    label = "KL test"
+    part = "test"
+    definition = KL.format("test examples without forgotten classes")

@@ -1,0 +1,94 @@
+"""Scores of one model, and the noise floor of several retrained ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
+from expunge.evaluation.agreement import AverageGap, TugOfWar
+from expunge.evaluation.divergences import ForgetDivergence, ForgetRelativeEntropy
+from expunge.evaluation.membership import MembershipAUC, MembershipInference, TruePositivesAtOnePercent
+from expunge.evaluation.metric import Metric
+from expunge.evaluation.outputs import ModelOutputs
+from expunge.metrics import Summary, noise_floor
+from expunge.registry import find
+
+Scores = Mapping[str, float | None]
+"""Key of a metric → its number; None where these examples cannot carry it."""
+
+DEFAULT: tuple[Metric, ...] = (
+    UnlearningAccuracy(),
+    RetainAccuracy(),
+    TestAccuracy(),
+    MembershipInference(),
+    AverageGap(),
+    MembershipAUC(),
+    TruePositivesAtOnePercent(),
+    TugOfWar(),
+    ForgetDivergence(),
+    ForgetRelativeEntropy(),
+)
+"""What is evaluated unless something else is asked for, in the order of the columns."""
+
+
+def as_metrics(metrics: Iterable[Metric | str] | None) -> tuple[Metric, ...]:
+    """Return the metrics; those given by name from the registry, the default ones for None.
+
+    Raises:
+        ConfigError: If there is no metric of a name.
+    """
+    if metrics is None:
+        return DEFAULT
+    return tuple(metric if isinstance(metric, Metric) else find("metrics", metric)() for metric in metrics)
+
+
+def evaluate_outputs(
+    model: ModelOutputs, retrained: ModelOutputs | None = None, metrics: Iterable[Metric | str] | None = None
+) -> Scores:
+    """Return the scores of a model; those that need the retrained one are absent without it.
+
+    Args:
+        model: Outputs of the model to judge.
+        retrained: Outputs of the model that the same seed retrained on the same split, if there is one.
+        metrics: Metrics or names of them; by default ``DEFAULT``.
+
+    Raises:
+        ConfigError: If there is no metric of a name.
+        DataError: If the two models were not evaluated on the same examples.
+
+    Examples:
+        >>> import torch
+        >>> from expunge.evaluation import Outputs
+        >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))
+        >>> outputs = ModelOutputs(part, part, part)
+        >>> evaluate_outputs(outputs, metrics=["ua", "ra", "avg_gap"])
+        {'ua': 0.0, 'ra': 100.0}
+        >>> evaluate_outputs(outputs, outputs, metrics=["tow", "js_forget"])
+        {'tow': 1.0, 'js_forget': 0.0}
+    """
+    chosen = [metric for metric in as_metrics(metrics) if retrained is not None or not metric.needs_retrained]
+    return {metric.key: metric(model, retrained) for metric in chosen}
+
+
+def gap_floor(splits: Sequence[Sequence[ModelOutputs]], metric: Metric | None = None) -> Summary | None:
+    """Return the distance between models that were retrained on the same split.
+
+    Args:
+        splits: Outputs of the retrained models of each split, two or more; a split with one is left out.
+        metric: The distance, one that needs a retrained model; by default the average gap.
+
+    Returns:
+        A value per split with the interval over splits; None if no split has two models.
+
+    Raises:
+        DataError: If models of one split were not evaluated on the same examples.
+
+    Examples:
+        >>> import torch
+        >>> from expunge.evaluation import Outputs
+        >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))
+        >>> outputs = ModelOutputs(part, part, part)
+        >>> gap_floor([[outputs, outputs]]).mean, gap_floor([[outputs]])
+        (0.0, None)
+    """
+    return noise_floor(splits, AverageGap() if metric is None else metric)

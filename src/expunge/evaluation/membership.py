@@ -1,0 +1,137 @@
+"""Population attacks as metrics: SalUn's classifier, the area under the ROC curve, and recall at few false alarms."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, get_args
+
+from expunge.errors import ConfigError
+from expunge.evaluation.metric import Column, Metric
+from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.metrics import attack_auc, confidence, entropy, loss, modified_entropy, svc_efficacy, tpr_at_fpr
+from expunge.metrics.arrays import Floats
+
+Score = Literal["loss", "confidence", "entropy", "modified_entropy"]
+SCORES: tuple[Score, ...] = get_args(Score)
+
+
+def member_score(outputs: Outputs, score: Score) -> Floats:
+    """Return one number per example, larger for what looks more like a member.
+
+    Args:
+        outputs: Of the examples to judge.
+        score: Confidence as it is, or loss, entropy or modified entropy with a minus.
+
+    Raises:
+        ConfigError: If there is no such score.
+    """
+    if score == "confidence":
+        return confidence(outputs.logits, outputs.targets)
+    if score == "entropy":
+        return -entropy(outputs.logits)
+    if score not in SCORES:
+        raise ConfigError(f"one of the scores {', '.join(SCORES)}", f"'{score}'", "choose one of them")
+    return -(loss if score == "loss" else modified_entropy)(outputs.logits, outputs.targets)
+
+
+class MembershipInference(Metric):
+    """MIA: share of forget examples that SalUn's support vector classifier takes for non-members.
+
+    Args:
+        seed: Of the sample of retain examples.
+    """
+
+    aliases = ("mia", "mia_efficacy")
+    label = "MIA"
+    unit = "%"
+    target = "the value of the retrained model"
+    definition = (
+        "Share of forget examples called non-member by an RBF support vector classifier (C = 3, gamma auto) on the "
+        "true-label confidence, trained on the test examples and as many random retain examples; one feature only, and "
+        "of a class request the forgotten class is left out of the test examples."
+    )
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
+        """Return percent; None if the test set has forgotten classes only."""
+        if not len(model.test):
+            return None
+        sides = (confidence(part.logits, part.targets) for part in (model.retain, model.test, model.forget))
+        return svc_efficacy(*sides, seed=self.seed)
+
+
+class MembershipAUC(Metric):
+    """AUC: chance that a forget example looks more like a member than a held-out one of the same classes.
+
+    Args:
+        score: What is compared.
+    """
+
+    aliases = ("auc",)
+    label = "AUC"
+    target = "0.5, where forget examples cannot be told from held-out ones"
+    definition = (
+        "Area under the ROC curve of a score, forget examples against held-out examples of the same classes (against "
+        "others, class would be measured); below 0.5 the forgetting itself gives the examples away."
+    )
+
+    def __init__(self, score: Score = "loss") -> None:
+        self.score: Score = score
+
+    @property
+    def key(self) -> str:
+        """The short name in results: auc for the loss, else with the score's name."""
+        return "auc" if self.score == "loss" else f"auc_{self.score}"
+
+    def column(self) -> Column:
+        """Return what a table says about the metric, with the score that is compared."""
+        plain, score = super().column(), self.score.replace("_", " ")
+        label = self.label if self.score == "loss" else f"{self.label} ({score})"
+        return plain._replace(label=label, definition=plain.definition.replace("a score", f"the {score}", 1))
+
+    def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
+        """Return from 0 to 1; None without held-out examples of the same classes."""
+        if not len(model.test_alike):
+            return None
+        return attack_auc(member_score(model.forget, self.score), member_score(model.test_alike, self.score))
+
+
+class TruePositives(Metric):
+    """Share of forget examples found at a fixed false positive rate, the loss against held-out of the same classes."""
+
+    unit = "%"
+    fpr: ClassVar[float]
+
+    def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
+        """Return percent; None where fewer than ten false positives are expected."""
+        if not len(model.test_alike):
+            return None
+        rate = tpr_at_fpr(member_score(model.forget, "loss"), member_score(model.test_alike, "loss"), self.fpr)
+        return None if rate is None else 100.0 * rate
+
+
+class TruePositivesAtOnePercent(TruePositives):
+    """TPR @ 1 % FPR: share of forget examples found when one held-out example in a hundred is wrongly accused."""
+
+    aliases = ("tpr_at_1_percent",)
+    label = "TPR @ 1 % FPR"
+    fpr = 0.01
+    target = "1 %, what guessing finds"
+    definition = (
+        "Share of forget examples whose loss is below a threshold that at most 1 % of held-out examples of the same "
+        "classes pass; stated only with at least 1,000 of those."
+    )
+
+
+class TruePositivesAtOnePermille(TruePositives):
+    """TPR @ 0.1 % FPR: share of forget examples found when one held-out example in a thousand is wrongly accused."""
+
+    aliases = ("tpr_at_1_permille",)
+    label = "TPR @ 0.1 % FPR"
+    fpr = 0.001
+    target = "0.1 %, what guessing finds"
+    definition = (
+        "Share of forget examples whose loss is below a threshold that at most 0.1 % of held-out examples of the same "
+        "classes pass; stated only with at least 10,000 of those."
+    )

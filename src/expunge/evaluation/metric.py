@@ -1,0 +1,119 @@
+"""The contract of a metric: it knows its name, unit, direction and traps, and computes one number from outputs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from math import isfinite
+from typing import Any, ClassVar, Literal, NamedTuple, final
+
+import torch
+
+from expunge.errors import ConfigError, DataError
+from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.registry import snake_case
+
+Direction = Literal["higher", "lower", "match"]
+
+
+class Column(NamedTuple):
+    """What a table says about one score."""
+
+    key: str
+    label: str
+    unit: str
+    definition: str
+    direction: Direction
+
+
+class Metric(ABC):
+    """One number about a model, with or without the retrained one beside it.
+
+    A subclass states the class attributes and implements ``compute``; its instances are values: two of one class with
+    the same arguments are equal, and a model's number is computed once.
+
+    Attributes:
+        aliases: Other names; the first is the key in results.
+        label: Head of the column.
+        unit: Of the number; empty for a pure one.
+        direction: Whether to be near the target ("match"), high or low is good.
+        target: The value to be near, in words.
+        definition: What is computed, with every trap stated.
+        needs_retrained: Whether the number says nothing without the retrained model.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    label: ClassVar[str]
+    unit: ClassVar[str] = ""
+    direction: ClassVar[Direction] = "match"
+    target: ClassVar[str]
+    definition: ClassVar[str]
+    needs_retrained: ClassVar[bool] = False
+
+    @abstractmethod
+    def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
+        """Return the number; None if these examples cannot carry it. ``retrained`` is there if it is needed."""
+
+    @final
+    def __call__(self, model: ModelOutputs, retrained: ModelOutputs | None = None) -> float | None:
+        """Return the number; None where it cannot be stated, infinite ones included.
+
+        Args:
+            model: Outputs of the model to judge.
+            retrained: Outputs of the model retrained on the same split, on the same examples in the same order.
+
+        Raises:
+            ConfigError: If the metric needs the retrained model and there is none.
+            DataError: If the two were not collected on the same examples.
+        """
+        if not self.needs_retrained:
+            if self not in model.known:
+                model.known[self] = stated(self.compute(model, None))
+            return model.known[self]
+        return stated(self.compute(model, self.reference(model, retrained)))
+
+    def reference(self, model: ModelOutputs, retrained: ModelOutputs | None) -> ModelOutputs:
+        """Return the retrained model's outputs if they are there and fit.
+
+        Raises:
+            ConfigError: If there are none.
+            DataError: If they were not collected on the same examples.
+        """
+        if retrained is None:
+            raise ConfigError(f"a retrained model for {self.label}", "none", "pass retrained= or leave the metric out")
+        sides = zip(parts_of(model), parts_of(retrained), strict=True)
+        if not all(torch.equal(ours.targets, theirs.targets) for ours, theirs in sides):
+            raise DataError(
+                "both models evaluated on the same examples",
+                "labels that differ",
+                "pair each seed with the model retrained on its own split",
+            )
+        return retrained
+
+    @property
+    def key(self) -> str:
+        """The short name in results."""
+        return self.aliases[0] if self.aliases else snake_case(type(self).__name__)
+
+    def column(self) -> Column:
+        """Return what a table says about the metric."""
+        return Column(self.key, self.label, self.unit, f"{self.definition} Target: {self.target}.", self.direction)
+
+    def __eq__(self, other: Any) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def parts_of(outputs: ModelOutputs) -> tuple[Outputs, Outputs, Outputs]:
+    """Return the three parts."""
+    return outputs.forget, outputs.retain, outputs.held_out
+
+
+def stated(value: float | None) -> float | None:
+    """Return a finite value as it is, everything else as None."""
+    return value if value is not None and isfinite(value) else None

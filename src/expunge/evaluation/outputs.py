@@ -1,0 +1,110 @@
+"""What a model said about a split: logits and labels of the forget, retain and held-out examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from expunge.errors import DataError
+
+if TYPE_CHECKING:
+    from expunge.evaluation.metric import Metric
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """Logits of some examples with their labels.
+
+    Args:
+        logits: ``(n, classes)``, float32 on the CPU.
+        targets: Labels ``(n,)``, int64 on the CPU.
+
+    Raises:
+        DataError: If there is not one label per row of logits.
+
+    Examples:
+        >>> outputs = Outputs(torch.eye(3), torch.tensor([0, 1, 1]))
+        >>> len(outputs), len(outputs.only(torch.tensor([1])))
+        (3, 2)
+    """
+
+    logits: Tensor
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        if self.logits.ndim != 2 or self.targets.shape != self.logits.shape[:1]:
+            found = f"logits {tuple(self.logits.shape)} with labels {tuple(self.targets.shape)}"
+            raise DataError("logits (n, classes) with labels (n,)", found, "pass one row and one label per example")
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.targets)
+
+    def only(self, classes: Tensor) -> Outputs:
+        """Return the examples whose label is one of ``classes``, ``(k,)`` int64."""
+        return self.at(torch.isin(self.targets, classes))
+
+    def without(self, classes: Tensor) -> Outputs:
+        """Return the examples whose label is none of ``classes``, ``(k,)`` int64."""
+        return self.at(~torch.isin(self.targets, classes))
+
+    def at(self, chosen: Tensor) -> Outputs:
+        """Return the examples where the boolean ``chosen``, ``(n,)``, is true."""
+        return Outputs(self.logits[chosen], self.targets[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class ModelOutputs:
+    """Outputs of one model on the three parts of a split.
+
+    A class is *forgotten* if the forget set has examples of it and the retain set has none.
+
+    Args:
+        forget: On the examples to forget.
+        retain: On the examples to keep.
+        held_out: On examples that no model was trained on, of all classes.
+
+    Raises:
+        DataError: If forget or retain set is empty, or the heads differ in size.
+
+    Examples:
+        >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))
+        >>> outputs = ModelOutputs(part.only(torch.tensor([1])), part.only(torch.tensor([0])), part)
+        >>> outputs.forgotten_classes.tolist(), outputs.test.targets.tolist(), outputs.test_alike.targets.tolist()
+        ([1], [0], [1])
+    """
+
+    forget: Outputs
+    retain: Outputs
+    held_out: Outputs
+    known: dict[Metric, float | None] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = {"forget": self.forget, "retain": self.retain, "held-out": self.held_out}
+        for name in ("forget", "retain"):
+            if not len(parts[name]):
+                raise DataError(f"at least one {name} example", "none", "evaluate the split that was unlearned")
+        heads = {part.logits.shape[1] for part in parts.values()}
+        if len(heads) > 1:
+            found = f"{len(heads)} different numbers"
+            raise DataError("the same number of logits everywhere", found, "collect all parts with one model")
+
+    @cached_property
+    def forgotten_classes(self) -> Tensor:
+        """The classes of which nothing is retained, ``(k,)`` int64; none for a request of single examples."""
+        asked: Tensor = torch.unique(self.forget.targets)
+        return asked[~torch.isin(asked, self.retain.targets)]
+
+    @cached_property
+    def test(self) -> Outputs:
+        """The held-out examples without the forgotten classes."""
+        return self.held_out.without(self.forgotten_classes)
+
+    @cached_property
+    def test_alike(self) -> Outputs:
+        """The held-out examples of the classes of the forget set: against others, class is measured, not membership."""
+        return self.held_out.only(torch.unique(self.forget.targets))

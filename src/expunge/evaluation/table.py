@@ -1,0 +1,174 @@
+"""From the scores of every model at every seed to the rows of the result document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from expunge.errors import ConfigError, DataError
+from expunge.evaluation.evaluate import Scores, as_metrics, evaluate_outputs
+from expunge.evaluation.metric import Column, Metric
+from expunge.evaluation.outputs import ModelOutputs
+from expunge.metrics import Summary, per_class_accuracy, summarise
+
+Role = Literal["original", "retrained", "method"]
+
+SECONDS = Column(
+    key="seconds",
+    label="seconds",
+    unit="s",
+    definition="Wall-clock seconds of making the model, mask and other preparing passes included; evaluation is not.",
+    direction="lower",
+)
+"""The one column that no metric computes: it is measured where the model is made."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model at one seed.
+
+    Args:
+        key: Name of the row, the same at every seed.
+        label: What the reader sees.
+        role: The original, the retrained reference, or what a method made.
+        seed: Which draw, initialisation and order.
+        scores: Of this model beside the model that the same seed retrained.
+        per_class: Accuracy on the held-out examples of each class in percent, forgotten classes included.
+        history: What the caller recorded of its updates.
+        settings: What it was made with.
+    """
+
+    key: str
+    label: str
+    role: Role
+    seed: int
+    scores: Scores
+    per_class: Sequence[float | None] = ()
+    history: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        outputs: ModelOutputs,
+        *,
+        key: str,
+        label: str,
+        role: Role,
+        seed: int,
+        retrained: ModelOutputs | None = None,
+        seconds: float | None = None,
+        metrics: Iterable[Metric | str] | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> Trial:
+        """Return the trial of a model whose outputs are at hand.
+
+        Args:
+            outputs: Of the model.
+            key: Name of the row.
+            label: What the reader sees.
+            role: What the model is.
+            seed: Which draw, initialisation and order.
+            retrained: Outputs of the model that *this seed* retrained, if there is one.
+            seconds: What it took to make the model.
+            metrics: Metrics or names of them; by default all that are usually evaluated.
+            history: What was recorded of its updates.
+            settings: What it was made with.
+
+        Raises:
+            DataError: If the two models were not evaluated on the same examples.
+        """
+        timed = {} if seconds is None else {SECONDS.key: float(seconds)}
+        scores = {**evaluate_outputs(outputs, retrained, metrics), **timed}
+        per_class = per_class_accuracy(outputs.held_out.logits, outputs.held_out.targets)
+        return cls(key, label, role, seed, scores, per_class, history, dict(settings or {}))
+
+
+def tabulate(
+    trials: Sequence[Trial], floor: Summary | None = None, metrics: Iterable[Metric | str] | None = None
+) -> dict[str, Any]:
+    """Return ``metrics``, ``noise_floor`` and ``rows`` of a result as plain dictionaries without NaN.
+
+    Rows come in the order of their first trial. Values come in the order of the seeds, with None where a row lacks one;
+    a metric that no row has is absent. History and settings are those of a row's first trial.
+
+    Args:
+        trials: Every model at every seed.
+        floor: The noise floor of the average gap.
+        metrics: The metrics of the scores, in the order of the columns; by default those usually evaluated.
+
+    Raises:
+        DataError: If there is no trial, a row has two of one seed, or its trials disagree about label or role.
+        ConfigError: If a score belongs to none of the metrics.
+
+    Examples:
+        >>> trials = [Trial("ft", "FT", "method", seed, {"ua": 10.0 + seed, "seconds": 2.0}) for seed in (0, 2)]
+        >>> table = tabulate(trials)
+        >>> [column["key"] for column in table["metrics"]], table["rows"][0]["scores"]["ua"]["mean"]
+        (['ua', 'seconds'], 11.0)
+    """
+    if not trials:
+        raise DataError("at least one model to tabulate", "none", "evaluate the original model at least")
+    columns = columns_of(trials, metrics)
+    seeds = sorted({trial.seed for trial in trials})
+    keys = [column.key for column in columns]
+    return {
+        "metrics": [column._asdict() for column in columns],
+        "noise_floor": None if floor is None else floor.as_dict(),
+        "rows": [row_of(group, keys, seeds) for group in grouped(trials)],
+    }
+
+
+def columns_of(trials: Sequence[Trial], metrics: Iterable[Metric | str] | None) -> list[Column]:
+    """Return the columns that some trial fills, in the order of the metrics.
+
+    Raises:
+        ConfigError: If a score belongs to none of the metrics.
+    """
+    known = [*(metric.column() for metric in as_metrics(metrics)), SECONDS]
+    used = {key for trial in trials for key in trial.scores}
+    strangers = used - {column.key for column in known}
+    if strangers:
+        found = f"'{min(strangers)}' without one"
+        raise ConfigError("a metric for every score", found, "pass the metrics that made the scores as metrics=")
+    return [column for column in known if column.key in used]
+
+
+def grouped(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Return the trials of each row.
+
+    Raises:
+        DataError: If a row has two of one seed, or its trials disagree about label or role.
+    """
+    rows: dict[str, list[Trial]] = {}
+    for trial in trials:
+        rows.setdefault(trial.key, []).append(trial)
+    for key, group in rows.items():
+        if len({(trial.label, trial.role) for trial in group}) > 1:
+            raise DataError(f"one label and role for '{key}'", "several", "give different models different keys")
+        if len({trial.seed for trial in group}) < len(group):
+            raise DataError(f"one '{key}' per seed", "two of one seed", "give different models different keys")
+    return list(rows.values())
+
+
+def row_of(group: Sequence[Trial], keys: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+    """Return the row of the trials of one model."""
+    first, by_seed = group[0], {trial.seed: trial for trial in group}
+    present = [key for key in keys if any(key in trial.scores for trial in group)]
+    values = {key: [by_seed[seed].scores.get(key) if seed in by_seed else None for seed in seeds] for key in present}
+    return {
+        "key": first.key,
+        "label": first.label,
+        "role": first.role,
+        "scores": {key: summarise(values[key]).as_dict() for key in present},
+        "per_class": mean_per_class([trial.per_class for trial in group if trial.per_class]),
+        "history": [dict(item) for item in first.history],
+        "settings": dict(first.settings),
+    }
+
+
+def mean_per_class(accuracies: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """Return the mean over seeds of each class; None where the class is absent at every seed."""
+    return [summarise(values).mean for values in zip(*accuracies, strict=True)]

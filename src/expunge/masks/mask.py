@@ -1,0 +1,41 @@
+"""The base of all masks: which coordinates of an update may pass."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import nn
+
+from expunge.batch import Predictor, Split
+from expunge.surgery import Direction, Step
+
+
+class Mask(nn.Module, ABC):
+    """Weighs the *displacement* of an optimiser's step, coordinate by coordinate.
+
+    The engine calls ``choose`` after the optimiser's step and before it is committed, so that momentum, adaptive
+    moments and weight decay are judged with the gradient. All memory is in ``state_dict``.
+
+    Attributes:
+        aliases: Other names in the registry.
+        paper: Where the mask comes from.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = ""
+
+    def prepare(self, original: Predictor, data: Split) -> None:
+        """Look once at the original model and at the data, before the first update."""
+
+    def observe(self, step: Step) -> None:
+        """Look at an update before the surgery decides it."""
+
+    @abstractmethod
+    def choose(self, displacement: Direction, step: Step) -> Direction:
+        """Return weights in [0, 1], bool or float, one piece for each parameter; 0 and 1 are exact to the bit.
+
+        Args:
+            displacement: θ − θ⁺, what the optimiser subtracted.
+            step: The update it belongs to.
+        """

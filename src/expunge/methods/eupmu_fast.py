@@ -1,0 +1,44 @@
+"""EUPMU-fast: implicit gradient surgery without the extra forward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.engine import Recipe
+from expunge.methods.method import Method
+from expunge.objectives import CrossEntropy, RandomLabel
+from expunge.surgery import ImplicitFast
+
+
+@dataclass(frozen=True, kw_only=True)
+class EUPMUFast(Method):
+    """EUPMU whose multiplier learns from the losses of successive batches.
+
+    Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124).
+
+    Formula: θ ← θ − η (∇L_f + w ∇L_r)/(1 + w); see ``expunge.surgery.ImplicitFast`` for the rule of w.
+
+    Args:
+        error: Demanded fall of log L_r per update. Default .01 (authors).
+        dual_rate: Adam's rate for w. Default 1 (authors).
+        exclude_true: Never draw the true label. Default false (authors).
+
+    Examples:
+        >>> EUPMUFast().recipe().stages[0].surgery
+        ImplicitFast(error=0.01, dual_rate=1.0, decay=0.01, start=1.0)
+    """
+
+    name: ClassVar[str] = "eupmu_fast"
+    aliases: ClassVar[tuple[str, ...]] = ("implicit_fast",)
+    paper: ClassVar[str] = "arXiv 2510.22124"
+    label: ClassVar[str] = "EUPMU-fast"
+
+    error: float = 0.01
+    dual_rate: float = 1.0
+    exclude_true: bool = False
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return one descent under the fast dual's control."""
+        surgery = ImplicitFast(self.error, self.dual_rate)
+        return self.descend(RandomLabel(self.exclude_true, seed), CrossEntropy(), surgery)

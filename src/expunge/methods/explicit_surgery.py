@@ -1,0 +1,40 @@
+"""Explicit unilateral surgery: project the forget gradient at every update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.engine import Recipe
+from expunge.methods.method import Method
+from expunge.objectives import CrossEntropy, RandomLabel
+from expunge.surgery import Unilateral
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplicitSurgery(Method):
+    """Random labels on D_f, projected so that the retain loss of the batch does not rise to first order.
+
+    Paper: the explicit form in EUPMU (arXiv 2510.22124).
+
+    Formula: d = g_f + max(0, (−⟨g_f, g_r⟩ − ε)/‖g_r‖²)·g_r; see ``expunge.surgery.Unilateral``.
+
+    Args:
+        tolerance: ε ≥ 0. Default 0.
+        exclude_true: Never draw the true label. Default false.
+
+    Examples:
+        >>> ExplicitSurgery(tolerance=0.1).recipe().stages[0].surgery
+        Unilateral(tolerance=0.10000000149011612)
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("explicit", "unilateral")
+    paper: ClassVar[str] = "arXiv 2510.22124, explicit form"
+    label: ClassVar[str] = "Explicit"
+
+    tolerance: float = 0.0
+    exclude_true: bool = False
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return one projected descent."""
+        return self.descend(RandomLabel(self.exclude_true, seed), CrossEntropy(), Unilateral(self.tolerance))

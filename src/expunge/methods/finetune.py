@@ -1,0 +1,33 @@
+"""FT: go on training on the retain set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.engine import Recipe
+from expunge.methods.method import Method
+from expunge.objectives import CrossEntropy
+from expunge.surgery import Fixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(Method):
+    """Train on the retain set alone and trust that the rest is forgotten.
+
+    Paper: the fine-tuning baseline (FT) of Golatkar et al. (2020) and Warnecke et al. (2021).
+
+    Formula: θ ← θ − η ∇L_r(θ), L_r the cross entropy on D_r; an epoch is one pass over D_r.
+
+    Examples:
+        >>> FineTune().recipe().stages[0].mode
+        'retain'
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("ft",)
+    paper: ClassVar[str] = "Warnecke et al. 2021"
+    label: ClassVar[str] = "FT"
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return one descent on the retain loss."""
+        return self.descend(CrossEntropy(), CrossEntropy(), Fixed(0.0, 1.0), mode="retain")

@@ -1,0 +1,38 @@
+"""GA: climb the loss of the forgotten examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.engine import Recipe
+from expunge.methods.method import Method
+from expunge.objectives import Ascent, CrossEntropy
+from expunge.surgery import Fixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAscent(Method):
+    """Ascend the cross entropy on the forget set alone.
+
+    Paper: gradient ascent (GA) of Graves et al. (2021) and Thudi et al. (2022).
+
+    Formula: θ ← θ + η ∇CE_f(θ); an epoch is one pass over D_f. Nothing protects the retain loss.
+
+    Args:
+        rate: Learning rate. Default 1e-4, as ascent diverges at rates that suit descent.
+
+    Examples:
+        >>> GradientAscent().recipe().stages[0].mode
+        'forget'
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("ga",)
+    paper: ClassVar[str] = "Graves et al. 2021; Thudi et al. 2022"
+    label: ClassVar[str] = "GA"
+
+    rate: float = 1e-4
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return one descent on minus the forget loss."""
+        return self.descend(Ascent(), CrossEntropy(), Fixed(1.0, 0.0), mode="forget")

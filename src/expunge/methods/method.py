@@ -1,0 +1,121 @@
+"""The base of all methods: named recipes with settings that a request may change."""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from expunge.engine import Descend, Mode, Optimiser, Recipe, Schedule
+from expunge.errors import ConfigError
+from expunge.masks import Mask
+from expunge.objectives import Objective
+from expunge.pair import Pair
+from expunge.registry import find
+from expunge.surgery import Surgery
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A composition of objectives, a surgery and perhaps a mask, with an optimiser's settings.
+
+    The defaults are those of the EUPMU authors' classification runs (SGD, momentum .9, weight decay 5e-4, constant
+    rate, 5 epochs), with batches of 128 examples a side instead of one mixed batch of 256.
+
+    Args:
+        epochs: Passes over the data; which data, says the method. Default 5.
+        rate: Learning rate. Default .01.
+        batch: Retain examples in an update. Default 128.
+        forget_batch: Forget examples in an update. Default: as many as ``batch``; never more than there are.
+        momentum: Of SGD. Default .9.
+        weight_decay: Default 5e-4.
+        schedule: ``constant`` (default) or ``cosine``.
+        clip: Largest norm of the gradient. Default: none.
+
+    Attributes:
+        aliases: Other names in the registry.
+        paper: Where the method comes from.
+        label: How tables call it.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = ""
+    label: ClassVar[str] = ""
+
+    epochs: int = 5
+    rate: float = 0.01
+    batch: int = 128
+    forget_batch: int | None = None
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Schedule = "constant"
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            ConfigError: If epochs, rate or a batch size is not positive, or a decay is negative.
+        """
+        positive = {"epochs": self.epochs, "rate": self.rate, "batch": self.batch, "forget_batch": self.forget_batch}
+        for name, value in positive.items():
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} > 0", f"{value}", "change it")
+        if min(self.momentum, self.weight_decay) < 0:
+            found = f"{self.momentum} and {self.weight_decay}"
+            raise ConfigError("momentum and weight decay ≥ 0", found, "change the negative one")
+
+    @abstractmethod
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return the stages, ready to be carried out once: objectives, surgery and mask are made anew.
+
+        Args:
+            seed: Of what objectives draw once and for all. Default 0.
+        """
+
+    def descend(
+        self, forget: Objective, retain: Objective, surgery: Surgery, mode: Mode = "paired", mask: Mask | None = None
+    ) -> Recipe:
+        """Return the recipe of one descent with this method's settings."""
+        optimiser = Optimiser(
+            self.rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            clip=self.clip,
+        )
+        batch = Pair(self.forget_batch or self.batch, self.batch)
+        return Recipe((Descend(Pair(forget, retain), surgery, optimiser, self.epochs, batch, mode, mask),))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def build_method(name: str, **settings: Any) -> Method:
+    """Return the method of that name with some settings changed.
+
+    Raises:
+        ConfigError: If the name or a setting is not known, or a value is of the wrong type.
+
+    Examples:
+        >>> build_method("eupmu", epochs=2).settings()["epochs"]
+        2
+    """
+    target: type[Method] = find("methods", name)
+    known = [field.name for field in fields(target)]
+    for setting in settings:
+        if setting not in known:
+            near = difflib.get_close_matches(setting, known, n=1)
+            cure = f"did you mean '{near[0]}'" if near else "remove it"
+            raise ConfigError(f"a setting of '{name}' ({', '.join(known)})", f"'{setting}'", cure)
+    try:
+        return TypeAdapter(target).validate_python(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        found = f"{first['input']!r} ({first['msg'].lower()})"
+        raise ConfigError(f"a usable value for '{where}' of '{name}'", found, "change it") from error

@@ -1,0 +1,40 @@
+"""NegGrad+: descend on what is kept, ascend on what is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.engine import Recipe
+from expunge.methods.method import Method
+from expunge.objectives import Ascent, CrossEntropy
+from expunge.surgery import Fixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegGradPlus(Method):
+    """Descend CE_r − w·CE_f.
+
+    Paper: NegGrad+ in "Towards Unbounded Machine Unlearning" (Kurmanji et al., NeurIPS 2023).
+
+    Formula: θ ← θ − η (∇CE_r − w ∇CE_f), an epoch is one pass over D_r. The paper writes a·CE_r − (1 − a)·CE_f:
+    w = (1 − a)/a and the learning rate times a.
+
+    Args:
+        weight: w ≥ 0. Default .05, a = .95, the lower end of the authors' search.
+
+    Examples:
+        >>> NegGradPlus(weight=0.1).recipe().stages[0].surgery
+        Fixed(forget=0.1, multiplier=1.0)
+    """
+
+    name: ClassVar[str] = "neggrad_plus"
+    aliases: ClassVar[tuple[str, ...]] = ("neggrad+",)
+    paper: ClassVar[str] = "Kurmanji et al. 2023"
+    label: ClassVar[str] = "NegGrad+"
+
+    weight: float = 0.05
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return one descent on the difference."""
+        return self.descend(Ascent(), CrossEntropy(), Fixed(self.weight, 1.0))

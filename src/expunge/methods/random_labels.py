@@ -1,0 +1,43 @@
+"""RL: random labels for what is forgotten, true ones for what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.engine import Recipe
+from expunge.methods.method import Method
+from expunge.objectives import CrossEntropy, RandomLabel
+from expunge.surgery import Fixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomLabels(Method):
+    """Descend CE on random labels for D_f plus CE on D_r.
+
+    Paper: random labelling (RL), Golatkar et al. (2020).
+
+    Formula: θ ← θ − η (w ∇CE_f(ỹ) + ∇CE_r), ỹ uniform over all classes and redrawn every epoch.
+
+    Args:
+        weight: w > 0. Default 1.
+        exclude_true: Never draw the true label. Default false.
+
+    Examples:
+        >>> RandomLabels().recipe().stages[0].objectives.forget
+        RandomLabel(exclude_true=False, seed=0)
+
+    Differences from public code: both halves have a batch of their own at every update, where public code trains on
+    D_f and then on D_r, or on a shuffle of both.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("rl",)
+    paper: ClassVar[str] = "Golatkar et al. 2020"
+    label: ClassVar[str] = "RL"
+
+    weight: float = 1.0
+    exclude_true: bool = False
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return one descent on the sum."""
+        return self.descend(RandomLabel(self.exclude_true, seed), CrossEntropy(), Fixed(self.weight, 1.0))

@@ -1,0 +1,44 @@
+"""SalUn: random labels, moving only the weights that matter to the forgotten examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.engine import Recipe
+from expunge.masks import Saliency
+from expunge.methods.random_labels import RandomLabels
+from expunge.objectives import CrossEntropy, RandomLabel
+from expunge.surgery import Fixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class SalUn(RandomLabels):
+    """RL under a saliency mask.
+
+    Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024).
+
+    Formula: θ ← θ + m ⊙ (θ⁺ − θ), θ⁺ the optimiser's step on w CE_f(ỹ) + CE_r, m the weights with the largest share
+    p of |∇CE_f(θ₀)|.
+
+    Args:
+        keep: p in (0, 1]. Default .5 (authors).
+
+    Examples:
+        >>> SalUn(keep=0.3).recipe().stages[0].mask
+        Saliency(keep=0.3)
+
+    Differences from the authors' code (until 2026-02): weight decay and momentum cannot move masked weights.
+    """
+
+    name: ClassVar[str] = "salun"
+    aliases: ClassVar[tuple[str, ...]] = ("saliency_unlearning",)
+    paper: ClassVar[str] = "Fan et al., ICLR 2024"
+    label: ClassVar[str] = "SalUn"
+
+    keep: float = 0.5
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return one masked descent on the sum."""
+        objective = RandomLabel(self.exclude_true, seed)
+        return self.descend(objective, CrossEntropy(), Fixed(self.weight, 1.0), mask=Saliency(self.keep))

@@ -1,0 +1,56 @@
+"""What every metric takes: logits with labels, or a row of numbers, checked and in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from expunge.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+def as_logits(logits: Any) -> Floats:
+    """Return logits ``(n, classes)`` in float64.
+
+    Raises:
+        DataError: If they are not a matrix with a column per class, or the largest of an example is not finite.
+    """
+    array = np.asarray(logits, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise DataError("logits of shape (examples, classes)", f"shape {array.shape}", "pass one row per example")
+    if array.size and not np.isfinite(array.max(1)).all():
+        raise DataError("a finite largest logit per example", "NaN or infinity", "check whether the model diverged")
+    return array
+
+
+def as_labels(targets: Any, shape: tuple[int, ...]) -> Integers:
+    """Return labels ``(n,)`` in int64 that fit logits of ``shape`` ``(n, classes)``.
+
+    Raises:
+        DataError: If there is not one label per example, or one lies outside the head.
+    """
+    labels = np.asarray(targets)
+    if labels.shape != shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        found = f"shape {labels.shape} of {labels.dtype}"
+        raise DataError(f"one integer label for each of {shape[0]} examples", found, "pass the targets of the logits")
+    if labels.size and not 0 <= labels.min() <= labels.max() < shape[1]:
+        found = f"labels from {labels.min()} to {labels.max()}"
+        raise DataError(f"labels from 0 to {shape[1] - 1}", found, "use a model with a logit for every class")
+    return labels.astype(np.int64)
+
+
+def as_scores(scores: Any, what: str) -> Floats:
+    """Return one number per example ``(n,)`` in float64; infinities are allowed, they have a rank.
+
+    Raises:
+        DataError: If they are not a non-empty row of numbers without NaN.
+    """
+    array = np.asarray(scores, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0 or np.isnan(array).any():
+        found = "NaN among them" if array.ndim == 1 and array.size else f"shape {array.shape}"
+        raise DataError(f"at least one number per example for the {what}", found, "pass one score per example")
+    return array

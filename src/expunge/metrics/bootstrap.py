@@ -1,0 +1,115 @@
+"""Percentile bootstrap intervals of membership figures, members and non-members resampled apart.
+
+Resampling examples with replacement is drawing a multinomial count for every distinct score, so whole blocks of ROC
+curves are cumulative sums of count matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from expunge.metrics.arrays import Floats, Integers
+from expunge.metrics.membership import enough, levels
+
+BLOCK = 2_000_000
+"""Numbers in a block of curves, so that memory stays at some tens of megabytes whatever the data."""
+
+
+class Interval(NamedTuple):
+    """Lower and upper end of an interval."""
+
+    low: float
+    high: float
+
+
+def auc_interval(members: Any, others: Any, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
+    """Return a bootstrap interval of ``attack_auc``.
+
+    Args:
+        members: Scores of examples trained on, ``(n_in,)``, larger meaning more like a member.
+        others: Scores of examples never seen, ``(n_out,)``.
+        resamples: Number of bootstrap samples.
+        level: Nominal coverage.
+        seed: Of the resampling.
+
+    Raises:
+        DataError: If one of them is empty or has a NaN.
+
+    Examples:
+        >>> auc_interval([0.9, 0.8, 0.7], [0.1, 0.2])
+        Interval(low=1.0, high=1.0)
+    """
+    return bootstrap(*levels(members, others), area, resamples, level, seed)
+
+
+def tpr_interval(
+    members: Any, others: Any, fpr: float, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval | None:
+    """Return a bootstrap interval of ``tpr_at_fpr``; None where that is None.
+
+    Args:
+        members: Scores of examples trained on, ``(n_in,)``, larger meaning more like a member.
+        others: Scores of examples never seen, ``(n_out,)``.
+        fpr: Largest false positive rate, in (0, 1).
+        resamples: Number of bootstrap samples.
+        level: Nominal coverage.
+        seed: Of the resampling.
+
+    Raises:
+        ConfigError: If ``fpr`` is not between 0 and 1.
+        DataError: If one of them is empty or has a NaN.
+
+    Examples:
+        >>> tpr_interval([0.95, 0.95], [i / 100 for i in range(90)], 0.2)
+        Interval(low=1.0, high=1.0)
+    """
+    inside, outside = levels(members, others)
+    if not enough(len(outside), fpr):
+        return None
+    return bootstrap(inside, outside, lambda wrong, right: found_at(wrong, right, fpr), resamples, level, seed)
+
+
+def area(wrong: Floats, right: Floats) -> Floats:
+    """Return the area under each curve by trapezoids, which counts ties a half."""
+    return np.asarray(np.trapezoid(right, wrong, axis=1))
+
+
+def found_at(wrong: Floats, right: Floats, fpr: float) -> Floats:
+    """Return the largest true positive rate of each curve whose false positive rate is at most ``fpr``."""
+    return np.asarray(np.where(wrong <= fpr, right, 0.0).max(axis=1))
+
+
+def bootstrap(
+    members: Integers,
+    others: Integers,
+    statistic: Callable[[Floats, Floats], Floats],
+    resamples: int,
+    level: float,
+    seed: int,
+) -> Interval:
+    """Return the interval between the outer quantiles of a statistic of resampled ROC curves."""
+    generator = np.random.default_rng(seed)
+    drawn = [statistic(wrong, right) for wrong, right in curves(members, others, resamples, generator)]
+    low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def curves(
+    members: Integers, others: Integers, resamples: int, generator: np.random.Generator
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield false and true positive rates of resampled curves in blocks, each ``(b, levels + 1)`` from 0 up to 1."""
+    width = 1 + int(max(members.max(), others.max()))
+    rows = max(1, BLOCK // width)
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        yield rates(others, width, count, generator), rates(members, width, count, generator)
+
+
+def rates(ranks: Integers, width: int, count: int, generator: np.random.Generator) -> Floats:
+    """Return the share of each resample at or above every level, from the top level down, after a leading 0."""
+    present = np.bincount(ranks, minlength=width)[::-1]
+    drawn = generator.multinomial(len(ranks), present / len(ranks), size=count)
+    return np.pad(np.cumsum(drawn, axis=1), ((0, 0), (1, 0))) / len(ranks)

@@ -1,0 +1,113 @@
+"""From values per seed to a mean with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from math import isfinite, sqrt
+from typing import Any, TypeVar
+
+import numpy as np
+
+from expunge.errors import DataError
+
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Values of one score over seeds, their mean and the half-width of its interval.
+
+    Args:
+        values: One per seed; None where the score could not be stated.
+        mean: Of the stated values; None if there are none.
+        half: Half-width of the 95 % t-interval of the mean; None for fewer than two values.
+    """
+
+    values: tuple[float | None, ...]
+    mean: float | None
+    half: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form of the result document."""
+        return {"values": list(self.values), "mean": self.mean, "half": self.half}
+
+
+def summarise(values: Sequence[float | None], level: float = 0.95) -> Summary:
+    """Return the mean of the values with its Student-t interval: t_{n−1} · s / √n to both sides.
+
+    Args:
+        values: One per seed; None and what is not finite are kept as None and left out of the mean.
+        level: Coverage of the interval.
+
+    Examples:
+        >>> summarise([1.0, 2.0, 3.0])
+        Summary(values=(1.0, 2.0, 3.0), mean=2.0, half=2.484137711...)
+        >>> summarise([4.0])
+        Summary(values=(4.0,), mean=4.0, half=None)
+    """
+    clean = tuple(float(value) if value is not None and isfinite(value) else None for value in values)
+    stated = [value for value in clean if value is not None]
+    if not stated:
+        return Summary(clean, None, None)
+    return Summary(clean, float(np.mean(stated)), half_width(stated, level))
+
+
+def half_width(values: Sequence[float], level: float) -> float | None:
+    """Return the half-width of the t-interval of the mean; None for fewer than two values."""
+    from scipy.stats import t
+
+    count = len(values)
+    if count < 2:
+        return None
+    return float(t.ppf((1 + level) / 2, count - 1) * np.std(values, ddof=1) / sqrt(count))
+
+
+def paired_differences(values: Sequence[float | None], references: Sequence[float | None]) -> Summary:
+    """Return the summary of value − reference, seed by seed; None where either is None.
+
+    Args:
+        values: One per seed.
+        references: Those of the same seeds in the same order.
+
+    Raises:
+        DataError: If there is not one reference per value.
+
+    Examples:
+        >>> paired_differences([3.0, 5.0], [1.0, 2.0]).values
+        (2.0, 3.0)
+    """
+    if len(values) != len(references):
+        found = f"{len(values)} and {len(references)}"
+        raise DataError("one reference for each value", found, "pass both over the same seeds")
+    together = zip(values, references, strict=True)
+    return summarise([None if a is None or b is None else a - b for a, b in together])
+
+
+def noise_floor(splits: Sequence[Sequence[Model]], gap: Callable[[Model, Model], float | None]) -> Summary | None:
+    """Return the gap between models that were retrained on the same split: what no method can be told apart within.
+
+    The gap of a split is the mean over its ordered pairs; the interval is over splits, since the pairs of one split
+    share models and are not independent.
+
+    Args:
+        splits: The retrained models of each split. A split with one model has no pair and is left out.
+        gap: Distance of the first from the second; None if it cannot be stated.
+
+    Returns:
+        One value per split; None if no split has two models.
+
+    Examples:
+        >>> noise_floor([[1.0, 2.0], [5.0, 8.0]], lambda a, b: abs(a - b)).values
+        (1.0, 3.0)
+    """
+    floors = [mean_gap(models, gap) for models in splits if len(models) > 1]
+    return summarise(floors) if floors else None
+
+
+def mean_gap(models: Sequence[Model], gap: Callable[[Model, Model], float | None]) -> float | None:
+    """Return the mean gap over ordered pairs of models; None if one cannot be stated."""
+    gaps = [gap(first, second) for first, second in permutations(models, 2)]
+    stated = [value for value in gaps if value is not None]
+    return float(np.mean(stated)) if len(stated) == len(gaps) else None

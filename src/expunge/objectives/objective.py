@@ -1,0 +1,57 @@
+"""The base of all objectives: a loss to be minimised, deterministic given the batch."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.batch import Batch, Predictor, Split
+
+Model = Callable[[Any], Tensor]
+
+
+class Objective(ABC):
+    """A mean loss over the examples of a batch, to be minimised.
+
+    Everything random is drawn into the batch by ``draw``, once per update, so that the same batch means the same loss
+    however often it is asked for. The model is called once, with ``batch.inputs``, and returns logits.
+
+    Attributes:
+        aliases: Other names in the registry.
+        paper: Where the objective comes from.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = ""
+
+    def prepare(self, original: Predictor, data: Split) -> None:
+        """Look once at the original model and at the data, before the first update.
+
+        Args:
+            original: The model as it was handed in, in evaluation mode.
+            data: The split of the request.
+        """
+
+    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+        """Return the batch with what this objective draws for one update.
+
+        Args:
+            batch: The examples, on the model's device.
+            epoch: Passes made over the data so far.
+            generator: A CPU generator of this update's own.
+        """
+        return batch
+
+    @abstractmethod
+    def __call__(self, model: Model, batch: Batch) -> Tensor:
+        """Return the mean loss, a tensor of one element."""
+
+    def __repr__(self) -> str:
+        """Return the call that rebuilds the objective."""
+        names = inspect.signature(type(self)).parameters
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"

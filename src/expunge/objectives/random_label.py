@@ -1,0 +1,71 @@
+"""RandomLabel: train the forgotten examples towards labels drawn at random."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from expunge.batch import Batch, Predictor, Split
+from expunge.objectives.objective import Model, Objective
+
+
+class RandomLabel(Objective):
+    """Cross entropy with labels that are drawn uniformly, once per epoch and example.
+
+    Paper: random labelling (RL), Golatkar et al. (2020); redrawn every epoch over all classes as in EUPMU
+    (arXiv 2510.22124, authors' settings).
+
+    Formula: mean over examples of −log p_ỹ(x), ỹ uniform over the classes, or over all but y.
+
+    Args:
+        exclude_true: Never draw the true label. Default false (authors).
+        seed: Of the labels; with the epoch it fixes them. Default 0.
+
+    Examples:
+        >>> objective = RandomLabel(exclude_true=True)
+        >>> objective.classes = 2
+        >>> batch = Batch(torch.zeros(3, 2), torch.tensor([0, 1, 0]), torch.tensor([5, 2, 9]))
+        >>> objective.draw(batch, epoch=0, generator=torch.Generator()).drawn["labels"].tolist()
+        [1, 0, 1]
+
+    Differences from public code: the labels depend on seed, epoch and example alone, never on the data set's name;
+    forgotten examples are not marked by negated labels.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("rl",)
+    paper: ClassVar[str] = "Golatkar et al. 2020; arXiv 2510.22124"
+
+    def __init__(self, exclude_true: bool = False, seed: int = 0) -> None:
+        self.exclude_true, self.seed = exclude_true, seed
+        self.classes = 0
+
+    def prepare(self, original: Predictor, data: Split) -> None:
+        """Remember the number of classes."""
+        self.classes = data.classes
+
+    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+        """Return the batch with ``labels``, the same for an example throughout an epoch."""
+        classes, targets = self.classes or int(batch.targets.max()) + 1, batch.targets
+        if self.exclude_true:
+            offset = 1 + uniform_integers(batch.indices, classes - 1, self.seed, epoch).to(targets)
+            return batch.with_drawn(labels=(targets + offset) % classes)
+        return batch.with_drawn(labels=uniform_integers(batch.indices, classes, self.seed, epoch).to(targets))
+
+    def __call__(self, model: Model, batch: Batch) -> Tensor:
+        """Return the mean cross entropy with the drawn labels."""
+        return functional.cross_entropy(model(batch.inputs), batch.drawn["labels"])
+
+
+def uniform_integers(indices: Tensor, below: int, seed: int, epoch: int) -> Tensor:
+    """Return for each index a number in [0, below) that depends on (index, seed, epoch) alone.
+
+    A hash instead of a table: examples are known by index, in any order and any number, and nothing is stored.
+    Multiply-xorshift rounds of 32-bit words (the finaliser of MurmurHash3) in int64, so that nothing overflows.
+    """
+    state = (indices.long() * 0x9E3779B1 + seed * 0x85EBCA77 + epoch * 0xC2B2AE3D + 0x27D4EB2F) & 0xFFFFFFFF
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 0x7FEB352D)):
+        state = ((state ^ (state >> shift)) * factor) & 0xFFFFFFFF
+    return (state ^ (state >> 16)) * below >> 32

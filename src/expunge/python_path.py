@@ -1,0 +1,56 @@
+"""Python paths: ``package.module:name``, how requests name the user's own code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from operator import attrgetter
+from types import ModuleType
+from typing import Any
+
+from expunge.errors import ConfigError
+
+
+def import_object(path: str) -> Any:
+    """Return what a Python path names.
+
+    The current folder is put first on ``sys.path`` and stays there, as under ``python -m``, so that the user's module
+    may import its neighbours later.
+
+    Args:
+        path: ``package.module:name``; the name may have dots (``module:Class.method``).
+
+    Returns:
+        The object.
+
+    Raises:
+        ConfigError: If the path has no colon, the module is not found or fails while it is imported, or it has no
+            such name.
+
+    Examples:
+        >>> import_object("math:tau") / import_object("math:pi")
+        2.0
+    """
+    module, colon, name = path.partition(":")
+    if not (colon and module and name):
+        raise ConfigError("a Python path like 'package.module:name'", f"'{path}'", "put a colon before the name")
+    try:
+        return attrgetter(name)(_import(module))
+    except AttributeError as error:
+        cure = "check the name's spelling and that the module defines it"
+        raise ConfigError(f"'{name}' in the module '{module}'", "no such name", cure) from error
+
+
+def _import(module: str) -> ModuleType:
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        cure = "run from the folder that holds it, or install it"
+        raise ConfigError(f"a Python module '{module}'", f"that '{error.name}' is not there", cure) from error
+    except Exception as error:
+        found = f"{type(error).__name__} ({str(error) or 'no message'})"
+        raise ConfigError(f"to import '{module}'", found, "mend the module; it must import by itself") from error

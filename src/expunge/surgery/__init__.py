@@ -1,0 +1,29 @@
+"""The core: surgeries decide one update with the step they are lent. Imports torch alone."""
+
+from expunge.surgery.direction import Direction, gramian
+from expunge.surgery.explicit import Explicit
+from expunge.surgery.fixed import Fixed
+from expunge.surgery.implicit import Implicit
+from expunge.surgery.implicit_fast import ImplicitFast
+from expunge.surgery.implicit_published import ImplicitPublished
+from expunge.surgery.step import Combine, Linear, Progress, Step
+from expunge.surgery.surgery import Surgery
+from expunge.surgery.unilateral import Unilateral
+from expunge.surgery.weighted import Weighted
+
+__all__ = [
+    "Combine",
+    "Direction",
+    "Explicit",
+    "Fixed",
+    "Implicit",
+    "ImplicitFast",
+    "ImplicitPublished",
+    "Linear",
+    "Progress",
+    "Step",
+    "Surgery",
+    "Unilateral",
+    "Weighted",
+    "gramian",
+]

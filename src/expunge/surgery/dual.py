@@ -1,0 +1,46 @@
+"""Dual variables: how a multiplier learns from the slack of its constraint, without waiting for the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class DecayedAdam(nn.Module):
+    """Adam with L2 decay on one scalar, as the authors of EUPMU release it; all of it in buffers.
+
+    Formula: g = signal + γ·w;  m ← .9 m + .1 g;  v ← .999 v + .001 g²;  w ← w − r · m̂ / (√v̂ + 1e-8), with m̂, v̂
+    corrected for their start at 0. ``torch.optim.Adam`` is the same rule, but keeps its memory outside ``state_dict``.
+
+    Args:
+        rate: r > 0.
+        decay: γ ≥ 0. It bounds w: with a constant signal −e the weight settles at e/γ.
+    """
+
+    first: Tensor
+    second: Tensor
+    count: Tensor
+
+    def __init__(self, rate: float, decay: float) -> None:
+        super().__init__()
+        self.rate, self.decay = rate, decay
+        for name in ("first", "second", "count"):
+            self.register_buffer(name, torch.zeros(()))
+
+    def forward(self, weight: Tensor, signal: Tensor, active: Tensor) -> Tensor:
+        """Return the next weight; where ``active`` is false nothing changes."""
+        slope = signal.to(weight) + self.decay * weight
+        count = self.count + 1
+        first, second = 0.9 * self.first + 0.1 * slope, 0.999 * self.second + 0.001 * slope**2
+        step = self.rate * (first / (1 - 0.9**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
+        for name, value in (("count", count), ("first", first), ("second", second)):
+            setattr(self, name, torch.where(active, value, getattr(self, name)))
+        return torch.where(active, weight - step, weight)
+
+
+def projected(weight: Tensor, signal: Tensor, rate: float, highest: float, active: Tensor) -> Tensor:
+    """Return clamp(w − r·signal, 0, highest), or w where ``active`` is false: descent projected on an interval.
+
+    The projection is also the anti-wind-up: at either end the weight keeps no memory of how far it wished to go.
+    """
+    return torch.where(active, (weight - rate * signal.to(weight)).clamp(0.0, highest), weight)

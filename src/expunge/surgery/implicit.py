@@ -1,0 +1,114 @@
+"""Implicit: gradient surgery without a second gradient, by a multiplier that watches the retain loss."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.errors import ObjectiveError, SurgeryError
+from expunge.pair import Pair
+from expunge.surgery.dual import projected
+from expunge.surgery.step import Linear, Step
+from expunge.surgery.surgery import Surgery
+
+SMALLEST = 1e-8
+
+
+class Implicit(Surgery):
+    """EUPMU in stabilised form: one backward pass of L_f + λ·L_r, λ learnt from what the move did to L_r.
+
+    Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124). The
+    rule is the authors'; this stabilised form of it is a reconstruction, because the released one winds up below zero
+    and measures on the batch that it has just trained on. ``ImplicitPublished`` is the released form.
+
+    Formula: after the update t,
+
+        δ_t = (L_r(θ_t) − L_r(θ_{t+1})) / η_t + ε        λ_{t+1} = min(λ_max, max(0, λ_t − β·δ_t))
+
+    with L_r the mean retain loss on examples independent of the update's batch (on the batch itself δ_t overstates
+    the gain by λ tr Cov(g_r)), η_t the learning rate, ε the tolerance, β the dual rate. In the log form the update
+    descends log(L_f + c) + λ·log(L_r + c), c = 1e-8, and δ_t is the change of log(L_r + c).
+
+    Args:
+        tolerance: ε ≥ 0 permits L_r (its logarithm in the log form) to rise by η·ε per update. Default 0.
+        dual_rate: β > 0, in units of 1/loss. λ's fixed point is the projection's multiplier, approached by the factor
+            1 − β‖g_r‖² per update. Default 1.
+        start: λ_0 ≥ 0. Default 1: the weight of plain fine-tuning on both sides.
+        highest: λ_max. Default 50.
+        log: Use the log form. It cannot take losses that may be negative (ascent). Default false.
+
+    Raises:
+        SurgeryError: If a setting is negative or λ_0 lies above λ_max.
+        ObjectiveError: In the log form, if a loss of the first batch is negative.
+
+    Examples:
+        >>> Implicit(dual_rate=0.5)
+        Implicit(tolerance=0.0, dual_rate=0.5, start=1.0, highest=50.0, log=False)
+
+    Differences from the authors' code: λ is projected on [0, λ_max] instead of being clipped where it is used; δ is
+    measured on independent examples, divided by the learning rate, and has the sign convention of this project.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("eupmu",)
+    paper: ClassVar[str] = "EUPMU, arXiv 2510.22124"
+    multiplier: Tensor
+    tolerance: Tensor
+
+    def __init__(
+        self,
+        tolerance: float = 0.0,
+        dual_rate: float = 1.0,
+        start: float = 1.0,
+        highest: float = 50.0,
+        log: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(tolerance, dual_rate, start, highest - start) < 0:
+            found = f"tolerance {tolerance}, dual_rate {dual_rate}, start {start}, highest {highest}"
+            raise SurgeryError("settings ≥ 0 with start ≤ highest", found, "change the one that breaks this")
+        self.dual_rate, self.start, self.highest, self.log = dual_rate, start, highest, log
+        self.register_buffer("tolerance", torch.tensor(float(tolerance)))
+        self.register_buffer("multiplier", torch.tensor(float(start)))
+        self.before: Tensor | None = None
+
+    def admit(self, losses: Pair[float]) -> None:
+        """Refuse a negative forget loss in the log form."""
+        if self.log:
+            refuse_negative(losses)
+
+    def forward(self, step: Step) -> None:
+        """Measure L_r on fresh examples, then backpropagate the weighted sum."""
+        self.before = self.scale(step.loss("retain", fresh=True))
+        step.backward(self.combine if self.log else Linear(1.0, self.multiplier))
+
+    def follow_up(self, step: Step) -> None:
+        """Measure again and let the multiplier learn; a batch without retain examples teaches nothing."""
+        after = self.scale(step.loss("retain", fresh=True))
+        before = after if self.before is None else self.before
+        slack = (before - after) / step.rate + self.tolerance
+        active = step.sizes.retain > 0
+        self.multiplier = projected(self.multiplier, slack, self.dual_rate, self.highest, active)
+
+    def combine(self, forget: Tensor, retain: Tensor) -> Tensor:
+        """Return log(L_f + c) + λ·log(L_r + c)."""
+        return (forget + SMALLEST).log() + self.multiplier * (retain + SMALLEST).log()
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """Return the loss on the scale of the constraint."""
+        return (loss + SMALLEST).log() if self.log else loss
+
+
+def refuse_negative(losses: Pair[float]) -> None:
+    """Refuse losses whose logarithm does not exist.
+
+    Raises:
+        ObjectiveError: If either is negative.
+    """
+    if min(losses) < 0:
+        raise ObjectiveError(
+            "losses ≥ 0, because the log form takes their logarithm",
+            f"a forget loss of {losses.forget:.4g} and a retain loss of {losses.retain:.4g} at the first batch",
+            "use an objective that is bounded below (random_label instead of ascent), or log=False",
+        )

@@ -1,0 +1,104 @@
+"""The step: what the engine lends to a surgery for one update, its only door to model, data, precision and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from expunge.pair import Pair, Role
+from expunge.surgery.direction import Direction, Scale
+
+Combine = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The combination w_f·L_f + w_r·L_r, whose slopes are known before the losses are.
+
+    The engine spares an extra forward pass under micro-batches for it, and the whole pass of a side whose weight is
+    the number 0 (a float, not a tensor: reading a tensor would wait for the device).
+
+    Args:
+        forget: w_f.
+        retain: w_r.
+
+    Examples:
+        >>> import torch
+        >>> float(Linear(1.0, 0.5)(torch.tensor(2.0), torch.tensor(4.0)))
+        4.0
+    """
+
+    forget: Scale
+    retain: Scale
+
+    def __call__(self, forget: Tensor, retain: Tensor) -> Tensor:
+        """Return the combined loss."""
+        return self.forget * forget + self.retain * retain
+
+
+class Progress(NamedTuple):
+    """Which update this is: ``step`` of ``total``, both over the whole stage, in epoch ``epoch``, counted from 0."""
+
+    step: int = 0
+    total: int = 1
+    epoch: int = 0
+
+
+class Step(Protocol):
+    """One update, lent to a surgery.
+
+    Attributes:
+        rate: Learning rate η of this update, a tensor of one element.
+        sizes: Number of forget and retain examples, over all micro-batches and ranks; 0 where a half is empty.
+        progress: Which update of how many.
+    """
+
+    @property
+    def rate(self) -> Tensor:
+        """Learning rate η."""
+
+    @property
+    def sizes(self) -> Pair[Tensor]:
+        """Examples on each side."""
+
+    @property
+    def progress(self) -> Progress:
+        """Which update of how many."""
+
+    def backward(self, combine: Combine) -> Pair[Tensor]:
+        """Backpropagate ``combine(L_f, L_r)`` into the optimiser's gradients; return the losses before the move.
+
+        This is one of the two ways to decide. ``combine`` is pure and may be called twice. The loss of a side whose
+        weight is the number 0 is not computed and comes back as NaN.
+        """
+        ...
+
+    def gradient(self, of: Role) -> Direction:
+        """Return the gradient of one side's mean loss: unscaled, accumulated, synchronised. The caller owns it."""
+        ...
+
+    def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
+        """Return one side's mean loss at the present weights, forward only, buffers untouched.
+
+        Args:
+            of: The side.
+            fresh: Measure on examples that are independent of this update's batch, where the engine was given some
+                (it takes the first half of the next update's batch); the same batch with the same randomness else.
+        """
+        ...
+
+    def curvature(self, of: Role, along: Direction) -> Direction:
+        """Return the Hessian-vector product H·along of one side's loss; single process and full precision only."""
+        ...
+
+    def shifted(self, by: Direction) -> AbstractContextManager[None]:
+        """Move the weights by ``by`` inside the context and restore them bit for bit after it."""
+        ...
+
+    def propose(self, direction: Direction) -> None:
+        """Give the optimiser ``direction`` to descend: the other way to decide. The step owns it from here on."""
+        ...

@@ -1,0 +1,59 @@
+"""The base of all surgeries: rules that turn the pair of losses into one update."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from expunge.pair import Pair
+from expunge.surgery.step import Step
+
+
+class Surgery(nn.Module, ABC):
+    """A rule that decides one update with the step it is lent.
+
+    A surgery sees neither the model nor the data, devices, precision, micro-batches, masks or normalisation layers:
+    the step hides them. All memory is in ``state_dict``. ``tolerance`` and ``multiplier``, where a surgery has them,
+    are buffers that a controller may set.
+
+    Attributes:
+        distributed: Whether the rule gives the single-process result when the data are spread over ranks.
+        aliases: Other names in the registry, the paper's acronym among them.
+        paper: Where the rule comes from.
+    """
+
+    distributed: ClassVar[bool] = True
+    aliases: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = ""
+
+    @abstractmethod
+    def forward(self, step: Step) -> None:
+        """Decide: exactly one ``step.backward`` or one ``step.propose``. State changes belong into ``follow_up``."""
+
+    def follow_up(self, step: Step) -> None:
+        """Learn from the move. Not called when the optimiser skipped it (overflow in half precision)."""
+
+    def admit(self, losses: Pair[float]) -> None:
+        """Refuse losses that the rule cannot use; called once with the first batch's, before anything moves.
+
+        Raises:
+            ObjectiveError: If the rule cannot use them.
+        """
+
+    def applied(self) -> Tensor | None:
+        """Return the weight of the retain gradient relative to the forget gradient in the last decision, if known."""
+        multiplier = getattr(self, "multiplier", None)
+        return multiplier if isinstance(multiplier, Tensor) else None
+
+    def __repr__(self) -> str:
+        """Return the call that rebuilds the surgery with the settings it has now."""
+        names = inspect.signature(type(self)).parameters
+        return f"{type(self).__name__}({', '.join(f'{n}={setting(getattr(self, n))}' for n in names)})"
+
+
+def setting(value: Any) -> str:
+    """Return a setting as source text; tensors of one element as the number they hold."""
+    return repr(value.item()) if isinstance(value, Tensor) else repr(value)

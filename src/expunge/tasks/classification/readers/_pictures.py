@@ -1,0 +1,170 @@
+"""Arrays of pictures: decoding with Pillow, normalisation, and what a reader makes of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from expunge.data import Affine, Source, TensorExamples
+from expunge.data.augment import Augment
+from expunge.errors import DataError, MissingExtraError
+
+Pixels = NDArray[np.uint8]
+"""Pictures ``(n, channels, height, width)``, or one of them."""
+
+Labels = NDArray[np.int64]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+MOST_PIXELS = 50_000_000
+_BLOCK = 256
+MOST_BYTES = 8 * 2**30
+
+
+def optional(package: str, purpose: str, extra: str) -> ModuleType:
+    """Return a module of an optional dependency.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise MissingExtraError(purpose, package.split(".")[0], extra) from error
+
+
+def damaged(path: Path, what: str, found: str) -> DataError:
+    """Return the error for a file that is not what it should be."""
+    return DataError(f"{what} in '{path.name}'", found, f"copy the file anew ('{path}')")
+
+
+def opened(data: bytes | Path, name: str) -> Any:
+    """Return a Pillow image, its size checked before a pixel is decoded.
+
+    Args:
+        data: The file's bytes, or the file.
+        name: What to call it in an error.
+
+    Raises:
+        DataError: If it is not a picture, or an enormous one.
+        MissingExtraError: If Pillow is not installed.
+    """
+    images = optional("PIL.Image", "reading pictures", "data")
+    try:
+        image = images.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS)
+    except (OSError, SyntaxError, ValueError, images.DecompressionBombError) as error:
+        raise _unreadable(name, error) from error
+    if image.width * image.height > MOST_PIXELS:
+        raise DataError(
+            f"pictures of at most {MOST_PIXELS} pixels", f"{image.width} x {image.height} in {name}", "shrink it first"
+        )
+    return image
+
+
+def exact(data: bytes, size: int, name: str) -> Pixels:
+    """Return the pixels ``(3, size, size)`` of an encoded colour picture that must have that size.
+
+    Raises:
+        DataError: If it cannot be decoded or has another size.
+    """
+    image = opened(data, name)
+    if image.size != (size, size):
+        raise DataError(f"{size} x {size} pixels", f"{image.width} x {image.height} in {name}", "copy the file anew")
+    return _pixels(image, name)
+
+
+def fitted(image: Any, size: int, name: str) -> Pixels:
+    """Return the pixels ``(3, size, size)`` of a picture's centre square, turned upright and scaled.
+
+    Raises:
+        DataError: If it cannot be decoded.
+    """
+    operations = optional("PIL.ImageOps", "reading pictures", "data")
+    try:
+        upright = operations.exif_transpose(image).convert("RGB")
+        square = operations.fit(upright, (size, size), optional("PIL.Image", "", "data").Resampling.BILINEAR)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(name, error) from error
+    return _pixels(square, name)
+
+
+def stacked(pictures: Iterable[Pixels], count: int, size: int) -> Pixels:
+    """Return ``count`` colour pictures as one array, filled one by one.
+
+    Raises:
+        DataError: If they would take more memory than a reader may use.
+    """
+    if count * 3 * size * size > MOST_BYTES:
+        raise DataError(
+            f"pictures that fit into {MOST_BYTES >> 30} GiB",
+            f"{count} of {size} x {size}",
+            "choose a smaller size, or pass a map-style data set from Python, which is read item by item",
+        )
+    pixels = np.empty((count, 3, size, size), np.uint8)
+    for position, picture in enumerate(pictures):
+        pixels[position] = picture
+    return pixels
+
+
+def statistics(pixels: Pixels) -> Affine:
+    """Return mean and standard deviation of each channel, with values between 0 and 1.
+
+    Examples:
+        >>> statistics(np.array([0, 255], np.uint8).reshape(2, 1, 1, 1))
+        Affine(mean=(0.5,), std=(0.5,))
+    """
+    blocks = (pixels[start : start + _BLOCK].swapaxes(0, 1) for start in range(0, len(pixels), _BLOCK))
+    tables = sum(np.stack([np.bincount(channel.ravel(), minlength=256) for channel in block]) for block in blocks)
+    values = np.arange(256) / 255
+    means = [float(table @ values / table.sum()) for table in tables]
+    spreads = [
+        float(np.sqrt(table @ (values - mean) ** 2 / table.sum())) for table, mean in zip(tables, means, strict=True)
+    ]
+    return Affine(tuple(means), tuple(spread or 1.0 for spread in spreads))
+
+
+def source(
+    train: tuple[Pixels, Labels],
+    test: tuple[Pixels, Labels],
+    class_names: Sequence[str],
+    *,
+    name: str,
+    licence: str,
+    scale: Affine,
+    augment: Augment | None = None,
+) -> Source:
+    """Return the source made of two arrays of pictures with their labels.
+
+    Raises:
+        DataError: If a label has no name, or there are no pictures.
+    """
+    names = tuple(class_names)
+
+    def examples(pixels: Pixels, labels: Labels) -> TensorExamples:
+        if not len(labels) or int(labels.max()) >= len(names) or int(labels.min()) < 0:
+            found = f"{int(labels.min())} to {int(labels.max())}" if len(labels) else "no pictures"
+            raise DataError(f"labels from 0 to {len(names) - 1} in {name}", found, "copy the files anew")
+        return TensorExamples(torch.from_numpy(pixels), torch.from_numpy(labels), names, augment, scale=scale)
+
+    channels, height, width = train[0].shape[1:]
+    return Source(examples(*train), examples(*test), names, name, licence, (channels, height, width))
+
+
+def _pixels(image: Any, name: str) -> Pixels:
+    try:
+        return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    return DataError(
+        "a picture that can be decoded", f"{type(error).__name__} in {name}", "replace it, or leave it out"
+    )

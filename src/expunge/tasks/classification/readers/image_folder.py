@@ -1,0 +1,63 @@
+"""A folder of pictures, with a subfolder for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from expunge.data import Source, find_root
+from expunge.errors import DataError
+from expunge.tasks.classification.readers._pictures import Labels, Pixels, fitted, opened, source, stacked, statistics
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
+
+
+def image_folder(root: Path | None = None, *, folder: str = ".", size: int = 64) -> Source:
+    """Pictures in ``train/<class>/`` and ``test/<class>/`` (or ``val``), read into memory and scaled to one size.
+
+    Each picture is turned upright, cut to its centre square, scaled and normalised with the mean and standard deviation
+    of the training pictures. Classes are the subfolders in the order of their names, and examples the files in theirs.
+
+    Args:
+        root: Folder of data sets, by default that of ``EXPUNGE_DATA``.
+        folder: Name of the folder in it; by default ``root`` itself.
+        size: Height and width of an input, in pixels.
+
+    Raises:
+        DataError: If a folder or class is missing, a picture cannot be read, or all of them do not fit into memory.
+        MissingExtraError: If Pillow is not installed.
+    """
+    if size < 1:
+        raise DataError("a size of at least 1 pixel", f"{size}", "choose a size such as 64")
+    place = find_root(root, folder)
+    test_place = place / "test" if (place / "test").is_dir() else place / "val"
+    names = _subfolders(place / "train")
+    if unknown := sorted(set(_subfolders(test_place)) - set(names)):
+        raise DataError(
+            f"the classes of 'train' in '{test_place.name}'", f"'{unknown[0]}' besides", "remove the folder"
+        )
+    train, test = _read(place / "train", names, size), _read(test_place, names, size)
+    licence = "that of the pictures"
+    return source(train, test, names, name=place.resolve().name, licence=licence, scale=statistics(train[0]))
+
+
+def _subfolders(place: Path) -> tuple[str, ...]:
+    found = place.iterdir() if place.is_dir() else ()
+    names = tuple(sorted(path.name for path in found if path.is_dir() and not path.name.startswith(".")))
+    if not names:
+        cure = "put each class's pictures into a subfolder, under 'train' and under 'test' or 'val'"
+        raise DataError(f"a folder '{place.name}' with a subfolder for each class in '{place.parent}'", "none", cure)
+    return names
+
+
+def _read(place: Path, names: Sequence[str], size: int) -> tuple[Pixels, Labels]:
+    files = [(path, label) for label, name in enumerate(names) for path in _pictures(place / name)]
+    decoded = (fitted(opened(path, f"'{path}'"), size, f"'{path}'") for path, _ in files)
+    return stacked(decoded, len(files), size), np.array([label for _, label in files], np.int64)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."))

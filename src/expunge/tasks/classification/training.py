@@ -1,0 +1,186 @@
+"""Training a classifier from scratch: the original, and the reference that never saw what is to be forgotten."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from expunge.batch import Batch, Examples, Predictor
+from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
+from expunge.tasks.classification.train_settings import TrainSettings
+
+__all__ = ["TrainRecord", "TrainSettings", "fit"]
+
+OnEpoch = Callable[[int, int, float, float], None]
+Augment = Callable[[Any, torch.Generator], Any]
+
+
+@dataclass(frozen=True)
+class TrainRecord:
+    """What training gave, measured on the training examples afterwards, in evaluation mode and without augmentation.
+
+    Args:
+        seconds: Wall clock of the whole training.
+        final_loss: Mean cross entropy, without label smoothing.
+        train_accuracy: Share of examples that are classified right, in [0, 1].
+        epochs: Passes that were made.
+    """
+
+    seconds: float
+    final_loss: float
+    train_accuracy: float
+    epochs: int
+
+
+def fit(
+    model: nn.Module,
+    examples: Examples,
+    settings: TrainSettings,
+    *,
+    device: torch.device | str = "cpu",
+    on_epoch: OnEpoch | None = None,
+    augment: Augment | None = None,
+    logits: Callable[[Any], Tensor] | None = None,
+) -> TrainRecord:
+    """Train a classifier in place; the same seed, machine and number of threads give the same bits.
+
+    The caller's random state is untouched. The model ends in evaluation mode, on ``device``.
+
+    Args:
+        model: The classifier with its starting weights.
+        examples: What it is trained on.
+        settings: How.
+        device: Where.
+        on_epoch: Called after each epoch with (epoch from 1, epochs, mean loss, accuracy) of its updates.
+        augment: Called as ``augment(inputs, generator)`` on every batch, where the examples are (usually the CPU).
+        logits: Reads the logits from the model's output, as in ``Predictor``.
+
+    Raises:
+        ConfigError: If the settings name an augmentation and none is given.
+        DataError: If there is no example.
+        ModelError: If no weight is trainable.
+        NotFiniteError: If the loss is NaN or infinite, at the first update or over an epoch.
+    """
+    _check(model, examples, settings, augment)
+    began, device = time.perf_counter(), torch.device(device)
+    model.to(device)
+    run = _Run(Predictor(model, logits), examples, settings, device, augment)
+    with _own_randomness(settings.seed, device):
+        for epoch in range(1, settings.epochs + 1):
+            loss, accuracy = run.epoch(epoch)
+            if on_epoch is not None:
+                on_epoch(epoch, settings.epochs, loss, accuracy)
+    loss, accuracy = run.measure()
+    return TrainRecord(time.perf_counter() - began, loss, accuracy, settings.epochs)
+
+
+def _check(model: nn.Module, examples: Examples, settings: TrainSettings, augment: Augment | None) -> None:
+    if settings.augment and augment is None:
+        cure = "pass augment=, or set augment to false"
+        raise ConfigError("the function of the augmentation that the settings ask for", "none", cure)
+    if len(examples) == 0:
+        raise DataError("examples to train on", "none", "check the request and the data")
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ModelError("a model with trainable weights", "none", "set requires_grad on the weights to train")
+
+
+@contextmanager
+def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators (dropout uses them) inside, restore them after, and hold cuDNN to fixed algorithms."""
+    devices = [device] if device.type == "cuda" else []
+    with (
+        torch.random.fork_rng(devices=devices),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        torch.manual_seed(seed)
+        yield
+
+
+class _Run:
+    """One training: its optimiser, the order of its examples, and the count of its updates."""
+
+    def __init__(
+        self,
+        predict: Predictor,
+        examples: Examples,
+        settings: TrainSettings,
+        device: torch.device,
+        augment: Augment | None,
+    ) -> None:
+        self.predict, self.examples, self.settings = predict, examples, settings
+        self.device, self.augment = device, augment
+        self.order = torch.Generator().manual_seed(settings.seed)
+        self.luck = torch.Generator().manual_seed(settings.seed)
+        self.parts = math.ceil(len(examples) / settings.batch)
+        self.optimizer = torch.optim.SGD(
+            [weight for weight in predict.model.parameters() if weight.requires_grad],
+            lr=settings.rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+
+    def epoch(self, epoch: int) -> tuple[float, float]:
+        """Make one pass; return the mean loss and the accuracy of its updates."""
+        self.predict.model.train()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        first = (epoch - 1) * self.parts
+        order = torch.randperm(len(self.examples), generator=self.order)
+        for update, indices in enumerate(order.tensor_split(self.parts), start=first):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.settings.rate_at(update, self.parts)
+            sums += self.update(self.batch(indices), check=update == 0)
+        loss, accuracy = (sums / len(self.examples)).tolist()
+        self.refuse_not_finite(loss, f"epoch {epoch}")
+        return loss, accuracy
+
+    def batch(self, indices: Tensor) -> Batch:
+        """Return the augmented batch on the device."""
+        batch = self.examples.batch(indices)
+        if self.augment is not None:
+            batch = Batch(self.augment(batch.inputs, self.luck), batch.targets, batch.indices, batch.drawn)
+        return batch.to(self.device)
+
+    def update(self, batch: Batch, *, check: bool) -> Tensor:
+        """Make one update; return the summed loss and the number of right answers without waiting for the device."""
+        self.optimizer.zero_grad(set_to_none=True)
+        logits = self.logits(batch)
+        loss = cross_entropy(logits, batch.targets, label_smoothing=self.settings.label_smoothing)
+        if check:
+            self.refuse_not_finite(float(loss.detach()), "the first update")
+        loss.backward()
+        self.optimizer.step()
+        right = (logits.detach().argmax(1) == batch.targets).sum()
+        return torch.stack([loss.detach().double() * len(batch), right.double()])
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return float32 logits, computed in the precision of the settings."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            return self.predict(batch.inputs).float()
+
+    @torch.no_grad()
+    def measure(self) -> tuple[float, float]:
+        """Return mean cross entropy and accuracy over all examples in evaluation mode."""
+        self.predict.model.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for indices in torch.arange(len(self.examples)).tensor_split(self.parts):
+            batch = self.examples.batch(indices).to(self.device)
+            logits = self.logits(batch)
+            right = (logits.argmax(1) == batch.targets).sum()
+            sums += torch.stack([cross_entropy(logits, batch.targets, reduction="sum").double(), right.double()])
+        loss, accuracy = (sums / len(self.examples)).tolist()
+        self.refuse_not_finite(loss, "the finished model")
+        return loss, accuracy
+
+    def refuse_not_finite(self, loss: float, where: str) -> None:
+        """Refuse a loss that is NaN or infinite."""
+        if not math.isfinite(loss):
+            cure = f"lower the rate (now {self.settings.rate:g}) and check that the inputs are finite"
+            raise NotFiniteError("a finite training loss", f"{loss} at {where}", cure)

@@ -1,0 +1,259 @@
+"""Contracts that every surgery keeps, as functions that raise ``ContractError`` with what was broken.
+
+``check_surgery(make)`` runs them all on surgeries that ``make`` builds. Third parties run it on their own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+import expunge.surgery
+from expunge.batch import Batch
+from expunge.engine import Stepper
+from expunge.errors import ExpungeError
+from expunge.masks import Mask
+from expunge.objectives import CrossEntropy, RandomLabel
+from expunge.pair import Pair
+from expunge.surgery import Direction, Explicit, Step, Surgery
+from expunge.testing.toy import ToyStep, linear
+
+Make = Callable[[], Surgery]
+
+
+class ContractError(ExpungeError):
+    """A surgery does not keep a contract."""
+
+
+def broken(expected: str, found: str) -> ContractError:
+    """Return the error of a broken contract."""
+    return ContractError(expected, found, "see the contracts in expunge.surgery.Surgery and Step")
+
+
+class FirstHalf(Mask):
+    """Lets the first half of each piece move, keeps the rest still."""
+
+    def choose(self, displacement: Direction, step: Step) -> Direction:
+        """Return the same mask at each step."""
+        return Direction(first_half(piece) for piece in displacement)
+
+
+def first_half(piece: Tensor) -> Tensor:
+    """Return True at the first half of the positions of a piece."""
+    return (torch.arange(piece.numel()) < piece.numel() // 2).view(piece.shape)
+
+
+def network(dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Return the same small smooth network at each call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).to(dtype)
+
+
+def example_batch(seed: int, dtype: torch.dtype = torch.float32, size: int = 16) -> Batch:
+    """Return a batch that the seed determines."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(size, 6, generator=generator, dtype=torch.float64).to(dtype)
+    return Batch(inputs, torch.randint(0, 3, (size,), generator=generator), torch.arange(size))
+
+
+Optimise = Callable[[list[Tensor]], torch.optim.Optimizer]
+
+
+def run(
+    surgery: Surgery,
+    *,
+    steps: int = 3,
+    micro_batches: int = 1,
+    scaler: torch.amp.GradScaler | None = None,
+    mask: Mask | None = None,
+    optimise: Optimise = lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
+    dtype: torch.dtype = torch.float32,
+) -> nn.Module:
+    """Return the small network after some updates of a surgery."""
+    model = network(dtype)
+    objectives = Pair(RandomLabel(), CrossEntropy())
+    stepper = Stepper(
+        model, optimise(list(model.parameters())), surgery, objectives, mask, scaler, micro_batches=micro_batches
+    )
+    for index in range(steps):
+        stepper(example_batch(2 * index, dtype), example_batch(2 * index + 1, dtype, size=20))
+    return model
+
+
+def same_weights(first: nn.Module, second: nn.Module, tolerance: float) -> float:
+    """Return the largest difference of weights; nothing within ``tolerance`` counts.
+
+    Raises:
+        ContractError: If the difference exceeds the tolerance or is not finite.
+    """
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    worst = max(float((a - b).detach().abs().max()) for a, b in pairs)
+    if not worst <= tolerance:
+        raise broken(f"equal weights (within {tolerance})", f"a difference of {worst:.3g}")
+    return worst
+
+
+def check_one_decision(make: Make) -> None:
+    """Exactly one ``backward`` or ``propose`` in a call, none in ``follow_up``."""
+    step, surgery = ToyStep([torch.zeros(4)], Pair(linear(torch.ones(4)), linear(torch.arange(4.0)))), make()
+    surgery(step)
+    step.descend()
+    surgery.follow_up(step)
+    if len(step.decisions) != 1:
+        raise broken("exactly one decision", f"{len(step.decisions)}")
+
+
+def check_micro_batches(make: Make) -> None:
+    """Four micro-batches give the update of one batch, in float64 up to rounding."""
+    whole, parts = (run(make(), micro_batches=count, dtype=torch.float64) for count in (1, 4))
+    same_weights(whole, parts, 1e-12)
+
+
+def check_scaler(make: Make) -> None:
+    """Gradient scaling changes nothing beyond rounding."""
+    same_weights(run(make()), run(make(), scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10)), 1e-6)
+
+
+def check_skipped_step(make: Make) -> None:
+    """A step that the optimiser skips changes neither weights nor state."""
+    surgery, scaler = make(), torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    model = network()
+    objectives = Pair(RandomLabel(), Overflowing())
+    stepper = Stepper(model, torch.optim.SGD(model.parameters(), lr=0.05), surgery, objectives, None, scaler)
+    state = copy.deepcopy(surgery.state_dict())
+    if stepper(example_batch(0), example_batch(1)).moved:
+        if type(surgery).__name__ == "Fixed" and float(surgery.state_dict()["multiplier"]) == 0:
+            return
+        raise broken("a skipped step where a gradient overflows", "a move")
+    same_weights(network(), model, 0.0)
+    same_state(state, surgery.state_dict())
+
+
+class Overflowing(CrossEntropy):
+    """A loss whose gradient is infinite."""
+
+    def __call__(self, model: Callable[[object], Tensor], batch: Batch) -> Tensor:
+        """Return an ordinary loss with an infinite slope."""
+        loss = super().__call__(model, batch)
+        return loss + (loss - loss.detach()) * torch.inf
+
+
+def same_state(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+    """Compare two states to the bit, NaN equal to NaN.
+
+    Raises:
+        ContractError: If they differ.
+    """
+    for name, value in first.items():
+        if not torch.equal(value.nan_to_num(nan=-7.0), second[name].nan_to_num(nan=-7.0)):
+            raise broken(f"an unchanged '{name}'", f"{second[name]} in place of {value}")
+
+
+def check_frozen_coordinates(make: Make) -> None:
+    """Masked coordinates stay bit-identical under momentum, weight decay and adaptive moments; others move."""
+    optimisers: tuple[Optimise, ...] = (
+        lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4),
+        lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1),
+    )
+    for optimise in optimisers:
+        model = run(make(), mask=FirstHalf(), optimise=optimise)
+        moved = [a != b for a, b in zip(model.parameters(), network().parameters(), strict=True)]
+        if any(bool((m & ~first_half(m)).any()) for m in moved):
+            raise broken("masked weights that stay as they are", "weights that moved")
+        if not any(bool(m.any()) for m in moved):
+            raise broken("free weights that move", "none that moved")
+
+
+def check_state(make: Make) -> None:
+    """All memory is in ``state_dict``: a copy that loads it goes on exactly as the first does."""
+    first, second = make(), make()
+    run(first)
+    second.load_state_dict(first.state_dict())
+    same_weights(run(first), run(second), 0.0)
+    same_state(first.state_dict(), second.state_dict())
+
+
+def check_hostile_scales(make: Make) -> None:
+    """Decisions and state are finite at gradients of scale 0, 1e-10 and 1e10, aligned, opposed or absent."""
+    generator = torch.Generator().manual_seed(5)
+    for scale in (0.0, 1e-10, 1.0, 1e10):
+        f, r = (scale * torch.randn(50, generator=generator) for _ in range(2))
+        for forget, retain in ((f, r), (f, 0 * r), (0 * f, r), (f, -f), (f, f)):
+            check_finite(make(), forget, retain)
+
+
+def check_finite(surgery: Surgery, forget: Tensor, retain: Tensor) -> None:
+    """Decide twice for two given gradients and look for values that are not finite.
+
+    Raises:
+        ContractError: If there are any.
+    """
+    losses = Pair(linear(forget), linear(retain))
+    for _ in range(2):
+        step = ToyStep([torch.zeros_like(forget)], losses)
+        surgery(step)
+        surgery.follow_up(step)
+        if not all(bool(piece.isfinite().all()) for piece in step.decision):
+            raise broken("a finite decision", f"NaN or Inf at ‖g_f‖ = {forget.norm():.3g}, ‖g_r‖ = {retain.norm():.3g}")
+    for name, value in surgery.state_dict().items():
+        if not bool(value.isfinite().all()):
+            raise broken(f"a finite '{name}'", f"{value}")
+
+
+def check_repr(make: Make) -> None:
+    """``repr`` is the call that builds an equal surgery."""
+    surgery = make()
+    names = {**vars(expunge.surgery), type(surgery).__name__: type(surgery)}
+    rebuilt = eval(repr(surgery), names)
+    if repr(rebuilt) != repr(surgery):
+        raise broken(repr(surgery), repr(rebuilt))
+    same_state(surgery.state_dict(), rebuilt.state_dict())
+
+
+def check_half_space(make: Make) -> None:
+    """Explicit surgeries with a tolerance keep ⟨g_r, d⟩ ≥ −ε, up to 1e-5·‖g_f‖‖g_r‖, at every scale."""
+    surgery = make()
+    if not isinstance(surgery, Explicit) or not hasattr(surgery, "tolerance"):
+        return
+    generator = torch.Generator().manual_seed(11)
+    for trial in range(60):
+        f, r = (10.0 ** (trial % 7 - 3) * torch.randn(200, generator=generator) for _ in range(2))
+        step = ToyStep([torch.zeros(200)], Pair(linear(f - 0.3 * r), linear(r)))
+        surgery(step)
+        slope, bound = float(step.decision @ Direction([r])), -float(torch.as_tensor(surgery.tolerance))
+        if slope < bound - 1e-5 * float((f - 0.3 * r).norm() * r.norm()):
+            raise broken(f"⟨g_r, d⟩ ≥ {bound:.3g}", f"{slope:.6g}")
+
+
+CHECKS: tuple[Callable[[Make], None], ...] = (
+    check_one_decision,
+    check_micro_batches,
+    check_scaler,
+    check_skipped_step,
+    check_frozen_coordinates,
+    check_state,
+    check_hostile_scales,
+    check_repr,
+    check_half_space,
+)
+
+
+def check_surgery(make: Make) -> None:
+    """Run every contract on the surgeries that ``make`` builds.
+
+    Args:
+        make: Builds a new surgery at each call.
+
+    Raises:
+        ContractError: At the first contract that is broken.
+
+    Examples:
+        >>> from expunge.surgery import Unilateral
+        >>> check_surgery(Unilateral)
+    """
+    for check in CHECKS:
+        check(make)

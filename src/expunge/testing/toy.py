@@ -1,0 +1,116 @@
+"""ToyStep: a step without a model, for losses that are written down as functions of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from expunge.errors import SurgeryError
+from expunge.pair import Pair, Role
+from expunge.surgery import Combine, Direction, Progress
+
+Loss = Callable[[Sequence[Tensor]], Tensor]
+
+
+class ToyStep:
+    """A step on explicit loss functions, an independent and slow double of the engine's.
+
+    Args:
+        weights: Pieces of the weights; moved by ``descend`` in place.
+        losses: Two functions of the pieces.
+        rate: Learning rate. Default .1.
+        sizes: Examples on each side. Default (1, 1).
+
+    Examples:
+        >>> from expunge.surgery import Unilateral
+        >>> step = ToyStep([torch.zeros(2)], Pair(quadratic([1.0, 1.0]), quadratic([-1.0, 0.0])))
+        >>> Unilateral()(step)
+        >>> step.decision.pieces[0].tolist()
+        [0.0, -1.0]
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Tensor],
+        losses: Pair[Loss],
+        rate: float = 0.1,
+        sizes: Pair[float] = Pair(1.0, 1.0),  # noqa: B008
+    ) -> None:
+        self.weights = [piece.detach().clone() for piece in weights]
+        self.losses = losses
+        self.rate, self.sizes, self.progress = torch.tensor(rate), sizes.map(torch.tensor), Progress()
+        self.decisions: list[Direction] = []
+
+    @property
+    def decision(self) -> Direction:
+        """The one direction that was decided.
+
+        Raises:
+            SurgeryError: If there was none, or more than one.
+        """
+        if len(self.decisions) != 1:
+            found = f"{len(self.decisions)} decisions"
+            raise SurgeryError("exactly one backward or propose", found, "mend the surgery's forward")
+        return self.decisions[0]
+
+    def descend(self) -> None:
+        """Move the weights by −rate · decision."""
+        torch._foreach_sub_(self.weights, (self.decision * self.rate).pieces)
+
+    def backward(self, combine: Combine) -> Pair[Tensor]:
+        """Differentiate the combination."""
+        pieces = self._pieces()
+        losses = self.losses.map(lambda loss: loss(pieces))
+        self.decisions.append(differentiated(combine(*losses), pieces))
+        return losses.map(Tensor.detach)
+
+    def gradient(self, of: Role) -> Direction:
+        """Differentiate one loss."""
+        pieces = self._pieces()
+        return differentiated(self.losses.of(of)(pieces), pieces)
+
+    def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
+        """Evaluate one loss; a toy has no other examples."""
+        return self.losses.of(of)(self.weights).detach()
+
+    def curvature(self, of: Role, along: Direction) -> Direction:
+        """Differentiate one loss twice."""
+        pieces = self._pieces()
+        slope = torch.autograd.grad(self.losses.of(of)(pieces), pieces, create_graph=True)
+        return differentiated(torch.stack([(s * v).sum() for s, v in zip(slope, along, strict=True)]).sum(), pieces)
+
+    @contextmanager
+    def shifted(self, by: Direction) -> Iterator[None]:
+        """Move the weights inside the context."""
+        before, self.weights = self.weights, [w + d for w, d in zip(self.weights, by, strict=True)]
+        try:
+            yield
+        finally:
+            self.weights = before
+
+    def propose(self, direction: Direction) -> None:
+        """Note the decision."""
+        self.decisions.append(direction)
+
+    def _pieces(self) -> list[Tensor]:
+        return [piece.detach().clone().requires_grad_() for piece in self.weights]
+
+
+def differentiated(value: Tensor, pieces: Sequence[Tensor]) -> Direction:
+    """Return the gradient of a value, zero where it does not depend on a piece."""
+    slopes = torch.autograd.grad(value, list(pieces), allow_unused=True)
+    return Direction(torch.zeros_like(p) if s is None else s for p, s in zip(pieces, slopes, strict=True))
+
+
+def quadratic(centre: Sequence[float]) -> Loss:
+    """Return x ↦ ½‖x − centre‖² on the first piece."""
+    target = torch.tensor(centre)
+    return lambda pieces: 0.5 * ((pieces[0] - target) ** 2).sum()
+
+
+def linear(gradient: Tensor, offset: float = 1.0) -> Loss:
+    """Return x ↦ offset + ⟨gradient, x⟩ on the first piece: a loss with that gradient everywhere."""
+    return lambda pieces: offset + (gradient * pieces[0]).sum()

@@ -1,0 +1,17 @@
+"""Weights on disk: safetensors in and out, whole or not at all, and pickles refused with the one door for them."""
+
+from expunge.weights.file import HEADER_LIMIT, check_is_safetensors, is_pickled, is_safetensors, replacing
+from expunge.weights.load import load_into, load_weights, read_metadata
+from expunge.weights.save import save_weights
+
+__all__ = [
+    "HEADER_LIMIT",
+    "check_is_safetensors",
+    "is_pickled",
+    "is_safetensors",
+    "load_into",
+    "load_weights",
+    "read_metadata",
+    "replacing",
+    "save_weights",
+]

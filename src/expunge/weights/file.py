@@ -1,0 +1,125 @@
+"""Weights files: written under a temporary name and renamed, recognised by their content."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from safetensors import SafetensorError
+
+from expunge.errors import CheckpointError
+
+HEADER_LIMIT = 100_000_000
+"""Longest header in bytes that is read; the format's own bound."""
+
+_PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt", ".tar"})
+
+
+@contextmanager
+def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Lend a temporary name in the folder of ``target``; afterwards sync what was written there and rename it.
+
+    Args:
+        target: The name that the file has in the end.
+        overwrite: Whether a file of that name may be replaced.
+
+    Raises:
+        CheckpointError: If the file exists already, or the folder is missing or cannot be written; nothing is left.
+    """
+    if target.exists() and not overwrite:
+        raise CheckpointError(f"'{target}' not to exist yet", "a file there", "name another or allow overwriting")
+    if not target.parent.is_dir():
+        raise CheckpointError(f"the folder '{target.parent}'", "none", "create it first")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(target)
+        _sync(target.parent)
+    except (OSError, SafetensorError) as error:
+        cure = "free the disk or name a folder of yours"
+        raise CheckpointError(f"to write '{target}'", first_line(error), cure) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_is_safetensors(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that is not safetensors, by its content, before anything is parsed.
+
+    Args:
+        path: The file.
+
+    Raises:
+        CheckpointError: If it is missing, pickled (the message names the command that converts it), too short for its
+            header, or its header is longer than ``HEADER_LIMIT`` bytes.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise CheckpointError(f"a weights file at '{source}'", "none", "check the path")
+    size, head = source.stat().st_size, _head(source)
+    if _fits(head, size):
+        return
+    if is_pickled(head) or source.suffix.lower() in _PICKLE_SUFFIXES:
+        _refuse_pickle(source)
+    header = int.from_bytes(head[:8], "little")
+    raise damaged(source, f"{size} bytes" + (f" with a header of {header} bytes" if size >= 8 else ""))
+
+
+def is_safetensors(source: Path) -> bool:
+    """Return whether a file begins as a safetensors file of its size does."""
+    return _fits(_head(source), source.stat().st_size)
+
+
+def _head(source: Path) -> bytes:
+    with source.open("rb") as file:
+        return file.read(512)
+
+
+def _fits(head: bytes, size: int) -> bool:
+    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= min(size - 8, HEADER_LIMIT)
+
+
+def is_pickled(head: bytes) -> bool:
+    r"""Return whether a file that starts like this is a pickle: a zip or tar of one, or a bare one.
+
+    Examples:
+        >>> import pickle
+        >>> is_pickled(pickle.dumps({"weight": 1})), is_pickled(b"PK\x03\x04"), is_pickled(b"text")
+        (True, True, False)
+    """
+    bare = head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
+    return bare or head.startswith((b"PK\x03\x04", b"(dp", b"ccollections\n")) or head[257:262] == b"ustar"
+
+
+def _refuse_pickle(source: Path) -> NoReturn:
+    target = source.with_suffix(".safetensors")
+    if target == source:
+        target = source.with_suffix(".converted.safetensors")
+    line = shlex.join(["expunge", "convert", str(source), str(target)])
+    raise CheckpointError(f"'{source}' to be a safetensors file", "a pickle, which can run code", f"run `{line}`")
+
+
+def damaged(source: Path, found: str) -> CheckpointError:
+    """Return the error for a file that is not safetensors as a whole."""
+    return CheckpointError(f"'{source}' to be a whole safetensors file", found, "fetch or write it again")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, without its full stop."""
+    return str(error).split("\n", 1)[0].rstrip(".") or type(error).__name__
+
+
+def _sync(path: Path) -> None:
+    """Force a file, or a folder's list of names, to the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

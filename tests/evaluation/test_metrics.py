@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import jensenshannon
+from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
+
+from expunge.errors import ConfigError, DataError
+from expunge.evaluation import (
+    AverageGap,
+    MembershipAUC,
+    MembershipInference,
+    Metric,
+    ModelOutputs,
+    Outputs,
+    TruePositivesAtOnePercent,
+    UnlearningAccuracy,
+    evaluate_outputs,
+    gap_floor,
+    membership_audit,
+)
+from expunge.evaluation.membership import SCORES
+from expunge.metrics import svc_efficacy
+from expunge.registry import entries, find
+
+EVERY = list(entries("metrics").values())
+
+
+def percent_right(part):
+    return 100 * float((part.logits.argmax(1) == part.targets).float().mean())
+
+
+def test_the_registry_lists_every_metric_under_both_names():
+    expected = {"ua", "ra", "ta", "mia", "avg_gap", "auc", "tow", "js_forget", "kl_forget", "tpr_at_1_percent"}
+    assert expected <= {alias for entry in EVERY for alias in entry.aliases}
+    assert {"unlearning_accuracy", "average_gap", "forget_divergence"} <= {entry.name for entry in EVERY}
+    assert find("metrics", "mia-efficacy") is find("metrics", "mia") is MembershipInference
+    assert all(entry.summary for entry in EVERY)
+
+
+def test_no_two_metrics_share_a_name():
+    names = [name for entry in EVERY for name in (entry.name, *entry.aliases)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
+def test_every_metric_describes_itself(entry):
+    metric = entry.target()
+    column = metric.column()
+    assert column.direction in ("higher", "lower", "match")
+    assert column.label
+    assert column.definition.startswith(metric.definition[:10])
+    assert metric.target in column.definition
+    assert metric.key in (entry.name, *entry.aliases)
+    assert eval(repr(metric), {type(metric).__name__: type(metric)}) == metric
+
+
+@pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
+def test_identical_models_are_at_the_target_of_every_distance(entry, random_request, class_request):
+    for request in (random_request, class_request):
+        metric, model, twin = entry.target(), request(3), request(3)
+        assert metric(model, twin) == metric(model, model)
+        if metric.needs_retrained:
+            assert metric(model, twin) == {"lower": 0.0, "higher": 1.0}[metric.direction]
+
+
+@pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
+def test_distances_grow_with_the_difference_and_need_the_retrained_model(entry, random_request):
+    metric = entry.target()
+    if not metric.needs_retrained:
+        return
+    near, far = (metric(random_request(0, sharpness=sharp), random_request(0)) for sharp in (1.8, -3.0))
+    assert near < far if metric.direction == "lower" else near > far
+    with pytest.raises(ConfigError, match="retrained"):
+        metric(random_request(0))
+
+
+def test_accuracies_count_what_they_say(class_request):
+    model = class_request(1)
+    scores = evaluate_outputs(model, metrics=["ua", "ra", "ta"])
+    assert scores["ua"] == pytest.approx(100 - percent_right(model.forget))
+    assert scores["ra"] == pytest.approx(percent_right(model.retain))
+    assert scores["ta"] == pytest.approx(percent_right(model.held_out.without(torch.tensor([3]))))
+
+
+def test_forgetting_a_class_does_not_lower_its_test_accuracy(class_request):
+    model = class_request(1, sharpness=30.0)
+    model.held_out.logits[model.held_out.targets == 3] *= -1
+    assert evaluate_outputs(model, metrics=["ta"]) == {"ta": 100.0}
+
+
+def test_average_gap_is_the_mean_over_the_four(random_request):
+    model, retrained = random_request(0, sharpness=1.0), random_request(50)
+    names = ["ua", "ra", "ta", "mia"]
+    ours, theirs = (evaluate_outputs(each, metrics=names) for each in (model, retrained))
+    expected = np.mean([abs(ours[name] - theirs[name]) for name in names])
+    assert evaluate_outputs(model, retrained)["avg_gap"] == pytest.approx(expected)
+
+
+def test_mia_of_a_class_request_knows_no_non_members_of_the_forgotten_class(class_request):
+    model = class_request(2)
+    sides = [softmax(part.logits.double().numpy(), axis=1) for part in (model.retain, model.test, model.forget)]
+    labels = [part.targets.numpy() for part in (model.retain, model.test, model.forget)]
+    direct = svc_efficacy(*(p[np.arange(len(y)), y] for p, y in zip(sides, labels, strict=True)), seed=0)
+    assert MembershipInference()(model) == direct
+    assert MembershipInference()(ModelOutputs(model.forget, model.retain, model.test)) == direct
+
+
+@pytest.mark.parametrize("part", ["forget", "retain", "test"])
+def test_divergences_look_at_their_own_part_and_from_the_retrained_model(part, class_request):
+    model, retrained = class_request(0, sharpness=1.0), class_request(9)
+    p, q = (softmax(getattr(each, part).logits.double().numpy(), axis=1) for each in (retrained, model))
+    found = evaluate_outputs(model, retrained, [f"js_{part}", f"kl_{part}"])
+    assert found[f"js_{part}"] == pytest.approx(np.mean(jensenshannon(p, q, axis=1) ** 2))
+    assert found[f"kl_{part}"] == pytest.approx(np.mean((p * np.log(p / q)).sum(1)))
+
+
+def test_metrics_that_need_the_retrained_model_are_absent_without_it(random_request):
+    model = random_request(0)
+    alone, beside = evaluate_outputs(model), evaluate_outputs(model, random_request(1))
+    assert set(beside) - set(alone) == {"avg_gap", "tow", "js_forget", "kl_forget"}
+    assert all(alone[name] == beside[name] for name in alone)
+
+
+def test_a_model_is_not_compared_with_one_of_another_split(random_request):
+    """As many examples, but others: nothing but the labels can tell."""
+    retrained = random_request(1)
+    other = Outputs(retrained.forget.logits, retrained.forget.targets.roll(1))
+    with pytest.raises(DataError, match="own split"):
+        evaluate_outputs(random_request(0), ModelOutputs(other, retrained.retain, retrained.held_out), ["tow"])
+
+
+def test_what_needs_no_retrained_model_is_computed_once(random_request):
+    class Counted(Metric):
+        label, target, definition, calls = "n", "0", "Counts.", 0
+
+        def compute(self, model, retrained):
+            Counted.calls += 1
+            return float("nan")
+
+    model = random_request(0)
+    assert [Counted()(model), Counted()(model)] == [None, None]
+    assert Counted.calls == 1
+    assert MembershipInference(seed=1) != MembershipInference(seed=2)
+    assert MembershipInference(seed=1) == MembershipInference(seed=1)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_auc_is_one_half_without_and_one_with_membership_in_the_score(score, random_request):
+    model = random_request(0)
+    same = ModelOutputs(model.held_out, model.retain, model.held_out)
+    assert MembershipAUC(score)(same) == pytest.approx(0.5, abs=1e-12)
+    sure = Outputs(40 * torch.eye(4)[model.forget.targets], model.forget.targets)
+    assert MembershipAUC(score)(ModelOutputs(sure, model.retain, model.held_out)) == 1.0
+
+
+def test_auc_of_a_class_request_is_against_that_class_only(class_request):
+    model = class_request(2)
+    alike = model.held_out.only(torch.tensor([3]))
+    score = [softmax(part.logits.numpy(), axis=1)[:, 3] for part in (model.forget, alike)]
+    expected = roc_auc_score(np.repeat([1, 0], [30, 15]), np.concatenate(score))
+    assert MembershipAUC("confidence")(model) == pytest.approx(expected)
+    assert MembershipAUC()(model) == pytest.approx(expected)
+
+
+def test_scores_without_the_examples_they_need_are_none(class_request):
+    model = class_request(0)
+    only_others = ModelOutputs(model.forget, model.retain, model.test)
+    only_forgotten = ModelOutputs(model.forget, model.retain, model.test_alike)
+    assert evaluate_outputs(only_others, metrics=["auc", "tpr_at_1_percent"]) == {
+        "auc": None,
+        "tpr_at_1_percent": None,
+    }
+    found = evaluate_outputs(only_forgotten, only_forgotten, metrics=["ta", "mia", "avg_gap", "tow", "js_test"])
+    assert set(found.values()) == {None}
+
+
+def test_recall_at_one_percent_is_stated_from_a_thousand_held_out_examples():
+    labels = torch.zeros(1000, dtype=torch.int64)
+    logits = torch.stack([torch.linspace(0, 1, 1000), torch.zeros(1000)], 1)
+    outputs = ModelOutputs(Outputs(logits + 0.5 * torch.eye(2)[0], labels), *(2 * [Outputs(logits, labels)]))
+    assert TruePositivesAtOnePercent()(outputs) == pytest.approx(51.0, abs=0.11)
+    fewer = ModelOutputs(outputs.forget, outputs.retain, Outputs(logits[:999], labels[:999]))
+    assert TruePositivesAtOnePercent()(fewer) is None
+
+
+def test_the_audit_judges_every_score_and_leaves_out_what_it_cannot_carry(random_request):
+    model = random_request(0)
+    audit = membership_audit(model, fprs=(0.2, 0.01), resamples=200)
+    assert [attack.score for attack in audit] == list(SCORES)
+    for attack in audit:
+        assert attack.auc == MembershipAUC(attack.score)(model)
+        assert attack.interval.low <= attack.auc <= attack.interval.high
+        assert attack.advantage == abs(attack.auc - 0.5)
+        assert [recall.fpr for recall in attack.recalls] == [0.2]
+        assert attack.recalls[0].interval.low <= attack.recalls[0].tpr <= attack.recalls[0].interval.high
+
+
+def test_the_audit_needs_held_out_examples_of_the_class(class_request):
+    model = class_request(0)
+    with pytest.raises(DataError, match="forgotten classes"):
+        membership_audit(ModelOutputs(model.forget, model.retain, model.test))
+
+
+def test_unknown_names_are_refused(random_request):
+    with pytest.raises(ConfigError, match="did you mean 'auc'"):
+        evaluate_outputs(random_request(0), metrics=["auk"])
+    with pytest.raises(ConfigError, match="modified_entropy"):
+        MembershipAUC("confidense")(random_request(0))
+
+
+def test_the_noise_floor_is_the_gap_between_retrained_models(random_request):
+    splits = [[random_request(seed), random_request(seed + 1)] for seed in (0, 20)]
+    found = gap_floor(splits)
+    assert found.values == pytest.approx([AverageGap()(first, second) for first, second in splits])
+    assert found.half is not None
+    assert gap_floor([splits[0], splits[1][:1]]).half is None
+    assert gap_floor([[splits[0][0]]]) is None
+
+
+def test_ua_is_not_the_forget_accuracy(random_request):
+    right = random_request(0, sharpness=50.0)
+    assert UnlearningAccuracy()(right) == 0.0

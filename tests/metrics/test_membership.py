@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+from expunge.errors import ConfigError, DataError
+from expunge.metrics import attack_auc, auc_interval, svc_efficacy, tpr_at_fpr, tpr_interval
+from expunge.metrics.bootstrap import area, curves, found_at
+from expunge.metrics.membership import levels
+
+RNG = np.random.default_rng(0)
+RETAIN, TEST, FORGET = RNG.beta(6, 1, 300), RNG.beta(3, 1, 120), RNG.beta(4, 1, 50)
+
+
+def test_svc_is_that_of_scikit_learn_on_the_same_sample():
+    members = np.random.default_rng(7).choice(RETAIN, 120, replace=False)
+    direct = SVC(C=3, gamma="auto", kernel="rbf")
+    direct.fit(np.concatenate([members, TEST]).reshape(-1, 1), np.r_[np.ones(120), np.zeros(120)])
+    calls = [direct.predict([[value]])[0] for value in FORGET]
+    assert svc_efficacy(RETAIN, TEST, FORGET, seed=7) == pytest.approx(100 * (1 - np.mean(calls)))
+
+
+def test_svc_knows_its_two_populations_when_they_are_apart():
+    low, high = np.linspace(0.0, 0.2, 40), np.linspace(0.8, 1.0, 40)
+    assert svc_efficacy(high, low, low[:5]) == 100.0
+    assert svc_efficacy(high, low, high[:5]) == 0.0
+
+
+def test_svc_is_balanced_when_the_test_set_is_larger():
+    """Unbalanced, everything overlapping would be called non-member because there are more of those."""
+    rng = np.random.default_rng(3)
+    few, many = rng.uniform(0.5, 1.0, 30), rng.uniform(0.4, 0.9, 600)
+    assert svc_efficacy(few, many, np.full(10, 0.97)) == 0.0
+
+
+def test_svc_sample_depends_on_the_seed_alone():
+    values = {seed: svc_efficacy(RETAIN, TEST, FORGET, seed=seed) for seed in range(6)}
+    assert values[0] == svc_efficacy(RETAIN, TEST, FORGET, seed=0)
+    assert len(set(values.values())) > 1
+
+
+def test_auc_counts_pairs():
+    pairs = [(a > b) + 0.5 * (a == b) for a in FORGET.round(1) for b in TEST.round(1)]
+    assert attack_auc(FORGET.round(1), TEST.round(1)) == pytest.approx(np.mean(pairs))
+
+
+def test_auc_of_known_cases():
+    assert attack_auc(np.ones(5), np.ones(9)) == 0.5
+    assert attack_auc([np.inf, 2.0], [1.0, -np.inf]) == 1.0
+    assert attack_auc([0.0], [1.0, 2.0]) == 0.0
+    many = np.random.default_rng(0).normal(size=(2, 20_000))
+    assert attack_auc(*many) == pytest.approx(0.5, abs=0.01)
+
+
+def test_tpr_is_the_best_threshold_within_the_rate():
+    others = np.random.default_rng(1).normal(size=400).round(1)
+    members = np.random.default_rng(2).normal(1.0, size=90).round(1)
+    every = np.r_[members, others]
+    allowed = [t for t in np.unique(every) if np.mean(others >= t) <= 0.05]
+    best = max(np.mean(members >= t) for t in allowed)
+    assert tpr_at_fpr(members, others, 0.05) == pytest.approx(best)
+
+
+@pytest.mark.parametrize(("others", "fpr", "stated"), [(1000, 0.01, True), (999, 0.01, False), (10_000, 0.001, True)])
+def test_tpr_is_stated_only_where_ten_false_positives_are_expected(others, fpr, stated):
+    values = np.linspace(0, 1, others)
+    assert (tpr_at_fpr([2.0], values, fpr) is not None) is stated
+    assert (tpr_interval([2.0], values, fpr, resamples=5) is not None) is stated
+
+
+def test_resampled_curves_have_the_area_and_recall_of_scikit_learn():
+    """Each curve is taken apart into the scores that it was drawn from, which scikit-learn then judges."""
+    inside, outside = levels(FORGET.round(2), TEST.round(2))
+    wrong, right = next(curves(inside, outside, 200, np.random.default_rng(0)))
+    from_the_top = np.arange(wrong.shape[1] - 1)[::-1]
+    for row in range(5):
+        drawn_in = np.repeat(from_the_top, np.diff(right[row] * len(inside)).round().astype(int))
+        drawn_out = np.repeat(from_the_top, np.diff(wrong[row] * len(outside)).round().astype(int))
+        assert (len(drawn_in), len(drawn_out)) == (len(inside), len(outside))
+        assert area(wrong, right)[row] == pytest.approx(attack_auc(drawn_in, drawn_out))
+        assert found_at(wrong, right, 0.1)[row] == pytest.approx(tpr_at_fpr(drawn_in, drawn_out, 0.1))
+
+
+def test_bootstrap_interval_is_seeded_and_holds_the_estimate():
+    low, high = auc_interval(FORGET, TEST, seed=1)
+    assert (low, high) == auc_interval(FORGET, TEST, seed=1)
+    assert (low, high) != auc_interval(FORGET, TEST, seed=2)
+    assert low < attack_auc(FORGET, TEST) < high
+    narrow = auc_interval(FORGET, TEST, level=0.5, seed=1)
+    assert low < narrow.low < narrow.high < high
+
+
+def test_bootstrap_interval_covers_the_true_area_about_as_often_as_it_says():
+    """Scores N(1, 1) against N(0, 1): the area is Φ(1/√2)."""
+    rng, truth, hits = np.random.default_rng(5), 0.7602499389, 0
+    for _ in range(200):
+        low, high = auc_interval(rng.normal(1.0, size=40), rng.normal(size=40), resamples=200)
+        hits += low <= truth <= high
+    assert 0.89 <= hits / 200 <= 0.99
+
+
+def test_bootstrap_of_tpr_is_about_the_binomial_spread():
+    """With far apart non-members the threshold hardly moves, so the recall is a binomial share."""
+    members = np.r_[np.full(50, 5.0), np.full(50, -5.0)]
+    low, high = tpr_interval(members, np.random.default_rng(0).normal(size=1000), 0.01, resamples=2000)
+    assert low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
+    assert high == pytest.approx(0.5 + 1.96 * 0.05, abs=0.02)
+
+
+def test_bad_scores_and_rates_are_refused():
+    with pytest.raises(DataError, match="forget set"):
+        svc_efficacy(RETAIN, TEST, [])
+    with pytest.raises(DataError, match="NaN"):
+        attack_auc([float("nan")], [1.0])
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        tpr_at_fpr([1.0], [0.0], 1.0)

@@ -1,0 +1,93 @@
+"""Every registered surgery keeps every contract."""
+
+import pytest
+
+from expunge import registry
+from expunge.pair import Pair
+from expunge.surgery import (
+    Explicit,
+    Fixed,
+    Implicit,
+    ImplicitFast,
+    ImplicitPublished,
+    Linear,
+    Surgery,
+    Unilateral,
+    Weighted,
+)
+from expunge.testing import CHECKS, ContractError, check_surgery
+
+VARIANTS = {
+    "fixed ga": lambda: Fixed(1.0, 0.0),
+    "fixed neggrad": lambda: Fixed(0.05, 1.0),
+    "unilateral tolerant": lambda: Unilateral(tolerance=0.3),
+    "implicit log": lambda: Implicit(log=True, tolerance=0.1),
+    "implicit steep": lambda: Implicit(dual_rate=20.0, start=0.0),
+    "published steep": lambda: ImplicitPublished(error=0.5, dual_rate=3.0),
+    "fast steep": lambda: ImplicitFast(error=0.5, dual_rate=3.0),
+}
+TABLE = {name: entry.target for name, entry in registry.entries("surgeries").items()} | VARIANTS
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("make", TABLE.values(), ids=TABLE)
+def test_contract(make, check):
+    check(make)
+
+
+def test_all_of_ours_are_registered():
+    ours = {Fixed, Implicit, ImplicitFast, ImplicitPublished, Unilateral, Weighted}
+    assert ours <= {entry.target for entry in registry.entries("surgeries").values()}
+
+
+class Undecided(Surgery):
+    def forward(self, step):
+        step.gradient("forget")
+
+
+class Twice(Surgery):
+    def forward(self, step):
+        step.backward(Linear(1.0, 1.0))
+        step.backward(Linear(1.0, 1.0))
+
+
+class Forgetful(Surgery):
+    """Keeps its memory outside of state_dict and learns from steps that were skipped."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = 1.0
+
+    def forward(self, step):
+        step.backward(Linear(1.0, self.weight))
+        self.weight += 1.0
+
+
+class MeanLosses(Surgery):
+    """Divides by the gradients: not finite where they vanish."""
+
+    def forward(self, step):
+        forget = step.gradient("forget")
+        step.propose(forget * (1 / forget.norm()))
+
+
+class Rescaler(Explicit):
+    """The 'single-side PCGrad' of public code: it scales the other gradient instead of subtracting the projection."""
+
+    def __init__(self, tolerance: float = 0.0):
+        super().__init__()
+        self.register_buffer("tolerance", Unilateral(tolerance).tolerance)
+
+    def weights(self, gram):
+        scale = (gram[0, 1] / gram[1, 1]).clamp(max=0.0)
+        return gram.new_tensor([1.0, 0.0]) + gram.new_tensor([0.0, 1.0]) * scale
+
+
+@pytest.mark.parametrize("wrong", [Undecided, Twice, Forgetful, MeanLosses, Rescaler])
+def test_the_suite_finds_what_is_wrong(wrong):
+    with pytest.raises((ContractError, registry.ConfigError.__base__)):
+        check_surgery(wrong)
+
+
+def test_pair_is_ordered():
+    assert Pair("f", "r").of("retain") == "r"
