@@ -197,7 +197,7 @@ def origin(examples: Examples) -> object:
 @torch.no_grad()
 def head_size(predict: Predictor, inputs: Any) -> int:
     """Return the number of logits of one example, without touching modes or buffers."""
-    from expunge.evaluation.outputs import undisturbed
+    from expunge.evaluation.collecting import undisturbed
 
     with undisturbed(predict.model):
         logits = predict(inputs)
