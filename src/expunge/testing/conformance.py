@@ -134,12 +134,12 @@ def check_skipped_step(make: Make) -> None:
 
 
 class Overflowing(CrossEntropy):
-    """A loss whose gradient is infinite."""
+    """A loss whose gradient is too large for the type once it is scaled."""
 
     def __call__(self, model: Callable[[object], Tensor], batch: Batch) -> Tensor:
-        """Return an ordinary loss with an infinite slope."""
+        """Return an ordinary loss with a slope of 10³⁸."""
         loss = super().__call__(model, batch)
-        return loss + (loss - loss.detach()) * torch.inf
+        return loss + (loss - loss.detach()) * 1e38
 
 
 def same_state(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
