@@ -28,8 +28,8 @@ class Retrain(Method):
         schedule: Default cosine.
 
     Raises:
-        ModelError: When carried out and before anything is changed, if a part of the model does not know how to re-initialise itself
-            (``reset_parameters``); pass a freshly built model and ``method="ft"`` then.
+        ModelError: When carried out, before anything is changed, if a part of the model does not know how to
+            re-initialise itself (``reset_parameters``); pass a freshly built model and ``method="ft"`` then.
 
     Examples:
         >>> [type(stage).__name__ for stage in Retrain().recipe().stages]
