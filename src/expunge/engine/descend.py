@@ -119,7 +119,9 @@ class Descent:
         forget, retain = self._batches(draw)
         observe = conditions.observe_every > 0 and progress.step % conditions.observe_every == 0
         probe = lambda: fetched(self.split.retain, draw.probe, self._generator(progress, 5))  # noqa: E731
-        move = self.stepper(forget, retain, probe if len(draw.probe) else None, progress=progress, observe=observe)
+        # A layer that uses the batch's own statistics cannot take a batch of one.
+        enough = len(draw.probe) > (self.stepper.setting.policy != "frozen")
+        move = self.stepper(forget, retain, probe if enough else None, progress=progress, observe=observe)
         if self.scheduler is not None and move.moved:
             self.scheduler.step()
         self.unread.append((progress, move.row))
