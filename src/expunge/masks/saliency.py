@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -49,10 +49,18 @@ class Saliency(Mask):
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Compute the gradient over all of D_f and keep its largest coordinates."""
-        gradient = full_gradient(original, data.forget, self.batch_size)
-        self.pieces = len(gradient)
-        for index, piece in enumerate(largest(gradient, self.keep)):
+        self._hold(largest(full_gradient(original, data.forget, self.batch_size), self.keep))
+
+    def _hold(self, pieces: list[Tensor]) -> None:
+        self.pieces = len(pieces)
+        for index, piece in enumerate(pieces):
             self.register_buffer(f"keep_{index}", piece)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Make room for the pieces before they are loaded: a new mask does not know how many there are."""
+        held = [piece for name, piece in state_dict.items() if name.startswith(f"{prefix}keep_")]
+        self._hold([piece.clone() for piece in held])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def observe(self, step: Step) -> None:
         """Refuse to go on without a mask, before anything moves.
