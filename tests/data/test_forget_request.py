@@ -182,9 +182,9 @@ def test_pickles_and_lying_headers_are_refused(tmp_path):
         (ByPredicate(lambda *_: 1), "type int"),
         (ByPredicate(lambda *_: 1 / 0), "ZeroDivisionError"),
         (ByPredicate(lambda *_: torch.ones(2)), "answers True or False"),
-        (ByPredicate("no.such.module:name"), "can be imported"),
-        (ByPredicate("json"), "can be imported"),
-        (ByPredicate("json:nothing"), "can be imported"),
+        (ByPredicate("no.such.module:name"), "Python module"),
+        (ByPredicate("json"), "a Python path"),
+        (ByPredicate("json:nothing"), "no such name"),
         (ByPredicate(f"{__name__}:not_a_function"), "which is int"),
     ],
 )
