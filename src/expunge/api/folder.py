@@ -13,6 +13,17 @@ from expunge.weights import replacing
 FINISHED = "result.json"
 
 
+def refuse_finished(path: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds a finished run, unless it may be replaced.
+
+    Raises:
+        ConfigError: If it does.
+    """
+    if (path / FINISHED).exists() and not overwrite:
+        cure = "choose another folder, or pass --overwrite (overwrite=True)"
+        raise ConfigError("a folder without a finished run", f"one in '{path}'", cure)
+
+
 class RunFolder:
     """A folder for one run.
 
@@ -35,9 +46,7 @@ class RunFolder:
 
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = Path(path)
-        if (self.path / FINISHED).exists() and not overwrite:
-            cure = "choose another folder, or pass --overwrite (overwrite=True)"
-            raise ConfigError("a folder without a finished run", f"one in '{self.path}'", cure)
+        refuse_finished(self.path, overwrite)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

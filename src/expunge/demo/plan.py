@@ -18,7 +18,7 @@ from expunge.tasks.classification.training import TrainSettings, fit
 TRAIN = 300
 """Training images: few, so that the network memorises them and membership can be told."""
 
-TRAINING = {"epochs": 40, "batch": 32, "rate": 0.05}
+TRAINING: Mapping[str, Any] = {"epochs": 40, "batch": 32, "rate": 0.05}
 
 REQUESTS: Mapping[str, str] = {"class": "Forget every image of the digit 3", "random": "Forget a random 10 %"}
 FORGOTTEN_CLASS = 3
