@@ -212,7 +212,7 @@ def answer(job: Job, folder: RunFolder, show_examples: bool) -> dict[str, Any]:
         trials.append(Trial.of(outputs[name], key=name, label=label, role=role, seed=job.config.seed, **made))  # type: ignore[arg-type]
     names = job.source.class_names
     sheet = contact_sheet(job.split.forget, outputs, names) if show_examples else []
-    asked = Asked("request", job.request.sentence(names), job.request.kind, names)
+    asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     part = request_part(asked, job.split, job.source.test, trials, None, sheet)
     command = f"expunge run {job.config.where() or 'request'}".strip()
     title = f"{asked.question} ({job.source.name})"
