@@ -14,7 +14,7 @@ from expunge.data import (
     check_labels,
     split_request,
 )
-from expunge.errors import RequestError
+from expunge.errors import ExpungeError, RequestError
 
 NAMES = ("cat", "dog", "fox")
 EXAMPLES = TensorExamples(torch.arange(12).float().unsqueeze(1), [0, 1, 2, 1] * 3)
@@ -189,7 +189,7 @@ def test_pickles_and_lying_headers_are_refused(tmp_path):
     ],
 )
 def test_bad_requests_end_with_one_sentence(request_, sentence):
-    with pytest.raises(RequestError, match=sentence) as caught:
+    with pytest.raises(ExpungeError, match=sentence) as caught:
         split_request(EXAMPLES, request_, NAMES)
     assert "\n" not in str(caught.value)
 
