@@ -6,6 +6,7 @@ import torch
 
 from expunge.batch import Predictor, Split
 from expunge.engine.descend import Conditions, Descent
+from expunge.engine.randomness import replayed
 from expunge.engine.stages import Descend, Edit, Recipe
 
 
@@ -45,8 +46,6 @@ def prepare(stage: Descend, predict: Predictor, split: Split) -> None:
 
 def edit(stage: Edit, predict: Predictor, split: Split, seed: int) -> None:
     """Apply a closed-form change with randomness of its own, leaving the global generators as they were."""
-    parameter = next(predict.model.parameters(), None)
-    cuda = parameter is not None and parameter.device.type == "cuda"
-    with torch.random.fork_rng(devices=[parameter.device] if cuda and parameter is not None else []), torch.no_grad():
-        torch.manual_seed(seed)
+    device = next(predict.model.parameters(), torch.empty(0)).device
+    with replayed(seed, device), torch.no_grad():
         stage.apply(predict.model, split)

@@ -10,6 +10,7 @@ from torch import nn
 
 from expunge.batch import Split
 from expunge.data.stream import Mode as Mode
+from expunge.engine.normalisation import Policy
 from expunge.masks import Mask
 from expunge.objectives import Objective
 from expunge.pair import Pair
@@ -64,6 +65,7 @@ class Descend:
         batch: Examples a side and update. In mode ``mixed`` their sum is the size of a batch.
         mode: How batches are paired.
         mask: Which coordinates may move. Default: all.
+        normalisation: Policy that the stage insists on. Default: the run's.
     """
 
     objectives: Pair[Objective]
@@ -73,6 +75,7 @@ class Descend:
     batch: Pair[int]
     mode: Mode = "paired"
     mask: Mask | None = None
+    normalisation: Policy | None = None
 
 
 Stage = Edit | Descend

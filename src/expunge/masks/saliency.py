@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, Split
-from expunge.errors import ConfigError
+from expunge.errors import ConfigError, ModelError
 from expunge.masks.mask import Mask
 from expunge.surgery import Direction, Step
 
@@ -54,9 +54,24 @@ class Saliency(Mask):
         for index, piece in enumerate(largest(gradient, self.keep)):
             self.register_buffer(f"keep_{index}", piece)
 
+    def observe(self, step: Step) -> None:
+        """Refuse to go on without a mask, before anything moves.
+
+        Raises:
+            ConfigError: If ``prepare`` has not been called.
+        """
+        if not self.pieces:
+            found = "none, because prepare has not been called"
+            raise ConfigError("a saliency mask", found, "call mask.prepare(Predictor(model), split) first")
+
     def choose(self, displacement: Direction, step: Step) -> Direction:
         """Return the mask made at the start."""
-        return Direction(self.get_buffer(f"keep_{index}") for index in range(self.pieces))
+        mask = Direction(self.get_buffer(f"keep_{index}") for index in range(self.pieces))
+        if [piece.shape for piece in mask] != [piece.shape for piece in displacement]:
+            found = f"a mask of {len(mask)} pieces for {len(displacement)} of weights"
+            cure = "give the optimiser all weights that require a gradient, or switch the others' requires_grad off"
+            raise ModelError("a mask made for the weights that the optimiser moves", found, cure)
+        return mask
 
     def __repr__(self) -> str:
         """Return the call that rebuilds the mask."""
