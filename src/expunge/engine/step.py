@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch
-from expunge.engine.derivatives import hessian_product, skips, slopes
+from expunge.engine.derivatives import hessian_product, skips, slopes, weighted
 from expunge.engine.half import Half, Setting
 from expunge.engine.joint import joint_parts
 from expunge.engine.normalisation import untouched_buffers
@@ -190,13 +190,13 @@ class EngineStep:
             return self._nothing()
         if skips(weight):
             return torch.full((), torch.nan, device=self.setting.device)
-        total = self._nothing()
+        parts = []
         with self._statistics(role):
             for index in range(len(half)):
                 part = graph if graph is not None else half.part(index)
-                precision.scaled(weight * part).backward()
-                total = total + part.detach()
-        return self._remember(role, total)
+                precision.scaled(weighted(part, weight)).backward()
+                parts.append(part.detach())
+        return self._remember(role, parts[0] if len(parts) == 1 else torch.stack(parts).sum())
 
     def _joint_backward(self, weights: Pair[Scale]) -> Pair[Tensor]:
         losses: dict[Role, Tensor] = {role: self._nothing() for role in ROLES}
