@@ -17,6 +17,8 @@ from expunge.data import as_examples
 from expunge.evaluation import ModelOutputs, Trial, outputs_of
 from expunge.report import markdown_table, write_report
 
+NOTHING: dict[str, Any] = {}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -30,7 +32,7 @@ class Evaluation:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """The model's figures by metric: ``ua``, ``ra``, ``ta``, ``mia`` …; without a reference, those that need none."""
+        """The figures by metric: ``ua``, ``ra``, ``ta``, ``mia`` …; those that need a reference only with one."""
         row = self.document["requests"][0]["rows"][-1]
         return {key: value["mean"] for key, value in row["scores"].items()}
 
@@ -124,7 +126,7 @@ def trials_of(outputs: dict[str, ModelOutputs], result: Result | None) -> list[T
             role=roles[key],  # type: ignore[arg-type]
             seed=0,
             retrained=outputs.get("retrain"),
-            **(made if key == "unlearned" else {}),
+            **(made if key == "unlearned" else NOTHING),
         )
         for key, seen in outputs.items()
     ]

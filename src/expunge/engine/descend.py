@@ -64,13 +64,21 @@ class Descent:
         stage: What to do.
         split: The examples.
         conditions: Under which.
+        on_epoch: Called with the number of epochs done, after each.
 
     Raises:
         ModelError: If nothing can be trained.
     """
 
-    def __init__(self, predict: Predictor, stage: Descend, split: Split, conditions: Conditions) -> None:
-        self.stage, self.split, self.conditions = stage, split, conditions
+    def __init__(
+        self,
+        predict: Predictor,
+        stage: Descend,
+        split: Split,
+        conditions: Conditions,
+        on_epoch: Callable[[int], None] = ignore,
+    ) -> None:
+        self.stage, self.split, self.conditions, self.on_epoch = stage, split, conditions, on_epoch
         parameters = [p for p in predict.model.parameters() if p.requires_grad]
         if not parameters:
             raise ModelError("at least one trainable weight", "none", "set requires_grad on what may change")
@@ -105,6 +113,8 @@ class Descent:
         """
         for draw in self._draws():
             self._update(draw)
+            if draw.step == len(self.stream) - 1:
+                self.on_epoch(draw.epoch + 1)
         self._read()
         refuse_broken_weights(self.stepper.setting.parameters)
         self.stepper.model.eval()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import nn
 
-from expunge.batch import Split
+from expunge.batch import Predictor, Split
 from expunge.data.stream import Mode as Mode
 from expunge.engine.normalisation import Policy
 from expunge.masks import Mask
@@ -78,7 +78,30 @@ class Descend:
     normalisation: Policy | None = None
 
 
-Stage = Edit | Descend
+Reading = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Select:
+    """Go back to the best of the iterates that the descent before it left, one for each epoch and the start.
+
+    Args:
+        measure: Reads a model, in evaluation mode; must leave it as it is.
+        rule: Returns the index of the reading to go back to: 0 is the start, the last one the end.
+        label: What it does, for progress displays.
+
+    Examples:
+        >>> rule = lambda readings: min(range(len(readings)), key=lambda i: readings[i]["gap"])
+        >>> Select(lambda predict, split: {"gap": 0.0}, rule).rule([{"gap": 2.0}, {"gap": 1.0}])
+        1
+    """
+
+    measure: Callable[[Predictor, Split], Reading]
+    rule: Callable[[Sequence[Reading]], int]
+    label: str = "select"
+
+
+Stage = Edit | Descend | Select
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch
-from expunge.engine.derivatives import hessian_product, skips, slopes
+from expunge.engine.derivatives import hessian_product, skips, slopes, weighted
 from expunge.engine.half import Half, Setting
 from expunge.engine.joint import joint_parts
 from expunge.engine.normalisation import untouched_buffers
@@ -196,15 +196,15 @@ class EngineStep:
         if skips(weight):
             return torch.full((), torch.nan, device=self.setting.device)
         if graph is not None:
-            self._accumulate(weight * graph)
+            self._accumulate(weighted(graph, weight))
             return self._remember(role, graph.detach())
-        total = self._nothing()
+        parts = []
         with self._statistics(role):
             for index in range(len(half)):
                 part = half.part(index)
-                self._accumulate(weight * part)
-                total = total + part.detach()
-        return self._remember(role, total)
+                self._accumulate(weighted(part, weight))
+                parts.append(part.detach())
+        return self._remember(role, parts[0] if len(parts) == 1 else torch.stack(parts).sum())
 
     def _accumulate(self, loss: Tensor) -> None:
         """Add a loss's gradient to that of the weights that may move, and of no others."""

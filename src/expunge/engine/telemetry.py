@@ -72,9 +72,8 @@ class Observation:
             (ff, fr), (_, rr) = self.gram
             cosine = fr / (ff * rr).sqrt()
             removed = unknown if multiplier is None else -multiplier.to(fr) * fr / ff
-        finite = torch.ones((), device=device)
-        for loss in self.losses.values() if moved else ():
-            finite = finite * loss.isfinite()
+        seen = list(self.losses.values()) if moved else []
+        finite = torch.stack(seen).isfinite().all() if seen else torch.ones((), device=device)
         values = (self.losses.get("forget"), self.losses.get("retain"), cosine, multiplier, removed, finite)
         return torch.stack([(unknown if v is None else v.detach()).float().to(device) for v in values])
 

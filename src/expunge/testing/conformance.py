@@ -16,7 +16,7 @@ from expunge.batch import Batch
 from expunge.engine import Stepper
 from expunge.errors import ExpungeError
 from expunge.masks import Mask
-from expunge.objectives import CrossEntropy, RandomLabel
+from expunge.objectives import CrossEntropy, Objective, RandomLabel
 from expunge.pair import Pair
 from expunge.surgery import Direction, Explicit, Step, Surgery
 from expunge.testing.toy import ToyStep, linear
@@ -122,7 +122,7 @@ def check_skipped_step(make: Make) -> None:
     """A step that the optimiser skips changes neither weights nor state."""
     surgery, scaler = make(), torch.amp.GradScaler("cpu", init_scale=2.0**10)
     model = network()
-    objectives = Pair(Overflowing(), Overflowing())
+    objectives: Pair[Objective] = Pair(Overflowing(), Overflowing())
     stepper = Stepper(model, torch.optim.SGD(model.parameters(), lr=0.05), surgery, objectives, None, scaler)
     state = copy.deepcopy(surgery.state_dict())
     if stepper(example_batch(0), example_batch(1)).moved:
