@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import pytest
 import torch
-from small import POLICIES, adamw, batch, ce, flat, gradients, mlp, noisy, sgd, stepper, weights
+from small_networks import POLICIES, adamw, batch, ce, flat, gradients, mlp, noisy, sgd, stepper, weights
 from torch import nn
 
 from expunge.errors import ConfigError, DataError, NotFiniteError, ObjectiveError, SurgeryError
