@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from small import batch, mlp, normalised, weights
+from small_networks import batch, mlp, normalised, weights
 from torch import nn
 
 from expunge.batch import Batch, Predictor, Split

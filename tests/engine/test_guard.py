@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small import adamw, batch, ce, flat, mlp, sgd, stepper, weights
+from small_networks import adamw, batch, ce, flat, mlp, sgd, stepper, weights
 from torch import nn
 
 from expunge.batch import Predictor, Split

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small import assert_same_buffers, batch, buffers, built, ce, flat, gradients, normalised, stepper, weights
+from small_networks import assert_same_buffers, batch, buffers, built, ce, flat, gradients, normalised, stepper, weights
 from torch import nn
 
 from expunge.objectives import CrossEntropy, RandomLabel

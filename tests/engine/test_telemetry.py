@@ -3,7 +3,7 @@
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from small import POLICIES, batch, ce, flat, gradients, mlp, normalised, stepper, weights
+from small_networks import POLICIES, batch, ce, flat, gradients, mlp, normalised, stepper, weights
 
 from expunge.engine import FIELDS
 from expunge.pair import Pair

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import pytest
 import torch
-from small import POLICIES, adamw, batch, ce, flat, gradients, mlp, noisy, sgd, stepper, weights
+from small_networks import POLICIES, adamw, batch, ce, flat, gradients, mlp, noisy, sgd, stepper, weights
 from torch import nn
 
 from expunge.errors import ConfigError, DataError, NotFiniteError, ObjectiveError, SurgeryError
@@ -274,3 +274,20 @@ def test_a_rate_of_zero_teaches_the_dual_nothing():
     surgery = Implicit(start=0.5)
     stepper(mlp(), surgery, lambda p: torch.optim.SGD(p, lr=0.0))(batch(0), batch(1))
     assert float(surgery.multiplier) == 0.5
+
+
+@pytest.mark.parametrize("make", [Fixed, Unilateral], ids=["fixed", "unilateral"])
+def test_bf16_is_autocast_around_the_losses(make):
+    """Against a loop with autocast around each half's forward pass; the rule itself is computed in full."""
+    ours, theirs = mlp(torch.float32), mlp(torch.float32)
+    forget, retain = batch(0, dtype=torch.float32), batch(1, dtype=torch.float32)
+    pieces = []
+    for some in (forget, retain):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = ce(theirs, some)
+        pieces.append(flat(gradients(theirs, loss)))
+    f, r = pieces
+    expected = weights(theirs) - 0.1 * (f + (projection(f.double(), r.double())[1] if make is Unilateral else 1.0) * r)
+    stepper(ours, make(), lambda p: torch.optim.SGD(p, lr=0.1), precision="bf16")(forget, retain)
+    torch.testing.assert_close(weights(ours), expected, rtol=0, atol=1e-7)
+    assert (expected - weights(theirs)).abs().max() > 1e-3

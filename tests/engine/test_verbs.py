@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small import (
+from small_networks import (
     POLICIES,
     assert_same_buffers,
     batch,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small import batch, normalised, stepper
+from small_networks import batch, normalised, stepper
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from expunge import registry

@@ -71,11 +71,13 @@ class Observation:
         if self.gram is not None:
             (ff, fr), (_, rr) = self.gram
             cosine = fr / (ff * rr).sqrt()
-            removed = unknown if multiplier is None else -multiplier.to(fr) * fr / ff
+            removed = unknown if multiplier is None else -multiplier.to(fr.dtype) * fr / ff
         seen = list(self.losses.values()) if moved else []
         finite = torch.stack(seen).isfinite().all() if seen else torch.ones((), device=device)
         values = (self.losses.get("forget"), self.losses.get("retain"), cosine, multiplier, removed, finite)
-        return torch.stack([(unknown if v is None else v.detach()).float().to(device) for v in values])
+        return torch.stack(
+            [(unknown if v is None else v.detach()).float().to(device, non_blocking=True) for v in values]
+        )
 
 
 def on_device_of(like: Tensor, scale: Scale) -> Tensor:
