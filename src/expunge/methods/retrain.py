@@ -26,6 +26,7 @@ class Retrain(Method):
         epochs: Passes over D_r. Default 60.
         rate: Learning rate. Default .1.
         schedule: Default cosine.
+        clip: Default none, as trainings usually have none.
 
     Raises:
         ModelError: When carried out, before anything is changed, if a part of the model does not know how to
@@ -45,6 +46,7 @@ class Retrain(Method):
     epochs: int = 60
     rate: float = 0.1
     schedule: Schedule = "cosine"
+    clip: float | None = None
 
     def recipe(self, seed: int = 0) -> Recipe:
         """Return re-initialisation followed by training on the retain set."""
