@@ -33,7 +33,7 @@ help: ## Show this list
 	@echo "EXPUNGE_DATA=    folder of the data sets; tests that need one that is not there are skipped"
 
 demo: $(VENV)/.runtime ## Forget a class and a random tenth of handwritten digits (two minutes)
-	@$(VENV)/bin/expunge demo $(ARGS)
+	@$(VENV)/bin/expunge demo --overwrite $(ARGS)
 
 test: $(VENV)/.development ## Run the tests
 	@$(PYTEST) -m "not slow" $(ARGS)

@@ -19,6 +19,7 @@ import torch
 from expunge.batch import Predictor, Split
 from expunge.data import ByClass, ByFraction, Source, Subset, split_request
 from expunge.engine import POLICIES, Conditions, execute
+from expunge.errors import NotFiniteError
 from expunge.evaluation import ModelOutputs, Trial, outputs_of, tabulate
 from expunge.methods import build_method
 from expunge.registry import find
@@ -52,10 +53,12 @@ def trained(name: str, examples: Subset, seed: int, epochs: int, cache: Path) ->
     return model
 
 
-def unlearned(method: str, policy: str, seed: int, model: torch.nn.Module, split: Split, rate: float) -> float:
+def unlearned(
+    method: str, policy: str, seed: int, model: torch.nn.Module, split: Split, rate: float, clip: float | None
+) -> float:
     """Unlearn in place; return the seconds."""
     began = time.perf_counter()
-    recipe = build_method(method, epochs=2, rate=rate, batch=128, forget_batch=64).recipe(seed)
+    recipe = build_method(method, epochs=2, rate=rate, clip=clip, batch=128, forget_batch=64).recipe(seed)
     execute(Predictor(model), recipe, split, Conditions(seed=seed, normalisation=policy, observe_every=10**9))
     return time.perf_counter() - began
 
@@ -74,7 +77,7 @@ def outputs(model: torch.nn.Module, split: Split, source: Source) -> ModelOutput
     return outputs_of(Predictor(model), split, source.test)
 
 
-def trials_of(kind: str, source: Source, rate: float, epochs: int, cache: Path) -> list[Trial]:
+def trials_of(kind: str, source: Source, rate: float, clip: float | None, epochs: int, cache: Path) -> list[Trial]:
     """Return every model of one request."""
     trials = []
     for seed in SEEDS:
@@ -89,7 +92,7 @@ def trials_of(kind: str, source: Source, rate: float, epochs: int, cache: Path) 
             role = "original" if model is not None else "retrained"
             trials.append(Trial.of(seen, key=key, label=label, role=role, seed=seed, retrained=reference))
         cells = [(method, policy) for method in METHODS for policy in POLICIES]
-        trials += [measured(kind, *names, seed, split, source, reference, rate, cache) for names in cells]
+        trials += [measured(kind, *names, seed, split, source, reference, rate, clip, cache) for names in cells]
     return trials
 
 
@@ -102,6 +105,7 @@ def measured(
     source: Source,
     reference: ModelOutputs,
     rate: float,
+    clip: float | None,
     cache: Path,
 ) -> Trial:
     """Return one unlearned model's figures."""
@@ -109,17 +113,22 @@ def measured(
     def make() -> dict[str, object]:
         model = build_model("resnet8", 10, 1)
         load_into(model, cache / f"original-{seed}.safetensors")
-        seconds = unlearned(method, policy, seed, model, split, rate)
+        try:
+            seconds = unlearned(method, policy, seed, model, split, rate, clip)
+        except NotFiniteError as error:
+            return {"scores": {}, "per_class": [None] * 10, "seconds": None, "failed": str(error)}
         trial = Trial.of(outputs(model, split, source), key="", label="", role="method", seed=seed, retrained=reference)
         print(
             kind, method, policy, seed, {k: round(v, 2) for k, v in trial.scores.items() if v is not None}, flush=True
         )
         return {"scores": trial.scores, "per_class": trial.per_class, "seconds": seconds}
 
-    found = cell(f"{kind}-{method}-{policy}-{rate}-{seed}", cache, make)
-    scores = {**found["scores"], "seconds": found["seconds"]}  # type: ignore[dict-item]
+    found = cell(f"{kind}-{method}-{policy}-{rate}-{clip}-{seed}", cache, make)
+    scores = {**found["scores"], "seconds": found["seconds"]} if found["scores"] else {}  # type: ignore[dict-item]
     label = f"{method}, {policy}"
-    return Trial(f"{method}-{policy}", label, "method", seed, scores, found["per_class"], (), {"rate": rate})  # type: ignore[arg-type]
+    return Trial(
+        f"{method}-{policy}", label, "method", seed, scores, found["per_class"], (), {"rate": rate, "clip": clip}
+    )  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -128,6 +137,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--rate", type=float, default=0.01)
+    parser.add_argument("--clip", type=float, default=1.0, help="0 for no clipping")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -136,10 +146,16 @@ def main() -> None:
     source = find("readers", "fashion_mnist")(options.data_dir)
     source = Source(**{**vars(source), "test": Subset(source.test, torch.arange(3000))})
     for kind in ("class", "random"):
-        trials = trials_of(kind, source, options.rate, options.epochs, options.cache)
-        document = {"request": kind, "rate": options.rate, "epochs_of_training": options.epochs, **tabulate(trials)}
+        trials = trials_of(kind, source, options.rate, options.clip or None, options.epochs, options.cache)
+        document = {
+            "request": kind,
+            "rate": options.rate,
+            "clip": options.clip,
+            "epochs_of_training": options.epochs,
+            **tabulate(trials),
+        }
         document["torch"], document["threads"] = torch.__version__, options.threads
-        target = RESULTS / f"normalisation-{kind}-{options.rate}.json"
+        target = RESULTS / f"normalisation-{kind}-rate{options.rate}-clip{options.clip}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(document, indent=1) + "\n")
 

@@ -128,9 +128,9 @@ def test_help_lists_every_target():
 
 def test_demo_installs_the_lock_once_and_runs_the_demo(venv):
     first = make("demo", f"VENV={venv}", "ARGS=--fast", "PIP_ARGS=--pre")
-    assert (first.returncode, first.stdout.splitlines()[-1]) == (0, "demo --fast")
+    assert (first.returncode, first.stdout.splitlines()[-1]) == (0, "demo --overwrite --fast")
     assert first.stderr.strip() == ""
-    assert make("demo", f"VENV={venv}").stdout == "demo\n"
+    assert make("demo", f"VENV={venv}").stdout == "demo --overwrite\n"
     (call,) = installs(venv)
     assert call.endswith("--pre -c constraints.txt -e .")
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from expunge.api import checks
 from expunge.api.config import RunConfig, load_request
 from expunge.errors import ConfigError
+from expunge.tasks.classification.train_settings import TrainSettings
 
 NAMES = {
     "models": ("resnet18", "resnet20", "small_cnn"),
@@ -111,6 +112,14 @@ def test_long_forms(folder):
     assert config.method.settings == {"epochs": 3, "rate": 0.001}
     assert (config.train.epochs, config.train.rate, config.train.batch) == (2, 0.01, 128)
     assert (config.reference, config.holdout, config.device) == ("retrain", 0.25, "cuda:1")
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "step", "constant"])
+def test_the_training_section_is_what_the_trainer_takes(folder, schedule):
+    content = text(train=f"{{schedule: {schedule}, precision: bf16, warmup: 0.5, label_smoothing: 0.1}}")
+    section = load(folder, content).train.model_dump()
+    trainer = TrainSettings(**section)
+    assert {name: getattr(trainer, name) for name in section} == section
 
 
 def test_settings_know_their_line(folder):

@@ -14,7 +14,7 @@ from expunge.data import (
     check_labels,
     split_request,
 )
-from expunge.errors import RequestError
+from expunge.errors import ExpungeError, RequestError
 
 NAMES = ("cat", "dog", "fox")
 EXAMPLES = TensorExamples(torch.arange(12).float().unsqueeze(1), [0, 1, 2, 1] * 3)
@@ -182,14 +182,14 @@ def test_pickles_and_lying_headers_are_refused(tmp_path):
         (ByPredicate(lambda *_: 1), "type int"),
         (ByPredicate(lambda *_: 1 / 0), "ZeroDivisionError"),
         (ByPredicate(lambda *_: torch.ones(2)), "answers True or False"),
-        (ByPredicate("no.such.module:name"), "can be imported"),
-        (ByPredicate("json"), "can be imported"),
-        (ByPredicate("json:nothing"), "can be imported"),
+        (ByPredicate("no.such.module:name"), "Python module"),
+        (ByPredicate("json"), "a Python path"),
+        (ByPredicate("json:nothing"), "no such name"),
         (ByPredicate(f"{__name__}:not_a_function"), "which is int"),
     ],
 )
 def test_bad_requests_end_with_one_sentence(request_, sentence):
-    with pytest.raises(RequestError, match=sentence) as caught:
+    with pytest.raises(ExpungeError, match=sentence) as caught:
         split_request(EXAMPLES, request_, NAMES)
     assert "\n" not in str(caught.value)
 

@@ -39,7 +39,7 @@ from expunge.api.sections import (
     Section,
     Seed,
     Share,
-    TrainSettings,
+    TrainChoice,
     Weights,
     rooted,
 )
@@ -88,7 +88,7 @@ class RunConfig(Section):
     forget: ForgetChoice = Field(examples=["{class: 0}"])
     method: MethodChoice = Field(examples=["eupmu"])
     reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(origin)] = "none"
-    train: TrainSettings | None = Field(None, examples=["{epochs: 20}"])
+    train: TrainChoice | None = Field(None, examples=["{epochs: 20}"])
     holdout: Share | None = Field(None, examples=[0.1])
     seed: Seed = 0
     device: Annotated[str, AfterValidator(a_device)] = "auto"

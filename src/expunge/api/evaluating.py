@@ -17,6 +17,8 @@ from expunge.data import as_examples
 from expunge.evaluation import ModelOutputs, Trial, outputs_of
 from expunge.report import markdown_table, write_report
 
+NOTHING: dict[str, Any] = {}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -30,7 +32,7 @@ class Evaluation:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """The model's figures by metric: ``ua``, ``ra``, ``ta``, ``mia`` …; those that need a reference only with it."""
+        """The figures by metric: ``ua``, ``ra``, ``ta``, ``mia`` …; those that need a reference only with one."""
         row = self.document["requests"][0]["rows"][-1]
         return {key: value["mean"] for key, value in row["scores"].items()}
 
@@ -88,7 +90,7 @@ def evaluate(
     network = model.model if isinstance(model, Result) else model
     predict = Predictor(network, logits or (result.logits if result else None))
     sides = (result.split.forget, result.split.retain) if result and forget is None else (forget, retain)
-    split = checked_split(predict, *map(as_examples, sides), None)
+    split = checked_split(predict, as_examples(sides[0]), as_examples(sides[1]), None)
     tested = as_examples(test)
     models = {
         "original": original or (result.original if result else None),
@@ -124,7 +126,7 @@ def trials_of(outputs: dict[str, ModelOutputs], result: Result | None) -> list[T
             role=roles[key],  # type: ignore[arg-type]
             seed=0,
             retrained=outputs.get("retrain"),
-            **(made if key == "unlearned" else {}),  # type: ignore[arg-type]
+            **(made if key == "unlearned" else NOTHING),
         )
         for key, seen in outputs.items()
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,17 @@ from expunge.errors import ConfigError
 from expunge.weights import replacing
 
 FINISHED = "result.json"
+
+
+def refuse_finished(path: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds a finished run, unless it may be replaced.
+
+    Raises:
+        ConfigError: If it does.
+    """
+    if (path / FINISHED).exists() and not overwrite:
+        cure = "choose another folder, or pass --overwrite (overwrite=True)"
+        raise ConfigError("a folder without a finished run", f"one in '{path}'", cure)
 
 
 class RunFolder:
@@ -34,9 +46,7 @@ class RunFolder:
 
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = Path(path)
-        if (self.path / FINISHED).exists() and not overwrite:
-            cure = "choose another folder, or pass --overwrite (overwrite=True)"
-            raise ConfigError("a folder without a finished run", f"one in '{self.path}'", cure)
+        refuse_finished(self.path, overwrite)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -61,7 +71,11 @@ class RunFolder:
         """Write a value as JSON, replacing what is there."""
         return self.write_text(name, json.dumps(value, indent=1, allow_nan=False, default=str) + "\n")
 
-    def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Append rows to a JSON-Lines file."""
+    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
+        """Write rows as JSON Lines, replacing what is there."""
+        return self.write_text(name, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+    def append_rows(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows to a JSON-Lines file, so that a run that is stopped leaves what it had done."""
         with self.within(name).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)

@@ -168,19 +168,27 @@ class MethodChoice(Section):
         return {**({"name": long["name"]} if "name" in long else {}), "settings": settings}
 
 
-class TrainSettings(Section):
+class TrainChoice(Section):
     """How the original, and the reference that never saw the forgotten data, are trained.
 
     Args:
         epochs: Passes over the training data. Default 20.
         batch: Examples per step. Default 128.
         rate: Peak learning rate of SGD. Default 0.1.
-        schedule: ``one_cycle`` or ``constant``. Default ``one_cycle``.
-        precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
+        momentum: Its momentum. Default 0.9.
+        weight_decay: L2 penalty of all weights. Default 5e-4.
+        schedule: ``one_cycle``, ``cosine``, ``step`` or ``constant``. Default ``one_cycle``.
+        warmup: Epochs of linear rise before the schedule. Default 0.
+        label_smoothing: Share of the target that is spread over all classes. Default 0.
+        precision: ``fp32`` or ``bf16``. Default ``fp32``.
     """
 
     epochs: Count = 20
     batch: Count = 128
     rate: Annotated[float, Field(gt=0)] = 0.1
-    schedule: Literal["one_cycle", "constant"] = "one_cycle"
-    precision: Precision = "fp32"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    schedule: Literal["one_cycle", "cosine", "step", "constant"] = "one_cycle"
+    warmup: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ class Result:
         """
         run = RunFolder(folder, overwrite=overwrite)
         save_weights(self.model, run.path / "unlearned.safetensors", overwrite=True)
-        run.write_text("history.jsonl", "".join(json.dumps(row) + "\n" for row in self.history))
+        run.write_lines("history.jsonl", self.history)
         run.write_json("config.json", {"method": settings_of(self.method), "conditions": self.conditions})
         return run.path
 
@@ -197,7 +196,7 @@ def origin(examples: Examples) -> object:
 @torch.no_grad()
 def head_size(predict: Predictor, inputs: Any) -> int:
     """Return the number of logits of one example, without touching modes or buffers."""
-    from expunge.evaluation.outputs import undisturbed
+    from expunge.evaluation.collecting import undisturbed
 
     with undisturbed(predict.model):
         logits = predict(inputs)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from operator import itemgetter
 from typing import Any
 
 from expunge.batch import Batch, on_tensors
 from expunge.errors import RequestError
+from expunge.python_path import import_object
 
 Predicate = Callable[[int, Any, int], bool]
 """Called with an example's index, its input and its label; true where the example is to be forgotten."""
@@ -18,15 +18,12 @@ def imported(path: str) -> Predicate:
     """Return the function at ``package.module:name``.
 
     Raises:
-        RequestError: If there is none.
+        ConfigError: If there is none.
+        RequestError: If it is not a function.
     """
-    expected = "a predicate as 'package.module:name' that can be imported"
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RequestError(expected, f"'{path}' ({error})", "check the path and the spelling") from error
+    found = import_object(path)
     if not callable(found):
+        expected = "a predicate as 'package.module:name'"
         raise RequestError(expected, f"'{path}', which is {type(found).__name__}", "name a function")
     function: Predicate = found
     return function

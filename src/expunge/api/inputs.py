@@ -1,0 +1,128 @@
+"""From a request file's sections to data, requests and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from expunge.api.config import RunConfig
+from expunge.batch import Examples
+from expunge.data import (
+    ByClass,
+    ByFraction,
+    ByIndices,
+    ByPredicate,
+    Request,
+    Source,
+    Subset,
+    as_examples,
+    crop_flip,
+    none,
+    num_classes,
+)
+from expunge.errors import ConfigError, DataError
+from expunge.python_path import import_object
+from expunge.registry import find
+from expunge.tasks.classification.build import build_model
+
+AUGMENTATIONS = {"none": none, "crop_flip": crop_flip}
+
+
+def read_source(config: RunConfig, data_dir: Path | None) -> Source:
+    """Return the data that a request names.
+
+    Args:
+        config: The request.
+        data_dir: Folder of the data, if the command line says so; the file's own ``dir`` comes first.
+
+    Raises:
+        DataError: If the data are missing or damaged.
+    """
+    chosen = config.data
+    if chosen.python is not None:
+        found = source_from(import_object(chosen.python)(**chosen.options), chosen.python)
+    else:
+        found = find("readers", str(chosen.name))(chosen.dir or data_dir, **chosen.options)
+    augment(found.train, chosen.augment)
+    return found if chosen.subset is None else found.subset(chosen.subset, chosen.subset_seed)
+
+
+def augment(examples: Examples, name: str) -> None:
+    """Set what training and unlearning may do to the pictures; evaluation never does it."""
+    root = examples.root if isinstance(examples, Subset) else examples
+    if hasattr(root, "augment") or name != "none":
+        root.augment = AUGMENTATIONS[name]  # type: ignore[attr-defined]
+
+
+def source_from(made: Any, path: str) -> Source:
+    """Return what a user's data factory made as a source.
+
+    Args:
+        made: A ``Source``; or a mapping with ``train`` and ``test`` and perhaps ``class_names``; or a pair of both.
+        path: Where it comes from, for messages.
+
+    Raises:
+        DataError: If it is none of these.
+    """
+    if isinstance(made, Source):
+        return made
+    if isinstance(made, tuple) and len(made) == 2:
+        made = {"train": made[0], "test": made[1]}
+    if not isinstance(made, Mapping) or not {"train", "test"} <= made.keys():
+        expected = "a data factory that returns (train, test), or a mapping with train, test and class_names"
+        raise DataError(expected, f"{type(made).__name__} from '{path}'", "return one of these")
+    train, test = as_examples(made["train"]), as_examples(made["test"])
+    names = made.get("class_names") or [str(number) for number in range(max(num_classes(train), num_classes(test)))]
+    first = train.batch(torch.tensor([0])).inputs
+    shape = tuple(first.shape[1:]) if isinstance(first, torch.Tensor) and first.ndim == 4 else (1, 1, 1)
+    return Source(train, test, tuple(map(str, names)), path, "the user's own", shape)  # type: ignore[arg-type]
+
+
+def as_request(config: RunConfig) -> Request:
+    """Return the forget request of a request file."""
+    chosen = config.forget
+    if chosen.class_ is not None:
+        return ByClass(chosen.class_)
+    if chosen.indices is not None:
+        return ByIndices(chosen.indices)
+    if chosen.fraction is not None:
+        return ByFraction(chosen.fraction, chosen.seed)
+    return ByPredicate(str(chosen.predicate))
+
+
+def held_out(source: Source, share: float | None, seed: int) -> tuple[Source, Examples | None]:
+    """Return the source with a smaller test set, and the examples taken out of it for the method's own use."""
+    if share is None:
+        return source, None
+    order = torch.randperm(len(source.test), generator=torch.Generator().manual_seed(seed))
+    count = round(share * len(order))
+    if not 0 < count < len(order):
+        raise ConfigError("a holdout share that leaves examples on both sides", f"{share}", "use .1 to .5")
+    return replace(source, test=Subset(source.test, order[count:])), Subset(source.test, order[:count])
+
+
+def fresh_model(config: RunConfig, source: Source, seed: int) -> nn.Module:
+    """Return the network that the request names, initialised from a seed of its own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_model(config.model.name, len(source.class_names), source.shape[0], **config.model.options)
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device that a request names; ``auto`` takes an accelerator where there is one.
+
+    Raises:
+        ConfigError: If it is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError("a device that is there", f"'{name}'", "use device: auto") from error
+    return torch.device(name)
