@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from expunge.errors import ConfigError
-from expunge.pair import Pair
+from expunge.pair import Pair, Role
 
 Mode = Literal["paired", "mixed", "forget", "retain"]
 
@@ -103,6 +103,35 @@ class PairStream:
             raise ConfigError(f"an epoch from 0 and a step from 0 to {len(self) - 1}", found, "resume within the run")
         after = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
         return Draw(epoch, step, *self._sides(epoch, step), lambda: self._retain(*after))
+
+    def further(self, epoch: int, step: int, of: Role, number: int) -> Tensor:
+        """Return the positions of a batch beyond those of an update: drawn for it alone, of the side's full batch size.
+
+        Retain batches share no example with one another, the update's own batch or its probe. Forget batches are drawn
+        from the whole set, each by itself, because a forget set is often not larger than a batch.
+
+        Args:
+            epoch: Epoch of the update, from 0.
+            step: Its step within the epoch, from 0.
+            of: The side.
+            number: Which further batch, from 0.
+
+        Returns:
+            Positions ``(b,)`` int64; none where the side has no further full batch.
+        """
+        update, width = epoch * len(self) + step, self.batch.of(of)
+        if of == "forget":
+            return self._shuffled(f"further forget {update}", number, self.sizes.forget)[:width]
+        order = self._remembered("further", update, lambda: self._beyond(epoch, step))
+        batch = order[number * width : (number + 1) * width]
+        return batch if len(batch) == width else _NONE
+
+    def _beyond(self, epoch: int, step: int) -> Tensor:
+        """Return the retain set in an order of its own, without what an update and its probe use."""
+        draw, free = self.at(epoch, step), torch.ones(self.sizes.retain, dtype=torch.bool)
+        free[torch.cat([draw.retain, draw.probe])] = False
+        order = self._shuffled("further retain", epoch * len(self) + step, self.sizes.retain)
+        return order[free[order]]
 
     def _sides(self, epoch: int, step: int) -> Pair[Tensor]:
         match self.mode:

@@ -17,10 +17,10 @@ from expunge.engine.finite import is_finite, refuse_broken_weights, refuse_not_f
 from expunge.engine.precision import Format
 from expunge.engine.randomness import mixed_seed
 from expunge.engine.stages import Descend, Optimiser
-from expunge.engine.stepper import Stepper
+from expunge.engine.stepper import Move, Stepper
 from expunge.engine.telemetry import FIELDS
 from expunge.errors import ModelError
-from expunge.pair import Pair
+from expunge.pair import ROLES, Pair, Role
 from expunge.surgery import Progress
 
 Row = dict[str, Any]
@@ -101,6 +101,7 @@ class Descent:
         self.total = stage.epochs * len(self.stream)
         self.scheduler = build_schedule(optimizer, stage.optimiser, self.total)
         self.unread: list[tuple[Progress, Tensor]] = []
+        self.columns: tuple[str, ...] = FIELDS
         self.skipped = 0
 
     def run(self) -> None:
@@ -131,10 +132,14 @@ class Descent:
         probe = lambda: fetched(self.split.retain, draw.probe, self._generator(progress, 5))  # noqa: E731
         # A layer that uses the batch's own statistics cannot take a batch of one.
         enough = len(draw.probe) > (self.stepper.setting.policy != "frozen")
-        move = self.stepper(forget, retain, probe if enough else None, progress=progress, observe=observe)
+        further = lambda of, number: self._further(draw, progress, of, number)  # noqa: E731
+        move = self.stepper(
+            forget, retain, probe if enough else None, further=further, progress=progress, observe=observe
+        )
         if self.scheduler is not None and move.moved:
             self.scheduler.step()
-        self.unread.append((progress, move.row))
+        self.columns = (*FIELDS, *move.verdicts)
+        self.unread.append((progress, with_verdicts(move)))
         self.skipped = 0 if move.moved else self.skipped + 1
         refuse_standstill(self.skipped, self.total)
         if len(self.unread) >= conditions.read_every:
@@ -146,7 +151,7 @@ class Descent:
         if not self.unread:
             return
         values = torch.stack([row for _, row in self.unread]).cpu().tolist()
-        rows = [as_row(progress, row) for (progress, _), row in zip(self.unread, values, strict=True)]
+        rows = [as_row(progress, row, self.columns) for (progress, _), row in zip(self.unread, values, strict=True)]
         self.unread.clear()
         self.conditions.on_rows(rows)
         for row, (forget, retain, *_, finite) in zip(rows, values, strict=True):
@@ -165,6 +170,12 @@ class Descent:
         )
         return forget, retain
 
+    def _further(self, draw: Draw, progress: Progress, of: Role, number: int) -> Batch | None:
+        positions = self.stream.further(draw.epoch, draw.step, of, number)
+        generator = self._generator(progress, 2**16 + 2 * number + ROLES.index(of))
+        examples = self.split.forget if of == "forget" else self.split.retain
+        return fetched(examples, positions, generator) if len(positions) else None
+
     def _generator(self, progress: Progress, stream: int) -> torch.Generator:
         return torch.Generator().manual_seed(mixed_seed(self.conditions.seed, progress.step, stream))
 
@@ -178,9 +189,15 @@ def fetched(examples: Examples, positions: Tensor, generator: torch.Generator) -
     return Batch(augment(batch.inputs, generator), batch.targets, batch.indices, batch.drawn)
 
 
-def as_row(progress: Progress, values: list[float]) -> Row:
+def with_verdicts(move: Move) -> Tensor:
+    """Return an update's telemetry with what its mask has to say before the last value, finite or not."""
+    said = [value.detach().to(move.row) for value in move.verdicts.values()]
+    return torch.cat([move.row[:-1], torch.stack(said), move.row[-1:]]) if said else move.row
+
+
+def as_row(progress: Progress, values: list[float], columns: Sequence[str] = FIELDS) -> Row:
     """Return one row of the history; what is unknown or infinite is None, as JSON has no NaN."""
-    known = {name: value if is_finite(value) else None for name, value in zip(FIELDS, values, strict=False)}
+    known = {name: value if is_finite(value) else None for name, value in zip(columns, values, strict=False)}
     return {"step": progress.step, "epoch": progress.epoch, **known}
 
 

@@ -34,6 +34,9 @@ def guarded(parameters: Sequence[Tensor], choose: Choose | None) -> Iterator[Non
     before = [parameter.detach().clone() for parameter in parameters]
     yield
     with torch.no_grad(), put_back_on_failure(parameters, before):
+        # The gradients are spent; the displacement takes their room.
+        for parameter in parameters:
+            parameter.grad = None
         # No displacement outlives the choice: the memory above the optimiser's own is θ and one more θ for a moment.
         weights = choose(Direction(torch._foreach_sub(before, [p.detach() for p in parameters])))
         for parameter, old, weight in zip(parameters, before, weights, strict=True):

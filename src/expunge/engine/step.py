@@ -10,11 +10,12 @@ from torch import Tensor
 
 from expunge.batch import Batch
 from expunge.engine.derivatives import hessian_product, skips, slopes, weighted
+from expunge.engine.further import Further, gradient_aside
 from expunge.engine.half import Half, Setting
 from expunge.engine.joint import joint_parts
 from expunge.engine.normalisation import untouched_buffers
 from expunge.engine.telemetry import Observation
-from expunge.errors import SurgeryError
+from expunge.errors import ConfigError, SurgeryError
 from expunge.pair import ROLES, Pair, Role
 from expunge.surgery import Combine, Direction, Linear, Progress
 from expunge.surgery.direction import Scale
@@ -33,6 +34,7 @@ class EngineStep:
         seed: Of the randomness inside the model.
         probe: Fetches retain examples that are independent of ``batches``, when a surgery asks for them.
         observation: Collects the diagnostics of this update.
+        supply: Fetches further batches, when a mask or a surgery asks for them.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class EngineStep:
         seed: int,
         probe: Probe | None,
         observation: Observation,
+        supply: Further | None = None,
     ) -> None:
         self.setting, self.rate, self.progress, self.observation = setting, rate, progress, observation
         # full fills on the device; tensor(…, device=…) would copy from the host and wait for it.
@@ -53,7 +56,8 @@ class EngineStep:
             Half(setting, objectives.forget, batches.forget, seed),
             Half(setting, objectives.retain, batches.retain, seed + 2**20),
         )
-        self.probe, self.seed = probe, seed
+        self.probe, self.supply, self.seed = probe, supply, seed
+        self.lent: dict[Role, int] = dict.fromkeys(ROLES, 0)
         self.fresh: Half | None = None
         self.decisions, self.moved = 0, False
         self.shift, self.shifts = 0, 0
@@ -87,6 +91,24 @@ class EngineStep:
         if self.shift == 0:
             self.observation.saw_gradient(of, gradient)
         return gradient
+
+    def further(self, of: Role, count: int) -> Iterator[Direction]:
+        """Yield gradients on batches that are lent once."""
+        if self.supply is None:
+            found = "an update that has none"
+            cure = "pass further= to the stepper, a function that gives more batches of either side"
+            raise ConfigError("further batches for a rule that estimates the noise of gradients", found, cure)
+        for _ in range(count):
+            number = self.lent[of]
+            batch = self.supply(of, number)
+            if not batch:
+                return
+            self.lent[of] += 1
+            seed = self.seed + 2**22 + 2**10 * (2 * number + ROLES.index(of))
+            half = Half(self.setting, self.setting.objectives.of(of), batch, seed)
+            gradient, loss = gradient_aside(self.setting, half)
+            self.observation.saw_further(loss)
+            yield gradient
 
     def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
         """Return one side's mean loss at the present weights."""

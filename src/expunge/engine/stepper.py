@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from expunge.batch import Batch, Predictor
 from expunge.engine.finite import refuse_not_finite
+from expunge.engine.further import Further
 from expunge.engine.guard import guarded
 from expunge.engine.half import Setting
 from expunge.engine.normalisation import checked_policy, prepare_modes
@@ -22,7 +23,7 @@ from expunge.engine.telemetry import Observation
 from expunge.errors import ConfigError, DataError, ModelError
 from expunge.masks import Mask
 from expunge.objectives import Objective
-from expunge.pair import Pair
+from expunge.pair import ROLES, Pair, Role
 from expunge.surgery import Progress, Surgery
 
 
@@ -33,11 +34,13 @@ class Move(NamedTuple):
         losses: Both mean losses before the move, NaN where a side's weight is 0; tensors, not yet read.
         moved: Whether the optimiser moved; false where a half-precision gradient overflowed.
         row: The telemetry of the update (``FIELDS``, NaN where unknown), then 1 if its losses are finite.
+        verdicts: What the mask has to say of it, by column of the history; empty for most masks.
     """
 
     losses: Pair[Tensor]
     moved: bool
     row: Tensor
+    verdicts: Mapping[str, Tensor]
 
 
 class Stepper:
@@ -121,6 +124,7 @@ class Stepper:
         retain: Any,
         probe: Callable[[], Any] | None = None,
         *,
+        further: Callable[[Role, int], Any] | None = None,
         progress: Progress | None = None,
         observe: bool = False,
     ) -> Move:
@@ -131,10 +135,13 @@ class Stepper:
             retain: The same for the retain side.
             probe: Gives retain examples independent of ``retain`` to surgeries that measure on fresh ones; without
                 it they measure on ``retain`` itself, which flatters the measurement.
+            further: Gives more batches to masks that estimate the noise of gradients: called with a side and a number
+                counted from 0 in each update, returns a batch that no earlier call returned, drawn independently of
+                all others, or None where there are no more. Such masks refuse to work without it.
             progress: Which update of how many. Default: counted from 0.
             observe: Record the gradients' inner products too.
         """
-        step = self.lend(forget, retain, probe, progress, observe)
+        step = self.lend(forget, retain, probe, progress, observe, further)
         if self.updates == 0:
             self._admit(step)
         if self.mask is not None:
@@ -149,10 +156,16 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1
         row = step.observation.row(multiplier, moved)
-        return Move(Pair(row[0], row[1]), moved, row)
+        return Move(Pair(row[0], row[1]), moved, row, self.mask.verdicts() if self.mask is not None else {})
 
     def lend(
-        self, forget: Any, retain: Any, probe: Callable[[], Any] | None, progress: Progress | None, observe: bool
+        self,
+        forget: Any,
+        retain: Any,
+        probe: Callable[[], Any] | None,
+        progress: Progress | None,
+        observe: bool,
+        further: Callable[[Role, int], Any] | None = None,
     ) -> EngineStep:
         """Return the step of one update, its batches drawn, the old gradients cleared."""
         progress = progress or Progress(self.updates, self.updates + 1)
@@ -168,6 +181,7 @@ class Stepper:
             mixed_seed(self.seed, progress.step),
             self._probe(probe, progress),
             Observation(gradients=observe),
+            self._supply(further, progress),
         )
 
     def _admit(self, step: EngineStep) -> None:
@@ -193,6 +207,19 @@ class Stepper:
         def fetch() -> Batch:
             batch = as_batch(probe()).to(self.setting.device)
             return self.setting.objectives.retain.draw(batch, progress.epoch, self._generator(progress, 2))
+
+        return fetch
+
+    def _supply(self, further: Callable[[Role, int], Any] | None, progress: Progress) -> Further | None:
+        if further is None:
+            return None
+
+        def fetch(of: Role, number: int) -> Batch | None:
+            raw = further(of, number)
+            if raw is None or not len(batch := as_batch(raw)):
+                return None
+            generator = self._generator(progress, 2**16 + 2 * number + ROLES.index(of))
+            return self.setting.objectives.of(of).draw(batch.to(self.setting.device), progress.epoch, generator)
 
         return fetch
 

@@ -27,6 +27,7 @@ class Observation:
     def __init__(self, gradients: bool = True) -> None:
         self.gradients = gradients
         self.losses: dict[Role, Tensor] = {}
+        self.others: list[Tensor] = []
         self.first: tuple[Role, Direction] | None = None
         self.weight: Scale = 1.0
         self.gram: Tensor | None = None
@@ -34,6 +35,10 @@ class Observation:
     def saw_loss(self, role: Role, loss: Tensor) -> None:
         """Note a side's loss at the weights before the move."""
         self.losses.setdefault(role, loss.detach())
+
+    def saw_further(self, loss: Tensor) -> None:
+        """Note the loss of a further batch, which must be finite too."""
+        self.others.append(loss.detach())
 
     def saw_gradient(self, role: Role, gradient: Direction) -> None:
         """Note a side's own gradient; a surgery must have asked for both before it changes the first in place."""
@@ -72,7 +77,7 @@ class Observation:
             (ff, fr), (_, rr) = self.gram
             cosine = fr / (ff * rr).sqrt()
             removed = unknown if multiplier is None else -multiplier.to(fr.dtype) * fr / ff
-        seen = list(self.losses.values()) if moved else []
+        seen = [*self.losses.values(), *self.others] if moved else []
         finite = torch.stack(seen).isfinite().all() if seen else torch.ones((), device=device)
         values = (self.losses.get("forget"), self.losses.get("retain"), cosine, multiplier, removed, finite)
         return torch.stack(

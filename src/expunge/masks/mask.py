@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from expunge.batch import Predictor, Split
 from expunge.surgery import Direction, Step
@@ -39,3 +40,14 @@ class Mask(nn.Module, ABC):
             displacement: θ − θ⁺, what the optimiser subtracted.
             step: The update it belongs to.
         """
+
+    def nested(self, displacement: Direction, step: Step) -> Sequence[Direction]:
+        """Return weights from the strictest to ``choose``'s own, in an order fixed beforehand, for a certificate."""
+        return [self.choose(displacement, step)]
+
+    def verdicts(self) -> Mapping[str, Tensor]:
+        """Return what the mask has to say of the last update: tensors of one element by column of the history.
+
+        The columns are the same at every update; NaN stands for unknown.
+        """
+        return {}

@@ -7,12 +7,15 @@ from expunge.surgery.implicit import Implicit
 from expunge.surgery.implicit_fast import ImplicitFast
 from expunge.surgery.implicit_published import ImplicitPublished
 from expunge.surgery.lookahead import Lookahead
+from expunge.surgery.moments import EMA, Moments, Welford, moments_of
+from expunge.surgery.noise_aware import NoiseAware
 from expunge.surgery.step import Combine, Linear, Progress, Step
 from expunge.surgery.surgery import Surgery
 from expunge.surgery.unilateral import Unilateral
 from expunge.surgery.weighted import Weighted
 
 __all__ = [
+    "EMA",
     "Combine",
     "Direction",
     "Explicit",
@@ -22,10 +25,14 @@ __all__ = [
     "ImplicitPublished",
     "Linear",
     "Lookahead",
+    "Moments",
+    "NoiseAware",
     "Progress",
     "Step",
     "Surgery",
     "Unilateral",
     "Weighted",
+    "Welford",
     "gramian",
+    "moments_of",
 ]

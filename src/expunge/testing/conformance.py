@@ -80,7 +80,8 @@ def run(
         model, optimise(list(model.parameters())), surgery, objectives, mask, scaler, micro_batches=micro_batches
     )
     for index in range(steps):
-        stepper(example_batch(2 * index, dtype), example_batch(2 * index + 1, dtype, size=20))
+        more = lambda of, k: example_batch(1000 * index + 2 * k + (of == "retain") + 100, dtype)  # noqa: B023, E731
+        stepper(example_batch(2 * index, dtype), example_batch(2 * index + 1, dtype, size=20), further=more)
     return model
 
 

@@ -23,6 +23,7 @@ class ToyStep:
         losses: Two functions of the pieces.
         rate: Learning rate. Default .1.
         sizes: Examples on each side. Default (1, 1).
+        others: Gives the loss on the k-th further batch of a side. Default: the loss itself, which has no noise.
 
     Examples:
         >>> from expunge.surgery import Unilateral
@@ -38,9 +39,12 @@ class ToyStep:
         losses: Pair[Loss],
         rate: float = 0.1,
         sizes: Pair[float] = Pair(1.0, 1.0),  # noqa: B008
+        others: Callable[[Role, int], Loss] | None = None,
     ) -> None:
         self.weights = [piece.detach().clone() for piece in weights]
         self.losses = losses
+        self.others = others or (lambda of, _: losses.of(of))
+        self.lent: dict[Role, int] = {"forget": 0, "retain": 0}
         self.rate, self.sizes, self.progress = torch.tensor(rate), sizes.map(torch.tensor), Progress()
         self.decisions: list[Direction] = []
 
@@ -71,6 +75,14 @@ class ToyStep:
         """Differentiate one loss."""
         pieces = self._pieces()
         return differentiated(self.losses.of(of)(pieces), pieces)
+
+    def further(self, of: Role, count: int) -> Iterator[Direction]:
+        """Differentiate the losses on further batches, each once."""
+        for _ in range(count):
+            pieces = self._pieces()
+            loss = self.others(of, self.lent[of])
+            self.lent[of] += 1
+            yield differentiated(loss(pieces), pieces)
 
     def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
         """Evaluate one loss; a toy has no other examples."""

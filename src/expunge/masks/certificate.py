@@ -1,0 +1,178 @@
+"""Certified: a mask whose harm is tested on fresh batches before anything is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batch import Predictor, Split
+from expunge.errors import ConfigError, DataError
+from expunge.masks.feasible import PAPER, checked_level, share
+from expunge.masks.lenient import Lenient
+from expunge.masks.mask import Mask
+from expunge.masks.student import quantile
+from expunge.surgery import Direction, Step
+from expunge.surgery.direction import accumulator, piece_product
+
+
+class Certified(Mask):
+    """Commit only a masked displacement that batches drawn for this test alone do not show to be harmful.
+
+    Paper: "Improving Unlearning with Model Updates Probably Aligned with Gradients" (arXiv 2511.02435) has the statistical
+    guarantee for feasible updates. The test is a reconstruction [R]: the paper's was out of reach.
+
+    Formula: for a direction u fixed before the batches X_1 … X_B are drawn, Y_b = ⟨u, X_b⟩ with X_b the retain gradient of
+    batch b, accept u iff Ȳ − t_{B−1, 1−δ} s_Y/√B ≥ −ε. Then P(accepted and ⟨u, g_r⟩ < −ε) ≤ δ, exactly for normal Y and
+    about so else, without any assumption on how coordinates depend on one another. Several masks u_j = m_j ⊙ v, v = (θ −
+    θ⁺)/η, are tested in order from strict to loose on the same batches, each at level δ, up to the first failure; the
+    last accepted is committed (fixed-sequence testing keeps the level δ for all together). If none is, nothing moves.
+
+    g_r is the mean gradient over the retain examples that are not in the update's batch or its probe, at the weights before
+    the update. The batches are new at each update (``Step.further``): choosing the mask on them, or using them again for
+    another test, voids the level. The statement is of first order and about one update; over T updates use δ/T.
+
+    It costs B retain gradients at each tested update, and the memory of two copies of the weights besides the guard's.
+
+    Args:
+        mask: The mask, or several from strict to loose; a mask that is a threshold brings its own sequence
+            (``Mask.nested``). Default ``Lenient()``: strict, by sign, lenient.
+        delta: δ in (0, .5). Default .05.
+        batches: B ≥ 2. Default 8.
+        tolerance: ε ≥ 0 permits the retain loss to rise by η·ε in this update. Default 0.
+        every: Updates from one test to the next; those between are committed as the mask says and marked untested.
+            Default 1: each is tested.
+
+    Raises:
+        ConfigError: If a setting is out of its range.
+        DataError: If the retain set has no B batches beside the update's.
+
+    Examples:
+        >>> Certified(Lenient(delta=0.2), delta=0.1)
+        Certified(Lenient(delta=0.2), delta=0.1)
+    """
+
+    paper: ClassVar[str] = PAPER
+    tolerance: Tensor
+
+    def __init__(
+        self,
+        mask: Mask | Sequence[Mask] | None = None,
+        delta: float = 0.05,
+        batches: int = 8,
+        tolerance: float = 0.0,
+        every: int = 1,
+    ) -> None:
+        super().__init__()
+        if batches < 2 or tolerance < 0 or every < 1:
+            found = f"batches={batches}, tolerance={tolerance}, every={every}"
+            raise ConfigError("batches ≥ 2, a tolerance ≥ 0 and every ≥ 1", found, "change what is not")
+        self.masks = nn.ModuleList(masks_of(mask))
+        self.delta, self.batches, self.every = checked_level(delta), batches, every
+        self.register_buffer("tolerance", torch.tensor(float(tolerance)))
+        unknown = torch.tensor(torch.nan)
+        self.said = {"kept": unknown, "certified": unknown, "level": unknown, "bound": unknown}
+
+    def parts(self) -> list[Mask]:
+        """Return the masks from strict to loose."""
+        return [part for part in self.masks if isinstance(part, Mask)]
+
+    def prepare(self, original: Predictor, data: Split) -> None:
+        """Let every mask prepare itself."""
+        for mask in self.parts():
+            mask.prepare(original, data)
+
+    def observe(self, step: Step) -> None:
+        """Let every mask look at the update."""
+        for mask in self.parts():
+            mask.observe(step)
+
+    def choose(self, displacement: Direction, step: Step) -> Direction:
+        """Return the loosest mask up to the first that fails the test."""
+        if step.progress.step % self.every:
+            chosen = self.parts()[-1].choose(displacement, step)
+            self.said = dict.fromkeys(self.said, torch.full_like(share(chosen), torch.nan)) | {"kept": share(chosen)}
+            return chosen
+        sequence = [weights for mask in self.parts() for weights in mask.nested(displacement, step)]
+        with step.shifted(displacement):
+            slopes = [slope(sequence, displacement, gradient) for gradient in step.further("retain", self.batches)]
+        if len(slopes) < self.batches:
+            cure = "lower batches or the retain batch size, or leave the certificate out"
+            raise DataError(f"{self.batches} retain batches beside the update's to test on", f"{len(slopes)}", cure)
+        bounds = lower_bounds(torch.stack(slopes), self.delta)
+        passed = fixed_sequence(bounds >= -self.tolerance * step.rate)
+        chosen = last_passed(sequence, passed)
+        level = passed.sum()
+        bound = bounds.gather(0, (level - 1).clamp(min=0)[None])[0] / step.rate
+        self.said = {"kept": share(chosen), "certified": passed[0], "level": level, "bound": bound}
+        return chosen
+
+    def verdicts(self) -> Mapping[str, Tensor]:
+        """Return share kept, 1 if something was certified, how many masks were accepted, and the bound.
+
+        The bound is Ȳ − t s_Y/√B of the mask that was committed, of the first if none was: at level δ the retain loss falls
+        by at least η times it. All but the share are NaN at an untested update.
+        """
+        return self.said
+
+    def __repr__(self) -> str:
+        """Return the call that rebuilds the mask."""
+        masks = self.parts()
+        inner = repr(masks[0]) if len(masks) == 1 else repr(masks)
+        given = {"batches": self.batches, "tolerance": self.tolerance.item(), "every": self.every}
+        default = {"batches": 8, "tolerance": 0.0, "every": 1}
+        rest = [f", {name}={value!r}" for name, value in given.items() if value != default[name]]
+        return f"Certified({inner}, delta={self.delta!r}{''.join(rest)})"
+
+
+def masks_of(mask: Mask | Sequence[Mask] | None) -> list[Mask]:
+    """Return the masks that a setting stands for.
+
+    Raises:
+        ConfigError: If there is none, or something else among them.
+    """
+    found = [Lenient()] if mask is None else [mask] if isinstance(mask, Mask) else list(mask)
+    if not found or not all(isinstance(one, Mask) for one in found):
+        raise ConfigError(
+            "a mask, or several from strict to loose", f"{mask!r}", "name one, as in Certified(Lenient())"
+        )
+    return found
+
+
+def slope(sequence: Sequence[Direction], displacement: Direction, gradient: Direction) -> Tensor:
+    """Return ⟨m_j ⊙ d, gradient⟩ for each mask m_j, shape (J,); the gradient's memory is used for the product."""
+    torch._foreach_mul_(gradient.pieces, displacement.pieces)
+    kind = accumulator(gradient.pieces[0].device)
+    parts = [[piece_product(p, w.to(p.dtype)).to(kind) for p, w in zip(gradient, m, strict=True)] for m in sequence]
+    return torch.stack([torch.stack(part).sum() for part in parts])
+
+
+def lower_bounds(slopes: Tensor, delta: float) -> Tensor:
+    """Return Ȳ − t_{B−1, 1−δ} s_Y/√B for each column of slopes (B, J).
+
+    Examples:
+        >>> [round(value, 3) for value in lower_bounds(torch.tensor([[1.0, 2.0], [3.0, 2.0]]), 0.25).tolist()]
+        [1.0, 2.0]
+    """
+    count = len(slopes)
+    return slopes.mean(0) - slopes.std(0) * (quantile(delta, count - 1) / count**0.5)
+
+
+def fixed_sequence(passed: Tensor) -> Tensor:
+    """Return which tests stand if testing stops at the first failure.
+
+    Examples:
+        >>> fixed_sequence(torch.tensor([True, True, False, True])).tolist()
+        [True, True, False, False]
+    """
+    return passed.cumprod(0).bool()
+
+
+def last_passed(sequence: Sequence[Direction], passed: Tensor) -> Direction:
+    """Return the last mask that passed, nothing if none did; decided on the device."""
+    chosen = [torch.zeros_like(piece, dtype=torch.bool) for piece in sequence[0]]
+    for index, weights in enumerate(sequence):
+        chosen = [torch.where(passed[index], new, old) for new, old in zip(weights, chosen, strict=True)]
+    return Direction(chosen)

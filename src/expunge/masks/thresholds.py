@@ -1,0 +1,59 @@
+"""Masks that compare z, the evidence that a coordinate of the displacement is harmless, with a threshold."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from expunge.masks.feasible import FeasibleMask, checked_level
+from expunge.masks.student import quantile
+from expunge.surgery import Direction, Step
+
+
+class ThresholdMask(FeasibleMask, ABC):
+    """Keeps i where z_i = sign(v_i) x̄_i/e_i reaches a threshold.
+
+    With e_i = 0, z_i is ±∞ by sign, or 0 where x̄_i = 0. Below two batches nothing is known of the noise and z = 0
+    everywhere, against an infinite quantile. A coordinate that does not move has z = 0.
+    """
+
+    def __init__(
+        self, delta: float = 0.1, every: int = 10, batches: int = 8, decay: float | None = 0.9, half: bool = False
+    ) -> None:
+        super().__init__(every, batches, decay, half)
+        self.delta = checked_level(delta)
+
+    @abstractmethod
+    def threshold(self) -> float:
+        """Return the least z that passes."""
+
+    def quantile(self) -> float:
+        """Return t_{ν, 1−δ} at the present degrees of freedom."""
+        return quantile(self.delta, self.of("retain").freedom)
+
+    def weigh(self, displacement: Direction, step: Step) -> Direction:
+        """Return where z reaches the threshold."""
+        return self.reaching(displacement, self.threshold())
+
+    def reaching(self, displacement: Direction, threshold: float) -> Direction:
+        """Return where z ≥ threshold, a bool piece for each piece."""
+        estimates = self.of("retain").estimates()
+        return Direction(reaches(d, *e, threshold) for d, e in zip(displacement, estimates, strict=True))
+
+
+def reaches(displacement: Tensor, mean: Tensor, error: Tensor, threshold: float) -> Tensor:
+    """Return where sign(d)·x̄ ≥ threshold·e: no quotient, so that e = 0 is no special case.
+
+    Examples:
+        >>> mean, error = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.4, 0.6, 0.0])
+        >>> reaches(torch.ones(3), mean, error, 2.0).tolist()
+        [True, False, False]
+    """
+    if math.isinf(threshold):
+        return torch.full_like(displacement, threshold < 0, dtype=torch.bool)
+    pull = displacement.sign() * mean
+    enough = pull >= threshold * error
+    return enough & (pull > 0) if threshold > 0 else enough

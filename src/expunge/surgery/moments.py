@@ -1,0 +1,195 @@
+"""Running moments: what several gradients of one loss say about their mean, coordinate by coordinate."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge.surgery.direction import Direction, widened
+
+
+class Moments(nn.Module, ABC):
+    """Weighted mean and variance of gradients of independent batches, in parameter-shaped pieces.
+
+    Formula: with weights w_k ≥ 0 that sum to 1, x̄ = Σ w_k x_k and s̃² = Σ w_k (x_k − x̄)². The t-th gradient enters with
+    its weight α: δ = x_t − x̄, x̄ ← x̄ + αδ, s̃² ← (1 − α)(s̃² + αδ²). The mean's standard error is e = √(s̃²/(n − 1))
+    with the effective sample size n = 1/Σw_k². The variance estimate has the degrees of freedom that match its first two
+    moments (Satterthwaite), ν = (1 − q₂)²/(q₂ − 2q₃ + q₂²), q_j = Σ w_k^j; for equal weights ν = t − 1.
+
+    The memory is twice that of the weights, or once with ``half``; a gradient is taken in in place of its own memory.
+
+    Args:
+        half: Store in bfloat16, rounded at random so that small changes are kept on average. Default false.
+        spread: Keep the variance; without it there is a mean only, in half the memory. Default true.
+    """
+
+    def __init__(self, half: bool = False, spread: bool = True) -> None:
+        super().__init__()
+        self.half, self.spread = half, spread
+        self.count, self.pieces = 0, 0
+
+    @abstractmethod
+    def weight(self) -> float:
+        """Return α, the weight of the last gradient among ``count``."""
+
+    @abstractmethod
+    def power(self, exponent: int) -> float:
+        """Return Σ w_k^exponent over ``count`` gradients."""
+
+    @property
+    def effective(self) -> float:
+        """Effective sample size n = 1/Σw_k²; 0 before the first gradient."""
+        return 1 / self.power(2) if self.count else 0.0
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the variance, rounded down; 0 where there is none, below two gradients."""
+        if self.count < 2:
+            return 0
+        second, third = self.power(2), self.power(3)
+        return math.floor((1 - second) ** 2 / (second - 2 * third + second**2) + 1e-6)
+
+    @torch.no_grad()
+    def add(self, gradient: Direction) -> None:
+        """Take in the gradient of one more batch; its memory is used and its values are lost."""
+        if not self.pieces:
+            kind = torch.bfloat16 if self.half else None
+            self._hold(*([torch.zeros_like(p, dtype=kind) for p in gradient] for _ in self._names()))
+        self.count += 1
+        held = [self._held(name) for name in self._names()]
+        if not self.half:
+            absorb(gradient.pieces, *held, weight=self.weight())
+            return
+        generator = torch.Generator(gradient.pieces[0].device).manual_seed(self.count)
+        for piece, *stored in zip(gradient.pieces, *held, strict=True):
+            wide = [one.to(piece.dtype) for one in stored]
+            absorb([piece], *([one] for one in wide), weight=self.weight())
+            for one, new in zip(stored, wide, strict=True):
+                one.copy_(rounded(new, generator))
+
+    def means(self) -> Iterator[Tensor]:
+        """Yield x̄ piece by piece, in float32 at least."""
+        yield from (widened(piece) for piece in self._held("mean"))
+
+    def estimates(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x̄, e) piece by piece, in float32 at least; e is 0 below two gradients, where it is unknown."""
+        scale = 1 / (self.effective - 1) if self.count > 1 else 0.0
+        for mean, spread in zip(self._held("mean"), self._held("spread"), strict=True):
+            yield widened(mean), (widened(spread) * scale).sqrt_()
+
+    def _names(self) -> tuple[str, ...]:
+        return ("mean", "spread") if self.spread else ("mean",)
+
+    def _held(self, name: str) -> list[Tensor]:
+        return [self.get_buffer(f"{name}_{index}") for index in range(self.pieces)]
+
+    def _hold(self, *lists: Sequence[Tensor]) -> None:
+        for name in list(self._buffers):
+            delattr(self, name)
+        self.pieces = len(lists[0])
+        for name, pieces in zip(self._names(), lists, strict=True):
+            for index, piece in enumerate(pieces):
+                self.register_buffer(f"{name}_{index}", piece)
+
+    def get_extra_state(self) -> Tensor:
+        """Return how many gradients there were; on the host, because weights and quantiles depend on it."""
+        return torch.tensor(self.count)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over how many gradients there were."""
+        self.count = int(state)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Make room for the pieces before they are loaded: new moments do not know how many there are."""
+        stored = [[v.clone() for k, v in state_dict.items() if k.startswith(f"{prefix}{n}_")] for n in self._names()]
+        self._hold(*stored)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class Welford(Moments):
+    """Equal weights: the mean and variance of all gradients so far (Welford, 1962).
+
+    Formula: w_k = 1/t, so n = t, s̃² = M₂/t, e² = M₂/(t(t − 1)) and ν = t − 1.
+
+    Args:
+        half: Store in bfloat16. Default false.
+        spread: Keep the variance. Default true.
+
+    Examples:
+        >>> moments = Welford()
+        >>> for value in (1.0, 2.0, 6.0):
+        ...     moments.add(Direction([torch.tensor([value])]))
+        >>> [(float(mean), round(float(error), 4)) for mean, error in moments.estimates()]
+        [(3.0, 1.5275)]
+    """
+
+    def weight(self) -> float:
+        """Return 1/t."""
+        return 1 / self.count
+
+    def power(self, exponent: int) -> float:
+        """Return t^(1 − exponent)."""
+        return float(self.count) ** (1 - exponent)
+
+
+class EMA(Moments):
+    """Weights that decay with age, so that gradients of weights long left behind fade; exact from the first on.
+
+    Formula: w_k = (1 − β) β^(t−k)/(1 − βᵗ), the bias-corrected exponential average, with effective sample size
+    n = (1 + β)(1 − βᵗ)/((1 − β)(1 + βᵗ)).
+
+    Args:
+        decay: β in (0, 1). Default .9: n approaches 19, ν 18.
+        half: Store in bfloat16. Default false.
+        spread: Keep the variance. Default true.
+
+    Examples:
+        >>> moments = EMA(0.5)
+        >>> for value in (0.0, 3.0):
+        ...     moments.add(Direction([torch.tensor([value])]))
+        >>> float(next(moments.means())), round(moments.effective, 4)
+        (2.0, 1.8)
+    """
+
+    def __init__(self, decay: float = 0.9, half: bool = False, spread: bool = True) -> None:
+        super().__init__(half, spread)
+        self.decay = decay
+
+    def weight(self) -> float:
+        """Return (1 − β)/(1 − βᵗ)."""
+        return (1 - self.decay) / (1 - self.decay**self.count)
+
+    def power(self, exponent: int) -> float:
+        """Return (1 − β)^j (1 − β^{jt})/((1 − β^j)(1 − βᵗ)^j), j the exponent."""
+        faded = self.decay**exponent
+        return float(self.weight() ** exponent * (1 - faded**self.count) / (1 - faded))
+
+
+def moments_of(decay: float | None, half: bool = False, spread: bool = True) -> Moments:
+    """Return an ``EMA`` of that decay, or ``Welford`` where it is None."""
+    return Welford(half, spread) if decay is None else EMA(decay, half, spread)
+
+
+def absorb(gradient: list[Tensor], mean: list[Tensor], spread: list[Tensor] | None = None, *, weight: float) -> None:
+    """Let a gradient enter mean and spread with its weight, all in place; the gradient ends as its deviation."""
+    torch._foreach_sub_(gradient, mean)
+    torch._foreach_add_(mean, gradient, alpha=weight)
+    if spread is not None:
+        torch._foreach_addcmul_(spread, gradient, gradient, value=weight)
+        torch._foreach_mul_(spread, 1 - weight)
+
+
+def rounded(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Return bfloat16 neighbours of a tensor, drawn so that their expectation is its value.
+
+    Rounding to nearest would lose every change below one part in 256: a mean over many gradients would stand still, and
+    its variance with it. The lower half of a float32 is the probability of the upper neighbour.
+    """
+    bits = value.float().view(torch.int32)
+    noise = torch.randint(0, 2**16, bits.shape, dtype=torch.int32, device=bits.device, generator=generator)
+    return (bits + noise).bitwise_and_(-(2**16)).view(torch.float32).to(torch.bfloat16)
