@@ -19,10 +19,11 @@ class Agreement(FeasibleMask):
     Paper: "Improving Unlearning with Model Updates Probably Aligned with Gradients" (arXiv 2511.02435) has the feasible
     update by masking and the model of gradient noise. The rule is a reconstruction [R]: the paper's was out of reach.
 
-    Formula: p_i = T_{ν_f}(σ_i z^f_i) · T_{ν_r}(σ_i z^r_i), σ = sign v, z = x̄/e for either side's gradient, T_ν the Student
-    distribution function: the posterior probability under flat priors that v_i g_f,i > 0 and v_i g_r,i > 0. The hard mask
-    keeps i where p_i ≥ 1 − δ, the soft one weighs the displacement by p (a "focus"). The probability that both gradients
-    have the same sign, either one, is the sum over σ = ±1, ½[1 + erf(z^f/√2) erf(z^r/√2)] for normal means.
+    Formula: p_i = T_{ν_f}(σ_i z^f_i) · T_{ν_r}(σ_i z^r_i), σ = sign v, z = x̄/e for either side's gradient, T_ν the
+    Student distribution function: the posterior probability under flat priors that v_i g_f,i > 0 and v_i g_r,i > 0. The
+    hard mask keeps i where p_i ≥ 1 − δ, the soft one weighs the displacement by p (a "focus"). The probability that
+    both gradients have the same sign, either one, is the sum over σ = ±1, ½[1 + erf(z^f/√2) erf(z^r/√2)] for normal
+    means.
 
     With e_i = 0, T is 1 or 0 by sign, ½ where x̄_i = 0. Below two batches T = ½: the hard mask passes nothing, the soft
     one at most half. Forget batches are drawn from the whole forget set, and the memory is twice that of ``Lenient``.
@@ -33,7 +34,7 @@ class Agreement(FeasibleMask):
         every: Updates from one further batch of each side to the next. Default 10.
         batches: Further batches of each side at the first update. Default 8.
         decay: Of the exponential average; None weighs all batches alike. Default .9.
-        half: Store the estimates in bfloat16. Default false.
+        bf16: Store the estimates in bfloat16. Default false.
 
     Raises:
         ConfigError: If a setting is out of its range; in the first update, if the step has no further batches.
@@ -53,9 +54,9 @@ class Agreement(FeasibleMask):
         every: int = 10,
         batches: int = 8,
         decay: float | None = 0.9,
-        half: bool = False,
+        bf16: bool = False,
     ) -> None:
-        super().__init__(every, batches, decay, half)
+        super().__init__(every, batches, decay, bf16)
         self.delta, self.soft = checked_level(delta), soft
 
     def weigh(self, displacement: Direction, step: Step) -> Direction:

@@ -21,18 +21,20 @@ from expunge.surgery.direction import accumulator, piece_product
 class Certified(Mask):
     """Commit only a masked displacement that batches drawn for this test alone do not show to be harmful.
 
-    Paper: "Improving Unlearning with Model Updates Probably Aligned with Gradients" (arXiv 2511.02435) has the statistical
-    guarantee for feasible updates. The test is a reconstruction [R]: the paper's was out of reach.
+    Paper: "Improving Unlearning with Model Updates Probably Aligned with Gradients" (arXiv 2511.02435) has the
+    statistical guarantee for feasible updates. The test is a reconstruction [R]: the paper's was out of reach.
 
-    Formula: for a direction u fixed before the batches X_1 … X_B are drawn, Y_b = ⟨u, X_b⟩ with X_b the retain gradient of
-    batch b, accept u iff Ȳ − t_{B−1, 1−δ} s_Y/√B ≥ −ε. Then P(accepted and ⟨u, g_r⟩ < −ε) ≤ δ, exactly for normal Y and
-    about so else, without any assumption on how coordinates depend on one another. Several masks u_j = m_j ⊙ v, v = (θ −
-    θ⁺)/η, are tested in order from strict to loose on the same batches, each at level δ, up to the first failure; the
-    last accepted is committed (fixed-sequence testing keeps the level δ for all together). If none is, nothing moves.
+    Formula: for a direction u fixed before the batches X_1 … X_B are drawn, Y_b = ⟨u, X_b⟩ with X_b the retain gradient
+    of batch b, accept u iff Ȳ − t_{B−1, 1−δ} s_Y/√B ≥ −ε. Then P(accepted and ⟨u, g_r⟩ < −ε) ≤ δ, exactly for normal Y
+    and about so else, without any assumption on how coordinates depend on one another. Several masks u_j = m_j ⊙ v, v =
+    (θ − θ⁺)/η, are tested in order from strict to loose on the same batches, each at level δ, up to the first failure;
+    the last accepted is committed (fixed-sequence testing keeps the level δ for all together). If none is, nothing
+    moves.
 
-    g_r is the mean gradient over the retain examples that are not in the update's batch or its probe, at the weights before
-    the update. The batches are new at each update (``Step.further``): choosing the mask on them, or using them again for
-    another test, voids the level. The statement is of first order and about one update; over T updates use δ/T.
+    g_r is the mean gradient over the retain examples that are not in the update's batch or its probe, at the weights
+    before the update. The batches are new at each update (``Step.further``): choosing the mask on them, or using them
+    again for another test, voids the level. The statement is of first order and about one update; over T updates use
+    δ/T.
 
     It costs B retain gradients at each tested update, and the memory of two copies of the weights besides the guard's.
 
@@ -112,8 +114,8 @@ class Certified(Mask):
     def verdicts(self) -> Mapping[str, Tensor]:
         """Return share kept, 1 if something was certified, how many masks were accepted, and the bound.
 
-        The bound is Ȳ − t s_Y/√B of the mask that was committed, of the first if none was: at level δ the retain loss falls
-        by at least η times it. All but the share are NaN at an untested update.
+        The bound is Ȳ − t s_Y/√B of the mask that was committed, of the first if none was: at level δ the retain loss
+        falls by at least η times it. All but the share are NaN at an untested update.
         """
         return self.said
 
@@ -133,7 +135,8 @@ def masks_of(mask: Mask | Sequence[Mask] | None) -> list[Mask]:
     Raises:
         ConfigError: If there is none, or something else among them.
     """
-    found = [Lenient()] if mask is None else [mask] if isinstance(mask, Mask) else list(mask)
+    given: Sequence[Mask] = (Lenient(),) if mask is None else (mask,) if isinstance(mask, Mask) else mask
+    found = list(given)
     if not found or not all(isinstance(one, Mask) for one in found):
         raise ConfigError(
             "a mask, or several from strict to loose", f"{mask!r}", "name one, as in Certified(Lenient())"
@@ -146,7 +149,8 @@ def slope(sequence: Sequence[Direction], displacement: Direction, gradient: Dire
     torch._foreach_mul_(gradient.pieces, displacement.pieces)
     kind = accumulator(gradient.pieces[0].device)
     parts = [[piece_product(p, w.to(p.dtype)).to(kind) for p, w in zip(gradient, m, strict=True)] for m in sequence]
-    return torch.stack([torch.stack(part).sum() for part in parts])
+    found: Tensor = torch.stack([torch.stack(part).sum() for part in parts])
+    return found
 
 
 def lower_bounds(slopes: Tensor, delta: float) -> Tensor:
@@ -157,7 +161,8 @@ def lower_bounds(slopes: Tensor, delta: float) -> Tensor:
         [1.0, 2.0]
     """
     count = len(slopes)
-    return slopes.mean(0) - slopes.std(0) * (quantile(delta, count - 1) / count**0.5)
+    bounds: Tensor = slopes.mean(0) - slopes.std(0) * (quantile(delta, count - 1) / count**0.5)
+    return bounds
 
 
 def fixed_sequence(passed: Tensor) -> Tensor:
@@ -167,7 +172,8 @@ def fixed_sequence(passed: Tensor) -> Tensor:
         >>> fixed_sequence(torch.tensor([True, True, False, True])).tolist()
         [True, True, False, False]
     """
-    return passed.cumprod(0).bool()
+    standing: Tensor = passed.cumprod(0).bool()
+    return standing
 
 
 def last_passed(sequence: Sequence[Direction], passed: Tensor) -> Direction:

@@ -25,14 +25,14 @@ class FeasibleMask(Mask, ABC):
     gradient over further batches (``Step.further``), independent of the batch that made v. The first update looks at
     several batches, then every K-th at one more; signs and mask are made anew at every update.
 
-    The memory is twice that of the weights for each side that is estimated, or once with ``half``.
+    The memory is twice that of the weights for each side that is estimated, or once with ``bf16``.
 
     Args:
         every: K, updates from one further batch to the next. Default 10.
         batches: Further batches at the first update, two at least. Default 8.
         decay: β of the exponential average over refreshes; None weighs all alike (Welford), for weights that hardly
             move. Default .9.
-        half: Store the estimates in bfloat16. Default false.
+        bf16: Store the estimates in bfloat16. Default false.
 
     Raises:
         ConfigError: If a setting is out of its range; in the first update, if the step has no further batches.
@@ -47,13 +47,13 @@ class FeasibleMask(Mask, ABC):
     sides: ClassVar[tuple[Role, ...]] = ("retain",)
     spread: ClassVar[bool] = True
 
-    def __init__(self, every: int, batches: int, decay: float | None, half: bool) -> None:
+    def __init__(self, every: int, batches: int, decay: float | None, bf16: bool) -> None:
         super().__init__()
         if every < 1 or batches < 2 or not (decay is None or 0 < decay < 1):
             found = f"every={every}, batches={batches}, decay={decay}"
             raise ConfigError("every ≥ 1, batches ≥ 2 and a decay in (0, 1) or none", found, "change what is not")
-        self.every, self.batches, self.decay, self.half = every, batches, decay, half
-        self.moments = nn.ModuleDict({side: moments_of(decay, half, self.spread) for side in self.sides})
+        self.every, self.batches, self.decay, self.bf16 = every, batches, decay, bf16
+        self.moments = nn.ModuleDict({side: moments_of(decay, bf16, self.spread) for side in self.sides})
         self.kept = torch.tensor(torch.nan)
 
     def of(self, side: Role) -> Moments:

@@ -27,19 +27,19 @@ class Knapsack(FeasibleMask):
     update by masking. The rule is ours [ours]: the solution of the paper's constrained problem over 0/1 masks without
     noise, up to one fractional coordinate.
 
-    Formula: maximise Σ m_i v_i g_f,i subject to Σ m_i v_i g_r,i ≥ −ε over m ∈ {0, 1}: keep i where
-    v_i g_f,i + λ v_i g_r,i > 0, with the least λ ≥ 0 that keeps the bound; v = (θ − θ⁺)/η, g_f and g_r the running means of
-    further batches' gradients. If no finite λ does, what is harmful stays still and the rest moves.
+    Formula: maximise Σ m_i v_i g_f,i subject to Σ m_i v_i g_r,i ≥ −ε over m ∈ {0, 1}: keep i where v_i g_f,i + λ v_i
+    g_r,i > 0, with the least λ ≥ 0 that keeps the bound; v = (θ − θ⁺)/η, g_f and g_r the running means of further
+    batches' gradients. If no finite λ does, what is harmful stays still and the rest moves.
 
-    The bound holds for the estimates, not for the gradients: for that put ``Certified`` around it. Of a forget descent with
-    cosine −.2 between the gradients it keeps .88, the sign mask .37, the projection .96.
+    The bound holds for the estimates, not for the gradients: for that put ``Certified`` around it. Of a forget descent
+    with cosine −.2 between the gradients it keeps .88, the sign mask .37, the projection .96.
 
     Args:
         tolerance: ε ≥ 0 permits the retain loss to rise by η·ε in this update, to first order. Default 0.
         every: Updates from one further batch of each side to the next. Default 10.
         batches: Further batches of each side at the first update. Default 8.
         decay: Of the exponential average; None weighs all batches alike. Default .9.
-        half: Store the estimates in bfloat16. Default false.
+        bf16: Store the estimates in bfloat16. Default false.
 
     Raises:
         ConfigError: If a setting is out of its range; in the first update, if the step has no further batches.
@@ -60,9 +60,9 @@ class Knapsack(FeasibleMask):
         every: int = 10,
         batches: int = 8,
         decay: float | None = 0.9,
-        half: bool = False,
+        bf16: bool = False,
     ) -> None:
-        super().__init__(every, batches, decay, half)
+        super().__init__(every, batches, decay, bf16)
         if tolerance < 0:
             raise ConfigError("a tolerance ≥ 0", f"{tolerance}", "a positive tolerance permits harm, 0 permits none")
         self.register_buffer("tolerance", torch.tensor(float(tolerance)))

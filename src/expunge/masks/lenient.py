@@ -17,8 +17,8 @@ class Lenient(ThresholdMask):
 
     Formula: m_i = 1 where z_i = sign(v_i) x̄_i/e_i ≥ −t_{ν, 1−δ}, with v = (θ − θ⁺)/η the displacement, x̄_i and e_i mean
     and standard error of the retain gradient over further batches, t the Student quantile at ν degrees of freedom. A
-    safe coordinate (v_i g_r,i ≥ 0) is dropped with probability δ at most; a harmful one may pass with up to 1 − δ. So the
-    mask alone bounds what is lost, not what is harmed: for that put ``Certified`` around it.
+    safe coordinate (v_i g_r,i ≥ 0) is dropped with probability δ at most; a harmful one may pass with up to 1 − δ. So
+    the mask alone bounds what is lost, not what is harmed: for that put ``Certified`` around it.
 
     It is the default because near an interpolating optimum, where g_r ≈ 0, the strict rule keeps next to nothing. Below
     two batches everything passes.
@@ -28,7 +28,7 @@ class Lenient(ThresholdMask):
         every: Updates from one further batch to the next. Default 10.
         batches: Further batches at the first update. Default 8.
         decay: Of the exponential average; None weighs all batches alike. Default .9.
-        half: Store the estimates in bfloat16. Default false.
+        bf16: Store the estimates in bfloat16. Default false.
 
     Raises:
         ConfigError: If a setting is out of its range; in the first update, if the step has no further batches.

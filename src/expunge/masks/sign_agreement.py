@@ -26,7 +26,7 @@ class SignAgreement(FeasibleMask):
         every: Updates from one further retain batch to the next. Default 1: at each.
         batches: Further batches at the first update. Default 8.
         decay: Of the exponential average. Default .9.
-        half: Store the average in bfloat16. Default false.
+        bf16: Store the average in bfloat16. Default false.
 
     Raises:
         ConfigError: If a setting is out of its range; in the first update, if the step has no further batches.
@@ -43,8 +43,8 @@ class SignAgreement(FeasibleMask):
     paper: ClassVar[str] = "MUDMAN, arXiv 2506.12484"
     spread: ClassVar[bool] = False
 
-    def __init__(self, every: int = 1, batches: int = 8, decay: float | None = 0.9, half: bool = False) -> None:
-        super().__init__(every, batches, decay, half)
+    def __init__(self, every: int = 1, batches: int = 8, decay: float | None = 0.9, bf16: bool = False) -> None:
+        super().__init__(every, batches, decay, bf16)
         self.agreed: list[Tensor] = []
 
     def observe(self, step: Step) -> None:

@@ -13,7 +13,7 @@ class Strict(ThresholdMask):
 
     Formula: m_i = 1 where z_i = sign(v_i) x̄_i/e_i ≥ t_{ν, 1−δ}, with v = (θ − θ⁺)/η the displacement, x̄_i and e_i mean
     and standard error of the retain gradient over further batches, t the Student quantile at ν degrees of freedom. A
-    harmful coordinate (v_i g_r,i < 0) passes with probability δ at most, for independent batches with near-normal means.
+    harmful coordinate (v_i g_r,i < 0) passes with probability δ at most, for independent batches, near-normal means.
 
     Near an interpolating optimum g_r ≈ 0 and only about δ of all coordinates pass. Below two batches none does.
 
@@ -22,7 +22,7 @@ class Strict(ThresholdMask):
         every: Updates from one further batch to the next. Default 10.
         batches: Further batches at the first update. Default 8.
         decay: Of the exponential average; None weighs all batches alike. Default .9.
-        half: Store the estimates in bfloat16. Default false.
+        bf16: Store the estimates in bfloat16. Default false.
 
     Raises:
         ConfigError: If a setting is out of its range; in the first update, if the step has no further batches.

@@ -27,8 +27,8 @@ def quantile(delta: float, freedom: int) -> float:
 def distribution(value: Tensor, freedom: int) -> Tensor:
     """Return P(T_ν ≤ value), elementwise; ½ everywhere at ν = 0, where nothing is known.
 
-    Formula: the finite trigonometric sum (Abramowitz and Stegun 26.7.3 and 26.7.4) in θ = arctan(value/√ν) up to ν = 40;
-    beyond, Wallace's normal approximation Φ(±(8ν + 1)/(8ν + 3) √(ν log(1 + value²/ν))), whose error is below 1e-5.
+    Formula: the finite trigonometric sum (Abramowitz and Stegun 26.7.3 and 26.7.4) in θ = arctan(value/√ν) up to ν =
+    40; beyond, Wallace's normal approximation Φ(±(8ν + 1)/(8ν + 3) √(ν log(1 + value²/ν))), whose error is below 1e-5.
 
     Args:
         value: Any shape; ±∞ give 1 and 0.
@@ -42,7 +42,8 @@ def distribution(value: Tensor, freedom: int) -> Tensor:
         return torch.full_like(value, 0.5)
     if freedom > EXACT:
         depth = (torch.log1p(value.square() / freedom) * freedom).sqrt() * ((8 * freedom + 1) / (8 * freedom + 3))
-        return torch.special.ndtr(torch.where(value.isinf(), value, depth.copysign(value)))
+        normal: Tensor = torch.special.ndtr(torch.where(value.isinf(), value, depth.copysign(value)))
+        return normal
     angle = torch.atan(value / math.sqrt(freedom))
     squared = angle.cos().square()
     odd = freedom % 2

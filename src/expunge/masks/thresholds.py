@@ -21,9 +21,9 @@ class ThresholdMask(FeasibleMask, ABC):
     """
 
     def __init__(
-        self, delta: float = 0.1, every: int = 10, batches: int = 8, decay: float | None = 0.9, half: bool = False
+        self, delta: float = 0.1, every: int = 10, batches: int = 8, decay: float | None = 0.9, bf16: bool = False
     ) -> None:
-        super().__init__(every, batches, decay, half)
+        super().__init__(every, batches, decay, bf16)
         self.delta = checked_level(delta)
 
     @abstractmethod

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from expunge.surgery.direction import Direction, inner_product
 
-OUTER, INNER = 24, 8
+OUTER, INNER = 40, 6
 """Steps towards λ, every other one a halving, and Newton steps towards ρ at each."""
+SPAN = 1e9
+"""λ is looked for within this factor of its natural unit 1/(‖x‖ + κ)."""
 FLOOR = 1e-12
 """ρ/(λκ), in units of the largest e², below which it counts as 0."""
 
@@ -42,25 +44,27 @@ class Cone:
 
     def centre(self, multiplier: Tensor) -> Pieces:
         """Return c = g + λx."""
-        centre: Pieces = torch._foreach_mul(self.x, multiplier)
-        torch._foreach_add_(centre, self.g)
-        return centre
+        return [g + multiplier * x for g, x in zip(self.g, self.x, strict=True)]
 
     def lacking(self, multiplier: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
         """Return κ‖e ⊙ u‖ − ⟨u, x⟩ − ε at u(λ), and ν, which is looked for from a first guess.
 
-        Newton's steps are those on 1/‖y‖ − 1/(κλ), which is concave and nearly straight in ν: from the second on they rise.
+        Newton's steps are those on 1/‖y‖ − 1/(κλ), concave and nearly straight in ν: they rise from below. Where one
+        from above falls short of a known lower bound, the geometric mean of both bounds takes its place.
         """
         centre = self.centre(multiplier)
-        pull = torch._foreach_mul(centre, self.e)
+        pull = list(torch._foreach_mul(centre, self.e))
+        # ‖y‖ ≤ ‖e c‖/ν bounds ν from above.
+        low, high = ratio.new_full((), FLOOR), (norm(pull) / (self.kappa * multiplier)).clamp(min=FLOOR)
+        ratio = torch.minimum(ratio, high)
         for _ in range(INNER):
             weights = reciprocals(self.squares, ratio)
-            y = torch._foreach_mul(pull, weights)
+            y = list(torch._foreach_mul(pull, weights))
             length = norm(y)
             torch._foreach_mul_(y, torch._foreach_sqrt(weights))
-            bend = norm(y) ** 2
-            risen = ratio + (length / (self.kappa * multiplier) - 1) * length**2 / bend
-            ratio = torch.where(bend > 0, risen, ratio).clamp(min=FLOOR)
+            change = (length / (self.kappa * multiplier) - 1) * length**2 / unless_zero(norm(y) ** 2)
+            low, high = torch.where(change > 0, ratio, low), torch.where(change > 0, high, ratio)
+            ratio = torch.where(ratio + change > low, ratio + change, (low * high).sqrt())
         weights = reciprocals(self.squares, ratio)
         torch._foreach_mul_(centre, weights)
         torch._foreach_mul_(pull, weights)
@@ -89,7 +93,7 @@ def nearest(
 
     Examples:
         >>> g, x, e = ([torch.tensor(v)] for v in ([1.0, -1.0], [0.0, 1.0], [0.0, 1.0]))
-        >>> nearest(Direction(g), x, e, 1.0, torch.tensor(0.0))[0].pieces[0].tolist()
+        >>> nearest(Direction(g), x, e, 1.0, torch.tensor(0.0))[0].pieces[0].round(decimals=5).tolist()
         [1.0, 0.0]
     """
     length, width = unless_zero(forget.norm()), unless_zero(torch.stack([p.max() for p in error]).max().double())
@@ -98,10 +102,15 @@ def nearest(
     for pieces in (mean, error):
         Direction(pieces).mul_(1 / width)
     cone = Cone(
-        forget.pieces, mean, error, torch._foreach_mul(error, error), kappa, tolerance.to(length) / (length * width)
+        forget.pieces,
+        mean,
+        error,
+        list(torch._foreach_mul(error, error)),
+        kappa,
+        tolerance.to(length) / (length * width),
     )
     multiplier, ratio = solved(cone)
-    idle = kappa * norm(torch._foreach_mul(cone.e, cone.g)) - inner_product(cone.g, cone.x) <= cone.tolerance
+    idle = kappa * norm(list(torch._foreach_mul(cone.e, cone.g))) - inner_product(cone.g, cone.x) <= cone.tolerance
     chosen = cone.direction(multiplier, ratio).pieces
     pieces = [torch.where(idle, g, u) for g, u in zip(cone.g, chosen, strict=True)]
     return Direction(pieces).mul_(length), torch.where(idle, 0.0, multiplier * length / width)
@@ -110,30 +119,36 @@ def nearest(
 def solved(cone: Cone) -> tuple[Tensor, Tensor]:
     """Return the least λ at which u(λ) is in the cone, and its ν.
 
-    λ = λ₀ s/(1 − s) with s in (0, 1); what is lacking, times 1 − s, is bounded, and its root is enclosed by halving and by
-    the secant in turn. The end inside the cone is returned.
+    The root is enclosed by geometric means and by secants in turn; the secant is in s = λ/(λ₀ + λ), where what is
+    lacking, times 1 − s, is bounded. The end inside the cone is returned.
     """
     unit = 1 / (norm(cone.x) + cone.kappa)
-    at = lambda s: unit * s / (1 - s)  # noqa: E731
-    low, high = unit.new_full((), 1e-9), unit.new_full((), 1 - 1e-9)
-    above, ratio = cone.lacking(at(low), unit.new_full((), 1.0))
-    below, kept = cone.lacking(at(high), unit.new_full((), 1.0))
-    above, below = above * (1 - low), below * (1 - high)
+
+    def measured(multiplier: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        lacking, ratio = cone.lacking(multiplier, ratio)
+        return multiplier / (unit + multiplier), lacking * unit / (unit + multiplier), ratio
+
+    low, high = unit / SPAN, unit * SPAN
+    (s, above, _), (t, below, kept) = (measured(end, torch.ones_like(unit)) for end in (low, high))
+    ratio = kept
     for index in range(OUTER):
-        secant = (low * below - high * above) / (below - above)
-        inside = (above > 0) & (below < 0)
-        middle = torch.where(inside, secant, (low + high) / 2) if index % 2 else (low + high) / 2
-        found, ratio = cone.lacking(at(middle), ratio)
-        found = found * (1 - middle)
+        middle = (low * high).sqrt()
+        if index % 2:
+            cut = (s * below - t * above) / (below - above)
+            secant = unit * cut / (1 - cut)
+            middle = torch.where((secant > low) & (secant < high), secant, middle)
+        place, found, ratio = measured(middle, ratio)
         safe = found <= 0
-        low, above = torch.where(safe, low, middle), torch.where(safe, above, found)
-        high, below, kept = (torch.where(safe, n, o) for n, o in ((middle, high), (found, below), (ratio, kept)))
-    return at(high), kept
+        low, s, above = (torch.where(safe, *pair) for pair in ((low, middle), (s, place), (above, found)))
+        high, t, below, kept = (
+            torch.where(safe, *pair) for pair in ((middle, high), (place, t), (found, below), (ratio, kept))
+        )
+    return high, kept
 
 
 def reciprocals(squares: Pieces, ratio: Tensor) -> Pieces:
     """Return 1/(ν + e²)."""
-    found: Pieces = torch._foreach_add(squares, ratio)
+    found = [square + ratio for square in squares]
     torch._foreach_reciprocal_(found)
     return found
 

@@ -18,19 +18,19 @@ class Moments(nn.Module, ABC):
 
     Formula: with weights w_k ≥ 0 that sum to 1, x̄ = Σ w_k x_k and s̃² = Σ w_k (x_k − x̄)². The t-th gradient enters with
     its weight α: δ = x_t − x̄, x̄ ← x̄ + αδ, s̃² ← (1 − α)(s̃² + αδ²). The mean's standard error is e = √(s̃²/(n − 1))
-    with the effective sample size n = 1/Σw_k². The variance estimate has the degrees of freedom that match its first two
-    moments (Satterthwaite), ν = (1 − q₂)²/(q₂ − 2q₃ + q₂²), q_j = Σ w_k^j; for equal weights ν = t − 1.
+    with the effective sample size n = 1/Σw_k². The variance estimate has the degrees of freedom that match its first
+    two moments (Satterthwaite), ν = (1 − q₂)²/(q₂ − 2q₃ + q₂²), q_j = Σ w_k^j; for equal weights ν = t − 1.
 
-    The memory is twice that of the weights, or once with ``half``; a gradient is taken in in place of its own memory.
+    The memory is twice that of the weights, or once with ``bf16``; a gradient is taken in in place of its own memory.
 
     Args:
-        half: Store in bfloat16, rounded at random so that small changes are kept on average. Default false.
+        bf16: Store in bfloat16, rounded at random so that small changes are kept on average. Default false.
         spread: Keep the variance; without it there is a mean only, in half the memory. Default true.
     """
 
-    def __init__(self, half: bool = False, spread: bool = True) -> None:
+    def __init__(self, bf16: bool = False, spread: bool = True) -> None:
         super().__init__()
-        self.half, self.spread = half, spread
+        self.bf16, self.spread = bf16, spread
         self.count, self.pieces = 0, 0
 
     @abstractmethod
@@ -58,11 +58,11 @@ class Moments(nn.Module, ABC):
     def add(self, gradient: Direction) -> None:
         """Take in the gradient of one more batch; its memory is used and its values are lost."""
         if not self.pieces:
-            kind = torch.bfloat16 if self.half else None
+            kind = torch.bfloat16 if self.bf16 else None
             self._hold(*([torch.zeros_like(p, dtype=kind) for p in gradient] for _ in self._names()))
         self.count += 1
         held = [self._held(name) for name in self._names()]
-        if not self.half:
+        if not self.bf16:
             absorb(gradient.pieces, *held, weight=self.weight())
             return
         generator = torch.Generator(gradient.pieces[0].device).manual_seed(self.count)
@@ -117,7 +117,7 @@ class Welford(Moments):
     Formula: w_k = 1/t, so n = t, s̃² = M₂/t, e² = M₂/(t(t − 1)) and ν = t − 1.
 
     Args:
-        half: Store in bfloat16. Default false.
+        bf16: Store in bfloat16. Default false.
         spread: Keep the variance. Default true.
 
     Examples:
@@ -145,7 +145,7 @@ class EMA(Moments):
 
     Args:
         decay: β in (0, 1). Default .9: n approaches 19, ν 18.
-        half: Store in bfloat16. Default false.
+        bf16: Store in bfloat16. Default false.
         spread: Keep the variance. Default true.
 
     Examples:
@@ -156,8 +156,8 @@ class EMA(Moments):
         (2.0, 1.8)
     """
 
-    def __init__(self, decay: float = 0.9, half: bool = False, spread: bool = True) -> None:
-        super().__init__(half, spread)
+    def __init__(self, decay: float = 0.9, bf16: bool = False, spread: bool = True) -> None:
+        super().__init__(bf16, spread)
         self.decay = decay
 
     def weight(self) -> float:
@@ -170,9 +170,9 @@ class EMA(Moments):
         return float(self.weight() ** exponent * (1 - faded**self.count) / (1 - faded))
 
 
-def moments_of(decay: float | None, half: bool = False, spread: bool = True) -> Moments:
+def moments_of(decay: float | None, bf16: bool = False, spread: bool = True) -> Moments:
     """Return an ``EMA`` of that decay, or ``Welford`` where it is None."""
-    return Welford(half, spread) if decay is None else EMA(decay, half, spread)
+    return Welford(bf16, spread) if decay is None else EMA(decay, bf16, spread)
 
 
 def absorb(gradient: list[Tensor], mean: list[Tensor], spread: list[Tensor] | None = None, *, weight: float) -> None:

@@ -18,33 +18,33 @@ from expunge.surgery.surgery import Surgery
 class NoiseAware(Surgery):
     """Project the forget gradient on the directions that are safe for the retain gradient within its standard errors.
 
-    The rule is ours [ours], a second-order cone form of unilateral surgery for the model of mini-batch noise in "Improving
-    Unlearning with Model Updates Probably Aligned with Gradients" (arXiv 2511.02435).
+    The rule is ours [ours], a second-order cone form of unilateral surgery for the model of mini-batch noise in
+    "Improving Unlearning with Model Updates Probably Aligned with Gradients" (arXiv 2511.02435).
 
     Formula: min ½‖u − g_f‖² subject to ⟨u, x̄⟩ − κ‖e ⊙ u‖ ≥ −ε, κ = Φ⁻¹(1 − δ), solved by
 
         u_i = (g_f,i + λ x̄_i)/(1 + λ κ e_i²/ρ),   ρ = ‖e ⊙ u‖
 
-    with g_f the batch's forget gradient, x̄ and e mean and standard error of the retain gradients of the batches *before*
-    this one, λ ≥ 0 the least that satisfies the bound, ρ the root of Σ e²c²/(ρ + λκe²)² = 1 at c = g_f + λx̄. If
-    ‖c/e‖ ≤ λκ there is none, and u_i = 0 wherever e_i > 0. κ = 0 is explicit unilateral surgery on x̄. In the first two
-    updates nothing is known of the noise: they are unilateral surgery on the batch's own retain gradient.
+    with g_f the batch's forget gradient, x̄ and e mean and standard error of the retain gradients of the batches
+    *before* this one, λ ≥ 0 the least that satisfies the bound, ρ the root of Σ e²c²/(ρ + λκe²)² = 1 at c = g_f + λx̄.
+    If ‖c/e‖ ≤ λκ there is none, and u_i = 0 wherever e_i > 0. κ = 0 is explicit unilateral surgery on x̄. In the first
+    two updates nothing is known of the noise: they are unilateral surgery on the batch's own retain gradient.
 
-    κ is a degree of shrinkage: 1 − δ is *no* coverage (measured violations were .25 to .39 at a nominal .05), because u is
-    chosen on the estimate. A guarantee takes fresh batches: put ``Certified`` around a mask beside it.
+    κ is a degree of shrinkage: 1 − δ is *no* coverage (measured violations were .25 to .39 at a nominal .05), because u
+    is chosen on the estimate. A guarantee takes fresh batches: put ``Certified`` around a mask beside it.
 
     Args:
         delta: δ in (0, .5]; .5 gives κ = 0. Default .1: κ = 1.28.
         tolerance: ε ≥ 0 permits the retain loss to rise by η·ε in this update; see ``Unilateral``. Default 0.
         decay: β of the exponential average over updates; None weighs all updates alike. Default .9.
-        half: Store mean and variance in bfloat16. Default false.
+        bf16: Store mean and variance in bfloat16. Default false.
 
     Raises:
         SurgeryError: If a setting is out of its range.
 
     Examples:
         >>> NoiseAware(delta=0.05)
-        NoiseAware(delta=0.05, tolerance=0.0, decay=0.9, half=False)
+        NoiseAware(delta=0.05, tolerance=0.0, decay=0.9, bf16=False)
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("cone",)
@@ -52,15 +52,15 @@ class NoiseAware(Surgery):
     tolerance: Tensor
 
     def __init__(
-        self, delta: float = 0.1, tolerance: float = 0.0, decay: float | None = 0.9, half: bool = False
+        self, delta: float = 0.1, tolerance: float = 0.0, decay: float | None = 0.9, bf16: bool = False
     ) -> None:
         super().__init__()
         if not 0 < delta <= 0.5 or tolerance < 0 or not (decay is None or 0 < decay < 1):
             found = f"delta={delta}, tolerance={tolerance}, decay={decay}"
             raise SurgeryError("delta in (0, .5], a tolerance ≥ 0 and a decay in (0, 1)", found, "change what is not")
-        self.delta, self.decay, self.half = delta, decay, half
+        self.delta, self.decay, self.bf16 = delta, decay, bf16
         self.kappa = float(torch.special.ndtri(torch.tensor(1 - delta, dtype=torch.float64)))
-        self.moments = moments_of(decay, half)
+        self.moments = moments_of(decay, bf16)
         self.register_buffer("tolerance", torch.tensor(float(tolerance)))
         self.seen: Direction | None = None
         self.solved: Tensor | None = None

@@ -84,8 +84,8 @@ class Step(Protocol):
     def further(self, of: Role, count: int) -> Iterator[Direction]:
         """Yield the gradients of one side's mean loss on further batches, drawn anew for this update.
 
-        No batch is lent twice in an update, whoever asks; further retain batches share no example with one another, with
-        the update's batch or with the examples of ``loss(fresh=True)``. Which they are depends on seed and update
+        No batch is lent twice in an update, whoever asks; further retain batches share no example with one another,
+        with the update's batch or with the examples of ``loss(fresh=True)``. Which they are depends on seed and update
         alone. Fewer come where the side has no more examples. The caller owns the gradients; ask for the next when the
         last is used up. They are taken at the present weights, which inside ``Mask.choose`` are those after the
         optimiser's step: shift them back by the displacement.
