@@ -8,10 +8,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from expunge import registry
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.masks import Saliency
+from expunge.masks import Agreement, Lenient
 from expunge.objectives import Ascent, CrossEntropy, HeldOut, RandomLabel, Uniform
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, Surgery, Unilateral
+from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, NoiseAware, Surgery, Unilateral
 
 READS = {"aten._local_scalar_dense", "aten.item", "aten.is_nonzero", "aten.equal", "aten.nonzero", "aten.masked_select"}
 
@@ -48,18 +48,27 @@ def examples(seed, size):
 
 
 SPLIT = Split(examples(0, 30), examples(1, 30), 3, examples(2, 30))
+MASKS = {name: entry.target for name, entry in registry.entries("masks").items()} | {
+    "soft": lambda: Agreement(soft=True, bf16=True),
+    "refreshed": lambda: Lenient(every=1, decay=None),
+}
 SURGERIES = {name: entry.target for name, entry in registry.entries("surgeries").items()} | {
     "implicit log": lambda: Implicit(log=True),
     "everything": Everything,
 }
 
 
-def waits(surgery, forget, **options):
+def further(of, number):
+    return batch(100 + 2 * number + (of == "retain"))
+
+
+def waits(surgery, forget, updates=1, **options):
     step = stepper(normalised(), surgery, objectives=Pair(forget, CrossEntropy()), clip=1.0, **options)
-    step(batch(0), batch(1))  # the first update reads the losses on purpose
+    for index in range(updates):
+        step(batch(index), batch(1), further=further)  # the first update reads the losses on purpose
     with Watched() as watched:
-        step(batch(2), batch(3), lambda: batch(4), observe=True)
-        step(batch(5), None, observe=False)
+        step(batch(2), batch(3), lambda: batch(4), observe=True, further=further)
+        step(batch(5), None, observe=False, further=further)
     return watched.found
 
 
@@ -78,8 +87,13 @@ def test_objectives_do_not_wait(objective):
     assert waits(Fixed(), objective) == []
 
 
-def test_masks_do_not_wait():
-    mask = Saliency()
+def test_a_surgery_that_learns_noise_does_not_wait_once_it_has():
+    assert waits(NoiseAware(), RandomLabel(), updates=4) == []
+
+
+@pytest.mark.parametrize("make", MASKS.values(), ids=MASKS)
+def test_masks_do_not_wait(make):
+    mask = make()
     mask.prepare(Predictor(normalised().eval()), SPLIT)
     assert waits(Unilateral(), RandomLabel(), mask=mask) == []
 
