@@ -60,9 +60,10 @@ class Cone:
         for _ in range(INNER):
             weights = reciprocals(self.squares, ratio)
             y = list(torch._foreach_mul(pull, weights))
-            length = norm(y)
-            torch._foreach_mul_(y, torch._foreach_sqrt(weights))
-            change = (length / (self.kappa * multiplier) - 1) * length**2 / unless_zero(norm(y) ** 2)
+            squared = inner_product(y, y)
+            torch._foreach_mul_(weights, y)
+            ascent = (squared.sqrt() / (self.kappa * multiplier) - 1) * squared
+            change = ascent / unless_zero(inner_product(y, weights))
             low, high = torch.where(change > 0, ratio, low), torch.where(change > 0, high, ratio)
             ratio = torch.where(ratio + change > low, ratio + change, (low * high).sqrt())
         weights = reciprocals(self.squares, ratio)
