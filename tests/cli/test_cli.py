@@ -93,25 +93,11 @@ def test_run_passes_the_request_on(calls, request_file):
     assert second.where("method") == "request.yaml line 4"
 
 
-def test_run_shows_examples_where_the_request_says_so(calls, request_file):
-    request_file.write_text(request_file.read_text() + "\nshow_examples: true\n")
-    assert call("run", str(request_file)).exit_code == 0
-    assert calls[0][2]["show_examples"] is True
-
-
 def test_train_passes_the_request_on(calls, request_file):
     assert call("train", str(request_file), "--data-dir", "d").exit_code == 0
     ((name, (config,), keywords),) = calls
     assert (name, keywords) == ("train_request", {"data_dir": Path("d"), "overwrite": False})
     assert config.train.epochs == 1
-
-
-def test_train_needs_its_section(calls, request_file):
-    request_file.write_text(request_file.read_text().replace("train: {epochs: 1}", ""))
-    result = call("train", str(request_file))
-    assert result.exit_code == 2
-    assert result.stderr == ("request.yaml: Expected the section 'train', but found none: add `train: {epochs: 20}`.\n")
-    assert calls == []
 
 
 def test_convert_passes_its_paths_on(calls):

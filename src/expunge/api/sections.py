@@ -80,11 +80,12 @@ class DataChoice(Named):
 
     Args:
         name: A reader.
-        python: ``package.module:factory``, instead of ``name``.
+        python: ``package.module:factory``, instead of ``name``. It returns ``(train, test)``, or a mapping with these
+            and ``class_names``.
         dir: Folder of the files. Default: ``--data-dir`` or the variable ``EXPUNGE_DATA``.
         subset: Number of training examples, drawn without replacement. Default all.
         subset_seed: Seed of that draw. Default 0.
-        augment: ``none`` or ``crop_flip``. Default ``none``.
+        augment: ``none`` or ``crop_flip``. Default ``none``; examples from Python keep their own.
         options: Keyword arguments for the reader. Default none.
     """
 
