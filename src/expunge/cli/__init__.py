@@ -11,6 +11,7 @@ from expunge import __version__
 from expunge.cli.convert import convert
 from expunge.cli.demo import demo
 from expunge.cli.list import show
+from expunge.cli.report import report
 from expunge.cli.run import run
 from expunge.cli.train import train
 from expunge.errors import ExpungeError
@@ -52,7 +53,7 @@ def expunge(
         bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    """Remove chosen training data from a trained model, within a utility budget, with evidence.
+    """Make a trained model forget chosen training data, keep its use, show the evidence.
 
     Approximate unlearning: it measures what is left of the data's influence, and certifies nothing.
     """
@@ -61,6 +62,7 @@ def expunge(
 app.command()(demo)
 app.command()(run)
 app.command()(train)
+app.command()(report)
 app.command()(convert)
 app.command("list")(show)
 

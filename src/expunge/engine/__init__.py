@@ -6,7 +6,7 @@ from expunge.engine.half import Setting
 from expunge.engine.normalisation import POLICIES, Policy, checked_policy, prepare_modes
 from expunge.engine.precision import Format, Precision, precision_for
 from expunge.engine.randomness import mixed_seed, replayed
-from expunge.engine.stages import Descend, Edit, Mode, Optimiser, Recipe, Schedule, Stage
+from expunge.engine.stages import Descend, Edit, Mode, Optimiser, Reading, Recipe, Schedule, Select, Stage
 from expunge.engine.step import EngineStep
 from expunge.engine.stepper import Move, Stepper, as_batch, trainable
 from expunge.engine.telemetry import FIELDS, Observation
@@ -26,9 +26,11 @@ __all__ = [
     "Optimiser",
     "Policy",
     "Precision",
+    "Reading",
     "Recipe",
     "Row",
     "Schedule",
+    "Select",
     "Setting",
     "Stage",
     "Stepper",

@@ -15,6 +15,11 @@ def skips(weight: Scale) -> bool:
     return not isinstance(weight, Tensor) and weight == 0.0
 
 
+def weighted(loss: Tensor, weight: Scale) -> Tensor:
+    """Return the weighted loss; the weight 1 as a number adds no node to the graph."""
+    return weight * loss if isinstance(weight, Tensor) or weight != 1.0 else loss
+
+
 def slopes(combine: Combine, losses: Pair[Tensor]) -> Pair[Scale]:
     """Return the partial derivatives of the combination at the losses."""
     with torch.enable_grad():

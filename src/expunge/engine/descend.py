@@ -13,12 +13,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.data import Draw, PairStream
+from expunge.engine.finite import is_finite, refuse_broken_weights, refuse_not_finite, refuse_standstill
 from expunge.engine.precision import Format
 from expunge.engine.randomness import mixed_seed
 from expunge.engine.stages import Descend, Optimiser
 from expunge.engine.stepper import Stepper
 from expunge.engine.telemetry import FIELDS
-from expunge.errors import ModelError, NotFiniteError
+from expunge.errors import ModelError
 from expunge.pair import Pair
 from expunge.surgery import Progress
 
@@ -38,7 +39,7 @@ class Conditions:
         normalisation: ``frozen`` (default), ``joint`` or ``separate``.
         micro_batches: Parts of each half batch. Default 1.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
-        observe_every: Inner products of gradients are recorded at every so many updates. Default 10.
+        observe_every: Inner products of gradients are recorded at every so many updates; 0 never. Default 10.
         read_every: The device is waited for at every so many updates, to write history and to look for NaN.
             Default 25.
         on_step: Called with the progress after every update.
@@ -63,13 +64,21 @@ class Descent:
         stage: What to do.
         split: The examples.
         conditions: Under which.
+        on_epoch: Called with the number of epochs done, after each.
 
     Raises:
         ModelError: If nothing can be trained.
     """
 
-    def __init__(self, predict: Predictor, stage: Descend, split: Split, conditions: Conditions) -> None:
-        self.stage, self.split, self.conditions = stage, split, conditions
+    def __init__(
+        self,
+        predict: Predictor,
+        stage: Descend,
+        split: Split,
+        conditions: Conditions,
+        on_epoch: Callable[[int], None] = ignore,
+    ) -> None:
+        self.stage, self.split, self.conditions, self.on_epoch = stage, split, conditions, on_epoch
         parameters = [p for p in predict.model.parameters() if p.requires_grad]
         if not parameters:
             raise ModelError("at least one trainable weight", "none", "set requires_grad on what may change")
@@ -81,7 +90,7 @@ class Descent:
             stage.objectives,
             stage.mask,
             logits=predict.logits,
-            normalisation=conditions.normalisation,
+            normalisation=stage.normalisation or conditions.normalisation,
             micro_batches=conditions.micro_batches,
             precision=conditions.precision,
             clip=stage.optimiser.clip,
@@ -92,18 +101,22 @@ class Descent:
         self.total = stage.epochs * len(self.stream)
         self.scheduler = build_schedule(optimizer, stage.optimiser, self.total)
         self.unread: list[tuple[Progress, Tensor]] = []
+        self.skipped = 0
 
     def run(self) -> None:
         """Make every update of the stage.
 
         Raises:
-            NotFiniteError: If a loss is NaN or infinite, before the first update or at the next reading after it.
+            NotFiniteError: If a loss is NaN or infinite, before the first update or at the next reading after it; if
+                half precision overflows time after time; if weights are not finite in the end.
             ObjectiveError: If the surgery cannot use the losses of the first batch.
         """
-        self._admit()
         for draw in self._draws():
             self._update(draw)
+            if draw.step == len(self.stream) - 1:
+                self.on_epoch(draw.epoch + 1)
         self._read()
+        refuse_broken_weights(self.stepper.setting.parameters)
         self.stepper.model.eval()
 
     def _draws(self) -> Iterator[Draw]:
@@ -111,23 +124,19 @@ class Descent:
             for step in range(len(self.stream)):
                 yield self.stream.at(epoch, step)
 
-    def _admit(self) -> None:
-        """Measure the first batch's losses without moving anything, and let the surgery refuse them."""
-        draw = self.stream.at(0, 0)
-        step = self.stepper.lend(*self._batches(draw), None, self._progress(draw), False)
-        losses = Pair(float(step.loss("forget")), float(step.loss("retain")))
-        refuse_not_finite(losses, "at the first batch, before anything was changed")
-        self.stage.surgery.admit(losses)
-
     def _update(self, draw: Draw) -> None:
         conditions, progress = self.conditions, self._progress(draw)
         forget, retain = self._batches(draw)
-        observe = progress.step % conditions.observe_every == 0
-        probe = lambda: fetched(self.split.retain, draw.probe, self._generator(progress, 2))  # noqa: E731
-        move = self.stepper(forget, retain, probe if len(draw.probe) else None, progress=progress, observe=observe)
+        observe = conditions.observe_every > 0 and progress.step % conditions.observe_every == 0
+        probe = lambda: fetched(self.split.retain, draw.probe, self._generator(progress, 5))  # noqa: E731
+        # A layer that uses the batch's own statistics cannot take a batch of one.
+        enough = len(draw.probe) > (self.stepper.setting.policy != "frozen")
+        move = self.stepper(forget, retain, probe if enough else None, progress=progress, observe=observe)
         if self.scheduler is not None and move.moved:
             self.scheduler.step()
         self.unread.append((progress, move.row))
+        self.skipped = 0 if move.moved else self.skipped + 1
+        refuse_standstill(self.skipped, self.total)
         if len(self.unread) >= conditions.read_every:
             self._read()
         conditions.on_step(progress)
@@ -167,23 +176,6 @@ def fetched(examples: Examples, positions: Tensor, generator: torch.Generator) -
     if augment is None:
         return batch
     return Batch(augment(batch.inputs, generator), batch.targets, batch.indices, batch.drawn)
-
-
-def is_finite(value: float) -> bool:
-    """Return whether a number is neither NaN nor infinite."""
-    return abs(value) < float("inf")
-
-
-def refuse_not_finite(losses: Pair[float], where: str) -> None:
-    """Refuse losses that are NaN or infinite.
-
-    Raises:
-        NotFiniteError: If one of them is.
-    """
-    if not all(map(is_finite, losses)):
-        found = f"a forget loss of {losses.forget:.4g} and a retain loss of {losses.retain:.4g} {where}"
-        cure = "check the checkpoint and the inputs, or lower the learning rate"
-        raise NotFiniteError("finite losses", found, cure)
 
 
 def as_row(progress: Progress, values: list[float]) -> Row:

@@ -33,11 +33,21 @@ def guarded(parameters: Sequence[Tensor], choose: Choose | None) -> Iterator[Non
         return
     before = [parameter.detach().clone() for parameter in parameters]
     yield
-    with torch.no_grad():
+    with torch.no_grad(), put_back_on_failure(parameters, before):
         # No displacement outlives the choice: the memory above the optimiser's own is θ and one more θ for a moment.
         weights = choose(Direction(torch._foreach_sub(before, [p.detach() for p in parameters])))
         for parameter, old, weight in zip(parameters, before, weights, strict=True):
             parameter.copy_(committed(old, parameter, weight))
+
+
+@contextmanager
+def put_back_on_failure(parameters: Sequence[Tensor], before: Sequence[Tensor]) -> Iterator[None]:
+    """Take the whole step back if the mask cannot judge it."""
+    try:
+        yield
+    except BaseException:
+        torch._foreach_copy_(list(parameters), list(before))
+        raise
 
 
 def committed(old: Tensor, new: Tensor, weight: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from expunge.errors import ConfigError
 
@@ -40,8 +40,8 @@ def prepare_modes(model: nn.Module, policy: Policy) -> None:
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:
-    """Return the layers whose output depends on the other examples of the batch."""
-    return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    """Return the layers that keep running statistics: batch normalisation, and instance normalisation that tracks."""
+    return [module for module in model.modules() if isinstance(module, _NormBase) and module.track_running_stats]
 
 
 @contextmanager
@@ -50,11 +50,13 @@ def untouched_buffers(model: nn.Module) -> Iterator[None]:
 
     Only buffers of modules in training mode are copied; the others do not change by a forward pass.
     """
-    live = [b for module in model.modules() if module.training for b in module.buffers(recurse=False)]
-    saved = [buffer.detach().clone() for buffer in live]
+    live = [(m, *item) for m in model.modules() if m.training for item in m.named_buffers(recurse=False)]
+    saved = [buffer.detach().clone() for *_, buffer in live]
     try:
         yield
     finally:
         with torch.no_grad():
-            for buffer, old in zip(live, saved, strict=True):
+            for (module, name, buffer), old in zip(live, saved, strict=True):
                 buffer.copy_(old)
+                # A forward pass may have put another tensor in its place.
+                module._buffers[name] = buffer

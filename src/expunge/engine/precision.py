@@ -43,9 +43,9 @@ class Precision:
         """Return the loss to backpropagate."""
         return loss if self.scaler is None else self.scaler.scale(loss)
 
-    def factor(self) -> float:
-        """Return the present loss scale; waits for the device (once per update, and for fp16 only)."""
-        return 1.0 if self.scaler is None else self.scaler.get_scale()
+    def factor(self) -> Tensor | None:
+        """Return the present loss scale, on the device and not yet read; None without a scaler."""
+        return None if self.scaler is None else self.scaler.scale(torch.ones((), device=self.device))
 
 
 def precision_for(format: Format, device: torch.device, scaler: GradScaler | None = None) -> Precision:

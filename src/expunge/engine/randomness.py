@@ -19,10 +19,26 @@ def replayed(seed: int, device: torch.device) -> Iterator[None]:
         ...     bool(torch.rand(()) == first)
         True
     """
-    devices = [device] if device.type != "cpu" else []
-    with torch.random.fork_rng(devices=devices, device_type=device.type if devices else "cuda"):
-        torch.manual_seed(seed)
+    generators = generators_of(device)
+    before = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
+
+
+def generators_of(device: torch.device) -> list[torch.Generator]:
+    """Return the CPU's default generator and the device's; those of other devices are none of a run's business."""
+    if device.type == "cpu":
+        return [torch.default_generator]
+    module = torch.get_device_module(device)
+    if device.type == "mps":
+        return [torch.default_generator, module._get_default_mps_generator()]
+    index = module.current_device() if device.index is None else device.index
+    return [torch.default_generator, module.default_generators[index]]
 
 
 def mixed_seed(*parts: int) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import nn
 
-from expunge.batch import Split
+from expunge.batch import Predictor, Split
 from expunge.data.stream import Mode as Mode
+from expunge.engine.normalisation import Policy
 from expunge.masks import Mask
 from expunge.objectives import Objective
 from expunge.pair import Pair
@@ -64,6 +65,7 @@ class Descend:
         batch: Examples a side and update. In mode ``mixed`` their sum is the size of a batch.
         mode: How batches are paired.
         mask: Which coordinates may move. Default: all.
+        normalisation: Policy that the stage insists on. Default: the run's.
     """
 
     objectives: Pair[Objective]
@@ -73,9 +75,33 @@ class Descend:
     batch: Pair[int]
     mode: Mode = "paired"
     mask: Mask | None = None
+    normalisation: Policy | None = None
 
 
-Stage = Edit | Descend
+Reading = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Select:
+    """Go back to the best of the iterates that the descent before it left, one for each epoch and the start.
+
+    Args:
+        measure: Reads a model, in evaluation mode; must leave it as it is.
+        rule: Returns the index of the reading to go back to: 0 is the start, the last one the end.
+        label: What it does, for progress displays.
+
+    Examples:
+        >>> rule = lambda readings: min(range(len(readings)), key=lambda i: readings[i]["gap"])
+        >>> Select(lambda predict, split: {"gap": 0.0}, rule).rule([{"gap": 2.0}, {"gap": 1.0}])
+        1
+    """
+
+    measure: Callable[[Predictor, Split], Reading]
+    rule: Callable[[Sequence[Reading]], int]
+    label: str = "select"
+
+
+Stage = Edit | Descend | Select
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch
-from expunge.engine.derivatives import hessian_product, skips, slopes
+from expunge.engine.derivatives import hessian_product, skips, slopes, weighted
 from expunge.engine.half import Half, Setting
 from expunge.engine.joint import joint_parts
 from expunge.engine.normalisation import untouched_buffers
@@ -46,7 +46,8 @@ class EngineStep:
         observation: Observation,
     ) -> None:
         self.setting, self.rate, self.progress, self.observation = setting, rate, progress, observation
-        self.sizes = batches.map(lambda batch: torch.tensor(float(len(batch)), device=setting.device))
+        # full fills on the device; tensor(…, device=…) would copy from the host and wait for it.
+        self.sizes = batches.map(lambda batch: torch.full((), float(len(batch)), device=setting.device))
         objectives = setting.objectives
         self.halves = Pair(
             Half(setting, objectives.forget, batches.forget, seed),
@@ -70,7 +71,7 @@ class EngineStep:
             losses = Pair(self.loss("forget"), self.loss("retain"))
             self._descend(slopes(combine, losses))
             return losses
-        with self._statistics("forget"), self._statistics("retain"):
+        with self._statistics("forget", "retain"):
             graphs = self.halves.map(lambda half: half.part(0) if len(half) else self._nothing())
         self._descend(slopes(combine, graphs), graphs)
         return graphs.map(Tensor.detach)
@@ -88,19 +89,24 @@ class EngineStep:
 
     def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
         """Return one side's mean loss at the present weights."""
-        fresh = fresh and of == "retain"
+        fresh = fresh and of == "retain" and self.probe is not None
         key = (of, fresh, self.shift, self.moved)
         if key not in self.known:
-            half = self._fresh_half() if fresh else self.halves.of(of)
-            with untouched_buffers(self.setting.predict.model):
-                self.known[key] = self._measured(half, of)
+            with untouched_buffers(self.setting.predict.model), torch.no_grad():
+                if self.setting.policy == "joint" and not fresh:
+                    self._measure_jointly()
+                else:
+                    half = self._fresh_half() if fresh else self.halves.of(of)
+                    self.known[key] = half.mean() if len(half) else self._nothing()
         return self.known[key]
 
     def curvature(self, of: Role, along: Direction) -> Direction:
         """Return H·along by differentiating twice."""
         if not self.setting.precision.full or self.setting.policy == "joint":
-            found = f"{self.setting.precision.format} with normalisation '{self.setting.policy}'"
-            raise SurgeryError("full precision and separate halves for second derivatives", found, "use fp32, frozen")
+            scaled = "a gradient scaler" if self.setting.precision.scaler else "no gradient scaler"
+            found = f"{self.setting.precision.format}, {scaled} and normalisation '{self.setting.policy}'"
+            cure = "use fp32 without a scaler, and normalisation 'frozen' or 'separate'"
+            raise SurgeryError("full precision and halves apart for second derivatives", found, cure)
         half, total = self.halves.of(of), Direction(torch.zeros_like(p) for p in self.setting.parameters)
         with untouched_buffers(self.setting.predict.model):
             for index in range(len(half)):
@@ -112,11 +118,11 @@ class EngineStep:
         """Move the weights inside the context."""
         parameters, before = self.setting.parameters, self.shift
         saved = [parameter.detach().clone() for parameter in parameters]
-        with torch.no_grad():
-            torch._foreach_add_(parameters, by.pieces)
         self.shifts += 1
         self.shift = self.shifts
         try:
+            with torch.no_grad():
+                torch._foreach_add_(parameters, by.pieces)
             yield
         finally:
             self.shift = before
@@ -127,7 +133,7 @@ class EngineStep:
         """Give the optimiser a direction."""
         self._decide()
         factor = self.setting.precision.factor()
-        if factor != 1.0:
+        if factor is not None:
             direction = direction.mul_(factor)
         for parameter, piece in zip(self.setting.parameters, direction, strict=True):
             parameter.grad = piece.to(parameter.dtype)
@@ -159,19 +165,17 @@ class EngineStep:
             self.fresh = drawn or self.halves.retain
         return self.fresh
 
-    def _measured(self, half: Half, of: Role) -> Tensor:
-        if not len(half):
-            return self._nothing()
-        if self.setting.policy == "joint" and half is self.halves.of(of):
-            with torch.no_grad():
-                parts = [joint_parts(self.setting, self.halves, index).of(of) for index in range(len(half))]
-            return torch.stack([part for part in parts if part is not None]).sum()
-        return half.mean()
+    def _measure_jointly(self) -> None:
+        parts = [joint_parts(self.setting, self.halves, index) for index in range(max(map(len, self.halves)))]
+        for role in ROLES:
+            own = [part.of(role) for part in parts]
+            total = torch.stack([self._nothing() if part is None else part for part in own]).sum()
+            self.known[role, False, self.shift, self.moved] = total
 
-    def _statistics(self, of: Role) -> AbstractContextManager[None]:
+    def _statistics(self, *roles: Role) -> AbstractContextManager[None]:
         """Let a batch move the normalisation statistics once: at its first evaluation at the unshifted weights."""
-        if self.shift == 0 and of not in self.counted:
-            self.counted.add(of)
+        if self.shift == 0 and self.counted.isdisjoint(roles):
+            self.counted.update(roles)
             return nullcontext()
         return untouched_buffers(self.setting.predict.model)
 
@@ -181,26 +185,35 @@ class EngineStep:
         losses = []
         for role in ROLES:
             losses.append(self._side_backward(role, weights.of(role), graphs.of(role) if graphs else None))
-            self.observation.saw_sum(role, weights.of(role), self.setting.parameters)
+            if self.shift == 0:
+                self.observation.saw_sum(role, weights.of(role), self.setting.parameters)
         return Pair(*losses)
 
     def _side_backward(self, role: Role, weight: Scale, graph: Tensor | None) -> Tensor:
-        half, precision = self.halves.of(role), self.setting.precision
+        half = self.halves.of(role)
         if not len(half):
             return self._nothing()
         if skips(weight):
             return torch.full((), torch.nan, device=self.setting.device)
-        total = self._nothing()
+        if graph is not None:
+            self._accumulate(weighted(graph, weight))
+            return self._remember(role, graph.detach())
+        parts = []
         with self._statistics(role):
             for index in range(len(half)):
-                part = graph if graph is not None else half.part(index)
-                precision.scaled(weight * part).backward()
-                total = total + part.detach()
-        return self._remember(role, total)
+                part = half.part(index)
+                self._accumulate(weighted(part, weight))
+                parts.append(part.detach())
+        return self._remember(role, parts[0] if len(parts) == 1 else torch.stack(parts).sum())
+
+    def _accumulate(self, loss: Tensor) -> None:
+        """Add a loss's gradient to that of the weights that may move, and of no others."""
+        if loss.requires_grad:
+            self.setting.precision.scaled(loss).backward(inputs=self.setting.parameters)
 
     def _joint_backward(self, weights: Pair[Scale]) -> Pair[Tensor]:
         losses: dict[Role, Tensor] = {role: self._nothing() for role in ROLES}
-        with self._statistics("forget"), self._statistics("retain"):
+        with self._statistics("forget", "retain"):
             for index in range(max(map(len, self.halves))):
                 parts = joint_parts(self.setting, self.halves, index)
                 total = self._nothing()
@@ -209,7 +222,7 @@ class EngineStep:
                     if part is not None:
                         losses[role] = losses[role] + part.detach()
                         total = total if skips(weight) else total + weight * part
-                self.setting.precision.scaled(total).backward()
+                self._accumulate(total)
         return Pair(*(self._remember(role, losses[role]) for role in ROLES))
 
     def _remember(self, role: Role, loss: Tensor) -> Tensor:
@@ -224,4 +237,4 @@ class EngineStep:
             pieces.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
             parameter.grad = None
         factor = self.setting.precision.factor()
-        return Direction(pieces) if factor == 1.0 else Direction(pieces).mul_(1 / factor)
+        return Direction(pieces) if factor is None else Direction(pieces).mul_(1 / factor)

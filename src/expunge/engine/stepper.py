@@ -11,6 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from expunge.batch import Batch, Predictor
+from expunge.engine.finite import refuse_not_finite
 from expunge.engine.guard import guarded
 from expunge.engine.half import Setting
 from expunge.engine.normalisation import checked_policy, prepare_modes
@@ -42,11 +43,15 @@ class Move(NamedTuple):
 class Stepper:
     """Wraps a model and its optimiser; each call makes one update from a forget batch and a retain batch.
 
-    Loop body: surgery → clip → optimiser's step under the mask's guard → if it moved, the surgery's follow-up.
+    Loop body: surgery → clip → optimiser's step under the mask's guard → if it moved, the surgery's follow-up. Each
+    call puts the model into training mode, with batch normalisation as ``normalisation`` says; leave it to
+    ``model.eval()`` in between as you like. The first call reads both losses and refuses what the surgery cannot use
+    before anything moves; later ones do not wait for the device (fp16 does, for its skip test).
 
     Args:
         model: The model to be changed, in place.
-        optimizer: Over the weights that may move; others are left alone.
+        optimizer: Over the weights that may move; others are left alone, their gradients too. The rate of its first
+            group is the one that surgeries see.
         surgery: The rule that turns both losses into one update.
         objectives: What is minimised on the forget side and on the retain side.
         mask: Which coordinates may move; prepare it beforehand. Default: all.
@@ -61,6 +66,8 @@ class Stepper:
     Raises:
         ModelError: If the optimiser holds no trainable weight.
         ConfigError: If a setting is not understood.
+        NotFiniteError: In the first call, if a loss is NaN or infinite.
+        ObjectiveError: In the first call, if the surgery cannot use the losses.
 
     Examples:
         >>> from expunge.objectives import CrossEntropy, RandomLabel
@@ -89,9 +96,11 @@ class Stepper:
         clip: float | None = None,
         seed: int = 0,
     ) -> None:
-        parameters = trainable(optimizer)
+        parameters = in_order_of(model, trainable(optimizer))
         if micro_batches < 1:
             raise ConfigError("micro_batches ≥ 1", f"{micro_batches}", "use 1 to process a batch whole")
+        if clip is not None and not clip > 0:
+            raise ConfigError("clip > 0", f"{clip}", "leave it out for no limit")
         device = parameters[0].device
         self.setting = Setting(
             Predictor(model, logits),
@@ -105,7 +114,6 @@ class Stepper:
         self.surgery = surgery.to(device)
         self.mask = mask.to(device) if mask is not None else None
         self.updates = 0
-        prepare_modes(model, self.setting.policy)
 
     def __call__(
         self,
@@ -127,17 +135,20 @@ class Stepper:
             observe: Record the gradients' inner products too.
         """
         step = self.lend(forget, retain, probe, progress, observe)
+        if self.updates == 0:
+            self._admit(step)
         if self.mask is not None:
             self.mask.observe(step)
         self.surgery(step)
         step.settle()
+        multiplier = self.surgery.applied()
         moved = self._move(step)
         if moved:
             step.moved = True
             self.surgery.follow_up(step)
         self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1
-        row = step.observation.row(self.surgery.applied(), moved)
+        row = step.observation.row(multiplier, moved)
         return Move(Pair(row[0], row[1]), moved, row)
 
     def lend(
@@ -147,6 +158,7 @@ class Stepper:
         progress = progress or Progress(self.updates, self.updates + 1)
         batches = self._batches(forget, retain)
         drawn = Pair(*(self._drawn(batches, index, progress) for index in range(2)))
+        prepare_modes(self.model, self.setting.policy)
         self.optimizer.zero_grad(set_to_none=True)
         return EngineStep(
             self.setting,
@@ -158,11 +170,16 @@ class Stepper:
             Observation(gradients=observe),
         )
 
+    def _admit(self, step: EngineStep) -> None:
+        losses = Pair(float(step.loss("forget")), float(step.loss("retain")))
+        refuse_not_finite(losses, "at the first batch, before anything was changed")
+        self.surgery.admit(losses)
+
     def _batches(self, forget: Any, retain: Any) -> Pair[Batch]:
-        if forget is None and retain is None:
-            raise DataError("a forget batch, a retain batch or both", "neither", "pass at least one")
         known = [None if raw is None else as_batch(raw).to(self.setting.device) for raw in (forget, retain)]
         first, second = known
+        if not first and not second:
+            raise DataError("a forget batch, a retain batch or both", "no example", "pass at least one")
         return Pair(first or _empty(second), second or _empty(first))
 
     def _drawn(self, batches: Pair[Batch], index: int, progress: Progress) -> Batch:
@@ -208,6 +225,12 @@ def trainable(optimizer: Optimizer) -> list[Tensor]:
     if not found:
         raise ModelError("at least one trainable weight", "none that requires a gradient", "unfreeze what may change")
     return found
+
+
+def in_order_of(model: nn.Module, parameters: list[Tensor]) -> list[Tensor]:
+    """Return parameters in the model's order, which masks use, and not in that of the optimiser's groups."""
+    position = {id(parameter): index for index, parameter in enumerate(model.parameters())}
+    return sorted(parameters, key=lambda parameter: position.get(id(parameter), len(position)))
 
 
 def as_batch(raw: Any) -> Batch:

@@ -47,15 +47,15 @@ class Observation:
 
     def saw_sum(self, role: Role, weight: Scale, parameters: list[Tensor]) -> None:
         """Note the accumulated gradient after one side's backward pass: w_f·g_f, then w_f·g_f + w_r·g_r."""
-        grads = [p.grad for p in parameters if p.grad is not None]
-        if not self.gradients or len(grads) != len(parameters):
+        if not self.gradients:
             return
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         if role == "forget":
             self.first, self.weight = (role, Direction(grads).clone()), weight
         elif self.first is not None:
             retain = Direction(grads) - self.first[1]
             found = gramian(self.first[1], retain).detach()
-            scales = torch.stack([torch.as_tensor(scale).to(found) for scale in (self.weight, weight)])
+            scales = torch.stack([on_device_of(found, scale) for scale in (self.weight, weight)])
             self.gram = found / torch.outer(scales, scales)
 
     def row(self, multiplier: Tensor | None, moved: bool = True) -> Tensor:
@@ -71,9 +71,15 @@ class Observation:
         if self.gram is not None:
             (ff, fr), (_, rr) = self.gram
             cosine = fr / (ff * rr).sqrt()
-            removed = unknown if multiplier is None else -multiplier.to(fr) * fr / ff
-        finite = torch.ones((), device=device)
-        for loss in self.losses.values() if moved else ():
-            finite = finite * loss.isfinite()
+            removed = unknown if multiplier is None else -multiplier.to(fr.dtype) * fr / ff
+        seen = list(self.losses.values()) if moved else []
+        finite = torch.stack(seen).isfinite().all() if seen else torch.ones((), device=device)
         values = (self.losses.get("forget"), self.losses.get("retain"), cosine, multiplier, removed, finite)
-        return torch.stack([(unknown if v is None else v.detach()).float().to(device) for v in values])
+        return torch.stack(
+            [(unknown if v is None else v.detach()).float().to(device, non_blocking=True) for v in values]
+        )
+
+
+def on_device_of(like: Tensor, scale: Scale) -> Tensor:
+    """Return a scale as a tensor beside another; a number is filled in, because a copy would wait for the device."""
+    return scale.to(like) if isinstance(scale, Tensor) else like.new_full((), scale)

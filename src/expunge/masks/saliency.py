@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, Split
-from expunge.errors import ConfigError
+from expunge.errors import ConfigError, ModelError
 from expunge.masks.mask import Mask
 from expunge.surgery import Direction, Step
 
@@ -49,14 +49,37 @@ class Saliency(Mask):
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Compute the gradient over all of D_f and keep its largest coordinates."""
-        gradient = full_gradient(original, data.forget, self.batch_size)
-        self.pieces = len(gradient)
-        for index, piece in enumerate(largest(gradient, self.keep)):
+        self._hold(largest(full_gradient(original, data.forget, self.batch_size), self.keep))
+
+    def _hold(self, pieces: list[Tensor]) -> None:
+        self.pieces = len(pieces)
+        for index, piece in enumerate(pieces):
             self.register_buffer(f"keep_{index}", piece)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Make room for the pieces before they are loaded: a new mask does not know how many there are."""
+        held = [piece for name, piece in state_dict.items() if name.startswith(f"{prefix}keep_")]
+        self._hold([piece.clone() for piece in held])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def observe(self, step: Step) -> None:
+        """Refuse to go on without a mask, before anything moves.
+
+        Raises:
+            ConfigError: If ``prepare`` has not been called.
+        """
+        if not self.pieces:
+            found = "none, because prepare has not been called"
+            raise ConfigError("a saliency mask", found, "call mask.prepare(Predictor(model), split) first")
 
     def choose(self, displacement: Direction, step: Step) -> Direction:
         """Return the mask made at the start."""
-        return Direction(self.get_buffer(f"keep_{index}") for index in range(self.pieces))
+        mask = Direction(self.get_buffer(f"keep_{index}") for index in range(self.pieces))
+        if [piece.shape for piece in mask] != [piece.shape for piece in displacement]:
+            found = f"a mask of {len(mask)} pieces for {len(displacement)} of weights"
+            cure = "give the optimiser all weights that require a gradient, or switch the others' requires_grad off"
+            raise ModelError("a mask made for the weights that the optimiser moves", found, cure)
+        return mask
 
     def __repr__(self) -> str:
         """Return the call that rebuilds the mask."""

@@ -5,6 +5,7 @@ from expunge.methods.eupmu_fast import EUPMUFast
 from expunge.methods.explicit_surgery import ExplicitSurgery
 from expunge.methods.finetune import FineTune
 from expunge.methods.gradient_ascent import GradientAscent
+from expunge.methods.lur import LUR
 from expunge.methods.method import Method, build_method
 from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.random_labels import RandomLabels
@@ -13,6 +14,7 @@ from expunge.methods.salun import SalUn
 
 __all__ = [
     "EUPMU",
+    "LUR",
     "EUPMUFast",
     "ExplicitSurgery",
     "FineTune",

@@ -60,9 +60,10 @@ class Method(ABC):
         """Refuse settings that cannot work.
 
         Raises:
-            ConfigError: If epochs, rate or a batch size is not positive, or a decay is negative.
+            ConfigError: If epochs, rate, a batch size or clip is not positive, or a decay is negative.
         """
         positive = {"epochs": self.epochs, "rate": self.rate, "batch": self.batch, "forget_batch": self.forget_batch}
+        positive |= {"clip": self.clip}
         for name, value in positive.items():
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} > 0", f"{value}", "change it")

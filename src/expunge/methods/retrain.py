@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import nn
 
 from expunge.batch import Split
-from expunge.engine import Edit, Recipe, Schedule
+from expunge.engine import Descend, Edit, Recipe, Schedule
 from expunge.errors import ModelError
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy
@@ -26,10 +26,11 @@ class Retrain(Method):
         epochs: Passes over D_r. Default 60.
         rate: Learning rate. Default .1.
         schedule: Default cosine.
+        clip: Default none, as trainings usually have none.
 
     Raises:
-        ModelError: When carried out, if a part of the model does not know how to re-initialise itself
-            (``reset_parameters``); pass a freshly built model and ``method="ft"`` then.
+        ModelError: When carried out, before anything is changed, if a part of the model does not know how to
+            re-initialise itself (``reset_parameters``); pass a freshly built model and ``method="ft"`` then.
 
     Examples:
         >>> [type(stage).__name__ for stage in Retrain().recipe().stages]
@@ -45,11 +46,14 @@ class Retrain(Method):
     epochs: int = 60
     rate: float = 0.1
     schedule: Schedule = "cosine"
+    clip: float | None = None
 
     def recipe(self, seed: int = 0) -> Recipe:
         """Return re-initialisation followed by training on the retain set."""
         training = self.descend(CrossEntropy(), CrossEntropy(), Fixed(0.0, 1.0), mode="retain")
-        return Recipe((Edit(reinitialise, "re-initialise"), *training.stages))
+        # Statistics that have just been reset must not be frozen; each batch's own are ordinary training.
+        stages = (replace(stage, normalisation="separate") for stage in training.stages if isinstance(stage, Descend))
+        return Recipe((Edit(reinitialise, "re-initialise"), *stages))
 
 
 def reinitialise(model: nn.Module, data: Split) -> None:
@@ -58,10 +62,10 @@ def reinitialise(model: nn.Module, data: Split) -> None:
     Raises:
         ModelError: If a module holds weights of its own and has no ``reset_parameters``.
     """
+    able = [module for module in model.modules() if callable(getattr(module, "reset_parameters", None))]
     for name, module in model.named_modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-        elif next(module.parameters(recurse=False), None) is not None:
+        if module not in able and next(module.parameters(recurse=False), None) is not None:
             found = f"'{name}' ({type(module).__name__})"
             raise ModelError("modules that can re-initialise themselves", found, "give it a reset_parameters method")
+    for module in able:
+        module.reset_parameters()  # type: ignore[operator]

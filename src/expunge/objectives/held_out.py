@@ -52,11 +52,24 @@ class HeldOut(Objective):
         self.starts = self.counts.cumsum(0) - self.counts
 
     def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
-        """Return the batch with ``teacher``, predictions (n, classes) of held-out examples of the same labels."""
-        labels = batch.targets.cpu()
-        chance = torch.rand(len(batch), generator=generator)
-        position = self.starts[labels] + (chance * self.counts[labels]).long()
-        return batch.with_drawn(teacher=self.predictions[self.order[position]].to(batch.targets.device))
+        """Return the batch with ``teacher``, predictions (n, classes) of held-out examples of the same labels.
+
+        Raises:
+            ObjectiveError: If ``prepare`` has not been called.
+        """
+        if not len(self.predictions):
+            found = "none, because prepare has not been called"
+            raise ObjectiveError("predictions of held-out examples", found, "call prepare(original, split) first")
+        self._move(batch.targets.device)
+        labels, chance = batch.targets, torch.rand(len(batch), generator=generator)
+        offset = chance.to(labels.device, non_blocking=True) * self.counts[labels]
+        return batch.with_drawn(teacher=self.predictions[self.order[self.starts[labels] + offset.long()]])
+
+    def _move(self, device: torch.device) -> None:
+        """Bring the tables to the device of the batches, once: a look-up on the host would wait for the labels."""
+        if self.predictions.device != device:
+            for name in ("predictions", "order", "starts", "counts"):
+                setattr(self, name, getattr(self, name).to(device))
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return the mean divergence from the drawn predictions."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from expunge.batch import Batch, Predictor, Split
+from expunge.batch import Batch
 from expunge.objectives.objective import Model, Objective
 
 
@@ -26,9 +26,9 @@ class RandomLabel(Objective):
 
     Examples:
         >>> objective = RandomLabel(exclude_true=True)
-        >>> objective.classes = 2
         >>> batch = Batch(torch.zeros(3, 2), torch.tensor([0, 1, 0]), torch.tensor([5, 2, 9]))
-        >>> objective.draw(batch, epoch=0, generator=torch.Generator()).drawn["labels"].tolist()
+        >>> drawn = objective.draw(batch, epoch=0, generator=torch.Generator())
+        >>> objective.labels(drawn, classes=2).tolist()
         [1, 0, 1]
 
     Differences from public code: the labels depend on seed, epoch and example alone, never on the data set's name;
@@ -40,32 +40,33 @@ class RandomLabel(Objective):
 
     def __init__(self, exclude_true: bool = False, seed: int = 0) -> None:
         self.exclude_true, self.seed = exclude_true, seed
-        self.classes = 0
-
-    def prepare(self, original: Predictor, data: Split) -> None:
-        """Remember the number of classes."""
-        self.classes = data.classes
 
     def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
-        """Return the batch with ``labels``, the same for an example throughout an epoch."""
-        classes, targets = self.classes or int(batch.targets.max()) + 1, batch.targets
+        """Return the batch with ``words``, random 32-bit numbers (n,), the same for an example throughout an epoch."""
+        return batch.with_drawn(words=hashed(batch.indices.to(batch.targets.device), self.seed, epoch))
+
+    def labels(self, batch: Batch, classes: int) -> Tensor:
+        """Return the drawn labels (n,) of a head with so many classes; a class that no batch shows has its share."""
+        words, targets = batch.drawn["words"], batch.targets
         if self.exclude_true:
-            offset = 1 + uniform_integers(batch.indices, classes - 1, self.seed, epoch).to(targets)
-            return batch.with_drawn(labels=(targets + offset) % classes)
-        return batch.with_drawn(labels=uniform_integers(batch.indices, classes, self.seed, epoch).to(targets))
+            return (targets + 1 + (words * (classes - 1) >> 32).to(targets)) % classes
+        return (words * classes >> 32).to(targets)
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return the mean cross entropy with the drawn labels."""
-        return functional.cross_entropy(model(batch.inputs), batch.drawn["labels"])
+        logits = model(batch.inputs)
+        return functional.cross_entropy(logits, self.labels(batch, logits.shape[1]))
 
 
-def uniform_integers(indices: Tensor, below: int, seed: int, epoch: int) -> Tensor:
-    """Return for each index a number in [0, below) that depends on (index, seed, epoch) alone.
+def hashed(indices: Tensor, seed: int, epoch: int) -> Tensor:
+    """Return for each index a number in [0, 2³²) that depends on (index, seed, epoch) alone.
 
     A hash instead of a table: examples are known by index, in any order and any number, and nothing is stored.
-    Multiply-xorshift rounds of 32-bit words (the finaliser of MurmurHash3) in int64, so that nothing overflows.
+    Multiply-xorshift rounds of 32-bit words (the constants are those of "lowbias32") in int64, so that nothing
+    overflows.
     """
-    state = (indices.long() * 0x9E3779B1 + seed * 0x85EBCA77 + epoch * 0xC2B2AE3D + 0x27D4EB2F) & 0xFFFFFFFF
+    start = ((seed ^ seed >> 32) * 0x85EBCA77 + epoch * 0xC2B2AE3D + 0x27D4EB2F) & 0xFFFFFFFF
+    state = (indices.long() * 0x9E3779B1 + start) & 0xFFFFFFFF
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 0x7FEB352D)):
         state = ((state ^ (state >> shift)) * factor) & 0xFFFFFFFF
-    return (state ^ (state >> 16)) * below >> 32
+    return state ^ (state >> 16)

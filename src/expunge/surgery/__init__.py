@@ -6,6 +6,7 @@ from expunge.surgery.fixed import Fixed
 from expunge.surgery.implicit import Implicit
 from expunge.surgery.implicit_fast import ImplicitFast
 from expunge.surgery.implicit_published import ImplicitPublished
+from expunge.surgery.lookahead import Lookahead
 from expunge.surgery.step import Combine, Linear, Progress, Step
 from expunge.surgery.surgery import Surgery
 from expunge.surgery.unilateral import Unilateral
@@ -20,6 +21,7 @@ __all__ = [
     "ImplicitFast",
     "ImplicitPublished",
     "Linear",
+    "Lookahead",
     "Progress",
     "Step",
     "Surgery",

@@ -57,7 +57,7 @@ class Direction:
     def mul_(self, scale: Scale) -> Direction:
         """Multiply in place by a number or a tensor of one element; return the direction itself."""
         if isinstance(scale, Tensor) and self.pieces:
-            scale = scale.to(self.pieces[0].device)
+            scale = scale.to(self.pieces[0].device, non_blocking=True)
         torch._foreach_mul_(self.pieces, scale)
         return self
 

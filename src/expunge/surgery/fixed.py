@@ -47,3 +47,7 @@ class Fixed(Surgery):
     def forward(self, step: Step) -> None:
         """Backpropagate the weighted sum."""
         step.backward(Linear(self.forget, self.multiplier if self.evaluates_retain else 0.0))
+
+    def applied(self) -> Tensor | None:
+        """Return λ/w, the weight of g_r relative to g_f; None where g_f has none."""
+        return self.multiplier / self.forget if self.forget else None

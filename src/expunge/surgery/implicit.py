@@ -71,6 +71,7 @@ class Implicit(Surgery):
         self.dual_rate, self.start, self.highest, self.log = dual_rate, start, highest, log
         self.register_buffer("tolerance", torch.tensor(float(tolerance)))
         self.register_buffer("multiplier", torch.tensor(float(start)))
+        self.relative = self.multiplier
         self.before: Tensor | None = None
 
     def admit(self, losses: Pair[float]) -> None:
@@ -79,17 +80,25 @@ class Implicit(Surgery):
             refuse_negative(losses)
 
     def forward(self, step: Step) -> None:
-        """Measure L_r on fresh examples, then backpropagate the weighted sum."""
+        """Backpropagate the weighted sum, then measure L_r on fresh examples: without any, it is already known."""
+        losses = step.backward(self.combine if self.log else Linear(1.0, self.multiplier))
         self.before = self.scale(step.loss("retain", fresh=True))
-        step.backward(self.combine if self.log else Linear(1.0, self.multiplier))
+        self.relative = self.multiplier
+        if self.log:
+            self.relative = self.multiplier * (losses.forget + SMALLEST) / (losses.retain + SMALLEST)
 
     def follow_up(self, step: Step) -> None:
         """Measure again and let the multiplier learn; a batch without retain examples teaches nothing."""
         after = self.scale(step.loss("retain", fresh=True))
         before = after if self.before is None else self.before
         slack = (before - after) / step.rate + self.tolerance
-        active = step.sizes.retain > 0
+        # A rate of 0 (warm-up) moves nothing, and 0/0 would stay in the multiplier for ever.
+        active = (step.sizes.retain > 0) & (step.rate > 0)
         self.multiplier = projected(self.multiplier, slack, self.dual_rate, self.highest, active)
+
+    def applied(self) -> Tensor | None:
+        """Return λ, in the log form λ·(L_f + c)/(L_r + c): the weight of g_r relative to g_f."""
+        return self.relative
 
     def combine(self, forget: Tensor, retain: Tensor) -> Tensor:
         """Return log(L_f + c) + λ·log(L_r + c)."""

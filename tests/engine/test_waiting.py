@@ -1,0 +1,107 @@
+"""No update waits for the device: nothing is read from it, and no number is copied to it."""
+
+import pytest
+import torch
+from small_networks import batch, normalised, stepper
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from expunge import registry
+from expunge.batch import Predictor, Split
+from expunge.data import TensorExamples
+from expunge.masks import Saliency
+from expunge.objectives import Ascent, CrossEntropy, HeldOut, RandomLabel, Uniform
+from expunge.pair import Pair
+from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, Surgery, Unilateral
+
+READS = {"aten._local_scalar_dense", "aten.item", "aten.is_nonzero", "aten.equal", "aten.nonzero", "aten.masked_select"}
+
+
+class Watched(TorchDispatchMode):
+    """Lists what waits: values that are read, and boolean look-ups, whose size must be known."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function.overloadpacket)
+        looks_up = name in {"aten.index", "aten.index_put_"} and any(
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
+        if name in READS or looks_up:
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+class Everything(Surgery):
+    """Uses every verb."""
+
+    def forward(self, step):
+        first = step.gradient("retain")
+        with step.shifted(first * (-step.rate)):
+            second = step.gradient("forget")
+        step.propose(second + step.curvature("retain", first) * step.loss("forget"))
+
+
+def examples(seed, size):
+    return TensorExamples(batch(seed, size).inputs, batch(seed, size).targets)
+
+
+SPLIT = Split(examples(0, 30), examples(1, 30), 3, examples(2, 30))
+SURGERIES = {name: entry.target for name, entry in registry.entries("surgeries").items()} | {
+    "implicit log": lambda: Implicit(log=True),
+    "everything": Everything,
+}
+
+
+def waits(surgery, forget, **options):
+    step = stepper(normalised(), surgery, objectives=Pair(forget, CrossEntropy()), clip=1.0, **options)
+    step(batch(0), batch(1))  # the first update reads the losses on purpose
+    with Watched() as watched:
+        step(batch(2), batch(3), lambda: batch(4), observe=True)
+        step(batch(5), None, observe=False)
+    return watched.found
+
+
+@pytest.mark.parametrize("make", SURGERIES.values(), ids=SURGERIES)
+@pytest.mark.parametrize("policy", ["frozen", "joint", "separate"])
+def test_surgeries_do_not_wait(make, policy):
+    if make is Everything and policy == "joint":
+        policy = "frozen"
+    assert waits(make(), RandomLabel(), normalisation=policy) == []
+    assert waits(make(), RandomLabel(), normalisation=policy, micro_batches=3) == []
+
+
+@pytest.mark.parametrize("objective", [Ascent(), HeldOut(), RandomLabel(exclude_true=True), Uniform()], ids=repr)
+def test_objectives_do_not_wait(objective):
+    objective.prepare(Predictor(normalised().eval()), SPLIT)
+    assert waits(Fixed(), objective) == []
+
+
+def test_masks_do_not_wait():
+    mask = Saliency()
+    mask.prepare(Predictor(normalised().eval()), SPLIT)
+    assert waits(Unilateral(), RandomLabel(), mask=mask) == []
+
+
+def test_the_watch_sees_what_waits():
+    class Impatient(Fixed):
+        def follow_up(self, step):
+            float(step.loss("retain"))
+
+    assert "aten._local_scalar_dense" in waits(Impatient(), RandomLabel())
+
+
+@pytest.mark.parametrize("make", [Fixed, Unilateral, Implicit, ImplicitFast, ImplicitPublished])
+def test_no_number_travels_to_the_device(make, monkeypatch):
+    """``torch.tensor`` and ``as_tensor`` with a device copy from the host and wait; ``full`` fills in place."""
+    step = stepper(normalised(), make(), objectives=Pair(RandomLabel(), CrossEntropy()))
+    step(batch(0), batch(1))
+    original = torch.tensor
+
+    def refused(*args, **options):
+        assert options.get("device") is None, "a tensor made of host numbers on a device"
+        return original(*args, **options)
+
+    monkeypatch.setattr(torch, "tensor", refused)
+    step(batch(2), batch(3), observe=True)
