@@ -155,10 +155,14 @@ def held_out(source: Source, share: float | None, seed: int) -> tuple[Source, Ex
 
 
 def fresh_model(config: RunConfig, source: Source, seed: int) -> nn.Module:
-    """Return the network that the request names, initialised from a seed of its own."""
+    """Return the network that the request names, initialised from a seed of its own.
+
+    Its options may say another number of classes or channels than the data have; the checks come later.
+    """
+    sizes = {"classes": len(source.class_names), "channels": source.shape[0]}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_model(config.model.name, len(source.class_names), source.shape[0], **config.model.options)
+        return build_model(config.model.name, **{**sizes, **config.model.options})
 
 
 def device_of(name: str) -> torch.device:
