@@ -199,6 +199,26 @@ def test_help_imports_nothing_heavy(arguments):
     assert imported(process) == set()
 
 
+@pytest.mark.parametrize("kind", registry.ROOMS)
+def test_what_is_listed_is_whole_sentences_within_80_columns(kind):
+    result = call("list", kind)
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    for entry in registry.entries(kind).values():
+        assert entry.name in result.stdout.split(), "a name is cut"
+        assert entry.summary.endswith("."), entry
+        first = entry.summary.split()[0]
+        assert first.isalpha() or "-" in first, f"{entry.name}: a label is no sentence"
+        assert first[0].isupper(), entry
+
+
+def test_a_terminal_that_knows_no_unicode_gets_question_marks():
+    process = fresh("list", "masks", PYTHONIOENCODING="ascii")
+    assert process.returncode == 0
+    assert process.stdout.isascii()
+    assert "|?L_f(??)|" in process.stdout
+
+
 def test_the_shell_completes_kinds():
     process = fresh(_EXPUNGE_COMPLETE="complete_bash", COMP_WORDS="expunge list m", COMP_CWORD="2")
     assert process.stdout.split() == ["masks", "methods", "metrics", "models"]

@@ -15,7 +15,7 @@ from expunge.surgery import Direction, Step
 
 
 class Saliency(Mask):
-    """Keep the weights with the largest |∇L_f(θ₀)|.
+    """Let only the weights with the largest |∇L_f(θ₀)| move.
 
     Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024).
 

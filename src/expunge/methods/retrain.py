@@ -17,7 +17,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class Retrain(Method):
-    """Re-initialise every weight and train on the retain set: the reference that unlearning approximates.
+    """Re-initialise every weight and train on the retain set D_r: the reference that unlearning approximates.
 
     Formula: θ_r = argmin_θ L_r(θ) from a new initialisation. It removes the forgotten examples exactly, at the price
     of a training.

@@ -12,7 +12,7 @@ from expunge.objectives.objective import Model
 
 
 class Ascent(CrossEntropy):
-    """Push the labels away: minus the cross entropy.
+    """Push the labels away by minus the cross entropy.
 
     Paper: gradient ascent (GA) of Graves et al. (2021) and Thudi et al. (2022), and the forget half of NegGrad+
     (Kurmanji et al., 2023).
