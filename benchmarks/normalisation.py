@@ -35,6 +35,7 @@ METHODS = ("rl", "explicit", "eupmu")
 SEEDS = (0, 1, 2)
 TRAIN, TEST = 6000, 3000
 QUESTIONS = {"class": "Forget class 0", "random": "Forget a random 10 %"}
+KINDS = {"class": "class", "random": "fraction"}
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 
@@ -149,11 +150,21 @@ def main() -> None:
     for kind, question in QUESTIONS.items():
         study = Study(kind, source, options.rate, options.clip or None, options.epochs, options.cache)
         about = {name: value for name, value in vars(options).items() if name not in ("data_dir", "cache")}
-        table = {"question": question, "seeds": list(SEEDS), "torch": torch.__version__, **about}
-        table |= tabulate(study.trials())
+        part = {
+            "id": kind,
+            "question": question,
+            "kind": KINDS[kind],
+            "sizes": {"train": TRAIN, "forget": TRAIN // 10, "retain": TRAIN - TRAIN // 10, "test": TEST},
+            "classes": list(source.class_names),
+            "seeds": list(SEEDS),
+            "reference": True,
+            "examples": [],
+            **tabulate(study.trials()),
+        }
         target = RESULTS / f"normalisation-{kind}-{options.rate}.json"
-        target.write_text(json.dumps(table, indent=1) + "\n")
-        print(markdown_table(table))
+        record = {"torch": torch.__version__, **about, "request": part}
+        target.write_text(json.dumps(record, indent=1) + "\n")
+        print(markdown_table(part))
 
 
 if __name__ == "__main__":
