@@ -67,7 +67,8 @@ class EngineStep:
         self._decide()
         if isinstance(combine, Linear):
             return self._descend(Pair(combine.forget, combine.retain))
-        if self.setting.policy == "joint" or max(map(len, self.halves)) > 1:
+        # Two graphs at a time need statistics that stand still: the second forward pass would spoil the first graph.
+        if self.setting.policy != "frozen" or max(map(len, self.halves)) > 1:
             losses = Pair(self.loss("forget"), self.loss("retain"))
             self._descend(slopes(combine, losses))
             return losses
