@@ -173,7 +173,7 @@ def test_what_cannot_reinitialise_itself_is_refused_before_anything_is_changed()
     model = nn.Sequential(network(), Stubborn())
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ModelError, match=r"'1' \(Stubborn\)"):
-        reinitialise(model, problem())
+        reinitialise(Predictor(model), problem())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -183,7 +183,7 @@ def test_our_networks_reinitialise():
     model = resnet20(10)
     before = copy.deepcopy(model.state_dict())
     model(torch.randn(4, 3, 32, 32))
-    reinitialise(model, problem())
+    reinitialise(Predictor(model), problem())
     for name, value in model.state_dict().items():
         if "running" in name or "tracked" in name:
             assert torch.equal(value, before[name]), name

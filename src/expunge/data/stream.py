@@ -14,7 +14,7 @@ from torch import Tensor
 from expunge.errors import ConfigError
 from expunge.pair import Pair
 
-Mode = Literal["paired", "mixed", "forget", "retain"]
+Mode = Literal["paired", "mixed", "forget", "retain", "blocks", "interleaved"]
 
 _NONE = torch.empty(0, dtype=torch.int64)
 
@@ -60,7 +60,11 @@ class PairStream:
             batches running over the border of two passes without repeating an example within a batch. ``mixed``: an
             epoch is one pass over the shuffled union, ``batch.forget + batch.retain`` at a time, and either half of a
             batch may be empty. ``forget`` and ``retain``: an epoch is one pass over that set, the other half is empty.
+            ``blocks``: an epoch is one pass over the forget set, then one over the retain set, the other half empty
+            each time. ``interleaved``: an epoch is one pass over the retain set, with an update on a batch of the
+            cycled forget set alone before every ``ratio`` updates.
         seed: Seed of all permutations.
+        ratio: Retain updates for each forget update in mode ``interleaved``. Default 1.
 
     Raises:
         ConfigError: If the mode is unknown, or a side that it uses has no examples or no batch size.
@@ -71,18 +75,27 @@ class PairStream:
         (3, torch.Size([2]), torch.Size([2]))
     """
 
-    def __init__(self, sizes: Pair[int], batch: Pair[int], mode: Mode = "paired", seed: int = 0) -> None:
-        _check(sizes, batch, mode)
-        self.sizes, self.batch, self.mode, self.seed = sizes, batch, mode, seed
+    def __init__(
+        self, sizes: Pair[int], batch: Pair[int], mode: Mode = "paired", seed: int = 0, ratio: int = 1
+    ) -> None:
+        _check(sizes, batch, mode, ratio)
+        self.sizes, self.batch, self.mode, self.seed, self.ratio = sizes, batch, mode, seed, ratio
         self._kept: dict[tuple[str, int], Tensor] = {}
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of updates in an epoch; the last may be smaller."""
-        sizes, batch = self.sizes, self.batch
         if self.mode == "mixed":
-            return _parts(sum(sizes), sum(batch))
-        return _parts(sizes.forget, batch.forget) if self.mode == "forget" else _parts(sizes.retain, batch.retain)
+            return _parts(sum(self.sizes), sum(self.batch))
+        if self.mode == "forget":
+            return self._passes("forget")
+        retain = self._passes("retain")
+        if self.mode == "blocks":
+            return self._passes("forget") + retain
+        return retain + _parts(retain, self.ratio) if self.mode == "interleaved" else retain
+
+    def _passes(self, side: Literal["forget", "retain"]) -> int:
+        return _parts(self.sizes.of(side), self.batch.of(side))
 
     def __len__(self) -> int:
         """Return the number of updates in an epoch."""
@@ -101,8 +114,7 @@ class PairStream:
         if epoch < 0 or not 0 <= step < len(self):
             found = f"epoch {epoch}, step {step}"
             raise ConfigError(f"an epoch from 0 and a step from 0 to {len(self) - 1}", found, "resume within the run")
-        after = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
-        return Draw(epoch, step, *self._sides(epoch, step), lambda: self._retain(*after))
+        return Draw(epoch, step, *self._sides(epoch, step), lambda: self._retain(*self._after(epoch, step)))
 
     def _sides(self, epoch: int, step: int) -> Pair[Tensor]:
         match self.mode:
@@ -114,11 +126,34 @@ class PairStream:
                 return Pair(self._slice("forget", epoch, step), _NONE)
             case "retain":
                 return Pair(_NONE, self._slice("retain", epoch, step))
+            case "blocks":
+                border = self._passes("forget")
+                return self._one("forget", epoch, step) if step < border else self._one("retain", epoch, step - border)
+            case "interleaved":
+                return self._interleaved(epoch, step)
+
+    def _one(self, side: Literal["forget", "retain"], epoch: int, step: int) -> Pair[Tensor]:
+        part = self._slice(side, epoch, step)
+        return Pair(part, _NONE) if side == "forget" else Pair(_NONE, part)
+
+    def _interleaved(self, epoch: int, step: int) -> Pair[Tensor]:
+        group, place = divmod(step, self.ratio + 1)
+        if place:
+            return self._one("retain", epoch, group * self.ratio + place - 1)
+        groups = _parts(self._passes("retain"), self.ratio)
+        return Pair(self._cycled(epoch * groups + group), _NONE)
 
     def _retain(self, epoch: int, step: int) -> Tensor:
         if self.mode == "forget":
             return _NONE
-        return self._mixed(epoch, step).retain if self.mode == "mixed" else self._slice("retain", epoch, step)
+        found = self._sides(epoch, step).retain
+        while self.mode in ("blocks", "interleaved") and not len(found):
+            epoch, step = self._after(epoch, step)
+            found = self._sides(epoch, step).retain
+        return found
+
+    def _after(self, epoch: int, step: int) -> tuple[int, int]:
+        return (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
 
     def _slice(self, side: Literal["forget", "retain"], epoch: int, step: int) -> Tensor:
         order = self._remembered(side, epoch, lambda: self._shuffled(side, epoch, self.sizes.of(side)))
@@ -189,12 +224,14 @@ def _parts(size: int, batch: int) -> int:
     return -(-size // batch)
 
 
-def _check(sizes: Pair[int], batch: Pair[int], mode: str) -> None:
+def _check(sizes: Pair[int], batch: Pair[int], mode: str, ratio: int) -> None:
     if mode not in get_args(Mode):
         raise ConfigError(f"a stream's mode ({', '.join(get_args(Mode))})", f"'{mode}'", "choose one of them")
+    if ratio < 1:
+        raise ConfigError("one retain update or more for each forget update", f"ratio={ratio}", "change it")
     for side in ("forget", "retain"):
         width = sum(batch) if mode == "mixed" else batch.of(side)
-        if mode in ("paired", "mixed", side) and (sizes.of(side) < 1 or width < 1):
+        if (mode == side or mode not in ("forget", "retain")) and (sizes.of(side) < 1 or width < 1):
             found = f"{sizes.of(side)} examples and batch size {width}"
             raise ConfigError(
                 f"at least one example to {side} and a batch size of 1 or more", found, "correct the request"
