@@ -1,6 +1,8 @@
 """Masks: which coordinates of an update may move."""
 
+from expunge.masks.fisher_ratio import FisherRatio
+from expunge.masks.kept import Kept
 from expunge.masks.mask import Mask
 from expunge.masks.saliency import Saliency
 
-__all__ = ["Mask", "Saliency"]
+__all__ = ["FisherRatio", "Kept", "Mask", "Saliency"]
