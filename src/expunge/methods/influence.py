@@ -20,8 +20,8 @@ from expunge.methods.method import Method
 class Influence(Method):
     """Influence unlearning: one closed-form change, no training.
 
-    Paper: "Understanding Black-box Predictions via Influence Functions" (Koh and Liang, 2017) as used in "Model Sparsity
-    Can Simplify Machine Unlearning" (Jia et al., NeurIPS 2023, arXiv 2304.04934).
+    Paper: "Understanding Black-box Predictions via Influence Functions" (Koh and Liang, 2017) as used in "Model
+    Sparsity Can Simplify Machine Unlearning" (Jia et al., NeurIPS 2023, arXiv 2304.04934).
 
     Formula: θ ← θ + α (μ + F)⁻¹ v,   v = (n_f/n) (g_f − g_r)
 

@@ -27,8 +27,8 @@ class Scrub(Method):
 
     Formula: a max pass descends −τ² KL(p₀ ‖ p) over D_f, a min pass α τ² KL(p₀ ‖ p) + γ CE over D_r, both KLs between
     predictions softened by τ. The first ``max_epochs`` epochs are a max pass and a min pass, the others a min pass.
-    Rewinding goes back to the end of that epoch whose error on D_f is nearest to the error of the last model on held-out
-    examples with D_f's distribution of classes: the error that forgotten examples would have had they never been seen.
+    Rewinding goes back to the end of that epoch whose error on D_f is nearest to the error of the last model on
+    held-out examples with D_f's distribution of classes, which estimates what D_f's would be had it never been seen.
 
     Args:
         epochs: Default 3 (this and the following: the authors' large-scale CIFAR-10 run).
@@ -111,7 +111,7 @@ def nearest(readings: Sequence[Reading]) -> int:
     """Return the epoch whose forget error is nearest to the last model's held-out error; never the start, 0.
 
     Examples:
-        >>> nearest([{"forget": 0.2, "held_out": 0.2}, {"forget": 0.3, "held_out": 0.2}, {"forget": 0.9, "held_out": 0.2}])
+        >>> nearest([{"forget": error, "held_out": 0.2} for error in (0.2, 0.3, 0.9)])
         1
     """
     reference = readings[-1]["held_out"]

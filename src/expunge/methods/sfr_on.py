@@ -21,9 +21,9 @@ class SFROn(Method):
     arXiv 2409.19732).
 
     Formula: forget step θ ← θ + η α_t m ⊙ Σ_i c_i ∇ℓ_i, then k retain steps θ ← θ − η ∇CE_r; c_i ∝ ℓ_i^−λ
-    (``AdaptiveAscent``), α_t falls along half a cosine (``Annealed``), m where the Fisher information on D_f is at least
-    γ times that on D_r (``FisherRatio``). The k retain steps after a forget step approximate the forgetting direction
-    modulated by the inverse Hessian of the retain loss.
+    (``AdaptiveAscent``), α_t falls along half a cosine (``Annealed``), m where the Fisher information on D_f is at
+    least γ times that on D_r (``FisherRatio``). The k retain steps after a forget step approximate the forgetting
+    direction modulated by the inverse Hessian of the retain loss.
 
     Args:
         weight: α > 0. Default 25 (this and the following: the authors' CIFAR-10 run).
@@ -42,8 +42,8 @@ class SFROn(Method):
         >>> stage.mode, stage.ratio, stage.mask
         ('interleaved', 5, FisherRatio(threshold=1.0, group=128))
 
-    Differences from the authors' code: it masks the gradient, so that momentum and weight decay move masked weights in a
-    forget step; it clips forget steps alone; the learning rate and α_t are updated at retain steps alone; the running
+    Differences from the authors' code: it masks the gradient, so that momentum and weight decay move masked weights in
+    a forget step; it clips forget steps alone; the learning rate and α_t are updated at retain steps alone; the running
     mean of weights, which the authors' CIFAR-10 setting (decay 1) turns into a no-operation, is left out. 1,500 retain
     steps there, 5 epochs here.
     """
