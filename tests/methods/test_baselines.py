@@ -6,17 +6,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from slow_descent import slow_descent
+from slow_descent import move, slow_descent
 from torch import nn
 from torch.nn import functional
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, execute, mixed_seed
+from expunge.engine import Conditions, Recipe, execute, mixed_seed
 from expunge.errors import ConfigError, ModelError, ObjectiveError
-from expunge.methods import SSD, BadTeacher, Influence, L1Sparse, Scrub, ScrubRewind, SFROn
+from expunge.methods import GDRGMA, MSG, SSD, BadTeacher, Influence, L1Sparse, ScissorHands, Scrub, ScrubRewind, SFROn
 from expunge.methods.scrub import errors, nearest
 from expunge.objectives.teacher import Teacher
+from expunge.pair import Pair
+from expunge.surgery import GDRGMA as RectifyBoth  # noqa: N811
+from expunge.testing import ToyStep
 
 
 def examples(seed, size):
@@ -206,6 +209,143 @@ def test_closed_forms_leave_statistics_and_modes_alone_and_can_be_repaired(metho
         assert float(ce(repaired.eval(), side)) < float(ce(work, side))
 
 
+# --- cut or redraw, then mend ---------------------------------------------------------------------------------------
+
+
+def test_scissorhands_cuts_what_the_forgotten_run_through_and_nothing_else():
+    before, after = network(), network()
+    method = ScissorHands(quantile=0.8, last=0.5)
+    execute(Predictor(after), Recipe(method.recipe().stages[:1]), SPLIT, Conditions())
+    slopes = torch.autograd.grad(ce(before, (SPLIT.forget.inputs, SPLIT.forget.targets)), list(before.parameters()))
+    sensitive = [(slope * weight).abs().detach() for slope, weight in zip(slopes, before.parameters(), strict=True)]
+    ranked = torch.cat([piece.flatten() for piece in sensitive]).sort().values
+    threshold = ranked[int(0.8 * len(ranked)) - 1]
+    for name, old, new, piece in zip(
+        dict(before.named_parameters()), before.parameters(), after.parameters(), sensitive, strict=True
+    ):
+        cut = (piece > threshold) if name.startswith("2") else torch.zeros_like(piece, dtype=torch.bool)
+        assert torch.equal(old != new, cut), name
+        assert (new[cut].abs() <= 1 / math.sqrt(6)).all()
+        if name == "2.bias":
+            assert (new[cut] == 0).all()
+
+
+def test_scissorhands_mends_without_going_against_its_memory():
+    method = ScissorHands(epochs=2, rate=0.05, batch=26, forget_batch=11, weight=0.05, margin=0.2)
+    cut, stage = method.recipe().stages
+    slow, memory, conflicts = network(), {}, []
+    execute(Predictor(slow), Recipe((cut,)), SPLIT, Conditions())
+    parameters, velocity = list(slow.parameters()), [torch.zeros_like(p) for p in slow.parameters()]
+    for epoch in range(2):
+        forget = [-g for g in torch.autograd.grad(ce(slow, (SPLIT.forget.inputs, SPLIT.forget.targets)), parameters)]
+        retain = torch.autograd.grad(ce(slow, (SPLIT.retain.inputs, SPLIT.retain.targets)), parameters)
+        memory.setdefault(epoch, forget)
+        total = [0.05 * f + r for f, r in zip(forget, retain, strict=True)]
+        inner, square = dot(total, memory[epoch]), dot(memory[epoch], memory[epoch])
+        conflicts.append(inner < 0)
+        share = max(0.2, -inner / square) if inner < 0 else 0.0
+        decided = [t + share * m for t, m in zip(total, memory[epoch], strict=True)]
+        assert dot(decided, memory[epoch]) > -1e-9
+        move(parameters, decided, velocity, stage.optimiser, None)
+    assert any(conflicts)
+    assert_same(carried_out(method, network()), slow)
+
+
+def dot(first, second):
+    return sum(float((a * b).sum().detach()) for a, b in zip(first, second, strict=True))
+
+
+def convolutional():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 5, 2), nn.Flatten(), nn.Tanh(), nn.Linear(5, 3)
+        ).double()
+
+
+@pytest.mark.parametrize("make", [network, convolutional])
+def test_msg_redraws_the_weights_that_neither_side_pulls(make):
+    before, after = make(), make()
+    recipe = MSG(share=0.4).recipe(seed=1)
+    recipe.stages[1].mask.prepare(Predictor(after), SPLIT)
+    execute(Predictor(after), Recipe(recipe.stages[:1]), SPLIT, Conditions())
+    positions = torch.randperm(26, generator=torch.Generator().manual_seed(1))[:11]
+    retain = (SPLIT.retain.inputs[positions], SPLIT.retain.targets[positions])
+    gap = ce(before, retain) - ce(before, (SPLIT.forget.inputs, SPLIT.forget.targets))
+    slopes = torch.autograd.grad(gap, list(before.parameters()))
+    layers = {"1.weight"} if make is convolutional else {"0.weight", "2.weight"}
+    mask = recipe.stages[1].mask.held()
+    for (name, old), new, slope, steps in zip(before.named_parameters(), after.parameters(), slopes, mask, strict=True):
+        smallest = torch.zeros(old.numel(), dtype=torch.bool)
+        if name in layers:
+            smallest[slope.abs().flatten().argsort()[: round(0.4 * old.numel())]] = True
+        assert torch.equal((old != new).flatten(), smallest), name
+        expected = torch.where(smallest, 1.0, 0.1) if name in layers else torch.ones(old.numel())
+        torch.testing.assert_close(steps.flatten(), expected.double())
+
+
+def test_msg_moves_what_it_kept_a_tenth_as_far():
+    method = MSG(epochs=2, batch=26, rate=0.1, schedule="constant", share=0.3)
+    redrawn, stage = method.recipe().stages
+    stage.mask.prepare(Predictor(network()), SPLIT)
+    slow = network()
+    execute(Predictor(slow), Recipe((redrawn,)), SPLIT, Conditions())
+    slow_descent(
+        slow,
+        SPLIT,
+        stage,
+        lambda model, forget, retain, *_: ce(model, retain),
+        settle=lambda sides: list(stage.mask.held()),
+    )
+    assert_same(carried_out(method, network()), slow)
+
+
+def test_gdr_gma_rectifies_both_sides_tensor_by_tensor():
+    """Defects of public code: a weight that is always one half; a gradient rescaled where it should be projected."""
+    surgery, past = RectifyBoth(sharpness=3.0, level=0.9, memory=2), []
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        f, r = ([torch.randn(6, generator=generator, dtype=torch.float64) for _ in range(3)] for _ in range(2))
+        retain_loss = 1.2
+        losses = Pair(parted(f, 0.0), parted(r, retain_loss))
+        step = ToyStep([torch.zeros(6).double() for _ in range(3)], losses)
+        surgery(step)
+        surgery.follow_up(step)
+        weight = 1 / (1 + math.exp(3.0 * (retain_loss - 0.9)))
+        for index, found in enumerate(step.decision):
+            x = slow_rectified(f[index], r[index])
+            against = [old[index] for old in past[-2:] if float(old[index] @ x) < 0]
+            x = slow_rectified(x, sum(against) / len(against)) if against else x
+            y = slow_rectified(r[index], f[index])
+            torch.testing.assert_close(found, weight * x + (1 - weight) * y)
+        past.append(f)
+
+
+def parted(gradients, offset):
+    return lambda pieces: offset + sum((g * p).sum() for g, p in zip(gradients, pieces, strict=True))
+
+
+def slow_rectified(own, other):
+    inner = float(own @ other)
+    return own - inner / float(other @ other) * other if inner < 0 else own
+
+
+def test_gdr_gma_method_descends_by_adamw():
+    method = GDRGMA(epochs=2, batch=26, forget_batch=11, rate=0.01, memory=0, level=1.0, sharpness=2.0, clip=None)
+    slow = network()
+    optimizer = torch.optim.AdamW(slow.parameters(), lr=0.01, weight_decay=0.01)
+    for _ in range(2):
+        forget = torch.autograd.grad(-ce(slow, (SPLIT.forget.inputs, SPLIT.forget.targets)), list(slow.parameters()))
+        loss = ce(slow, (SPLIT.retain.inputs, SPLIT.retain.targets))
+        retain = torch.autograd.grad(loss, list(slow.parameters()))
+        weight = 1 / (1 + math.exp(2.0 * (loss.item() - 1.0)))
+        for parameter, f, r in zip(slow.parameters(), forget, retain, strict=True):
+            x, y = slow_rectified(f.flatten(), r.flatten()), slow_rectified(r.flatten(), f.flatten())
+            parameter.grad = (weight * x + (1 - weight) * y).view(parameter.shape)
+        optimizer.step()
+    assert_same(carried_out(method, network()), slow)
+
+
 # --- rewinding ------------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +410,10 @@ def test_a_bad_teacher_cannot_be_made_of_a_model_that_cannot_be_reset():
         lambda: Scrub(max_epochs=-1),
         lambda: SFROn(every=0),
         lambda: L1Sparse(epochs=0),
+        lambda: ScissorHands(quantile=1.0),
+        lambda: ScissorHands(last=0.0),
+        lambda: MSG(share=0.0),
+        lambda: MSG(slow=1.5),
     ],
 )
 def test_bad_settings_end_in_one_sentence(make):

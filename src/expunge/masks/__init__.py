@@ -4,5 +4,6 @@ from expunge.masks.fisher_ratio import FisherRatio
 from expunge.masks.kept import Kept
 from expunge.masks.mask import Mask
 from expunge.masks.saliency import Saliency
+from expunge.masks.small_gradients import SmallGradients
 
-__all__ = ["FisherRatio", "Kept", "Mask", "Saliency"]
+__all__ = ["FisherRatio", "Kept", "Mask", "Saliency", "SmallGradients"]

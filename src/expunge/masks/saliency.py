@@ -56,16 +56,22 @@ class Saliency(Kept):
         return f"Saliency(keep={self.keep}{batch})"
 
 
-def full_gradient(original: Predictor, examples: Examples, batch_size: int) -> Direction:
-    """Return the gradient of the mean cross entropy over all examples; the model's own gradients are left as found."""
+def full_gradient(
+    original: Predictor, examples: Examples, batch_size: int, positions: Tensor | None = None
+) -> Direction:
+    """Return the gradient of the mean cross entropy over all examples, or over those at the positions.
+
+    The model's own gradients are left as found.
+    """
+    positions = torch.arange(len(examples)) if positions is None else positions
     parameters = [parameter for parameter in original.model.parameters() if parameter.requires_grad]
     device, held = parameters[0].device, [parameter.grad for parameter in parameters]
     for parameter in parameters:
         parameter.grad = None
-    for part in torch.arange(len(examples)).split(batch_size):
+    for part in positions.split(batch_size):
         batch = examples.batch(part).to(device)
         with torch.enable_grad():
-            (summed_loss(original, batch) / len(examples)).backward()
+            (summed_loss(original, batch) / len(positions)).backward()
     found = Direction(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
     for parameter, before in zip(parameters, held, strict=True):
         parameter.grad = before

@@ -5,15 +5,18 @@ from expunge.methods.eupmu import EUPMU
 from expunge.methods.eupmu_fast import EUPMUFast
 from expunge.methods.explicit_surgery import ExplicitSurgery
 from expunge.methods.finetune import FineTune
+from expunge.methods.gdr_gma import GDRGMA
 from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
 from expunge.methods.l1_sparse import L1Sparse
 from expunge.methods.lur import LUR
 from expunge.methods.method import Method, build_method
+from expunge.methods.msg import MSG
 from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.random_labels import RandomLabels
 from expunge.methods.retrain import Retrain
 from expunge.methods.salun import SalUn
+from expunge.methods.scissor_hands import ScissorHands
 from expunge.methods.scrub import Scrub
 from expunge.methods.scrub_rewind import ScrubRewind
 from expunge.methods.sfr_on import SFROn
@@ -21,7 +24,9 @@ from expunge.methods.ssd import SSD
 
 __all__ = [
     "EUPMU",
+    "GDRGMA",
     "LUR",
+    "MSG",
     "SSD",
     "BadTeacher",
     "EUPMUFast",
@@ -36,6 +41,7 @@ __all__ = [
     "Retrain",
     "SFROn",
     "SalUn",
+    "ScissorHands",
     "Scrub",
     "ScrubRewind",
     "build_method",

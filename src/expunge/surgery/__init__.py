@@ -5,9 +5,11 @@ from expunge.surgery.aligned_mtl import AlignedMTL
 from expunge.surgery.annealed import Annealed
 from expunge.surgery.cagrad import CAGrad
 from expunge.surgery.direction import Direction, gramian
+from expunge.surgery.episodic import Episodic
 from expunge.surgery.explicit import Explicit
 from expunge.surgery.famo import FAMO
 from expunge.surgery.fixed import Fixed
+from expunge.surgery.gdr_gma import GDRGMA
 from expunge.surgery.gradvac import GradVac
 from expunge.surgery.implicit import Implicit
 from expunge.surgery.implicit_fast import ImplicitFast
@@ -17,6 +19,7 @@ from expunge.surgery.mgda import MGDA
 from expunge.surgery.nash_mtl import NashMTL
 from expunge.surgery.pcgrad import PCGrad
 from expunge.surgery.pooled import Pooled
+from expunge.surgery.remembering import Remembering
 from expunge.surgery.step import Combine, Linear, Progress, Step
 from expunge.surgery.surgery import Surgery
 from expunge.surgery.unilateral import Unilateral
@@ -25,6 +28,7 @@ from expunge.surgery.weighted import Weighted
 
 __all__ = [
     "FAMO",
+    "GDRGMA",
     "MGDA",
     "Aggregated",
     "AlignedMTL",
@@ -32,6 +36,7 @@ __all__ = [
     "CAGrad",
     "Combine",
     "Direction",
+    "Episodic",
     "Explicit",
     "Fixed",
     "GradVac",
@@ -44,6 +49,7 @@ __all__ = [
     "PCGrad",
     "Pooled",
     "Progress",
+    "Remembering",
     "Step",
     "Surgery",
     "UPGrad",

@@ -87,7 +87,8 @@ def torchjd_weighting(name: str, **settings: Any) -> Weighting:
     if found is None:
         known = sorted(n.removesuffix("Weighting") for n in dir(aggregation) if n.endswith("Weighting"))
         raise SurgeryError(f"one of TorchJD's weightings ({', '.join(filter(None, known))})", f"'{name}'", "choose one")
-    return built(found, name, settings)
+    weighting: Weighting = built(found, name, settings)
+    return weighting
 
 
 def built(make: Callable[..., Any], name: str, settings: dict[str, Any]) -> Any:
