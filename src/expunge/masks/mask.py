@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from expunge.batch import Predictor, Split
 from expunge.surgery import Direction, Step
@@ -30,6 +31,14 @@ class Mask(nn.Module, ABC):
 
     def observe(self, step: Step) -> None:
         """Look at an update before the surgery decides it."""
+
+    def settle(self, weights: Sequence[Tensor], step: Step) -> None:
+        """Change the weights in place after an update has been committed; not called where it was skipped.
+
+        Args:
+            weights: The trainable weights, one piece for each parameter.
+            step: The update it belongs to.
+        """
 
     @abstractmethod
     def choose(self, displacement: Direction, step: Step) -> Direction:

@@ -1,6 +1,8 @@
 """Methods: named recipes, one-line compositions of objectives, a surgery and a mask."""
 
 from expunge.methods.bad_teacher import BadTeacher
+from expunge.methods.boundary_expand import BoundaryExpand
+from expunge.methods.boundary_shrink import BoundaryShrink
 from expunge.methods.eupmu import EUPMU
 from expunge.methods.eupmu_fast import EUPMUFast
 from expunge.methods.explicit_surgery import ExplicitSurgery
@@ -16,6 +18,7 @@ from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.random_labels import RandomLabels
 from expunge.methods.retrain import Retrain
 from expunge.methods.salun import SalUn
+from expunge.methods.salun_soft import SalUnSoft
 from expunge.methods.scissor_hands import ScissorHands
 from expunge.methods.scrub import Scrub
 from expunge.methods.scrub_rewind import ScrubRewind
@@ -29,6 +32,8 @@ __all__ = [
     "MSG",
     "SSD",
     "BadTeacher",
+    "BoundaryExpand",
+    "BoundaryShrink",
     "EUPMUFast",
     "ExplicitSurgery",
     "FineTune",
@@ -41,6 +46,7 @@ __all__ = [
     "Retrain",
     "SFROn",
     "SalUn",
+    "SalUnSoft",
     "ScissorHands",
     "Scrub",
     "ScrubRewind",

@@ -26,8 +26,7 @@ class MSG(Method):
 
     Formula: in each convolutional layer the share p of weights with the smallest |g_r − g_f| is drawn anew from a
     normal distribution of variance 2/(fan out); then FT, where these weights make full steps and the others of the
-    layer steps
-    of s; see ``expunge.masks.SmallGradients``.
+    layer steps of s; see ``expunge.masks.SmallGradients``.
 
     Args:
         share: p in (0, 1]. Default .3 (this and the following: authors).

@@ -2,6 +2,7 @@
 
 from expunge.objectives.adaptive_ascent import AdaptiveAscent
 from expunge.objectives.ascent import Ascent
+from expunge.objectives.boundary import Boundary
 from expunge.objectives.cross_entropy import CrossEntropy
 from expunge.objectives.disobey import Disobey
 from expunge.objectives.distil import Distil
@@ -15,6 +16,7 @@ from expunge.objectives.uniform import Uniform
 __all__ = [
     "AdaptiveAscent",
     "Ascent",
+    "Boundary",
     "CrossEntropy",
     "Disobey",
     "Distil",
