@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -192,6 +193,25 @@ def test_a_finished_run_is_not_replaced(folder):
         assert "Expected a folder without an earlier run, but found 'result.json' in " in result.stderr
         assert_one_sentence(result.stderr)
     assert written(folder) == before
+
+
+def test_a_folder_without_the_right_to_write_is_refused(folder, monkeypatch):
+    """By the answer of the system: tests may run as a user who may do anything."""
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder and may(path, mode))
+    result = CliRunner().invoke(app, ["run", str(write_request(folder))])
+    assert result.exit_code == 2
+    assert f"(no right to write into '{folder}'): choose another with out (--out)." in result.stderr
+    assert_one_sentence(result.stderr)
+    assert not (folder / "run").exists()
+
+
+def test_weights_that_vanished_are_not_replaced_by_chance(folder):
+    request = config(folder)
+    (folder / "original.safetensors").unlink()
+    with pytest.raises(ExpungeError, match=r"line 2: Expected a weights file at .*original.safetensors', but found"):
+        run_request(request)
+    assert not (folder / "run").exists()
 
 
 def test_a_refused_request_leaves_the_run_that_it_was_to_replace(bad):

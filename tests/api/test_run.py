@@ -80,10 +80,15 @@ def test_a_half_precision_checkpoint_is_answered_in_half_precision(folder):
 
 
 def test_what_is_measured_is_what_was_saved(folder):
-    place = run(folder)
-    again = run(folder, checkpoint="run/unlearned.safetensors", out="again")
+    """In half precision, where rounding shows in the divergence from a reference."""
+    given = load_file(folder / "original.safetensors")
+    half = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in given.items()}
+    save_file(half, folder / "half.safetensors")
+    place = run(folder, checkpoint="half.safetensors", reference="original.safetensors")
+    again = run(folder, checkpoint="run/unlearned.safetensors", reference="original.safetensors", out="again")
     measured, loaded = rows(place)["rl"]["scores"], rows(again)["original"]["scores"]
     assert {key: measured[key]["values"] for key in loaded} == {key: score["values"] for key, score in loaded.items()}
+    assert loaded["js_forget"]["mean"] > 0
 
 
 NUMBERS = "11 57 83 101"

@@ -121,7 +121,7 @@ def test_the_penalty_stays_where_it_shall_not_fade():
 def test_adaptive_ascent_weighs_examples_by_a_power_of_their_loss(power):
     model = network()
     losses = [
-        float(functional.cross_entropy(model(x[None]), y[None]))
+        functional.cross_entropy(model(x[None]), y[None]).item()
         for x, y in zip(batch().inputs, batch().targets, strict=True)
     ]
     weights = [loss**-power for loss in losses]

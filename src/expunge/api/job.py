@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +11,17 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from expunge.api.admission import check_inputs, check_weights, checked_split, few, head_size
+from expunge.api.admission import checked_split
 from expunge.api.config import RunConfig
-from expunge.api.folder import CONFIG, MANIFEST, ORIGINAL, WRITTEN, RunFolder, check_folder, check_writable
-from expunge.api.inputs import as_request, device_of, fresh_model, held_out, read_source
+from expunge.api.folder import CONFIG, MANIFEST, WRITTEN, RunFolder, check_folder, check_writable
+from expunge.api.inputs import as_request, device_of, held_out
+from expunge.api.reading import checked_method, checked_source, given_weights, loaded, located, train_settings
 from expunge.batch import Predictor, Split
-from expunge.data import Request, Source, Subset, check_labels, load_key, manifest, split_request
-from expunge.errors import ConfigError, DataError, ExpungeError
-from expunge.methods import Method, build_method
+from expunge.data import Request, Source, Subset, load_key, manifest, split_request
+from expunge.errors import ConfigError
+from expunge.methods import Method
 from expunge.pair import Pair
-from expunge.tasks.classification.check import check_trainable
-from expunge.tasks.classification.training import TrainSettings
-from expunge.weights import check_savable, load_into
+from expunge.weights import check_savable
 
 
 @dataclass
@@ -110,16 +107,6 @@ def prepare(config: RunConfig, data_dir: Path | None, overwrite: bool, console: 
     return Job(config, source, request, positions, split, method, original, checkpoint, reference, overwrite, console)
 
 
-@contextmanager
-def located(config: RunConfig, *keys: str) -> Iterator[None]:
-    """Give an error that the body raises the line of the setting that is to blame."""
-    try:
-        yield
-    except ExpungeError as error:
-        error.where = error.where or config.where(*keys)
-        raise
-
-
 def check_inputs_survive(config: RunConfig) -> None:
     """Refuse a run folder whose files the run would read first and then write over.
 
@@ -131,84 +118,6 @@ def check_inputs_survive(config: RunConfig) -> None:
         if isinstance(path, Path) and path.resolve() in written:
             cure = "choose another folder with out (--out)"
             raise ConfigError("a run folder whose files are not needed", f"that the run reads '{path}'", cure)
-
-
-def checked_method(config: RunConfig) -> Method:
-    """Return the method; a wrong setting is refused with its line."""
-    name, settings = config.method.name, config.method.settings
-    try:
-        method = build_method(name, **settings)
-        method.recipe(config.seed)
-    except ExpungeError as error:
-        wrong = [key for key, value in settings.items() if is_refused(name, key, value)]
-        error.where = config.where_setting(*wrong[:1])
-        raise
-    return method
-
-
-def is_refused(name: str, key: str, value: Any) -> bool:
-    """Return whether a method refuses a setting by itself."""
-    try:
-        build_method(name, **{key: value}).recipe()
-    except ExpungeError:
-        return True
-    return False
-
-
-def checked_source(config: RunConfig, data_dir: Path | None) -> Source:
-    """Return the data, with labels that have a name each and inputs that are finite, as far as one can see."""
-    with located(config, "data"):
-        source = read_source(config, data_dir)
-        for name, examples in (("train", source.train), ("test", source.test)):
-            if not len(examples):
-                raise DataError(f"at least one {name} example", "none", "check the data set")
-            check_labels(examples, len(source.class_names))
-            check_inputs(few(examples))
-    return source
-
-
-def given_weights(config: RunConfig, overwrite: bool) -> Path | None:
-    """Return the file that the original's weights are read from; None if they are to be trained or are in the model.
-
-    Without the key ``checkpoint``, it is what ``expunge train`` left in the run folder.
-    """
-    path = config.checkpoint
-    if path is None and config.train is not None and not overwrite:
-        path = config.out / ORIGINAL
-    return path if path is not None and path.exists() else None
-
-
-def loaded(config: RunConfig, source: Source, device: torch.device, path: Path | None, key: str) -> nn.Module:
-    """Return the network that the request names, with the weights of a file where one is given."""
-    with located(config, "model"):
-        model = fresh_model(config, source, config.seed).to(device)
-    with located(config, key):
-        if path is not None:
-            load_into(model, path)
-            check_weights(model)
-    return model
-
-
-def trainable_model(config: RunConfig, source: Source) -> nn.Module:
-    """Return the network that the request names, fresh, after all that can be checked before it is trained has been."""
-    with located(config, "model"):
-        model = fresh_model(config, source, config.seed)
-        check_savable(model.state_dict())
-        check_trainable(model)
-        check_labels(source.train, head_size(Predictor(model), source.train))
-    return model
-
-
-def train_settings(config: RunConfig) -> TrainSettings:
-    """Return how to train.
-
-    Raises:
-        ConfigError: If the request does not say so, or its settings contradict each other.
-    """
-    with located(config, "train"):
-        if config.train is None:
-            raise ConfigError("the section 'train'", "none", "add `train: {epochs: 20}`")
-        return TrainSettings(**config.train.model_dump(), seed=config.seed)
 
 
 def told(config: RunConfig) -> dict[str, Any]:

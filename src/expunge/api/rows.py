@@ -96,7 +96,7 @@ class Rows:
             seconds: What that took.
             history: What was recorded of it.
         """
-        label = "Unlearned" if method is None else type(method).label or type(method).__name__
+        label = "Unlearned" if method is None else method.label or type(method).__name__
         if key in (ORIGINAL, RETRAIN):
             key, label = f"{key}_method", f"{label} (method)"
         outputs = None if model is None else self.ask(model)

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from expunge.api.checks import a_name, refuse, safetensors, shown, whole_or_text
+from expunge.api.checks import a_method, a_name, refuse, safetensors, shown, whole_or_text
 
 
 def rooted(value: Any, info: ValidationInfo) -> Any:
@@ -151,11 +151,11 @@ class MethodChoice(Section):
     """The method, and its settings beside its name.
 
     Args:
-        name: A registered method.
+        name: A registered method, or a composition such as ``eupmu + feasible(lenient, delta=0.1)``.
         settings: Everything else in the section; checked against the method once that is imported.
     """
 
-    name: Annotated[str, AfterValidator(a_name("methods"))] = Field(examples=["eupmu"])
+    name: Annotated[str, AfterValidator(a_method)] = Field(examples=["eupmu"])
     settings: dict[str, Any] = {}
 
     @model_validator(mode="before")

@@ -39,6 +39,7 @@ class Snapshot:
 
     def __init__(self, model: nn.Module) -> None:
         self.weights = [(weight, weight.detach().clone(), held(weight.grad)) for weight in model.parameters()]
+        self.children = [(module, dict(module._modules)) for module in model.modules()]
         self.modes = [(module, module.training) for module in model.modules()]
         self.buffers = [
             (module, name, buffer, buffer.detach().clone())
@@ -48,7 +49,9 @@ class Snapshot:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put everything back into the very tensors that were there."""
+        """Put everything back into the very tensors that were there, and modules that were exchanged."""
+        for module, children in self.children:
+            module._modules.update(children)
         for weight, value, gradient in self.weights:
             weight.copy_(value)
             weight.grad = None

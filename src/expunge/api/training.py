@@ -10,8 +10,8 @@ from torch import nn
 from expunge.api.config import RunConfig
 from expunge.api.folder import ORIGINAL, check_writable
 from expunge.api.inputs import device_of
-from expunge.api.job import checked_source, located, train_settings, trainable_model
 from expunge.api.progress import bar
+from expunge.api.reading import checked_source, located, train_settings, trainable_model
 from expunge.api.threads import threads
 from expunge.batch import Examples
 from expunge.errors import ConfigError

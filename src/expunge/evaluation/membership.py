@@ -62,7 +62,7 @@ class MembershipInference(Metric):
 
 
 class MembershipAUC(Metric):
-    """Tell how much more forget examples look like members than held-out ones of the same classes do (AUC).
+    """Estimate the chance that a forget example looks more like a member than a held-out one alike (AUC).
 
     Args:
         score: What is compared.

@@ -3,6 +3,8 @@
 from expunge.methods.bad_teacher import BadTeacher
 from expunge.methods.boundary_expand import BoundaryExpand
 from expunge.methods.boundary_shrink import BoundaryShrink
+from expunge.methods.build import build_method
+from expunge.methods.composition import Composed
 from expunge.methods.eupmu import EUPMU
 from expunge.methods.eupmu_fast import EUPMUFast
 from expunge.methods.explicit_surgery import ExplicitSurgery
@@ -12,7 +14,7 @@ from expunge.methods.gradient_ascent import GradientAscent
 from expunge.methods.influence import Influence
 from expunge.methods.l1_sparse import L1Sparse
 from expunge.methods.lur import LUR
-from expunge.methods.method import Method, build_method
+from expunge.methods.method import Method
 from expunge.methods.msg import MSG
 from expunge.methods.neggrad_plus import NegGradPlus
 from expunge.methods.random_labels import RandomLabels
@@ -34,6 +36,7 @@ __all__ = [
     "BadTeacher",
     "BoundaryExpand",
     "BoundaryShrink",
+    "Composed",
     "EUPMUFast",
     "ExplicitSurgery",
     "FineTune",

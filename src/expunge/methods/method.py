@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
-
-from pydantic import TypeAdapter, ValidationError
 
 from expunge.engine import Descend, Mode, Optimiser, Recipe, Schedule
 from expunge.errors import ConfigError
 from expunge.masks import Mask
 from expunge.objectives import CrossEntropy, Objective
 from expunge.pair import Pair
-from expunge.registry import find
 from expunge.surgery import Fixed, Surgery
 
 
@@ -110,29 +106,3 @@ class Method(ABC):
     def settings(self) -> dict[str, Any]:
         """Return the settings by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-def build_method(name: str, **settings: Any) -> Method:
-    """Return the method of that name with some settings changed.
-
-    Raises:
-        ConfigError: If the name or a setting is not known, or a value is of the wrong type.
-
-    Examples:
-        >>> build_method("eupmu", epochs=2).settings()["epochs"]
-        2
-    """
-    target: type[Method] = find("methods", name)
-    known = [field.name for field in fields(target)]
-    for setting in settings:
-        if setting not in known:
-            near = difflib.get_close_matches(setting, known, n=1)
-            cure = f"did you mean '{near[0]}'" if near else "remove it"
-            raise ConfigError(f"a setting of '{name}' ({', '.join(known)})", f"'{setting}'", cure)
-    try:
-        return TypeAdapter(target).validate_python(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        found = f"{first['input']!r} ({first['msg'].lower()})"
-        raise ConfigError(f"a usable value for '{where}' of '{name}'", found, "change it") from error

@@ -39,6 +39,7 @@ class AdaptiveAscent(Objective):
 
     aliases: ClassVar[tuple[str, ...]] = ("adaga",)
     paper: ClassVar[str] = "SFR-on, arXiv 2409.19732"
+    negative: ClassVar[bool] = True
     batchwise: ClassVar[bool] = True
 
     def __init__(self, power: float = 0.5) -> None:

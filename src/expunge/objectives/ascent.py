@@ -29,6 +29,7 @@ class Ascent(CrossEntropy):
 
     aliases: ClassVar[tuple[str, ...]] = ("gradient_ascent", "ga")
     paper: ClassVar[str] = "Graves et al. 2021; Thudi et al. 2022"
+    negative: ClassVar[bool] = True
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return minus the mean cross entropy."""

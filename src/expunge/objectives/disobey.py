@@ -32,6 +32,7 @@ class Disobey(Distil):
 
     aliases: ClassVar[tuple[str, ...]] = ("anti_distil",)
     paper: ClassVar[str] = "SCRUB, arXiv 2302.09880"
+    negative: ClassVar[bool] = True
 
     def __init__(self, temperature: float = 4.0) -> None:
         super().__init__(temperature)

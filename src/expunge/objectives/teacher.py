@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from expunge.batch import Batch, Predictor
 from expunge.errors import ModelError, ObjectiveError
 
+# Seeds near 0 are what models are built from: the teacher must not be the original before its training.
+OFFSET = 0x1E3779B97F4A7C15
+
 
 class Teacher:
     """A frozen copy of a model in evaluation mode, perhaps without its knowledge.
@@ -31,7 +34,7 @@ class Teacher:
         model = copy.deepcopy(original.model)
         if seed is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(seed)
+                torch.default_generator.manual_seed((seed + OFFSET) % 2**63)
                 # On the CPU, so that the teacher is the same on every device.
                 device = next(model.parameters()).device
                 reset_weights(model.cpu())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class Aggregated(Explicit, ABC):
         SurgeryError: If a setting is refused.
     """
 
+    waits: ClassVar[bool] = True
     function: Weighting
 
     def __init__(self, name: str, **settings: Any) -> None:

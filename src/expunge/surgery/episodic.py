@@ -51,16 +51,23 @@ class Episodic(Remembering):
             raise SurgeryError("a weight > 0 and a margin ≥ 0", f"{forget} and {margin}", "change them")
         self.forget, self.margin = forget, margin
         self.register_buffer("epoch", torch.tensor(-1))
-        self.new: Direction | None = None
+        self.memory: Direction | None = None
 
     def forward(self, step: Step) -> None:
         """Propose the sum, corrected where it conflicts with the memory."""
         forget, retain = step.gradient("forget"), step.gradient("retain")
-        known = self.recall(0) if int(self.epoch) == step.progress.epoch else None
-        self.new = None if known else forget.clone()
-        memory = known or forget.clone()
+        self.memory = self.remembered(forget, step.progress.epoch)
         total = forget.mul_(self.forget).add_(retain)
-        step.propose(total.add_(memory.clone().mul_(self.multiple(total @ memory, memory @ memory))))
+        multiple = self.multiple(total @ self.memory, self.memory @ self.memory)
+        step.propose(total.add_(self.memory * multiple))
+
+    def remembered(self, forget: Direction, epoch: int) -> Direction:
+        """Return the memory if it is of this epoch, else the forget gradient; chosen without waiting for the device."""
+        known = self.recall(0)
+        if known is None:
+            return forget.clone()
+        current = self.epoch == epoch
+        return Direction(torch.where(current.to(own.device), old, own) for old, own in zip(known, forget, strict=True))
 
     def multiple(self, inner: Tensor, square: Tensor) -> Tensor:
         """Return v from ⟨g, m⟩ and ‖m‖².
@@ -75,6 +82,6 @@ class Episodic(Remembering):
 
     def follow_up(self, step: Step) -> None:
         """Keep the forget gradient of the first update of an epoch."""
-        if self.new is not None:
-            self.remember(0, self.new)
+        if self.memory is not None:
+            self.remember(0, self.memory)
             self.epoch.fill_(step.progress.epoch)

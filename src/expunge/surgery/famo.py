@@ -40,6 +40,7 @@ class FAMO(Surgery):
     """
 
     paper: ClassVar[str] = "arXiv 2306.03792"
+    waits: ClassVar[bool] = True
     logits: Tensor
     first: Tensor
     second: Tensor
@@ -83,19 +84,19 @@ class FAMO(Surgery):
             return
         self.rule = self.fresh(step.sizes.forget.device)
         losses = step.backward(self.combine)
-        share = self.rule._w.detach().softmax(0) / (torch.stack(list(losses)) + 1e-8)
+        share = self.rule._w.detach().softmax(0) / (without_rounding(torch.stack(list(losses))) + 1e-8)
         self.relative = share[1] / share[0]
 
     def combine(self, forget: Tensor, retain: Tensor) -> Tensor:
         """Return TorchJD's combination of both losses."""
-        found: Tensor = self.rule(torch.stack([forget, retain]))
+        found: Tensor = self.rule(without_rounding(torch.stack([forget, retain])))
         return found
 
     def follow_up(self, step: Step) -> None:
         """Measure both losses again and learn from the change."""
         if not both_sides(step):
             return
-        self.rule.update(torch.stack([step.loss("forget"), step.loss("retain")]))
+        self.rule.update(without_rounding(torch.stack([step.loss("forget"), step.loss("retain")])))
         memory = self.rule._optimizer.state[self.rule._w]
         self.logits.copy_(self.rule._w.detach())
         for buffer, name in ((self.first, "exp_avg"), (self.second, "exp_avg_sq"), (self.count, "step")):
@@ -109,3 +110,13 @@ class FAMO(Surgery):
 def both_sides(step: Step) -> bool:
     """Return whether the batch has examples on both sides."""
     return bool((step.sizes.forget > 0) & (step.sizes.retain > 0))
+
+
+def without_rounding(losses: Tensor) -> Tensor:
+    """Return losses with 0 for what is negative by rounding; truly negative ones stay, to end as NaN.
+
+    Examples:
+        >>> without_rounding(torch.tensor([-3e-8, -2.0, 1.0])).tolist()
+        [0.0, -2.0, 1.0]
+    """
+    return torch.where(losses > -1e-4, losses.clamp(min=0), losses)

@@ -45,14 +45,12 @@ class GDRGMA(Remembering):
 
     aliases: ClassVar[tuple[str, ...]] = ("gdr_gma",)
     paper: ClassVar[str] = "Lin et al., ACM MM 2024"
-    seen: Tensor
 
     def __init__(self, sharpness: float = 100.0, level: float = 0.02, memory: int = 4) -> None:
         super().__init__()
         if not (sharpness > 0 and memory >= 0):
             raise SurgeryError("a sharpness > 0 and a memory ≥ 0", f"{sharpness} and {memory}", "change them")
         self.sharpness, self.level, self.memory = sharpness, level, memory
-        self.register_buffer("seen", torch.tensor(0))
         self.new: Direction | None = None
         self.relative: Tensor | None = None
 
@@ -70,10 +68,14 @@ class GDRGMA(Remembering):
         step.propose(Direction(pieces))
 
     def follow_up(self, step: Step) -> None:
-        """Remember the forget gradient in place of the oldest."""
-        if self.new is not None:
-            self.remember(int(self.seen) % self.memory, self.new)
-            self.seen += 1
+        """Remember the forget gradient, the newest first, and drop the oldest."""
+        if self.new is None:
+            return
+        for slot in reversed(range(1, self.memory)):
+            older = self.recall(slot - 1)
+            if older is not None:
+                self.remember(slot, older)
+        self.remember(0, self.new)
 
     def applied(self) -> Tensor | None:
         """Return (1 − w)/w of the last update."""

@@ -35,6 +35,7 @@ class NashMTL(Explicit):
 
     aliases: ClassVar[tuple[str, ...]] = ("nash",)
     paper: ClassVar[str] = "arXiv 2202.01017"
+    waits: ClassVar[bool] = True
     previous: Tensor
 
     def __init__(self, longest: float = 1.0, rounds: int = 20) -> None:

@@ -16,9 +16,9 @@ class Remembering(Surgery, ABC):
     """Keeps directions as buffers ``memory_<slot>_<piece>``, so that they travel in ``state_dict``."""
 
     def remember(self, slot: int, direction: Direction) -> None:
-        """Keep a copy of a direction in a slot, in place of what was there."""
+        """Keep a direction in a slot, in place of what was there; it must not be changed afterwards."""
         for index, piece in enumerate(direction):
-            self.register_buffer(f"memory_{slot}_{index}", piece.detach().clone())
+            self.register_buffer(f"memory_{slot}_{index}", piece.detach())
 
     def recall(self, slot: int) -> Direction | None:
         """Return what the slot holds; None if nothing."""
