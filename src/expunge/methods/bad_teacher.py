@@ -13,7 +13,7 @@ from expunge.surgery import Pooled
 
 @dataclass(frozen=True, kw_only=True)
 class BadTeacher(Method):
-    """Distil D_f to a network with random weights and D_r to the original, in one shuffle of both.
+    """Distil D_f to a network with random weights and D_r to the original, in one shuffle of both (BadTeacher).
 
     Paper: "Can Bad Teaching Induce Forgetting? Unlearning in Deep Networks using an Incompetent Teacher" (Chundawat et
     al., AAAI 2023).

@@ -18,7 +18,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryExpand(Method):
-    """Add a neuron to the head, train D_f alone towards it, remove it.
+    """Add a neuron to the head, train D_f alone towards it, remove it (BE).
 
     Paper: "Boundary Unlearning: Rapid Forgetting of Deep Networks via Shifting the Decision Boundary" (Chen et al.,
     CVPR 2023, arXiv 2303.11570).

@@ -13,7 +13,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryShrink(Method):
-    """Train D_f alone towards the labels beyond its nearest decision boundaries.
+    """Train D_f alone towards the labels beyond its nearest decision boundaries (BS).
 
     Paper: "Boundary Unlearning: Rapid Forgetting of Deep Networks via Shifting the Decision Boundary" (Chen et al.,
     CVPR 2023, arXiv 2303.11570).

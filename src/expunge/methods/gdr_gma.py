@@ -13,7 +13,7 @@ from expunge.surgery import GDRGMA as Rectify  # noqa: N811
 
 @dataclass(frozen=True, kw_only=True)
 class GDRGMA(Method):
-    """Ascend CE_f and descend CE_r, both gradients rectified where they conflict and weighed by the retain loss.
+    """Ascend CE_f and descend CE_r, both gradients rectified where they conflict (GDR-GMA).
 
     Paper: "GDR-GMA: Machine Unlearning via Direction-Rectified and Magnitude-Adjusted Gradients" (Lin et al., ACM MM
     2024).

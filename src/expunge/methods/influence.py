@@ -18,7 +18,7 @@ from expunge.methods.method import Method
 
 @dataclass(frozen=True, kw_only=True)
 class Influence(Method):
-    """Influence unlearning: one closed-form change, no training.
+    """Undo the influence of D_f in one Newton-like step, without training (IU).
 
     Paper: "Understanding Black-box Predictions via Influence Functions" (Koh and Liang, 2017) as used in "Model
     Sparsity Can Simplify Machine Unlearning" (Jia et al., NeurIPS 2023, arXiv 2304.04934).

@@ -13,7 +13,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class L1Sparse(Method):
-    """FT with an ℓ₁ penalty that fades linearly over the epochs.
+    """Fine-tune on D_r with an ℓ₁ penalty that fades over the epochs (l1-sparse).
 
     Paper: "Model Sparsity Can Simplify Machine Unlearning" (Jia et al., NeurIPS 2023, arXiv 2304.04934).
 

@@ -14,7 +14,7 @@ from expunge.surgery import Pooled
 
 @dataclass(frozen=True, kw_only=True)
 class SalUnSoft(Method):
-    """RL with soft-thresholding of the distance from the original.
+    """Train on random labels for D_f, the weights drawn back to the original's (SalUn-soft).
 
     Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024), its soft
     variant.

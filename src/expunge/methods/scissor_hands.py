@@ -20,7 +20,7 @@ from expunge.surgery import Episodic
 
 @dataclass(frozen=True, kw_only=True)
 class ScissorHands(Method):
-    """Re-initialise the most sensitive weights of the last layers, then descend CE_r − λ CE_f under a projection.
+    """Re-initialise the most sensitive weights of the last layers, then mend (ScissorHands).
 
     Paper: "Scissorhands: Scrub Data Influence via Connection Sensitivity in Networks" (Wu and Harandi, ECCV 2024, arXiv
     2401.06187).

@@ -21,7 +21,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class Scrub(Method):
-    """Passes of ascent on D_f and of descent on D_r in turn, then descent alone, perhaps rewound.
+    """Disobey the original on D_f and obey it on D_r, pass by pass in turn (SCRUB).
 
     Paper: "Towards Unbounded Machine Unlearning" (Kurmanji et al., NeurIPS 2023, arXiv 2302.09880).
 

@@ -10,7 +10,9 @@ from expunge.methods.scrub import Scrub
 
 @dataclass(frozen=True, kw_only=True)
 class ScrubRewind(Scrub):
-    """SCRUB with ``rewind`` on, for requests where too high an error on D_f would itself betray it.
+    """Train as SCRUB does, then go back to the epoch that judges D_f like unseen examples (SCRUB+R).
+
+    It is for requests where too high an error on D_f would itself betray it.
 
     Paper: SCRUB+R in "Towards Unbounded Machine Unlearning" (Kurmanji et al., NeurIPS 2023, arXiv 2302.09880).
 

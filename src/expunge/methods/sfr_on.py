@@ -15,7 +15,7 @@ from expunge.surgery import Annealed
 
 @dataclass(frozen=True, kw_only=True)
 class SFROn(Method):
-    """One masked, adaptively weighted ascent on D_f before every k descents on D_r.
+    """Ascend on D_f with a mask and adaptive weights before every few descents on D_r (SFR-on).
 
     Paper: "Unified Gradient-Based Machine Unlearning with Remain Geometry Enhancement" (Huang et al., NeurIPS 2024,
     arXiv 2409.19732).

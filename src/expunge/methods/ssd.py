@@ -17,7 +17,7 @@ from expunge.methods.method import Method
 
 @dataclass(frozen=True, kw_only=True)
 class SSD(Method):
-    """Selective synaptic dampening: one closed-form change, no training.
+    """Shrink the weights that matter more to D_f than to all data, without training (SSD).
 
     Paper: "Fast Machine Unlearning Without Retraining Through Selective Synaptic Dampening" (Foster et al., AAAI 2024,
     arXiv 2308.07707).
