@@ -21,8 +21,8 @@ from expunge.surgery import Fixed
 class MSG(Method):
     """Re-initialise the weights that neither side pulls, then fine-tune with the others held back (MSG).
 
-    Source: "masked small gradients", a finalist of the NeurIPS 2023 unlearning competition, after the account of "Deep Unlearn: Benchmarking
-    Machine Unlearning" (Cadet et al., 2024, arXiv 2410.01276) and its public code.
+    Source: "masked small gradients", a finalist of the NeurIPS 2023 unlearning competition, after the account of "Deep
+    Unlearn: Benchmarking Machine Unlearning" (Cadet et al., 2024, arXiv 2410.01276) and its public code.
 
     Formula: in each convolutional layer the share p of weights with the smallest |g_r − g_f| is drawn anew from a
     normal distribution of variance 2/(fan out); then FT, where these weights make full steps and the others of the
