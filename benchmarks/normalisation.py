@@ -1,10 +1,10 @@
 """Which normalisation policy should be the default? Measured on Fashion-MNIST with a batch-norm network.
 
-Run: python benchmarks/normalisation.py --data-dir DATA --cache FOLDER     (about 45 minutes on one core, resumable)
+Run: python benchmarks/normalisation.py --data-dir DATA --cache FOLDER --rate 0.01     (an hour on one core, resumable)
 
-Trains a ResNet-8 on 6,000 images for three seeds, retrains it without the forgotten examples for a class request and a
-random 10 % request, unlearns with three surgeries under each policy, and writes docs/results/normalisation.json and
-the table beside it. Weights are cached, so that a run that was stopped goes on where it was.
+Trains a ResNet-8 on 6,000 images to convergence for three seeds, retrains it without the forgotten examples for a class
+request and a random 10 % request, unlearns by three surgeries under each policy, and writes one JSON a request and rate
+into docs/results. Weights and cells are cached, so that a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,127 +12,129 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from expunge.batch import Predictor, Split
+from expunge.batch import Examples, Predictor, Split
 from expunge.data import ByClass, ByFraction, Source, Subset, split_request
 from expunge.engine import POLICIES, Conditions, execute
 from expunge.errors import NotFiniteError
 from expunge.evaluation import ModelOutputs, Trial, outputs_of, tabulate
 from expunge.methods import build_method
 from expunge.registry import find
+from expunge.report import markdown_table
 from expunge.tasks.classification.build import build_model
 from expunge.tasks.classification.training import TrainSettings, fit
 from expunge.weights import load_into, save_weights
 
 METHODS = ("rl", "explicit", "eupmu")
 SEEDS = (0, 1, 2)
-TRAIN = 6000
+TRAIN, TEST = 6000, 3000
+QUESTIONS = {"class": "Forget class 0", "random": "Forget a random 10 %"}
+KINDS = {"class": "class", "random": "fraction"}
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 
-def requests(seed: int) -> dict[str, ByClass | ByFraction]:
-    """Return both requests of a seed."""
-    return {"class": ByClass(0), "random": ByFraction(0.1, seed=seed)}
+def network() -> nn.Module:
+    """Return the network, with whatever weights the generator gives."""
+    return build_model("resnet8", 10, 1)
 
 
-def trained(name: str, examples: Subset, seed: int, epochs: int, cache: Path) -> torch.nn.Module:
-    """Return a network trained to convergence on the examples, from the cache if it is there."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = build_model("resnet8", 10, 1)
-    path = cache / f"{name}-{seed}.safetensors"
-    if path.exists():
-        load_into(model, path)
-        return model.eval()
-    record = fit(model, examples, TrainSettings(epochs=epochs, batch=64, rate=0.1, schedule="one_cycle", seed=seed))
-    print(f"{name} seed {seed}: train accuracy {record.train_accuracy:.4f} in {record.seconds:.0f} s", flush=True)
-    save_weights(model, path, {"train_accuracy": f"{record.train_accuracy:.5f}"})
-    return model
+@dataclass(frozen=True)
+class Study:
+    """One request at one learning rate.
 
+    Args:
+        kind: ``class`` or ``random``.
+        source: Fashion-MNIST.
+        rate: Learning rate of the unlearning.
+        clip: Largest norm of its gradient; None for no limit.
+        epochs: Of the training.
+        cache: Where weights and cells are kept.
+    """
 
-def unlearned(
-    method: str, policy: str, seed: int, model: torch.nn.Module, split: Split, rate: float, clip: float | None
-) -> float:
-    """Unlearn in place; return the seconds."""
-    began = time.perf_counter()
-    recipe = build_method(method, epochs=2, rate=rate, clip=clip, batch=128, forget_batch=64).recipe(seed)
-    execute(Predictor(model), recipe, split, Conditions(seed=seed, normalisation=policy, observe_every=10**9))
-    return time.perf_counter() - began
+    kind: str
+    source: Source
+    rate: float
+    clip: float | None
+    epochs: int
+    cache: Path
 
+    def trials(self) -> list[Trial]:
+        """Return every model's figures at every seed."""
+        return [trial for seed in SEEDS for trial in self.at(seed)]
 
-def cell(key: str, cache: Path, make: object) -> dict[str, object]:
-    """Return a measured cell, from the cache if it is there."""
-    path = cache / f"{key}.json"
-    if not path.exists():
-        path.write_text(json.dumps(make()))  # type: ignore[operator]
-    found: dict[str, object] = json.loads(path.read_text())
-    return found
-
-
-def outputs(model: torch.nn.Module, split: Split, source: Source) -> ModelOutputs:
-    """Return what the model says on all parts."""
-    return outputs_of(Predictor(model), split, source.test)
-
-
-def trials_of(kind: str, source: Source, rate: float, clip: float | None, epochs: int, cache: Path) -> list[Trial]:
-    """Return every model of one request."""
-    trials = []
-    for seed in SEEDS:
-        subset = source.subset(TRAIN, seed)
-        positions = split_request(subset.train, requests(seed)[kind])
-        split = Split(Subset(subset.train, positions.forget), Subset(subset.train, positions.retain), 10)
-        original = trained("original", subset.train, seed, epochs, cache)
-        reference = outputs(trained(f"retrained-{kind}", split.retain, seed + 100, epochs, cache), split, source)
-        names = {"original": ("Original", original), "retrain": ("Retrain", None)}
-        for key, (label, model) in names.items():
-            seen = reference if model is None else outputs(model, split, source)
-            role = "original" if model is not None else "retrained"
-            trials.append(Trial.of(seen, key=key, label=label, role=role, seed=seed, retrained=reference))
+    def at(self, seed: int) -> list[Trial]:
+        """Return every model's figures at one seed."""
+        drawn = self.source.subset(TRAIN, seed).train
+        request = ByClass(0) if self.kind == "class" else ByFraction(0.1, seed=seed)
+        forget, retain = (Subset(drawn, part) for part in split_request(drawn, request))
+        split = Split(forget, retain, 10)
+        original = self.trained("original", drawn, seed)
+        reference = self.outputs(self.trained(f"retrained-{self.kind}", retain, seed + 100), split)
+        trials = [
+            Trial.of(seen, key=key, label=label, role=role, seed=seed, retrained=reference)  # type: ignore[arg-type]
+            for key, label, role, seen in (
+                ("original", "Original", "original", self.outputs(original, split)),
+                ("retrain", "Retrain", "retrained", reference),
+            )
+        ]
         cells = [(method, policy) for method in METHODS for policy in POLICIES]
-        trials += [measured(kind, *names, seed, split, source, reference, rate, clip, cache) for names in cells]
-    return trials
+        return trials + [self.cell(method, policy, seed, split, reference) for method, policy in cells]
 
+    def trained(self, name: str, examples: Examples, seed: int) -> nn.Module:
+        """Return a network trained to convergence, from the cache if it is there."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = network()
+        path = self.cache / f"{name}-{seed}.safetensors"
+        if path.exists():
+            load_into(model, path)
+            return model.eval()
+        settings = TrainSettings(epochs=self.epochs, batch=64, rate=0.1, schedule="one_cycle", seed=seed)
+        record = fit(model, examples, settings)
+        print(f"{name} seed {seed}: train accuracy {record.train_accuracy:.4f} in {record.seconds:.0f} s", flush=True)
+        save_weights(model, path, {"train_accuracy": f"{record.train_accuracy:.5f}"})
+        return model
 
-def measured(
-    kind: str,
-    method: str,
-    policy: str,
-    seed: int,
-    split: Split,
-    source: Source,
-    reference: ModelOutputs,
-    rate: float,
-    clip: float | None,
-    cache: Path,
-) -> Trial:
-    """Return one unlearned model's figures."""
+    def cell(self, method: str, policy: str, seed: int, split: Split, reference: ModelOutputs) -> Trial:
+        """Return one unlearned model's figures, from the cache if they are there."""
+        path = self.cache / f"{self.kind}-{method}-{policy}-{self.rate}-{self.clip}-{seed}.json"
+        if not path.exists():
+            path.write_text(json.dumps(self.measured(method, policy, seed, split, reference)))
+            print(path.stem, flush=True)
+        found: dict[str, Any] = json.loads(path.read_text())
+        scores = {**found["scores"], "seconds": found["seconds"]} if found["scores"] else {}
+        settings = {"rate": self.rate, "clip": self.clip}
+        name = f"{method}, {policy}"
+        return Trial(f"{method}-{policy}", name, "method", seed, scores, found["per_class"], (), settings)
 
-    def make() -> dict[str, object]:
-        model = build_model("resnet8", 10, 1)
-        load_into(model, cache / f"original-{seed}.safetensors")
+    def measured(self, method: str, policy: str, seed: int, split: Split, reference: ModelOutputs) -> dict[str, Any]:
+        """Unlearn and measure; a run that diverges is recorded as such."""
+        model = network()
+        load_into(model, self.cache / f"original-{seed}.safetensors")
+        built = build_method(method, epochs=2, rate=self.rate, clip=self.clip, batch=128, forget_batch=64)
+        began = time.perf_counter()
         try:
-            seconds = unlearned(method, policy, seed, model, split, rate, clip)
+            execute(Predictor(model), built.recipe(seed), split, Conditions(seed, policy, observe_every=0))
         except NotFiniteError as error:
             return {"scores": {}, "per_class": [None] * 10, "seconds": None, "failed": str(error)}
-        trial = Trial.of(outputs(model, split, source), key="", label="", role="method", seed=seed, retrained=reference)
-        print(
-            kind, method, policy, seed, {k: round(v, 2) for k, v in trial.scores.items() if v is not None}, flush=True
-        )
+        seconds = time.perf_counter() - began
+        seen = self.outputs(model, split)
+        trial = Trial.of(seen, key=method, label=method, role="method", seed=seed, retrained=reference)
         return {"scores": trial.scores, "per_class": trial.per_class, "seconds": seconds}
 
-    found = cell(f"{kind}-{method}-{policy}-{rate}-{clip}-{seed}", cache, make)
-    scores = {**found["scores"], "seconds": found["seconds"]} if found["scores"] else {}  # type: ignore[dict-item]
-    label = f"{method}, {policy}"
-    return Trial(
-        f"{method}-{policy}", label, "method", seed, scores, found["per_class"], (), {"rate": rate, "clip": clip}
-    )  # type: ignore[arg-type]
+    def outputs(self, model: nn.Module, split: Split) -> ModelOutputs:
+        """Return what a model says on all parts."""
+        return outputs_of(Predictor(model), split, self.source.test)
 
 
 def main() -> None:
-    """Measure all cells and write the document."""
+    """Measure all cells and write the documents."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
@@ -144,20 +146,25 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.cache.mkdir(parents=True, exist_ok=True)
     source = find("readers", "fashion_mnist")(options.data_dir)
-    source = Source(**{**vars(source), "test": Subset(source.test, torch.arange(3000))})
-    for kind in ("class", "random"):
-        trials = trials_of(kind, source, options.rate, options.clip or None, options.epochs, options.cache)
-        document = {
-            "request": kind,
-            "rate": options.rate,
-            "clip": options.clip,
-            "epochs_of_training": options.epochs,
-            **tabulate(trials),
+    source = replace(source, test=Subset(source.test, torch.arange(TEST)))
+    for kind, question in QUESTIONS.items():
+        study = Study(kind, source, options.rate, options.clip or None, options.epochs, options.cache)
+        about = {name: value for name, value in vars(options).items() if name not in ("data_dir", "cache")}
+        part = {
+            "id": kind,
+            "question": question,
+            "kind": KINDS[kind],
+            "sizes": {"train": TRAIN, "forget": TRAIN // 10, "retain": TRAIN - TRAIN // 10, "test": TEST},
+            "classes": list(source.class_names),
+            "seeds": list(SEEDS),
+            "reference": True,
+            "examples": [],
+            **tabulate(study.trials()),
         }
-        document["torch"], document["threads"] = torch.__version__, options.threads
-        target = RESULTS / f"normalisation-{kind}-rate{options.rate}-clip{options.clip}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(document, indent=1) + "\n")
+        target = RESULTS / f"normalisation-{kind}-{options.rate}.json"
+        record = {"torch": torch.__version__, **about, "request": part}
+        target.write_text(json.dumps(record, indent=1) + "\n")
+        print(markdown_table(part))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from torch.nn import functional
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.engine import Stepper
+from expunge.errors import MissingExtraError
 from expunge.masks import Saliency
 from expunge.objectives import CrossEntropy
 from expunge.pair import Pair
@@ -146,8 +147,17 @@ def with_mask(work: Workload) -> Update:
 
 
 def names(policy: str) -> list[str]:
-    """Return all candidates: the floor's ways, every registered surgery, the mask."""
-    return [*WAYS[policy], *entries("surgeries"), MASKED]
+    """Return all candidates: the floor's ways, every registered surgery that can be built here, the mask."""
+    return [*WAYS[policy], *filter(is_installed, entries("surgeries")), MASKED]
+
+
+def is_installed(name: str) -> bool:
+    """Return whether what a surgery needs is installed."""
+    try:
+        find("surgeries", name)()
+    except MissingExtraError:
+        return False
+    return True
 
 
 def build(name: str, work: Workload) -> Update:

@@ -15,29 +15,7 @@ class ExpungeError(Exception):
         expected: What would have been right, as a noun phrase.
         found: What was there instead.
         cure: What the reader should do now, as an imperative.
-    """
-
-    def __init__(self, expected: str, found: str, cure: str) -> None:
-        super().__init__(expected, found, cure)
-        self.expected, self.found, self.cure = expected, found, cure
-
-    def __str__(self) -> str:
-        """Return the sentence."""
-        return f"Expected {self.expected}, but found {self.found}: {self.cure}."
-
-
-class RequestError(ExpungeError):
-    """The forget request does not fit the data: empty, duplicate, overlapping, out of range, absent."""
-
-
-class ConfigError(ExpungeError):
-    """A request file, an option or an argument is not understood.
-
-    Args:
-        expected: What would have been right, as a noun phrase.
-        found: What was there instead.
-        cure: What the reader should do now, as an imperative.
-        where: The place, if it is in a file: ``"request.yaml line 7"``.
+        where: The place, if it is in a file: ``"request.yaml line 7"``. Default: none.
 
     Examples:
         >>> print(ConfigError("a whole number", "'many'", "write for example `epochs: 5`", where="request.yaml line 7"))
@@ -46,11 +24,20 @@ class ConfigError(ExpungeError):
 
     def __init__(self, expected: str, found: str, cure: str, where: str = "") -> None:
         super().__init__(expected, found, cure)
-        self.where = where
+        self.expected, self.found, self.cure, self.where = expected, found, cure, where
 
     def __str__(self) -> str:
-        """Return the sentence, after the place if there is one."""
-        return f"{self.where}: {super().__str__()}" if self.where else super().__str__()
+        """Return the sentence on one line, after the place if there is one."""
+        sentence = f"Expected {self.expected}, but found {self.found}: {self.cure}."
+        return " ".join((f"{self.where}: {sentence}" if self.where else sentence).splitlines())
+
+
+class RequestError(ExpungeError):
+    """The forget request does not fit the data: empty, duplicate, overlapping, out of range, absent."""
+
+
+class ConfigError(ExpungeError):
+    """A request file, an option or an argument is not understood."""
 
 
 class DataError(ExpungeError):

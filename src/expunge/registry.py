@@ -98,14 +98,28 @@ def entries(kind: str) -> Mapping[str, Entry]:
     return {entry.name: entry for entry in found}
 
 
+def by_any_name(kind: str) -> Mapping[str, Entry]:
+    """Return everything registered under ``kind`` by name and by alias."""
+    return {known: entry for entry in entries(kind).values() for known in (entry.name, *entry.aliases)}
+
+
+def plain(name: str) -> str:
+    """Return a name in the form in which names are compared: hyphens and underscores are the same, capitals too."""
+    return name.replace("-", "_").lower()
+
+
+def is_registered(kind: str, name: str) -> bool:
+    """Return whether something is registered under that name or alias."""
+    return plain(name) in by_any_name(kind)
+
+
 def find(kind: str, name: str) -> Any:
     """Return the thing registered under ``kind`` by its name or an alias; hyphens and underscores are the same.
 
     Raises:
         ConfigError: If nothing has that name; the message offers the nearest one.
     """
-    wanted = name.replace("-", "_").lower()
-    every = {known: entry for entry in entries(kind).values() for known in (entry.name, *entry.aliases)}
+    wanted, every = plain(name), by_any_name(kind)
     if wanted in every:
         return every[wanted].target
     near = difflib.get_close_matches(wanted, every, n=1)

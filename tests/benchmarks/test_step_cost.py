@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def quick(tmp_path_factory):
 
 def test_every_registered_surgery_and_the_mask_are_measured(quick):
     rows = quick[0]["networks"]["small_cnn"]["candidates"]
-    assert set(rows) == {"joint", "split", "fixed + saliency", *registry.entries("surgeries")}
+    needy = set() if find_spec("cvxpy") else {"cagrad", "nash_mtl"}
+    assert set(rows) == {"joint", "split", "fixed + saliency", *registry.entries("surgeries")} - needy
     assert all(second > 0 for row in rows.values() for second in row["seconds_by_round"])
 
 
@@ -55,8 +57,8 @@ def test_the_aims_are_judged_where_they_hold(quick):
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is measured on Linux alone")
 def test_peaks_are_those_of_an_update(quick):
     peaks = {name: row["memory"]["peak_bytes"] for name, row in quick[0]["networks"]["small_cnn"]["candidates"].items()}
-    # Momentum and gradients are .2 MB; a process that counted its libraries would show a hundred.
-    assert all(0 < peak < 20e6 for peak in peaks.values()), peaks
+    # Momentum and gradients are .2 MB, what FAMO's first Adam step loads 23; counted libraries would show a hundred.
+    assert all(0 < peak < 50e6 for peak in peaks.values()), peaks
 
 
 def test_the_table_names_floor_policy_and_batch_in_80_columns(quick):

@@ -93,25 +93,11 @@ def test_run_passes_the_request_on(calls, request_file):
     assert second.where("method") == "request.yaml line 4"
 
 
-def test_run_shows_examples_where_the_request_says_so(calls, request_file):
-    request_file.write_text(request_file.read_text() + "\nshow_examples: true\n")
-    assert call("run", str(request_file)).exit_code == 0
-    assert calls[0][2]["show_examples"] is True
-
-
 def test_train_passes_the_request_on(calls, request_file):
     assert call("train", str(request_file), "--data-dir", "d").exit_code == 0
     ((name, (config,), keywords),) = calls
     assert (name, keywords) == ("train_request", {"data_dir": Path("d"), "overwrite": False})
     assert config.train.epochs == 1
-
-
-def test_train_needs_its_section(calls, request_file):
-    request_file.write_text(request_file.read_text().replace("train: {epochs: 1}", ""))
-    result = call("train", str(request_file))
-    assert result.exit_code == 2
-    assert result.stderr == ("request.yaml: Expected the section 'train', but found none: add `train: {epochs: 20}`.\n")
-    assert calls == []
 
 
 def test_convert_passes_its_paths_on(calls):
@@ -211,6 +197,26 @@ def test_help_imports_nothing_heavy(arguments):
     assert process.returncode == (2 if arguments == ["list"] else 0)
     assert "import time:" in process.stderr
     assert imported(process) == set()
+
+
+@pytest.mark.parametrize("kind", registry.ROOMS)
+def test_what_is_listed_is_whole_sentences_within_80_columns(kind):
+    result = call("list", kind)
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    for entry in registry.entries(kind).values():
+        assert entry.name in result.stdout.split(), "a name is cut"
+        assert entry.summary.endswith("."), entry
+        first = entry.summary.split()[0]
+        assert first.isalpha() or "-" in first, f"{entry.name}: a label is no sentence"
+        assert first[0].isupper(), entry
+
+
+def test_a_terminal_that_knows_no_unicode_gets_question_marks():
+    process = fresh("list", "masks", PYTHONIOENCODING="ascii")
+    assert process.returncode == 0
+    assert process.stdout.isascii()
+    assert "|?L_f(??)|" in process.stdout
 
 
 def test_the_shell_completes_kinds():

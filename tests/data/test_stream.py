@@ -154,3 +154,45 @@ def test_streams_without_examples_are_refused(sizes, batch, mode):
 def test_updates_outside_the_epoch_are_refused(place):
     with pytest.raises(ConfigError, match="step from 0 to 2"):
         PairStream(Pair(4, 6), Pair(2, 2), "paired", 0).at(*place)
+
+
+@settings(max_examples=60, deadline=None)
+@given(small, small, widths, widths)
+def test_blocks_pass_over_one_set_and_then_over_the_other(n_f, n_r, b_f, b_r):
+    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "blocks", 3)
+    for number in (0, 1):
+        draws = epoch(stream, number)
+        border = -(-n_f // b_f)
+        assert all(len(draw.forget) and not len(draw.retain) for draw in draws[:border])
+        assert all(len(draw.retain) and not len(draw.forget) for draw in draws[border:])
+        assert joined(draws, "forget").sort().values.tolist() == list(range(n_f))
+        assert joined(draws, "retain").sort().values.tolist() == list(range(n_r))
+
+
+@settings(max_examples=60, deadline=None)
+@given(small, small, widths, widths, st.integers(1, 7))
+def test_interleaved_forget_batches_come_before_every_few_retain_batches(n_f, n_r, b_f, b_r, ratio):
+    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "interleaved", 3, ratio)
+    draws = [draw for number in range(3) for draw in epoch(stream, number)]
+    for number in range(3):
+        own = epoch(stream, number)
+        assert joined(own, "retain").sort().values.tolist() == list(range(n_r))
+        assert [bool(len(draw.forget)) for draw in own] == [step % (ratio + 1) == 0 for step in range(len(own))]
+        assert all(bool(len(draw.forget)) != bool(len(draw.retain)) for draw in own)
+    row = joined(draws, "forget")
+    for start in range(0, len(row) - n_f + 1, n_f):
+        assert row[start : start + n_f].sort().values.tolist() == list(range(n_f))
+
+
+@pytest.mark.parametrize("mode", ["blocks", "interleaved"])
+def test_the_probe_is_the_next_retain_batch_wherever_it_comes(mode):
+    stream = PairStream(Pair(5, 12), Pair(2, 4), mode, 0, 2)
+    draws = [draw for number in range(2) for draw in epoch(stream, number)]
+    for index, draw in enumerate(draws[:-4]):
+        upcoming = next(other.retain for other in draws[index + 1 :] if len(other.retain))
+        assert torch.equal(draw.probe, upcoming[:2])
+
+
+def test_a_ratio_below_one_is_refused():
+    with pytest.raises(ConfigError, match="ratio=0"):
+        PairStream(Pair(5, 12), Pair(2, 4), "interleaved", 0, 0)

@@ -222,7 +222,7 @@ class Prepared(Objective):
 
 def test_objectives_are_prepared_on_the_original_before_the_first_stage():
     objective, model = Prepared(), mlp().train()
-    wipe = Edit(lambda network, _: [p.zero_() for p in network.parameters()])
+    wipe = Edit(lambda predict, _: [p.zero_() for p in predict.model.parameters()])
     plan = Recipe((wipe, stage(Fixed(), objectives=Pair(objective, CrossEntropy()))))
     execute(Predictor(model), plan, split(), Conditions())
     assert torch.equal(objective.seen[0], weights(mlp()))
@@ -236,7 +236,7 @@ def test_edits_have_randomness_of_their_own():
         model = mlp()
         torch.rand(3)
         before = torch.get_rng_state()
-        redraw = Edit(lambda network, _: [nn.init.normal_(p) for p in network.parameters()])
+        redraw = Edit(lambda predict, _: [nn.init.normal_(p) for p in predict.model.parameters()])
         execute(Predictor(model), Recipe((redraw,)), split(), Conditions(seed=5))
         assert torch.equal(torch.get_rng_state(), before)
         found.append(weights(model))

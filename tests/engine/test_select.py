@@ -60,3 +60,39 @@ def test_a_selection_needs_a_descent_before_it(stages):
     }
     with pytest.raises(ConfigError, match="right after a descent"):
         execute(Predictor(network()), Recipe(tuple(kinds[name] for name in stages)), SPLIT, Conditions())
+
+
+def test_a_selection_chooses_from_all_descents_right_before_it():
+    seen = []
+
+    def measure(predict, split):
+        seen.append(predict.model.state_dict()["0.weight"].clone())
+        return {}
+
+    model = network()
+    recipe = Recipe((stage(1), Edit(lambda predict, data: None), stage(2), stage(3), Select(measure, lambda found: 3)))
+    execute(Predictor(model), recipe, SPLIT, Conditions())
+    assert len(seen) == 1 + 2 + 3
+    assert torch.equal(model[0].weight, seen[3])
+
+
+def test_history_and_seeds_go_on_from_stage_to_stage():
+    rows, met = [], []
+    recipe, split = Recipe((stage(2), stage(1))), Split(Recorder(met), SPLIT.retain, 3)
+    execute(Predictor(network()), recipe, split, Conditions(on_rows=rows.extend, on_step=met.append))
+    progress = [entry for entry in met if isinstance(entry, tuple)]
+    assert [row["step"] for row in rows] == [entry.step for entry in progress] == list(range(12))
+    assert [row["epoch"] for row in rows] == [0] * 4 + [1] * 4 + [2] * 4
+    assert {entry.total for entry in progress} == {12}
+    order = [tuple(entry) for entry in met if isinstance(entry, list)]
+    assert order[:4] != order[8:]
+
+
+class Recorder(TensorExamples):
+    def __init__(self, met):
+        super().__init__(X[:8], Y[:8])
+        self.met = met
+
+    def batch(self, indices):
+        self.met.append(indices.tolist())
+        return super().batch(indices)

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from expunge.errors import ConfigError, DataError
-from expunge.masks import Certified, Knapsack, Lenient, Mask, Strict
+from expunge.masks import Certified, Knapsack, Lenient, Mask, Proximal, Strict
 from expunge.masks.certificate import fixed_sequence, lower_bounds
 from expunge.pair import Pair
 from expunge.surgery import Direction, Progress
@@ -225,6 +225,15 @@ def test_nested_masks_of_the_lenient_one_are_strict_by_sign_and_lenient():
     assert torch.equal(second, v * mean >= 0)
     assert (first <= second).all()
     assert (second <= third).all()
+
+
+def test_masks_are_known_by_name():
+    assert repr(Certified(["strict", "feasible"])) == repr(Certified([Strict(), Lenient()]))
+
+
+def test_a_mask_that_moves_weights_afterwards_is_refused():
+    with pytest.raises(ConfigError, match="Proximal, which changes weights after it"):
+        Certified(Proximal())
 
 
 @pytest.mark.parametrize("options", [{"delta": 0.6}, {"batches": 1}, {"tolerance": -1.0}, {"every": 0}, {"mask": []}])

@@ -110,6 +110,25 @@ def test_projection_on_whole_passes_keeps_the_retain_loss(trained):
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_each_method_runs_on_a_network_with_batch_normalisation(name):
+    model, data = network(normalised=True), problem()
+    model.train()(data.retain.inputs)
+    before = copy.deepcopy(model.state_dict())
+    work, rows = carried_out(made(name, epochs=1), model)
+    after = work.state_dict()
+    assert {key: value.shape for key, value in after.items()} == {key: value.shape for key, value in before.items()}
+    assert all(value.isfinite().all() for value in after.values())
+    assert not torch.equal(after["0.weight"], before["0.weight"])
+    assert rows
+    assert not any(module.training for module in work.modules())
+    if METHODS[name] is not Retrain:
+        for key in ("1.running_mean", "1.running_var", "1.num_batches_tracked"):
+            assert torch.equal(after[key], before[key]), key
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_one_seed_one_result(name, trained):
     first, again, other = (
         torch.cat([p.flatten() for p in carried_out(made(name, epochs=1, batch=4), trained, seed=seed)[0].parameters()])
@@ -173,7 +192,7 @@ def test_what_cannot_reinitialise_itself_is_refused_before_anything_is_changed()
     model = nn.Sequential(network(), Stubborn())
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ModelError, match=r"'1' \(Stubborn\)"):
-        reinitialise(model, problem())
+        reinitialise(Predictor(model), problem())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -183,7 +202,7 @@ def test_our_networks_reinitialise():
     model = resnet20(10)
     before = copy.deepcopy(model.state_dict())
     model(torch.randn(4, 3, 32, 32))
-    reinitialise(model, problem())
+    reinitialise(Predictor(model), problem())
     for name, value in model.state_dict().items():
         if "running" in name or "tracked" in name:
             assert torch.equal(value, before[name]), name

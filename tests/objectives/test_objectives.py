@@ -84,7 +84,7 @@ def test_contract(entry):
     whole = objective(predict, one)
     assert torch.equal(objective(predict, one), whole)
     parts = sum(objective(predict, part) * len(part) / len(one) for part in one.chunks(4))
-    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
+    assert objective.batchwise == (abs(float((parts - whole).detach())) > 1e-12)
     same = objective.draw(plain, 0, torch.Generator().manual_seed(1))
     assert torch.equal(objective(predict, same), whole)
     again = eval(repr(objective), {type(objective).__name__: type(objective)})

@@ -11,7 +11,7 @@ _HOMES = {
     "convert": "expunge.api.convert",
     "evaluate": "expunge.api.evaluating",
     "run_request": "expunge.api.run",
-    "train_request": "expunge.api.run",
+    "train_request": "expunge.api.training",
     "unlearn": "expunge.api.unlearning",
 }
 __all__ = sorted(_HOMES)

@@ -78,6 +78,19 @@ def a_name(kind: str | None, *prefixes: str) -> Callable[[str], str]:
     return check
 
 
+def a_method(value: str) -> str:
+    """Check the name of a method, alone or at the head of a composition such as ``eupmu + lenient(delta=0.1)``.
+
+    The rest of a composition is read when the methods are at hand.
+    """
+    head = re.match(r"\s*(\w+)\s*[(+]", value)
+    check = a_name("methods")
+    if head is None or value.replace("-", "_").lower() in registered_names("methods"):
+        return check(value)
+    check(head.group(1))
+    return value
+
+
 def python_path(value: str) -> str:
     """Return a path of the form ``package.module:name``, or refuse it."""
     if not PYTHON_PATH.fullmatch(value):

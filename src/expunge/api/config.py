@@ -64,7 +64,8 @@ class RunConfig(Section):
     Args:
         task: ``classification``.
         model: The classifier.
-        checkpoint: Its weights; may be missing if ``train`` is there or the model comes from Python.
+        checkpoint: Its weights; may be missing if ``train`` is there or the model comes from Python. With ``train`` and
+            without weights the original is trained first, from the weights that ``model`` starts with.
         data: What it was trained on.
         forget: What to forget.
         method: The method and its settings.
@@ -113,6 +114,12 @@ class RunConfig(Section):
     def where(self, *keys: str | int) -> str:
         """Return the place of a setting, for messages: ``"request.yaml line 7"``, or nothing without a file."""
         return self._document.where(*keys) if self._document else ""
+
+    def where_setting(self, *name: str) -> str:
+        """Return the place of a setting of the method, written beside its name or under ``settings``."""
+        beside, inside = ("method", *name), ("method", "settings", *name)
+        lines = self._document.lines if self._document else {}
+        return self.where(*(inside if inside in lines else beside))
 
 
 def load_request(path: Path | str) -> RunConfig:

@@ -22,6 +22,9 @@ CAVEATS = (
     "learn more.",
 )
 
+SHOWN = "The report, which shows pictures of forgotten examples."
+"""What ``holds_data`` says where it does."""
+
 
 def document(
     kind: str,
@@ -35,7 +38,7 @@ def document(
     """Return a result document.
 
     Args:
-        kind: ``demo``, ``run`` or ``evaluation``.
+        kind: ``demo`` or ``run``.
         title: What the report is called.
         command: What made it.
         disclosure: How hyper-parameters were chosen.

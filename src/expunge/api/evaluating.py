@@ -9,15 +9,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.documents import document
+from expunge.api.admission import checked_split
+from expunge.api.documents import SHOWN, document
 from expunge.api.requests import Asked, contact_sheet, request_part
-from expunge.api.unlearning import Result, checked_split, settings_of
-from expunge.batch import Predictor
-from expunge.data import as_examples
-from expunge.evaluation import ModelOutputs, Trial, outputs_of
+from expunge.api.rows import Rows
+from expunge.api.unlearning import Result
+from expunge.batch import Predictor, Split
+from expunge.data import as_examples, check_labels
+from expunge.errors import ConfigError, RequestError
+from expunge.evaluation.collecting import home
 from expunge.report import markdown_table, write_report
 
-NOTHING: dict[str, Any] = {}
+DISCLOSURE = "The settings are those that the caller chose."
 
 
 @dataclass(frozen=True)
@@ -89,44 +92,48 @@ def evaluate(
     result = model if isinstance(model, Result) else None
     network = model.model if isinstance(model, Result) else model
     predict = Predictor(network, logits or (result.logits if result else None))
-    sides = (result.split.forget, result.split.retain) if result and forget is None else (forget, retain)
-    split = checked_split(predict, as_examples(sides[0]), as_examples(sides[1]), None)
+    split = asked_split(predict, result, forget, retain)
     tested = as_examples(test)
-    models = {
-        "original": original or (result.original if result else None),
-        "retrain": retrained,
-        "unlearned": network,
-    }
-    outputs = {key: outputs_of(predict.on(m), split, tested, batch_size) for key, m in models.items() if m is not None}
-    names = class_names or [str(number) for number in range(split.classes)]
-    pictures = contact_sheet(split.forget, outputs, names) if show_examples else []
-    part = request_part(
-        Asked("request", question, "indices", names), split, tested, trials_of(outputs, result), None, pictures
-    )
-    disclosure = "The settings are those that the caller chose."
-    return Evaluation(
-        document("run", question, "expunge.evaluate", disclosure, [part], ["The caller's data sets and original."])
-    )
+    check_labels(tested, split.classes)
+    names = checked_names(class_names, split.classes)
+    rows = Rows(split, tested, logits=predict.logits, batch_size=batch_size)
+    before = original or (result.original if result else None)
+    if before is not None:
+        rows.original(before)
+    if retrained is not None:
+        rows.retrained(retrained)
+    if result is None:
+        rows.unlearned(network)
+    else:
+        rows.unlearned(network, "unlearned", result.method, result.seconds, result.history)
+    pictures = contact_sheet(split.forget, rows.outputs, names) if show_examples else []
+    asked = Asked("request", question, "indices", names)
+    part = request_part(asked, split, tested, rows.trials(), None, pictures)
+    held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
+    return Evaluation(document("run", question, "expunge.evaluate", DISCLOSURE, [part], held, str(home(network))))
 
 
-def trials_of(outputs: dict[str, ModelOutputs], result: Result | None) -> list[Trial]:
-    """Return the rows of one evaluation: original and retrained where they are, the model last."""
-    labels = {"original": "Original", "retrain": "Retrain", "unlearned": "Unlearned"}
-    if result is not None:
-        labels["unlearned"] = type(result.method).label or type(result.method).__name__
-    roles = {"original": "original", "retrain": "retrained", "unlearned": "method"}
-    made = (
-        {"seconds": result.seconds, "history": result.history, "settings": settings_of(result.method)} if result else {}
-    )
-    return [
-        Trial.of(
-            seen,
-            key=key,
-            label=labels[key],
-            role=roles[key],  # type: ignore[arg-type]
-            seed=0,
-            retrained=outputs.get("retrain"),
-            **(made if key == "unlearned" else NOTHING),
-        )
-        for key, seen in outputs.items()
-    ]
+def asked_split(predict: Predictor, result: Result | None, forget: Any, retain: Any) -> Split:
+    """Return the split to measure on: the one that is given, or that of the result.
+
+    Raises:
+        RequestError: If only one side is given, or none and there is no result.
+    """
+    if (forget is None) != (retain is None) or (forget is None and result is None):
+        found = {(True, False): "retain alone", (False, True): "forget alone"}.get((forget is None, retain is None))
+        cure = "pass both, or the result of unlearn in place of the model"
+        raise RequestError("forget and retain", found or "neither", cure)
+    if result is not None and forget is None:
+        forget, retain = result.split.forget, result.split.retain
+    return checked_split(predict, as_examples(forget), as_examples(retain), trainable=False)
+
+
+def checked_names(names: Sequence[str] | None, classes: int) -> Sequence[str]:
+    """Return the name of every class, its number by default.
+
+    Raises:
+        ConfigError: If there is not one name for each class.
+    """
+    if names is not None and len(names) != classes:
+        raise ConfigError(f"{classes} class names", f"{len(names)}", "give one for each logit, in order")
+    return names or [str(number) for number in range(classes)]

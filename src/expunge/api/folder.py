@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,31 +12,55 @@ from expunge.errors import ConfigError
 from expunge.weights import replacing
 
 FINISHED = "result.json"
+CONFIG, MANIFEST, HISTORY, REPORT = "config.json", "manifest.json", "history.jsonl", "report.html"
+UNLEARNED, RETRAINED, ORIGINAL = "unlearned.safetensors", "retrained.safetensors", "original.safetensors"
+WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, UNLEARNED, RETRAINED)
+"""What a run writes, whether or not the folder has it already; ``original.safetensors`` it takes as it finds it."""
 
 
-def refuse_finished(path: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds a finished run, unless it may be replaced.
+def check_folder(path: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds an earlier run, unless it may be replaced, or that cannot be written; touch nothing.
 
     Raises:
         ConfigError: If it does.
     """
-    if (path / FINISHED).exists() and not overwrite:
+    there = [name for name in WRITTEN if (path / name).exists()]
+    if there and not overwrite:
         cure = "choose another folder, or pass --overwrite (overwrite=True)"
-        raise ConfigError("a folder without a finished run", f"one in '{path}'", cure)
+        raise ConfigError("a folder without an earlier run", f"'{there[0]}' in '{path}'", cure)
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a folder that cannot be made or written; touch nothing.
+
+    Raises:
+        ConfigError: If that is so.
+    """
+    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise unwritable(path, f"'{nearest}' is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise unwritable(path, f"no right to write into '{nearest}'")
+
+
+def unwritable(path: Path, reason: str) -> ConfigError:
+    """Return the error for a folder that cannot be written."""
+    return ConfigError("a run folder that can be written", f"'{path}' ({reason})", "choose another with out (--out)")
 
 
 class RunFolder:
     """A folder for one run.
 
     Every file is written under a temporary name, synced and renamed; ``result.json`` comes last and marks the run as
-    finished.
+    finished. What an earlier run wrote is removed first, so that nothing of it is taken for this run's.
 
     Args:
         path: The folder; made if it is not there.
-        overwrite: Whether a finished run in it may be replaced. Default false.
+        overwrite: Whether an earlier run in it may be replaced. Default false.
 
     Raises:
-        ConfigError: If the folder holds a finished run, or cannot be written.
+        ConfigError: If the folder holds an earlier run, or cannot be written.
 
     Examples:
         >>> import tempfile
@@ -46,13 +71,13 @@ class RunFolder:
 
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = Path(path)
-        refuse_finished(self.path, overwrite)
+        check_folder(self.path, overwrite)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            for name in WRITTEN:
+                (self.path / name).unlink(missing_ok=True)
         except OSError as error:
-            found = f"'{self.path}' ({error.strerror})"
-            raise ConfigError("a run folder that can be written", found, "choose another with --out") from error
-        (self.path / FINISHED).unlink(missing_ok=True)
+            raise unwritable(self.path, error.strerror or type(error).__name__) from error
 
     def within(self, name: str) -> Path:
         """Return the path of a file in the folder, its parents made."""

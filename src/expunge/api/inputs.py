@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,11 @@ from expunge.data import (
     none,
     num_classes,
 )
-from expunge.errors import ConfigError, DataError
+from expunge.errors import ConfigError, DataError, ExpungeError
 from expunge.python_path import import_object
 from expunge.registry import find
 from expunge.tasks.classification.build import build_model
+from expunge.tasks.classification.libraries import sentence
 
 AUGMENTATIONS = {"none": none, "crop_flip": crop_flip}
 
@@ -45,18 +48,56 @@ def read_source(config: RunConfig, data_dir: Path | None) -> Source:
     """
     chosen = config.data
     if chosen.python is not None:
-        found = source_from(import_object(chosen.python)(**chosen.options), chosen.python)
+        factory = import_object(chosen.python)
+        check_options(chosen.python, factory, **chosen.options)
+        with users_code(chosen.python):
+            found = source_from(factory(**chosen.options), chosen.python)
     else:
-        found = find("readers", str(chosen.name))(chosen.dir or data_dir, **chosen.options)
-    augment(found.train, chosen.augment)
+        folder, reader = chosen.dir or data_dir, find("readers", str(chosen.name))
+        check_options(str(chosen.name), reader, folder, **chosen.options)
+        found = reader(folder, **chosen.options)
+    if chosen.python is None or "augment" in chosen.model_fields_set:
+        augment(found.train, chosen.augment)
     return found if chosen.subset is None else found.subset(chosen.subset, chosen.subset_seed)
+
+
+def check_options(name: str, factory: Any, *arguments: Any, **options: Any) -> None:
+    """Refuse options that a reader or a data factory does not take.
+
+    Raises:
+        ConfigError: If it does not take them, or cannot be called.
+    """
+    if not callable(factory):
+        raise ConfigError(f"'{name}' to be a function", type(factory).__name__, "name a function that returns the data")
+    try:
+        inspect.signature(factory).bind(*arguments, **options)
+    except TypeError as error:
+        found = f"{', '.join(options) or 'none'} ({error})"
+        raise ConfigError(f"options that '{name}' takes", found, "correct the options") from error
+    except ValueError:  # a few built-in callables have no signature
+        return
+
+
+@contextmanager
+def users_code(path: str) -> Iterator[None]:
+    """Turn whatever a user's data factory or data set raises into one sentence.
+
+    Raises:
+        DataError: If it raises something.
+    """
+    try:
+        yield
+    except ExpungeError:
+        raise
+    except Exception as error:
+        raise DataError(f"data from '{path}'", sentence(error), "mend the code; it must run by itself") from error
 
 
 def augment(examples: Examples, name: str) -> None:
     """Set what training and unlearning may do to the pictures; evaluation never does it."""
-    root = examples.root if isinstance(examples, Subset) else examples
+    root: Any = examples.root if isinstance(examples, Subset) else examples
     if hasattr(root, "augment") or name != "none":
-        root.augment = AUGMENTATIONS[name]  # type: ignore[attr-defined]
+        root.augment = AUGMENTATIONS[name]
 
 
 def source_from(made: Any, path: str) -> Source:
@@ -78,9 +119,16 @@ def source_from(made: Any, path: str) -> Source:
         raise DataError(expected, f"{type(made).__name__} from '{path}'", "return one of these")
     train, test = as_examples(made["train"]), as_examples(made["test"])
     names = made.get("class_names") or [str(number) for number in range(max(num_classes(train), num_classes(test)))]
-    first = train.batch(torch.tensor([0])).inputs
-    shape = tuple(first.shape[1:]) if isinstance(first, torch.Tensor) and first.ndim == 4 else (1, 1, 1)
-    return Source(train, test, tuple(map(str, names)), path, "the user's own", shape)  # type: ignore[arg-type]
+    return Source(train, test, tuple(map(str, names)), path, "the user's own", picture_shape(train))
+
+
+def picture_shape(examples: Examples) -> tuple[int, int, int]:
+    """Return channels, height and width of the first input; 1, 1 and 1 where it is no picture."""
+    first = examples.batch(torch.tensor([0])).inputs
+    if not isinstance(first, torch.Tensor) or first.ndim != 4:
+        return 1, 1, 1
+    channels, height, width = first.shape[1:]
+    return channels, height, width
 
 
 def as_request(config: RunConfig) -> Request:
@@ -107,10 +155,14 @@ def held_out(source: Source, share: float | None, seed: int) -> tuple[Source, Ex
 
 
 def fresh_model(config: RunConfig, source: Source, seed: int) -> nn.Module:
-    """Return the network that the request names, initialised from a seed of its own."""
+    """Return the network that the request names, initialised from a seed of its own.
+
+    Its options may say another number of classes or channels than the data have; the checks come later.
+    """
+    sizes = {"classes": len(source.class_names), "channels": source.shape[0]}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_model(config.model.name, len(source.class_names), source.shape[0], **config.model.options)
+        return build_model(config.model.name, **{**sizes, **config.model.options})
 
 
 def device_of(name: str) -> torch.device:

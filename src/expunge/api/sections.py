@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from expunge.api.checks import a_name, refuse, safetensors, shown, whole_or_text
+from expunge.api.checks import a_method, a_name, refuse, safetensors, shown, whole_or_text
 
 
 def rooted(value: Any, info: ValidationInfo) -> Any:
@@ -80,11 +80,12 @@ class DataChoice(Named):
 
     Args:
         name: A reader.
-        python: ``package.module:factory``, instead of ``name``.
+        python: ``package.module:factory``, instead of ``name``. It returns ``(train, test)``, or a mapping with these
+            and ``class_names``.
         dir: Folder of the files. Default: ``--data-dir`` or the variable ``EXPUNGE_DATA``.
         subset: Number of training examples, drawn without replacement. Default all.
         subset_seed: Seed of that draw. Default 0.
-        augment: ``none`` or ``crop_flip``. Default ``none``.
+        augment: ``none`` or ``crop_flip``. Default ``none``; examples from Python keep their own.
         options: Keyword arguments for the reader. Default none.
     """
 
@@ -150,11 +151,11 @@ class MethodChoice(Section):
     """The method, and its settings beside its name.
 
     Args:
-        name: A registered method.
+        name: A registered method, or a composition such as ``eupmu + feasible(lenient, delta=0.1)``.
         settings: Everything else in the section; checked against the method once that is imported.
     """
 
-    name: Annotated[str, AfterValidator(a_name("methods"))] = Field(examples=["eupmu"])
+    name: Annotated[str, AfterValidator(a_method)] = Field(examples=["eupmu"])
     settings: dict[str, Any] = {}
 
     @model_validator(mode="before")

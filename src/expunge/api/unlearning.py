@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import torch
 from torch import Tensor, nn
 
+from expunge.api.admission import checked_split
 from expunge.api.folder import RunFolder
-from expunge.batch import Examples, Predictor, Split
-from expunge.data import Subset, as_examples, check_labels, root_indices
+from expunge.api.rows import settings_of
+from expunge.api.snapshot import restored_on_failure
+from expunge.batch import Predictor, Split
+from expunge.data import as_examples
 from expunge.engine import Conditions, Format, Row, checked_policy, execute
-from expunge.errors import ConfigError, RequestError
+from expunge.engine.descend import ignore
+from expunge.errors import ConfigError, ModelError
 from expunge.methods import Method, build_method
 from expunge.surgery import Progress
-from expunge.tasks.classification.check import check_model
+from expunge.tasks.classification.libraries import sentence
 from expunge.weights import save_weights
 
-OnStep = Callable[[Progress], None]
 DEFAULT_POLICY = "frozen"
 
 
@@ -56,21 +57,16 @@ class Result:
 
         Args:
             folder: Where; made if it is not there.
-            overwrite: Replace what a finished run has left there. Default false.
+            overwrite: Replace what an earlier run has left there. Default false.
 
         Raises:
-            ConfigError: If the folder holds a finished run.
+            ConfigError: If the folder holds an earlier run or cannot be written.
         """
         run = RunFolder(folder, overwrite=overwrite)
         save_weights(self.model, run.path / "unlearned.safetensors", overwrite=True)
         run.write_lines("history.jsonl", self.history)
         run.write_json("config.json", {"method": settings_of(self.method), "conditions": self.conditions})
         return run.path
-
-
-def settings_of(method: Method) -> dict[str, Any]:
-    """Return a method's name and settings, as plain values."""
-    return {"name": type(method).__name__, **method.settings()}
 
 
 def unlearn(
@@ -88,14 +84,14 @@ def unlearn(
     precision: Format = "fp32",
     observe_every: int = 10,
     inplace: bool = False,
-    on_step: OnStep | None = None,
-    on_rows: Callable[[list[Row]], None] | None = None,
+    on_step: Callable[[Progress], None] = ignore,
+    on_rows: Callable[[list[Row]], None] = ignore,
     **settings: Any,
 ) -> Result:
     """Return a model that has forgotten ``forget`` and kept what it knows of ``retain``, approximately.
 
     The model that is handed in stays as it is, on success and on failure, unless ``inplace=True``; even then a failure
-    puts its weights back.
+    puts it back.
 
     Args:
         model: A trained classifier.
@@ -110,7 +106,7 @@ def unlearn(
         micro_batches: Parts in which each half batch is processed. Default 1.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
         observe_every: Cosine and removed share are recorded every so many updates. Default 10.
-        inplace: Change the model itself. Default false: a copy.
+        inplace: Change the model itself, which ends in evaluation mode without gradients. Default false: a copy.
         on_step: Called after every update with its progress.
         on_rows: Called with new rows of the history.
         **settings: Settings of the method, such as ``epochs``, ``rate`` and ``batch``.
@@ -120,6 +116,7 @@ def unlearn(
         NotFiniteError: If a loss becomes NaN or infinite.
 
     Examples:
+        >>> import torch
         >>> from expunge.data import TensorExamples
         >>> x, y = torch.randn(60, 4), torch.arange(60) % 3
         >>> forget, retain = TensorExamples(x[:6], y[:6]), TensorExamples(x[6:], y[6:])
@@ -128,91 +125,73 @@ def unlearn(
         1
     """
     if task != "classification":
-        raise ConfigError("task='classification'", f"'{task}'", "other families are not built yet")
-    chosen = build_method(method, **settings) if isinstance(method, str) else method
-    if settings and not isinstance(method, str):
-        raise ConfigError("settings in the Method itself", "settings beside it", "pass the method by name")
-    held = None if holdout is None else as_examples(holdout)
-    split = checked_split(Predictor(model, logits), as_examples(forget), as_examples(retain), held)
-    work = model if inplace else copy.deepcopy(model)
+        raise ConfigError("task='classification'", f"{task!r}", "other families are not built yet")
+    chosen = checked_method(method, settings)
     history: list[Row] = []
 
     def keep(rows: list[Row]) -> None:
         history.extend(rows)
-        if on_rows is not None:
-            on_rows(rows)
+        on_rows(rows)
 
-    policy = checked_policy(normalisation or DEFAULT_POLICY)
-    plain = {"seed": seed, "normalisation": policy, "micro_batches": micro_batches, "precision": precision}
-    callbacks: dict[str, Any] = {"on_rows": keep} | ({"on_step": on_step} if on_step else {})
-    conditions = Conditions(seed, policy, micro_batches, precision, observe_every, **callbacks)
+    plain: dict[str, Any] = {
+        "seed": seed,
+        "normalisation": normalisation or DEFAULT_POLICY,
+        "micro_batches": micro_batches,
+        "precision": precision,
+    }
+    conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step, on_rows=keep))
+    held = None if holdout is None else as_examples(holdout)
+    split = checked_split(Predictor(model, logits), as_examples(forget), as_examples(retain), held)
+    recipe = chosen.recipe(seed)
+    work = model if inplace else copied(model)
     began = time.perf_counter()
     with restored_on_failure(work, active=inplace):
-        execute(Predictor(work, logits), chosen.recipe(seed), split, conditions)
+        execute(Predictor(work, logits), recipe, split, conditions)
     seconds = time.perf_counter() - began
     return Result(work, chosen, seconds, split, history, plain, logits, None if inplace else model)
 
 
-def checked_split(predict: Predictor, forget: Examples, retain: Examples, holdout: Examples | None) -> Split:
-    """Return the split, after everything that can be checked without a training step has been.
+def checked_method(method: str | Method, settings: dict[str, Any]) -> Method:
+    """Return the method, built from its name where it is one.
 
     Raises:
-        RequestError: If a side is empty, both share examples, or a label lies outside of the head.
-        ModelError: If the model has no trainable weight or returns no logits.
+        ConfigError: If it is neither a name nor a method, or a setting is not understood.
     """
-    for name, examples in (("forget", forget), ("retain", retain)):
-        if not len(examples):
-            raise RequestError(f"at least one example to {name}", "none", "check how the data set was made")
-    refuse_overlap(forget, retain)
-    parameter = next(predict.model.parameters(), torch.empty(0))
-    batch = forget.batch(torch.arange(min(2, len(forget)))).to(parameter.device)
-    classes = int(head_size(predict, batch.inputs))
-    for examples in filter(None, (forget, retain, holdout)):
-        check_labels(examples, classes)
-    check_model(predict.model, classes, predict, batch)
-    return Split(forget, retain, classes, holdout)
+    if isinstance(method, str):
+        return build_method(method, **settings)
+    if not isinstance(method, Method):
+        found = f"the class {method.__name__}" if isinstance(method, type) else type(method).__name__
+        raise ConfigError("the name of a method or a Method", found, "make one first, as in method=EUPMU()")
+    if settings:
+        raise ConfigError("settings in the Method itself", "settings beside it", "pass the method by name")
+    return method
 
 
-def refuse_overlap(forget: Examples, retain: Examples) -> None:
-    """Refuse two parts of one data set that share examples.
+def checked_conditions(conditions: Conditions) -> Conditions:
+    """Return the conditions if they can be met.
 
     Raises:
-        RequestError: If they do.
+        ConfigError: If a count is not positive, or the precision or the policy has no such name.
     """
-    if origin(forget) is not origin(retain):
-        return
-    shared = int(torch.isin(root_indices(forget), root_indices(retain)).sum())
-    if shared:
-        cure = "take what is forgotten out of retain"
-        raise RequestError("disjoint examples to forget and to retain", f"{shared} in both", cure)
+    counts = {"micro_batches": conditions.micro_batches, "observe_every": conditions.observe_every}
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ConfigError(f"{name} as a whole number of at least 1", f"{count!r}", "use the default")
+    formats = get_args(Format)
+    if conditions.precision not in formats:
+        raise ConfigError(f"a precision ({', '.join(formats)})", f"{conditions.precision!r}", "choose one of them")
+    checked_policy(conditions.normalisation)
+    return conditions
 
 
-def origin(examples: Examples) -> object:
-    """Return the object that examples are finally read from: the user's data set, or the tensor of inputs."""
-    root = examples.root if isinstance(examples, Subset) else examples
-    return getattr(root, "dataset", getattr(root, "inputs", root))
+def copied(model: nn.Module) -> nn.Module:
+    """Return a copy of a model that shares nothing with it.
 
-
-@torch.no_grad()
-def head_size(predict: Predictor, inputs: Any) -> int:
-    """Return the number of logits of one example, without touching modes or buffers."""
-    from expunge.evaluation.collecting import undisturbed
-
-    with undisturbed(predict.model):
-        logits = predict(inputs)
-    return logits.shape[-1] if logits.ndim else 0
-
-
-@contextmanager
-def restored_on_failure(model: nn.Module, *, active: bool) -> Iterator[None]:
-    """Put the weights, statistics and mode of a model back if the body fails."""
-    if not active:
-        yield
-        return
-    before, mode = copy.deepcopy(model.state_dict()), model.training
+    Raises:
+        ModelError: If it cannot be copied.
+    """
     try:
-        yield
-    except BaseException:
-        model.load_state_dict(before)
-        model.train(mode)
-        raise
+        return copy.deepcopy(model)
+    except Exception as error:  # a module may hold anything, a file or a lock
+        cure = "pass inplace=True to change the model itself"
+        raise ModelError("a model that can be copied", sentence(error), cure) from error

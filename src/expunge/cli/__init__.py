@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -68,5 +70,8 @@ app.command("list")(show)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; a terminal that cannot show a sign gets a question mark instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app(prog_name="expunge")

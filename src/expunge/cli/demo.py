@@ -13,7 +13,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("expunge-demo"),
     seeds: Annotated[int, typer.Option(min=1, help="Paired repetitions of each method.")] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.  [default: torch's choice]")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished run in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")] = False,
 ) -> None:
     """Forget handwritten digits, a class and a random tenth.
 

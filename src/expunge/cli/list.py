@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from expunge.registry import Entry
 
-WIDTH = 80
+WIDTH, NAMES = 80, 30
 
 
 def kinds(incomplete: str) -> list[str]:
@@ -43,7 +43,7 @@ def table(listed: list[Entry]) -> Table:
     from rich.text import Text
 
     grid = Table(box=None, padding=(0, 2, 1, 0), show_header=False)
-    grid.add_column(overflow="fold", max_width=WIDTH // 3)
+    grid.add_column(overflow="fold", max_width=NAMES)
     grid.add_column(overflow="fold")
     for entry in listed:
         names = Text(entry.name, style="bold").append("".join(f"\n{alias}" for alias in entry.aliases), style="dim")

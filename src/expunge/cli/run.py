@@ -10,7 +10,7 @@ import typer
 Request = Annotated[Path, typer.Argument(metavar="REQUEST.yaml", help="The request file.", show_default=False)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data.  [default: EXPUNGE_DATA]")]
 Out = Annotated[Path | None, typer.Option(help="Run folder, instead of the request's own.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished run in the folder.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")]
 
 
 def run(
@@ -40,6 +40,6 @@ def run(
         config,
         data_dir=data_dir,
         overwrite=overwrite,
-        show_examples=show_examples or config.show_examples,
+        show_examples=show_examples,
         console=Console(highlight=False),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from expunge.cli.run import DataDir, Out, Overwrite, Request
-from expunge.errors import ConfigError
 
 
 def train(request: Request, data_dir: DataDir = None, out: Out = None, overwrite: Overwrite = False) -> None:
@@ -14,8 +13,6 @@ def train(request: Request, data_dir: DataDir = None, out: Out = None, overwrite
     from expunge.api.config import load_request
 
     config = load_request(request)
-    if config.train is None:
-        raise ConfigError("the section 'train'", "none", "add `train: {epochs: 20}`", str(request.name))
     if out is not None:
         config = config.model_copy(update={"out": out})
 

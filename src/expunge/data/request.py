@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Examples
-from expunge.data.examples import root_indices
+from expunge.data.examples import Subset, root_indices
 from expunge.data.index_file import read_indices, whole_numbers
 from expunge.data.predicate import Predicate, imported, rows_where
 from expunge.errors import RequestError
@@ -119,7 +119,7 @@ class ByIndices:
             RequestError: If an index is not a whole number, is named twice, or is not in the data.
         """
         wanted, known = self.numbers(), root_indices(examples)
-        _check_range(wanted, int(known.max()) + 1 if len(known) else 0)
+        _check_range(wanted, len(examples.root if isinstance(examples, Subset) else examples))
         _check_repeats(wanted)
         chosen = torch.tensor(wanted, dtype=torch.int64)
         found = torch.isin(known, chosen).nonzero().flatten()

@@ -14,7 +14,10 @@ from torch import Tensor
 from expunge.errors import ConfigError
 from expunge.pair import Pair, Role
 
-Mode = Literal["paired", "mixed", "forget", "retain"]
+Mode = Literal["paired", "mixed", "forget", "retain", "blocks", "interleaved"]
+
+ENOUGH = 16
+"""Further batches that a retain set should give: by their defaults eight to choose a mask on, eight to test it on."""
 
 _NONE = torch.empty(0, dtype=torch.int64)
 
@@ -60,7 +63,11 @@ class PairStream:
             batches running over the border of two passes without repeating an example within a batch. ``mixed``: an
             epoch is one pass over the shuffled union, ``batch.forget + batch.retain`` at a time, and either half of a
             batch may be empty. ``forget`` and ``retain``: an epoch is one pass over that set, the other half is empty.
+            ``blocks``: an epoch is one pass over the forget set, then one over the retain set, the other half empty
+            each time. ``interleaved``: an epoch is one pass over the retain set, with an update on a batch of the
+            cycled forget set alone before every ``ratio`` updates.
         seed: Seed of all permutations.
+        ratio: Retain updates for each forget update in mode ``interleaved``. Default 1.
 
     Raises:
         ConfigError: If the mode is unknown, or a side that it uses has no examples or no batch size.
@@ -71,18 +78,27 @@ class PairStream:
         (3, torch.Size([2]), torch.Size([2]))
     """
 
-    def __init__(self, sizes: Pair[int], batch: Pair[int], mode: Mode = "paired", seed: int = 0) -> None:
-        _check(sizes, batch, mode)
-        self.sizes, self.batch, self.mode, self.seed = sizes, batch, mode, seed
+    def __init__(
+        self, sizes: Pair[int], batch: Pair[int], mode: Mode = "paired", seed: int = 0, ratio: int = 1
+    ) -> None:
+        _check(sizes, batch, mode, ratio)
+        self.sizes, self.batch, self.mode, self.seed, self.ratio = sizes, batch, mode, seed, ratio
         self._kept: dict[tuple[str, int], Tensor] = {}
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of updates in an epoch; the last may be smaller."""
-        sizes, batch = self.sizes, self.batch
         if self.mode == "mixed":
-            return _parts(sum(sizes), sum(batch))
-        return _parts(sizes.forget, batch.forget) if self.mode == "forget" else _parts(sizes.retain, batch.retain)
+            return _parts(sum(self.sizes), sum(self.batch))
+        if self.mode == "forget":
+            return self._passes("forget")
+        retain = self._passes("retain")
+        if self.mode == "blocks":
+            return self._passes("forget") + retain
+        return retain + _parts(retain, self.ratio) if self.mode == "interleaved" else retain
+
+    def _passes(self, side: Literal["forget", "retain"]) -> int:
+        return _parts(self.sizes.of(side), self.batch.of(side))
 
     def __len__(self) -> int:
         """Return the number of updates in an epoch."""
@@ -101,14 +117,14 @@ class PairStream:
         if epoch < 0 or not 0 <= step < len(self):
             found = f"epoch {epoch}, step {step}"
             raise ConfigError(f"an epoch from 0 and a step from 0 to {len(self) - 1}", found, "resume within the run")
-        after = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
-        return Draw(epoch, step, *self._sides(epoch, step), lambda: self._retain(*after))
+        return Draw(epoch, step, *self._sides(epoch, step), lambda: self._retain(*self._after(epoch, step)))
 
     def further(self, epoch: int, step: int, of: Role, number: int) -> Tensor:
-        """Return the positions of a batch beyond those of an update: drawn for it alone, of the side's full batch size.
+        """Return the positions of a batch beyond those of an update, drawn for it alone.
 
-        Retain batches share no example with one another, the update's own batch or its probe. Forget batches are drawn
-        from the whole set, each by itself, because a forget set is often not larger than a batch.
+        Retain batches share no example with one another, the update's own batch or its probe, and are all of one size:
+        the side's, or a smaller one where a small retain set would not give sixteen. Forget batches are drawn from the
+        whole set, each by itself, because a forget set is often not larger than a batch.
 
         Args:
             epoch: Epoch of the update, from 0.
@@ -117,12 +133,13 @@ class PairStream:
             number: Which further batch, from 0.
 
         Returns:
-            Positions ``(b,)`` int64; none where the side has no further full batch.
+            Positions ``(b,)`` int64; none where the side has no further batch.
         """
-        update, width = epoch * len(self) + step, self.batch.of(of)
+        update = epoch * len(self) + step
         if of == "forget":
-            return self._shuffled(f"further forget {update}", number, self.sizes.forget)[:width]
+            return self._shuffled(f"further forget {update}", number, self.sizes.forget)[: self.batch.forget]
         order = self._remembered("further", update, lambda: self._beyond(epoch, step))
+        width = min(self.batch.retain, max(1, len(order) // ENOUGH))
         batch = order[number * width : (number + 1) * width]
         return batch if len(batch) == width else _NONE
 
@@ -143,11 +160,34 @@ class PairStream:
                 return Pair(self._slice("forget", epoch, step), _NONE)
             case "retain":
                 return Pair(_NONE, self._slice("retain", epoch, step))
+            case "blocks":
+                border = self._passes("forget")
+                return self._one("forget", epoch, step) if step < border else self._one("retain", epoch, step - border)
+            case "interleaved":
+                return self._interleaved(epoch, step)
+
+    def _one(self, side: Literal["forget", "retain"], epoch: int, step: int) -> Pair[Tensor]:
+        part = self._slice(side, epoch, step)
+        return Pair(part, _NONE) if side == "forget" else Pair(_NONE, part)
+
+    def _interleaved(self, epoch: int, step: int) -> Pair[Tensor]:
+        group, place = divmod(step, self.ratio + 1)
+        if place:
+            return self._one("retain", epoch, group * self.ratio + place - 1)
+        groups = _parts(self._passes("retain"), self.ratio)
+        return Pair(self._cycled(epoch * groups + group), _NONE)
 
     def _retain(self, epoch: int, step: int) -> Tensor:
         if self.mode == "forget":
             return _NONE
-        return self._mixed(epoch, step).retain if self.mode == "mixed" else self._slice("retain", epoch, step)
+        found = self._sides(epoch, step).retain
+        while self.mode in ("blocks", "interleaved") and not len(found):
+            epoch, step = self._after(epoch, step)
+            found = self._sides(epoch, step).retain
+        return found
+
+    def _after(self, epoch: int, step: int) -> tuple[int, int]:
+        return (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
 
     def _slice(self, side: Literal["forget", "retain"], epoch: int, step: int) -> Tensor:
         order = self._remembered(side, epoch, lambda: self._shuffled(side, epoch, self.sizes.of(side)))
@@ -218,12 +258,14 @@ def _parts(size: int, batch: int) -> int:
     return -(-size // batch)
 
 
-def _check(sizes: Pair[int], batch: Pair[int], mode: str) -> None:
+def _check(sizes: Pair[int], batch: Pair[int], mode: str, ratio: int) -> None:
     if mode not in get_args(Mode):
         raise ConfigError(f"a stream's mode ({', '.join(get_args(Mode))})", f"'{mode}'", "choose one of them")
+    if ratio < 1:
+        raise ConfigError("one retain update or more for each forget update", f"ratio={ratio}", "change it")
     for side in ("forget", "retain"):
         width = sum(batch) if mode == "mixed" else batch.of(side)
-        if mode in ("paired", "mixed", side) and (sizes.of(side) < 1 or width < 1):
+        if (mode == side or mode not in ("forget", "retain")) and (sizes.of(side) < 1 or width < 1):
             found = f"{sizes.of(side)} examples and batch size {width}"
             raise ConfigError(
                 f"at least one example to {side} and a batch size of 1 or more", found, "correct the request"

@@ -65,6 +65,8 @@ class Descent:
         split: The examples.
         conditions: Under which.
         on_epoch: Called with the number of epochs done, after each.
+        before: Updates and epochs of the stages before this one, and the updates of all; the history counts on from
+            there. Default: this is the only stage.
 
     Raises:
         ModelError: If nothing can be trained.
@@ -77,6 +79,7 @@ class Descent:
         split: Split,
         conditions: Conditions,
         on_epoch: Callable[[int], None] = ignore,
+        before: Progress | None = None,
     ) -> None:
         self.stage, self.split, self.conditions, self.on_epoch = stage, split, conditions, on_epoch
         parameters = [p for p in predict.model.parameters() if p.requires_grad]
@@ -96,10 +99,10 @@ class Descent:
             clip=stage.optimiser.clip,
             seed=conditions.seed,
         )
-        sizes = Pair(len(split.forget), len(split.retain))
-        self.stream = PairStream(sizes, stage.batch, stage.mode, conditions.seed)
+        self.stream = stream_of(stage, split, conditions.seed)
         self.total = stage.epochs * len(self.stream)
         self.scheduler = build_schedule(optimizer, stage.optimiser, self.total)
+        self.before = before or Progress(0, self.total, 0)
         self.unread: list[tuple[Progress, Tensor]] = []
         self.columns: tuple[str, ...] = FIELDS
         self.skipped = 0
@@ -130,21 +133,25 @@ class Descent:
         forget, retain = self._batches(draw)
         observe = conditions.observe_every > 0 and progress.step % conditions.observe_every == 0
         probe = lambda: fetched(self.split.retain, draw.probe, self._generator(progress, 5))  # noqa: E731
-        # A layer that uses the batch's own statistics cannot take a batch of one.
-        enough = len(draw.probe) > (self.stepper.setting.policy != "frozen")
         further = lambda of, number: self._further(draw, progress, of, number)  # noqa: E731
         move = self.stepper(
-            forget, retain, probe if enough else None, further=further, progress=progress, observe=observe
+            forget,
+            retain,
+            probe if self._enough(draw.probe) else None,
+            further=further,
+            progress=progress,
+            observe=observe,
         )
         if self.scheduler is not None and move.moved:
             self.scheduler.step()
         self.columns = (*FIELDS, *move.verdicts)
-        self.unread.append((progress, with_verdicts(move)))
+        overall = Progress(self.before.step + progress.step, self.before.total, self.before.epoch + progress.epoch)
+        self.unread.append((overall, with_verdicts(move)))
         self.skipped = 0 if move.moved else self.skipped + 1
         refuse_standstill(self.skipped, self.total)
         if len(self.unread) >= conditions.read_every:
             self._read()
-        conditions.on_step(progress)
+        conditions.on_step(overall)
 
     def _read(self) -> None:
         """Read the new rows from the device, hand them on and stop at losses that are not finite."""
@@ -174,10 +181,19 @@ class Descent:
         positions = self.stream.further(draw.epoch, draw.step, of, number)
         generator = self._generator(progress, 2**16 + 2 * number + ROLES.index(of))
         examples = self.split.forget if of == "forget" else self.split.retain
-        return fetched(examples, positions, generator) if len(positions) else None
+        return fetched(examples, positions, generator) if self._enough(positions) else None
+
+    def _enough(self, positions: Tensor) -> bool:
+        """Return whether there are examples; a layer that uses the batch's own statistics cannot take a single one."""
+        return len(positions) > (self.stepper.setting.policy != "frozen")
 
     def _generator(self, progress: Progress, stream: int) -> torch.Generator:
         return torch.Generator().manual_seed(mixed_seed(self.conditions.seed, progress.step, stream))
+
+
+def stream_of(stage: Descend, split: Split, seed: int) -> PairStream:
+    """Return the batches of a stage."""
+    return PairStream(Pair(len(split.forget), len(split.retain)), stage.batch, stage.mode, seed, stage.ratio)
 
 
 def fetched(examples: Examples, positions: Tensor, generator: torch.Generator) -> Batch:

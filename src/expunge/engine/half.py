@@ -11,6 +11,7 @@ from expunge.batch import Batch, Predictor
 from expunge.engine.normalisation import Policy
 from expunge.engine.precision import Precision
 from expunge.engine.randomness import replayed
+from expunge.errors import ConfigError
 from expunge.objectives import Model, Objective
 from expunge.pair import Pair
 
@@ -53,6 +54,7 @@ class Half:
 
     def __init__(self, setting: Setting, objective: Objective, batch: Batch, seed: int) -> None:
         self.setting, self.objective, self.seed = setting, objective, seed
+        refuse_parts(objective, setting.micro_batches)
         self.chunks = batch.chunks(setting.micro_batches) if len(batch) else ()
         self.shares = [len(chunk) / len(batch) for chunk in self.chunks]
 
@@ -71,3 +73,14 @@ class Half:
     def mean(self) -> Tensor:
         """Return the mean loss, forward only."""
         return torch.stack([self.part(index) for index in range(len(self))]).sum()
+
+
+def refuse_parts(objective: Objective, micro_batches: int) -> None:
+    """Refuse micro-batches for an objective that weighs the examples of a batch against one another.
+
+    Raises:
+        ConfigError: If it does, and there are to be any.
+    """
+    if objective.batchwise and micro_batches > 1:
+        found = f"{micro_batches} micro-batches"
+        raise ConfigError(f"whole batches for {type(objective).__name__}", found, "use micro_batches=1")

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from torch import nn
-
 from expunge.batch import Predictor, Split
 from expunge.data.stream import Mode as Mode
 from expunge.engine.normalisation import Policy
@@ -24,11 +22,11 @@ class Edit:
     """Change the model in closed form: re-initialise, trim, dampen.
 
     Args:
-        apply: Changes the model in place, given the split.
+        apply: Changes ``predict.model`` in place, given the split; called without gradients being recorded.
         label: What it does, for progress displays.
     """
 
-    apply: Callable[[nn.Module, Split], None]
+    apply: Callable[[Predictor, Split], None]
     label: str = "edit"
 
 
@@ -61,11 +59,13 @@ class Descend:
         objectives: What is minimised on each side.
         surgery: The rule.
         optimiser: How weights move.
-        epochs: Passes; over D_r in mode ``paired`` and ``retain``, D_f in ``forget``, the union in ``mixed``.
+        epochs: Passes; over D_r in mode ``paired``, ``retain`` and ``interleaved``, D_f in ``forget``, the union in
+            ``mixed`` and ``blocks``.
         batch: Examples a side and update. In mode ``mixed`` their sum is the size of a batch.
         mode: How batches are paired.
         mask: Which coordinates may move. Default: all.
         normalisation: Policy that the stage insists on. Default: the run's.
+        ratio: Retain updates for each forget update in mode ``interleaved``. Default 1.
     """
 
     objectives: Pair[Objective]
@@ -76,6 +76,7 @@ class Descend:
     mode: Mode = "paired"
     mask: Mask | None = None
     normalisation: Policy | None = None
+    ratio: int = 1
 
 
 Reading = Mapping[str, float]
@@ -83,7 +84,7 @@ Reading = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Select:
-    """Go back to the best of the iterates that the descent before it left, one for each epoch and the start.
+    """Go back to the best of the iterates that the descents right before it left: the start and each epoch's end.
 
     Args:
         measure: Reads a model, in evaluation mode; must leave it as it is.

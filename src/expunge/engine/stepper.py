@@ -151,6 +151,9 @@ class Stepper:
         multiplier = self.surgery.applied()
         moved = self._move(step)
         if moved:
+            if self.mask is not None:
+                with torch.no_grad():
+                    self.mask.settle([p.detach() for p in self.setting.parameters], step)
             step.moved = True
             self.surgery.follow_up(step)
         self.optimizer.zero_grad(set_to_none=True)

@@ -8,7 +8,7 @@ from expunge.metrics import accuracy
 
 
 class UnlearningAccuracy(Metric):
-    """UA: 100 − accuracy on the forget examples."""
+    """Measure the error on the forget examples, 100 − accuracy (UA)."""
 
     aliases = ("ua",)
     label = "UA"
@@ -26,7 +26,7 @@ class UnlearningAccuracy(Metric):
 
 
 class RetainAccuracy(Metric):
-    """RA: accuracy on the retain examples."""
+    """Measure the accuracy on the retain examples (RA)."""
 
     aliases = ("ra",)
     label = "RA"
@@ -40,7 +40,7 @@ class RetainAccuracy(Metric):
 
 
 class TestAccuracy(Metric):
-    """TA: accuracy on the test examples, of a class request without the forgotten class."""
+    """Measure the accuracy on the test examples, without a forgotten class (TA)."""
 
     __test__ = False
     aliases = ("ta",)

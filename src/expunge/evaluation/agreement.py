@@ -10,7 +10,7 @@ from expunge.metrics import average_gap, tug_of_war
 
 
 class AverageGap(Metric):
-    """avg gap: mean of |model − retrained| over UA, RA, TA and MIA."""
+    """Average |model − retrained| over UA, RA, TA and MIA (avg gap)."""
 
     aliases = ("avg_gap",)
     label = "avg gap"
@@ -31,7 +31,7 @@ class AverageGap(Metric):
 
 
 class TugOfWar(Metric):
-    """ToW: product over forget, retain and test examples of 1 − |accuracy − accuracy of the retrained model|."""
+    """Multiply 1 − |accuracy − that of the retrained model| over forget, retain and test examples (ToW)."""
 
     aliases = ("tow",)
     label = "ToW"

@@ -46,7 +46,7 @@ KL = "Mean of KL(retrained ‖ model) over the {}; unbounded, so that one sure m
 
 
 class ForgetDivergence(Divergence):
-    """JS on the forget examples."""
+    """Measure the JS divergence from the retrained model on the forget examples."""
 
     aliases = ("js_forget",)
     label = "JS forget"
@@ -55,7 +55,7 @@ class ForgetDivergence(Divergence):
 
 
 class RetainDivergence(Divergence):
-    """JS on the retain examples."""
+    """Measure the JS divergence from the retrained model on the retain examples."""
 
     aliases = ("js_retain",)
     label = "JS retain"
@@ -64,7 +64,7 @@ class RetainDivergence(Divergence):
 
 
 class TestDivergence(Divergence):
-    """JS on the test examples, without forgotten classes."""
+    """Measure the JS divergence from the retrained model on the test examples of classes that are retained."""
 
     __test__ = False
     aliases = ("js_test",)
@@ -74,7 +74,7 @@ class TestDivergence(Divergence):
 
 
 class ForgetRelativeEntropy(RelativeEntropy):
-    """KL on the forget examples."""
+    """Measure the KL divergence from the retrained model on the forget examples."""
 
     aliases = ("kl_forget",)
     label = "KL forget"
@@ -83,7 +83,7 @@ class ForgetRelativeEntropy(RelativeEntropy):
 
 
 class RetainRelativeEntropy(RelativeEntropy):
-    """KL on the retain examples."""
+    """Measure the KL divergence from the retrained model on the retain examples."""
 
     aliases = ("kl_retain",)
     label = "KL retain"
@@ -92,7 +92,7 @@ class RetainRelativeEntropy(RelativeEntropy):
 
 
 class TestRelativeEntropy(RelativeEntropy):
-    """KL on the test examples, without forgotten classes."""
+    """Measure the KL divergence from the retrained model on the test examples of classes that are retained."""
 
     __test__ = False
     aliases = ("kl_test",)

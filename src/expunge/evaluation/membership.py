@@ -34,7 +34,7 @@ def member_score(outputs: Outputs, score: Score) -> Floats:
 
 
 class MembershipInference(Metric):
-    """MIA: share of forget examples that SalUn's support vector classifier takes for non-members.
+    """Count the forget examples that SalUn's support vector classifier takes for non-members (MIA).
 
     Args:
         seed: Of the sample of retain examples.
@@ -62,7 +62,7 @@ class MembershipInference(Metric):
 
 
 class MembershipAUC(Metric):
-    """AUC: chance that a forget example looks more like a member than a held-out one of the same classes.
+    """Estimate the chance that a forget example looks more like a member than a held-out one alike (AUC).
 
     Args:
         score: What is compared.
@@ -112,7 +112,7 @@ class TruePositives(Metric):
 
 
 class TruePositivesAtOnePercent(TruePositives):
-    """TPR @ 1 % FPR: share of forget examples found when one held-out example in a hundred is wrongly accused."""
+    """Count the forget examples found when 1 held-out one in 100 is wrongly accused (TPR at 1 % FPR)."""
 
     aliases = ("tpr_at_1_percent",)
     label = "TPR @ 1 % FPR"
@@ -125,7 +125,7 @@ class TruePositivesAtOnePercent(TruePositives):
 
 
 class TruePositivesAtOnePermille(TruePositives):
-    """TPR @ 0.1 % FPR: share of forget examples found when one held-out example in a thousand is wrongly accused."""
+    """Count the forget examples found when 1 held-out one in 1000 is wrongly accused (TPR at 0.1 % FPR)."""
 
     aliases = ("tpr_at_1_permille",)
     label = "TPR @ 0.1 % FPR"

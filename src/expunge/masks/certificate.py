@@ -14,6 +14,7 @@ from expunge.masks.feasible import PAPER, checked_level, share
 from expunge.masks.lenient import Lenient
 from expunge.masks.mask import Mask
 from expunge.masks.student import quantile
+from expunge.registry import find
 from expunge.surgery import Direction, Step
 from expunge.surgery.direction import accumulator, piece_product
 
@@ -39,8 +40,8 @@ class Certified(Mask):
     It costs B retain gradients at each tested update, and the memory of two copies of the weights besides the guard's.
 
     Args:
-        mask: The mask, or several from strict to loose; a mask that is a threshold brings its own sequence
-            (``Mask.nested``). Default ``Lenient()``: strict, by sign, lenient.
+        mask: The mask, or several from strict to loose, perhaps by name; a mask that is a threshold brings its own
+            sequence (``Mask.nested``). Default ``Lenient()``: strict, by sign, lenient.
         delta: δ in (0, .5). Default .05.
         batches: B ≥ 2. Default 8.
         tolerance: ε ≥ 0 permits the retain loss to rise by η·ε in this update. Default 0.
@@ -48,7 +49,7 @@ class Certified(Mask):
             Default 1: each is tested.
 
     Raises:
-        ConfigError: If a setting is out of its range.
+        ConfigError: If a setting is out of its range, or a mask changes weights after the update.
         DataError: If the retain set has no B batches beside the update's.
 
     Examples:
@@ -61,7 +62,7 @@ class Certified(Mask):
 
     def __init__(
         self,
-        mask: Mask | Sequence[Mask] | None = None,
+        mask: Mask | str | Sequence[Mask | str] | None = None,
         delta: float = 0.05,
         batches: int = 8,
         tolerance: float = 0.0,
@@ -129,18 +130,22 @@ class Certified(Mask):
         return f"Certified({inner}, delta={self.delta!r}{''.join(rest)})"
 
 
-def masks_of(mask: Mask | Sequence[Mask] | None) -> list[Mask]:
-    """Return the masks that a setting stands for.
+def masks_of(mask: Mask | str | Sequence[Mask | str] | None) -> list[Mask]:
+    """Return the masks that a setting stands for; a name stands for the mask with its defaults.
 
     Raises:
-        ConfigError: If there is none, or something else among them.
+        ConfigError: If there is none, something else among them, or one that changes weights once they are committed.
     """
-    given: Sequence[Mask] = (Lenient(),) if mask is None else (mask,) if isinstance(mask, Mask) else mask
-    found = list(given)
+    given = [Lenient()] if mask is None else [mask] if isinstance(mask, (Mask, str)) else list(mask)
+    found = [find("masks", one)() if isinstance(one, str) else one for one in given]
     if not found or not all(isinstance(one, Mask) for one in found):
         raise ConfigError(
             "a mask, or several from strict to loose", f"{mask!r}", "name one, as in Certified(Lenient())"
         )
+    for one in found:
+        if type(one).settle is not Mask.settle:
+            found_name = f"{type(one).__name__}, which changes weights after it"
+            raise ConfigError("masks that leave a certified update as it is", found_name, "choose another")
     return found
 
 

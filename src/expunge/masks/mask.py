@@ -32,6 +32,14 @@ class Mask(nn.Module, ABC):
     def observe(self, step: Step) -> None:
         """Look at an update before the surgery decides it."""
 
+    def settle(self, weights: Sequence[Tensor], step: Step) -> None:
+        """Change the weights in place after an update has been committed; not called where it was skipped.
+
+        Args:
+            weights: The trainable weights, one piece for each parameter.
+            step: The update it belongs to.
+        """
+
     @abstractmethod
     def choose(self, displacement: Direction, step: Step) -> Direction:
         """Return weights in [0, 1], bool or float, one piece for each parameter; 0 and 1 are exact to the bit.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, Split
-from expunge.errors import ConfigError, ModelError
-from expunge.masks.mask import Mask
-from expunge.surgery import Direction, Step
+from expunge.errors import ConfigError
+from expunge.masks.kept import Kept
+from expunge.surgery import Direction
 
 
-class Saliency(Mask):
-    """Keep the weights with the largest |∇L_f(θ₀)|.
+class Saliency(Kept):
+    """Let only the weights with the largest |∇L_f(θ₀)| move.
 
     Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024).
 
@@ -45,41 +45,10 @@ class Saliency(Mask):
         if not 0 < keep <= 1:
             raise ConfigError("a share of weights in (0, 1]", f"keep={keep}", "use .5, the authors' value")
         self.keep, self.batch_size = keep, batch_size
-        self.pieces = 0
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Compute the gradient over all of D_f and keep its largest coordinates."""
-        self._hold(largest(full_gradient(original, data.forget, self.batch_size), self.keep))
-
-    def _hold(self, pieces: list[Tensor]) -> None:
-        self.pieces = len(pieces)
-        for index, piece in enumerate(pieces):
-            self.register_buffer(f"keep_{index}", piece)
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        """Make room for the pieces before they are loaded: a new mask does not know how many there are."""
-        held = [piece for name, piece in state_dict.items() if name.startswith(f"{prefix}keep_")]
-        self._hold([piece.clone() for piece in held])
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
-    def observe(self, step: Step) -> None:
-        """Refuse to go on without a mask, before anything moves.
-
-        Raises:
-            ConfigError: If ``prepare`` has not been called.
-        """
-        if not self.pieces:
-            found = "none, because prepare has not been called"
-            raise ConfigError("a saliency mask", found, "call mask.prepare(Predictor(model), split) first")
-
-    def choose(self, displacement: Direction, step: Step) -> Direction:
-        """Return the mask made at the start."""
-        mask = Direction(self.get_buffer(f"keep_{index}") for index in range(self.pieces))
-        if [piece.shape for piece in mask] != [piece.shape for piece in displacement]:
-            found = f"a mask of {len(mask)} pieces for {len(displacement)} of weights"
-            cure = "give the optimiser all weights that require a gradient, or switch the others' requires_grad off"
-            raise ModelError("a mask made for the weights that the optimiser moves", found, cure)
-        return mask
+        self.hold(largest(full_gradient(original, data.forget, self.batch_size), self.keep))
 
     def __repr__(self) -> str:
         """Return the call that rebuilds the mask."""
@@ -87,15 +56,22 @@ class Saliency(Mask):
         return f"Saliency(keep={self.keep}{batch})"
 
 
-def full_gradient(original: Predictor, examples: Examples, batch_size: int) -> Direction:
-    """Return the gradient of the mean cross entropy over all examples; the model's own gradients are left as found."""
+def full_gradient(
+    original: Predictor, examples: Examples, batch_size: int, positions: Tensor | None = None
+) -> Direction:
+    """Return the gradient of the mean cross entropy over all examples, or over those at the positions.
+
+    The model's own gradients are left as found.
+    """
+    positions = torch.arange(len(examples)) if positions is None else positions
     parameters = [parameter for parameter in original.model.parameters() if parameter.requires_grad]
     device, held = parameters[0].device, [parameter.grad for parameter in parameters]
     for parameter in parameters:
         parameter.grad = None
-    for part in torch.arange(len(examples)).split(batch_size):
+    for part in positions.split(batch_size):
         batch = examples.batch(part).to(device)
-        (summed_loss(original, batch) / len(examples)).backward()
+        with torch.enable_grad():
+            (summed_loss(original, batch) / len(positions)).backward()
     found = Direction(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
     for parameter, before in zip(parameters, held, strict=True):
         parameter.grad = before

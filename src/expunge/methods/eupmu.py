@@ -14,7 +14,7 @@ from expunge.surgery import Implicit, ImplicitPublished, Surgery
 
 @dataclass(frozen=True, kw_only=True)
 class EUPMU(Method):
-    """Random labels on D_f, with a multiplier on the retain loss that holds it where it is.
+    """Train on random labels for D_f; a learnt multiplier on the retain loss holds it where it is (EUPMU).
 
     Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124).
 

@@ -13,7 +13,7 @@ from expunge.surgery import ImplicitFast
 
 @dataclass(frozen=True, kw_only=True)
 class EUPMUFast(Method):
-    """EUPMU whose multiplier learns from the losses of successive batches.
+    """Train as EUPMU does; the multiplier learns from the losses of successive batches (EUPMU-fast).
 
     Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124).
 

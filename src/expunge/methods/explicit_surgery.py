@@ -13,7 +13,7 @@ from expunge.surgery import Unilateral
 
 @dataclass(frozen=True, kw_only=True)
 class ExplicitSurgery(Method):
-    """Random labels on D_f, projected so that the retain loss of the batch does not rise to first order.
+    """Train on random labels for D_f, each update projected so that the retain loss of its batch does not rise.
 
     Paper: the explicit form in EUPMU (arXiv 2510.22124).
 

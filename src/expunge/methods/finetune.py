@@ -13,7 +13,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(Method):
-    """Train on the retain set alone and trust that the rest is forgotten.
+    """Fine-tune on the retain set D_r alone and trust that the rest is forgotten (FT).
 
     Paper: the fine-tuning baseline (FT) of Golatkar et al. (2020) and Warnecke et al. (2021).
 

@@ -13,7 +13,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAscent(Method):
-    """Ascend the cross entropy on the forget set alone.
+    """Ascend the cross entropy on the forget set D_f alone (GA).
 
     Paper: gradient ascent (GA) of Graves et al. (2021) and Thudi et al. (2022).
 

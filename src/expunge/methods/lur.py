@@ -13,7 +13,7 @@ from expunge.surgery import Lookahead
 
 @dataclass(frozen=True, kw_only=True)
 class LUR(Method):
-    """Random labels on D_f, judged after a virtual step of retention.
+    """Train on random labels for D_f, judged after a virtual step of retention (LUR).
 
     Paper: "Learning to Unlearn while Retaining" (arXiv 2503.06339, ICCV 2025).
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from pydantic import TypeAdapter, ValidationError
-
 from expunge.engine import Descend, Mode, Optimiser, Recipe, Schedule
 from expunge.errors import ConfigError
 from expunge.masks import Mask
-from expunge.objectives import Objective
+from expunge.objectives import CrossEntropy, Objective
 from expunge.pair import Pair
-from expunge.registry import find
-from expunge.surgery import Surgery
+from expunge.surgery import Fixed, Surgery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +37,13 @@ class Method(ABC):
         aliases: Other names in the registry.
         paper: Where the method comes from.
         label: How tables call it.
+        fewest_epochs: 0 where the descent is a repair that can be left out.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
     label: ClassVar[str] = ""
+    fewest_epochs: ClassVar[int] = 1
 
     epochs: int = 5
     rate: float = 0.01
@@ -62,7 +60,9 @@ class Method(ABC):
         Raises:
             ConfigError: If epochs, rate, a batch size or clip is not positive, or a decay is negative.
         """
-        positive = {"epochs": self.epochs, "rate": self.rate, "batch": self.batch, "forget_batch": self.forget_batch}
+        if self.epochs < self.fewest_epochs:
+            raise ConfigError(f"epochs ≥ {self.fewest_epochs}", f"{self.epochs}", "change it")
+        positive = {"rate": self.rate, "batch": self.batch, "forget_batch": self.forget_batch}
         positive |= {"clip": self.clip}
         for name, value in positive.items():
             if value is not None and not value > 0:
@@ -83,6 +83,12 @@ class Method(ABC):
         self, forget: Objective, retain: Objective, surgery: Surgery, mode: Mode = "paired", mask: Mask | None = None
     ) -> Recipe:
         """Return the recipe of one descent with this method's settings."""
+        return Recipe((self.stage(forget, retain, surgery, mode, mask),))
+
+    def stage(
+        self, forget: Objective, retain: Objective, surgery: Surgery, mode: Mode = "paired", mask: Mask | None = None
+    ) -> Descend:
+        """Return one descent with this method's settings."""
         optimiser = Optimiser(
             self.rate,
             momentum=self.momentum,
@@ -91,34 +97,12 @@ class Method(ABC):
             clip=self.clip,
         )
         batch = Pair(self.forget_batch or self.batch, self.batch)
-        return Recipe((Descend(Pair(forget, retain), surgery, optimiser, self.epochs, batch, mode, mask),))
+        return Descend(Pair(forget, retain), surgery, optimiser, self.epochs, batch, mode, mask)
+
+    def repair(self) -> tuple[Descend, ...]:
+        """Return fine-tuning on the retain set after a closed-form change; nothing where ``epochs`` is 0."""
+        return (self.stage(CrossEntropy(), CrossEntropy(), Fixed(0.0, 1.0), mode="retain"),) if self.epochs else ()
 
     def settings(self) -> dict[str, Any]:
         """Return the settings by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-def build_method(name: str, **settings: Any) -> Method:
-    """Return the method of that name with some settings changed.
-
-    Raises:
-        ConfigError: If the name or a setting is not known, or a value is of the wrong type.
-
-    Examples:
-        >>> build_method("eupmu", epochs=2).settings()["epochs"]
-        2
-    """
-    target: type[Method] = find("methods", name)
-    known = [field.name for field in fields(target)]
-    for setting in settings:
-        if setting not in known:
-            near = difflib.get_close_matches(setting, known, n=1)
-            cure = f"did you mean '{near[0]}'" if near else "remove it"
-            raise ConfigError(f"a setting of '{name}' ({', '.join(known)})", f"'{setting}'", cure)
-    try:
-        return TypeAdapter(target).validate_python(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        found = f"{first['input']!r} ({first['msg'].lower()})"
-        raise ConfigError(f"a usable value for '{where}' of '{name}'", found, "change it") from error

@@ -13,7 +13,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class NegGradPlus(Method):
-    """Descend CE_r − w·CE_f.
+    """Descend the cross entropy on D_r and ascend, with a small weight, that on D_f (NegGrad+).
 
     Paper: NegGrad+ in "Towards Unbounded Machine Unlearning" (Kurmanji et al., NeurIPS 2023).
 

@@ -13,7 +13,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class RandomLabels(Method):
-    """Descend CE on random labels for D_f plus CE on D_r.
+    """Train on random labels for the forget set D_f and on the true ones for the retain set D_r (RL).
 
     Paper: random labelling (RL), Golatkar et al. (2020).
 

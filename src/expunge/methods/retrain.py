@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from torch import nn
-
-from expunge.batch import Split
+from expunge.batch import Predictor, Split
 from expunge.engine import Descend, Edit, Recipe, Schedule
-from expunge.errors import ModelError
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy
+from expunge.objectives.teacher import reset_weights
 from expunge.surgery import Fixed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retrain(Method):
-    """Re-initialise every weight and train on the retain set: the reference that unlearning approximates.
+    """Re-initialise every weight and train on the retain set D_r: the reference that unlearning approximates.
 
     Formula: θ_r = argmin_θ L_r(θ) from a new initialisation. It removes the forgotten examples exactly, at the price
     of a training.
@@ -56,16 +54,6 @@ class Retrain(Method):
         return Recipe((Edit(reinitialise, "re-initialise"), *stages))
 
 
-def reinitialise(model: nn.Module, data: Split) -> None:
-    """Re-initialise every weight and every statistic of a model in place.
-
-    Raises:
-        ModelError: If a module holds weights of its own and has no ``reset_parameters``.
-    """
-    able = [module for module in model.modules() if callable(getattr(module, "reset_parameters", None))]
-    for name, module in model.named_modules():
-        if module not in able and next(module.parameters(recurse=False), None) is not None:
-            found = f"'{name}' ({type(module).__name__})"
-            raise ModelError("modules that can re-initialise themselves", found, "give it a reset_parameters method")
-    for module in able:
-        module.reset_parameters()  # type: ignore[operator]
+def reinitialise(predict: Predictor, data: Split) -> None:
+    """Re-initialise every weight and every statistic of a model in place; see ``reset_weights``."""
+    reset_weights(predict.model)

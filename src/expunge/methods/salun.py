@@ -14,7 +14,7 @@ from expunge.surgery import Fixed
 
 @dataclass(frozen=True, kw_only=True)
 class SalUn(RandomLabels):
-    """RL under a saliency mask.
+    """Train on random labels (RL) and move only the weights that matter most to the forget set (SalUn).
 
     Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024).
 

@@ -12,7 +12,7 @@ from expunge.objectives.objective import Model
 
 
 class Ascent(CrossEntropy):
-    """Push the labels away: minus the cross entropy.
+    """Push the labels away by minus the cross entropy.
 
     Paper: gradient ascent (GA) of Graves et al. (2021) and Thudi et al. (2022), and the forget half of NegGrad+
     (Kurmanji et al., 2023).
@@ -29,6 +29,7 @@ class Ascent(CrossEntropy):
 
     aliases: ClassVar[tuple[str, ...]] = ("gradient_ascent", "ga")
     paper: ClassVar[str] = "Graves et al. 2021; Thudi et al. 2022"
+    negative: ClassVar[bool] = True
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return minus the mean cross entropy."""

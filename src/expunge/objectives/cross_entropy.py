@@ -12,7 +12,7 @@ from expunge.objectives.objective import Model, Objective
 
 
 class CrossEntropy(Objective):
-    """Keep the labels: the utility loss of classifiers.
+    """Keep the labels by the cross entropy, the utility loss of classifiers.
 
     Formula: mean over examples of −log p_y(x), p the softmax of the model's logits, y the label.
 

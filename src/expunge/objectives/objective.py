@@ -24,10 +24,14 @@ class Objective(ABC):
     Attributes:
         aliases: Other names in the registry.
         paper: Where the objective comes from.
+        negative: Whether the loss can be negative, so that there is no logarithm of it.
+        batchwise: Whether the loss of a batch differs from the mean over its parts; micro-batches are refused then.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
+    negative: ClassVar[bool] = False
+    batchwise: ClassVar[bool] = False
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look once at the original model and at the data, before the first update.

@@ -13,7 +13,7 @@ from expunge.objectives.objective import Model, Objective
 
 
 class RandomLabel(Objective):
-    """Cross entropy with labels that are drawn uniformly, once per epoch and example.
+    """Train towards labels that are drawn uniformly, once per epoch and example.
 
     Paper: random labelling (RL), Golatkar et al. (2020); redrawn every epoch over all classes as in EUPMU
     (arXiv 2510.22124, authors' settings).

@@ -12,7 +12,7 @@ from expunge.objectives.objective import Model, Objective
 
 
 class Uniform(Objective):
-    """Make the model undecided on the forgotten examples.
+    """Distil the forgotten examples to the uniform prediction, so that the model is undecided on them.
 
     Paper: distillation to the uniform distribution, the limit of an incompetent teacher (Chundawat et al., 2023).
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from expunge.report.scatter import Scatter, scatters
 from expunge.report.table import Table, build_table
 from expunge.report.telemetry import Strip, telemetry
 from expunge.report.words import NOT_SHOWN, Brief, brief
+from expunge.weights import replacing
 
 
 @dataclass(frozen=True)
@@ -129,18 +129,10 @@ def write_report(document: Mapping[str, Any], path: str | os.PathLike[str]) -> P
 
     Raises:
         DataError: If the document has another schema or lacks something; ``path`` is then left as it was.
+        CheckpointError: If the file cannot be written.
     """
     page, target = render(document), Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(target, overwrite=True) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
     return target

@@ -13,7 +13,7 @@ from expunge.surgery.surgery import Surgery
 
 
 class Fixed(Surgery):
-    """Descend w·L_f + λ·L_r with constant weights: the scalarisation that most unlearning methods use.
+    """Descend w·L_f + λ·L_r with constant weights, as most unlearning methods do.
 
     GA is (1, 0) with ascent, FT (0, 1), RL (1, 1) with random labels, NegGrad+ (w, 1) with ascent.
 

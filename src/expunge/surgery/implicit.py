@@ -17,7 +17,7 @@ SMALLEST = 1e-8
 
 
 class Implicit(Surgery):
-    """EUPMU in stabilised form: one backward pass of L_f + λ·L_r, λ learnt from what the move did to L_r.
+    """Descend L_f + λ·L_r, λ learnt from what each move did to L_r (EUPMU in stabilised form).
 
     Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124). The
     rule is the authors'; this stabilised form of it is a reconstruction, because the released one winds up below zero

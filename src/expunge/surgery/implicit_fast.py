@@ -16,7 +16,7 @@ from expunge.surgery.surgery import Surgery
 
 
 class ImplicitFast(Surgery):
-    """EUPMU-fast: the multiplier learns from the retain losses of successive batches, at no cost.
+    """Descend both losses, the multiplier learnt from successive retain losses at no cost (EUPMU-fast).
 
     Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124).
 

@@ -16,7 +16,7 @@ from expunge.surgery.surgery import Surgery
 
 
 class ImplicitPublished(Surgery):
-    """EUPMU as released (``as_published``): log losses, a dual that Adam moves, no projection.
+    """Descend log losses with a dual that Adam moves and without projection (EUPMU as released, ``as_published``).
 
     Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124).
 

@@ -17,7 +17,7 @@ Mode = Literal["lookahead", "exact", "first_order"]
 
 
 class Lookahead(Surgery):
-    """LUR: the inner task takes a virtual step, the outer task is judged after it.
+    """Take a virtual step on the inner task and judge the outer task after it (LUR).
 
     Paper: "Learning to Unlearn while Retaining" (arXiv 2503.06339, ICCV 2025). That retention is the inner task agrees
     in two independent summaries and a public implementation; the mode ``lookahead`` is a reconstruction, chosen

@@ -72,8 +72,13 @@ def resolve(path: str) -> Weighting:
     return found  # type: ignore[no-any-return]
 
 
-def torchjd_weighting(name: str) -> Weighting:
-    """Return TorchJD's Gramian weighting of that name with its defaults."""
+def torchjd_weighting(name: str, **settings: Any) -> Weighting:
+    """Return TorchJD's Gramian weighting of that name.
+
+    Raises:
+        MissingExtraError: If TorchJD or what the weighting needs beside it is not installed.
+        SurgeryError: If there is none of that name, or it does not take these settings.
+    """
     try:
         from torchjd import aggregation
     except ImportError as error:
@@ -82,4 +87,20 @@ def torchjd_weighting(name: str) -> Weighting:
     if found is None:
         known = sorted(n.removesuffix("Weighting") for n in dir(aggregation) if n.endswith("Weighting"))
         raise SurgeryError(f"one of TorchJD's weightings ({', '.join(filter(None, known))})", f"'{name}'", "choose one")
-    return found()  # type: ignore[no-any-return]
+    weighting: Weighting = built(found, name, settings)
+    return weighting
+
+
+def built(make: Callable[..., Any], name: str, settings: dict[str, Any]) -> Any:
+    """Return what TorchJD makes; its refusals as ours.
+
+    Raises:
+        MissingExtraError: If a solver is missing.
+        SurgeryError: If the settings do not fit.
+    """
+    try:
+        return make(**settings)
+    except ImportError as error:
+        raise MissingExtraError(f"TorchJD's {name}", "cvxpy", "torchjd-solvers") from error
+    except (TypeError, ValueError) as error:
+        raise SurgeryError(f"settings that TorchJD's {name} takes", f"{settings} ({error})", "correct them") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ _PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt",
 def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Lend a temporary name in the folder of ``target``; afterwards sync what was written there and rename it.
 
+    The file gets the mode that the user's umask gives, whichever library writes it.
+
     Args:
         target: The name that the file has in the end.
         overwrite: Whether a file of that name may be replaced.
@@ -37,7 +40,10 @@ def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise CheckpointError(f"the folder '{target.parent}'", "none", "create it first")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        temporary.chmod(mode)
         _sync(temporary)
         temporary.replace(target)
         _sync(target.parent)

@@ -61,13 +61,38 @@ def save_weights(
     return target
 
 
-def _dense(state: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor contiguous, on the CPU and with memory of its own."""
-    seen: set[int] = set()
+def in_form_of(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the values of a ``state_dict`` with the keys, dtypes and order of dimensions of another.
+
+    Args:
+        state: The values; every key of ``model`` is in it.
+        model: The form: weights as they were read from a file, where tied weights may stand once.
+
+    Examples:
+        >>> state = {"weight": torch.ones(2), "tied": torch.ones(2)}
+        >>> in_form_of(state, {"weight": torch.zeros(2, dtype=torch.bfloat16)})
+        {'weight': tensor([1., 1.], dtype=torch.bfloat16)}
+    """
+    return {name: torch.empty_like(form).copy_(state[name].detach()) for name, form in model.items()}
+
+
+def check_savable(state: Mapping[str, Any]) -> None:
+    """Refuse a ``state_dict`` that safetensors cannot hold, before work is put into it.
+
+    Raises:
+        CheckpointError: If something in it is not a dense real tensor.
+    """
     for name, value in state.items():
         if not isinstance(name, str) or not _is_dense(value):
             found = f"{_kind(value)} under '{name}'"
             raise CheckpointError("a state_dict of dense real tensors", found, "save the state_dict of a plain module")
+
+
+def _dense(state: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor contiguous, on the CPU and with memory of its own."""
+    check_savable(state)
+    seen: set[int] = set()
+    for name, value in state.items():
         tensor = value.detach().cpu().contiguous()
         memory = tensor.untyped_storage().data_ptr()
         yield name, tensor.clone() if memory in seen else tensor

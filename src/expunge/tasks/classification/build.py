@@ -17,7 +17,7 @@ from expunge.tasks.classification.libraries import LIBRARIES, made
 __all__ = ["build_model", "check_model"]
 
 
-def build_model(name: str, classes: int, channels: int, **options: Any) -> nn.Module:
+def build_model(name: str, /, classes: int, channels: int, **options: Any) -> nn.Module:
     """Return a new image classifier.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.batch import Batch
-from expunge.errors import ModelError
+from expunge.errors import ExpungeError, ModelError
 from expunge.tasks.classification.libraries import sentence
 
 
@@ -28,39 +28,69 @@ def check_model(model: nn.Module, classes: int, predict: Callable[[Any], Tensor]
         ModelError: If no weight is trainable, the examples do not pass through, the result is not a floating-point
             tensor ``(n, classes)`` of logits, or a label is outside it.
     """
-    if not any(weight.requires_grad for weight in model.parameters()):
-        cure = "set requires_grad on the weights that unlearning may change"
-        raise ModelError("a model with trainable weights", "none that requires a gradient", cure)
-    logits = _logits(model, predict, example_batch)
-    _check_form(logits, len(example_batch), classes)
+    check_trainable(model)
+    checked_logits(model, predict, example_batch, classes)
     low, high = int(example_batch.targets.min()), int(example_batch.targets.max())
     if low < 0 or high >= classes:
         found = f"the label {low if low < 0 else high}"
         raise ModelError(f"labels from 0 to {classes - 1}", found, "renumber the labels or build a head for them")
 
 
-def _logits(model: nn.Module, predict: Callable[[Any], Tensor], batch: Batch) -> Any:
+def check_trainable(model: nn.Module) -> None:
+    """Refuse a model of which no weight may change.
+
+    Raises:
+        ModelError: If that is so.
+    """
+    if not any(weight.requires_grad for weight in model.parameters()):
+        cure = "set requires_grad on the weights that unlearning may change"
+        raise ModelError("a model with trainable weights", "none that requires a gradient", cure)
+
+
+def checked_logits(
+    model: nn.Module, predict: Callable[[Any], Tensor], batch: Batch, classes: int | None = None
+) -> Tensor:
+    """Return the logits of a few examples.
+
+    Args:
+        model: The model.
+        predict: Reads logits from inputs.
+        batch: The examples, on the model's device.
+        classes: How many logits an example should have; any number by default.
+
+    Raises:
+        ModelError: If the examples do not pass through, or the result is not a floating-point tensor ``(n, classes)``
+            of logits.
+    """
+    logits = _logits(model, predict, batch)
+    _check_form(logits, len(batch), classes)
+    return logits
+
+
+def _logits(model: nn.Module, predict: Callable[[Any], Tensor], batch: Batch) -> Tensor:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
             return predict(batch.inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except ExpungeError:
+        raise
+    except Exception as error:  # the user's code may raise anything
         form = tuple(batch.inputs.shape) if isinstance(batch.inputs, Tensor) else type(batch.inputs).__name__
-        cure = "give the model the channels and size of the images"
+        cure = "give the model the channels and size of the inputs"
         raise ModelError(f"a model that takes inputs {form}", sentence(error), cure) from error
     finally:
         for module, training in modes:
             module.training = training
 
 
-def _check_form(logits: Any, examples: int, classes: int) -> None:
-    expected = f"logits of the form ({examples}, {classes}), one per example and class"
+def _check_form(logits: Any, examples: int, classes: int | None) -> None:
+    expected = f"logits of the form ({examples}, {classes or 'classes'}), one per example and class"
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         found = str(logits.dtype) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(expected, found, "pass logits=, a function that reads the logits tensor from the output")
-    if tuple(logits.shape) != (examples, classes):
+    if logits.ndim != 2 or len(logits) != examples or logits.shape[1] != (classes or logits.shape[1]):
         raise ModelError(expected, str(tuple(logits.shape)), "build the model with as many classes as the data have")
     sums = logits.float().sum(1)
-    if classes > 1 and bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+    if logits.shape[1] > 1 and bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
         raise ModelError(expected, "rows of probabilities that add up to 1", "take the softmax off the model's end")

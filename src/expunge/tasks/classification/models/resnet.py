@@ -71,7 +71,7 @@ class ResNet(nn.Module):
 
 
 def resnet18(classes: int, channels: int = 3, *, width: int = 64) -> nn.Module:
-    """ResNet-18 with the CIFAR stem (3×3, stride 1, no max-pool); 11.17 M weights for 10 classes.
+    """Build ResNet-18 with the CIFAR stem (3×3, stride 1, no max-pool); 11.17 M weights for 10 classes.
 
     He et al., 2016, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385). Keys are torchvision's; of the
     shapes only the stem's ``conv1.weight`` differs.
@@ -89,7 +89,7 @@ def resnet18(classes: int, channels: int = 3, *, width: int = 64) -> nn.Module:
 
 
 def resnet20(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
-    """ResNet-20 of the CIFAR experiments (16-32-64, three blocks per stage); 272 k weights for 10 classes.
+    """Build ResNet-20 of the CIFAR experiments (16-32-64, three blocks per stage); 272 k weights for 10 classes.
 
     He et al., 2016 (arXiv:1512.03385), section 4.2, with projection shortcuts (option B) where the paper pads with
     zeros (option A, 2.7 k weights less).
@@ -107,7 +107,7 @@ def resnet20(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
 
 
 def resnet8(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
-    """ResNet-8 (16-32-64, one block per stage), for quick studies; 78 k weights for 10 classes.
+    """Build ResNet-8 (16-32-64, one block per stage), for quick studies; 78 k weights for 10 classes.
 
     The shallowest of the family of He et al., 2016 (arXiv:1512.03385), section 4.2, with projection shortcuts.
 

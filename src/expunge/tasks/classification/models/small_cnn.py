@@ -10,7 +10,7 @@ from expunge.tasks.classification.models._start import he_start
 
 
 def small_cnn(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
-    """Three convolutions with batch normalisation and a linear head; 24,058 weights for grey images and 10 classes.
+    """Build three convolutions with batch normalisation and a linear head; 24,058 weights for 10 grey classes.
 
     Convolutions of 3×3 with ``width``, ``2·width`` and ``4·width`` channels, one 2×2 max-pool before the third, the
     mean over all positions, and one linear layer.

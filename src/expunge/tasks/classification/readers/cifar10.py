@@ -16,7 +16,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def cifar10(root: Path | None = None, *, cache: bool = True) -> Source:
-    """Photographs of ten kinds of things, 32 x 32 colour, 50,000 + 10,000 (Krizhevsky, 2009).
+    """Read photographs of ten kinds of things, 32 x 32 colour, 50,000 + 10,000 (Krizhevsky, 2009).
 
     Args:
         root: Folder of data sets, by default that of ``EXPUNGE_DATA``. In it ``cifar10`` with shards

@@ -24,7 +24,7 @@ CLASSES = tuple(
 
 
 def cifar100(root: Path | None = None) -> Source:
-    """Photographs of a hundred kinds of things, 32 x 32 colour, 50,000 + 10,000 (Krizhevsky, 2009).
+    """Read photographs of a hundred kinds of things, 32 x 32 colour, 50,000 + 10,000 (Krizhevsky, 2009).
 
     Args:
         root: Folder of data sets, with ``cifar-100-binary`` (or ``cifar100``) in it, which holds ``train.bin`` and

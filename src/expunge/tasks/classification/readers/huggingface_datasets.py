@@ -15,7 +15,7 @@ from expunge.tasks.classification.readers._pictures import Labels, Pixels, fitte
 def huggingface_datasets(
     root: Path | None = None, *, folder: str = ".", size: int = 64, image: str = "image", label: str = "label"
 ) -> Source:
-    """Pictures saved with ``DatasetDict.save_to_disk``, read and scaled to one size as ``image_folder`` does.
+    """Read pictures saved with ``DatasetDict.save_to_disk``, scaled to one size as ``image_folder`` does.
 
     Args:
         root: Folder of data sets, by default that of ``EXPUNGE_DATA``.

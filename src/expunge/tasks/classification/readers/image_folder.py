@@ -16,7 +16,7 @@ _MOST_BYTES = 2**28
 
 
 def image_folder(root: Path | None = None, *, folder: str = ".", size: int = 64) -> Source:
-    """Pictures in ``train/<class>/`` and ``test/<class>/`` (or ``val``), read into memory and scaled to one size.
+    """Read pictures in ``train/<class>/`` and ``test/<class>/`` (or ``val``) into memory, scaled to one size.
 
     Each picture is turned upright, cut to its centre square, scaled and normalised with the mean and standard deviation
     of the training pictures. Classes are the subfolders in the order of their names, and examples the files in theirs.

@@ -12,7 +12,7 @@ SCALE = Affine((0.13066,), (0.30811,))
 
 
 def mnist(root: Path | None = None) -> Source:
-    """Handwritten digits 0 to 9, 28 x 28 grey, 60,000 + 10,000 (LeCun, Cortes and Burges, 1998).
+    """Read handwritten digits 0 to 9, 28 x 28 grey, 60,000 + 10,000 (LeCun, Cortes and Burges, 1998).
 
     Args:
         root: Folder of data sets, with ``MNIST/raw`` in it; by default that of ``EXPUNGE_DATA``.

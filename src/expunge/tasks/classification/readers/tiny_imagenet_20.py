@@ -16,7 +16,7 @@ _CLASSES = 20
 
 
 def tiny_imagenet_20(root: Path | None = None, *, cache: bool = True) -> Source:
-    """Photographs of 20 of Tiny ImageNet's 200 classes, 64 x 64 colour, 10,000 + 1,000 (Stanford CS231n).
+    """Read photographs of 20 of Tiny ImageNet's 200 classes, 64 x 64 colour, 10,000 + 1,000 (Stanford CS231n).
 
     Args:
         root: Folder of data sets, with ``tiny-imagenet-20`` in it, which holds ``train-*.parquet``, ``val-*.parquet``

@@ -1,0 +1,169 @@
+"""What is checked before anything is touched: the two sides, the model, and both together on a few examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batch import Batch, Examples, Predictor, Split, on_tensors
+from expunge.data import Subset, check_labels, root_indices
+from expunge.errors import DataError, ModelError, NotFiniteError, RequestError
+from expunge.evaluation.collecting import home, undisturbed
+from expunge.tasks.classification.check import check_trainable, checked_logits
+
+PROBED = 64
+"""Examples of each side that are read and passed through the model beforehand."""
+
+
+def checked_split(
+    predict: Predictor,
+    forget: Examples,
+    retain: Examples,
+    holdout: Examples | None = None,
+    *,
+    trainable: bool = True,
+) -> Split:
+    """Return the split, after everything that can be checked without a training step has been.
+
+    The model is left as it was, buffers and modes included.
+
+    Args:
+        predict: The model and how to read its logits.
+        forget: Examples to forget.
+        retain: Examples to keep.
+        holdout: Examples that the model was not trained on, if there are any.
+        trainable: Whether the model is to be changed. Default true.
+
+    Raises:
+        RequestError: If a side is empty or names an example twice, sides share examples, or a label lies outside of
+            the head.
+        ModelError: If the model has no trainable weight or returns no logits.
+        DataError: If inputs are not finite.
+        NotFiniteError: If weights or logits are not finite.
+    """
+    check_sides(forget, retain, holdout)
+    check_weights(predict.model)
+    if trainable:
+        check_trainable(predict.model)
+    classes = head_size(predict, forget, retain)
+    for examples in filter(None, (forget, retain, holdout)):
+        check_labels(examples, classes)
+    return Split(forget, retain, classes, holdout)
+
+
+def check_sides(forget: Examples, retain: Examples, holdout: Examples | None = None) -> None:
+    """Refuse sides that are empty, name an example twice or share examples.
+
+    Raises:
+        RequestError: If they do.
+    """
+    for name, examples in (("forget", forget), ("retain", retain)):
+        if not len(examples):
+            raise RequestError(f"at least one example to {name}", "none", "check how the data set was made")
+        repeated = len(examples) - len(torch.unique(root_indices(examples)))
+        if repeated:
+            raise RequestError(f"every example to {name} once", f"{repeated} repeated", "remove the duplicates")
+    refuse_overlap("forget", forget, "retain", retain)
+    if holdout is not None:
+        refuse_overlap("forget", forget, "hold out", holdout)
+        refuse_overlap("retain", retain, "hold out", holdout)
+
+
+def refuse_overlap(one: str, first: Examples, other: str, second: Examples) -> None:
+    """Refuse two parts of one data set that share examples.
+
+    Raises:
+        RequestError: If they do.
+    """
+    if origin(first) != origin(second):
+        return
+    shared = int(torch.isin(root_indices(first), root_indices(second)).sum())
+    if shared:
+        cure = "take these examples out of one of them"
+        raise RequestError(f"disjoint examples to {one} and to {other}", f"{shared} in both", cure)
+
+
+def origin(examples: Examples) -> object:
+    """Return what tells where examples are finally read from: the user's data set, or the memory of the inputs."""
+    root = examples.root if isinstance(examples, Subset) else examples
+    inputs = getattr(root, "inputs", None)
+    found: list[tuple[Any, ...]] = []
+    on_tensors(inputs, lambda tensor: remember(tensor, found))
+    return tuple(found) if found else id(getattr(root, "dataset", root))
+
+
+def remember(tensor: Tensor, found: list[tuple[Any, ...]]) -> Tensor:
+    """Note where a tensor lies, and return it."""
+    found.append((tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride()))
+    return tensor
+
+
+def check_weights(model: nn.Module) -> None:
+    """Refuse a model whose weights are not finite.
+
+    Raises:
+        ModelError: If it is no module.
+        NotFiniteError: If a weight is NaN or infinite.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError("a model, an nn.Module", type(model).__name__, "pass the trained model itself")
+    for name, weight in model.named_parameters():
+        if not bool(torch.isfinite(weight.detach()).all()):
+            cure = "use a checkpoint from before the training diverged"
+            raise NotFiniteError("finite weights in the model", f"NaN or infinity in '{name}'", cure)
+
+
+def head_size(predict: Predictor, *sides: Examples) -> int:
+    """Return the number of logits of one example, after a few of each side passed through the model.
+
+    Raises:
+        ModelError: If the examples do not pass through, or no logits come out.
+        DataError: If inputs are not finite.
+        NotFiniteError: If logits are not finite.
+    """
+    classes: int | None = None
+    for examples in sides:
+        batch = few(examples).to(home(predict.model))
+        check_inputs(batch)
+        with undisturbed(predict.model):
+            logits = checked_logits(predict.model, predict, batch, classes)
+        check_logits(logits)
+        classes = int(logits.shape[1])
+    return classes or 0
+
+
+def few(examples: Examples) -> Batch:
+    """Return the first examples."""
+    return examples.batch(torch.arange(min(PROBED, len(examples))))
+
+
+def check_inputs(batch: Batch) -> None:
+    """Refuse inputs that are not finite.
+
+    Raises:
+        DataError: If one is NaN or infinite.
+    """
+    on_tensors(batch.inputs, refuse_not_finite)
+
+
+def refuse_not_finite(inputs: Tensor) -> Tensor:
+    """Return a tensor of inputs if all of it is finite."""
+    broken = int((~torch.isfinite(inputs)).unsqueeze(-1).flatten(1).any(1).sum()) if inputs.is_floating_point() else 0
+    if broken:
+        found = f"NaN or infinity in {broken} of the first {len(inputs)} examples"
+        raise DataError("finite inputs", found, "repair the data or leave these examples out")
+    return inputs
+
+
+def check_logits(logits: Tensor) -> None:
+    """Refuse logits of which a loss cannot be made.
+
+    Raises:
+        NotFiniteError: If one is NaN or +inf, or all of an example are -inf.
+    """
+    broken = int((~torch.isfinite(logits.amax(1))).sum())
+    if broken:
+        found = f"NaN or infinity for {broken} of the first {len(logits)} examples"
+        raise NotFiniteError("finite logits", found, "check the model's buffers and the scale of the inputs")

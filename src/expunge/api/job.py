@@ -1,0 +1,128 @@
+"""Everything that a request needs, read and checked before anything is trained or written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from expunge.api.admission import checked_split
+from expunge.api.config import RunConfig
+from expunge.api.folder import CONFIG, MANIFEST, WRITTEN, RunFolder, check_folder, check_writable
+from expunge.api.inputs import as_request, device_of, held_out
+from expunge.api.reading import checked_method, checked_source, given_weights, loaded, located, train_settings
+from expunge.batch import Predictor, Split
+from expunge.data import Request, Source, Subset, load_key, manifest, split_request
+from expunge.errors import ConfigError
+from expunge.methods import Method
+from expunge.pair import Pair
+from expunge.weights import check_savable
+
+
+@dataclass
+class Job:
+    """A request whose every part is at hand.
+
+    Args:
+        config: The request file.
+        source: The data.
+        request: The forget request.
+        positions: Positions in the training data that it forgets and retains.
+        split: The same as examples.
+        method: The method with its settings.
+        original: The model; its weights may still have to be trained.
+        checkpoint: The file that its weights come from; None while there is none.
+        reference: The retrained model, where the request names its weights.
+        overwrite: Whether an earlier run in the folder may be replaced.
+        console: Where progress goes.
+    """
+
+    config: RunConfig
+    source: Source
+    request: Request
+    positions: Pair[torch.Tensor]
+    split: Split
+    method: Method
+    original: nn.Module
+    checkpoint: Path | None
+    reference: nn.Module | None
+    overwrite: bool
+    console: Console
+
+    @property
+    def device(self) -> torch.device:
+        """Where to compute."""
+        return next(self.original.parameters()).device
+
+    @property
+    def must_train(self) -> bool:
+        """Whether the original is still untrained."""
+        return self.checkpoint is None and self.config.train is not None
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """The run folder, opened by the first who writes: a request that ends before the first step leaves no trace."""
+        folder = RunFolder(self.config.out, overwrite=self.overwrite)
+        folder.write_json(CONFIG, told(self.config))
+        record = manifest(self.request, *self.positions, self.source.name, self.source.train, load_key())
+        folder.write_json(MANIFEST, record)
+        return folder
+
+
+def prepare(config: RunConfig, data_dir: Path | None, overwrite: bool, console: Console) -> Job:
+    """Read everything and refuse what does not fit; nothing is written.
+
+    Raises:
+        ExpungeError: With the line of the request file that is to blame.
+    """
+    with located(config, "out"):
+        check_folder(config.out, overwrite)
+        check_inputs_survive(config)
+    if config.checkpoint is not None and not config.checkpoint.exists():
+        with located(config, "checkpoint"):
+            check_writable(config.checkpoint.parent)
+    method = checked_method(config)
+    with located(config, "device"):
+        device = device_of(config.device)
+    source = checked_source(config, data_dir)
+    with located(config, "holdout"):
+        source, holdout = held_out(source, config.holdout, config.seed)
+    with located(config, "forget", config.forget.kind):
+        request = as_request(config)
+        positions = split_request(source.train, request, source.class_names)
+    if config.train is not None:
+        train_settings(config)
+    checkpoint = given_weights(config, overwrite)
+    original = loaded(config, source, device, checkpoint, "checkpoint")
+    with located(config, "model"):
+        check_savable(original.state_dict())
+        split = checked_split(Predictor(original), *positions.map(lambda part: Subset(source.train, part)), holdout)
+    wanted = config.reference if isinstance(config.reference, Path) else None
+    reference = None if wanted is None else loaded(config, source, device, wanted, "reference")
+    return Job(config, source, request, positions, split, method, original, checkpoint, reference, overwrite, console)
+
+
+def check_inputs_survive(config: RunConfig) -> None:
+    """Refuse a run folder whose files the run would read first and then write over.
+
+    Raises:
+        ConfigError: If it is one.
+    """
+    written = {(config.out / name).resolve() for name in WRITTEN}
+    for path in (config.checkpoint, config.reference, config.forget.indices):
+        if isinstance(path, Path) and path.resolve() in written:
+            cure = "choose another folder with out (--out)"
+            raise ConfigError("a run folder whose files are not needed", f"that the run reads '{path}'", cure)
+
+
+def told(config: RunConfig) -> dict[str, Any]:
+    """Return the request as plain values, without the path of an index file."""
+    plain = config.model_dump(mode="json", by_alias=True)
+    if plain["forget"].get("indices"):
+        plain["forget"]["indices"] = "a file of indices"
+    return plain

@@ -1,0 +1,55 @@
+"""Progress bars, one look for all verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from expunge.surgery import Progress as Updates
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar on the screen.
+
+    Args:
+        bars: The display that it belongs to.
+        task: Its number there.
+        width: Columns of its description.
+    """
+
+    bars: Progress
+    task: TaskID
+    width: int
+
+    def done(self, what: str) -> None:
+        """Show that one more piece of work is done, and which."""
+        self.bars.update(self.task, advance=1, description=f"{what:<{self.width}}")
+
+    def epoch(self, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
+        """Show that an epoch of training is over."""
+        self.bars.update(self.task, completed=epoch, total=epochs)
+
+    def update(self, progress: Updates) -> None:
+        """Show that an update of unlearning is over."""
+        self.bars.update(self.task, completed=progress.step + 1, total=progress.total)
+
+
+@contextmanager
+def bar(console: Console, what: str, total: int = 1, *, width: int = 10, transient: bool = False) -> Iterator[Bar]:
+    """Show a progress bar while the body runs.
+
+    Args:
+        console: Where.
+        what: Its description.
+        total: How many pieces of work there are; ``epoch`` and ``update`` know better. Default 1.
+        width: Columns of the description. Default 10.
+        transient: Whether the bar goes away in the end. Default false.
+    """
+    columns = TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=transient) as bars:
+        yield Bar(bars, bars.add_task(f"{what:<{width}}", total=total), width)

@@ -1,0 +1,111 @@
+"""The parts of a request, read and checked one by one, each refusal with the line of the setting to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from expunge.api.admission import check_inputs, check_weights, few, head_size
+from expunge.api.config import RunConfig
+from expunge.api.folder import ORIGINAL
+from expunge.api.inputs import fresh_model, read_source
+from expunge.batch import Predictor
+from expunge.data import Source, check_labels
+from expunge.errors import ConfigError, DataError, ExpungeError
+from expunge.methods import Method, build_method
+from expunge.tasks.classification.check import check_trainable
+from expunge.tasks.classification.training import TrainSettings
+from expunge.weights import check_savable, load_into
+
+
+@contextmanager
+def located(config: RunConfig, *keys: str) -> Iterator[None]:
+    """Give an error that the body raises the line of the setting that is to blame."""
+    try:
+        yield
+    except ExpungeError as error:
+        error.where = error.where or config.where(*keys)
+        raise
+
+
+def checked_method(config: RunConfig) -> Method:
+    """Return the method; a wrong setting is refused with its line."""
+    name, settings = config.method.name, config.method.settings
+    try:
+        method = build_method(name, **settings)
+        method.recipe(config.seed)
+    except ExpungeError as error:
+        wrong = [key for key, value in settings.items() if is_refused(name, key, value)]
+        error.where = config.where_setting(*wrong[:1])
+        raise
+    return method
+
+
+def is_refused(name: str, key: str, value: Any) -> bool:
+    """Return whether a method refuses a setting by itself."""
+    try:
+        build_method(name, **{key: value}).recipe()
+    except ExpungeError:
+        return True
+    return False
+
+
+def checked_source(config: RunConfig, data_dir: Path | None) -> Source:
+    """Return the data, with labels that have a name each and inputs that are finite, as far as one can see."""
+    with located(config, "data"):
+        source = read_source(config, data_dir)
+        for name, examples in (("train", source.train), ("test", source.test)):
+            if not len(examples):
+                raise DataError(f"at least one {name} example", "none", "check the data set")
+            check_labels(examples, len(source.class_names))
+            check_inputs(few(examples))
+    return source
+
+
+def given_weights(config: RunConfig, overwrite: bool) -> Path | None:
+    """Return the file that the original's weights are read from; None if they are to be trained or are in the model.
+
+    Without the key ``checkpoint``, it is what ``expunge train`` left in the run folder.
+    """
+    if config.train is None:
+        return config.checkpoint
+    path = config.checkpoint or (None if overwrite else config.out / ORIGINAL)
+    return path if path is not None and path.exists() else None
+
+
+def loaded(config: RunConfig, source: Source, device: torch.device, path: Path | None, key: str) -> nn.Module:
+    """Return the network that the request names, with the weights of a file where one is given."""
+    with located(config, "model"):
+        model = fresh_model(config, source, config.seed).to(device)
+    with located(config, key):
+        if path is not None:
+            load_into(model, path)
+            check_weights(model)
+    return model
+
+
+def trainable_model(config: RunConfig, source: Source) -> nn.Module:
+    """Return the network that the request names, fresh, after all that can be checked before it is trained has been."""
+    with located(config, "model"):
+        model = fresh_model(config, source, config.seed)
+        check_savable(model.state_dict())
+        check_trainable(model)
+        check_labels(source.train, head_size(Predictor(model), source.train))
+    return model
+
+
+def train_settings(config: RunConfig) -> TrainSettings:
+    """Return how to train.
+
+    Raises:
+        ConfigError: If the request does not say so, or its settings contradict each other.
+    """
+    with located(config, "train"):
+        if config.train is None:
+            raise ConfigError("the section 'train'", "none", "add `train: {epochs: 20}`")
+        return TrainSettings(**config.train.model_dump(), seed=config.seed)

@@ -1,0 +1,64 @@
+"""From a name and settings, or a composition in words, to a method."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from expunge.errors import ConfigError
+from expunge.methods.composition import Masked
+from expunge.methods.method import Method
+from expunge.methods.parts import EXAMPLE, read_parts
+from expunge.registry import find, is_registered
+
+
+def build_method(text: str, **settings: Any) -> Method:
+    """Return the method of that name with some settings changed, perhaps under a mask of its own.
+
+    Args:
+        text: A name; a name with settings in parentheses; or one of these ``+`` a mask.
+        **settings: Settings of the method; they add to those in the text.
+
+    Raises:
+        ConfigError: If a name or a setting is not known, a value is of the wrong type, or the parts make no sense
+            together.
+
+    Examples:
+        >>> build_method("eupmu", epochs=2).settings()["epochs"]
+        2
+        >>> build_method("rl(weight=0.5) + saliency(keep=0.3)", epochs=2).settings()["mask"]
+        {'name': 'saliency', 'keep': 0.3}
+    """
+    if is_registered("methods", text) or not set(text) & set("+("):
+        return named(text, settings)
+    base, *masks = read_parts(text)
+    if base.choices:
+        raise ConfigError(f"settings of '{base.name}' by name", f"'{base.choices[0]}'", "write setting=value")
+    twice = sorted(base.settings.keys() & settings.keys())
+    if twice:
+        raise ConfigError("each setting once", f"'{twice[0]}' in the text and beside it", "keep one")
+    built = named(base.name, {**base.settings, **settings})
+    if len(masks) > 1:
+        raise ConfigError(f"one mask, as in '{EXAMPLE}'", f"{len(masks)}", "keep the stricter one")
+    return Masked(built, masks[0]) if masks else built
+
+
+def named(name: str, settings: dict[str, Any]) -> Method:
+    """Return a registered method with some settings changed."""
+    target: type[Method] = find("methods", name)
+    known = [field.name for field in fields(target)]
+    for setting in settings:
+        if setting not in known:
+            near = difflib.get_close_matches(setting, known, n=1)
+            cure = f"did you mean '{near[0]}'" if near else "remove it"
+            raise ConfigError(f"a setting of '{name}' ({', '.join(known)})", f"'{setting}'", cure)
+    try:
+        return TypeAdapter(target).validate_python(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        found = f"{first['input']!r} ({first['msg'].lower()})"
+        raise ConfigError(f"a usable value for '{where}' of '{name}'", found, "change it") from error

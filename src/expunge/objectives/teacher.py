@@ -1,0 +1,74 @@
+"""Teachers: frozen copies of the original that an objective asks for predictions."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batch import Batch, Predictor
+from expunge.errors import ModelError, ObjectiveError
+
+# Seeds near 0 are what models are built from: the teacher must not be the original before its training.
+OFFSET = 0x1E3779B97F4A7C15
+
+
+class Teacher:
+    """A frozen copy of a model in evaluation mode, perhaps without its knowledge.
+
+    Args:
+        original: The model to be copied.
+        seed: None keeps the weights; a number re-initialises them from it, which makes an incompetent teacher.
+
+    Raises:
+        ModelError: If the weights shall be re-initialised and a module does not know how to.
+
+    Examples:
+        >>> teacher = Teacher(Predictor(nn.Linear(2, 3)), seed=0)
+        >>> teacher(Batch(torch.zeros(4, 2), torch.zeros(4), torch.arange(4))).requires_grad
+        False
+    """
+
+    def __init__(self, original: Predictor, seed: int | None = None) -> None:
+        model = copy.deepcopy(original.model)
+        if seed is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed((seed + OFFSET) % 2**63)
+                # On the CPU, so that the teacher is the same on every device.
+                device = next(model.parameters()).device
+                reset_weights(model.cpu())
+                model.to(device)
+        self.predict = original.on(model.eval().requires_grad_(False))
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the logits (n, classes) of a batch."""
+        return self.predict(batch.inputs)
+
+
+def required(teacher: Teacher | None) -> Teacher:
+    """Return the teacher.
+
+    Raises:
+        ObjectiveError: If there is none yet.
+    """
+    if teacher is None:
+        found = "none, because prepare has not been called"
+        raise ObjectiveError("a teacher", found, "call prepare(Predictor(model), split) first")
+    return teacher
+
+
+def reset_weights(model: nn.Module) -> None:
+    """Re-initialise every weight and every statistic of a model in place.
+
+    Raises:
+        ModelError: If a module holds weights of its own and has no ``reset_parameters``; nothing is changed then.
+    """
+    able = [module for module in model.modules() if callable(getattr(module, "reset_parameters", None))]
+    for name, module in model.named_modules():
+        if module not in able and next(module.parameters(recurse=False), None) is not None:
+            found = f"'{name}' ({type(module).__name__})"
+            raise ModelError("modules that can re-initialise themselves", found, "give it a reset_parameters method")
+    for module in able:
+        module.reset_parameters()  # type: ignore[operator]

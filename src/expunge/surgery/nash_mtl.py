@@ -1,0 +1,74 @@
+"""Nash-MTL: both sides bargain for the update."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.errors import MissingExtraError
+from expunge.surgery.explicit import Explicit
+from expunge.surgery.step import Step
+from expunge.surgery.weighted import built
+
+
+class NashMTL(Explicit):
+    """Descend Nash's bargaining solution: the direction that maximises the product of both gains.
+
+    Paper: "Multi-Task Learning as a Bargaining Game" (Navon et al., ICML 2022, arXiv 2202.01017).
+
+    Formula: d = w_f g_f + w_r g_r with w > 0 solving G w = 1/w, G the Gram matrix, approached by at most ``rounds``
+    convex problems from the weights of the last update; d is shortened to the norm ``longest``.
+
+    Args:
+        longest: Largest ‖d‖; 0 for no limit. Default 1 (authors).
+        rounds: Default 20 (authors).
+
+    Raises:
+        MissingExtraError: If TorchJD, cvxpy or ecos is not installed.
+        SurgeryError: If a setting is refused.
+
+    Differences from the authors' code: the weights of the last update are a buffer, and a step that the optimiser skips
+    leaves them as they were; they are computed anew at every update.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("nash",)
+    paper: ClassVar[str] = "arXiv 2202.01017"
+    waits: ClassVar[bool] = True
+    previous: Tensor
+
+    def __init__(self, longest: float = 1.0, rounds: int = 20) -> None:
+        super().__init__()
+        self.longest, self.rounds = longest, rounds
+        self.register_buffer("previous", torch.ones(2))
+        self.learnt = self.previous
+        self.fresh()
+
+    def fresh(self) -> Any:
+        """Return TorchJD's solver without a past."""
+        try:
+            from torchjd.aggregation import NashMTL as Solver
+        except ImportError as error:
+            raise MissingExtraError("TorchJD's weightings", "torchjd", "torchjd") from error
+        settings = {"n_tasks": 2, "max_norm": self.longest, "update_weights_every": 1, "optim_niter": self.rounds}
+        return built(Solver, "NashMTL", settings).weighting
+
+    def weights(self, gram: Tensor) -> Tensor:
+        """Return TorchJD's weights; NaN for gradients that overflowed, the last weights where both are 0."""
+        if not bool(gram.isfinite().all()):
+            return gram.new_full((2,), torch.nan)
+        self.learnt = self.previous
+        if not bool(gram.any()):
+            return self.previous.to(gram)
+        solver = self.fresh()
+        solver.prvs_alpha = self.previous.cpu().numpy().copy()
+        values, vectors = torch.linalg.eigh(gram)
+        # Any matrix of two rows with this Gram matrix will do: the rule depends on nothing else.
+        found: Tensor = solver(vectors * values.clamp(min=0).sqrt())
+        self.learnt = torch.as_tensor(solver.prvs_alpha)
+        return found
+
+    def follow_up(self, step: Step) -> None:
+        """Keep the weights to start from next time."""
+        self.previous.copy_(self.learnt)

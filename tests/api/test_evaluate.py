@@ -1,0 +1,115 @@
+"""``evaluate``: figures with and without a reference, and nothing changed by looking."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_requests import assert_same, classifier, everything, sides
+
+import expunge
+from expunge.data import TensorExamples
+from expunge.errors import ConfigError, ModelError, RequestError
+from expunge.evaluation import Outputs
+
+REFERENCED = {"avg_gap", "tow", "js_forget", "kl_forget"}
+
+
+def test_set() -> TensorExamples:
+    inputs = torch.randn(45, 6, generator=torch.Generator().manual_seed(8))
+    return TensorExamples(inputs, torch.arange(45) % 3)
+
+
+test_set.__test__ = False
+
+
+@pytest.fixture(scope="module")
+def result():
+    first, second = sides()
+    return expunge.unlearn(classifier(), forget=first, retain=second, method="rl", epochs=1, batch=16)
+
+
+def test_without_a_retrained_model_its_figures_are_absent(result):
+    figures = expunge.evaluate(result, test=test_set())
+    assert REFERENCED.isdisjoint(figures.scores)
+    part = figures.document["requests"][0]
+    assert part["reference"] is False
+    assert [row["role"] for row in part["rows"]] == ["original", "method"]
+    assert part["rows"][1]["label"] == "RL"
+    assert part["rows"][1]["history"] == result.history
+    assert figures.scores["seconds"] == result.seconds
+
+
+def test_with_a_retrained_model_the_gap_is_measured(result):
+    reference = classifier()
+    figures = expunge.evaluate(result, test=test_set(), retrained=reference)
+    assert figures.scores.keys() >= REFERENCED
+    rows = figures.document["requests"][0]["rows"]
+    assert [row["role"] for row in rows] == ["original", "retrained", "method"]
+    same = expunge.evaluate(reference, forget=sides()[0], retain=sides()[1], test=test_set(), retrained=reference)
+    assert same.scores["avg_gap"] == 0.0
+
+
+def test_accuracies_are_those_counted_by_hand(result):
+    scores = expunge.evaluate(result, test=test_set()).scores
+
+    def share(examples):
+        with torch.no_grad():
+            right = result.model(examples.inputs).argmax(1) == examples.targets
+        return 100 * right.double().mean().item()
+
+    first, second = sides()
+    assert scores["ua"] == pytest.approx(100 - share(first))
+    assert scores["ra"] == pytest.approx(share(second))
+    assert scores["ta"] == pytest.approx(share(test_set()))
+
+
+def test_looking_changes_no_model(result):
+    models = [classifier(), classifier().requires_grad_(False), result.model]
+    before = [everything(model) for model in models]
+    first, second = sides()
+    expunge.evaluate(models[1], forget=first, retain=second, test=test_set(), original=models[0], retrained=models[2])
+    for model, look in zip(models, before, strict=True):
+        assert_same(look, everything(model))
+
+
+def test_a_report_shows_no_inputs_unless_asked(tmp_path):
+    pictures = [TensorExamples(torch.rand(12, 1, 8, 8), torch.arange(12) % 3) for _ in range(3)]
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    parts = dict(zip(("forget", "retain", "test"), pictures, strict=True))
+    plain = expunge.evaluate(model, **parts)
+    shown = expunge.evaluate(model, **parts, show_examples=True)
+    assert plain.document["requests"][0]["examples"] == []
+    assert len(shown.document["requests"][0]["examples"]) == 12
+    assert any("shows pictures" in line for line in shown.document["holds_data"])
+    assert not any("shows pictures" in line for line in plain.document["holds_data"])
+    page = plain.report(tmp_path / "report.html").read_text()
+    assert page.startswith("<!")
+    assert "| Unlearned |" in plain.markdown().replace("**", "")
+
+
+def test_what_does_not_fit_is_refused(result):
+    first, second = sides()
+    model, test = classifier(), test_set()
+    with pytest.raises(RequestError, match="forget and retain, but found neither: pass both, or the result"):
+        expunge.evaluate(model, test=test)
+    with pytest.raises(RequestError, match="forget alone"):
+        expunge.evaluate(result, forget=first, test=test)
+    with pytest.raises(ConfigError, match="3 class names, but found 2"):
+        expunge.evaluate(result, test=test, class_names=["a", "b"])
+    with pytest.raises(RequestError, match="labels from 0 to 2"):
+        expunge.evaluate(result, test=TensorExamples(torch.zeros(3, 6), [0, 1, 3]))
+    pictures = TensorExamples(torch.zeros(4, 5), [0, 1, 2, 0])
+    with pytest.raises(ModelError, match="takes inputs"):
+        expunge.evaluate(model, forget=pictures, retain=second, test=test)
+
+
+def test_a_class_request_leaves_the_class_out_of_the_test_accuracy():
+    inputs, targets = torch.randn(60, 6), torch.arange(60) % 3
+    gone = targets == 1
+    forget, retain = TensorExamples(inputs[gone], targets[gone]), TensorExamples(inputs[~gone], targets[~gone])
+    model, test = classifier(), test_set()
+    scores = expunge.evaluate(model, forget=forget, retain=retain, test=test).scores
+    with torch.no_grad():
+        outputs = Outputs(model.eval()(test.inputs), test.targets).without(torch.tensor([1]))
+    right = (outputs.logits.argmax(1) == outputs.targets).double().mean().item()
+    assert scores["ta"] == pytest.approx(100 * right)

@@ -1,0 +1,155 @@
+"""Compositions in words: read without being evaluated, built or refused with the reason."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from expunge import registry
+from expunge.batch import Predictor, Split
+from expunge.data import TensorExamples
+from expunge.engine import Conditions, execute
+from expunge.errors import ConfigError, ExpungeError, MissingExtraError
+from expunge.masks import Saliency
+from expunge.methods import Composed, build_method
+from expunge.methods.parts import Part, read_parts
+from expunge.surgery import Implicit, Unilateral
+
+
+def split():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(58, 4, generator=generator), torch.arange(58) % 3
+    parts = [TensorExamples(x[part], y[part]) for part in (slice(0, 6), slice(6, 46), slice(46, 58))]
+    return Split(parts[0], parts[1], 3, parts[2])
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def test_parts_are_read():
+    assert read_parts("eupmu") == [Part("eupmu")]
+    first, second = read_parts(" eupmu(epochs=2, log=true) + feasible(lenient, delta=0.1, name=word) ")
+    assert first == Part("eupmu", (), {"epochs": 2, "log": True})
+    assert second == Part("feasible", ("lenient",), {"delta": 0.1, "name": "word"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "+",
+        "a +",
+        "a - b",
+        "a * b",
+        "a.b",
+        "a[0]",
+        "f(x())",
+        "f(*a)",
+        "f(**a)",
+        "f(a=__import__('os'))",
+        "(" * 500,
+        "a; b",
+    ],
+)
+def test_what_is_no_sum_of_parts_is_refused_and_never_evaluated(text):
+    with pytest.raises(ConfigError, match="parts like"):
+        read_parts(text)
+
+
+def test_a_mask_is_put_on_every_descent_and_the_rest_stays():
+    plain, masked = build_method("eupmu", tolerance=0.2), build_method("eupmu + saliency(keep=0.3)", tolerance=0.2)
+    stage = masked.recipe(3).stages[0]
+    assert isinstance(stage.mask, Saliency)
+    assert stage.mask.keep == 0.3
+    assert repr(stage.surgery) == repr(plain.recipe(3).stages[0].surgery)
+    assert repr(stage.objectives) == repr(plain.recipe(3).stages[0].objectives)
+    assert masked.settings()["mask"] == {"name": "saliency", "keep": 0.3}
+    assert masked.label == "EUPMU + saliency"
+
+
+def test_rl_under_the_saliency_mask_is_salun():
+    weights = []
+    for text in ("salun(epochs=2, keep=0.3)", "rl(epochs=2) + saliency(keep=0.3)"):
+        model = network()
+        execute(Predictor(model), build_method(text).recipe(1), split(), Conditions(seed=1))
+        weights.append(copy.deepcopy(model.state_dict()))
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_three_parts_spelled_out():
+    method = build_method(
+        "composed", objective="uniform", surgery="unilateral(tolerance=0.5)", mask="saliency(keep=0.2)"
+    )
+    stage = method.recipe().stages[0]
+    assert isinstance(stage.surgery, Unilateral)
+    assert float(stage.surgery.tolerance) == 0.5
+    assert isinstance(build_method("composed").recipe().stages[0].surgery, Implicit)
+
+
+def test_the_runs_seed_reaches_objectives_that_draw():
+    stage = Composed(objective="random_label(exclude_true=true)").recipe(7).stages[0]
+    assert stage.objectives.forget.seed == 7
+    assert Composed(objective="random_label(seed=2)").recipe(7).stages[0].objectives.forget.seed == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("salun + saliency", "mask of its own"),
+        ("retrain + saliency", "only descends"),
+        ("eupmu + saliency + saliency", "one mask"),
+        ("eupmu + nothing", "'nothing'"),
+        ("eupmu + saliency(kepp=0.3)", "'kepp'"),
+        ("eupmu + saliency(keep=3)", "share of weights"),
+        ("eupmu + saliency(dense)", "by name"),
+        ("eupmuu + saliency", "'eupmu'"),
+        ("eupmu(epochs=2, epoch=3)", "'epoch'"),
+        ("composed(objective='ascent', surgery='implicit(log=true)')", "logarithm"),
+        ("composed(objective='ascent', surgery='implicit_published')", "logarithm"),
+        ("composed(objective='nothing')", "'nothing'"),
+        ("composed(mode='retain')", "paired or mixed"),
+        ("composed(surgery='unilateral + fixed')", "one part"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(text, reason):
+    with pytest.raises(ExpungeError, match=reason) as caught:
+        build_method(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_setting_cannot_be_given_twice():
+    with pytest.raises(ConfigError, match="each setting once"):
+        build_method("eupmu(epochs=2)", epochs=3)
+
+
+SURGERIES = sorted(registry.entries("surgeries"))
+OBJECTIVES = sorted(registry.entries("objectives"))
+MASKS = [None, *sorted(registry.entries("masks"))]
+NEGATIVE = {name for name, entry in registry.entries("objectives").items() if entry.target.negative}
+REFUSED = set(itertools.product(("implicit_published", "famo"), NEGATIVE))
+ABSTAINING = {"agreement", "certified", "strict"}
+"""Masks that pass only what a few noisy batches show to be harmless: here perhaps nothing."""
+COMBINATIONS = list(itertools.product(SURGERIES, OBJECTIVES, MASKS))
+
+
+@pytest.mark.parametrize(("surgery", "objective", "mask"), COMBINATIONS)
+def test_every_combination_runs_an_epoch_or_is_refused(surgery, objective, mask):
+    model, before = network(), network().state_dict()
+    parts = {"surgery": surgery, "objective": objective, "mask": mask, "epochs": 1, "batch": 15, "forget_batch": 6}
+    try:
+        registry.find("surgeries", surgery)()
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    if (surgery, objective) in REFUSED:
+        with pytest.raises(ConfigError, match="logarithm"):
+            Composed(**parts)
+        return
+    execute(Predictor(model), Composed(**parts).recipe(), split(), Conditions())
+    state = model.state_dict()
+    assert all(bool(value.isfinite().all()) for value in state.values())
+    moved = any(not torch.equal(value, before[name]) for name, value in state.items())
+    assert moved or mask in ABSTAINING

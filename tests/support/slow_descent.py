@@ -1,0 +1,37 @@
+"""A descent written out: plain loops over the stream's positions, SGD by hand, no engine."""
+
+import torch
+
+from expunge.data import PairStream
+from expunge.pair import Pair
+
+
+def slow_descent(model, data, stage, loss, *, seed=0, settle=None):
+    """Descend ``loss(model, forget, retain, epoch, share)``: sides as (inputs, targets) or None, share = done/total."""
+    sizes = Pair(len(data.forget), len(data.retain))
+    stream = PairStream(sizes, stage.batch, stage.mode, seed, stage.ratio)
+    parameters, total = list(model.parameters()), stage.epochs * len(stream)
+    velocity = [torch.zeros_like(parameter) for parameter in parameters]
+    for number in range(total):
+        epoch, step = divmod(number, len(stream))
+        draw = stream.at(epoch, step)
+        sides = [
+            side(examples, positions)
+            for examples, positions in ((data.forget, draw.forget), (data.retain, draw.retain))
+        ]
+        slopes = torch.autograd.grad(loss(model, *sides, epoch, number / total), parameters)
+        move(parameters, slopes, velocity, stage.optimiser, settle and settle(sides))
+
+
+def side(examples, positions):
+    return (examples.inputs[positions], examples.targets[positions]) if len(positions) else None
+
+
+@torch.no_grad()
+def move(parameters, slopes, velocity, optimiser, passes):
+    norm = torch.stack([slope.square().sum() for slope in slopes]).sum().sqrt()
+    scale = 1.0 if optimiser.clip is None else min(1.0, optimiser.clip / (float(norm) + 1e-6))
+    for index, (parameter, slope) in enumerate(zip(parameters, slopes, strict=True)):
+        velocity[index] = optimiser.momentum * velocity[index] + scale * slope + optimiser.weight_decay * parameter
+        change = optimiser.rate * velocity[index]
+        parameter.sub_(change if passes is None else change * passes[index])

@@ -1,0 +1,79 @@
+"""Surgeries that remember gradients."""
+
+import pytest
+import torch
+
+from expunge.errors import SurgeryError
+from expunge.pair import Pair
+from expunge.surgery import GDRGMA, Episodic, Progress
+from expunge.testing import ToyStep, linear
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def step_of(forget, retain, epoch=0):
+    step = ToyStep([torch.zeros(8).double()], Pair(linear(forget), linear(retain)))
+    step.progress = Progress(0, 10, epoch)
+    return step
+
+
+def random():
+    return torch.randn(8, generator=GENERATOR, dtype=torch.float64)
+
+
+def test_without_a_margin_the_projection_is_that_of_torchjd():
+    """GEM's dual for one memory: TorchJD projects the first row on the cone of both, which is the same half space."""
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    linalg = pytest.importorskip("torchjd.linalg")
+    projector = linalg.QuadprogProjector(reg_eps=1e-9)
+    for _ in range(20):
+        surgery, memory, f, r = Episodic(forget=1.0, margin=0.0), random(), random(), random()
+        first = step_of(memory, r)
+        surgery(first)
+        surgery.follow_up(first)
+        second = step_of(f, r)
+        surgery(second)
+        project = aggregation.DualProj(torch.tensor([1.0, 0.0], dtype=torch.float64), projector)
+        torch.testing.assert_close(second.decision.pieces[0], project(torch.stack([f + r, memory])), rtol=0, atol=1e-6)
+
+
+def test_the_memory_is_of_the_epochs_first_update_that_moved():
+    surgery, f, g = Episodic(), random(), random()
+    surgery(step_of(f, random()))
+    assert surgery.recall(0) is None
+    for gradient, epoch, expected in ((f, 0, f), (g, 0, f), (g, 1, g)):
+        step = step_of(gradient, random(), epoch)
+        surgery(step)
+        surgery.follow_up(step)
+        assert torch.equal(surgery.recall(0).pieces[0], expected)
+
+
+def test_the_bank_holds_the_last_gradients():
+    surgery, seen = GDRGMA(memory=3), [random() for _ in range(5)]
+    for forget in seen:
+        step = step_of(forget, random())
+        surgery(step)
+        surgery.follow_up(step)
+    held = {tuple(surgery.recall(slot).pieces[0].tolist()) for slot in range(3)}
+    assert held == {tuple(gradient.tolist()) for gradient in seen[-3:]}
+    again = GDRGMA(memory=3)
+    again.load_state_dict(surgery.state_dict())
+    forget, retain = random(), random()
+    steps = [step_of(forget, retain) for _ in range(2)]
+    for rule, step in zip((surgery, again), steps, strict=True):
+        rule(step)
+    assert torch.equal(steps[0].decision.pieces[0], steps[1].decision.pieces[0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Episodic(forget=0.0),
+        lambda: Episodic(margin=-1.0),
+        lambda: GDRGMA(sharpness=0.0),
+        lambda: GDRGMA(memory=-1),
+    ],
+)
+def test_bad_settings_are_refused(make):
+    with pytest.raises(SurgeryError, match="Expected"):
+        make()
