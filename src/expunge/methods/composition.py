@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from expunge.engine import Descend, Mode, Recipe
 from expunge.errors import ConfigError
-from expunge.masks import Mask
+from expunge.masks import Certified, Mask
 from expunge.methods.method import Method
 from expunge.methods.parts import Part, build_part, read_parts
 from expunge.registry import find
@@ -133,10 +133,24 @@ def seeded(part: Part, seed: int) -> Part:
 
 
 def build_mask(part: Part) -> Mask:
-    """Return a mask; ``feasible(NAME, …)`` is the feasible mask of that name, by default the lenient one."""
-    if part.name == "feasible":
-        name = part.choices[0] if part.choices else DEFAULT_FEASIBLE
-        part = Part(name, part.choices[1:], part.settings)
+    """Return a mask; ``feasible(NAME, …)`` is the feasible mask of that name, by default the lenient one.
+
+    ``certify=true`` puts it under a certificate, with the ``delta`` of the mask and as many ``batches`` as asked for.
+    """
+    if part.name != "feasible":
+        return _built(part)
+    name = part.choices[0] if part.choices else DEFAULT_FEASIBLE
+    settings = dict(part.settings)
+    certify, batches = settings.pop("certify", False), settings.pop("batches", None)
+    if certify not in (True, False) or (batches is not None and not certify):
+        found = f"certify={certify}, batches={batches}"
+        raise ConfigError("certify=true or false, and batches with certify=true alone", found, "correct them")
+    mask = _built(Part(name, part.choices[1:], settings))
+    level = {"delta": settings["delta"]} if "delta" in settings else {}
+    return Certified(mask, **level, **({"batches": batches} if batches else {})) if certify else mask
+
+
+def _built(part: Part) -> Mask:
     mask: Mask = build_part("masks", part)
     return mask
 
