@@ -133,7 +133,8 @@ def columns_of(trials: Sequence[Trial], metrics: Iterable[Metric | str] | None) 
     if strangers:
         found = f"'{min(strangers)}' without one"
         raise ConfigError("a metric for every score", found, "pass the metrics that made the scores as metrics=")
-    return [column for column in known if column.key in used]
+    filled = {key for trial in trials for key, value in trial.scores.items() if value is not None}
+    return [column for column in known if column.key in filled]
 
 
 def grouped(trials: Sequence[Trial]) -> list[list[Trial]]:
