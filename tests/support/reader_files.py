@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Read once: the tests take the variable away, so that what they check does not depend on it.
+DATA = Path(os.environ.get("EXPUNGE_DATA") or REPOSITORY.parent / "shared" / "data")
 
 
 def real_data(folder):
     """Return the folder of data sets, or skip the test if it lacks ``folder``."""
-    base = Path(os.environ.get("EXPUNGE_DATA") or REPOSITORY.parent / "shared" / "data")
-    if not (base / folder).is_dir():
+    if not (DATA / folder).is_dir():
         pytest.skip(f"needs the data set '{folder}' in EXPUNGE_DATA")
-    return base
+    return DATA
 
 
 def pictures(count, size, seed=0):
