@@ -104,11 +104,16 @@ class Bench:
     Args:
         data_dir: Folder of the data sets.
         cache: Where weights and cells are kept.
+
+    Attributes:
+        folder: Where in the cache the cells are.
     """
+
+    folder = "cells"
 
     def __init__(self, data_dir: Path, cache: Path) -> None:
         self.cache = cache
-        (cache / "cells").mkdir(parents=True, exist_ok=True)
+        (cache / self.folder).mkdir(parents=True, exist_ok=True)
         self.source: Source = find("readers", "fashion_mnist")(data_dir)
         self.case = lru_cache(maxsize=4)(self._case)
         self.reference = lru_cache(maxsize=4)(self._reference)
@@ -160,9 +165,13 @@ class Bench:
         """Return what a retrained network says."""
         return self.outputs(self.retrained(kind, seed, number), self.case(kind, seed))
 
+    def path(self, cell: Cell) -> Path:
+        """Return where a cell is kept."""
+        return self.cache / self.folder / cell.name()
+
     def cell(self, cell: Cell) -> dict[str, Any]:
         """Return what was found of a cell, from the cache if it is there."""
-        path = self.cache / "cells" / cell.name()
+        path = self.path(cell)
         if not path.exists():
             part = path.with_suffix(f".{os.getpid()}")
             part.write_text(json.dumps({"cell": asdict(cell), **self.unlearned(cell)}))
@@ -175,7 +184,7 @@ class Bench:
         case, model = self.case(cell.kind, cell.seed), self.original(cell.seed)
         history: list[dict[str, Any]] = []
         method = build_method(cell.method, **cell.settings)
-        conditions = Conditions(cell.seed, observe_every=OBSERVE, on_rows=history.extend)
+        conditions = self.conditions(cell, model, history)
         began, cpu = time.perf_counter(), time.process_time()
         try:
             execute(Predictor(model), method.recipe(cell.seed), case.split, conditions)
@@ -188,6 +197,10 @@ class Bench:
             return {**spent, "history": seen, **self.judged(model, cell, case)}
         except NotFiniteError as error:
             return {**spent, "failed": str(error)}
+
+    def conditions(self, cell: Cell, model: nn.Module, history: list[dict[str, Any]]) -> Conditions:
+        """Return under which conditions a cell is made, and where its history goes."""
+        return Conditions(cell.seed, observe_every=OBSERVE, on_rows=history.extend)
 
     def judged(self, model: nn.Module, cell: Cell, case: Case) -> dict[str, Any]:
         """Return the accuracies that tuning may look at, and the scores if the cell is measured."""
@@ -230,10 +243,10 @@ def badness(kind: str, now: dict[str, float], before: dict[str, float]) -> tuple
 _bench: list[Bench] = []
 
 
-def start_worker(data_dir: Path, cache: Path) -> None:
+def start_worker(bench: type[Bench], data_dir: Path, cache: Path) -> None:
     """Prepare a worker: one thread, one bench."""
     torch.set_num_threads(1)
-    _bench.append(Bench(data_dir, cache))
+    _bench.append(bench(data_dir, cache))
 
 
 def train_one(task: tuple[str, int, int]) -> str:
@@ -259,11 +272,13 @@ class Workers:
         data_dir: Folder of the data sets.
         cache: Where weights and cells are kept.
         count: How many.
+        bench: What makes the cells.
     """
 
     data_dir: Path
     cache: Path
     count: int
+    bench: type[Bench] = Bench
 
     def train(self, kinds: Sequence[str] = KINDS, seeds: Sequence[int] = SEEDS) -> None:
         """Train what is not there: the originals, and two retrained networks for each request and seed."""
@@ -273,8 +288,9 @@ class Workers:
 
     def make(self, cells: Sequence[Cell], what: str) -> None:
         """Make the cells that are not there, after saying how long that may take."""
-        missing = [cell for cell in cells if not (self.cache / "cells" / cell.name()).exists()]
-        known = [json.loads(path.read_text()).get("seconds", 0) for path in (self.cache / "cells").glob("*.json")]
+        folder = self.cache / self.bench.folder
+        missing = [cell for cell in cells if not (folder / cell.name()).exists()]
+        known = [json.loads(path.read_text()).get("seconds", 0) for path in folder.glob("*.json")]
         each = 4 + (sum(known) / len(known) if known else 10)
         hours = len(missing) * each / self.count / 3600
         print(f"{what}: {len(missing)} of {len(cells)} cells to make, about {hours:.1f} hours", flush=True)
@@ -285,7 +301,7 @@ class Workers:
         if not tasks:
             return
         began, context = time.perf_counter(), multiprocessing.get_context("spawn")
-        with context.Pool(self.count, start_worker, (self.data_dir, self.cache)) as pool:
+        with context.Pool(self.count, start_worker, (self.bench, self.data_dir, self.cache)) as pool:
             for number, said in enumerate(pool.imap_unordered(do, tasks), start=1):
                 print(f"[{time.perf_counter() - began:6.0f} s] {what} {number}/{len(tasks)}: {said}", flush=True)
 
