@@ -55,7 +55,7 @@ def trade_off(request: Mapping[str, Any]) -> list[str]:
     drawn = [
         str(module.scatter(panel, f"panel-{number}")) for number, panel in enumerate(scatters(read_request(request)))
     ]
-    return [standing(re.search(r"<svg viewBox=.*?role=\"img\".*?</svg>", text, re.DOTALL)) for text in drawn]
+    return [standing(re.search(r"<svg viewBox=.0 0 \d\d\d.*?</svg>", text, re.DOTALL)) for text in drawn]
 
 
 def standing(found: re.Match[str] | None) -> str:
