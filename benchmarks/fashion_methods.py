@@ -85,8 +85,8 @@ def symmetric(surgery: str, label: str) -> Entry:
 
 ENTRIES = (
     Entry("fine_tune", "FT", "fine_tune", (0.01, 0.03, 0.1, 0.3)),
-    Entry("gradient_ascent", "GA", "gradient_ascent", (0.0003, 0.001, 0.003, 0.01)),
-    Entry("neggrad_plus", "NegGrad+", "neggrad_plus"),
+    Entry("gradient_ascent", "GA", "gradient_ascent", (1e-5, 3e-5, 1e-4, 3e-4)),
+    Entry("neggrad_plus", "NegGrad+", "neggrad_plus", (0.001, 0.005, 0.02, 0.1), "weight"),
     Entry("random_labels", "RL", "random_labels", draws=True),
     Entry("salun", "SalUn", "salun", draws=True),
     Entry("salun_soft", "SalUn-soft", "salun_soft", draws=True),
