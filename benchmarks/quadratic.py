@@ -31,8 +31,8 @@ DECAY, ERROR = 0.01, 0.01
 """γ and the demanded fall of the released form: its defaults."""
 HIGHEST = 1e6
 """λ_max, out of the way."""
-SEEDS = range(24)
-NOISE, NOISY, SETTLED = 0.002, 1200, 200
+SEEDS = range(20)
+NOISE, NOISY, SETTLED = 0.002, 1000, 200
 Row = dict[str, Any]
 
 

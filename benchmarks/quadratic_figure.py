@@ -5,6 +5,7 @@ Not a script: ``pages.py`` draws them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,13 +23,14 @@ def gaps(document: Mapping[str, Any]) -> str:
     curves = []
     for name in SHOWN:
         points = [(float(EVERY * at), gap) for at, gap in enumerate(rows[name]["curve"])]
-        points = [(at, gap) for at, gap in points if gap > 1e-9]
+        points = [(at, math.log10(gap)) for at, gap in points if gap > 1e-12]
         curves.append(Curve(name.removesuffix(" (default)"), [(at, gap, None) for at, gap in points]))
         if name.startswith(("explicit", "implicit")):
             first, factor = points[10], rows[name]["predicted"]
             dots = [at for at, _ in points[10::4]][:12]
-            curves.append(Curve("predicted", [(at, first[1] * factor ** (at - first[0]), None) for at in dots]))
-    return chart(Axes("Full data: the KKT gap", "updates", "‖g_f + λ g_r‖", y_logarithmic=True), curves)
+            line = [(at, first[1] + (at - first[0]) * math.log10(factor), None) for at in dots]
+            curves.append(Curve(f"{name.split(',')[0]}, predicted", line))
+    return chart(Axes("Full data: the KKT gap", "updates", "log₁₀ ‖g_f + λ g_r‖"), curves)
 
 
 def drifts(document: Mapping[str, Any]) -> str:
@@ -41,7 +43,12 @@ def drifts(document: Mapping[str, Any]) -> str:
         found = [summarise([1e3 * value for value in column]) for column in columns]
         name = row["surgery"] if row["surgery"] == "explicit" else f"implicit, {row['surgery']}"
         curves.append(Curve(name, [(at * updates / 10, one.mean or 0.0, one.half) for at, one in enumerate(found)]))
-        curves.append(Curve("predicted", [(0.0, 0.0, None), (updates, 1e3 * updates * row["leak"]["predicted"], None)]))
+        curves.append(
+            Curve(
+                f"{row['surgery']}, predicted",
+                [(0.0, 0.0, None), (updates, 1e3 * updates * row["leak"]["predicted"], None)],
+            )
+        )
     return chart(Axes("Noisy gradients, from the solution", "updates", "rise of L_r, thousandths"), curves)
 
 
