@@ -33,6 +33,7 @@ HIGHEST = 1e6
 """λ_max, out of the way."""
 SEEDS = range(20)
 NOISE, NOISY, SETTLED = 0.002, 1000, 200
+KINDS = ("explicit", "same batch", "fresh batch")
 Row = dict[str, Any]
 
 
