@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from expunge.errors import ConfigError, DataError
 from expunge.evaluation.evaluate import Scores, as_metrics, evaluate_outputs
-from expunge.evaluation.metric import Column, Metric
+from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs
-from expunge.metrics import Summary, per_class_accuracy, summarise
+from expunge.metrics import Column, Summary, per_class_accuracy, summarise
 
 Role = Literal["original", "retrained", "method"]
 
