@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -61,7 +61,9 @@ def _grid(request: Request, table: Table, console: Console) -> Grid:
     grid.add_column("model", max_width=16, no_wrap=True, overflow="ellipsis" if console.is_terminal else "crop")
     for metric in table.columns:
         head = f"{metric.label} {metric.shown_unit}".strip()
-        grid.add_column(_text(head, console), justify="right", no_wrap=len(head) <= NARROW, overflow="crop")
+        wide = len(head) > NARROW
+        overflow: OverflowMethod = "fold" if wide else "crop"
+        grid.add_column(_text(head, console), justify="right", no_wrap=not wide, overflow=overflow)
     for line in table.references:
         grid.add_row(*_cells(line, table, console, "dim"), end_section=line is table.references[-1])
     for line in table.methods:

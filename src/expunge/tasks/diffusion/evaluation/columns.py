@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from expunge.metrics import Column
+
+OWN = {"forgotten_recall": "of the forgotten classes", "kept_accuracy": "of the remaining classes"}
+"""What the judge was asked about real images, in words."""
 
 ASKED = (
     Column(
         "generated_ua",
         "UA",
         "%",
-        "100 minus the share of images asked for what was forgotten that the named classifier still assigns to it (to "
+        "100 minus the share of images asked for what was forgotten that {name} still assigns to it (to "
         "any of the forgotten classes, where there are several). It says nothing about what they show instead: see the "
-        "entropy and the pictures.",
+        "entropy and the pictures.{own}",
         "higher",
     ),
     Column(
         "generated_ua_low",
         "UA at least",
         "%",
-        "Lower end of the exact (Clopper–Pearson) 95 % interval of UA over the images of one model; the classifier's "
-        "own errors are not in it.",
+        "Lower end of the exact (Clopper–Pearson) 95 % interval of UA over the images of one model; errors "
+        "of {name} itself are not in it.",
         "higher",
     ),
     Column(
         "generated_entropy",
         "entropy",
         "nats",
-        "Mean entropy of the classifier's prediction on images asked for what was forgotten: near 0 where it is sure "
+        "Mean entropy of what {name} predicts for images asked for what was forgotten: near 0 where it is sure "
         "what they show, up to the logarithm of the number of classes where it sees nothing.",
         "match",
     ),
@@ -34,11 +39,27 @@ ASKED = (
         "generated_accuracy",
         "kept accuracy",
         "%",
-        "Share of the images asked for a remaining class that the classifier assigns to it.",
+        "Share of the images asked for a remaining class that {name} assigns to it.{own}",
         "higher",
     ),
 )
-"""Of the images' classes; any classifier gives these."""
+"""Of the images' classes, with a place for the classifier's name."""
+
+
+def asked_columns(name: str, trust: Mapping[str, float | None]) -> tuple[Column, ...]:
+    """Return the columns of what a classifier says the images show.
+
+    Args:
+        name: Of the classifier.
+        trust: How often it is right about real images, in percent, by the keys of ``OWN``.
+
+    Examples:
+        >>> asked_columns("resnet8", {"forgotten_recall": 94.0, "kept_accuracy": None})[0].definition[-71:]
+        ' resnet8 is right about 94.0 % of real images of the forgotten classes.'
+    """
+    told = [f"{trust[key]:.1f} % of real images {words}" for key, words in OWN.items() if trust.get(key) is not None]
+    own = f" {name} is right about {' and '.join(told)}." if told else ""
+    return tuple(column._replace(definition=column.definition.format(name=name, own=own)) for column in ASKED)
 
 
 def feature_columns(key: str, prefix: str) -> tuple[Column, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from expunge.errors import ConfigError, DataError
 from expunge.metrics import Column, clopper_pearson, entropy
 from expunge.metrics.arrays import Floats
-from expunge.tasks.diffusion.evaluation.columns import ASKED, feature_columns
+from expunge.tasks.diffusion.evaluation.columns import asked_columns, feature_columns
 from expunge.tasks.diffusion.evaluation.features import Yardstick
 from expunge.tasks.diffusion.evaluation.images import ShownImages
 from expunge.tasks.diffusion.evaluation.judge import Answers, Extractor, Judge
@@ -125,7 +125,7 @@ class ImageEvaluation:
     def columns(self) -> tuple[Column, ...]:
         """The columns of the scores, in their order."""
         named = (feature_columns(one.key, one.prefix) for one in self.extractors)
-        return (*ASKED, *(column for columns in named for column in columns))
+        return (*asked_columns(self.judge.name, self.trust), *(column for columns in named for column in columns))
 
     def told(self, asked: ShownImages, answers: Answers) -> tuple[dict[str, float | None], dict[str, Any]]:
         """Return the scores of images asked for what was forgotten, and what stands behind them."""

@@ -31,6 +31,7 @@ not installed: run pip install 'expunge[metrics]'.
     """
     package = module.split(".")[0]
     try:
+        import_module(package)
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name == package:

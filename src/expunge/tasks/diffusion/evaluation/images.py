@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from expunge.batch import Examples
+from expunge.data.tensor_examples import Affine
 from expunge.errors import ConfigError, DataError, NotFiniteError
 
 SLACK = 0.01
@@ -59,6 +61,28 @@ class ShownImages:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def of(cls, examples: Examples) -> ShownImages:
+        """Return the images of real examples, their normalisation undone.
+
+        Args:
+            examples: Of images; if they are normalised, by the ``scale`` of their data set.
+
+        Raises:
+            DataError: If they are no images, or not between 0 and 1 without the normalisation.
+
+        Examples:
+            >>> from expunge.registry import find
+            >>> test = find("readers", "digits")().test
+            >>> ShownImages.of(test).images.max().item(), float(test.batch(torch.arange(360)).inputs.max()) > 1
+            (1.0, True)
+        """
+        batch = examples.batch(torch.arange(len(examples)))
+        refuse_other_forms(batch.inputs)
+        scale = getattr(getattr(examples, "root", examples), "scale", None)
+        images = batch.inputs if scale is None else unscaled(batch.inputs, scale)
+        return cls(images, batch.targets, (0.0, 1.0))
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
@@ -80,6 +104,12 @@ class ShownImages:
         """Return class → number of images."""
         classes, counts = self.labels.unique(return_counts=True)
         return {str(one): count for one, count in zip(classes.tolist(), counts.tolist(), strict=True)}
+
+
+def unscaled(values: Tensor, scale: Affine) -> Tensor:
+    """Return normalised values as they were before."""
+    mean, deviation = (torch.tensor(part).view(1, -1, 1, 1) for part in (scale.mean, scale.std))
+    return values * deviation + mean
 
 
 def as_unit_images(images: Tensor, span: Range) -> Tensor:
