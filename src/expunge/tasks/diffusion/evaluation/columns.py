@@ -46,6 +46,72 @@ ASKED = (
 """Of the images' classes, with a place for the classifier's name."""
 
 
+FEATURES = (
+    Column(
+        "fid_real",
+        "FID, real",
+        "",
+        "Fréchet distance between generated and real images {same}. Comparable only between models judged by the same "
+        "network on equally many images: few images raise it.",
+        "lower",
+    ),
+    Column(
+        "fid_excess",
+        "FID, excess",
+        "%",
+        "By how much the Fréchet distance to real images exceeds the original model's, in percent of that, {same}.",
+        "lower",
+    ),
+    Column(
+        "fid_original",
+        "FID, original",
+        "",
+        "Fréchet distance to the original model's images {same}. In the original's own row: the mean distance between "
+        "random halves of its images, what chance alone gives at half as many. Images of the same seeds are alike and lie "
+        "nearer than independent ones.",
+        "lower",
+    ),
+    Column(
+        "kid_real",
+        "KID, real",
+        "",
+        "Unbiased kernel distance between generated and real images {same}; about 0, on either side, for equal "
+        "distributions. Its scale is that of the features.",
+        "lower",
+    ),
+    Column(
+        "precision",
+        "precision",
+        "%",
+        "Share of generated images that lie among the real ones (within reach of the third neighbour) {same}.",
+        "higher",
+    ),
+    Column(
+        "recall",
+        "recall",
+        "%",
+        "Share of real images that lie among the generated ones (within reach of the third neighbour) {same}.",
+        "higher",
+    ),
+    Column(
+        "density",
+        "density",
+        "",
+        "In how many real images' neighbourhoods of five a generated image lies, over five, {same}; about 1 for equal "
+        "distributions.",
+        "higher",
+    ),
+    Column(
+        "coverage",
+        "coverage",
+        "%",
+        "Share of real images with a generated one within reach of their fifth neighbour {same}.",
+        "higher",
+    ),
+)
+"""Of distances between features, with a place for whose they are; keys and labels get that in front."""
+
+
 def asked_columns(name: str, trust: Mapping[str, float | None]) -> tuple[Column, ...]:
     """Return the columns of what a classifier says the images show.
 
@@ -76,67 +142,11 @@ def feature_columns(key: str, prefix: str) -> tuple[Column, ...]:
         'FID, real'
     """
     whose = f"features of {prefix.removesuffix('-')}" if prefix else "the 2048 features of Inception"
-    same = f"on the remaining classes, by {whose}"
-    return (
-        Column(
-            f"{key}_fid_real",
-            f"{prefix}FID, real",
-            "",
-            f"Fréchet distance between generated and real images {same}. Comparable only between models judged by the "
-            "same network on equally many images: few images raise it.",
-            "lower",
-        ),
-        Column(
-            f"{key}_fid_excess",
-            f"{prefix}FID, excess",
-            "%",
-            f"By how much {prefix}FID to real images exceeds the original model's, in percent of that.",
-            "lower",
-        ),
-        Column(
-            f"{key}_fid_original",
-            f"{prefix}FID, original",
-            "",
-            f"Fréchet distance to the original model's images {same}. In the original's own row: the mean distance "
-            "between random halves of its images, what chance alone gives at half as many. Images of the same seeds "
-            "are alike and lie nearer than independent ones.",
-            "lower",
-        ),
-        Column(
-            f"{key}_kid_real",
-            f"{prefix}KID, real",
-            "",
-            f"Unbiased kernel distance between generated and real images {same}; about 0, on either side, for equal "
-            "distributions. Its scale is that of the features.",
-            "lower",
-        ),
-        Column(
-            f"{key}_precision",
-            f"{prefix}precision",
-            "%",
-            f"Share of generated images that lie among the real ones (within reach of the third neighbour) {same}.",
-            "higher",
-        ),
-        Column(
-            f"{key}_recall",
-            f"{prefix}recall",
-            "%",
-            f"Share of real images that lie among the generated ones (within reach of the third neighbour) {same}.",
-            "higher",
-        ),
-        Column(
-            f"{key}_density",
-            f"{prefix}density",
-            "",
-            f"In how many real images' neighbourhoods of five a generated image lies, over five {same}; about 1 for "
-            "equal distributions.",
-            "higher",
-        ),
-        Column(
-            f"{key}_coverage",
-            f"{prefix}coverage",
-            "%",
-            f"Share of real images with a generated one within reach of their fifth neighbour {same}.",
-            "higher",
-        ),
+    return tuple(
+        column._replace(
+            key=f"{key}_{column.key}",
+            label=f"{prefix}{column.label}",
+            definition=column.definition.format(same=f"on the remaining classes, by {whose}"),
+        )
+        for column in FEATURES
     )
