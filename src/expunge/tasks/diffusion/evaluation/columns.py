@@ -67,8 +67,8 @@ FEATURES = (
         "FID, original",
         "",
         "Fréchet distance to the original model's images {same}. In the original's own row: the mean distance between "
-        "random halves of its images, what chance alone gives at half as many. Images of the same seeds are alike and lie "
-        "nearer than independent ones.",
+        "random halves of its images, what chance alone gives at half as many. Images of the same seeds are alike and "
+        "lie nearer than independent ones.",
         "lower",
     ),
     Column(
