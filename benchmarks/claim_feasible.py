@@ -3,8 +3,9 @@
 Run: python benchmarks/claim_feasible.py --data-dir DATA --cache FOLDER     (after fashion_methods.py, same cache)
 
 Each base method as benchmarks/fashion_methods.py froze it, at its learning rate and at three times that, alone and
-under the lenient mask at δ = .1, everything else alike and every difference paired by seed. On one base, random labels,
-all rules of the add-on, with the certificate among them. Writes docs/results/claim-feasible.json.
+under the lenient mask at δ = .1, everything else alike and every difference paired by seed: five seeds, three at the
+higher rate. On one base, random labels, all rules of the add-on, with the certificate among them, on three seeds.
+Writes docs/results/claim-feasible.json.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ def faster(cell: Cell, factor: float) -> Cell:
     return replace(cell, settings={**cell.settings, "rate": factor * rate})
 
 
+def seeds_of(factor: float, mask: str) -> tuple[int, ...]:
+    """Return the seeds of a comparison: all for the main one, three for the others."""
+    return SEEDS if (factor, mask) == (1, MASK) else SEEDS[:3]
+
+
 def comparisons(chosen: dict[str, dict[str, float]]) -> list[tuple[str, str, float, str, list[Cell], list[Cell]]]:
     """Return (kind, base, factor, mask, cells without, cells with), each list in the order of the seeds."""
     entries = {entry.key: entry for entry in ENTRIES}
@@ -58,7 +64,10 @@ def comparisons(chosen: dict[str, dict[str, float]]) -> list[tuple[str, str, flo
         for base, factor, mask in wanted:
             value = chosen[base][kind]
             plain, under = (
-                [faster(masked(entries[base], one).cell(kind, seed, value, True), factor) for seed in SEEDS]
+                [
+                    faster(masked(entries[base], one).cell(kind, seed, value, True), factor)
+                    for seed in seeds_of(factor, mask)
+                ]
                 for one in (None, mask)
             )
             found.append((kind, base, factor, mask, plain, under))
@@ -95,7 +104,7 @@ def main() -> None:
         {"kind": kind, "base": base, "factor": factor, "mask": mask, **differences(bench, plain, under)}
         for kind, base, factor, mask, plain, under in wanted
     ]
-    document = {"study": "claim-feasible", "torch": torch.__version__, "seeds": list(SEEDS), "rows": rows}
+    document = {"study": "claim-feasible", "torch": torch.__version__, "rows": rows}
     TARGET.write_text(json.dumps(document, indent=1) + "\n")
 
 

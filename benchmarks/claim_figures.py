@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from figures import Axes, Curve, chart, trade_off
+from quadratic_figure import QUADRATIC_FIGURES
 
 Document = Mapping[str, Any]
 
@@ -68,4 +69,5 @@ FIGURES: Mapping[str, tuple[str, Callable[[Document], str]]] = {
     "lookahead-random.svg": ("claim-lookahead.json", cosine_course("random", "Random 10 %: do the gradients align?")),
     "eupmu-class.svg": ("claim-eupmu.json", tolerance("class", "Class 0: sensitivity to ε")),
     "eupmu-random.svg": ("claim-eupmu.json", tolerance("random", "Random 10 %: sensitivity to ε")),
+    **QUADRATIC_FIGURES,
 }

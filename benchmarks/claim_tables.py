@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from quadratic_table import QUADRATIC_TABLES
+
 Document = Mapping[str, Any]
 REQUEST = {"class": "class 0", "random": "random 10 %"}
 
@@ -105,4 +107,5 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "claim-feasible": (base_methods, rules),
     "claim-lookahead": (course, lookahead_sweep),
     "claim-eupmu": (eupmu,),
+    "eupmu-quadratic": QUADRATIC_TABLES,
 }

@@ -22,7 +22,8 @@ class LUR(Method):
     Formula: θ ← θ − η ∇J, J(θ) = L_r(θ) + λ L_f(θ − α ∇L_r(θ)); see ``expunge.surgery.Lookahead``.
 
     Args:
-        alpha: α > 0. Default .1.
+        alpha: α > 0, length of the virtual step as a learning rate. Default .01, that of the methods' own step: on a
+            network that has memorised its data .1 leaves the region where the lookahead approximates anything.
         weight: λ > 0. Default 1.
         mode: ``lookahead`` (default), ``exact`` or ``first_order``.
         inner: ``retain`` (default) or ``forget``.
@@ -53,7 +54,7 @@ class LUR(Method):
     paper: ClassVar[str] = "arXiv 2503.06339"
     label: ClassVar[str] = "LUR"
 
-    alpha: float = 0.1
+    alpha: float = 0.01
     weight: float = 1.0
     mode: Literal["lookahead", "exact", "first_order"] = "lookahead"
     inner: Literal["forget", "retain"] = "retain"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from expunge.engine import Edit, Recipe
@@ -20,7 +20,9 @@ class ScissorHands(Method):
     2401.06187).
 
     Formula: weights with |g_f,i θ_i| above the κ-quantile over all weights are drawn anew if they belong to the last
-    layers, see ``expunge.methods.trimming.Trimming``; then the descent of ``expunge.surgery.Episodic``.
+    layers, see ``expunge.methods.trimming.Trimming``; then the descent of ``expunge.surgery.Episodic``, λ·(−CE_f) + CE_r.
+    An epoch is a pass over D_r; a pass over D_f goes along with its first updates, the others mend on D_r alone. Batch
+    statistics are each half's own, whatever the run's policy: those of the original are not the trimmed network's.
 
     Args:
         quantile: κ in [0, 1). Default .97 (this, λ and the rate: the authors' run on a random tenth of CIFAR-10).
@@ -28,6 +30,7 @@ class ScissorHands(Method):
             Default .5; the authors take the last two of four stages of a ResNet and its head.
         weight: λ > 0. Default .05; the authors take .1 for a class of SVHN, 1 for CIFAR-100.
         margin: ρ ≥ 0. Default .5 (authors).
+        every: Updates from one projection to the next. Default 10 (authors).
         epochs: Default 10 (authors).
         rate: Default 5e-3.
 
@@ -40,7 +43,8 @@ class ScissorHands(Method):
         ['Edit', 'Descend']
 
     Differences from the authors' code: the sensitivity uses all of D_f instead of one batch; the last layers are found
-    by their order instead of by name; the projection is laid on all weights.
+    by their order instead of by name; the projection is laid on all weights; its updates are counted through the run,
+    there from the start of each epoch.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("scissorhands", "shs")
@@ -51,6 +55,7 @@ class ScissorHands(Method):
     last: float = 0.5
     weight: float = 0.05
     margin: float = 0.5
+    every: int = 10
     epochs: int = 10
     rate: float = 5e-3
 
@@ -61,5 +66,6 @@ class ScissorHands(Method):
 
     def recipe(self, seed: int = 0) -> Recipe:
         """Return the trimming and the projected descent."""
-        repair = self.stage(Ascent(), CrossEntropy(), Episodic(self.weight, self.margin))
-        return Recipe((Edit(Trimming(self.quantile, self.last), "trim"), repair))
+        surgery = Episodic(self.weight, self.margin, self.every)
+        repair = self.stage(Ascent(), CrossEntropy(), surgery, mode="leading")
+        return Recipe((Edit(Trimming(self.quantile, self.last), "trim"), replace(repair, normalisation="separate")))
