@@ -101,7 +101,7 @@ ENTRIES = (
     Entry("scrub", "SCRUB", "scrub", (0.0005, 0.002, 0.008, 0.03)),
     Entry("scrub_r", "SCRUB+R", "scrub_r", (0.0005, 0.002, 0.008, 0.03)),
     Entry("bad_teacher", "BadTeacher", "bad_teacher"),
-    Entry("ssd", "SSD", "ssd", (2.0, 4.0, 6.0, 8.0), "selection", paired=False),
+    Entry("ssd", "SSD", "ssd", (3.0, 10.0, 40.0, 80.0), "selection", paired=False),
     SFR_ON,
     Entry("iu", "IU", "iu", (1.0, 3.0, 10.0, 30.0), "scale", paired=False),
     Entry("boundary_expand", "BE", "boundary_expand", (1e-5, 1e-4, 1e-3, 1e-2)),

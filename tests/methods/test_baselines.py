@@ -176,6 +176,20 @@ def test_ssd_dampens_by_the_ratio_of_fisher_diagonals():
     assert_weights(carried_out(SSD(selection=1.1, dampening=0.8, group=1), head()), expected)
 
 
+def test_ssd_groups_run_over_the_shuffled_union():
+    """Where all of D_f pulls in one direction, groups let F_f/F be larger than n/n_f, which single examples cannot."""
+    weights, forget = softmax_gradients(head(), SPLIT.forget)
+    _, retain = softmax_gradients(head(), SPLIT.retain)
+    order = torch.randperm(37, generator=torch.Generator().manual_seed(5))
+    both = np.concatenate([forget, retain])[order.numpy()]
+    everything = sum(both[start : start + 8].sum(0) ** 2 for start in range(0, 37, 8)) / 37
+    own = sum(forget[start : start + 8].sum(0) ** 2 for start in range(0, 11, 8)) / 11
+    selected = own > 1.5 * everything
+    assert 0 < selected.sum() < selected.size
+    expected = np.where(selected, np.minimum(everything / own, 1.0) * weights, weights)
+    assert_weights(carried_out(SSD(selection=1.5, group=8), head(), seed=5), expected)
+
+
 def test_ssd_never_enlarges_a_weight():
     before, after = network(), carried_out(SSD(selection=0.5, dampening=9.0), network())
     for old, new in zip(before.parameters(), after.parameters(), strict=True):

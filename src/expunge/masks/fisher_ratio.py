@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.errors import ConfigError
 from expunge.masks.kept import Kept
 from expunge.surgery import Direction, Step
@@ -75,14 +77,35 @@ def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> 
         examples: What to average over.
         group: Examples whose gradients are summed before squaring. Default 1.
     """
+    groups = ([(examples, part)] for part in torch.arange(len(examples)).split(group))
+    return grouped_fisher(original, groups, len(examples))
+
+
+def grouped_fisher(original: Predictor, groups: Iterable[Sequence[tuple[Examples, Tensor]]], count: int) -> Direction:
+    """Return (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², a group being examples of one or several data sets.
+
+    Args:
+        original: The model, in the mode in which it is to be judged; its own gradients are left as found.
+        groups: For each group its data sets with the positions ``(b,)`` of its examples there.
+        count: n, the number of examples in all groups.
+    """
     parameters = [parameter for parameter in original.model.parameters() if parameter.requires_grad]
-    device, total = parameters[0].device, Direction(torch.zeros_like(parameter) for parameter in parameters)
-    for part in torch.arange(len(examples)).split(group):
-        batch = examples.batch(part).to(device)
-        with torch.enable_grad():
-            loss = functional.cross_entropy(original(batch.inputs), batch.targets, reduction="sum")
-            slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+    total = Direction(torch.zeros_like(parameter) for parameter in parameters)
+    for group in groups:
+        slopes = Direction(torch.zeros_like(parameter) for parameter in parameters)
+        for examples, positions in group:
+            if len(positions):
+                slopes.add_(summed_slopes(original, examples.batch(positions), parameters))
         for sum_, slope in zip(total, slopes, strict=True):
-            if slope is not None:
-                sum_.addcmul_(slope, slope, value=1 / len(examples))
+            sum_.addcmul_(slope, slope, value=1 / count)
     return total
+
+
+def summed_slopes(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
+    """Return the gradient of the summed −log p_y over a batch; 0 where a weight has no part in it."""
+    batch = batch.to(parameters[0].device)
+    with torch.enable_grad():
+        loss = functional.cross_entropy(original(batch.inputs), batch.targets, reduction="sum")
+        slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+    pairs = zip(slopes, parameters, strict=True)
+    return Direction(torch.zeros_like(weight) if slope is None else slope for slope, weight in pairs)
