@@ -137,7 +137,7 @@ class EngineStep:
         return total
 
     @contextmanager
-    def shifted(self, by: Direction) -> Iterator[None]:
+    def shifted(self, by: Direction, *, times: float = 1.0) -> Iterator[None]:
         """Move the weights inside the context."""
         parameters, before = self.setting.parameters, self.shift
         saved = [parameter.detach().clone() for parameter in parameters]
@@ -145,7 +145,7 @@ class EngineStep:
         self.shift = self.shifts
         try:
             with torch.no_grad():
-                torch._foreach_add_(parameters, by.pieces)
+                torch._foreach_add_(parameters, by.pieces, alpha=times)
             yield
         finally:
             self.shift = before
