@@ -109,6 +109,8 @@ class EngineStep:
             gradient, loss = gradient_aside(self.setting, half)
             self.observation.saw_further(loss)
             yield gradient
+            # Whoever asked for it has used it up: the next one's backward pass needs no memory beside it.
+            del gradient
 
     def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
         """Return one side's mean loss at the present weights."""
