@@ -24,13 +24,8 @@ MEMORY = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is meas
 def measure(target, *more):
     arguments = ["--quick", "--threads", "1", "--networks", "small_cnn", "--json", str(target), *more]
     # An allocator that has been told something spares the command its second start.
-    own = {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT / "src"),
-        "COLUMNS": "80",
-        "MALLOC_TRIM_THRESHOLD_": "1000000",
-    }
-    environment = {**os.environ, **own}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "80"}
+    environment["MALLOC_TRIM_THRESHOLD_"] = "1000000"
     return subprocess.run([sys.executable, SCRIPT, *arguments], env=environment, capture_output=True, text=True)
 
 
@@ -139,23 +134,26 @@ def test_a_part_is_merged_and_every_row_names_its_run(everything, part):
     assert f"3 of {len(after)} rows" in page(part)
 
 
-@pytest.mark.parametrize(("name", "value"), [("threads", 7), ("cpu", "another"), ("policy", "joint"), ("quick", False)])
-def test_what_was_measured_elsewhere_is_not_merged(everything, part, name, value):
-    with pytest.raises(ValueError, match=f"expected {name}"):
-        module("update_merge").merged(everything[0] | {name: value}, part)
+def test_what_was_measured_elsewhere_is_not_merged(everything):
+    refuse, (document, _) = module("update_merge").refuse, everything
+    refuse(document, document, {"small_cnn": 4, "resnet18": 32})
+    for name, value in (("threads", 7), ("cpu", "another"), ("policy", "joint"), ("quick", False)):
+        with pytest.raises(ValueError, match=f"expected {name}"):
+            refuse(document, document | {name: value}, {})
+    with pytest.raises(ValueError, match="expected batches of small_cnn"):
+        refuse(document, document, {"small_cnn": 64})
 
 
-def test_a_run_of_everything_replaces_a_file_from_before_rows_named_their_run(everything):
+def test_a_network_measured_whole_replaces_its_rows_and_no_others(everything):
+    """The file is from before rows named their run and masks had a table of their own."""
     new, (run,) = everything[0], everything[0]["runs"]
-    old = json.loads((ROOT / "docs" / "results" / "step-cost.json").read_text())
-    old = {key: value for key, value in (new | old).items() if key != "runs"} | {"cpu": new["cpu"], "threads": 1}
-    found = module("update_merge").merged(old | {"quick": True}, new)
+    row = rows_of(new)["fixed"]
+    network = {"batch": [32, 32], "candidates": {"fixed": row, "fixed + saliency": row}}
+    old = {"date": "2026-01-01", "versions": {}, "rounds": 8, "allocator": {}}
+    found = module("update_merge").merged(old | {"networks": {"resnet18": network, "small_cnn": network}}, new)
     assert {row["run"] for row in rows_of(found).values()} == {run}
-    # The other network is kept, but for the row of a mask that was relative to the floor.
-    kept = found["networks"]["resnet18"]
-    assert set(kept["candidates"]) == {name for name in old["networks"]["resnet18"]["candidates"] if " + " not in name}
-    assert set(found["runs"]) == {run, kept["candidates"]["fixed"]["run"]}
-    assert "of 5" in page(found)
+    assert set(found["networks"]["resnet18"]["candidates"]) == {"fixed"}
+    assert set(found["runs"]) == {run, found["networks"]["resnet18"]["candidates"]["fixed"]["run"]}
 
 
 def test_names_that_are_not_there_are_refused(tmp_path):
