@@ -133,6 +133,6 @@ def sentence(seconds: Seconds, ways: tuple[str, ...], found: Peaks | None, floor
     losers = [f"; the {way} way takes {paired[way]:.3f} of it" for way in ways if way != floor]
     words = f"Floor of time: plain fine-tuning, {floor} way{''.join(losers)}."
     if found is None or lean is None:
-        return f"{words} Peak memory is not measured on this system."
+        return f"{words} Peak memory was not measured."
     losers = [f"; the {way} way {max(found[way]) / 1e6:.1f}" for way in ways if way != lean]
     return f"{words} Floor of memory: {lean} way, {max(found[lean]) / 1e6:.1f} MB{''.join(losers)}."
