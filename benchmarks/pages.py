@@ -1,9 +1,10 @@
 """Put the tables of committed results into the pages that show them.
 
-Run: python benchmarks/pages.py     (rewrites docs/results/*.md in place; a test checks that nothing is left to rewrite)
+Run: python benchmarks/pages.py     (rewrites docs/results/*.md in place and draws docs/results/images/*.svg anew)
 
-A page says ``<!-- table: FILE.json -->``, for one request of several ``<!-- table: FILE.json#1 -->``; what stands
-between that line and ``<!-- end -->`` is made from the file and never written by hand.
+Tests check that nothing is left to rewrite or to draw. A page says ``<!-- table: FILE.json -->``, for one of several
+tables ``<!-- table: FILE.json#1 -->``; what stands between that line and ``<!-- end -->`` is made from the file and
+never written by hand.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+
+from claim_figures import FIGURES
+from claim_tables import STUDIES
 
 from expunge.report import markdown_table
 
@@ -115,9 +119,26 @@ def runs_of(document: dict[str, Any]) -> list[str]:
 def table(match: re.Match[str]) -> str:
     """Return a block with the table that its file gives."""
     document = json.loads((RESULTS / match["file"]).read_text(encoding="utf-8"))
-    number = int(match["number"] or 0)
-    made = cost_table(document) if "networks" in document else markdown_table(request_in(document, number))
+    made = made_of(document, int(match["number"] or 0))
     return f"{match[1]}{made.strip()}\n{match[5]}"
+
+
+def made_of(document: dict[str, Any], number: int) -> str:
+    """Return the table with this number of a result."""
+    if "networks" in document:
+        return cost_table(document)
+    if "study" in document:
+        return STUDIES[document["study"]][number](document)
+    return markdown_table(request_in(document, number))
+
+
+def drawings() -> dict[Path, str]:
+    """Return the figures of all results that are there, by file."""
+    return {
+        RESULTS / "images" / name: draw(json.loads((RESULTS / result).read_text(encoding="utf-8")))
+        for name, (result, draw) in FIGURES.items()
+        if (RESULTS / result).exists()
+    }
 
 
 def rewritten(page: str) -> str:
@@ -126,13 +147,18 @@ def rewritten(page: str) -> str:
 
 
 def main() -> None:
-    """Rewrite every page."""
+    """Rewrite every page and draw every figure."""
     for page in sorted(RESULTS.glob("*.md")):
         before = page.read_text(encoding="utf-8")
         after = rewritten(before)
         if after != before:
             page.write_text(after, encoding="utf-8")
             print(f"{page.name}: tables written")
+    for path, text in drawings().items():
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"{path.name}: drawn")
 
 
 if __name__ == "__main__":

@@ -171,6 +171,12 @@ def test_list_is_plain_and_fits_the_screen(entries):
         assert word in words
 
 
+def test_list_shows_the_presets_of_a_method():
+    words = " ".join(call("list", "methods").stdout.split())
+    assert "presets: cifar10-class, cifar10-10, cifar10-30," in words
+    assert words.count("presets:") == sum(bool(entry.target.presets) for entry in registry.entries("methods").values())
+
+
 def test_list_of_an_unknown_kind():
     result = call("list", "method")
     assert result.exit_code == 2

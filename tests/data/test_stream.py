@@ -184,6 +184,20 @@ def test_interleaved_forget_batches_come_before_every_few_retain_batches(n_f, n_
         assert row[start : start + n_f].sort().values.tolist() == list(range(n_f))
 
 
+@settings(max_examples=60, deadline=None)
+@given(small, small, widths, widths)
+def test_leading_updates_pass_over_the_forget_set_once(n_f, n_r, b_f, b_r):
+    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "leading", 3)
+    for number in range(2):
+        own = epoch(stream, number)
+        assert joined(own, "retain").sort().values.tolist() == list(range(n_r))
+        assert all(len(draw.retain) for draw in own)
+        passes = -(-n_f // b_f)
+        assert [bool(len(draw.forget)) for draw in own] == [step < passes for step in range(len(own))]
+        seen = joined(own, "forget").tolist()
+        assert len(set(seen)) == len(seen) == min(n_f, b_f * len(own))
+
+
 @pytest.mark.parametrize("mode", ["blocks", "interleaved"])
 def test_the_probe_is_the_next_retain_batch_wherever_it_comes(mode):
     stream = PairStream(Pair(5, 12), Pair(2, 4), mode, 0, 2)

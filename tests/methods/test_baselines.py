@@ -231,7 +231,7 @@ def test_scissorhands_cuts_what_the_forgotten_run_through_and_nothing_else():
 
 
 def test_scissorhands_mends_without_going_against_its_memory():
-    method = ScissorHands(epochs=2, rate=0.05, batch=26, forget_batch=11, weight=0.05, margin=0.2)
+    method = ScissorHands(epochs=2, rate=0.05, batch=26, forget_batch=11, weight=0.05, margin=0.2, every=1)
     # Both sides have one rule, so that learning the one is learning the other: a conflict.
     alike = Split(*(TensorExamples(x.inputs, x.inputs[:, :3].argmax(1)) for x in (SPLIT.forget, SPLIT.retain)), 3)
     cut, stage = method.recipe().stages

@@ -27,6 +27,8 @@ VARIANTS = {
     "unilateral tolerant": lambda: Unilateral(tolerance=0.3),
     "implicit log": lambda: Implicit(log=True, tolerance=0.1),
     "implicit steep": lambda: Implicit(dual_rate=20.0, start=0.0),
+    "implicit adam": lambda: Implicit(dual="adam", tolerance=0.1),
+    "implicit adam log steep": lambda: Implicit(dual="adam", log=True, dual_rate=20.0, start=0.0, highest=30.0),
     "published steep": lambda: ImplicitPublished(error=0.5, dual_rate=3.0),
     "fast steep": lambda: ImplicitFast(error=0.5, dual_rate=3.0),
 }

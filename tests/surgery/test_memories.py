@@ -5,7 +5,7 @@ import torch
 
 from expunge.errors import SurgeryError
 from expunge.pair import Pair
-from expunge.surgery import GDRGMA, Episodic, Progress
+from expunge.surgery import GDRGMA, Direction, Episodic, Progress
 from expunge.testing import ToyStep, linear
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -48,6 +48,20 @@ def test_the_memory_is_of_the_epochs_first_update_that_moved():
         assert torch.equal(surgery.recall(0).pieces[0], expected)
 
 
+def test_the_projection_is_made_at_every_kth_update_with_forget_examples():
+    memory, retain = random(), random()
+    for number, sizes, projected in ((1, (4, 4), True), (0, (4, 4), False), (3, (4, 4), True), (3, (0, 4), False)):
+        surgery = Episodic(forget=1e-9, margin=0.0, every=2)
+        surgery.remember(0, Direction([memory]))
+        surgery.epoch.fill_(0)
+        against = retain - memory * (retain @ memory + 1) / (memory @ memory)
+        step = step_of(torch.zeros_like(memory), against)
+        step.progress, step.sizes = Progress(number, 9, 0), Pair(*map(torch.tensor, sizes))
+        surgery(step)
+        harm = float(step.decision.pieces[0] @ memory)
+        assert harm == pytest.approx(0.0 if projected else -1.0, abs=1e-9)
+
+
 def test_the_bank_holds_the_last_gradients():
     surgery, seen = GDRGMA(memory=3), [random() for _ in range(5)]
     for forget in seen:
@@ -70,6 +84,7 @@ def test_the_bank_holds_the_last_gradients():
     [
         lambda: Episodic(forget=0.0),
         lambda: Episodic(margin=-1.0),
+        lambda: Episodic(every=0),
         lambda: GDRGMA(sharpness=0.0),
         lambda: GDRGMA(memory=-1),
     ],

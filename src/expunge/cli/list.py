@@ -26,7 +26,7 @@ def show(
 ) -> None:
     """Show what is registered under a kind.
 
-    On the left the name and its other names, on the right what it does and its paper.
+    On the left the name and its other names, on the right what it does, its paper and its presets.
     """
     from rich.console import Console
 
@@ -38,7 +38,7 @@ def show(
 
 
 def table(listed: list[Entry]) -> Table:
-    """Return names with their aliases below on the left, sentences with their paper below on the right."""
+    """Return names with their aliases below on the left, sentences with their paper and presets below on the right."""
     from rich.table import Table
     from rich.text import Text
 
@@ -47,6 +47,7 @@ def table(listed: list[Entry]) -> Table:
     grid.add_column(overflow="fold")
     for entry in listed:
         names = Text(entry.name, style="bold").append("".join(f"\n{alias}" for alias in entry.aliases), style="dim")
-        about = Text(entry.summary.replace("``", "")).append(f"\n{entry.paper}" if entry.paper else "", style="dim")
-        grid.add_row(names, about)
+        presets = ", ".join(getattr(entry.target, "presets", ()))
+        notes = [note for note in (entry.paper, f"presets: {presets}" if presets else "") if note]
+        grid.add_row(names, Text(entry.summary.replace("``", "")).append("".join(f"\n{n}" for n in notes), style="dim"))
     return grid

@@ -14,7 +14,7 @@ from torch import Tensor
 from expunge.errors import ConfigError
 from expunge.pair import Pair, Role
 
-Mode = Literal["paired", "mixed", "forget", "retain", "blocks", "interleaved"]
+Mode = Literal["paired", "mixed", "forget", "retain", "blocks", "interleaved", "leading"]
 
 ENOUGH = 16
 """Further batches that a retain set should give: by their defaults eight to choose a mask on, eight to test it on."""
@@ -65,7 +65,9 @@ class PairStream:
             batch may be empty. ``forget`` and ``retain``: an epoch is one pass over that set, the other half is empty.
             ``blocks``: an epoch is one pass over the forget set, then one over the retain set, the other half empty
             each time. ``interleaved``: an epoch is one pass over the retain set, with an update on a batch of the
-            cycled forget set alone before every ``ratio`` updates.
+            cycled forget set alone before every ``ratio`` updates. ``leading``: an epoch is one pass over the retain
+            set whose first updates have the batches of one pass over the forget set beside theirs; the other updates
+            are of the retain set alone, and forget batches beyond the last update are left out.
         seed: Seed of all permutations.
         ratio: Retain updates for each forget update in mode ``interleaved``. Default 1.
 
@@ -154,6 +156,8 @@ class PairStream:
         match self.mode:
             case "mixed":
                 return self._mixed(epoch, step)
+            case "leading":
+                return Pair(self._slice("forget", epoch, step), self._slice("retain", epoch, step))
             case "paired":
                 return Pair(self._cycled(epoch * len(self) + step), self._slice("retain", epoch, step))
             case "forget":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from expunge.engine import Mode, Recipe
 from expunge.errors import ConfigError
+from expunge.methods.eupmu_presets import PRESETS
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.surgery import Implicit, ImplicitPublished, Surgery
@@ -21,41 +23,63 @@ class EUPMU(Method):
     Formula: θ ← θ − η (∇L_f + λ ∇L_r), λ ← max(0, λ − β δ), δ = (L_r(θ) − L_r(θ⁺))/η + ε; see
     ``expunge.surgery.Implicit``, and ``ImplicitPublished`` for the released form.
 
+    Presets: the authors' settings, in the released form, by data set and share of it that is forgotten —
+    ``cifar10-class``, ``cifar10-10``, ``cifar10-30``, ``cifar10-50``, ``cifar100-10``, ``cifar100-30``,
+    ``cifar100-50``, ``tiny-imagenet-10``. ``method: {name: eupmu, preset: cifar10-10}`` in a request,
+    ``unlearn(…, method="eupmu", preset="cifar10-10")``, or in words ``eupmu(preset="cifar10-10")``; numbers written
+    beside a preset win. The README of the released code has ``rate=5e-3, error=0.05`` for a class of CIFAR-10. A
+    preset has no clip, because theirs comes before the backward pass and clips nothing. It is refused with
+    ``as_published=False``: error, w₀ and the rates belong to log losses under Adam with decay, and mean nothing in
+    the stabilised form. The policy for normalisation layers is the run's and in no preset.
+
     Args:
         as_published: The released form: log losses, Adam on the dual, D_f and D_r in one shuffle. Default false.
         tolerance: ε ≥ 0 of the stabilised form. Default 0.
         dual_rate: β. Default 1 (both forms; the authors' for CIFAR-10).
+        dual: How λ moves in the stabilised form: ``descent`` (default) or ``adam``. The released form has Adam.
+        start: λ_0 ≥ 0, in the released form w_0. Default 1, in the released form 0 (authors).
         error: Demanded fall of log L_r, released form only. Default .01 (authors, CIFAR-10).
+        decay: γ of the dual's Adam, released form only. Default .01 (authors).
         log: Log losses in the stabilised form. Default false.
         exclude_true: Never draw the true label. Default false (authors).
 
     Raises:
-        ConfigError: If ``tolerance`` or ``log`` is set together with ``as_published``.
+        ConfigError: If a setting of one form is changed in the other.
+        SurgeryError: If a setting of the surgery is out of its range.
 
     Examples:
         >>> EUPMU().recipe().stages[0].surgery
-        Implicit(tolerance=0.0, dual_rate=1.0, start=1.0, highest=50.0, log=False)
-        >>> EUPMU(as_published=True).recipe().stages[0].mode
-        'mixed'
+        Implicit(tolerance=0.0, dual_rate=1.0, start=1.0, highest=50.0, log=False, dual='descent')
+        >>> EUPMU(as_published=True, error=0.05).recipe().stages[0].surgery
+        ImplicitPublished(error=0.05, dual_rate=1.0, decay=0.01, start=0.0)
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("implicit",)
     paper: ClassVar[str] = "arXiv 2510.22124"
     label: ClassVar[str] = "EUPMU"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     as_published: bool = False
     tolerance: float = 0.0
     dual_rate: float = 1.0
+    dual: Literal["descent", "adam"] = "descent"
+    start: float | None = None
     error: float = 0.01
+    decay: float = 0.01
     log: bool = False
     exclude_true: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings of one form in the other."""
         super().__post_init__()
-        if self.as_published and (self.tolerance != 0 or self.log):
-            found = f"tolerance={self.tolerance}, log={self.log} with as_published"
-            raise ConfigError("error= to steer the released form", found, "remove tolerance and log")
+        foreign = ("tolerance", "dual", "log") if self.as_published else ("error", "decay")
+        changed = [name for name in foreign if getattr(self, name) != getattr(type(self), name)]
+        if changed:
+            found = ", ".join(f"{name}={getattr(self, name)}" for name in changed)
+            found += " with as_published" if self.as_published else " without as_published"
+            steer = "error= to steer the released form" if self.as_published else "tolerance= to steer this form"
+            raise ConfigError(steer, found, f"remove {' and '.join(changed)}")
+        self.surgery()
 
     def recipe(self, seed: int = 0) -> Recipe:
         """Return one descent under the dual's control."""
@@ -65,5 +89,7 @@ class EUPMU(Method):
     def surgery(self) -> Surgery:
         """Return the surgery of the chosen form."""
         if self.as_published:
-            return ImplicitPublished(self.error, self.dual_rate)
-        return Implicit(self.tolerance, self.dual_rate, log=self.log)
+            start = 0.0 if self.start is None else self.start
+            return ImplicitPublished(self.error, self.dual_rate, self.decay, start)
+        start = 1.0 if self.start is None else self.start
+        return Implicit(self.tolerance, self.dual_rate, start, log=self.log, dual=self.dual)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -38,12 +39,17 @@ class Method(ABC):
         paper: Where the method comes from.
         label: How tables call it.
         fewest_epochs: 0 where the descent is a repair that can be left out.
+        presets: Settings by name of the preset. ``build_method(name, preset=…)`` and requests fill them in under what
+            is written beside them.
+        preset: The preset that the settings started from, if they did; a copy with changes does not keep it.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
     label: ClassVar[str] = ""
     fewest_epochs: ClassVar[int] = 1
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    preset: ClassVar[str | None] = None
 
     epochs: int = 5
     rate: float = 0.01
@@ -104,5 +110,6 @@ class Method(ABC):
         return (self.stage(CrossEntropy(), CrossEntropy(), Fixed(0.0, 1.0), mode="retain"),) if self.epochs else ()
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Return the settings by name, as they are; the preset that they started from comes first."""
+        origin = {} if self.preset is None else {"preset": self.preset}
+        return origin | {field.name: getattr(self, field.name) for field in fields(self)}

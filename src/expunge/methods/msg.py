@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -68,6 +68,8 @@ class MSG(Method):
         """Return the re-initialisation and the fine-tuning, which share a mask."""
         mask = SmallGradients(self.share, self.slow, seed)
         repair = self.stage(CrossEntropy(), CrossEntropy(), Fixed(0.0, 1.0), "retain", mask)
+        # Statistics of the original are not those of the redrawn network.
+        repair = replace(repair, normalisation="separate")
         return Recipe((Edit(lambda predict, data: redraw(predict, data, mask), "re-initialise"), repair))
 
 

@@ -38,6 +38,30 @@ class DecayedAdam(nn.Module):
         return torch.where(active, weight - step, weight)
 
 
+class ProjectedAdam(DecayedAdam):
+    """Adam on one scalar, projected on an interval without wind-up.
+
+    Formula: w ← min(w_max, max(0, w − r · m̂ / (√v̂ + 1e-8))), the moments as in ``DecayedAdam`` with γ = 0. Where the
+    projection cuts the step, m ← 0: else the momentum of the steps that were cut would hold the weight at its bound
+    after the signal has turned.
+
+    Args:
+        rate: r > 0.
+        highest: w_max.
+    """
+
+    def __init__(self, rate: float, highest: float) -> None:
+        super().__init__(rate, 0.0)
+        self.highest = highest
+
+    def forward(self, weight: Tensor, signal: Tensor, active: Tensor) -> Tensor:
+        """Return the next weight; where ``active`` is false nothing changes."""
+        wished = super().forward(weight, signal, active)
+        allowed = torch.where(active, wished.clamp(0.0, self.highest), weight)
+        self.first = torch.where(wished == allowed, self.first, torch.zeros_like(self.first))
+        return allowed
+
+
 def projected(weight: Tensor, signal: Tensor, rate: float, highest: float, active: Tensor) -> Tensor:
     """Return clamp(w − r·signal, 0, highest), or w where ``active`` is false: descent projected on an interval.
 

@@ -23,19 +23,21 @@ class Episodic(Remembering):
 
         d = g if ⟨g, m⟩ ≥ 0, else g + v m,    v = max(ρ, −⟨g, m⟩/‖m‖²)
 
-    so that ⟨d, m⟩ ≥ 0. It is the mirror image of ``Unilateral``: here forgetting is the side that is not harmed.
+    so that ⟨d, m⟩ ≥ 0, at every K-th update if it has forget examples, and d = g at the others. It is the mirror image
+    of ``Unilateral``: here forgetting is the side that is not harmed.
 
     Args:
         forget: λ > 0. Default .05 (authors, a random tenth of CIFAR-10; .1 for a class
             of SVHN, 1 for CIFAR-100).
         margin: ρ ≥ 0, the least multiple of m that is added once there is a conflict. Default .5 (authors).
+        every: K ≥ 1. Default 1; the authors' code has 10.
 
     Raises:
         SurgeryError: If a setting is out of its range.
 
     Examples:
         >>> Episodic(margin=0.0)
-        Episodic(forget=0.05, margin=0.0)
+        Episodic(forget=0.05, margin=0.0, every=1)
 
     Differences from the authors' code: the gradients are those of all weights, there of the last stages; 1e-3 is not
     added to ‖m‖².
@@ -45,11 +47,12 @@ class Episodic(Remembering):
     paper: ClassVar[str] = "ScissorHands, arXiv 2401.06187; GEM, NIPS 2017"
     epoch: Tensor
 
-    def __init__(self, forget: float = 0.05, margin: float = 0.5) -> None:
+    def __init__(self, forget: float = 0.05, margin: float = 0.5, every: int = 1) -> None:
         super().__init__()
-        if not (forget > 0 and margin >= 0):
-            raise SurgeryError("a weight > 0 and a margin ≥ 0", f"{forget} and {margin}", "change them")
-        self.forget, self.margin = forget, margin
+        if not (forget > 0 and margin >= 0 and every >= 1):
+            found = f"{forget}, {margin} and {every}"
+            raise SurgeryError("a weight > 0, a margin ≥ 0 and a period ≥ 1", found, "change them")
+        self.forget, self.margin, self.every = forget, margin, every
         self.register_buffer("epoch", torch.tensor(-1))
         self.memory: Direction | None = None
 
@@ -58,8 +61,10 @@ class Episodic(Remembering):
         forget, retain = step.gradient("forget"), step.gradient("retain")
         self.memory = self.remembered(forget, step.progress.epoch)
         total = forget.mul_(self.forget).add_(retain)
-        multiple = self.multiple(total @ self.memory, self.memory @ self.memory)
-        step.propose(total.add_(self.memory * multiple))
+        if (step.progress.step + 1) % self.every == 0:
+            multiple = self.multiple(total @ self.memory, self.memory @ self.memory)
+            total.add_(self.memory * torch.where(step.sizes.forget > 0, multiple, 0.0))
+        step.propose(total)
 
     def remembered(self, forget: Direction, epoch: int) -> Direction:
         """Return the memory if it is of this epoch, else the forget gradient; chosen without waiting for the device."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from expunge.errors import ObjectiveError, SurgeryError
 from expunge.pair import Pair
-from expunge.surgery.dual import projected
+from expunge.surgery.dual import ProjectedAdam, projected
 from expunge.surgery.step import Linear, Step
 from expunge.surgery.surgery import Surgery
 
 SMALLEST = 1e-8
+
+Dual = Literal["descent", "adam"]
 
 
 class Implicit(Surgery):
@@ -29,26 +31,29 @@ class Implicit(Surgery):
 
     with L_r the mean retain loss on examples independent of the update's batch (on the batch itself δ_t overstates
     the gain by λ tr Cov(g_r)), η_t the learning rate, ε the tolerance, β the dual rate. In the log form the update
-    descends log(L_f + c) + λ·log(L_r + c), c = 1e-8, and δ_t is the change of log(L_r + c).
+    descends log(L_f + c) + λ·log(L_r + c), c = 1e-8, and δ_t is the change of log(L_r + c). With ``dual="adam"``
+    Adam's step along δ_t takes the place of β·δ_t; what the projection cuts off leaves no momentum behind.
 
     Args:
         tolerance: ε ≥ 0 permits L_r (its logarithm in the log form) to rise by η·ε per update. Default 0.
         dual_rate: β > 0, in units of 1/loss. λ's fixed point is the projection's multiplier, approached by the factor
-            1 − β‖g_r‖² per update. Default 1.
+            1 − β‖g_r‖² per update. Default 1. For Adam in units of λ, whatever the loss: the step of a steady signal.
         start: λ_0 ≥ 0. Default 1: the weight of plain fine-tuning on both sides.
         highest: λ_max. Default 50.
         log: Use the log form. It cannot take losses that may be negative (ascent). Default false.
+        dual: How λ moves: ``descent`` (default) or ``adam``.
 
     Raises:
-        SurgeryError: If a setting is negative or λ_0 lies above λ_max.
+        SurgeryError: If a setting is negative, λ_0 lies above λ_max or the dual is not known.
         ObjectiveError: In the log form, if a loss of the first batch is negative.
 
     Examples:
         >>> Implicit(dual_rate=0.5)
-        Implicit(tolerance=0.0, dual_rate=0.5, start=1.0, highest=50.0, log=False)
+        Implicit(tolerance=0.0, dual_rate=0.5, start=1.0, highest=50.0, log=False, dual='descent')
 
-    Differences from the authors' code: λ is projected on [0, λ_max] instead of being clipped where it is used; δ is
-    measured on independent examples, divided by the learning rate, and has the sign convention of this project.
+    Differences from the authors' code: λ is projected on [0, λ_max] instead of being clipped where it is used, so that
+    it needs no decay; δ is measured on independent examples, divided by the learning rate, and has the sign
+    convention of this project.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("eupmu",)
@@ -63,12 +68,16 @@ class Implicit(Surgery):
         start: float = 1.0,
         highest: float = 50.0,
         log: bool = False,
+        dual: Dual = "descent",
     ) -> None:
         super().__init__()
         if min(tolerance, dual_rate, start, highest - start) < 0:
             found = f"tolerance {tolerance}, dual_rate {dual_rate}, start {start}, highest {highest}"
             raise SurgeryError("settings ≥ 0 with start ≤ highest", found, "change the one that breaks this")
-        self.dual_rate, self.start, self.highest, self.log = dual_rate, start, highest, log
+        if dual not in get_args(Dual):
+            raise SurgeryError(f"a dual of {', '.join(get_args(Dual))}", f"'{dual}'", "choose one of them")
+        self.dual_rate, self.start, self.highest, self.log, self.dual = dual_rate, start, highest, log, dual
+        self.adam = ProjectedAdam(dual_rate, highest) if dual == "adam" else None
         self.register_buffer("tolerance", torch.tensor(float(tolerance)))
         self.register_buffer("multiplier", torch.tensor(float(start)))
         self.relative = self.multiplier
@@ -94,7 +103,14 @@ class Implicit(Surgery):
         slack = (before - after) / step.rate + self.tolerance
         # A rate of 0 (warm-up) moves nothing, and 0/0 would stay in the multiplier for ever.
         active = (step.sizes.retain > 0) & (step.rate > 0)
-        self.multiplier = projected(self.multiplier, slack, self.dual_rate, self.highest, active)
+        self.multiplier = self.learnt(slack, active)
+
+    def learnt(self, slack: Tensor, active: Tensor) -> Tensor:
+        """Return the next multiplier."""
+        if self.adam is None:
+            return projected(self.multiplier, slack, self.dual_rate, self.highest, active)
+        multiplier: Tensor = self.adam(self.multiplier, slack, active)
+        return multiplier
 
     def applied(self) -> Tensor | None:
         """Return λ, in the log form λ·(L_f + c)/(L_r + c): the weight of g_r relative to g_f."""

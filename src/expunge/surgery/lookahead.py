@@ -34,7 +34,7 @@ class Lookahead(Surgery):
     aligns both gradients.
 
     Args:
-        alpha: α > 0, length of the virtual step in units of the learning rate. Default .1.
+        alpha: α > 0, length of the virtual step as a learning rate. Default .01; the paper's was out of reach.
         weight: λ > 0, of the forget loss, as the paper writes it. Default 1.
         mode: ``lookahead`` (default), ``exact`` or ``first_order``. On a model that interpolates its data g_r is about
             0, and ``first_order`` loses the alignment altogether.
@@ -53,7 +53,7 @@ class Lookahead(Surgery):
     distributed: ClassVar[bool] = True
 
     def __init__(
-        self, alpha: float = 0.1, weight: float = 1.0, mode: Mode = "lookahead", inner: Role = "retain"
+        self, alpha: float = 0.01, weight: float = 1.0, mode: Mode = "lookahead", inner: Role = "retain"
     ) -> None:
         super().__init__()
         if not (alpha > 0 and weight > 0):

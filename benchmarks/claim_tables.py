@@ -1,0 +1,111 @@
+"""The tables of the claim pages, from the results of ``claim_feasible.py``, ``claim_lookahead.py``, ``claim_eupmu.py``.
+
+Not a script: ``pages.py`` calls it. A table's number is its place in the tuple of its study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from quadratic_table import QUADRATIC_TABLES
+
+Document = Mapping[str, Any]
+REQUEST = {"class": "class 0", "random": "random 10 %"}
+
+
+def number(value: float | None, places: int = 2) -> str:
+    """Return a number with a true minus sign, or a dash."""
+    return "–" if value is None else f"{value:.{places}f}".replace("-", "−")
+
+
+def interval(found: Mapping[str, Any], places: int = 2) -> str:
+    """Return a mean with half its 95 % interval."""
+    if found["mean"] is None:
+        return "–"
+    half = "" if found["half"] is None else f" ± {number(found['half'], places)}"
+    return f"{number(found['mean'], places)}{half}"
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
+    """Return a Markdown table whose first ``texts`` columns are text."""
+    marks = [":---"] * texts + ["---:"] * (len(head) - texts)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, marks, *rows))
+
+
+def base_methods(document: Document) -> str:
+    """Return the six methods without and with the add-on."""
+    return feasible(document, lambda row: row["mask"].startswith("lenient"), "rate", lambda row: f"{row['factor']:g} ×")
+
+
+def rules(document: Document) -> str:
+    """Return all rules of the add-on on one method."""
+    shown: list[Mapping[str, Any]] = [row for row in document["rows"] if not row["mask"].startswith("lenient")]
+    on = {row["base"] for row in shown}
+    return feasible(document, lambda row: row["base"] in on and row["factor"] == 1, "mask", lambda row: row["mask"])
+
+
+def feasible(document: Document, chosen: Callable[[Any], bool], head: str, what: Callable[[Any], str]) -> str:
+    """Return rows of paired differences."""
+    rows = []
+    for row in filter(chosen, document["rows"]):
+        failed = sum(row["diverged"])
+        figures = [interval(row[name]["difference"]) for name in ("ua", "ra", "ta", "avg_gap")]
+        gaps = [number(row["avg_gap"][side]["mean"]) for side in ("without", "with")]
+        rows.append(
+            [
+                REQUEST[row["kind"]],
+                row["base"] + (f" ({failed} diverged)" if failed else ""),
+                what(row),
+                interval(row["ua"]["without"]),
+                *figures,
+                " → ".join(gaps),
+                number(row["kept"]),
+                number(row["seconds"]["mean"]),
+            ]
+        )
+    heads = ["request", "method", head, "UA without", "Δ UA", "Δ RA", "Δ TA", "Δ gap", "gap", "kept", "time ×"]
+    return grid(heads, rows, 3)
+
+
+def course(document: Document) -> str:
+    """Return cosine and conflict rate by epoch."""
+    rows = []
+    for row in document["course"]:
+        cosines = [interval(one) for one in row["cosine_by_epoch"]]
+        conflict = {k: 100 * v if isinstance(v, float) else v for k, v in row["conflict"].items()}
+        rows.append([REQUEST[row["kind"]], row["variant"], *cosines, interval(row["cosine"]), interval(conflict, 1)])
+    epochs = [f"epoch {k + 1}" for k in range(len(document["course"][0]["cosine_by_epoch"]))]
+    return grid(["request", "lookahead", *epochs, "cosine, all", "conflict, %"], rows, 2)
+
+
+def lookahead_sweep(document: Document) -> str:
+    """Return the figures at the end over α and the modes, with ScissorHands beside them."""
+    rows = [*document["sweep"]]
+    rows += [{**row, "variant": "ScissorHands (its own rate, ten epochs)"} for row in document["scissor_hands"]]
+    rows.sort(key=lambda row: row["kind"])
+    shown = []
+    for row in rows:
+        figures = [interval(row[name]) for name in ("ua", "ra", "ta", "avg_gap")]
+        shown.append([REQUEST[row["kind"]], row["variant"], *figures, interval(row["cpu_seconds"], 1)])
+    return grid(["request", "variant", "UA", "RA", "TA", "gap", "CPU s"], shown, 2)
+
+
+def eupmu(document: Document) -> str:
+    """Return the figures of each form over its knob."""
+    rows = sorted(document["rows"], key=lambda row: (row["kind"], row["form"]))
+    shown = []
+    for row in rows:
+        failed = f" ({row['diverged']} diverged)" if row["diverged"] else ""
+        figures = [interval(row[name]) if name in row else "–" for name in ("ua", "ra", "ta", "avg_gap")]
+        figures += [interval(row["multiplier"]), interval(row["removed"])]
+        shown.append([REQUEST[row["kind"]], row["form"] + failed, f"{row['knob']} {row['value']:g}", *figures])
+    return grid(["request", "form", "knob", "UA", "RA", "TA", "gap", "λ", "removed"], shown, 3)
+
+
+STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
+    "claim-feasible": (base_methods, rules),
+    "claim-lookahead": (course, lookahead_sweep),
+    "claim-eupmu": (eupmu,),
+    "eupmu-quadratic": QUADRATIC_TABLES,
+}
