@@ -19,7 +19,7 @@ from fashion_methods import LABELS, TUNING
 from expunge.metrics import summarise
 
 TOLERANCES = (0.0, 0.01, 0.1, 1.0, 3.0)
-ERRORS = (0.001, 0.01, 0.05, 0.25)
+ERRORS = (0.01, 0.05, 0.25)
 SWEPT = SEEDS[:3]
 COMPARED = ("ua", "ra", "ta", "mia", "avg_gap")
 TARGET = RESULTS / "claim-eupmu.json"

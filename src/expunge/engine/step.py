@@ -165,6 +165,14 @@ class EngineStep:
 
     # --- what the verbs share ------------------------------------------------------------------------------------
 
+    def look(self, of: Role) -> None:
+        """Note a side's loss and gradient for the record, but under ``joint``, where no side has its own."""
+        half = self.halves.of(of)
+        if len(half) and self.setting.policy != "joint":
+            gradient, loss = gradient_aside(self.setting, half)
+            self.observation.saw_gradient(of, gradient)
+            self.observation.saw_loss(of, loss)
+
     def settle(self) -> None:
         """Check that the surgery decided once.
 

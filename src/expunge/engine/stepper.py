@@ -146,6 +146,8 @@ class Stepper:
             self._admit(step)
         if self.mask is not None:
             self.mask.observe(step)
+        if observe and (unseen := self.surgery.unseen()) is not None:
+            step.look(unseen)
         self.surgery(step)
         step.settle()
         multiplier = self.surgery.applied()

@@ -95,6 +95,10 @@ class Lookahead(Surgery):
         total = scaled(here, own).add_(scaled(ahead, other))
         return total if bend is None else total.add_(bend)
 
+    def unseen(self) -> Role | None:
+        """Return the outer task: it is judged after the virtual step alone."""
+        return "forget" if self.inner == "retain" else "retain"
+
     def applied(self) -> Tensor | None:
         """Return the weight of the retain loss relative to the forget loss, 1/λ."""
         return torch.tensor(1.0 / self.weight)
