@@ -3,7 +3,8 @@
 Run: python benchmarks/claim_feasible.py --data-dir DATA --cache FOLDER     (after fashion_methods.py, same cache)
 
 Each base method as benchmarks/fashion_methods.py froze it, alone and under the lenient mask at δ = .1, everything else
-alike and every difference paired by seed: five seeds. Three of them also at three times their rate, on three seeds. On one base, random labels, all rules of the add-on, with the certificate among them, on three seeds.
+alike and every difference paired by seed: five seeds. Three of them also at three times their rate, and on one, random
+labels, all rules of the add-on with the certificate among them: three seeds.
 Writes docs/results/claim-feasible.json.
 """
 
