@@ -33,7 +33,6 @@ def variants() -> list[tuple[str, str, float, str, dict[str, Any]]]:
         found.append(("explicit", "tolerance", value, "explicit_surgery", {"tolerance": value}))
     for value in ERRORS:
         found.append(("as published", "error", value, "eupmu", {"error": value, "as_published": True}))
-        found.append(("fast", "error", value, "eupmu_fast", {"error": value}))
     found.append(("implicit, Adam", "tolerance", 0.0, "eupmu", {"dual": "adam"}))
     return found
 
