@@ -31,8 +31,7 @@ def variants() -> list[tuple[str, str, float, str, dict[str, Any]]]:
     for value in TOLERANCES:
         found.append(("implicit", "tolerance", value, "eupmu", {"tolerance": value}))
         found.append(("explicit", "tolerance", value, "explicit_surgery", {"tolerance": value}))
-    for value in ERRORS:
-        found.append(("as published", "error", value, "eupmu", {"error": value, "as_published": True}))
+    found += [("as published", "error", value, "eupmu", {"error": value, "as_published": True}) for value in ERRORS]
     found.append(("implicit, Adam", "tolerance", 0.0, "eupmu", {"dual": "adam"}))
     return found
 
