@@ -88,6 +88,7 @@ def symmetric(surgery: str, label: str) -> Entry:
 
 GA = Entry("gradient_ascent", "GA", "gradient_ascent", (1e-5, 3e-5, 1e-4, 3e-4))
 NEGGRAD = Entry("neggrad_plus", "NegGrad+", "neggrad_plus", (0.001, 0.005, 0.02, 0.1), "weight")
+SCRUB = Entry("scrub", "SCRUB", "scrub", (0.0005, 0.002, 0.008, 0.03))
 SFR_ON = Entry("sfr_on", "SFR-on", "sfr_on")
 
 ENTRIES = (
@@ -98,7 +99,7 @@ ENTRIES = (
     Entry("salun", "SalUn", "salun", draws=True),
     Entry("salun_soft", "SalUn-soft", "salun_soft", draws=True),
     Entry("l1_sparse", "l1-sparse", "l1_sparse", (0.01, 0.03, 0.1, 0.3)),
-    Entry("scrub", "SCRUB", "scrub", (0.0005, 0.002, 0.008, 0.03)),
+    SCRUB,
     Entry("scrub_r", "SCRUB+R", "scrub_r", (0.0005, 0.002, 0.008, 0.03)),
     Entry("bad_teacher", "BadTeacher", "bad_teacher"),
     Entry("ssd", "SSD", "ssd", (3.0, 10.0, 40.0, 80.0), "selection", paired=False),
@@ -129,6 +130,7 @@ ENTRIES = (
         replace(entry, key=f"{entry.key}_joint", label=f"{entry.label}, joint statistics", normalisation="joint")
         for entry in (GA, NEGGRAD, SFR_ON)
     ),
+    replace(SCRUB, key="scrub_separate", label="SCRUB, separate statistics", normalisation="separate"),
 )
 """All methods; those that ascend also with batch statistics, under which their authors run them."""
 

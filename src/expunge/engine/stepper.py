@@ -233,6 +233,8 @@ class Stepper:
 
     def _move(self, step: EngineStep) -> bool:
         scaler, mask = self.setting.precision.scaler, self.mask
+        if mask is not None:
+            mask.screen(self.setting.parameters, step)
         if self.clip is not None:
             if scaler is not None:
                 scaler.unscale_(self.optimizer)

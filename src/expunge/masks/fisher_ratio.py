@@ -36,8 +36,9 @@ class FisherRatio(Kept):
         >>> FisherRatio(threshold=3.0)
         FisherRatio(threshold=3.0, group=128)
 
-    Differences from the authors' code: the mask is laid on the update, so that the momentum of retain steps cannot move
-    masked weights in a forget step; F is not biased by the size of the last group.
+    Differences from the authors' code: the mask is laid on the forget gradient, as theirs, and on the update too, so
+    that the momentum of retain steps cannot move masked weights in a forget step; F is not biased by the size of the
+    last group.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("sfr_on",)
@@ -54,6 +55,13 @@ class FisherRatio(Kept):
         forget, retain = (fisher_diagonal(original, side, self.group) for side in (data.forget, data.retain))
         ratios = ((f + 1e-15) / (r + 1e-15) for f, r in zip(forget, retain, strict=True))
         self.hold(ratio >= self.threshold for ratio in ratios)
+
+    def screen(self, weights: Sequence[Tensor], step: Step) -> None:
+        """Mask the gradient of a forget update: else momentum would hand the rest of it to the retain updates."""
+        free = step.sizes.forget == 0
+        for weight, piece in zip(weights, self.held(), strict=True):
+            if weight.grad is not None:
+                weight.grad = torch.where(piece | free.to(piece.device), weight.grad, 0.0)
 
     def choose(self, displacement: Direction, step: Step) -> Direction:
         """Return the mask where the update has forget examples, else all."""
@@ -77,7 +85,9 @@ def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> 
         examples: What to average over.
         group: Examples whose gradients are summed before squaring. Default 1.
     """
-    groups = ([(examples, part)] for part in torch.arange(len(examples)).split(group))
+    # Groups of a data set that is stored class by class would be of one class, and their sums coherent.
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))
+    groups = ([(examples, part)] for part in order.split(group))
     return grouped_fisher(original, groups, len(examples))
 
 

@@ -25,6 +25,7 @@ class GDRGMA(Method):
         rate: Default 1e-4.
         weight_decay: Default .01.
         batch: Default 256.
+        clip: Default none (authors).
         sharpness: γ > 0. Default 100.
         level: ℓ. Default .02, for an original trained to a training loss of about that.
         memory: K ≥ 0. Default 4.
@@ -44,6 +45,7 @@ class GDRGMA(Method):
     rate: float = 1e-4
     weight_decay: float = 0.01
     batch: int = 256
+    clip: float | None = None
     sharpness: float = 100.0
     level: float = 0.02
     memory: int = 4
