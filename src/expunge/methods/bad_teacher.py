@@ -32,8 +32,8 @@ class BadTeacher(Method):
         Incompetent(temperature=1.0, seed=4)
 
     Differences from the authors' code: τ², which is 1 by default, is not in theirs; the loss is averaged over
-    examples, there over examples and classes. The authors use Adam at 1e-4 for one epoch with three tenths of D_r; the defaults here are those of the other methods, with all
-    of D_r.
+    examples, there over examples and classes. The authors use Adam at 1e-4 for one epoch with three tenths of D_r; the
+    defaults here are those of the other methods, with all of D_r.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("badt", "blindspot")
