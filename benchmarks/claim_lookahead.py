@@ -47,7 +47,7 @@ class Probed(Bench):
         def look(progress: Progress) -> None:
             if (progress.step + 1) % EVERY:
                 return
-            with undisturbed(model):
+            with undisturbed(model), torch.enable_grad():
                 sides = ((objective, case.split.forget), (CrossEntropy(), case.split.retain))
                 forget, retain = (gradient(model, goal, part, progress.epoch) for goal, part in sides)
             cosine = forget @ retain / (forget.norm() * retain.norm())
