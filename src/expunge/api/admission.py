@@ -24,6 +24,7 @@ def checked_split(
     holdout: Examples | None = None,
     *,
     trainable: bool = True,
+    classes: int | None = None,
 ) -> Split:
     """Return the split, after everything that can be checked without a training step has been.
 
@@ -35,6 +36,7 @@ def checked_split(
         retain: Examples to keep.
         holdout: Examples that the model was not trained on, if there are any.
         trainable: Whether the model is to be changed. Default true.
+        classes: Number of classes, where the logits of an example do not tell. Default: as many as there are logits.
 
     Raises:
         RequestError: If a side is empty or names an example twice, sides share examples, or a label lies outside of
@@ -47,7 +49,7 @@ def checked_split(
     check_weights(predict.model)
     if trainable:
         check_trainable(predict.model)
-    classes = head_size(predict, forget, retain)
+    classes = head_size(predict, forget, retain) if classes is None else classes
     for examples in filter(None, (forget, retain, holdout)):
         check_labels(examples, classes)
     return Split(forget, retain, classes, holdout)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch.nn import functional
 
 from expunge.batch import Examples, Predictor, Split
 from expunge.errors import ConfigError
@@ -66,8 +65,8 @@ class FisherRatio(Kept):
 def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> Direction:
     """Return the diagonal of the empirical Fisher information, one piece for each trainable weight.
 
-    Formula: F = (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², ℓ_i = −log p_y(x_i), squared coordinate by coordinate. Groups
-    of one give the empirical Fisher information exactly. Larger ones are cheaper and estimate the same where the mean
+    Formula: F = (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², ℓ_i the loss of the model's training (−log p_y(x_i)
+    for a classifier), squared coordinate by coordinate. Groups of one give the empirical Fisher information exactly. Larger ones are cheaper and estimate the same where the mean
     gradient is near 0; what remains of it is counted up to group-size times.
 
     Args:
@@ -80,8 +79,7 @@ def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> 
     for part in torch.arange(len(examples)).split(group):
         batch = examples.batch(part).to(device)
         with torch.enable_grad():
-            loss = functional.cross_entropy(original(batch.inputs), batch.targets, reduction="sum")
-            slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+            slopes = torch.autograd.grad(original.summed_loss(batch), parameters, allow_unused=True)
         for sum_, slope in zip(total, slopes, strict=True):
             if slope is not None:
                 sum_.addcmul_(slope, slope, value=1 / len(examples))

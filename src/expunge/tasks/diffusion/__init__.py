@@ -1,0 +1,1 @@
+"""Diffusion models: networks, training, sampling, objectives, and the evaluation of their images."""
