@@ -11,13 +11,13 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from expunge.api.admission import check_sides, check_weights, checked_split
+from expunge.api.admission import checked_split
 from expunge.api.folder import RunFolder
 from expunge.api.rows import settings_of
 from expunge.api.snapshot import restored_on_failure
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Split
 from expunge.data import as_examples
-from expunge.engine import Conditions, Format, Row, checked_policy, execute
+from expunge.engine import Average, Conditions, Format, Row, checked_policy, execute
 from expunge.engine.descend import ignore
 from expunge.errors import ConfigError, ModelError
 from expunge.methods import Method, build_method
@@ -151,7 +151,8 @@ def unlearn(
     conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step, on_rows=keep))
     held = None if holdout is None else as_examples(holdout)
     recipe = family.recipe(chosen.recipe(seed))
-    split = admitted(family, family.predictor(model, logits), as_examples(forget), as_examples(retain), held)
+    sides = as_examples(forget), as_examples(retain)
+    split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     work = model if inplace else copied(model)
     began = time.perf_counter()
     with restored_on_failure(work, active=inplace):
@@ -170,14 +171,6 @@ def family_of(task: str) -> Family:
         raise ConfigError("the name of a task", type(task).__name__, "`expunge list tasks` shows all")
     found: Family = find("tasks", task)()
     return found
-
-
-def admitted(family: Family, predict: Predictor, forget: Examples, retain: Examples, holdout: Examples | None) -> Split:
-    """Return the split, checked for the family and in general; nothing has been changed by then."""
-    check_sides(forget, retain, holdout)
-    check_weights(predict.model)
-    classes = family.classes(predict, *filter(None, (forget, retain, holdout)))
-    return checked_split(predict, forget, retain, holdout, classes=classes)
 
 
 def checked_method(method: str | Method, settings: dict[str, Any]) -> Method:
@@ -200,7 +193,8 @@ def checked_conditions(conditions: Conditions) -> Conditions:
     """Return the conditions if they can be met.
 
     Raises:
-        ConfigError: If a count is not positive, or the precision or the policy has no such name.
+        ConfigError: If a count is not positive, the decay of an average is out of its range, or the
+            precision or the policy has no such name.
     """
     counts = {"micro_batches": conditions.micro_batches, "observe_every": conditions.observe_every}
     for name, count in counts.items():
@@ -209,6 +203,8 @@ def checked_conditions(conditions: Conditions) -> Conditions:
     formats = get_args(Format)
     if conditions.precision not in formats:
         raise ConfigError(f"a precision ({', '.join(formats)})", f"{conditions.precision!r}", "choose one of them")
+    if conditions.average is not None:
+        Average([], conditions.average)
     checked_policy(conditions.normalisation)
     return conditions
 

@@ -65,9 +65,10 @@ class FisherRatio(Kept):
 def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> Direction:
     """Return the diagonal of the empirical Fisher information, one piece for each trainable weight.
 
-    Formula: F = (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², ℓ_i the loss of the model's training (−log p_y(x_i)
-    for a classifier), squared coordinate by coordinate. Groups of one give the empirical Fisher information exactly. Larger ones are cheaper and estimate the same where the mean
-    gradient is near 0; what remains of it is counted up to group-size times.
+    Formula: F = (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², ℓ_i the loss of the model's training (−log p_y(x_i) for a
+    classifier), squared coordinate by coordinate. Groups of one give the empirical Fisher information exactly. Larger
+    ones are cheaper and estimate the same where the mean gradient is near 0; what remains of it is counted up to
+    group-size times.
 
     Args:
         original: The model, in the mode in which it is to be judged; its own gradients are left as found.

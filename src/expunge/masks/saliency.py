@@ -19,7 +19,8 @@ class Saliency(Kept):
     Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024).
 
     Formula: m_i = 1 if |∂L_f(θ₀)/∂θ_i| is among the largest share p of all weights, else 0, with L_f = −CE averaged
-    over D_f (the loss of its training where the model is no classifier) and θ₀ the original's weights, in evaluation mode.
+    over D_f (for a model of another family minus the loss of its training) and θ₀ the original's weights, in evaluation
+    mode.
 
     Args:
         keep: p in (0, 1]. Default .5 (authors).
@@ -60,7 +61,8 @@ def full_gradient(
 ) -> Direction:
     """Return the gradient of the mean loss over all examples, or over those at the positions.
 
-    The loss is that of the model's training: the cross entropy of a classifier, noise matching of a diffusion model. The model's own gradients are left as found.
+    The loss is that of the model's training: cross entropy of a classifier, noise matching of a diffusion model. The
+    model's own gradients are left as found.
     """
     positions = torch.arange(len(examples)) if positions is None else positions
     parameters = [parameter for parameter in original.model.parameters() if parameter.requires_grad]

@@ -48,7 +48,7 @@ DDPM: Mapping[str, Any] = {
     "forget_batch": None,
     "schedule": "constant",
 }
-"""A class of a class-conditional diffusion model; an epoch is a pass over all images, so how many depends on the data."""
+"""A class of a diffusion model; how many epochs, passes over all images, depends on the data."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     name: {**SHARED, "rate": rate, "dual_rate": dual_rate, "error": error, "start": start}

@@ -17,7 +17,7 @@ from expunge.tasks.diffusion.noising import Noising, noising_of
 class NoiseObjective(Objective, ABC):
     """A mean over examples of ‖ε* − ε(x_t, t, c)‖² / d, d the numbers of an image; which ε* is the objective's.
 
-    Timesteps (antithetic), noise and labels are drawn into the batch: ``draw`` turns images into what the network takes.
+    Timesteps (antithetic), noise and labels are drawn into the batch: ``draw`` turns images into the network's inputs.
     """
 
     task: ClassVar[str] = "diffusion"
