@@ -14,8 +14,9 @@ from expunge.batch import Examples, Predictor
 from expunge.engine import Descend, Recipe
 from expunge.errors import ConfigError
 from expunge.methods import Method
+from expunge.methods.parts import Part, read_parts
 from expunge.objectives import Objective
-from expunge.registry import describe, entries, find
+from expunge.registry import describe, entries, find, is_registered
 
 
 class Family(ABC):
@@ -60,15 +61,15 @@ class Family(ABC):
         """Return a method's settings: those that are written, then a preset's, then those of the family.
 
         Args:
-            method: A registered name; a composition in words is left as it is.
-            written: Settings by name.
+            method: A registered name, or a composition in words.
+            written: Settings by name, beside those in the words.
         """
-        if written.get("preset") is not None or set(method) & set("+("):
+        base = Part(method) if is_registered("methods", method) else read_parts(method)[0]
+        if {**base.settings, **written}.get("preset") is not None:
             return dict(written)
-        target, common = find("methods", method), {field.name: field.default for field in fields(Method)}
-        own = {field.name: field.default for field in fields(target)}
+        common, own = (defaults_of(kind) for kind in (Method, find("methods", base.name)))
         usual = {name: value for name, value in self.defaults.items() if own.get(name) == common[name]}
-        return {**usual, **written}
+        return {name: value for name, value in usual.items() if name not in base.settings} | dict(written)
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return a recipe with the family's objectives in the place of those for classifiers.
@@ -98,3 +99,8 @@ class Family(ABC):
         name = type(objective).__name__
         cure = f"choose a method or an objective that serves {self.name}"
         raise ConfigError(f"an objective for {self.name}", f"{name}, which is for {objective.task}", cure)
+
+
+def defaults_of(method: type[Method]) -> dict[str, Any]:
+    """Return the settings of a method as they are where nothing is written."""
+    return {field.name: field.default for field in fields(method)}

@@ -87,6 +87,11 @@ def test_settings_come_from_the_text_then_the_preset_then_the_method_then_the_fa
     assert family.settings("rl", {"rate": 0.5}) == {**Diffusion.defaults, "rate": 0.5}
     assert "rate" not in family.settings("ga", {}), "the method has a rate of its own"
     assert family.settings("eupmu", {"preset": "ddpm"}) == {"preset": "ddpm"}
+    words = family.settings("rl(rate=0.5) + saliency(keep=0.3)", {"epochs": 2})
+    assert words == {"optimiser": "adamw", "weight_decay": 0.0, "batch": 64, "epochs": 2}
+    assert build_method("rl(rate=0.5) + saliency(keep=0.3)", **words).optimiser == "adamw"
+    assert family.settings("eupmu(preset=ddpm)", {}) == {}
+    assert family.settings("neggrad+", {}) == Diffusion.defaults
     assert Classification().settings("rl", {"epochs": 3}) == {"epochs": 3}
 
 

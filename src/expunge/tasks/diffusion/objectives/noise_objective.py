@@ -45,8 +45,8 @@ class NoiseObjective(Objective, ABC):
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return the mean squared distance of the prediction from its target."""
-        predicted = model(batch.inputs)
-        return (predicted - self.target(model, batch)).square().mean()
+        gap = model(batch.inputs) - self.target(model, batch)
+        return (gap.float() if gap.dtype.itemsize < 4 else gap).square().mean()
 
     @abstractmethod
     def target(self, model: Model, batch: Batch) -> Tensor:
