@@ -145,7 +145,7 @@ def test_classifiers_refuse_objectives_of_diffusion_models():
     examples = TensorExamples(torch.randn(20, 3), torch.arange(20) % 2)
     sides = {"forget": TensorExamples(torch.randn(5, 3), torch.arange(5) % 2), "retain": examples}
     with pytest.raises(ConfigError, match="NoiseMatching, which is for diffusion"):
-        expunge.unlearn(nn.Linear(3, 2), **sides, method="composed", retain="noise_matching")
+        expunge.unlearn(nn.Linear(3, 2), **sides, method="composed(retain=noise_matching)")
 
 
 def test_nothing_of_it_needs_the_library_before_it_is_used():
