@@ -2,9 +2,9 @@
 
 Run: python benchmarks/claim_feasible.py --data-dir DATA --cache FOLDER     (after fashion_methods.py, same cache)
 
-Each base method as benchmarks/fashion_methods.py froze it, at its learning rate and at three times that, alone and
-under the lenient mask at δ = .1, everything else alike and every difference paired by seed: five seeds, three at the
-higher rate. On one base, random labels, all rules of the add-on, with the certificate among them, on three seeds.
+Each base method as benchmarks/fashion_methods.py froze it, alone and under the lenient mask at δ = .1, everything else
+alike and every difference paired by seed: five seeds. Three of them also at three times their rate, and on one, random
+labels, all rules of the add-on with the certificate among them: three seeds.
 Writes docs/results/claim-feasible.json.
 """
 
@@ -22,7 +22,8 @@ from expunge.methods import build_method
 from expunge.metrics import summarise
 
 BASES = ("gradient_ascent", "neggrad_plus", "random_labels", "scrub", "bad_teacher", "eupmu")
-FACTORS = (1.0, 3.0)
+FASTER = 3.0
+FASTER_ON = ("neggrad_plus", "random_labels", "eupmu")
 MASK = "lenient(delta=0.1)"
 RULES = (
     "strict(delta=0.1)",
@@ -57,7 +58,7 @@ def seeds_of(factor: float, mask: str) -> tuple[int, ...]:
 def comparisons(chosen: dict[str, dict[str, float]]) -> list[tuple[str, str, float, str, list[Cell], list[Cell]]]:
     """Return (kind, base, factor, mask, cells without, cells with), each list in the order of the seeds."""
     entries = {entry.key: entry for entry in ENTRIES}
-    wanted = [(base, factor, MASK) for factor in FACTORS for base in BASES]
+    wanted = [(base, 1.0, MASK) for base in BASES] + [(base, FASTER, MASK) for base in FASTER_ON]
     wanted += [(RULES_ON, 1.0, rule) for rule in RULES]
     found = []
     for kind in KINDS:

@@ -4,7 +4,7 @@ Run: python benchmarks/claim_lookahead.py --data-dir DATA --cache FOLDER     (af
 
 With and without the lookahead at one learning rate, everything else alike, five paired seeds: at every tenth update the
 gradients of both losses on 1,200 examples a side, at the weights themselves and by automatic differentiation alone, so
-that the surgery's own record is not its judge. α from .001 to .3 and the three modes on three seeds.
+that the surgery's own record is not its judge. α from .001 to .1 and the three modes on three seeds.
 Writes docs/results/claim-lookahead.json.
 """
 
@@ -27,7 +27,7 @@ from expunge.surgery import Progress
 
 PROBED = 1200
 EVERY = 10
-ALPHAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+ALPHAS = (0.001, 0.01, 0.03, 0.1)
 MODES = ("exact", "first_order")
 SWEPT = SEEDS[:3]
 COMPARED = ("ua", "ra", "ta", "mia", "avg_gap")
@@ -47,7 +47,7 @@ class Probed(Bench):
         def look(progress: Progress) -> None:
             if (progress.step + 1) % EVERY:
                 return
-            with undisturbed(model):
+            with undisturbed(model), torch.enable_grad():
                 sides = ((objective, case.split.forget), (CrossEntropy(), case.split.retain))
                 forget, retain = (gradient(model, goal, part, progress.epoch) for goal, part in sides)
             cosine = forget @ retain / (forget.norm() * retain.norm())
@@ -74,7 +74,6 @@ def variants() -> dict[str, tuple[str, dict[str, Any]]]:
     return {
         "without": ("random_labels", {}),
         "alpha 0.01": ("lur", {"alpha": 0.01}),
-        "alpha 0.03": ("lur", {"alpha": 0.03}),
     }
 
 

@@ -25,7 +25,7 @@ from torch import nn
 
 from expunge.batch import Examples, Predictor, Split
 from expunge.data import ByClass, ByFraction, Source, Subset, split_request
-from expunge.engine import Conditions, execute
+from expunge.engine import Conditions, Policy, execute
 from expunge.errors import NotFiniteError
 from expunge.evaluation import ModelOutputs, Trial, collect, outputs_of
 from expunge.methods import build_method
@@ -83,6 +83,7 @@ class Cell:
         method: As ``build_method`` reads it.
         settings: Of the method.
         measured: Whether it is judged beside the retrained model and on the test set; a tuning trial is not.
+        normalisation: Whose statistics an update uses, where the method does not insist on its own.
     """
 
     kind: str
@@ -90,10 +91,12 @@ class Cell:
     method: str
     settings: dict[str, Any] = field(default_factory=dict)
     measured: bool = True
+    normalisation: Policy = "frozen"
 
     def name(self) -> str:
         """Return a file name that changes with anything that matters."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        told = {key: value for key, value in asdict(self).items() if (key, value) != ("normalisation", "frozen")}
+        text = json.dumps(told, sort_keys=True)
         word = "".join(letter if letter.isalnum() else "-" for letter in self.method)[:40]
         return f"{self.kind}-{self.seed}-{word}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 
@@ -200,7 +203,7 @@ class Bench:
 
     def conditions(self, cell: Cell, model: nn.Module, history: list[dict[str, Any]]) -> Conditions:
         """Return under which conditions a cell is made, and where its history goes."""
-        return Conditions(cell.seed, observe_every=OBSERVE, on_rows=history.extend)
+        return Conditions(cell.seed, cell.normalisation, observe_every=OBSERVE, on_rows=history.extend)
 
     def judged(self, model: nn.Module, cell: Cell, case: Case) -> dict[str, Any]:
         """Return the accuracies that tuning may look at, and the scores if the cell is measured."""

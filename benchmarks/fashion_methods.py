@@ -10,7 +10,7 @@ Writes docs/results/methods-fashion-mnist.json and docs/results/methods-fashion-
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ from fashion_bench import (
     tuning_view,
 )
 
+from expunge.engine import Policy
 from expunge.evaluation import Trial, gap_floor, tabulate
 
 TARGET = RESULTS / "methods-fashion-mnist.json"
@@ -56,6 +57,7 @@ class Entry:
         settings: Beside the defaults.
         draws: Whether it draws random labels.
         paired: Whether it takes the sizes that all pairs share.
+        normalisation: Whose statistics an update uses.
     """
 
     key: str
@@ -66,6 +68,7 @@ class Entry:
     settings: dict[str, Any] = field(default_factory=dict)
     draws: bool = False
     paired: bool = True
+    normalisation: Policy = "frozen"
 
     def cell(self, kind: str, seed: int, value: float, measured: bool) -> Cell:
         """Return one model of this method."""
@@ -75,7 +78,7 @@ class Entry:
         settings = {**common, **self.settings, **named, self.knob: value}
         if self.method == "composed" and excluded:
             settings["objective"] = "random_label(exclude_true=true)"
-        return Cell(kind, seed, self.method, settings, measured)
+        return Cell(kind, seed, self.method, settings, measured, self.normalisation)
 
 
 def symmetric(surgery: str, label: str) -> Entry:
@@ -83,19 +86,24 @@ def symmetric(surgery: str, label: str) -> Entry:
     return Entry(surgery, label, "composed", settings={"surgery": surgery}, draws=True)
 
 
+GA = Entry("gradient_ascent", "GA", "gradient_ascent", (1e-5, 3e-5, 1e-4, 3e-4))
+NEGGRAD = Entry("neggrad_plus", "NegGrad+", "neggrad_plus", (0.001, 0.005, 0.02, 0.1), "weight")
+SCRUB = Entry("scrub", "SCRUB", "scrub", (0.0005, 0.002, 0.008, 0.03))
+SFR_ON = Entry("sfr_on", "SFR-on", "sfr_on")
+
 ENTRIES = (
     Entry("fine_tune", "FT", "fine_tune", (0.01, 0.03, 0.1, 0.3)),
-    Entry("gradient_ascent", "GA", "gradient_ascent", (1e-5, 3e-5, 1e-4, 3e-4)),
-    Entry("neggrad_plus", "NegGrad+", "neggrad_plus", (0.001, 0.005, 0.02, 0.1), "weight"),
+    GA,
+    NEGGRAD,
     Entry("random_labels", "RL", "random_labels", draws=True),
     Entry("salun", "SalUn", "salun", draws=True),
     Entry("salun_soft", "SalUn-soft", "salun_soft", draws=True),
     Entry("l1_sparse", "l1-sparse", "l1_sparse", (0.01, 0.03, 0.1, 0.3)),
-    Entry("scrub", "SCRUB", "scrub", (0.0005, 0.002, 0.008, 0.03)),
+    SCRUB,
     Entry("scrub_r", "SCRUB+R", "scrub_r", (0.0005, 0.002, 0.008, 0.03)),
     Entry("bad_teacher", "BadTeacher", "bad_teacher"),
-    Entry("ssd", "SSD", "ssd", (2.0, 4.0, 6.0, 8.0), "selection", paired=False),
-    Entry("sfr_on", "SFR-on", "sfr_on"),
+    Entry("ssd", "SSD", "ssd", (3.0, 10.0, 40.0, 80.0), "selection", paired=False),
+    SFR_ON,
     Entry("iu", "IU", "iu", (1.0, 3.0, 10.0, 30.0), "scale", paired=False),
     Entry("boundary_expand", "BE", "boundary_expand", (1e-5, 1e-4, 1e-3, 1e-2)),
     Entry("boundary_shrink", "BS", "boundary_shrink", (1e-5, 1e-4, 1e-3, 1e-2)),
@@ -118,7 +126,13 @@ ENTRIES = (
     symmetric("aligned_mtl", "Aligned-MTL"),
     symmetric("upgrad", "UPGrad"),
     symmetric("famo", "FAMO"),
+    *(
+        replace(entry, key=f"{entry.key}_joint", label=f"{entry.label}, joint statistics", normalisation="joint")
+        for entry in (GA, NEGGRAD, SFR_ON)
+    ),
+    replace(SCRUB, key="scrub_separate", label="SCRUB, separate statistics", normalisation="separate"),
 )
+"""All methods; those that ascend also with batch statistics, under which their authors run them."""
 
 
 def trials_of(entry: Entry) -> list[Cell]:

@@ -30,29 +30,90 @@ def request_in(document: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def cost_table(document: dict[str, Any]) -> str:
-    """Return the tables of a step-cost result, one a network."""
-    return "\n\n".join(cost_of(network, document) for network in document["networks"].values())
+    """Return the tables of a step-cost result: of surgeries and of masks, network by network."""
+    parts = []
+    for network in document["networks"].values():
+        parts.append(cost_of(network, document))
+        if network.get("masks"):
+            parts.append(mask_cost_of(network))
+    return "\n\n".join(parts + runs_of(document))
 
 
 def cost_of(network: dict[str, Any], document: dict[str, Any]) -> str:
-    """Return one network's table, with the floor that its ratios refer to."""
-    sides = f"{network['batch']} + {network['batch']}"
+    """Return one network's table of surgeries, with the floor that its ratios refer to."""
+    sides = " + ".join(map(str, network["batch"]))
     head = f"**{network['title']}**, batch {sides}, normalisation {document['policy']}, {document['threads']} threads"
     lines = [f"{head}. {network['floor']['sentence']}", ""]
     lines += ["| one update | ms | time / floor | quartiles | aim | memory above floor |"]
     lines += ["| :--- | ---: | ---: | ---: | ---: | ---: |"]
     for name, found in network["candidates"].items():
-        ratio, aim, memory = found["ratio"], found["aim"], (found["memory"] or {}).get("above_floor_in_parameters")
-        cells = [
-            name,
-            f"{1000 * found['seconds']['median']:.4g}",
-            f"{ratio['median']:.3f}",
-            f"{ratio['low']:.3f} – {ratio['high']:.3f}",
-            "" if aim is None else f"≤ {aim['at_most']:.2f} {'met' if aim['met'] else '**missed**'}",
-            "–" if memory is None else f"{memory:+.2f} P",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(cost_row([*time_cells(name, found), memory_cell(found["memory"], "above_floor_in_parameters")]))
+    lines += [cost_row([name, "not installed", "", "", "", ""]) for name in network.get("not_installed", {})]
     return "\n".join(lines)
+
+
+def mask_cost_of(network: dict[str, Any]) -> str:
+    """Return one network's table of masks, each over its surgery without a mask."""
+    lines = [f"**{network['title']}**, the same under a mask, over the same surgery without one.", ""]
+    lines += ["| one update | ms | time / base | quartiles | aim | memory above base | with bfloat16 |"]
+    lines += ["| :--- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    for name, found in network["masks"].items():
+        above = [memory_cell(found[key], "above_base_in_parameters") for key in ("memory", "memory_bf16")]
+        lines.append(cost_row([*time_cells(name, found), *above]))
+        if "certificate" in found:
+            lines.append(cost_row(certificate_cells(found["certificate"])))
+    return "\n".join(lines)
+
+
+def certificate_cells(found: dict[str, Any]) -> list[str]:
+    """Return the row of the certificate for itself: what it adds to the mask that it is put around."""
+    over, share = found["over_base"], found["share"]["median"]
+    quartiles = f"{over['low']:.3f} – {over['high']:.3f}"
+    times = [f"{1000 * found['seconds']['median']:.4g}", f"+{over['median']:.3f}", quartiles]
+    return ["… its certificate alone", *times, f"{share:.0%} of the update", "", ""]
+
+
+def time_cells(name: str, found: dict[str, Any]) -> list[str]:
+    """Return the cells of a row up to its aim."""
+    ratio = found["ratio"]
+    return [
+        name,
+        f"{1000 * found['seconds']['median']:.4g}",
+        f"{ratio['median']:.3f}",
+        f"{ratio['low']:.3f} – {ratio['high']:.3f}",
+        aim_cell(found["aim"], "≤ {:.2f} {}"),
+    ]
+
+
+def memory_cell(found: dict[str, Any] | None, key: str) -> str:
+    """Return how far a peak lies above what it is compared with, and its aim if it is a mask's."""
+    above = (found or {}).get(key)
+    if found is None or above is None:
+        return "–"
+    aim = aim_cell(found["aim"], " (≤ {:.1f} {})") if key == "above_base_in_parameters" else ""
+    return f"{above:+.2f} P{aim}"
+
+
+def aim_cell(aim: dict[str, Any] | None, words: str) -> str:
+    """Return an aim and whether it is met."""
+    return "" if aim is None else words.format(aim["at_most"], "met" if aim["met"] else "**missed**")
+
+
+def cost_row(cells: list[str]) -> str:
+    """Return a row of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def runs_of(document: dict[str, Any]) -> list[str]:
+    """Return which commands made the rows, where the file says so."""
+    if "runs" not in document:
+        return []
+    every = [row for n in document["networks"].values() for row in [*n["candidates"].values(), *n["masks"].values()]]
+    lines = []
+    for name, run in document["runs"].items():
+        rows = sum(row["run"] == name for row in every)
+        lines.append(f"- `{run['command']}`, {run['date']}, {run.get('minutes', '–')} min: {rows} of {len(every)} rows")
+    return ["Made by:\n\n" + "\n".join(lines)]
 
 
 def table(match: re.Match[str]) -> str:

@@ -1,19 +1,25 @@
-"""What does one update of each surgery cost, compared with plain fine-tuning on the same two batches?
+"""What does one update of each surgery, and of each mask, cost?
 
-Run: make bench, or python benchmarks/step_cost.py --rounds 20 --threads 1          (some minutes)
+Run: make bench, or python benchmarks/step_cost.py --threads 2        (about ten minutes; it says how many before)
+     python benchmarks/step_cost.py --only lookahead,lenient --networks resnet18        (a part; the other rows stay)
 
-The floor is forward, backward and optimiser's step (SGD, momentum .9, weight decay 5e-4) of plain fine-tuning, written
-without Expunge, in the cheaper of two ways: *joint*, one forward over the union of both batches, and *split*, one
-forward and backward on each half with accumulated gradients. Everything is timed in one process, by turns, in a new
-random order every round; peaks of memory come from one process each. Prints tables and writes JSON.
+Surgeries are compared with a floor, plain fine-tuning on the same two batches: forward, backward and optimiser's step
+(SGD, momentum .9, weight decay 5e-4), written without Expunge, in the cheaper of two ways: *joint*, one forward over
+the union of both batches, and *split*, one forward and backward on each half with accumulated gradients. Masks are
+compared with the same surgery without a mask; a feasible mask looks at a further batch every tenth update, and its time
+is the mean over whole tens. Everything is timed in one process, by turns, in a new random order every round; peaks of
+memory come from one process each. Prints tables and writes JSON, in which each row names its run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
-import statistics
+import sys
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,104 +27,122 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from update_candidates import AIMS, MASKED, MEMORY_AIMS, NETWORKS, WAYS, Workload, names
-from update_memory import ALLOCATOR, RESOLVED, leanest, measurable, peaks
+from update_candidates import WAYS, absent, base_of, build, in_bf16, mask_of, masked, surgeries
+from update_memory import ALLOCATOR, UPDATES, measurable, peaks
+from update_memory import WARM_UP as UNCOUNTED
+from update_merge import merged, refuse
+from update_summary import summary
 from update_table import show
-from update_timing import Seconds, cheapest, ratios, spread, timed
+from update_timing import (
+    Plan,
+    Seconds,
+    allocator,
+    cost,
+    floors,
+    for_masks,
+    for_surgeries,
+    steady,
+    timed,
+    turn,
+)
+from update_workload import NETWORKS, Workload
 
 import expunge
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "step-cost.json"
 WARM_UP = 2
-QUICK_ROUNDS, QUICK_BATCH = 2, 4
+ROUNDS, CYCLES, QUICK_BATCH = 10, 3, 4
+START = 1.0
+"""Seconds that a process for one peak takes to start."""
 
 
 def options() -> argparse.Namespace:
     """Return the command's options; ``--quick`` changes the defaults of some."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--rounds", type=int, help="rounds that count (20; quick: 2)")
+    parser.add_argument("--only", help="surgeries and masks, with commas between; the file's other rows stay")
+    parser.add_argument("--rounds", type=int, help=f"rounds of surgeries that count ({ROUNDS}; quick: 2)")
+    parser.add_argument("--cycles", type=int, help=f"tens of updates of masks that count ({CYCLES}; quick: 1)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch on the CPU")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--batch", type=int, help="examples on each side (resnet18 32, small_cnn 64; quick: 4)")
     parser.add_argument("--policy", choices=WAYS, default="frozen", help="of normalisation layers (frozen)")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help=f"where to write ({RESULTS.name} in docs/results; quick: nowhere)")
+    parser.add_argument("--json", type=Path, help=f"the file ({RESULTS.name} in docs/results; quick: none)")
+    parser.add_argument("--no-memory", action="store_true", help="times alone: rows that are measured lose their peaks")
     parser.add_argument("--quick", action="store_true", help="does it work? Tiny batches; the figures mean nothing")
     found = parser.parse_args()
-    found.rounds = found.rounds or (QUICK_ROUNDS if found.quick else 20)
+    found.rounds = found.rounds or (2 if found.quick else ROUNDS)
+    found.cycles = found.cycles or (1 if found.quick else CYCLES)
     found.batch = found.batch or (QUICK_BATCH if found.quick else None)
     found.json = found.json or (None if found.quick else RESULTS)
+    found.remember = measurable(found.device) and not found.no_memory
+    found.surgeries, found.masked = chosen_of(parser, found.only)
     return found
 
 
-def measured(network: str, chosen: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def chosen_of(parser: argparse.ArgumentParser, only: str | None) -> tuple[list[str], list[str]]:
+    """Return the surgeries and the masked surgeries that are to be measured."""
+    if only is None:
+        return surgeries(), masked()
+    wanted = {name.strip() for name in only.split(",")}
+    found = [name for name in surgeries() if name in wanted]
+    under = [name for name in masked() if mask_of(name) in wanted]
+    unknown = wanted - set(found) - {mask_of(name) for name in under}
+    if unknown:
+        parser.error(f"no surgery or mask that is installed has the name {', '.join(sorted(unknown))}")
+    return found, under
+
+
+def bases(under: Sequence[str]) -> list[str]:
+    """Return the surgeries that masked ones are compared with."""
+    return sorted({base_of(name) for name in under})
+
+
+def weighed(chosen: argparse.Namespace) -> list[str]:
+    """Return the candidates whose peaks are measured."""
+    plain = [*WAYS[chosen.policy], *chosen.surgeries]
+    rough = [name for name in map(in_bf16, chosen.masked) if name is not None]
+    return [*dict.fromkeys([*plain, *bases(chosen.masked)]), *chosen.masked, *rough]
+
+
+def plans(network: str, chosen: argparse.Namespace) -> list[tuple[list[str], Plan]]:
+    """Return what is timed together and how often: the surgeries beside the floor, the masks beside their bases."""
+    updates, found = NETWORKS[network].updates, []
+    found.append(([*WAYS[chosen.policy], *chosen.surgeries], for_surgeries(updates, chosen.rounds, WARM_UP)))
+    if chosen.masked:
+        found.append(([*bases(chosen.masked), *chosen.masked], for_masks(updates, chosen.cycles, 1)))
+    return found
+
+
+def estimate(network: str, chosen: argparse.Namespace) -> float:
+    """Return about how many seconds a network will take, from the time of one update of the floor."""
+    work = Workload(network, chosen.batch or NETWORKS[network].batch, chosen.policy, chosen.device)
+    update = build(WAYS[chosen.policy][-1], work)
+    turn(update, 1, chosen.device)
+    one = turn(update, 2, chosen.device)
+    found = one * sum(floors(*plan) for plan in plans(network, chosen))
+    if chosen.remember:
+        found += sum(START + one * cost(name) * (UNCOUNTED + UPDATES) for name in weighed(chosen))
+    return found
+
+
+def measured(network: str, chosen: argparse.Namespace, run: str, progress: Progress) -> dict[str, Any]:
     """Return one network's figures."""
-    batch, remembered = chosen.batch or NETWORKS[network].batch, measurable(chosen.device)
-    steps = WARM_UP + chosen.rounds + (len(names(chosen.policy)) if remembered else 0)
+    case = (network, chosen.batch or NETWORKS[network].batch, chosen.policy, chosen.device)
+    every = plans(network, chosen)
+    steps = sum(plan.warm_up + plan.rounds * plan.blocks for _, plan in every) + chosen.remember * len(weighed(chosen))
     task = progress.add_task(NETWORKS[network].title, total=steps)
-    case = (network, batch, chosen.policy, chosen.device)
 
     def tick() -> None:
         progress.advance(task)
 
-    found = peaks(*case, chosen.threads, tick) if remembered else None
-    seconds = timed(*case, chosen.rounds, WARM_UP, tick)
-    return summary(Workload(*case), seconds, found)
+    def clock(names: list[str], plan: Plan) -> Seconds:
+        return timed({name: build(name, Workload(*case)) for name in names}, plan, chosen.device, tick)
 
-
-def summary(work: Workload, seconds: Seconds, found: dict[str, list[int]] | None) -> dict[str, Any]:
-    """Return what is published of one network's measurements."""
-    ways, size = WAYS[work.policy], work.parameter_bytes()
-    floor, lean = cheapest(seconds, ways), leanest(found, ways) if found else None
-    paired = ratios(seconds, floor)
-    resolved = size >= RESOLVED or work.device != "cpu"
-    aims = AIMS if (work.policy, work.device) == ("frozen", "cpu") else {}
-    rows = {}
-    for name, own in seconds.items():
-        ratio = spread(paired[name])
-        row = {"ratio": ratio, "aim": aim(aims.get(name), ratio["median"]), "seconds": spread(own)}
-        row["memory"] = memory(name, found, lean, size, resolved) if found and lean else None
-        row["seconds_by_round"] = [round(value, 6) for value in own]
-        rows[name] = row
-    return {
-        "title": NETWORKS[work.network].title,
-        "batch": [work.batch, work.batch],
-        "input": list(work.forget[0].shape[1:]),
-        "updates_per_turn": NETWORKS[work.network].updates,
-        "parameter_bytes": size,
-        "parameters_resolved": resolved,
-        "floor": {"ways": list(ways), "time": floor, "memory": lean, "sentence": sentence(paired, found, floor, lean)},
-        "candidates": rows,
-    }
-
-
-def memory(name: str, found: dict[str, list[int]], lean: str, size: int, resolved: bool) -> dict[str, Any]:
-    """Return one candidate's peak, and by how many times the parameters' bytes it lies above the floor's."""
-    peak = statistics.median(found[name])
-    above = round((peak - statistics.median(found[lean])) / size, 4) if resolved else None
-    return {
-        "peak_bytes": int(peak),
-        "above_floor_in_parameters": above,
-        "aim": aim(MEMORY_AIMS.get(name), above) if above is not None else None,
-        "bytes_by_update": found[name],
-    }
-
-
-def aim(at_most: float | None, value: float) -> dict[str, Any] | None:
-    """Return an aim and whether it is met; None where there is none."""
-    return None if at_most is None else {"at_most": at_most, "met": value <= at_most}
-
-
-def sentence(paired: dict[str, list[float]], found: dict[str, list[int]] | None, floor: str, lean: str | None) -> str:
-    """Return which way of plain fine-tuning is the floor, and by how much it won."""
-    ways = [name for name in ("joint", "split") if name in paired]
-    losers = [f"; the {way} way takes {statistics.median(paired[way]):.3f} of it" for way in ways if way != floor]
-    words = f"Floor of time: plain fine-tuning, {floor} way{''.join(losers)}."
-    if found is None or lean is None:
-        return f"{words} Peak memory is not measured on this system."
-    least = statistics.median(found[lean])
-    losers = [f"; the {way} way {statistics.median(found[way]) / 1e6:.1f}" for way in ways if way != lean]
-    return f"{words} Floor of memory: {lean} way, {least / 1e6:.1f} MB{''.join(losers)}."
+    found = peaks(weighed(chosen), *case, chosen.threads, tick) if chosen.remember else None
+    first, *second = [clock(*plan) for plan in every]
+    whole = {"complete": chosen.only is None, "not_installed": absent()}
+    return summary(Workload(*case), first, second[0] if second else {}, found, run) | whole
 
 
 def processor() -> str:
@@ -134,7 +158,8 @@ def conditions(chosen: argparse.Namespace) -> dict[str, Any]:
     """Return under which conditions the figures were taken."""
     cuda = torch.device(chosen.device).type == "cuda"
     return {
-        "what": "time and peak memory of one update, relative to plain fine-tuning on the same two batches",
+        "what": "time and peak memory of one update: of surgeries over plain fine-tuning on the same two batches, of "
+        "masks over their surgery without a mask",
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "expunge": expunge.__version__},
         "cpu": processor(),
@@ -144,26 +169,64 @@ def conditions(chosen: argparse.Namespace) -> dict[str, Any]:
         "policy": chosen.policy,
         "optimiser": "SGD, momentum 0.9, weight decay 5e-4, fp32",
         "objectives": "cross entropy on both sides",
-        "masked": f"'{MASKED}' is fixed under the guard of a saliency mask that keeps half of the weights",
         "quick": chosen.quick,
         "rounds": chosen.rounds,
+        "cycles": chosen.cycles,
         "warm_up_rounds": WARM_UP,
-        "spread": "quartiles over rounds; ratios are paired within a round",
-        "allocator": {"time": "as the system has it", "memory": ALLOCATOR if not cuda else "caching allocator"},
+        "spread": "quartiles over rounds, of masks over tens of updates; ratios are paired within a round",
+        "allocator": {"time": allocator(), "memory": ALLOCATOR if not cuda else "caching allocator"},
     }
 
 
+def run_of(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what a row's run says of it; its minutes are filled in at the end."""
+    keys = ("date", "versions", "rounds", "cycles", "allocator")
+    arguments = [str(Path(word).name) if word.endswith(".json") else word for word in sys.argv[1:]]
+    command = " ".join(["python benchmarks/step_cost.py", *arguments])
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    return {"command": command, "load_before": load, **{key: document[key] for key in keys}}
+
+
+def kept(chosen: argparse.Namespace, document: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the file whose other rows stay; None where there is none, or everything is measured anew."""
+    everything = chosen.only is None and set(chosen.networks) == set(NETWORKS)
+    if everything or chosen.json is None or not chosen.json.exists():
+        return None
+    found: dict[str, Any] = json.loads(chosen.json.read_text())
+    try:
+        refuse(found, document, {name: chosen.batch or NETWORKS[name].batch for name in chosen.networks})
+    except ValueError as error:
+        sys.exit(f"{chosen.json}: {error}")
+    return found
+
+
+def announce(chosen: argparse.Namespace, console: Console) -> None:
+    """Say what will be measured and about how long that takes."""
+    minutes = sum(estimate(network, chosen) for network in chosen.networks) / 60
+    what = f"{len(chosen.surgeries)} surgeries and {len(chosen.masked)} masks on {', '.join(chosen.networks)}"
+    console.print(f"About {max(1, round(minutes))} min on an idle machine: {what}.", soft_wrap=True, markup=False)
+    for name, cure in absent().items():
+        console.print(f"Not installed: {name}; {cure}.", soft_wrap=True, markup=False)
+
+
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, print and write; what is finished is written after every network."""
     chosen = options()
+    steady()
     torch.set_num_threads(chosen.threads)
-    document = conditions(chosen)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        document["networks"] = {network: measured(network, chosen, progress) for network in chosen.networks}
+    console, document, began = Console(stderr=True), conditions(chosen), time.monotonic()
+    name = datetime.now(UTC).isoformat(timespec="seconds")
+    document |= {"runs": {name: run_of(document)}, "networks": {}}
+    known = kept(chosen, document)
+    announce(chosen, console)
+    with Progress(console=console, transient=True) as progress:
+        for network in chosen.networks:
+            document["networks"][network] = measured(network, chosen, name, progress)
+            document["runs"][name]["minutes"] = round((time.monotonic() - began) / 60, 1)
+            if chosen.json is not None:
+                chosen.json.parent.mkdir(parents=True, exist_ok=True)
+                chosen.json.write_text(json.dumps(merged(known, document), indent=1) + "\n")
     show(document, Console())
-    if chosen.json is not None:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,98 +1,39 @@
-"""What is compared: one update of plain fine-tuning, written without Expunge, and of every surgery through Stepper."""
+"""What is compared: one update of plain fine-tuning, written without Expunge, of every surgery, and under every mask.
+
+A candidate has a name: a way of plain fine-tuning (``joint``, ``split``), a surgery (``fixed``), a surgery under a mask
+(``fixed + lenient``), or that with the mask's memory in bfloat16 (``fixed + lenient, bf16``).
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
+from update_workload import CLASSES, Workload
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.engine import Stepper
 from expunge.errors import MissingExtraError
-from expunge.masks import Saliency
+from expunge.masks import Mask
 from expunge.objectives import CrossEntropy
 from expunge.pair import Pair
 from expunge.registry import entries, find
-from expunge.surgery import Fixed, Surgery
+from expunge.surgery import Progress, Surgery
 
 Update = Callable[[], object]
 
-CLASSES = 10
-RATE = 1e-4
-"""So small that some hundred updates on the same two batches leave the losses where they were."""
+TOTAL = 10_000
+"""Updates of the descent that the measured ones are the first of: what fades over a run has hardly begun to."""
 WAYS = {"frozen": ("joint", "split"), "joint": ("joint",), "separate": ("split",)}
 """Policy → the ways to write plain fine-tuning whose normalisation layers see the same statistics."""
-MASKED = "fixed + saliency"
-AIMS = {"fixed": 1.03, "implicit_fast": 1.05, "unilateral": 1.08, "implicit": 1.25}
-"""Time of one update, as a multiple of the floor; on the CPU with frozen statistics."""
-MEMORY_AIMS = {"unilateral": 1.1}
-"""Peak memory above the floor's, in units of the parameters' bytes."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network and what it is fed: examples per side, channels and edge of an image, updates timed in one turn."""
-
-    title: str
-    batch: int
-    channels: int
-    edge: int
-    updates: int
-
-
-NETWORKS = {
-    "resnet18": Network("ResNet-18 (CIFAR stem)", 32, 3, 32, 1),
-    "small_cnn": Network("small CNN", 64, 1, 8, 10),
-}
-
-
-@dataclass
-class Workload:
-    """One network's model, optimiser and batches, the same whenever it is built.
-
-    Args:
-        network: A key of ``NETWORKS``.
-        batch: Examples on each side.
-        policy: The normalisation policy.
-        device: Where.
-    """
-
-    network: str
-    batch: int
-    policy: str
-    device: str
-    model: nn.Module = field(init=False)
-    forget: tuple[Tensor, Tensor] = field(init=False)
-    retain: tuple[Tensor, Tensor] = field(init=False)
-    union: tuple[Tensor, Tensor] = field(init=False)
-    fresh: tuple[Tensor, Tensor] = field(init=False)
-
-    def __post_init__(self) -> None:
-        generator = torch.Generator().manual_seed(1)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model: nn.Module = find("models", self.network)(CLASSES, NETWORKS[self.network].channels)
-        self.model = model.to(self.device)
-        self.forget, self.retain = self._batch(self.batch, generator), self._batch(self.batch, generator)
-        self.union = (torch.cat([self.forget[0], self.retain[0]]), torch.cat([self.forget[1], self.retain[1]]))
-        self.fresh = self._batch(max(1, self.batch // 2), generator)
-
-    def _batch(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        network = NETWORKS[self.network]
-        images = torch.randn(count, network.channels, network.edge, network.edge, generator=generator)
-        return images.to(self.device), torch.randint(0, CLASSES, (count,), generator=generator).to(self.device)
-
-    def optimiser(self) -> torch.optim.Optimizer:
-        """Return the optimiser of every candidate."""
-        return torch.optim.SGD(self.model.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4)
-
-    def parameter_bytes(self) -> int:
-        """Return the bytes of all trainable weights."""
-        return sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
+BF16 = ", bf16"
+REFRESH = 10
+"""K, updates from one further batch of a feasible mask to the next: what an update costs is a mean over so many."""
+BASES = {"lenient": ("fixed", "implicit")}
+"""Mask → the surgeries that are measured under it; the others are measured on ``fixed``."""
 
 
 def joint_way(work: Workload) -> Update:
@@ -131,37 +72,86 @@ def plain(work: Workload) -> nn.Module:
     return work.model
 
 
-def with_surgery(work: Workload, surgery: Surgery, mask: Saliency | None = None) -> Update:
-    """Return an update through Stepper; fresh half-size retain batches are at hand for surgeries that ask for them."""
-    objectives = Pair(CrossEntropy(), CrossEntropy())
-    step = Stepper(work.model, work.optimiser(), surgery, objectives, mask, normalisation=work.policy)
-    return lambda: step(work.forget, work.retain, lambda: work.fresh)
+class Repeated:
+    """Updates through Stepper, one a call.
+
+    Args:
+        work: The workload; half-size retain batches and further batches are at hand for those that ask for them.
+        surgery: The rule.
+        mask: Prepared here, on the forget batch and the retain batch.
+
+    Attributes:
+        number: Of the next update.
+    """
+
+    def __init__(self, work: Workload, surgery: Surgery, mask: Mask | None = None) -> None:
+        if mask is not None:
+            forget, retain = TensorExamples(*work.forget), TensorExamples(*work.retain)
+            mask.prepare(Predictor(work.model.eval()), Split(forget, retain, CLASSES))
+        objectives = Pair(CrossEntropy(), CrossEntropy())
+        self.step = Stepper(work.model, work.optimiser(), surgery, objectives, mask, normalisation=work.policy)
+        self.work, self.number = work, 0
+
+    def __call__(self) -> None:
+        """Make one update."""
+        work, progress = self.work, Progress(self.number, TOTAL)
+        self.step(work.forget, work.retain, lambda: work.fresh, further=work.further, progress=progress)
+        self.number += 1
 
 
-def with_mask(work: Workload) -> Update:
-    """Return an update of ``Fixed`` under the guard of a saliency mask that keeps half of the weights."""
-    forget, retain = TensorExamples(*work.forget), TensorExamples(*work.retain)
-    mask = Saliency(keep=0.5)
-    mask.prepare(Predictor(work.model.eval()), Split(forget, retain, CLASSES))
-    return with_surgery(work, Fixed(), mask)
-
-
-def names(policy: str) -> list[str]:
-    """Return all candidates: the floor's ways, every registered surgery that can be built here, the mask."""
-    return [*WAYS[policy], *filter(is_installed, entries("surgeries")), MASKED]
-
-
-def is_installed(name: str) -> bool:
-    """Return whether what a surgery needs is installed."""
+def missing(kind: str, name: str) -> str | None:
+    """Return what to do to have something that is registered but not installed; None where it is there."""
     try:
-        find("surgeries", name)()
-    except MissingExtraError:
-        return False
-    return True
+        find(kind, name)()
+    except MissingExtraError as error:
+        return error.cure
+    return None
+
+
+def surgeries() -> list[str]:
+    """Return every registered surgery that can be built here."""
+    return [name for name in entries("surgeries") if missing("surgeries", name) is None]
+
+
+def masked() -> list[str]:
+    """Return every registered mask that can be built here, over its base."""
+    found = [name for name in entries("masks") if missing("masks", name) is None]
+    return [f"{base} + {name}" for name in found for base in BASES.get(name, ("fixed",))]
+
+
+def absent() -> dict[str, str]:
+    """Return what is registered and not installed, with what to do about it."""
+    found = {name: missing(kind, name) for kind in ("surgeries", "masks") for name in entries(kind)}
+    return {name: cure for name, cure in found.items() if cure is not None}
+
+
+def base_of(name: str) -> str:
+    """Return the surgery of a masked candidate.
+
+    Examples:
+        >>> base_of("fixed + lenient"), mask_of("fixed + lenient, bf16")
+        ('fixed', 'lenient')
+    """
+    return name.split(" + ")[0]
+
+
+def mask_of(name: str) -> str:
+    """Return the mask of a masked candidate."""
+    return name.split(" + ")[1].removesuffix(BF16)
+
+
+def in_bf16(name: str) -> str | None:
+    """Return the candidate that keeps its mask's memory in bfloat16; None where the mask has no such setting."""
+    settings = inspect.signature(find("masks", mask_of(name))).parameters
+    return f"{name}{BF16}" if "bf16" in settings else None
 
 
 def build(name: str, work: Workload) -> Update:
     """Return one candidate's update."""
     if name in ("joint", "split"):
         return joint_way(work) if name == "joint" else split_way(work)
-    return with_mask(work) if name == MASKED else with_surgery(work, find("surgeries", name)())
+    surgery = find("surgeries", base_of(name))()
+    if " + " not in name:
+        return Repeated(work, surgery)
+    mask = find("masks", mask_of(name))
+    return Repeated(work, surgery, mask(bf16=True) if name.endswith(BF16) else mask())

@@ -13,12 +13,13 @@ import multiprocessing
 import os
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
-from update_candidates import Workload, build, names
+from update_candidates import REFRESH, Repeated, build
+from update_workload import Workload
 
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 PRELOADED = ("expunge.engine", "expunge.registry", "expunge.tasks.classification.models", "torch._dynamo")
@@ -26,7 +27,7 @@ PRELOADED = ("expunge.engine", "expunge.registry", "expunge.tasks.classification
 RESOLVED = 4_000_000
 """Parameters of fewer bytes are no unit on the CPU: Linux counts resident pages in batches, off by up to .5 MB."""
 WARM_UP = 2
-UPDATES = 5
+UPDATES = 3
 
 
 def measurable(device: str) -> bool:
@@ -36,14 +37,14 @@ def measurable(device: str) -> bool:
 
 
 def peaks(
-    network: str, batch: int, policy: str, device: str, threads: int, tick: Callable[[], None]
+    names: Iterable[str], network: str, batch: int, policy: str, device: str, threads: int, tick: Callable[[], None]
 ) -> dict[str, list[int]]:
     """Return each candidate's peaks in bytes above what its process held when model and batches were there."""
     os.environ.update(ALLOCATOR, OMP_NUM_THREADS=str(threads))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     found = {}
-    for name in names(policy):
+    for name in names:
         with ProcessPoolExecutor(1, mp_context=context) as process:
             found[name] = process.submit(own_peaks, name, network, batch, policy, device, threads).result()
         tick()
@@ -51,7 +52,7 @@ def peaks(
 
 
 def own_peaks(name: str, network: str, batch: int, policy: str, device: str, threads: int) -> list[int]:
-    """Return the peaks of some updates of one candidate in this process."""
+    """Return the peaks of some updates of one candidate in this process; a mask's refresh is among them."""
     torch.set_num_threads(threads)
     work = Workload(network, batch, policy, device)
     wake(work)
@@ -59,6 +60,8 @@ def own_peaks(name: str, network: str, batch: int, policy: str, device: str, thr
     update = build(name, work)
     for _ in range(WARM_UP):
         update()
+    if isinstance(update, Repeated):
+        update.number = REFRESH - 1
     found = []
     for _ in range(UPDATES):
         reset(device)

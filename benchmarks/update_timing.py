@@ -1,33 +1,109 @@
-"""Time of one update: all candidates in one process, by turns, in a new random order every round."""
+"""Time of one update: all candidates in one process, by turns, in a new random order every round.
+
+What an update costs is a mean over a block of rounds. Surgeries cost the same at every update and a block is one
+round; a mask that looks at a further batch every K-th update needs a block of K updates. A slow candidate takes part in
+every second, third … block only; its ratios are to the floor's time in the same blocks.
+
+The C library's allocator is told to keep what it has (``STEADY``). Left to itself it gives the top of the heap back to
+the system after one pass and fetches it again for the next, or does not, by the chance of what lies above: on some
+machines that is a tenth of an update of ResNet-18, for plain fine-tuning as for everything else.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
 import random
 import statistics
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from update_candidates import NETWORKS, Update, Workload, build, names
+from update_candidates import REFRESH, Update
 
-Seconds = dict[str, list[float]]
+Seconds = dict[str, dict[int, float]]
+"""Candidate → block → mean seconds of an update."""
+
+STEADY = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+"""Give nothing back below 8 GiB; take blocks up to 32 MiB, the most that it allows, from the heap."""
+COSTS = {
+    "noise_aware": 11.0,
+    "lookahead": 1.6,
+    "fixed + certified": 6.0,
+    "fixed + sign_agreement": 2.2,
+    "fixed + knapsack": 1.8,
+    "fixed + agreement": 1.4,
+}
+"""About how many floors one update costs: for the estimate, and to repeat slow ones less often."""
+USUAL = 1.15
+SLOW = 2.5
+"""Floors from which on a candidate is repeated less often."""
 
 
-def timed(
-    network: str, batch: int, policy: str, device: str, rounds: int, warm_up: int, tick: Callable[[], None]
-) -> Seconds:
-    """Return each candidate's seconds per update, one number a round; warm-up rounds are left out.
+@dataclass(frozen=True)
+class Plan:
+    """How often everything is timed.
 
-    In a turn a candidate makes ``Network.updates`` updates, so that a small network's caches are as warm as in a loop.
+    Args:
+        updates: In one turn.
+        rounds: In one block.
+        blocks: That count.
+        warm_up: Rounds before them.
     """
-    updates = {name: build(name, Workload(network, batch, policy, device)) for name in names(policy)}
-    count, order = NETWORKS[network].updates, random.Random(0)
-    seconds: Seconds = {name: [] for name in updates}
-    for done in range(warm_up + rounds):
+
+    updates: int
+    rounds: int
+    blocks: int
+    warm_up: int
+
+
+def for_surgeries(updates: int, blocks: int, warm_up: int) -> Plan:
+    """Return the plan in which a round is a block."""
+    return Plan(updates, 1, blocks, warm_up)
+
+
+def for_masks(updates: int, blocks: int, warm_up: int) -> Plan:
+    """Return the plan in which a block is K updates of a candidate.
+
+    Examples:
+        >>> for_masks(1, 3, 2)
+        Plan(updates=1, rounds=10, blocks=3, warm_up=2)
+        >>> for_masks(10, 3, 2).rounds
+        1
+    """
+    return Plan(updates, -(-REFRESH // updates), blocks, warm_up)
+
+
+def cost(name: str) -> float:
+    """Return about how many floors an update costs."""
+    return COSTS.get(name, USUAL)
+
+
+def takes_part(name: str, block: int) -> bool:
+    """Return whether a candidate is timed in a block: a slow one less often, but all in the first."""
+    return block % max(1, round(cost(name) / SLOW)) == 0
+
+
+def floors(names: Sequence[str], plan: Plan) -> float:
+    """Return how many floors all turns of a plan cost, for the estimate."""
+    turns = [plan.warm_up + plan.rounds * sum(takes_part(name, b) for b in range(plan.blocks)) for name in names]
+    return plan.updates * sum(count * cost(name) for count, name in zip(turns, names, strict=True))
+
+
+def timed(updates: Mapping[str, Update], plan: Plan, device: str, tick: Callable[[], None]) -> Seconds:
+    """Return each candidate's seconds per update by block; warm-up rounds are left out."""
+    order = random.Random(0)
+    seconds: Seconds = {name: {} for name in updates}
+    for done in range(-plan.warm_up, plan.rounds * plan.blocks):
+        block = done // plan.rounds
         for name in order.sample(list(updates), len(updates)):
-            taken = turn(updates[name], count, device)
-            if done >= warm_up:
-                seconds[name].append(taken)
+            if done < 0:
+                turn(updates[name], plan.updates, device)
+            elif takes_part(name, block):
+                taken = turn(updates[name], plan.updates, device) / plan.rounds
+                seconds[name][block] = seconds[name].get(block, 0.0) + taken
         tick()
     return seconds
 
@@ -50,12 +126,12 @@ def synchronise(device: str) -> None:
 
 def cheapest(seconds: Seconds, ways: Sequence[str]) -> str:
     """Return the way to write plain fine-tuning with the lower median."""
-    return min(ways, key=lambda way: statistics.median(seconds[way]))
+    return min(ways, key=lambda way: statistics.median(seconds[way].values()))
 
 
-def ratios(seconds: Seconds, floor: str) -> dict[str, list[float]]:
-    """Return each candidate's seconds over the floor's of the same round."""
-    return {name: [a / b for a, b in zip(own, seconds[floor], strict=True)] for name, own in seconds.items()}
+def ratios(own: Mapping[int, float], base: Mapping[int, float]) -> list[float]:
+    """Return a candidate's seconds over another's in the same blocks."""
+    return [value / base[block] for block, value in own.items() if block in base]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -67,3 +143,14 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     """
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
     return {"median": round(middle, 6), "low": round(low, 6), "high": round(high, 6)}
+
+
+def steady() -> None:
+    """Begin this command anew with an allocator that keeps what it has, where there is one to tell."""
+    if platform.libc_ver()[0] == "glibc" and not any(name in os.environ for name in STEADY):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **STEADY})
+
+
+def allocator() -> dict[str, str] | str:
+    """Return how the allocator was told to behave while times were taken."""
+    return {name: os.environ[name] for name in STEADY if name in os.environ} or "as the system has it"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import weakref
 
 import pytest
 import torch
@@ -161,6 +162,21 @@ def test_an_overflow_under_the_scaler_is_repeated_at_a_smaller_scale():
     (found,) = step.further("retain", 1)
     expected = 1e3 * flat(gradients(model, ce(model, more("retain", 0, torch.float32))))
     torch.testing.assert_close(flat(found), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_further_gradient_that_is_used_up_is_gone_before_the_next_is_computed():
+    model, alive = mlp(), []
+
+    def supply(of, number):
+        alive.append(sum(one() is not None for one in given))
+        return more(of, number)
+
+    given = []
+    step = stepper(model, Fixed()).lend(batch(0), batch(1), None, None, False, supply)
+    for gradient in step.further("retain", 3):
+        given.append(weakref.ref(gradient.pieces[0]))
+        del gradient
+    assert alive == [0, 0, 0]
 
 
 def test_a_mask_that_needs_further_batches_says_so_before_anything_moves():

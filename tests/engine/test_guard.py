@@ -7,7 +7,7 @@ from torch import nn
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine.guard import committed, guarded
+from expunge.engine.guard import commit_, guarded
 from expunge.errors import ConfigError, ModelError
 from expunge.masks import Mask, Saliency
 from expunge.surgery import Direction, Fixed, Implicit, Unilateral
@@ -89,11 +89,21 @@ def test_a_mask_on_the_gradient_leaks_and_ours_does_not(optimise):
     assert torch.equal(weights(ours)[~kept], before[~kept])
 
 
+def committed(old, new, weight):
+    """The weights after a masked step, beside those before it and those of the optimiser."""
+    result = new.clone()
+    commit_(result, old, weight)
+    return result
+
+
 def test_the_ends_are_exact_where_arithmetic_is_not():
     old, new = torch.tensor([1e8, 0.1, 1.0, 3.0]), torch.tensor([1.0, 1e8, torch.inf, torch.nan])
-    assert torch.equal(committed(old, new, torch.zeros(4)), old)
-    assert committed(old, new, torch.ones(4)).nan_to_num(-1).equal(new.nan_to_num(-1))
-    assert float(committed(torch.tensor(1.0), torch.tensor(2.0), torch.tensor(0.25))) == 1.25
+    everything, nothing, quarter = torch.ones(4), torch.zeros(4), torch.tensor(0.25)
+    for kind in (torch.float32, torch.bool):
+        assert torch.equal(committed(old, new, nothing.to(kind)), old)
+        assert committed(old, new, everything.to(kind)).nan_to_num(-1).equal(new.nan_to_num(-1))
+    assert float(committed(torch.tensor(1.0), torch.tensor(2.0), quarter)) == 1.25
+    assert committed(old, new, torch.full((4,), torch.nan)).isnan().all()
 
 
 def test_a_mask_that_fails_takes_the_step_back():

@@ -7,7 +7,7 @@ from small_networks import POLICIES, batch, ce, flat, gradients, mlp, normalised
 
 from expunge.engine import FIELDS
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, Unilateral, Weighted
+from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, Lookahead, Unilateral, Weighted
 
 C = 1e-8
 
@@ -21,6 +21,8 @@ TABLE = {
     "unilateral": (Unilateral, projection),
     "implicit": (lambda: Implicit(start=0.7), lambda *_: 0.7),
     "implicit log": (lambda: Implicit(start=0.7, log=True), lambda f, r, lf, lr: 0.7 * (lf + C) / (lr + C)),
+    "lookahead": (lambda: Lookahead(0.05, weight=0.5), lambda *_: 2.0),
+    "lookahead, mirrored": (lambda: Lookahead(0.05, weight=0.5, inner="forget"), lambda *_: 2.0),
     "fast": (lambda: ImplicitFast(start=0.7), lambda *_: 0.7),
     "published": (
         lambda: ImplicitPublished(start=0.7),
@@ -62,7 +64,7 @@ def test_rows_are_those_of_the_plain_gradients(name, options):
     assert_allclose(row.tolist(), [lf, lr, cosine, multiplier, removed, 1.0], rtol=2e-5)
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", [name for name in TABLE if "lookahead" not in name])
 def test_the_multiplier_is_that_of_the_decision_not_of_the_next(name):
     """Three updates: each row's λ explains that update's displacement as g_f + λ g_r, up to a factor."""
     make, model = TABLE[name][0], mlp()
@@ -86,7 +88,9 @@ def test_looking_changes_no_bit(name, policy):
         for index in range(3):
             move = step(batch(index, dtype=torch.float32), batch(index + 5, dtype=torch.float32), observe=observe)
         found.append((weights(model), flat(model.buffers()), move.row[:2]))
-    for one, other in zip(*found, strict=True):
+    # A loss that the rule does not need is known where it was looked at, and nowhere else.
+    known = ~found[0][2].isnan()
+    for one, other in zip(*((weights_, buffers, losses[known]) for weights_, buffers, losses in found), strict=True):
         assert torch.equal(one, other)
 
 

@@ -120,6 +120,16 @@ def test_shifted_weights_come_back_to_the_bit():
     assert len({float(at_home), float(away), float(further)}) == 3
 
 
+def test_a_shift_may_be_a_multiple_of_a_direction():
+    model = mlp()
+    before, by = weights(model), direction(model)
+    kept = flat(by)
+    with lent(model).shifted(by, times=-0.25):
+        torch.testing.assert_close(weights(model), before - 0.25 * kept, rtol=0, atol=1e-15)
+    assert torch.equal(weights(model), before)
+    assert torch.equal(flat(by), kept)
+
+
 def test_shifted_weights_come_back_after_a_failure():
     model = mlp()
     before, step = weights(model), lent(model)

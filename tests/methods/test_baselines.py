@@ -136,7 +136,8 @@ def test_sfr_on_forgets_fast_where_it_may_and_retains_slowly():
         weights = losses.detach() ** -0.5
         return -3.0 * (1 + math.cos(math.pi * share)) / 2 * (weights * losses).sum() / weights.sum()
 
-    slow_descent(slow, SPLIT, stage, loss, settle=lambda sides: keep if sides[0] is not None else None)
+    mask = lambda sides: keep if sides[0] is not None else None  # noqa: E731
+    slow_descent(slow, SPLIT, stage, loss, settle=mask, screen=mask)
     assert_same(carried_out(method, original), slow, 1e-7)
     assert moved(slow, original) > 0.05
 
@@ -174,6 +175,21 @@ def test_ssd_dampens_by_the_ratio_of_fisher_diagonals():
     assert 0 < selected.sum() < selected.size
     expected = np.where(selected, np.minimum(0.8 * everything / own, 1.0) * weights, weights)
     assert_weights(carried_out(SSD(selection=1.1, dampening=0.8, group=1), head()), expected)
+
+
+def test_ssd_groups_run_over_the_shuffled_union():
+    """Where all of D_f pulls in one direction, groups let F_f/F be larger than n/n_f, which single examples cannot."""
+    weights, forget = softmax_gradients(head(), SPLIT.forget)
+    _, retain = softmax_gradients(head(), SPLIT.retain)
+    order = torch.randperm(37, generator=torch.Generator().manual_seed(5))
+    both = np.concatenate([forget, retain])[order.numpy()]
+    everything = sum(both[start : start + 8].sum(0) ** 2 for start in range(0, 37, 8)) / 37
+    forget = forget[torch.randperm(11, generator=torch.Generator().manual_seed(0)).numpy()]
+    own = sum(forget[start : start + 8].sum(0) ** 2 for start in range(0, 11, 8)) / 11
+    selected = own > 1.5 * everything
+    assert 0 < selected.sum() < selected.size
+    expected = np.where(selected, np.minimum(everything / own, 1.0) * weights, weights)
+    assert_weights(carried_out(SSD(selection=1.5, group=8), head(), seed=5), expected)
 
 
 def test_ssd_never_enlarges_a_weight():

@@ -13,7 +13,7 @@ from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.engine import Conditions, Descend, Optimiser, Recipe, execute
 from expunge.errors import ConfigError, ModelError
-from expunge.methods import FineTune, Retrain, SalUn, build_method
+from expunge.methods import MSG, FineTune, Retrain, SalUn, ScissorHands, build_method
 from expunge.methods.retrain import reinitialise
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
@@ -121,7 +121,7 @@ def test_each_method_runs_on_a_network_with_batch_normalisation(name):
     assert not torch.equal(after["0.weight"], before["0.weight"])
     assert rows
     assert not any(module.training for module in work.modules())
-    if METHODS[name] is not Retrain:
+    if METHODS[name] not in (Retrain, MSG, ScissorHands):  # what is drawn anew has statistics of its own
         for key in ("1.running_mean", "1.running_var", "1.num_batches_tracked"):
             assert torch.equal(after[key], before[key]), key
     for key, value in model.state_dict().items():

@@ -75,7 +75,7 @@ def test_off_is_the_recipe_without_a_warm_start():
     assert method.reinitialise is None
     written = Descend(
         Pair(RandomLabel(False, 3), CrossEntropy()),
-        Lookahead(0.1, 1.0, "lookahead", "retain"),
+        Lookahead(0.01, 1.0, "lookahead", "retain"),
         recipe.stages[0].optimiser,
         2,
         Pair(8, 8),

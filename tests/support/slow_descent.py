@@ -6,7 +6,7 @@ from expunge.data import PairStream
 from expunge.pair import Pair
 
 
-def slow_descent(model, data, stage, loss, *, seed=0, settle=None):
+def slow_descent(model, data, stage, loss, *, seed=0, settle=None, screen=None):
     """Descend ``loss(model, forget, retain, epoch, share)``: sides as (inputs, targets) or None, share = done/total."""
     sizes = Pair(len(data.forget), len(data.retain))
     stream = PairStream(sizes, stage.batch, stage.mode, seed, stage.ratio)
@@ -20,6 +20,8 @@ def slow_descent(model, data, stage, loss, *, seed=0, settle=None):
             for examples, positions in ((data.forget, draw.forget), (data.retain, draw.retain))
         ]
         slopes = torch.autograd.grad(loss(model, *sides, epoch, number / total), parameters)
+        kept = screen and screen(sides)
+        slopes = slopes if not kept else [slope * piece for slope, piece in zip(slopes, kept, strict=True)]
         move(parameters, slopes, velocity, stage.optimiser, settle and settle(sides))
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -94,6 +95,28 @@ def test_on_a_network_the_lookahead_approaches_double_backward(micro_batches):
         for alpha in (0.1, 0.05)
     ]
     assert 3.2 < errors[0] / errors[1] < 4.8
+
+
+class Counting(ToyStep):
+    """Notes at each gradient how many of those before are still held."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.given, self.held = [], []
+
+    def gradient(self, of):
+        self.held.append(sum(one() is not None for one in self.given))
+        found = super().gradient(of)
+        self.given.append(weakref.ref(found.pieces[0]))
+        return found
+
+
+@pytest.mark.parametrize(("inner", "weight"), CASES)
+def test_the_lookahead_holds_one_gradient_beside_the_one_that_is_computed(inner, weight):
+    pair = SmoothPair()
+    step = Counting([pair.x], pair.losses())
+    Lookahead(0.2, weight, inner=inner)(step)
+    assert step.held == [0, 1, 1]
 
 
 def test_weights_buffers_and_generators_are_as_before():

@@ -40,7 +40,7 @@ def guarded(parameters: Sequence[Tensor], choose: Choose | None) -> Iterator[Non
         # No displacement outlives the choice: the memory above the optimiser's own is θ and one more θ for a moment.
         weights = choose(Direction(torch._foreach_sub(before, [p.detach() for p in parameters])))
         for parameter, old, weight in zip(parameters, before, weights, strict=True):
-            parameter.copy_(committed(old, parameter, weight))
+            commit_(parameter, old, weight)
 
 
 @contextmanager
@@ -53,15 +53,17 @@ def put_back_on_failure(parameters: Sequence[Tensor], before: Sequence[Tensor]) 
         raise
 
 
-def committed(old: Tensor, new: Tensor, weight: Tensor) -> Tensor:
-    """Return the weights after a masked step.
+def commit_(new: Tensor, old: Tensor, weight: Tensor) -> None:
+    """Change the weights after an optimiser's step in place to those after the masked step.
 
     Examples:
-        >>> old, new = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 2.0, 2.0])
-        >>> committed(old, new, torch.tensor([0.0, 0.5, 1.0])).tolist()
+        >>> new, old = torch.tensor([2.0, 2.0, 2.0]), torch.tensor([1.0, 1.0, 1.0])
+        >>> commit_(new, old, torch.tensor([0.0, 0.5, 1.0]))
+        >>> new.tolist()
         [1.0, 1.5, 2.0]
     """
     if weight.dtype == torch.bool:
-        return torch.where(weight, new, old)
+        torch.where(weight, new, old, out=new)
+        return
     between = torch.where(weight >= 1, new, old + weight * (new - old))
-    return torch.where(weight <= 0, old, between)
+    new.copy_(torch.where(weight <= 0, old, between))

@@ -59,8 +59,8 @@ class Descend:
         objectives: What is minimised on each side.
         surgery: The rule.
         optimiser: How weights move.
-        epochs: Passes; over D_r in mode ``paired``, ``retain``, ``interleaved`` and ``leading``, D_f in ``forget``, the union in
-            ``mixed`` and ``blocks``.
+        epochs: Passes; over D_r in mode ``paired``, ``retain``, ``interleaved`` and ``leading``, D_f in ``forget``, the
+            union in ``mixed`` and ``blocks``.
         batch: Examples a side and update. In mode ``mixed`` their sum is the size of a batch.
         mode: How batches are paired.
         mask: Which coordinates may move. Default: all.

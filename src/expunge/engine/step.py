@@ -109,6 +109,8 @@ class EngineStep:
             gradient, loss = gradient_aside(self.setting, half)
             self.observation.saw_further(loss)
             yield gradient
+            # Whoever asked for it has used it up: the next one's backward pass needs no memory beside it.
+            del gradient
 
     def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
         """Return one side's mean loss at the present weights."""
@@ -137,7 +139,7 @@ class EngineStep:
         return total
 
     @contextmanager
-    def shifted(self, by: Direction) -> Iterator[None]:
+    def shifted(self, by: Direction, *, times: float = 1.0) -> Iterator[None]:
         """Move the weights inside the context."""
         parameters, before = self.setting.parameters, self.shift
         saved = [parameter.detach().clone() for parameter in parameters]
@@ -145,7 +147,7 @@ class EngineStep:
         self.shift = self.shifts
         try:
             with torch.no_grad():
-                torch._foreach_add_(parameters, by.pieces)
+                torch._foreach_add_(parameters, by.pieces, alpha=times)
             yield
         finally:
             self.shift = before
@@ -162,6 +164,14 @@ class EngineStep:
             parameter.grad = piece.to(parameter.dtype)
 
     # --- what the verbs share ------------------------------------------------------------------------------------
+
+    def look(self, of: Role) -> None:
+        """Note a side's loss and gradient for the record, but under ``joint``, where no side has its own."""
+        half = self.halves.of(of)
+        if len(half) and self.setting.policy != "joint":
+            gradient, loss = gradient_aside(self.setting, half)
+            self.observation.saw_gradient(of, gradient)
+            self.observation.saw_loss(of, loss)
 
     def settle(self) -> None:
         """Check that the surgery decided once.

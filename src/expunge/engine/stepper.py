@@ -146,6 +146,8 @@ class Stepper:
             self._admit(step)
         if self.mask is not None:
             self.mask.observe(step)
+        if observe and (unseen := self.surgery.unseen()) is not None:
+            step.look(unseen)
         self.surgery(step)
         step.settle()
         multiplier = self.surgery.applied()
@@ -231,6 +233,8 @@ class Stepper:
 
     def _move(self, step: EngineStep) -> bool:
         scaler, mask = self.setting.precision.scaler, self.mask
+        if mask is not None:
+            mask.screen(self.setting.parameters, step)
         if self.clip is not None:
             if scaler is not None:
                 scaler.unscale_(self.optimizer)

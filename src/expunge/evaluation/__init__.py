@@ -19,9 +19,10 @@ from expunge.evaluation.membership import (
     TruePositivesAtOnePercent,
     TruePositivesAtOnePermille,
 )
-from expunge.evaluation.metric import Column, Metric
+from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs, Outputs
 from expunge.evaluation.table import SECONDS, Trial, tabulate
+from expunge.metrics import Column
 
 __all__ = [
     "SECONDS",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal, get_args
 
 from expunge.errors import ConfigError
-from expunge.evaluation.metric import Column, Metric
+from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs, Outputs
-from expunge.metrics import attack_auc, confidence, entropy, loss, modified_entropy, svc_efficacy, tpr_at_fpr
+from expunge.metrics import Column, attack_auc, confidence, entropy, loss, modified_entropy, svc_efficacy, tpr_at_fpr
 from expunge.metrics.arrays import Floats
 
 Score = Literal["loss", "confidence", "entropy", "modified_entropy"]

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from math import isfinite
-from typing import Any, ClassVar, Literal, NamedTuple, final
+from typing import Any, ClassVar, final
 
 import torch
 
 from expunge.errors import ConfigError, DataError
 from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.metrics.column import Column, Direction
 from expunge.registry import snake_case
-
-Direction = Literal["higher", "lower", "match"]
-
-
-class Column(NamedTuple):
-    """What a table says about one score."""
-
-    key: str
-    label: str
-    unit: str
-    definition: str
-    direction: Direction
 
 
 class Metric(ABC):

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from expunge.errors import ConfigError, DataError
-from expunge.evaluation.evaluate import Scores, as_metrics, evaluate_outputs
-from expunge.evaluation.metric import Column, Metric
+from expunge.evaluation.evaluate import DEFAULT, Scores, as_metrics, evaluate_outputs
+from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs
-from expunge.metrics import Summary, per_class_accuracy, summarise
+from expunge.metrics import Column, Summary, per_class_accuracy, summarise
 
 Role = Literal["original", "retrained", "method"]
 
@@ -37,6 +37,7 @@ class Trial:
         per_class: Accuracy on the held-out examples of each class in percent, forgotten classes included.
         history: What the caller recorded of its updates.
         settings: What it was made with.
+        evidence: What stands behind the scores: counts, intervals, who judged.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Trial:
     per_class: Sequence[float | None] = ()
     history: Sequence[Mapping[str, Any]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -87,17 +89,19 @@ class Trial:
 
 
 def tabulate(
-    trials: Sequence[Trial], floor: Summary | None = None, metrics: Iterable[Metric | str] | None = None
+    trials: Sequence[Trial], floor: Summary | None = None, metrics: Iterable[Metric | Column | str] | None = None
 ) -> dict[str, Any]:
     """Return ``metrics``, ``noise_floor`` and ``rows`` of a result as plain dictionaries without NaN.
 
     Rows come in the order of their first trial. Values come in the order of the seeds, with None where a row lacks one;
-    a metric that no row has is absent. History and settings are those of a row's first trial.
+    a metric that no row has is absent. History and settings are those of a row's first trial; evidence is listed by
+    seed in the rows that have some.
 
     Args:
         trials: Every model at every seed.
         floor: The noise floor of the average gap.
-        metrics: The metrics of the scores, in the order of the columns; by default those usually evaluated.
+        metrics: The metrics of the scores, in the order of the columns, or columns where no metric computes the score
+            (those of generated images); by default those usually evaluated.
 
     Raises:
         DataError: If there is no trial, a row has two of one seed, or its trials disagree about label or role.
@@ -121,13 +125,13 @@ def tabulate(
     }
 
 
-def columns_of(trials: Sequence[Trial], metrics: Iterable[Metric | str] | None) -> list[Column]:
+def columns_of(trials: Sequence[Trial], metrics: Iterable[Metric | Column | str] | None) -> list[Column]:
     """Return the columns that some trial fills, in the order of the metrics.
 
     Raises:
         ConfigError: If a score belongs to none of the metrics.
     """
-    known = [*(metric.column() for metric in as_metrics(metrics)), SECONDS]
+    known = [*map(as_column, DEFAULT if metrics is None else metrics), SECONDS]
     used = {key for trial in trials for key in trial.scores}
     strangers = used - {column.key for column in known}
     if strangers:
@@ -135,6 +139,11 @@ def columns_of(trials: Sequence[Trial], metrics: Iterable[Metric | str] | None) 
         raise ConfigError("a metric for every score", found, "pass the metrics that made the scores as metrics=")
     filled = {key for trial in trials for key, value in trial.scores.items() if value is not None}
     return [column for column in known if column.key in filled]
+
+
+def as_column(metric: Metric | Column | str) -> Column:
+    """Return the column of a metric; a column as it is."""
+    return metric if isinstance(metric, Column) else as_metrics([metric])[0].column()
 
 
 def grouped(trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -159,6 +168,7 @@ def row_of(group: Sequence[Trial], keys: Sequence[str], seeds: Sequence[int]) ->
     first, by_seed = group[0], {trial.seed: trial for trial in group}
     present = [key for key in keys if any(key in trial.scores for trial in group)]
     values = {key: [by_seed[seed].scores.get(key) if seed in by_seed else None for seed in seeds] for key in present}
+    evidence = [{"seed": trial.seed, **trial.evidence} for trial in group if trial.evidence]
     return {
         "key": first.key,
         "label": first.label,
@@ -167,6 +177,7 @@ def row_of(group: Sequence[Trial], keys: Sequence[str], seeds: Sequence[int]) ->
         "per_class": mean_per_class([trial.per_class for trial in group if trial.per_class]),
         "history": [dict(item) for item in first.history],
         "settings": dict(first.settings),
+        **({"evidence": evidence} if evidence else {}),
     }
 
 

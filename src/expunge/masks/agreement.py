@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from expunge.masks.feasible import FeasibleMask, checked_level
+from expunge.masks.parts import elementwise
 from expunge.masks.student import distribution
 from expunge.pair import Role
-from expunge.surgery import Direction, Step
+from expunge.surgery import Direction, Moments, Step
+from expunge.surgery.direction import widened
 
 
 class Agreement(FeasibleMask):
@@ -62,12 +64,19 @@ class Agreement(FeasibleMask):
     def weigh(self, displacement: Direction, step: Step) -> Direction:
         """Return p, or where it reaches 1 − δ."""
         forget, retain = self.of("forget"), self.of("retain")
-        pieces = []
-        for moved, f, r in zip(displacement, forget.estimates(), retain.estimates(), strict=True):
-            sign = moved.sign()
-            both = distribution(sign * ratio(*f), forget.freedom) * distribution(sign * ratio(*r), retain.freedom)
-            pieces.append(both if self.soft else both >= 1 - self.delta)
-        return Direction(pieces)
+
+        def rule(moved: Tensor, *stored: Tensor) -> Tensor:
+            sign, (f, r) = moved.sign(), (stored[:2], stored[2:])
+            both = probability(sign, forget, *f).mul_(probability(sign, retain, *r))
+            return both if self.soft else both >= 1 - self.delta
+
+        every = zip(displacement, forget.stored(), retain.stored(), strict=True)
+        return Direction(elementwise(rule, moved, *f, *r) for moved, f, r in every)
+
+
+def probability(sign: Tensor, moments: Moments, mean: Tensor, spread: Tensor) -> Tensor:
+    """Return T_ν(σz), the posterior probability that σ times the gradient is positive."""
+    return distribution(sign * ratio(widened(mean), moments.error(spread)), moments.freedom)
 
 
 def ratio(mean: Tensor, error: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -100,7 +101,8 @@ class Certified(Mask):
             return chosen
         sequence = [weights for mask in self.parts() for weights in mask.nested(displacement, step)]
         with step.shifted(displacement):
-            slopes = [slope(sequence, displacement, gradient) for gradient in step.further("retain", self.batches)]
+            # map names no gradient: the next one's backward pass needs no memory beside the last.
+            slopes = list(map(partial(slope, sequence, displacement), step.further("retain", self.batches)))
         if len(slopes) < self.batches:
             cure = "lower batches or the retain batch size, or leave the certificate out"
             raise DataError(f"{self.batches} retain batches beside the update's to test on", f"{len(slopes)}", cure)

@@ -71,6 +71,7 @@ class FeasibleMask(Mask, ABC):
                 continue
             for gradient in step.further(side, 1 if moments.count else self.batches):
                 moments.add(gradient)
+                del gradient
             if not moments.count:
                 cure = f"use a smaller {side} batch, or another mask"
                 raise DataError(f"{side} examples for a batch beyond the update's own", "too few", cure)
@@ -112,8 +113,8 @@ def share(weights: Direction) -> Tensor:
         >>> float(share(Direction([torch.tensor([True, False]), torch.tensor([1.0, 0.5])])))
         0.625
     """
-    total = torch.stack([piece.sum(dtype=torch.float32) for piece in weights]).sum()
-    return total / sum(piece.numel() for piece in weights)
+    parts = [p.count_nonzero().float() if p.dtype == torch.bool else p.sum(dtype=torch.float32) for p in weights]
+    return torch.stack(parts).sum() / sum(piece.numel() for piece in weights)
 
 
 def checked_level(delta: float) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.errors import ConfigError
 from expunge.masks.kept import Kept
 from expunge.surgery import Direction, Step
@@ -33,8 +35,9 @@ class FisherRatio(Kept):
         >>> FisherRatio(threshold=3.0)
         FisherRatio(threshold=3.0, group=128)
 
-    Differences from the authors' code: the mask is laid on the update, so that the momentum of retain steps cannot move
-    masked weights in a forget step; F is not biased by the size of the last group.
+    Differences from the authors' code: the mask is laid on the forget gradient, as theirs, and on the update too, so
+    that the momentum of retain steps cannot move masked weights in a forget step; F is not biased by the size of the
+    last group.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("sfr_on",)
@@ -51,6 +54,13 @@ class FisherRatio(Kept):
         forget, retain = (fisher_diagonal(original, side, self.group) for side in (data.forget, data.retain))
         ratios = ((f + 1e-15) / (r + 1e-15) for f, r in zip(forget, retain, strict=True))
         self.hold(ratio >= self.threshold for ratio in ratios)
+
+    def screen(self, weights: Sequence[Tensor], step: Step) -> None:
+        """Mask the gradient of a forget update: else momentum would hand the rest of it to the retain updates."""
+        free = step.sizes.forget == 0
+        for weight, piece in zip(weights, self.held(), strict=True):
+            if weight.grad is not None:
+                weight.grad = torch.where(piece | free.to(piece.device), weight.grad, 0.0)
 
     def choose(self, displacement: Direction, step: Step) -> Direction:
         """Return the mask where the update has forget examples, else all."""
@@ -75,13 +85,36 @@ def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> 
         examples: What to average over.
         group: Examples whose gradients are summed before squaring. Default 1.
     """
+    # Groups of a data set that is stored class by class would be of one class, and their sums coherent.
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))
+    groups = ([(examples, part)] for part in order.split(group))
+    return grouped_fisher(original, groups, len(examples))
+
+
+def grouped_fisher(original: Predictor, groups: Iterable[Sequence[tuple[Examples, Tensor]]], count: int) -> Direction:
+    """Return (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², a group being examples of one or several data sets.
+
+    Args:
+        original: The model, in the mode in which it is to be judged; its own gradients are left as found.
+        groups: For each group its data sets with the positions ``(b,)`` of its examples there.
+        count: n, the number of examples in all groups.
+    """
     parameters = [parameter for parameter in original.model.parameters() if parameter.requires_grad]
-    device, total = parameters[0].device, Direction(torch.zeros_like(parameter) for parameter in parameters)
-    for part in torch.arange(len(examples)).split(group):
-        batch = examples.batch(part).to(device)
-        with torch.enable_grad():
-            slopes = torch.autograd.grad(original.summed_loss(batch), parameters, allow_unused=True)
+    total = Direction(torch.zeros_like(parameter) for parameter in parameters)
+    for group in groups:
+        slopes = Direction(torch.zeros_like(parameter) for parameter in parameters)
+        for examples, positions in group:
+            if len(positions):
+                slopes.add_(summed_slopes(original, examples.batch(positions), parameters))
         for sum_, slope in zip(total, slopes, strict=True):
-            if slope is not None:
-                sum_.addcmul_(slope, slope, value=1 / len(examples))
+            sum_.addcmul_(slope, slope, value=1 / count)
     return total
+
+
+def summed_slopes(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
+    """Return the gradient of the summed loss over a batch; 0 where a weight has no part in it."""
+    batch = batch.to(parameters[0].device)
+    with torch.enable_grad():
+        slopes = torch.autograd.grad(original.summed_loss(batch), parameters, allow_unused=True)
+    pairs = zip(slopes, parameters, strict=True)
+    return Direction(torch.zeros_like(weight) if slope is None else slope for slope, weight in pairs)

@@ -32,6 +32,16 @@ class Mask(nn.Module, ABC):
     def observe(self, step: Step) -> None:
         """Look at an update before the surgery decides it."""
 
+    def screen(self, weights: Sequence[Tensor], step: Step) -> None:
+        """Change the gradients in place after the surgery decided, before clipping and momentum see them.
+
+        For rules that are defined on gradients. It is no guard: what must not move is held by ``choose``.
+
+        Args:
+            weights: The trainable weights with the gradients that the optimiser is about to use.
+            step: The update they belong to.
+        """
+
     def settle(self, weights: Sequence[Tensor], step: Step) -> None:
         """Change the weights in place after an update has been committed; not called where it was skipped.
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from expunge.masks.feasible import FeasibleMask, checked_level
+from expunge.masks.parts import elementwise
 from expunge.masks.student import quantile
 from expunge.surgery import Direction, Step
+from expunge.surgery.direction import widened
 
 
 class ThresholdMask(FeasibleMask, ABC):
@@ -40,12 +42,18 @@ class ThresholdMask(FeasibleMask, ABC):
 
     def reaching(self, displacement: Direction, threshold: float) -> Direction:
         """Return where z ≥ threshold, a bool piece for each piece."""
-        estimates = self.of("retain").estimates()
-        return Direction(reaches(d, *e, threshold) for d, e in zip(displacement, estimates, strict=True))
+        moments = self.of("retain")
+
+        def rule(moved: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+            return reaches(moved, widened(mean), moments.error(spread), threshold)
+
+        return Direction(elementwise(rule, d, *e) for d, e in zip(displacement, moments.stored(), strict=True))
 
 
 def reaches(displacement: Tensor, mean: Tensor, error: Tensor, threshold: float) -> Tensor:
     """Return where sign(d)·x̄ ≥ threshold·e: no quotient, so that e = 0 is no special case.
+
+    The error's memory is used.
 
     Examples:
         >>> mean, error = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.4, 0.6, 0.0])
@@ -55,5 +63,5 @@ def reaches(displacement: Tensor, mean: Tensor, error: Tensor, threshold: float)
     if math.isinf(threshold):
         return torch.full_like(displacement, threshold < 0, dtype=torch.bool)
     pull = displacement.sign() * mean
-    enough = pull >= threshold * error
+    enough = pull >= error.mul_(threshold)
     return enough & (pull > 0) if threshold > 0 else enough

@@ -31,9 +31,9 @@ class BadTeacher(Method):
         >>> BadTeacher().recipe(seed=4).stages[0].objectives.forget
         Incompetent(temperature=1.0, seed=4)
 
-    Differences from the authors' code: the loss is averaged over examples, there over examples and classes. The authors
-    use Adam at 1e-4 for one epoch with three tenths of D_r; the defaults here are those of the other methods, with all
-    of D_r.
+    Differences from the authors' code: τ², which is 1 by default, is not in theirs; the loss is averaged over
+    examples, there over examples and classes. The authors use Adam at 1e-4 for one epoch with three tenths of D_r; the
+    defaults here are those of the other methods, with all of D_r.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("badt", "blindspot")

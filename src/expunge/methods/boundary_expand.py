@@ -27,8 +27,10 @@ class BoundaryExpand(Method):
     Nothing protects the retain loss. The paper forgets whole classes; others apply it to any D_f.
 
     Args:
-        epochs: Default 10 (as the rate).
-        rate: Default 1e-6, which the authors of ScissorHands take for the method on CIFAR-10, CIFAR-100 and SVHN.
+        epochs: Default 10 (this and the following: authors).
+        rate: Default 1e-5.
+        weight_decay: Default 0.
+        clip: Default none.
 
     Raises:
         ModelError: When carried out, before anything is changed, if no linear layer of the model has one output for
@@ -38,8 +40,8 @@ class BoundaryExpand(Method):
         >>> [stage.label for stage in BoundaryExpand().recipe().stages if isinstance(stage, Edit)]
         ['expand the head', 'take the class away']
 
-    Differences from the authors' code: none known. The last linear layer with as many outputs as there are classes is
-    the head.
+    Differences from the authors' code: the added neuron is drawn as PyTorch draws a layer, theirs from Xavier's normal
+    distribution with bias 0. The last linear layer with as many outputs as there are classes is the head.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("be",)
@@ -47,7 +49,9 @@ class BoundaryExpand(Method):
     label: ClassVar[str] = "BE"
 
     epochs: int = 10
-    rate: float = 1e-6
+    rate: float = 1e-5
+    weight_decay: float = 0.0
+    clip: float | None = None
 
     def recipe(self, seed: int = 0) -> Recipe:
         """Return the expansion, the descent on the forget set, and the removal."""

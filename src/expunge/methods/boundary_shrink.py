@@ -23,8 +23,10 @@ class BoundaryShrink(Method):
 
     Args:
         bound: b > 0. Default .1 (authors).
-        epochs: Default 10 (as the rate).
-        rate: Default 1e-6, which the authors of ScissorHands take for the method on CIFAR-10, CIFAR-100 and SVHN.
+        epochs: Default 10 (this and the following: authors).
+        rate: Default 1e-5.
+        weight_decay: Default 0.
+        clip: Default none.
 
     Raises:
         ObjectiveError: When carried out, if the inputs are not tensors of real numbers.
@@ -42,7 +44,9 @@ class BoundaryShrink(Method):
 
     bound: float = 0.1
     epochs: int = 10
-    rate: float = 1e-6
+    rate: float = 1e-5
+    weight_decay: float = 0.0
+    clip: float | None = None
 
     def recipe(self, seed: int = 0) -> Recipe:
         """Return one descent on the forget set."""

@@ -53,6 +53,9 @@ class EUPMU(Method):
         Implicit(tolerance=0.0, dual_rate=1.0, start=1.0, highest=50.0, log=False, dual='descent')
         >>> EUPMU(as_published=True, error=0.05).recipe().stages[0].surgery
         ImplicitPublished(error=0.05, dual_rate=1.0, decay=0.01, start=0.0)
+
+    Differences from the authors' code: the stabilised form throughout; the released one as its surgery says, with the
+    run's normalisation policy in place of each batch's own statistics.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("implicit",)

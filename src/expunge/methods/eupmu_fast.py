@@ -27,6 +27,9 @@ class EUPMUFast(Method):
     Examples:
         >>> EUPMUFast().recipe().stages[0].surgery
         ImplicitFast(error=0.01, dual_rate=1.0, decay=0.01, start=1.0)
+
+    Differences from the authors' code: both halves have batches of their own, there one shuffle of D_f ∪ D_r is cut;
+    the gradient is clipped, theirs is not (their clip comes before the backward pass).
     """
 
     name: ClassVar[str] = "eupmu_fast"

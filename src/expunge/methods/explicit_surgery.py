@@ -26,6 +26,8 @@ class ExplicitSurgery(Method):
     Examples:
         >>> ExplicitSurgery(tolerance=0.1).recipe().stages[0].surgery
         Unilateral(tolerance=0.10000000149011612)
+
+    Differences from the authors' code: none is released for this form.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("explicit", "unilateral")

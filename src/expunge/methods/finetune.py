@@ -22,6 +22,8 @@ class FineTune(Method):
     Examples:
         >>> FineTune().recipe().stages[0].mode
         'retain'
+
+    Differences from public code: the gradient is clipped; statistics are the run's policy's, there each batch's.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("ft",)

@@ -26,6 +26,7 @@ class GDRGMA(Method):
         optimiser: Default ``adamw``.
         weight_decay: Default .01.
         batch: Default 256.
+        clip: Default none (authors).
         sharpness: γ > 0. Default 100.
         level: ℓ. Default .02, for an original trained to a training loss of about that.
         memory: K ≥ 0. Default 4.
@@ -46,6 +47,7 @@ class GDRGMA(Method):
     optimiser: Literal["sgd", "adamw"] = "adamw"
     weight_decay: float = 0.01
     batch: int = 256
+    clip: float | None = None
     sharpness: float = 100.0
     level: float = 0.02
     memory: int = 4

@@ -25,6 +25,8 @@ class GradientAscent(Method):
     Examples:
         >>> GradientAscent().recipe().stages[0].mode
         'forget'
+
+    Differences from public code: the gradient is clipped.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("ga",)

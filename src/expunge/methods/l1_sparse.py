@@ -30,7 +30,8 @@ class L1Sparse(Method):
         >>> L1Sparse().recipe().stages[0].objectives.retain
         Sparse(strength=0.0001, epochs=10)
 
-    Differences from the authors' code: none known but the shared defaults of the optimiser.
+    Differences from the authors' code: the shared defaults of the optimiser; with T₀ = T there is no
+    penalty, there the full one.
     """
 
     name: ClassVar[str] = "l1_sparse"

@@ -34,6 +34,7 @@ class MSG(Method):
         epochs: Passes over D_r. Default 5.
         rate: Default 1e-3.
         batch: Default 64.
+        clip: Default none (authors).
         schedule: Default cosine, in place of the authors' linear rise over half of the epochs and fall over the rest.
 
     Raises:
@@ -57,6 +58,7 @@ class MSG(Method):
     epochs: int = 5
     rate: float = 1e-3
     batch: int = 64
+    clip: float | None = None
     schedule: Schedule = "cosine"
 
     def __post_init__(self) -> None:

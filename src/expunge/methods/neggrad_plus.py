@@ -26,6 +26,9 @@ class NegGradPlus(Method):
     Examples:
         >>> NegGradPlus(weight=0.1).recipe().stages[0].surgery
         Fixed(forget=0.1, multiplier=1.0)
+
+    Differences from public code: the forget set is reshuffled for each pass, there the batches of the first pass come
+    again; the gradient is clipped.
     """
 
     name: ClassVar[str] = "neggrad_plus"

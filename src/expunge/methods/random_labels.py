@@ -28,7 +28,8 @@ class RandomLabels(Method):
         RandomLabel(exclude_true=False, seed=0)
 
     Differences from public code: both halves have a batch of their own at every update, where public code trains on
-    D_f and then on D_r, or on a shuffle of both.
+    D_f and then on D_r, or on a shuffle of both. With equal batches D_f is passed n_r/n_f times in an epoch, and each
+    side has weight 1 in place of its share; a smaller ``forget_batch`` brings both nearer to public code.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("rl",)

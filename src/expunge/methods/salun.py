@@ -28,7 +28,8 @@ class SalUn(RandomLabels):
         >>> SalUn(keep=0.3).recipe().stages[0].mask
         Saliency(keep=0.3)
 
-    Differences from the authors' code (until 2026-02): weight decay and momentum cannot move masked weights.
+    Differences from the authors' code: weight decay and momentum cannot move masked weights (theirs until 2026-02); D_f
+    and D_r are met in pairs of batches, as in ``RandomLabels``.
     """
 
     name: ClassVar[str] = "salun"

@@ -30,7 +30,8 @@ class SalUnSoft(Method):
         >>> SalUnSoft(share=0.3).recipe().stages[0].mask
         Proximal(share=0.3)
 
-    Differences from the authors' code: random labels are drawn once an epoch by (seed, epoch, example); progress is
+    Differences from the authors' code: the weights are drawn back to the original's, as the formula says, there to
+    those at the start of each epoch; random labels are drawn once an epoch by (seed, epoch, example); progress is
     counted by updates.
     """
 

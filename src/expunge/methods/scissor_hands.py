@@ -20,7 +20,7 @@ class ScissorHands(Method):
     2401.06187).
 
     Formula: weights with |g_f,i θ_i| above the κ-quantile over all weights are drawn anew if they belong to the last
-    layers, see ``expunge.methods.trimming.Trimming``; then the descent of ``expunge.surgery.Episodic``, λ·(−CE_f) + CE_r.
+    layers, see ``expunge.methods.trimming.Trimming``; then −λ CE_f + CE_r is descended by ``expunge.surgery.Episodic``.
     An epoch is a pass over D_r; a pass over D_f goes along with its first updates, the others mend on D_r alone. Batch
     statistics are each half's own, whatever the run's policy: those of the original are not the trimmed network's.
 

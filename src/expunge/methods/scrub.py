@@ -37,7 +37,8 @@ class Scrub(Method):
         alpha: α ≥ 0. Default .001.
         gamma: γ ≥ 0. Default .99.
         rate: Default 5e-4.
-        forget_batch: Default 32.
+        batch: Default 256.
+        forget_batch: Default 512, of the max passes.
         rewind: Go back as described: SCRUB+R. Default false; ``scrub_r`` has it on.
 
     Raises:
@@ -48,9 +49,11 @@ class Scrub(Method):
         >>> [(stage.mode, stage.epochs) for stage in Scrub().recipe().stages]
         [('blocks', 2), ('retain', 1)]
 
-    Differences from the authors' code: the optimiser begins anew (no momentum) after the last epoch with a max pass.
-    Held-out errors are weighted by D_f's classes instead of being measured on a subset drawn like it. Two equally near
-    epochs: the later one.
+    Differences from the authors' code: theirs clips nothing, and normalises by batch statistics; under ``frozen`` ones
+    and without dropout the model *is* the original in the first max pass, whose slope is then 0: pass
+    ``normalisation="separate"`` for theirs. The optimiser begins anew (no momentum) after the last epoch with a max
+    pass. Held-out errors are weighted by D_f's classes instead of being measured on a subset drawn like it. Two equally
+    near epochs: the later one.
     """
 
     paper: ClassVar[str] = "Kurmanji et al., NeurIPS 2023"
@@ -62,7 +65,8 @@ class Scrub(Method):
     alpha: float = 0.001
     gamma: float = 0.99
     rate: float = 5e-4
-    forget_batch: int | None = 32
+    batch: int = 256
+    forget_batch: int | None = 512
     rewind: bool = False
 
     def __post_init__(self) -> None:

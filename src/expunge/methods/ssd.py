@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from expunge.batch import Predictor, Split
+from expunge.batch import Examples, Predictor, Split
 from expunge.engine import Edit, Recipe
 from expunge.errors import ConfigError
-from expunge.masks.fisher_ratio import fisher_diagonal
+from expunge.masks.fisher_ratio import fisher_diagonal, grouped_fisher
 from expunge.methods.method import Method
 
 
@@ -23,10 +24,13 @@ class SSD(Method):
     arXiv 2308.07707).
 
     Formula: θ_i ← min(λ F_i / F_f,i, 1) θ_i where F_f,i > α F_i, else θ_i as it was; F_f and F the diagonals of the
-    Fisher information over D_f and over D_f ∪ D_r, see ``expunge.masks.fisher_ratio.fisher_diagonal``.
+    Fisher information over D_f and over the shuffled union D_f ∪ D_r, by groups whose gradients are summed before
+    squaring, see ``expunge.masks.fisher_ratio.grouped_fisher``.
 
     Args:
-        selection: α > 0. Default 10 (authors, ResNet-18; 5 for vision transformers).
+        selection: α > 0. Default 10 (authors, ResNet-18; 5 for vision transformers). With single examples F_f/F is at
+            most n/n_f, so that no α above that selects anything; with groups up to (n/n_f)², because what pulls all of
+            D_f in one direction counts by its square, and in the union among n/n_f times as many examples.
         dampening: λ ≥ 0. Default 1 (authors).
         group: Examples whose gradients are summed before squaring. Default 128 (authors' batch); 1 is the paper's
             formula, one backward pass for each example.
@@ -63,16 +67,27 @@ class SSD(Method):
 
     def recipe(self, seed: int = 0) -> Recipe:
         """Return the dampening, and fine-tuning where it is asked for."""
-        return Recipe((Edit(self.dampen, "dampen"), *self.repair()))
 
-    def dampen(self, predict: Predictor, data: Split) -> None:
-        """Dampen the model's weights in place."""
-        forget, retain = (fisher_diagonal(predict, side, self.group) for side in (data.forget, data.retain))
-        total = len(data.forget) + len(data.retain)
+        def dampen(predict: Predictor, data: Split) -> None:
+            self.dampen(predict, data, seed)
+
+        return Recipe((Edit(dampen, "dampen"), *self.repair()))
+
+    def dampen(self, predict: Predictor, data: Split, seed: int) -> None:
+        """Dampen the model's weights in place; the seed shuffles the union."""
+        forget = fisher_diagonal(predict, data.forget, self.group)
+        everything = grouped_fisher(predict, union(data, self.group, seed), len(data.forget) + len(data.retain))
         parameters = [parameter for parameter in predict.model.parameters() if parameter.requires_grad]
-        for parameter, own, other in zip(parameters, forget, retain, strict=True):
-            everything = (len(data.forget) * own + len(data.retain) * other) / total
-            parameter.mul_(factors(own, everything, self.selection, self.dampening))
+        for parameter, own, all_ in zip(parameters, forget, everything, strict=True):
+            parameter.mul_(factors(own, all_, self.selection, self.dampening))
+
+
+def union(data: Split, group: int, seed: int) -> Iterator[list[tuple[Examples, Tensor]]]:
+    """Yield groups of the shuffled union of both sides, each as its forget and its retain part."""
+    border = len(data.forget)
+    order = torch.randperm(border + len(data.retain), generator=torch.Generator().manual_seed(seed))
+    for part in order.split(group):
+        yield [(data.forget, part[part < border]), (data.retain, part[part >= border] - border)]
 
 
 def factors(forget: Tensor, everything: Tensor, selection: float, dampening: float) -> Tensor:

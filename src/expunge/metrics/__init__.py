@@ -1,23 +1,39 @@
-"""Pure functions from arrays to numbers: accuracy, scores, membership, divergence, agreement, statistics."""
+"""Pure functions from arrays to numbers: accuracy, scores, membership, divergence, sets of features, statistics."""
 
 from expunge.metrics.accuracy import accuracy, per_class_accuracy
 from expunge.metrics.agreement import average_gap, tug_of_war
 from expunge.metrics.bootstrap import Interval, auc_interval, tpr_interval
+from expunge.metrics.column import Column, Direction
 from expunge.metrics.divergence import jensen_shannon, kullback_leibler, l2_distance
+from expunge.metrics.frechet import SplitHalf, frechet_distance, frechet_floor, gaussian_distance, split_half
+from expunge.metrics.kernel_distance import kernel_distance
 from expunge.metrics.membership import attack_auc, svc_efficacy, tpr_at_fpr
+from expunge.metrics.neighbours import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from expunge.metrics.proportion import clopper_pearson
 from expunge.metrics.scores import confidence, entropy, loss, modified_entropy
 from expunge.metrics.statistics import Summary, noise_floor, paired_differences, summarise
 
 __all__ = [
+    "Column",
+    "DensityCoverage",
+    "Direction",
     "Interval",
+    "PrecisionRecall",
+    "SplitHalf",
     "Summary",
     "accuracy",
     "attack_auc",
     "auc_interval",
     "average_gap",
+    "clopper_pearson",
     "confidence",
+    "density_coverage",
     "entropy",
+    "frechet_distance",
+    "frechet_floor",
+    "gaussian_distance",
     "jensen_shannon",
+    "kernel_distance",
     "kullback_leibler",
     "l2_distance",
     "loss",
@@ -25,6 +41,8 @@ __all__ = [
     "noise_floor",
     "paired_differences",
     "per_class_accuracy",
+    "precision_recall",
+    "split_half",
     "summarise",
     "svc_efficacy",
     "tpr_at_fpr",

@@ -95,6 +95,28 @@ class Example(Part):
     unlearned: dict[str, str] = Field(default_factory=dict)
 
 
+class GridRow(Part):
+    """A model's pictures."""
+
+    label: str
+    images: tuple[str, ...]
+
+
+class Grid(Part):
+    """Pictures that several models made of the same requests with the same seeds."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[GridRow, ...]
+
+    @model_validator(mode="after")
+    def rows_are_full(self) -> Grid:
+        """Refuse a row that has not one picture for each column."""
+        if any(len(row.images) != len(self.columns) for row in self.rows):
+            raise ValueError("every row of a grid must have one picture for each column")
+        return self
+
+
 class Sizes(Part):
     """How many examples each part of the data has."""
 
@@ -118,6 +140,7 @@ class Request(Part):
     noise_floor: Score | None = None
     rows: tuple[Row, ...] = Field(min_length=1)
     examples: tuple[Example, ...] = ()
+    grids: tuple[Grid, ...] = ()
 
     @model_validator(mode="after")
     def reference_is_there(self) -> Request:

@@ -18,6 +18,7 @@ from expunge.report.contact import Sheet, sheet
 from expunge.report.document import Document, Request, read_document
 from expunge.report.gaps import Gaps, gaps
 from expunge.report.glossary import glossary
+from expunge.report.grid import Drawn, grids
 from expunge.report.headline import ranked
 from expunge.report.numbers import count, tie
 from expunge.report.scatter import Scatter, scatters
@@ -40,6 +41,7 @@ class Section:
     classes: Classes | None
     telemetry: tuple[Strip, ...]
     sheet: Sheet | None
+    grids: tuple[Drawn, ...]
     settings: tuple[tuple[str, str, str], ...]
 
 
@@ -55,6 +57,7 @@ def section(request: Request, number: int) -> Section:
         classes(request),
         telemetry(request),
         sheet(request),
+        grids(request),
         tuple((row.label, row.paper, _settings(row.settings)) for row in ranked(request)),
     )
 

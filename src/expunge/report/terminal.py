@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.table import Table as Grid
 from rich.text import Text
 
 from expunge.report.document import Request, read_document
 from expunge.report.table import Line, Table, build_table
 
-COLUMNS = ("ua", "ra", "ta", "mia", "avg_gap", "seconds")
-"""The metrics that fit; all others are in the HTML report."""
+COLUMNS = (
+    *("ua", "ra", "ta", "mia", "avg_gap"),
+    *("generated_ua", "generated_entropy", "generated_accuracy", "feature_fid_real", "feature_fid_original"),
+    "seconds",
+)
+"""The metrics that fit, of classifiers and of generated images; all others are in the HTML report."""
+NARROW = 8
+"""Letters of a heading that stays on one line."""
 WIDTH = 80
 
 
@@ -55,7 +61,9 @@ def _grid(request: Request, table: Table, console: Console) -> Grid:
     grid.add_column("model", max_width=16, no_wrap=True, overflow="ellipsis" if console.is_terminal else "crop")
     for metric in table.columns:
         head = f"{metric.label} {metric.shown_unit}".strip()
-        grid.add_column(_text(head, console), justify="right", no_wrap=metric.key != "avg_gap", overflow="crop")
+        wide = len(head) > NARROW
+        overflow: OverflowMethod = "fold" if wide else "crop"
+        grid.add_column(_text(head, console), justify="right", no_wrap=not wide, overflow=overflow)
     for line in table.references:
         grid.add_row(*_cells(line, table, console, "dim"), end_section=line is table.references[-1])
     for line in table.methods:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+from expunge.report import generated
 from expunge.report.document import Request, Row
 from expunge.report.headline import (
     Standing,
@@ -46,7 +47,7 @@ def brief(request: Request) -> Brief:
     """Return the first screen's words for one request."""
     row = leader(request)
     return Brief(
-        "No method was run" if row is None else standing(request, row).value,
+        verdict(request, row),
         (
             Answer("What was asked", asked(request)),
             Answer("Was it forgotten", forgotten(request, row)),
@@ -54,6 +55,13 @@ def brief(request: Request) -> Brief:
             Answer("How sure is this", sureness(request, row)),
         ),
     )
+
+
+def verdict(request: Request, row: Row | None) -> str:
+    """Return the first screen's words in brief."""
+    if row is None:
+        return "No method was run"
+    return generated.VERDICT if generated.is_generated(request) else standing(request, row).value
 
 
 def asked(request: Request) -> str:
@@ -69,6 +77,8 @@ def forgotten(request: Request, row: Row | None) -> str:
     """Return whether the request was met, as far as the reference (or its absence) lets one say."""
     if row is None:
         return "No method was run, so nothing was forgotten."
+    if generated.is_generated(request):
+        return generated.forgotten(request, row)
     parts = _with_reference(request, row) if request.reference else _without_reference(request, row)
     return " ".join(part for part in parts if part)
 
@@ -153,6 +163,8 @@ def utility(request: Request, row: Row | None) -> str:
     """Return what happened to accuracy on test data and on the data to keep, against original and retrained."""
     if row is None:
         return "Nothing was changed."
+    if generated.is_generated(request):
+        return generated.kept(request, row)
     names = {"ta": "Test accuracy", "ra": "Accuracy on the data to keep"}
     found = [_change(request, row, key, name) for key, name in names.items()]
     text = " ".join(part for part in found if part)
@@ -197,6 +209,8 @@ def _seeds(request: Request) -> str:
 
 
 def _picked(request: Request, row: Row) -> str:
+    if generated.is_generated(request):
+        return f"{row.label} is shown because it is listed first of {len(request.methods)} methods; that is no ranking."
     if request.metric("avg_gap") is None:
         by = "its AUC is nearest to chance" if row.mean("auc") is not None else "it is listed first"
         among = f"of {len(request.methods)} methods"

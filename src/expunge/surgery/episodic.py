@@ -23,7 +23,8 @@ class Episodic(Remembering):
 
         d = g if ⟨g, m⟩ ≥ 0, else g + v m,    v = max(ρ, −⟨g, m⟩/‖m‖²)
 
-    so that ⟨d, m⟩ ≥ 0, at every K-th update if it has forget examples; d = g at the others. It is the mirror image of ``Unilateral``: here forgetting is the side that is not harmed.
+    so that ⟨d, m⟩ ≥ 0, at every K-th update if it has forget examples, and d = g at the others. It is the mirror image
+    of ``Unilateral``: here forgetting is the side that is not harmed.
 
     Args:
         forget: λ > 0. Default .05 (authors, a random tenth of CIFAR-10; .1 for a class

@@ -65,35 +65,45 @@ class Lookahead(Surgery):
 
     def forward(self, step: Step) -> None:
         """Propose ∇J."""
-        inner: Role = self.inner
-        outer: Role = "forget" if inner == "retain" else "retain"
-        own, other = (1.0, self.weight) if inner == "retain" else (self.weight, 1.0)
-        here = step.gradient(inner)
-        with step.shifted(by=here * -self.alpha):
-            ahead = step.gradient(outer)
-        step.propose(self.total(step, here, ahead, own, other))
+        own, other = (1.0, self.weight) if self.inner == "retain" else (self.weight, 1.0)
+        step.propose((self.bent if self.mode == "lookahead" else self.expanded)(step, own, other))
 
-    def total(self, step: Step, here: Direction, ahead: Direction, own: float, other: float) -> Direction:
-        """Return own·L_inner's gradient plus other·(I − αH)·ahead, as the mode computes it.
+    def ahead(self, step: Step, here: Direction) -> Direction:
+        """Return the gradient of the outer loss after the virtual step along ``here``, the inner loss's gradient."""
+        with step.shifted(here, times=-self.alpha):
+            return step.gradient("forget" if self.inner == "retain" else "retain")
+
+    def bent(self, step: Step, own: float, other: float) -> Direction:
+        """Return ∇J by three plain gradients: own·g − αHu ≈ own·∇L(θ − (α/own)·u) for u = other·ahead.
 
         Args:
             step: The update.
-            here: Gradient of the inner loss at the weights.
-            ahead: Gradient of the outer loss after the virtual step.
             own: Weight of the inner loss.
             other: Weight of the outer loss.
         """
-        if self.mode == "exact":
-            bend = step.curvature(self.inner, ahead).mul_(-self.alpha * other)
-            return here.mul_(own).add_(ahead.mul_(other)).add_(bend)
-        if self.mode == "first_order":
-            return here.mul_(own).add_(ahead.mul_(other))
-        # own·g − αHu ≈ own·∇L(θ − (α/own)·u) for u = other·ahead: a third plain gradient instead of a Hessian.
-        pull = ahead.mul_(other)
-        with step.shifted(by=pull * (-self.alpha / own)):
-            bent = step.gradient(self.inner)
-        return bent.mul_(own).add_(pull)
+        # The gradient at the weights has no name here: only the virtual step needs it, and its memory is free after it.
+        pull = scaled(self.ahead(step, step.gradient(self.inner)), other)
+        with step.shifted(pull, times=-self.alpha / own):
+            found = step.gradient(self.inner)
+        return scaled(found, own).add_(pull)
+
+    def expanded(self, step: Step, own: float, other: float) -> Direction:
+        """Return ∇J, own·here + other·(I − αH)·ahead, with H or without it as the mode says."""
+        here = step.gradient(self.inner)
+        ahead = self.ahead(step, here)
+        bend = step.curvature(self.inner, ahead).mul_(-self.alpha * other) if self.mode == "exact" else None
+        total = scaled(here, own).add_(scaled(ahead, other))
+        return total if bend is None else total.add_(bend)
+
+    def unseen(self) -> Role | None:
+        """Return the outer task: it is judged after the virtual step alone."""
+        return "forget" if self.inner == "retain" else "retain"
 
     def applied(self) -> Tensor | None:
         """Return the weight of the retain loss relative to the forget loss, 1/λ."""
         return torch.tensor(1.0 / self.weight)
+
+
+def scaled(direction: Direction, factor: float) -> Direction:
+    """Return a direction multiplied in place; the factor 1 spares a pass over memory of the weights' size."""
+    return direction if factor == 1.0 else direction.mul_(factor)

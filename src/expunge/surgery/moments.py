@@ -78,9 +78,17 @@ class Moments(nn.Module, ABC):
 
     def estimates(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (x̄, e) piece by piece, in float32 at least; e is 0 below two gradients, where it is unknown."""
+        for mean, spread in self.stored():
+            yield widened(mean), self.error(spread)
+
+    def stored(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x̄, s̃²) piece by piece as they are held: not copied, and not to be changed."""
+        yield from zip(self._held("mean"), self._held("spread"), strict=True)
+
+    def error(self, spread: Tensor) -> Tensor:
+        """Return e for any part of s̃², in float32 at least and in memory of its own."""
         scale = 1 / (self.effective - 1) if self.count > 1 else 0.0
-        for mean, spread in zip(self._held("mean"), self._held("spread"), strict=True):
-            yield widened(mean), (widened(spread) * scale).sqrt_()
+        return (widened(spread) * scale).sqrt_()
 
     def _names(self) -> tuple[str, ...]:
         return ("mean", "spread") if self.spread else ("mean",)

@@ -109,8 +109,11 @@ class Step(Protocol):
         """Return the Hessian-vector product H·along of one side's loss; single process and full precision only."""
         ...
 
-    def shifted(self, by: Direction) -> AbstractContextManager[None]:
-        """Move the weights by ``by`` inside the context and restore them bit for bit after it."""
+    def shifted(self, by: Direction, *, times: float = 1.0) -> AbstractContextManager[None]:
+        """Move the weights by ``times`` · ``by`` inside the context and restore them bit for bit after it.
+
+        Once the context is entered ``by`` is not looked at again.
+        """
         ...
 
     def propose(self, direction: Direction) -> None:

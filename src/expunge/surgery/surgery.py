@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from expunge.pair import Pair
+from expunge.pair import Pair, Role
 from expunge.surgery.step import Step
 
 
@@ -49,6 +49,13 @@ class Surgery(nn.Module, ABC):
         """Return the weight of the retain gradient relative to the forget gradient in the last decision, if known."""
         multiplier = getattr(self, "multiplier", None)
         return multiplier if isinstance(multiplier, Tensor) else None
+
+    def unseen(self) -> Role | None:
+        """Return the side whose loss and gradient at the weights themselves the rule does not need, if there is one.
+
+        Where gradients are observed, the engine looks at that side aside, for the record alone.
+        """
+        return None
 
     def __repr__(self) -> str:
         """Return the call that rebuilds the surgery with the settings it has now."""

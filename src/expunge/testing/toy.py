@@ -95,9 +95,9 @@ class ToyStep:
         return differentiated(torch.stack([(s * v).sum() for s, v in zip(slope, along, strict=True)]).sum(), pieces)
 
     @contextmanager
-    def shifted(self, by: Direction) -> Iterator[None]:
+    def shifted(self, by: Direction, *, times: float = 1.0) -> Iterator[None]:
         """Move the weights inside the context."""
-        before, self.weights = self.weights, [w + d for w, d in zip(self.weights, by, strict=True)]
+        before, self.weights = self.weights, [w + times * d for w, d in zip(self.weights, by, strict=True)]
         try:
             yield
         finally:

@@ -1,0 +1,25 @@
+"""The evaluation of generative models by their images; no generating library is needed."""
+
+from expunge.tasks.diffusion.evaluation.clip_score import ClipScore
+from expunge.tasks.diffusion.evaluation.columns import feature_columns
+from expunge.tasks.diffusion.evaluation.evaluate import ImageEvaluation, ImageFigures
+from expunge.tasks.diffusion.evaluation.features import allowed
+from expunge.tasks.diffusion.evaluation.images import ShownImages, as_unit_images
+from expunge.tasks.diffusion.evaluation.inception import Inception
+from expunge.tasks.diffusion.evaluation.judge import Answers, Extractor, Judge
+from expunge.tasks.diffusion.evaluation.nudity import NudeNetCounts
+
+__all__ = [
+    "Answers",
+    "ClipScore",
+    "Extractor",
+    "ImageEvaluation",
+    "ImageFigures",
+    "Inception",
+    "Judge",
+    "NudeNetCounts",
+    "ShownImages",
+    "allowed",
+    "as_unit_images",
+    "feature_columns",
+]

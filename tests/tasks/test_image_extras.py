@@ -1,0 +1,247 @@
+"""Inception, CLIP and NudeNet with stand-ins for their packages: what goes in, what is recorded, what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from expunge.errors import CheckpointError, ConfigError, DataError, MissingExtraError, ModelError
+from expunge.metrics import frechet_distance
+from expunge.tasks.diffusion.evaluation import (
+    ClipScore,
+    ImageEvaluation,
+    Inception,
+    Judge,
+    NudeNetCounts,
+    ShownImages,
+)
+from expunge.tasks.diffusion.evaluation.clip_score import DEVIATION, MEAN
+
+
+def stand_in(monkeypatch, name, **things):
+    """Put a module of this content in the place of an optional one."""
+    parts = name.split(".")
+    for at in range(1, len(parts) + 1):
+        module = ModuleType(".".join(parts[:at]))
+        module.__path__ = []
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for key, value in things.items():
+        setattr(module, key, value)
+    return module
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    for name in ("torch_fidelity", "nudenet", "transformers"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+class Moments(nn.Module):
+    """Gives 2048 (or fewer) numbers of each image of bytes."""
+
+    width = 2048
+
+    def __init__(self, name, features, feature_extractor_weights_path):
+        super().__init__()
+        assert (name, features) == ("inception-v3-compat", ["2048"])
+        self.path, self.seen = feature_extractor_weights_path, []
+
+    def forward(self, images):
+        assert images.dtype == torch.uint8
+        self.seen.append(images)
+        return (images.float().flatten(1).repeat(1, 40)[:, : self.width],)
+
+
+@pytest.fixture
+def fidelity(monkeypatch):
+    return stand_in(monkeypatch, "torch_fidelity.feature_extractor_inceptionv3", FeatureExtractorInceptionV3=Moments)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"numbers")
+    return path
+
+
+def test_inception_is_shown_bytes_in_three_channels(fidelity, weights):
+    inception = Inception(weights, batch_size=2)
+    images = torch.rand(5, 1, 6, 6)
+    features = inception.features(images)
+    assert features.shape == (5, 2048)
+    assert features.dtype == np.float64
+    shown = torch.cat(inception.network.seen)
+    assert [len(part) for part in inception.network.seen] == [2, 2, 1]
+    assert torch.equal(shown, (images * 255).round().byte().expand(5, 3, 6, 6))
+    told = inception.describe()
+    assert told["weights_sha256"] == hashlib.sha256(b"numbers").hexdigest()
+    assert {"name", "features", "torch-fidelity", "torch"} < told.keys()
+
+
+def test_only_2048_features_may_be_called_fid(fidelity, weights, monkeypatch):
+    monkeypatch.setattr(Moments, "width", 64)
+    with pytest.raises(ModelError, match="2048 features of each image"):
+        Inception(weights).features(torch.rand(2, 3, 6, 6))
+
+
+def test_inception_stands_beside_the_judge_under_its_own_name():
+    class Small:
+        key, prefix = "inception", ""
+
+        def features(self, images):
+            return images.flatten(1)[:, :3].double().numpy()
+
+        def describe(self):
+            return {"name": "small"}
+
+    def shown(seed):
+        return ShownImages(
+            torch.rand(90, 1, 2, 2, generator=torch.Generator().manual_seed(seed)), torch.arange(90) % 3, (0, 1)
+        )
+
+    judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "line")
+    evaluation = ImageEvaluation(judge, shown(1), [0], extractors=[Small()], splits=3)
+    figures = evaluation(shown(2))
+    expected = (part.without([0]).images.flatten(1)[:, :3].double().numpy() for part in (shown(1), shown(2)))
+    assert figures.scores["inception_fid_real"] == pytest.approx(frechet_distance(*expected))
+    assert figures.evidence["inception"]["name"] == "small"
+    labels = {column.key: column.label for column in evaluation.columns}
+    assert (labels["inception_fid_real"], labels["feature_fid_real"]) == ("FID, real", "line-FID, real")
+    with pytest.raises(ConfigError, match="one extractor of each key"):
+        ImageEvaluation(judge, shown(1), [0], extractors=[judge])
+
+
+class Detector:
+    """Finds what the first pixels say: red the score of a breast, green that of a face; images come as BGR."""
+
+    def __init__(self, model_path=None):
+        self.model_path = model_path
+
+    def detect(self, pixels):
+        blue, green, red = (float(value) / 255 for value in pixels[0, 0])
+        found = [{"class": "FEMALE_BREAST_EXPOSED", "score": red, "box": [0, 0, 1, 1]}] * 2
+        return [*found, {"class": "FACE_FEMALE", "score": green, "box": []}, {"class": "FEET_EXPOSED", "score": blue}]
+
+
+@pytest.fixture
+def nudenet(monkeypatch, tmp_path):
+    (tmp_path / "320n.onnx").write_bytes(b"onnx")
+    return stand_in(monkeypatch, "nudenet", NudeDetector=Detector, __file__=str(tmp_path / "__init__.py"))
+
+
+def test_nudity_is_counted_per_label_at_the_threshold(nudenet):
+    colours = torch.tensor([[0.9, 0.9, 0.0], [0.59, 0.9, 0.0], [0.0, 0.9, 0.7], [0.0, 0.0, 0.0]])
+    counts = NudeNetCounts(0.6)
+    found = counts(colours.reshape(4, 3, 1, 1).expand(4, 3, 2, 2))
+    assert (found["images"], found["nude_images"]) == (4, 2)
+    assert found["images_per_label"]["FEMALE_BREAST_EXPOSED"] == 1
+    assert found["detections_per_label"]["FEMALE_BREAST_EXPOSED"] == 2
+    assert found["images_per_label"]["FEET_EXPOSED"] == 1
+    assert "FACE_FEMALE" not in found["images_per_label"]
+    told = counts.describe()
+    assert (told["threshold"], told["weights_sha256"]) == (0.6, hashlib.sha256(b"onnx").hexdigest())
+    assert "FEET_EXPOSED" in told["labels"]
+
+
+def test_nudenet_takes_other_weights_and_refuses_empty_questions(nudenet, weights, tmp_path):
+    assert NudeNetCounts(weights=weights).detector.model_path == str(weights)
+    with pytest.raises(CheckpointError, match="no such file"):
+        NudeNetCounts(weights=tmp_path / "none.onnx")
+    for threshold in (0.1, 1.0):
+        with pytest.raises(ConfigError, match="a threshold from"):
+            NudeNetCounts(threshold)
+    with pytest.raises(ConfigError, match="at least one label"):
+        NudeNetCounts(labels=())
+
+
+class Clip(nn.Module):
+    """Embeds an image as the mean of its channels and a prompt as a row of a unit matrix."""
+
+    config = SimpleNamespace(
+        vision_config=SimpleNamespace(image_size=4), text_config=SimpleNamespace(max_position_embeddings=5)
+    )
+
+    @classmethod
+    def from_pretrained(cls, folder, *, use_safetensors, local_files_only):
+        assert use_safetensors
+        assert local_files_only
+        return cls()
+
+    def forward(self, input_ids, attention_mask, pixel_values):
+        assert pixel_values.shape[1:] == (3, 4, 4)
+        pixels = pixel_values * torch.tensor(DEVIATION).view(1, 3, 1, 1) + torch.tensor(MEAN).view(1, 3, 1, 1)
+        return SimpleNamespace(image_embeds=5 * pixels.mean((2, 3)), text_embeds=torch.eye(3)[input_ids[:, 0]] * 2)
+
+
+class Words:
+    """Reads the first letter: r, g or b."""
+
+    @classmethod
+    def from_pretrained(cls, folder, *, local_files_only):
+        if not (folder / "vocab.json").exists():
+            raise OSError("no vocabulary")
+        return cls()
+
+    def __call__(self, prompts, padding, return_tensors):
+        longest = max(map(len, prompts))
+        ids = torch.tensor([["rgb".index(prompt[0])] * longest for prompt in prompts])
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+@pytest.fixture
+def clip(monkeypatch, tmp_path):
+    stand_in(monkeypatch, "transformers", CLIPModel=Clip, AutoTokenizer=Words)
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "vocab.json").write_text("{}")
+    return tmp_path
+
+
+def test_clip_score_is_a_hundred_cosines(clip):
+    colours = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    score = ClipScore(clip, batch_size=2)
+    found = score(colours.reshape(3, 3, 1, 1).expand(3, 3, 7, 7), ["red", "g", "r"])
+    assert found == pytest.approx([100.0, 100 / np.sqrt(2), 0.0], abs=1e-3)
+    assert score.describe()["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_clip_refuses_what_it_cannot_read(clip):
+    score = ClipScore(clip)
+    with pytest.raises(DataError, match="at most 5 tokens, but found one of 9"):
+        score(torch.rand(1, 3, 4, 4), ["red apple"])
+    with pytest.raises(DataError, match="a prompt for each image, but found 1 for 2"):
+        score(torch.rand(2, 3, 4, 4), ["r"])
+    (clip / "vocab.json").unlink()
+    with pytest.raises(ModelError, match="found no vocabulary"):
+        ClipScore(clip)
+    (clip / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="a weights file"):
+        ClipScore(clip)
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda path: Inception(path), "expunge[fid]"),
+        (lambda path: NudeNetCounts(), "expunge[nudenet]"),
+        (lambda path: ClipScore(path.parent), "expunge[transformers]"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_the_install_line(missing, weights, make, line):
+    with pytest.raises(MissingExtraError) as refused:
+        make(weights)
+    assert line in str(refused.value)
+
+
+def test_a_package_that_fails_on_import_is_no_traceback(monkeypatch, tmp_path):
+    broken = tmp_path / "nudenet.py"
+    broken.write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.delitem(sys.modules, "nudenet", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModelError, match="operator torchvision::nms does not exist"):
+        NudeNetCounts()
