@@ -38,6 +38,10 @@ class Watched(Mask):
         """Look at an update as the mask does."""
         self.mask.observe(step)
 
+    def screen(self, weights: Sequence[Tensor], step: Step) -> None:
+        """Change the gradients as the mask does."""
+        self.mask.screen(weights, step)
+
     def choose(self, displacement: Direction, step: Step) -> Direction:
         """Check the weights that the mask gives."""
         chosen = self.mask.choose(displacement, step)

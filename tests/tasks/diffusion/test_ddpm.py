@@ -100,7 +100,7 @@ def test_what_is_no_conditional_model_is_refused():
     with pytest.raises(ModelError, match="embeds classes"):
         DDPM(plain, schedule())
     with pytest.raises(ModelError, match="an embedding for each class"):
-        DDPM(Denoiser(), schedule(), CLASSES + 1)
+        DDPM(Denoiser(), schedule(), CLASSES + 2)
     other = schedule()
     other.config.prediction_type = "v_prediction"
     with pytest.raises(ModelError, match="'v_prediction'"):

@@ -126,4 +126,4 @@ class DDPM(nn.Module):
             first = str(error).strip().splitlines()[0]
             cure = "save it again with safe_serialization=True"
             raise CheckpointError("a readable UNet2DModel with safetensors weights", first, cure) from error
-        return cls(unet.eval(), scheduler, classes)
+        return cls(unet, scheduler, classes).eval()

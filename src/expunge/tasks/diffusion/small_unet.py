@@ -49,4 +49,4 @@ def small_ddpm(
         norm_num_groups=GROUPS,
         num_class_embeds=classes + 1,
     )
-    return DDPM(unet.eval(), library.DDPMScheduler(num_train_timesteps=steps))
+    return DDPM(unet, library.DDPMScheduler(num_train_timesteps=steps)).eval()
