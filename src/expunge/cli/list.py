@@ -38,7 +38,7 @@ def show(
 
 
 def table(listed: list[Entry]) -> Table:
-    """Return names with their aliases below on the left, sentences with paper, presets and family below on the right."""
+    """Return names with aliases below on the left, sentences with paper, presets and family below on the right."""
     from rich.table import Table
     from rich.text import Text
 

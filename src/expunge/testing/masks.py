@@ -85,8 +85,8 @@ def check_mask(make: MakeMask, bench: Bench = CLASSIFIER) -> None:
         >>> check_mask(Saliency)
     """
     first, second = Watched(make()), Watched(make())
-    models = [run(Fixed(1.0, 1.0), mask=mask, optimise=decaying, bench=bench) for mask in (first, second)]
-    same_weights(*models, 0.0)
+    one, other = (run(Fixed(1.0, 1.0), mask=mask, optimise=decaying, bench=bench) for mask in (first, second))
+    same_weights(one, other, 0.0)
     same_state(first.state_dict(), second.state_dict())
 
 

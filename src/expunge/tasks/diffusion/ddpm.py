@@ -52,7 +52,8 @@ class DDPM(nn.Module):
     @property
     def null(self) -> int | None:
         """The class that says nothing, or None where the network has not learnt one."""
-        return self.classes if self.unet.config.num_class_embeds > self.classes else None  # type: ignore[union-attr]
+        config: Any = self.unet.config
+        return self.classes if config.num_class_embeds > self.classes else None
 
     @property
     def signal(self) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import Mode, Recipe
 from expunge.methods.method import Method
 from expunge.surgery import Fixed
 from expunge.tasks.diffusion.objectives import NegativeGuidance, NoiseMatching
@@ -43,5 +43,5 @@ class ESD(Method):
     def recipe(self, seed: int = 0) -> Recipe:
         """Return one descent."""
         surgery = Fixed(1.0, self.retain_weight)
-        mode = "paired" if self.retain_weight else "forget"
+        mode: Mode = "paired" if self.retain_weight else "forget"
         return self.descend(NegativeGuidance(self.strength), NoiseMatching(), surgery, mode)
