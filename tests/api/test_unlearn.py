@@ -178,7 +178,7 @@ class Locked(Classifier):
 
 
 BAD = {
-    "task": (ConfigError, {"task": "language"}, "task='classification'"),
+    "task": (ConfigError, {"task": "language"}, "the name of one of the tasks"),
     "method": (ConfigError, {"method": "eupmv"}, "did you mean 'eupmu'"),
     "method class": (ConfigError, {"method": EUPMU}, "found the class EUPMU: make one first"),
     "method object": (ConfigError, {"method": 3}, "found int"),

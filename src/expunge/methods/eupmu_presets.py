@@ -42,7 +42,7 @@ DDPM: Mapping[str, Any] = {
     "clip": 1.0,
     # The following are not in what is known of the authors' run.
     "optimiser": "adamw",
-    "rate": 1e-3,
+    "rate": 1e-4,
     "weight_decay": 0.0,
     "batch": 64,
     "forget_batch": None,
