@@ -4,6 +4,7 @@ import pytest
 import torch
 from small_diffusion import CLASSES, Denoiser, diffusers, image_batch, schedule, small_model
 
+import expunge
 from expunge.data import TensorExamples
 from expunge.engine import Average
 from expunge.errors import CheckpointError, ConfigError, DataError, ModelError, NotFiniteError
@@ -64,6 +65,20 @@ def test_averaged_weights_are_the_model_where_there_are_any(tmp_path):
         piece.fill_(0.25)
     ema.save_pretrained(place / "unet_ema")
     assert all(bool((weight == 0.25).all()) for weight in DDPM.from_pretrained(place).parameters())
+
+
+def test_a_run_leaves_a_model_that_can_be_read_and_its_settings(tmp_path):
+    images = 2 * torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 1
+    sides = [TensorExamples(images[part], torch.arange(20)[part] // 5) for part in (slice(0, 5), slice(5, 20))]
+    settings = {"task": "diffusion", "method": "rl", "epochs": 1, "batch": 8, "average": 0.5}
+    result = expunge.unlearn(unet(), forget=sides[0], retain=sides[1], **settings)
+    run = result.save(tmp_path / "run")
+    assert equal(DDPM.from_pretrained(run / "unlearned"), result.model)
+    config = json.loads((run / "config.json").read_text())
+    assert (config["method"]["optimiser"], config["conditions"]["average"]) == ("adamw", 0.5)
+    with pytest.raises(ConfigError, match="an earlier run"):
+        result.save(tmp_path / "run")
+    result.save(tmp_path / "run", overwrite=True)
 
 
 def test_unreadable_folders_are_refused(tmp_path):
