@@ -1,5 +1,7 @@
 """The model: its parts, its files, its training."""
 
+import json
+
 import pytest
 import torch
 from small_diffusion import CLASSES, Denoiser, diffusers, image_batch, schedule, small_model
