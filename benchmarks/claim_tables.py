@@ -98,7 +98,8 @@ def eupmu(document: Document) -> str:
     for row in rows:
         failed = f" ({row['diverged']} diverged)" if row["diverged"] else ""
         figures = [interval(row[name]) if name in row else "–" for name in ("ua", "ra", "ta", "avg_gap")]
-        figures += [interval(row["multiplier"]), interval(row["removed"])]
+        large = (row["multiplier"]["mean"] or 0) >= 100
+        figures += [interval(row["multiplier"], 0 if large else 2), interval(row["removed"])]
         shown.append([REQUEST[row["kind"]], row["form"] + failed, f"{row['knob']} {row['value']:g}", *figures])
     return grid(["request", "form", "knob", "UA", "RA", "TA", "gap", "λ", "removed"], shown, 3)
 

@@ -128,11 +128,11 @@ ENTRIES = (
     symmetric("famo", "FAMO"),
     *(
         replace(entry, key=f"{entry.key}_joint", label=f"{entry.label}, joint statistics", normalisation="joint")
-        for entry in (GA, NEGGRAD, SFR_ON)
+        for entry in (NEGGRAD, SFR_ON)
     ),
     replace(SCRUB, key="scrub_separate", label="SCRUB, separate statistics", normalisation="separate"),
 )
-"""All methods; those that ascend also with batch statistics, under which their authors run them."""
+"""All methods; three that ascend also with batch statistics, under which their authors run them."""
 
 
 def trials_of(entry: Entry) -> list[Cell]:
