@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from expunge.errors import ModelError
 
@@ -121,6 +122,8 @@ class Predictor:
         model: Any module; called with the batch's inputs, as keywords if they are a mapping.
         logits: Takes what the model returns and gives the logits ``(n, classes)``. By default a tensor is taken as
             it is, and an output with an attribute ``logits`` (transformers) by that attribute.
+        loss: The loss that the model was trained on: takes a reading of it and a batch of examples, and gives the sum
+            over the examples. Default: the cross entropy of the logits.
 
     Raises:
         ModelError: When called, if no logits tensor is found.
@@ -131,8 +134,13 @@ class Predictor:
         torch.Size([4, 3])
     """
 
-    def __init__(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> None:
-        self.model, self.logits = model, logits
+    def __init__(
+        self,
+        model: nn.Module,
+        logits: Callable[[Any], Tensor] | None = None,
+        loss: Callable[[Predictor, Batch], Tensor] | None = None,
+    ) -> None:
+        self.model, self.logits, self.own_loss = model, logits, loss
 
     def __call__(self, inputs: Any) -> Tensor:
         """Return the logits of ``inputs``."""
@@ -146,6 +154,15 @@ class Predictor:
             )
         return found
 
+    def summed_loss(self, batch: Batch) -> Tensor:
+        """Return the sum over examples of the loss that the model was trained on.
+
+        What saliency and Fisher information are gradients of, whatever the family of the model.
+        """
+        if self.own_loss is not None:
+            return self.own_loss(self, batch)
+        return functional.cross_entropy(self(batch.inputs), batch.targets, reduction="sum")
+
     def on(self, model: nn.Module) -> Predictor:
         """Return the same reading of another model."""
-        return Predictor(model, self.logits)
+        return Predictor(model, self.logits, self.own_loss)

@@ -11,11 +11,12 @@ import difflib
 import inspect
 import re
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 from expunge.errors import ConfigError
@@ -28,8 +29,15 @@ ROOMS: Mapping[str, tuple[str, str | None]] = {
     "metrics": ("expunge.evaluation", "Metric"),
     "readers": ("expunge.tasks.classification.readers", None),
     "models": ("expunge.tasks.classification.models", None),
+    "tasks": ("expunge.tasks.families", "Family"),
 }
 """Kind → (package, name of the base class in it; None where the entries are functions)."""
+
+LEAVES: Mapping[str, tuple[str, ...]] = {
+    "objectives": ("expunge.tasks.diffusion.objectives",),
+    "methods": ("expunge.tasks.diffusion.methods",),
+}
+"""Kind → further packages that register entries of it: those for one family of models."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +74,20 @@ def describe(target: Any, name: str | None = None) -> Entry:
     )
 
 
-def exported(package: str, base: str | None) -> list[Any]:
+def exported(package: str, base: str | None, leaves: Sequence[str] = ()) -> list[Any]:
     """Return what a room registers: concrete subclasses of its base, or all functions where there is none."""
-    room = import_module(package)
-    things = [getattr(room, name) for name in room.__all__]
+    rooms = [import_module(package)]
     if base is None:
-        return [thing for thing in things if inspect.isfunction(thing)]
-    root = getattr(room, base)
+        return [thing for thing in things_of(rooms) if inspect.isfunction(thing)]
+    root = getattr(rooms[0], base)
+    rooms += [import_module(leaf) for leaf in leaves]
+    things = things_of(rooms)
     return [thing for thing in things if inspect.isclass(thing) and issubclass(thing, root) and is_concrete(thing)]
+
+
+def things_of(rooms: Sequence[ModuleType]) -> list[Any]:
+    """Return everything in the ``__all__`` of the rooms."""
+    return [getattr(room, name) for room in rooms for name in room.__all__]
 
 
 def is_concrete(thing: type) -> bool:
@@ -82,20 +96,27 @@ def is_concrete(thing: type) -> bool:
 
 
 @cache
-def entries(kind: str) -> Mapping[str, Entry]:
+def entries(kind: str, task: str | None = None) -> Mapping[str, Entry]:
     """Return everything registered under ``kind`` by name, our own first, then third parties'.
 
     Args:
         kind: One of the keys of ``ROOMS``.
+        task: Leave out what is for another family of models only. Default: leave out nothing.
 
     Raises:
         ConfigError: If there is no such kind.
     """
     if kind not in ROOMS:
         raise ConfigError(f"one of {', '.join(ROOMS)}", f"'{kind}'", "choose one of them")
-    found = [describe(thing) for thing in exported(*ROOMS[kind])]
+    found = [describe(thing) for thing in exported(*ROOMS[kind], LEAVES.get(kind, ()))]
     found += [describe(point.load(), point.name) for point in entry_points(group=f"expunge.{kind}")]
-    return {entry.name: entry for entry in found}
+    return {entry.name: entry for entry in found if serves(entry.target, task)}
+
+
+def serves(target: Any, task: str | None) -> bool:
+    """Return whether a thing can be used for a family of models; what names no family is for all."""
+    own = getattr(target, "task", None)
+    return task is None or own is None or own == task
 
 
 def by_any_name(kind: str) -> Mapping[str, Entry]:

@@ -305,7 +305,7 @@ def test_weights_that_are_tied_come_back_as_they_came(folder):
     assert load_file(place / "unlearned.safetensors").keys() == shapes.keys()
 
 
-@pytest.mark.parametrize("method", sorted(entries("methods")))
+@pytest.mark.parametrize("method", sorted(entries("methods", "classification")))
 def test_every_method_answers_a_request(folder, method):
     place = run(folder, **own(method=f"{{name: {method}, epochs: 1, batch: 20}}", holdout="0.5"))
     assert [row["role"] for row in rows(place).values()] == ["original", "method"]

@@ -138,7 +138,7 @@ def test_a_setting_cannot_be_given_twice():
 
 
 SURGERIES = sorted(registry.entries("surgeries"))
-OBJECTIVES = sorted(registry.entries("objectives"))
+OBJECTIVES = sorted(registry.entries("objectives", "classification"))
 MASKS = [None, *sorted(registry.entries("masks"))]
 NEGATIVE = {name for name, entry in registry.entries("objectives").items() if entry.target.negative}
 REFUSED = set(itertools.product(("implicit_published", "famo"), NEGATIVE))

@@ -20,7 +20,7 @@ from expunge.pair import Pair
 from expunge.surgery import Fixed, Unilateral
 from expunge.tasks.classification.models import resnet20
 
-METHODS = {name: entry.target for name, entry in registry.entries("methods").items()}
+METHODS = {name: entry.target for name, entry in registry.entries("methods", "classification").items()}
 LABELS = torch.arange(3).repeat_interleave(40)
 
 

@@ -71,7 +71,9 @@ def test_the_mean_over_examples(objective):
     assert float(found.detach()) == pytest.approx(by_hand(objective, one), rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("entry", registry.entries("objectives").values(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry", registry.entries("objectives", "classification").values(), ids=lambda entry: entry.name
+)
 def test_contract(entry):
     """Deterministic given the batch, mean over examples, the batch itself unchanged, ``repr`` rebuilds."""
     objective = entry.target()

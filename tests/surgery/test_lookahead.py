@@ -14,7 +14,7 @@ from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
 from expunge.surgery import Direction, Lookahead
 from expunge.testing import ToyStep
-from expunge.testing.conformance import example_batch, network
+from expunge.testing.bench import example_batch, network
 
 SIZE = 12
 CASES = list(itertools.product(("retain", "forget"), (1.0, 0.4)))

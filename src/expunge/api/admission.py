@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ def checked_split(
     holdout: Examples | None = None,
     *,
     trainable: bool = True,
+    known: Callable[..., int | None] | None = None,
 ) -> Split:
     """Return the split, after everything that can be checked without a training step has been.
 
@@ -35,6 +37,8 @@ def checked_split(
         retain: Examples to keep.
         holdout: Examples that the model was not trained on, if there are any.
         trainable: Whether the model is to be changed. Default true.
+        known: Takes ``predict`` and the parts, checks what is special to a family of models and returns the number of
+            classes, or None where logits tell it. Default: logits tell.
 
     Raises:
         RequestError: If a side is empty or names an example twice, sides share examples, or a label lies outside of
@@ -47,8 +51,10 @@ def checked_split(
     check_weights(predict.model)
     if trainable:
         check_trainable(predict.model)
-    classes = head_size(predict, forget, retain)
-    for examples in filter(None, (forget, retain, holdout)):
+    parts = tuple(part for part in (forget, retain, holdout) if part is not None)
+    classes = known(predict, *parts) if known is not None else None
+    classes = head_size(predict, forget, retain) if classes is None else classes
+    for examples in parts:
         check_labels(examples, classes)
     return Split(forget, retain, classes, holdout)
 

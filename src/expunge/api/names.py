@@ -31,7 +31,8 @@ def registered_names(kind: str) -> tuple[str, ...]:
         False
     """
     package, base = registry.ROOMS[kind]
-    names = {name for entry in room_names(SOURCES, package, base) for name in entry}
+    rooms = (package, *registry.LEAVES.get(kind, ()))
+    names = {name for room in rooms for entry in room_names(SOURCES, room, base) for name in entry}
     return tuple(sorted(names | {point.name for point in entry_points(group=f"expunge.{kind}")}))
 
 

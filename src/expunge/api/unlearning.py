@@ -15,15 +15,16 @@ from expunge.api.admission import checked_split
 from expunge.api.folder import RunFolder
 from expunge.api.rows import settings_of
 from expunge.api.snapshot import restored_on_failure
-from expunge.batch import Predictor, Split
+from expunge.batch import Split
 from expunge.data import as_examples
-from expunge.engine import Conditions, Format, Row, checked_policy, execute
+from expunge.engine import Average, Conditions, Format, Row, checked_policy, execute
 from expunge.engine.descend import ignore
 from expunge.errors import ConfigError, ModelError
 from expunge.methods import Method, build_method
+from expunge.registry import find
 from expunge.surgery import Progress
 from expunge.tasks.classification.libraries import sentence
-from expunge.weights import save_weights
+from expunge.tasks.family import Family
 
 DEFAULT_POLICY = "frozen"
 
@@ -41,6 +42,7 @@ class Result:
         conditions: Seed, precision and normalisation policy.
         logits: How logits are read from the model's output.
         original: The model as it was handed in; None after ``inplace=True``.
+        task: Family of the model.
     """
 
     model: nn.Module
@@ -51,9 +53,13 @@ class Result:
     conditions: dict[str, Any]
     logits: Callable[[Any], Tensor] | None = field(default=None, repr=False)
     original: nn.Module | None = field(default=None, repr=False)
+    task: str = "classification"
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
-        """Write the run folder: ``unlearned.safetensors``, ``history.jsonl`` and ``config.json``.
+        """Write the run folder: the model, ``history.jsonl`` and ``config.json``.
+
+        A classifier is written as ``unlearned.safetensors``, a diffusion model as the folder ``unlearned`` with the
+        files of its ``save_pretrained``.
 
         Args:
             folder: Where; made if it is not there.
@@ -63,7 +69,7 @@ class Result:
             ConfigError: If the folder holds an earlier run or cannot be written.
         """
         run = RunFolder(folder, overwrite=overwrite)
-        save_weights(self.model, run.path / "unlearned.safetensors", overwrite=True)
+        family_of(self.task).save(self.model, run.path)
         run.write_lines("history.jsonl", self.history)
         run.write_json("config.json", {"method": settings_of(self.method), "conditions": self.conditions})
         return run.path
@@ -82,6 +88,7 @@ def unlearn(
     normalisation: str | None = None,
     micro_batches: int = 1,
     precision: Format = "fp32",
+    average: float | None = None,
     observe_every: int = 10,
     inplace: bool = False,
     on_step: Callable[[Progress], None] = ignore,
@@ -94,17 +101,19 @@ def unlearn(
     puts it back.
 
     Args:
-        model: A trained classifier.
+        model: A trained model of the family that ``task`` names.
         forget: Examples to forget: a map-style data set of ``(input, label)``, tensors, or ``Examples``.
         retain: Training examples to keep, disjoint from ``forget``.
         holdout: Examples that the model was not trained on, for objectives that need them. Default: none.
-        task: Family of the model; ``classification`` is the one there is.
+        task: Family of the model: ``classification`` (default), or ``diffusion`` for a class-conditional ``DDPM``.
         method: Name of a method (``expunge list methods``) or a ``Method``. Default ``eupmu``.
         logits: Takes the model's output and returns logits, where it does not return them itself.
         seed: Of order, draws and dropout. Default 0.
         normalisation: ``frozen``, ``joint`` or ``separate``. Default ``frozen``, which measured best.
         micro_batches: Parts in which each half batch is processed. Default 1.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
+        average: β of a running mean of the weights over the updates, which is then the unlearned model. It starts
+            from the model itself and follows closely at first. Default: the weights of the last update.
         observe_every: Cosine and removed share are recorded every so many updates. Default 10.
         inplace: Change the model itself, which ends in evaluation mode without gradients. Default false: a copy.
         on_step: Called after every update with its progress.
@@ -124,9 +133,8 @@ def unlearn(
         >>> len(result.history)
         1
     """
-    if task != "classification":
-        raise ConfigError("task='classification'", f"{task!r}", "other families are not built yet")
-    chosen = checked_method(method, settings)
+    family = family_of(task)
+    chosen = checked_method(method, family.settings(method, settings) if isinstance(method, str) else settings)
     history: list[Row] = []
 
     def keep(rows: list[Row]) -> None:
@@ -138,17 +146,31 @@ def unlearn(
         "normalisation": normalisation or DEFAULT_POLICY,
         "micro_batches": micro_batches,
         "precision": precision,
+        **({} if average is None else {"average": average}),
     }
     conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step, on_rows=keep))
     held = None if holdout is None else as_examples(holdout)
-    split = checked_split(Predictor(model, logits), as_examples(forget), as_examples(retain), held)
-    recipe = chosen.recipe(seed)
+    recipe = family.recipe(chosen.recipe(seed))
+    sides = as_examples(forget), as_examples(retain)
+    split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     work = model if inplace else copied(model)
     began = time.perf_counter()
     with restored_on_failure(work, active=inplace):
-        execute(Predictor(work, logits), recipe, split, conditions)
+        execute(family.predictor(work, logits), recipe, split, conditions)
     seconds = time.perf_counter() - began
-    return Result(work, chosen, seconds, split, history, plain, logits, None if inplace else model)
+    return Result(work, chosen, seconds, split, history, plain, logits, None if inplace else model, family.name)
+
+
+def family_of(task: str) -> Family:
+    """Return the family of models that a name stands for.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if not isinstance(task, str):
+        raise ConfigError("the name of a task", type(task).__name__, "`expunge list tasks` shows all")
+    found: Family = find("tasks", task)()
+    return found
 
 
 def checked_method(method: str | Method, settings: dict[str, Any]) -> Method:
@@ -171,7 +193,8 @@ def checked_conditions(conditions: Conditions) -> Conditions:
     """Return the conditions if they can be met.
 
     Raises:
-        ConfigError: If a count is not positive, or the precision or the policy has no such name.
+        ConfigError: If a count is not positive, the decay of an average is out of its range, or the
+            precision or the policy has no such name.
     """
     counts = {"micro_batches": conditions.micro_batches, "observe_every": conditions.observe_every}
     for name, count in counts.items():
@@ -180,6 +203,8 @@ def checked_conditions(conditions: Conditions) -> Conditions:
     formats = get_args(Format)
     if conditions.precision not in formats:
         raise ConfigError(f"a precision ({', '.join(formats)})", f"{conditions.precision!r}", "choose one of them")
+    if conditions.average is not None:
+        Average([], conditions.average)
     checked_policy(conditions.normalisation)
     return conditions
 

@@ -38,7 +38,7 @@ def show(
 
 
 def table(listed: list[Entry]) -> Table:
-    """Return names with their aliases below on the left, sentences with their paper and presets below on the right."""
+    """Return names with aliases below on the left, sentences with paper, presets and family below on the right."""
     from rich.table import Table
     from rich.text import Text
 
@@ -48,6 +48,8 @@ def table(listed: list[Entry]) -> Table:
     for entry in listed:
         names = Text(entry.name, style="bold").append("".join(f"\n{alias}" for alias in entry.aliases), style="dim")
         presets = ", ".join(getattr(entry.target, "presets", ()))
-        notes = [note for note in (entry.paper, f"presets: {presets}" if presets else "") if note]
+        family = getattr(entry.target, "task", None)
+        alone = f"for {family} models" if family not in (None, "classification") else ""
+        notes = [note for note in (entry.paper, f"presets: {presets}" if presets else "", alone) if note]
         grid.add_row(names, Text(entry.summary.replace("``", "")).append("".join(f"\n{n}" for n in notes), style="dim"))
     return grid

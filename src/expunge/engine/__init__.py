@@ -1,5 +1,6 @@
 """The engine: the only place that knows devices, precision, micro-batches and normalisation layers."""
 
+from expunge.engine.average import Average
 from expunge.engine.descend import Conditions, Descent, Row
 from expunge.engine.execute import execute
 from expunge.engine.half import Setting
@@ -14,6 +15,7 @@ from expunge.engine.telemetry import FIELDS, Observation
 __all__ = [
     "FIELDS",
     "POLICIES",
+    "Average",
     "Conditions",
     "Descend",
     "Descent",

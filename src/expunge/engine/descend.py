@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.data import Draw, PairStream
+from expunge.engine.average import Average
 from expunge.engine.finite import is_finite, refuse_broken_weights, refuse_not_finite, refuse_standstill
 from expunge.engine.precision import Format
 from expunge.engine.randomness import mixed_seed
@@ -42,6 +44,8 @@ class Conditions:
         observe_every: Inner products of gradients are recorded at every so many updates; 0 never. Default 10.
         read_every: The device is waited for at every so many updates, to write history and to look for NaN.
             Default 25.
+        average: β of a running mean of the weights (``Average``), which is what selections see and what is handed over.
+            Default None: the weights themselves.
         on_step: Called with the progress after every update.
         on_rows: Called with new rows of the history.
     """
@@ -52,6 +56,7 @@ class Conditions:
     precision: Format = "fp32"
     observe_every: int = 10
     read_every: int = 25
+    average: float | None = None
     on_step: Callable[[Progress], None] = ignore
     on_rows: Callable[[list[Row]], None] = ignore
 
@@ -102,6 +107,7 @@ class Descent:
         self.stream = stream_of(stage, split, conditions.seed)
         self.total = stage.epochs * len(self.stream)
         self.scheduler = build_schedule(optimizer, stage.optimiser, self.total)
+        self.average = None if conditions.average is None else Average(parameters, conditions.average)
         self.before = before or Progress(0, self.total, 0)
         self.unread: list[tuple[Progress, Tensor]] = []
         self.columns: tuple[str, ...] = FIELDS
@@ -118,10 +124,17 @@ class Descent:
         for draw in self._draws():
             self._update(draw)
             if draw.step == len(self.stream) - 1:
-                self.on_epoch(draw.epoch + 1)
+                with self._judged():
+                    self.on_epoch(draw.epoch + 1)
         self._read()
+        if self.average is not None:
+            self.average.hand_over(self.stepper.setting.parameters)
         refuse_broken_weights(self.stepper.setting.parameters)
         self.stepper.model.eval()
+
+    def _judged(self) -> AbstractContextManager[None]:
+        """Show the weights that are judged and handed over."""
+        return nullcontext() if self.average is None else self.average.shown(self.stepper.setting.parameters)
 
     def _draws(self) -> Iterator[Draw]:
         for epoch in range(self.stage.epochs):
@@ -142,6 +155,8 @@ class Descent:
             progress=progress,
             observe=observe,
         )
+        if self.average is not None and move.moved:
+            self.average.update(self.stepper.setting.parameters)
         if self.scheduler is not None and move.moved:
             self.scheduler.step()
         self.columns = (*FIELDS, *move.verdicts)

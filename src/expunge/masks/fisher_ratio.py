@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.errors import ConfigError
@@ -76,9 +75,10 @@ class FisherRatio(Kept):
 def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> Direction:
     """Return the diagonal of the empirical Fisher information, one piece for each trainable weight.
 
-    Formula: F = (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², ℓ_i = −log p_y(x_i), squared coordinate by coordinate. Groups
-    of one give the empirical Fisher information exactly. Larger ones are cheaper and estimate the same where the mean
-    gradient is near 0; what remains of it is counted up to group-size times.
+    Formula: F = (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², ℓ_i the loss of the model's training (−log p_y(x_i) for a
+    classifier), squared coordinate by coordinate. Groups of one give the empirical Fisher information exactly. Larger
+    ones are cheaper and estimate the same where the mean gradient is near 0; what remains of it is counted up to
+    group-size times.
 
     Args:
         original: The model, in the mode in which it is to be judged; its own gradients are left as found.
@@ -112,10 +112,9 @@ def grouped_fisher(original: Predictor, groups: Iterable[Sequence[tuple[Examples
 
 
 def summed_slopes(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
-    """Return the gradient of the summed −log p_y over a batch; 0 where a weight has no part in it."""
+    """Return the gradient of the summed loss over a batch; 0 where a weight has no part in it."""
     batch = batch.to(parameters[0].device)
     with torch.enable_grad():
-        loss = functional.cross_entropy(original(batch.inputs), batch.targets, reduction="sum")
-        slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+        slopes = torch.autograd.grad(original.summed_loss(batch), parameters, allow_unused=True)
     pairs = zip(slopes, parameters, strict=True)
     return Direction(torch.zeros_like(weight) if slope is None else slope for slope, weight in pairs)

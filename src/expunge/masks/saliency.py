@@ -6,9 +6,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from expunge.batch import Batch, Examples, Predictor, Split
+from expunge.batch import Examples, Predictor, Split
 from expunge.errors import ConfigError
 from expunge.masks.kept import Kept
 from expunge.surgery import Direction
@@ -20,7 +19,8 @@ class Saliency(Kept):
     Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024).
 
     Formula: m_i = 1 if |∂L_f(θ₀)/∂θ_i| is among the largest share p of all weights, else 0, with L_f = −CE averaged
-    over D_f and θ₀ the original's weights, in evaluation mode.
+    over D_f (for a model of another family minus the loss of its training) and θ₀ the original's weights, in evaluation
+    mode.
 
     Args:
         keep: p in (0, 1]. Default .5 (authors).
@@ -59,9 +59,10 @@ class Saliency(Kept):
 def full_gradient(
     original: Predictor, examples: Examples, batch_size: int, positions: Tensor | None = None
 ) -> Direction:
-    """Return the gradient of the mean cross entropy over all examples, or over those at the positions.
+    """Return the gradient of the mean loss over all examples, or over those at the positions.
 
-    The model's own gradients are left as found.
+    The loss is that of the model's training: cross entropy of a classifier, noise matching of a diffusion model. The
+    model's own gradients are left as found.
     """
     positions = torch.arange(len(examples)) if positions is None else positions
     parameters = [parameter for parameter in original.model.parameters() if parameter.requires_grad]
@@ -71,16 +72,11 @@ def full_gradient(
     for part in positions.split(batch_size):
         batch = examples.batch(part).to(device)
         with torch.enable_grad():
-            (summed_loss(original, batch) / len(positions)).backward()
+            (original.summed_loss(batch) / len(positions)).backward()
     found = Direction(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
     for parameter, before in zip(parameters, held, strict=True):
         parameter.grad = before
     return found
-
-
-def summed_loss(original: Predictor, batch: Batch) -> Tensor:
-    """Return the sum over examples of the cross entropy."""
-    return functional.cross_entropy(original(batch.inputs), batch.targets, reduction="sum")
 
 
 def largest(gradient: Direction, share: float) -> list[Tensor]:

@@ -25,10 +25,11 @@ class EUPMU(Method):
 
     Presets: the authors' settings, in the released form, by data set and share of it that is forgotten —
     ``cifar10-class``, ``cifar10-10``, ``cifar10-30``, ``cifar10-50``, ``cifar100-10``, ``cifar100-30``,
-    ``cifar100-50``, ``tiny-imagenet-10``. ``method: {name: eupmu, preset: cifar10-10}`` in a request,
-    ``unlearn(…, method="eupmu", preset="cifar10-10")``, or in words ``eupmu(preset="cifar10-10")``; numbers written
-    beside a preset win. The README of the released code has ``rate=5e-3, error=0.05`` for a class of CIFAR-10. A
-    preset has no clip, because theirs comes before the backward pass and clips nothing. It is refused with
+    ``cifar100-50``, ``tiny-imagenet-10`` — and ``ddpm`` for a class of a diffusion model.
+    ``method: {name: eupmu, preset: cifar10-10}`` in a request, ``unlearn(…, method="eupmu", preset="cifar10-10")``, or
+    in words ``eupmu(preset="cifar10-10")``; numbers written beside a preset win. The README of the released code has
+    ``rate=5e-3, error=0.05`` for a class of CIFAR-10. A preset for classifiers has no clip, because theirs comes before
+    the backward pass and clips nothing. Presets are refused with
     ``as_published=False``: error, w₀ and the rates belong to log losses under Adam with decay, and mean nothing in
     the stabilised form. The policy for normalisation layers is the run's and in no preset.
 

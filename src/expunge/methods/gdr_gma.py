@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from expunge.engine import Recipe
 from expunge.methods.method import Method
@@ -23,6 +23,7 @@ class GDRGMA(Method):
     Args:
         epochs: Default 10 (this and the following: authors).
         rate: Default 1e-4.
+        optimiser: Default ``adamw``.
         weight_decay: Default .01.
         batch: Default 256.
         clip: Default none (authors).
@@ -43,6 +44,7 @@ class GDRGMA(Method):
 
     epochs: int = 10
     rate: float = 1e-4
+    optimiser: Literal["sgd", "adamw"] = "adamw"
     weight_decay: float = 0.01
     batch: int = 256
     clip: float | None = None
@@ -53,5 +55,4 @@ class GDRGMA(Method):
     def recipe(self, seed: int = 0) -> Recipe:
         """Return one rectified descent."""
         surgery = Rectify(self.sharpness, self.level, self.memory)
-        stage = self.stage(Ascent(), CrossEntropy(), surgery)
-        return Recipe((replace(stage, optimiser=replace(stage.optimiser, name="adamw")),))
+        return self.descend(Ascent(), CrossEntropy(), surgery)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from expunge.engine import Descend, Mode, Optimiser, Recipe, Schedule
 from expunge.errors import ConfigError
@@ -27,6 +27,7 @@ class Method(ABC):
         rate: Learning rate. Default .01.
         batch: Retain examples in an update. Default 128.
         forget_batch: Forget examples in an update. Default: as many as ``batch``; never more than there are.
+        optimiser: ``sgd`` (default) or ``adamw``.
         momentum: Of SGD. Default .9.
         weight_decay: Default 5e-4.
         schedule: ``constant`` (default) or ``cosine``.
@@ -38,6 +39,7 @@ class Method(ABC):
         aliases: Other names in the registry.
         paper: Where the method comes from.
         label: How tables call it.
+        task: The one family of models that it is for. Default None: every family that has its objectives.
         fewest_epochs: 0 where the descent is a repair that can be left out.
         presets: Settings by name of the preset. ``build_method(name, preset=…)`` and requests fill them in under what
             is written beside them.
@@ -47,6 +49,7 @@ class Method(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
     label: ClassVar[str] = ""
+    task: ClassVar[str | None] = None
     fewest_epochs: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     preset: ClassVar[str | None] = None
@@ -55,6 +58,7 @@ class Method(ABC):
     rate: float = 0.01
     batch: int = 128
     forget_batch: int | None = None
+    optimiser: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Schedule = "constant"
@@ -97,6 +101,7 @@ class Method(ABC):
         """Return one descent with this method's settings."""
         optimiser = Optimiser(
             self.rate,
+            self.optimiser,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             schedule=self.schedule,

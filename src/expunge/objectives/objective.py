@@ -24,12 +24,16 @@ class Objective(ABC):
     Attributes:
         aliases: Other names in the registry.
         paper: Where the objective comes from.
+        task: The family of models that it is for, one of the ``tasks`` of the registry.
+        stands_for: The objective for classifiers in whose place it comes where a method names that one; None for none.
         negative: Whether the loss can be negative, so that there is no logarithm of it.
         batchwise: Whether the loss of a batch differs from the mean over its parts; micro-batches are refused then.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
+    task: ClassVar[str] = "classification"
+    stands_for: ClassVar[type[Objective] | None] = None
     negative: ClassVar[bool] = False
     batchwise: ClassVar[bool] = False
 

@@ -16,9 +16,10 @@ from expunge.batch import Batch
 from expunge.engine import Stepper
 from expunge.errors import ExpungeError
 from expunge.masks import Mask
-from expunge.objectives import CrossEntropy, Objective, RandomLabel
+from expunge.objectives import Objective
 from expunge.pair import Pair
 from expunge.surgery import Direction, Explicit, Step, Surgery
+from expunge.testing.bench import CLASSIFIER, Bench
 from expunge.testing.toy import ToyStep, linear
 
 Make = Callable[[], Surgery]
@@ -46,20 +47,6 @@ def first_half(piece: Tensor) -> Tensor:
     return (torch.arange(piece.numel()) < piece.numel() // 2).view(piece.shape)
 
 
-def network(dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Return the same small smooth network at each call."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).to(dtype)
-
-
-def example_batch(seed: int, dtype: torch.dtype = torch.float32, size: int = 16) -> Batch:
-    """Return a batch that the seed determines."""
-    generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(size, 6, generator=generator, dtype=torch.float64).to(dtype)
-    return Batch(inputs, torch.randint(0, 3, (size,), generator=generator), torch.arange(size))
-
-
 Optimise = Callable[[list[Tensor]], torch.optim.Optimizer]
 
 
@@ -72,16 +59,19 @@ def run(
     mask: Mask | None = None,
     optimise: Optimise = lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
     dtype: torch.dtype = torch.float32,
+    bench: Bench = CLASSIFIER,
 ) -> nn.Module:
-    """Return the small network after some updates of a surgery."""
-    model = network(dtype)
-    objectives = Pair(RandomLabel(), CrossEntropy())
+    """Return the bench's network after some updates of a surgery."""
+    model = bench.network(dtype)
+    objectives = bench.prepared(model)
+    if mask is not None:
+        mask.prepare(bench.predict(model), bench.split(dtype))
     stepper = Stepper(
         model, optimise(list(model.parameters())), surgery, objectives, mask, scaler, micro_batches=micro_batches
     )
     for index in range(steps):
-        more = lambda of, k: example_batch(1000 * index + 2 * k + (of == "retain") + 100, dtype)  # noqa: B023, E731
-        stepper(example_batch(2 * index, dtype), example_batch(2 * index + 1, dtype, size=20), further=more)
+        more = lambda of, k: bench.batch(1000 * index + 2 * k + (of == "retain") + 100, dtype, 16)  # noqa: B023, E731
+        stepper(bench.batch(2 * index, dtype, 16), bench.batch(2 * index + 1, dtype, 20), further=more)
     return model
 
 
@@ -98,7 +88,7 @@ def same_weights(first: nn.Module, second: nn.Module, tolerance: float) -> float
     return worst
 
 
-def check_one_decision(make: Make) -> None:
+def check_one_decision(make: Make, bench: Bench = CLASSIFIER) -> None:
     """Exactly one ``backward`` or ``propose`` in a call, none in ``follow_up``."""
     step, surgery = ToyStep([torch.zeros(4)], Pair(linear(torch.ones(4)), linear(torch.arange(4.0)))), make()
     surgery(step)
@@ -108,36 +98,44 @@ def check_one_decision(make: Make) -> None:
         raise broken("exactly one decision", f"{len(step.decisions)}")
 
 
-def check_micro_batches(make: Make) -> None:
+def check_micro_batches(make: Make, bench: Bench = CLASSIFIER) -> None:
     """Four micro-batches give the update of one batch, in float64 up to rounding."""
-    whole, parts = (run(make(), micro_batches=count, dtype=torch.float64) for count in (1, 4))
+    whole, parts = (run(make(), micro_batches=count, dtype=torch.float64, bench=bench) for count in (1, 4))
     same_weights(whole, parts, 1e-12)
 
 
-def check_scaler(make: Make) -> None:
+def check_scaler(make: Make, bench: Bench = CLASSIFIER) -> None:
     """Gradient scaling changes nothing beyond rounding."""
-    same_weights(run(make()), run(make(), scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10)), 1e-6)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    same_weights(run(make(), bench=bench), run(make(), scaler=scaler, bench=bench), 1e-6)
 
 
-def check_skipped_step(make: Make) -> None:
+def check_skipped_step(make: Make, bench: Bench = CLASSIFIER) -> None:
     """A step that the optimiser skips changes neither weights nor state."""
     surgery, scaler = make(), torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    model = network()
-    objectives: Pair[Objective] = Pair(Overflowing(), Overflowing())
+    model = bench.network(torch.float32)
+    objectives: Pair[Objective] = bench.prepared(model).map(Overflowing)
     stepper = Stepper(model, torch.optim.SGD(model.parameters(), lr=0.05), surgery, objectives, None, scaler)
     state = copy.deepcopy(surgery.state_dict())
-    if stepper(example_batch(0), example_batch(1)).moved:
+    if stepper(bench.batch(0, torch.float32, 16), bench.batch(1, torch.float32, 16)).moved:
         raise broken("a skipped step where a gradient overflows", "a move")
-    same_weights(network(), model, 0.0)
+    same_weights(bench.network(torch.float32), model, 0.0)
     same_state(state, surgery.state_dict())
 
 
-class Overflowing(CrossEntropy):
+class Overflowing(Objective):
     """A loss whose gradient is too large for the type once it is scaled."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+
+    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+        """Draw as the ordinary objective does."""
+        return self.objective.draw(batch, epoch, generator)
 
     def __call__(self, model: Callable[[object], Tensor], batch: Batch) -> Tensor:
         """Return an ordinary loss with a slope of 10³⁸."""
-        loss = super().__call__(model, batch)
+        loss = self.objective(model, batch)
         return loss + (loss - loss.detach()) * 1e38
 
 
@@ -152,31 +150,31 @@ def same_state(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Non
             raise broken(f"an unchanged '{name}'", f"{second[name]} in place of {value}")
 
 
-def check_frozen_coordinates(make: Make) -> None:
+def check_frozen_coordinates(make: Make, bench: Bench = CLASSIFIER) -> None:
     """Masked coordinates stay bit-identical under momentum, weight decay and adaptive moments; others move."""
     optimisers: tuple[Optimise, ...] = (
         lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4),
         lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1),
     )
     for optimise in optimisers:
-        model = run(make(), mask=FirstHalf(), optimise=optimise)
-        moved = [a != b for a, b in zip(model.parameters(), network().parameters(), strict=True)]
+        model = run(make(), mask=FirstHalf(), optimise=optimise, bench=bench)
+        moved = [a != b for a, b in zip(model.parameters(), bench.network(torch.float32).parameters(), strict=True)]
         if any(bool((m & ~first_half(m)).any()) for m in moved):
             raise broken("masked weights that stay as they are", "weights that moved")
         if not any(bool(m.any()) for m in moved):
             raise broken("free weights that move", "none that moved")
 
 
-def check_state(make: Make) -> None:
+def check_state(make: Make, bench: Bench = CLASSIFIER) -> None:
     """All memory is in ``state_dict``: a copy that loads it goes on exactly as the first does."""
     first, second = make(), make()
-    run(first)
+    run(first, bench=bench)
     second.load_state_dict(first.state_dict())
-    same_weights(run(first), run(second), 0.0)
+    same_weights(run(first, bench=bench), run(second, bench=bench), 0.0)
     same_state(first.state_dict(), second.state_dict())
 
 
-def check_hostile_scales(make: Make) -> None:
+def check_hostile_scales(make: Make, bench: Bench = CLASSIFIER) -> None:
     """Decisions and state are finite at gradients of scale 0, 1e-10 and 1e10, aligned, opposed or absent."""
     generator = torch.Generator().manual_seed(5)
     for scale in (0.0, 1e-10, 1.0, 1e10):
@@ -203,7 +201,7 @@ def check_finite(surgery: Surgery, forget: Tensor, retain: Tensor) -> None:
             raise broken(f"a finite '{name}'", f"{value}")
 
 
-def check_repr(make: Make) -> None:
+def check_repr(make: Make, bench: Bench = CLASSIFIER) -> None:
     """``repr`` is the call that builds an equal surgery."""
     surgery = make()
     names = {**vars(expunge.surgery), type(surgery).__name__: type(surgery)}
@@ -213,7 +211,7 @@ def check_repr(make: Make) -> None:
     same_state(surgery.state_dict(), rebuilt.state_dict())
 
 
-def check_half_space(make: Make) -> None:
+def check_half_space(make: Make, bench: Bench = CLASSIFIER) -> None:
     """Explicit surgeries with a tolerance keep ⟨g_r, d⟩ ≥ −ε, up to 1e-5·‖g_f‖‖g_r‖, at every scale."""
     surgery = make()
     if not isinstance(surgery, Explicit) or not hasattr(surgery, "tolerance"):
@@ -228,7 +226,7 @@ def check_half_space(make: Make) -> None:
             raise broken(f"⟨g_r, d⟩ ≥ {bound:.3g}", f"{slope:.6g}")
 
 
-CHECKS: tuple[Callable[[Make], None], ...] = (
+CHECKS: tuple[Callable[[Make, Bench], None], ...] = (
     check_one_decision,
     check_micro_batches,
     check_scaler,
@@ -241,11 +239,12 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
 )
 
 
-def check_surgery(make: Make) -> None:
+def check_surgery(make: Make, bench: Bench = CLASSIFIER) -> None:
     """Run every contract on the surgeries that ``make`` builds.
 
     Args:
         make: Builds a new surgery at each call.
+        bench: What they are tried on. Default: a small classifier.
 
     Raises:
         ContractError: At the first contract that is broken.
@@ -255,4 +254,4 @@ def check_surgery(make: Make) -> None:
         >>> check_surgery(Unilateral)
     """
     for check in CHECKS:
-        check(make)
+        check(make, bench)

@@ -1,0 +1,34 @@
+"""The family of image classifiers, and of everything else that returns logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from expunge.batch import Examples, Predictor
+from expunge.tasks.family import Family
+from expunge.weights import save_weights
+
+
+class Classification(Family):
+    """Models that return one logit for each class.
+
+    Examples:
+        >>> Classification().name
+        'classification'
+    """
+
+    def predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
+        """Return the model with the way to read its logits."""
+        return Predictor(model, logits)
+
+    def classes(self, predict: Predictor, *sides: Examples) -> int | None:
+        """Return None: the logits of an example are as many as there are classes."""
+        return None
+
+    def save(self, model: nn.Module, folder: Path) -> Path:
+        """Write ``unlearned.safetensors``."""
+        return save_weights(model, folder / "unlearned.safetensors", overwrite=True)

@@ -1,0 +1,130 @@
+"""DDPM: a denoising network that knows classes, with its noise schedule beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from expunge.errors import CheckpointError, ModelError
+from expunge.tasks.diffusion.library import diffusers
+
+NETWORK, AVERAGED, SCHEDULE = "unet", "unet_ema", "scheduler"
+"""Folders of a ``save_pretrained`` layout."""
+
+
+class DDPM(nn.Module):
+    """A class-conditional denoising diffusion model: ε(x_t, t, c), and the schedule that made x_t.
+
+    Called like its network, it returns the predicted noise ``(n, channels, height, width)``.
+
+    Paper: "Denoising Diffusion Probabilistic Models" (Ho et al., NeurIPS 2020, arXiv 2006.11239); the class that says
+    nothing: "Classifier-Free Diffusion Guidance" (Ho and Salimans, 2022, arXiv 2207.12598).
+
+    Args:
+        unet: A network with a class embedding, usually diffusers' ``UNet2DModel`` with ``num_class_embeds``.
+        scheduler: diffusers' ``DDPMScheduler`` or ``DDIMScheduler``.
+        classes: Number of classes of the data. Default: one less than the network embeds, as its last one is the null
+            class of classifier-free guidance. All that it embeds: there is no null class.
+
+    Raises:
+        ModelError: If the network embeds no classes or other numbers of them, or predicts something else than noise.
+    """
+
+    def __init__(self, unet: nn.Module, scheduler: Any, classes: int | None = None) -> None:
+        super().__init__()
+        embedded = getattr(getattr(unet, "config", None), "num_class_embeds", None)
+        if not embedded:
+            cure = "build it with num_class_embeds, one more than there are classes"
+            raise ModelError("a network that embeds classes", type(unet).__name__, cure)
+        self.classes = embedded - 1 if classes is None else classes
+        if not 1 <= self.classes <= embedded <= self.classes + 1:
+            found = f"{embedded} for {self.classes} classes"
+            raise ModelError("an embedding for each class and perhaps one for none", found, "pass classes=")
+        if scheduler.config.prediction_type != "epsilon":
+            found = f"'{scheduler.config.prediction_type}'"
+            raise ModelError("a model that predicts noise ('epsilon')", found, "other predictions are not supported")
+        self.unet, self.scheduler = unet, scheduler
+
+    @property
+    def null(self) -> int | None:
+        """The class that says nothing, or None where the network has not learnt one."""
+        config: Any = self.unet.config
+        return self.classes if config.num_class_embeds > self.classes else None
+
+    @property
+    def signal(self) -> Tensor:
+        """ᾱ_t, the share of an image's variance that is left at each timestep, ``(T,)``."""
+        found: Tensor = self.scheduler.alphas_cumprod
+        return found
+
+    @property
+    def form(self) -> tuple[int, int, int]:
+        """Channels, height and width of its images."""
+        config: Any = self.unet.config
+        size = config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return config.in_channels, height, width
+
+    def forward(self, sample: Tensor, timestep: Tensor, class_labels: Tensor) -> Tensor:
+        """Return the noise that the network sees in the samples."""
+        output = self.unet(sample, timestep, class_labels)
+        found: Tensor = getattr(output, "sample", output)
+        return found
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write ``unet/`` and ``scheduler/`` in diffusers' layout, weights as safetensors; all of it or nothing.
+
+        Args:
+            folder: Where; it must not be there.
+            overwrite: Whether a folder of that name may be replaced. Default false.
+
+        Raises:
+            CheckpointError: If the folder is there and may not be replaced.
+        """
+        target = Path(folder)
+        if target.exists() and not overwrite:
+            raise CheckpointError("a folder that is not there yet", f"'{target}'", "choose another, or overwrite=True")
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            self.unet.save_pretrained(temporary / NETWORK, safe_serialization=True)  # type: ignore[operator]
+            self.scheduler.save_pretrained(temporary / SCHEDULE)
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return target
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], classes: int | None = None) -> DDPM:
+        """Return the model in a folder of diffusers' layout; nothing is downloaded and no pickle opened.
+
+        Where training left averaged weights beside the others (``unet_ema/``), these are the model: they are what its
+        images are drawn with, and so what has to forget.
+
+        Args:
+            folder: Holds ``unet/`` or ``unet_ema/``, and ``scheduler/``.
+            classes: See ``DDPM``.
+
+        Raises:
+            CheckpointError: If something is missing or unreadable.
+            MissingExtraError: If diffusers is not installed.
+        """
+        place, library = Path(folder), diffusers("reading a diffusion model")
+        network = place / AVERAGED if (place / AVERAGED).is_dir() else place / NETWORK
+        for part in (network, place / SCHEDULE):
+            if not part.is_dir():
+                raise CheckpointError(f"a folder '{part.name}' in '{place}'", "none", "pass a save_pretrained folder")
+        try:
+            unet = library.UNet2DModel.from_pretrained(network, use_safetensors=True, local_files_only=True)
+            scheduler = library.DDPMScheduler.from_pretrained(place / SCHEDULE, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            first = str(error).strip().splitlines()[0]
+            cure = "save it again with safe_serialization=True"
+            raise CheckpointError("a readable UNet2DModel with safetensors weights", first, cure) from error
+        return cls(unet, scheduler, classes).eval()

@@ -1,0 +1,71 @@
+"""The family of class-conditional diffusion models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batch import Examples, Predictor
+from expunge.errors import ConfigError, DataError
+from expunge.tasks.diffusion.ddpm import DDPM
+from expunge.tasks.diffusion.noising import as_ddpm, summed_noise_loss
+from expunge.tasks.family import Family
+
+PROBED = 64
+"""Examples of each side that are looked at beforehand."""
+
+
+class Diffusion(Family):
+    """Class-conditional diffusion models, which return the noise in an image.
+
+    A model that was trained with averaged weights is unlearned from these, and they are handed over: see ``DDPM``.
+
+    Examples:
+        >>> Diffusion().name
+        'diffusion'
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("ddpm",)
+    defaults: ClassVar[Mapping[str, Any]] = {"optimiser": "adamw", "rate": 1e-3, "weight_decay": 0.0, "batch": 64}
+
+    def predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
+        """Return the model with the loss of its training."""
+        if logits is not None:
+            raise ConfigError("no logits= for a diffusion model", "a function", "leave it out")
+        return Predictor(as_ddpm(model), loss=summed_noise_loss)
+
+    def classes(self, predict: Predictor, *sides: Examples) -> int:
+        """Return the number of classes that the model was trained with.
+
+        Raises:
+            DataError: If images are not of the form and range that it was trained on.
+        """
+        model = as_ddpm(predict.model)
+        for examples in sides:
+            images = examples.batch(torch.arange(min(PROBED, len(examples)))).inputs
+            check_images(images, model)
+        return model.classes
+
+    def save(self, model: nn.Module, folder: Path) -> Path:
+        """Write the folder ``unlearned`` in diffusers' layout, without any averaged copy that still remembers."""
+        return as_ddpm(model).save_pretrained(folder / "unlearned", overwrite=True)
+
+
+def check_images(images: Any, model: DDPM) -> None:
+    """Refuse what is no batch of images for the model.
+
+    Raises:
+        DataError: If the form, the type or the range is another.
+    """
+    form = tuple(images.shape[1:]) if isinstance(images, Tensor) else type(images).__name__
+    if form != model.form:
+        raise DataError(f"images {model.form}, channels first", f"{form}", "resize the images or build another model")
+    if not images.is_floating_point() or not bool(torch.isfinite(images).all()):
+        raise DataError("images of finite real numbers", f"{images.dtype}", "scale them to [-1, 1]")
+    low, high = float(images.min()), float(images.max())
+    if low < -1.01 or high > 1.01 or low >= 0:
+        raise DataError("images scaled to [-1, 1]", f"values from {low:g} to {high:g}", "use 2 x - 1 for x in [0, 1]")

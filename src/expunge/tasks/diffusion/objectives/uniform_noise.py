@@ -1,0 +1,43 @@
+"""UniformNoise: predict noise of the wrong distribution for the forgotten class."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.batch import Batch
+from expunge.objectives import Uniform
+from expunge.objectives.objective import Model, Objective
+from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
+
+
+class UniformNoise(NoiseObjective):
+    """Predict for the forgotten class numbers that have nothing to do with the image.
+
+    Paper: "EraseDiff: Erasing Data Influence in Diffusion Models" (Wu et al., 2024, arXiv 2401.05779), its target.
+
+    Formula: mean over examples of ‖u − ε(x_t, t, c)‖² / d, u uniform in [0, 1], drawn once per update.
+
+    Examples:
+        >>> UniformNoise()
+        UniformNoise()
+
+    Differences from the authors' code: which surgery weighs it against the retain loss is another part's choice.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("erasediff",)
+    paper: ClassVar[str] = "arXiv 2401.05779"
+    stands_for: ClassVar[type[Objective] | None] = Uniform
+
+    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+        """Return the noised batch with ``target``, the numbers to be predicted."""
+        noisy = super().draw(batch, epoch, generator)
+        noise = noisy.drawn["noise"]
+        uniform = torch.rand(noise.shape, generator=generator, dtype=noise.dtype)
+        return noisy.with_drawn(target=uniform.to(noise.device))
+
+    def target(self, model: Model, batch: Batch) -> Tensor:
+        """Return the numbers."""
+        return batch.drawn["target"]

@@ -1,0 +1,106 @@
+"""The base of all families: what unlearning has to know of a kind of model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from expunge.batch import Examples, Predictor
+from expunge.engine import Descend, Recipe
+from expunge.errors import ConfigError
+from expunge.methods import Method
+from expunge.methods.parts import Part, read_parts
+from expunge.objectives import Objective
+from expunge.registry import describe, entries, find, is_registered
+
+
+class Family(ABC):
+    """A family of models: how they are read, checked and saved, and which objectives are theirs.
+
+    Attributes:
+        aliases: Other names in the registry.
+        paper: Not used by families.
+        defaults: Settings of methods for this family, wherever a method has no value of its own and none is written.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = ""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        return describe(type(self)).name
+
+    @abstractmethod
+    def predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
+        """Return the model with the way to read it.
+
+        Raises:
+            ModelError: If it is no model of the family.
+        """
+
+    @abstractmethod
+    def classes(self, predict: Predictor, *sides: Examples) -> int | None:
+        """Return the number of classes, after what is special to the family has been checked; None if logits tell.
+
+        Raises:
+            ExpungeError: If model and examples do not fit together.
+        """
+
+    @abstractmethod
+    def save(self, model: nn.Module, folder: Path) -> Path:
+        """Write an unlearned model into a run folder, in the layout of its family, and return where it is."""
+
+    def settings(self, method: str, written: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a method's settings: those that are written, then a preset's, then those of the family.
+
+        Args:
+            method: A registered name, or a composition in words.
+            written: Settings by name, beside those in the words.
+        """
+        base = Part(method) if is_registered("methods", method) else read_parts(method)[0]
+        if {**base.settings, **written}.get("preset") is not None:
+            return dict(written)
+        common, own = (defaults_of(kind) for kind in (Method, find("methods", base.name)))
+        usual = {name: value for name, value in self.defaults.items() if own.get(name) == common[name]}
+        return {name: value for name, value in usual.items() if name not in base.settings} | dict(written)
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return a recipe with the family's objectives in the place of those for classifiers.
+
+        Raises:
+            ConfigError: If the family has nothing that could take the place of one.
+        """
+        return Recipe(tuple(self.translated(stage) if isinstance(stage, Descend) else stage for stage in recipe.stages))
+
+    def translated(self, stage: Descend) -> Descend:
+        """Return a descent with the family's objectives."""
+        return replace(stage, objectives=stage.objectives.map(self.objective))
+
+    def objective(self, objective: Objective) -> Objective:
+        """Return the objective, or the family's own in its place.
+
+        Raises:
+            ConfigError: If there is none.
+        """
+        if objective.task == self.name:
+            return objective
+        own = (entry.target for entry in entries("objectives").values() if entry.target.task == self.name)
+        for candidate in own:
+            if candidate.stands_for is type(objective):
+                found: Objective = candidate()
+                return found
+        name = type(objective).__name__
+        cure = f"choose a method or an objective that serves {self.name}"
+        raise ConfigError(f"an objective for {self.name}", f"{name}, which is for {objective.task}", cure)
+
+
+def defaults_of(method: type[Method]) -> dict[str, Any]:
+    """Return the settings of a method as they are where nothing is written."""
+    return {field.name: field.default for field in fields(method)}
