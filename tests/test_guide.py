@@ -32,7 +32,7 @@ def named(cell):
 
 
 def names(kind):
-    return {entry.target: name for name, entry in registry.entries(kind).items()}
+    return {entry.target: name for name, entry in registry.entries(kind, "classification").items()}
 
 
 def figures(text):
@@ -60,14 +60,14 @@ def test_the_code_prints_what_the_guide_shows():
 
 @pytest.mark.parametrize(("kind", "head"), [("methods", "method"), ("surgeries", "surgery")])
 def test_every_registered_name_has_a_line(kind, head):
-    assert set(table(head)) == set(registry.entries(kind))
+    assert set(table(head)) == set(registry.entries(kind, "classification"))
 
 
 def test_every_mask_is_named():
     assert set(registry.entries("masks")) <= named(TEXT)
 
 
-@pytest.mark.parametrize("name", registry.entries("methods"))
+@pytest.mark.parametrize("name", registry.entries("methods", "classification"))
 def test_a_methods_line_agrees_with_its_recipe(name):
     row = table("method")[name]
     stages = [stage for stage in build_method(name).recipe().stages if isinstance(stage, Descend)]
