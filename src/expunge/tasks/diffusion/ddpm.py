@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError, ModelError
-from expunge.tasks.diffusion.library import diffusers
+from expunge.tasks.diffusion.optional import diffusers
 
 NETWORK, AVERAGED, SCHEDULE = "unet", "unet_ema", "scheduler"
 """Folders of a ``save_pretrained`` layout."""

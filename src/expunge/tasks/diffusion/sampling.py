@@ -11,7 +11,7 @@ from torch import Tensor
 from expunge.engine import mixed_seed
 from expunge.errors import ConfigError, ModelError, RequestError
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.library import diffusers
+from expunge.tasks.diffusion.optional import diffusers
 
 
 @torch.no_grad()

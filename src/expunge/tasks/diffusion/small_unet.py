@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from expunge.errors import ConfigError
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.library import diffusers
+from expunge.tasks.diffusion.optional import diffusers
 
 WIDTHS = {8: (16, 32), 16: (24, 48, 64), 28: (32, 48, 80), 32: (32, 48, 80)}
 """Channels of each resolution by size of the images."""
