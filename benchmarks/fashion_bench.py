@@ -22,14 +22,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from tuning import accuracies
 
 from expunge.batch import Examples, Predictor, Split
 from expunge.data import ByClass, ByFraction, Source, Subset, split_request
 from expunge.engine import Conditions, Policy, execute
 from expunge.errors import NotFiniteError
-from expunge.evaluation import ModelOutputs, Trial, collect, outputs_of
+from expunge.evaluation import ModelOutputs, Trial, outputs_of
 from expunge.methods import build_method
-from expunge.metrics import accuracy
 from expunge.registry import find
 from expunge.tasks.classification.models.resnet import BasicBlock
 from expunge.tasks.classification.training import TrainSettings, fit
@@ -219,28 +219,7 @@ class Bench:
 
 def tuning_view(model: nn.Module, case: Case) -> dict[str, float]:
     """Return the accuracies in percent that tuning may read: neither test set nor retrained model is among them."""
-    predict, forgotten = Predictor(model), torch.tensor([FORGOTTEN_CLASS])
-    control = collect(predict, case.control)
-    parts = {
-        "forget": collect(predict, case.split.forget),
-        "retain": collect(predict, case.split.retain),
-        "control": control,
-        "control_class": control.only(forgotten),
-        "control_others": control.without(forgotten),
-    }
-    return {name: float(accuracy(part.logits, part.targets) or 0.0) for name, part in parts.items()}
-
-
-def badness(kind: str, now: dict[str, float], before: dict[str, float]) -> tuple[float, float]:
-    """Return what tuning minimises, the same for every method.
-
-    Class request: recognition of the class on control images beyond .5 %, then minus the accuracy on the others.
-    Random request: |Δ train accuracy| + |Δ control accuracy| + |accuracy on D_f − the original's control accuracy|.
-    """
-    if kind == "class":
-        return max(0.0, now["control_class"] - 0.5), -now["control_others"]
-    moved = abs(now["retain"] - before["retain"]) + abs(now["control"] - before["control"])
-    return moved + abs(now["forget"] - before["control"]), 0.0
+    return accuracies(model, case.split, case.control, FORGOTTEN_CLASS)
 
 
 _bench: list[Bench] = []

@@ -29,10 +29,10 @@ from fashion_bench import (
     Bench,
     Cell,
     Workers,
-    badness,
     options,
     tuning_view,
 )
+from tuning import badness
 
 from expunge.engine import Policy
 from expunge.evaluation import Trial, gap_floor, tabulate

@@ -15,24 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tuning import accuracies, badness
 
 from expunge.api import unlearn
-from expunge.batch import Predictor
 from expunge.demo.plan import (
     COMMON,
     FORGOTTEN_CLASS,
     METHODS,
     NORMALISATION,
     REQUESTS,
-    Case,
     case,
     settings,
     source,
     train,
 )
 from expunge.errors import NotFiniteError
-from expunge.evaluation import collect
-from expunge.metrics import accuracy
 
 SEED = 1000
 GRID = (0.001, 0.003, 0.01, 0.03)
@@ -44,29 +41,6 @@ GRIDS = {
 TARGET = Path(__file__).parents[1] / "docs" / "results" / "demo-tuning.json"
 
 
-def accuracies(model: torch.nn.Module, chosen: Case) -> dict[str, float]:
-    """Return the accuracies that the criterion reads."""
-    predict, forgotten = Predictor(model), torch.tensor([FORGOTTEN_CLASS])
-    control = collect(predict, chosen.control)
-    parts = {
-        "forget": collect(predict, chosen.split.forget),
-        "retain": collect(predict, chosen.split.retain),
-        "control": control,
-        "control_class": control.only(forgotten),
-        "control_others": control.without(forgotten),
-    }
-    return {name: float(accuracy(part.logits, part.targets) or 0.0) for name, part in parts.items()}
-
-
-def badness(kind: str, now: dict[str, float], before: dict[str, float]) -> tuple[float, float]:
-    """Return what the criterion minimises."""
-    if kind == "class":
-        recognised = max(0.0, now["control_class"] - 0.5)
-        return recognised, -now["control_others"]
-    moved = abs(now["retain"] - before["retain"]) + abs(now["control"] - before["control"])
-    return moved + abs(now["forget"] - before["control"]), 0.0
-
-
 def main() -> None:
     """Try every rate and write the record."""
     torch.set_num_threads(1)
@@ -75,7 +49,7 @@ def main() -> None:
     for kind in REQUESTS:
         chosen = case(kind, SEED, data)
         original, _ = train(chosen.train, SEED)
-        before = accuracies(original, chosen)
+        before = accuracies(original, chosen.split, chosen.control, FORGOTTEN_CLASS)
         for method in METHODS:
             best: tuple[tuple[float, float], float] | None = None
             for rate in GRIDS.get(method, GRID):
@@ -86,7 +60,7 @@ def main() -> None:
                     result = unlearn(
                         original, **sides, method=method, seed=SEED, normalisation=NORMALISATION, **options
                     )
-                    now = accuracies(result.model, chosen)
+                    now = accuracies(result.model, chosen.split, chosen.control, FORGOTTEN_CLASS)
                 except NotFiniteError:
                     record["trials"].append({"kind": kind, "method": method, "rate": rate, "failed": True})
                     continue
