@@ -7,7 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 from expunge.surgery import Progress as Updates
 
@@ -34,13 +44,36 @@ class Bar:
         """Show that an epoch of training is over."""
         self.bars.update(self.task, completed=epoch, total=epochs)
 
+    def reached(self, done: int, total: int, *_: float) -> None:
+        """Show how many pieces of work are done, of how many."""
+        self.bars.update(self.task, completed=done, total=total)
+
     def update(self, progress: Updates) -> None:
         """Show that an update of unlearning is over."""
         self.bars.update(self.task, completed=progress.step + 1, total=progress.total)
 
 
+class Speed(ProgressColumn):
+    """Images per second.
+
+    Args:
+        images: Images in one piece of work.
+    """
+
+    def __init__(self, images: int) -> None:
+        super().__init__()
+        self.images = images
+
+    def render(self, task: Task) -> Text:
+        """Return the speed, or nothing before there is one."""
+        speed = (task.finished_speed or task.speed or 0) * self.images
+        return Text(f"{speed:,.0f} images/s" if speed else "")
+
+
 @contextmanager
-def bar(console: Console, what: str, total: int = 1, *, width: int = 10, transient: bool = False) -> Iterator[Bar]:
+def bar(
+    console: Console, what: str, total: int = 1, *, width: int = 10, transient: bool = False, images: int = 0
+) -> Iterator[Bar]:
     """Show a progress bar while the body runs.
 
     Args:
@@ -49,7 +82,9 @@ def bar(console: Console, what: str, total: int = 1, *, width: int = 10, transie
         total: How many pieces of work there are; ``epoch`` and ``update`` know better. Default 1.
         width: Columns of the description. Default 10.
         transient: Whether the bar goes away in the end. Default false.
+        images: Images in one piece of work, for a column with images per second. Default 0: no such column.
     """
     columns = TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=transient) as bars:
+    speed = (Speed(images),) if images else ()
+    with Progress(*columns, *speed, console=console, transient=transient) as bars:
         yield Bar(bars, bars.add_task(f"{what:<{width}}", total=total), width)

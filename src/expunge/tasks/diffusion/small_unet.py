@@ -8,7 +8,7 @@ from expunge.errors import ConfigError
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.optional import diffusers
 
-WIDTHS = {8: (16, 32), 16: (24, 48, 64), 28: (32, 48, 80), 32: (32, 48, 80)}
+WIDTHS = {8: (16, 32), 16: (24, 48, 64), 28: (16, 32, 64), 32: (32, 48, 80)}
 """Channels of each resolution by size of the images."""
 GROUPS = 8
 
@@ -19,7 +19,7 @@ def small_ddpm(
     """Return a new class-conditional model with a null class, its weights drawn from the global generator.
 
     The network is diffusers' ``UNet2DModel``: one residual block at each resolution, group normalisation, no attention.
-    It has 160 thousand weights at 8×8 and 1.1 million at 28×28.
+    It has 160 thousand weights at 8×8, 620 thousand at 28×28 and 1.1 million at 32×32.
 
     Args:
         size: Height and width of the images, pixels; divisible by 2 for each width after the first.

@@ -1,0 +1,101 @@
+"""Train the base models of ``expunge demo --task diffusion`` and their judges, and save them where the demo finds them.
+
+    python benchmarks/diffusion_base.py fashion_mnist --data-dir DATA
+    python benchmarks/diffusion_base.py digits
+
+The models are class-conditional diffusion models of all training images (Fashion-MNIST 28×28, digits 8×8). A judge is
+a ResNet-8 trained on the same training images; how often it is right on test images that neither has seen stands in
+the record. The records are merged into ``docs/results/diffusion-base.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from expunge.api.documents import hardware, versions
+from expunge.api.progress import bar
+from expunge.batch import Predictor
+from expunge.data import Affine, Source
+from expunge.registry import find
+from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.diffusion.small_unet import small_ddpm
+from expunge.tasks.diffusion.training import DiffusionTraining, fit_ddpm
+from expunge.weights import save_weights
+
+WHERE = Path(__file__).parents[1] / "src" / "expunge" / "demo" / "models"
+RECORD = Path(__file__).parents[1] / "docs" / "results" / "diffusion-base.json"
+TRAINING = {
+    "fashion_mnist": DiffusionTraining(updates=8000, rate=2e-3, warmup=200, average=0.999),
+    "digits": DiffusionTraining(updates=2000, rate=4e-3, warmup=50, average=0.995),
+}
+JUDGING = {
+    "fashion_mnist": TrainSettings(epochs=8, batch=128, rate=0.1),
+    "digits": TrainSettings(epochs=30, batch=64, rate=0.1),
+}
+SIGNED = Affine((0.5,), (0.5,))
+"""From [0, 1] to [−1, 1]."""
+
+
+def read(name: str, data_dir: Path | None) -> Source:
+    """Return the data in [−1, 1]."""
+    source: Source = find("readers", name)(data_dir)
+    for part in (source.train, source.test):
+        part.scale = SIGNED  # type: ignore[attr-defined]
+    return source
+
+
+def judge(name: str, source: Source, console: Console) -> dict[str, Any]:
+    """Train, save and describe the judge."""
+    torch.manual_seed(0)
+    model = find("models", "resnet8")(len(source.class_names), channels=source.shape[0])
+    with bar(console, "Judge", JUDGING[name].epochs) as shown:
+        record = fit(model, source.train, JUDGING[name], on_epoch=shown.epoch)
+    save_weights(model, WHERE / name / "judge.safetensors", overwrite=True)
+    predict, right = Predictor(model.eval()), 0
+    with torch.no_grad():
+        for positions in torch.arange(len(source.test)).split(1000):
+            batch = source.test.batch(positions)
+            right += int((predict(batch.inputs).argmax(1) == batch.targets).sum())
+    told = {"network": "resnet8", "settings": asdict(JUDGING[name]), "seconds": round(record.seconds, 1)}
+    return {**told, "train_accuracy": record.train_accuracy, "test_accuracy": right / len(source.test)}
+
+
+def base(name: str, source: Source, console: Console) -> dict[str, Any]:
+    """Train, save and describe the diffusion model."""
+    torch.manual_seed(0)
+    model = small_ddpm(source.shape[1]).to(memory_format=torch.channels_last)
+    with bar(console, "Diffusion model", TRAINING[name].updates, images=TRAINING[name].batch) as shown:
+        record = fit_ddpm(model, source.train, TRAINING[name], on_update=shown.reached)
+    model.to(memory_format=torch.contiguous_format).save_pretrained(WHERE / name / "ddpm", overwrite=True)
+    count = sum(weight.numel() for weight in model.parameters())
+    told = {"weights": count, "settings": asdict(TRAINING[name]), "seconds": round(record.seconds, 1)}
+    return {**told, "final_loss": record.final_loss}
+
+
+def main() -> None:
+    """Train one base model with its judge and note the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(TRAINING))
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    console, source = Console(), read(asked.name, asked.data_dir)
+    (WHERE / asked.name).mkdir(parents=True, exist_ok=True)
+    record = {"judge": judge(asked.name, source, console), "model": base(asked.name, source, console)}
+    told = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    made = {"hardware": hardware("cpu"), "versions": versions()}
+    command = f"python benchmarks/diffusion_base.py {asked.name}"
+    told[asked.name] = {"command": command, "train_images": len(source.train), **record, **made}
+    RECORD.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
