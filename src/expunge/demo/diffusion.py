@@ -24,6 +24,7 @@ from expunge.errors import NotFiniteError
 from expunge.methods import Method, build_method
 from expunge.report import print_tables, write_report
 from expunge.tasks.diffusion.family import Diffusion
+from expunge.tasks.diffusion.noising import as_ddpm
 
 
 def run_diffusion_demo(
@@ -128,7 +129,7 @@ class DiffusionDemo:
         self.folder.write_lines(f"{key}/history.jsonl", result.history)
         Diffusion().save(result.model, self.folder.path / key)
         with bar(self.console, "  draws", len(self.rows.labels), width=16, images=1) as shown:
-            self.rows.unlearned(result.model, key, method, result.seconds, result.history, shown.reached)
+            self.rows.unlearned(as_ddpm(result.model), key, method, result.seconds, result.history, shown.reached)
 
 
 def built(name: str, plan: Plan) -> Method:
