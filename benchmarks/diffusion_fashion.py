@@ -32,9 +32,9 @@ TUNED = ("eupmu", "random_labels")
 STUDY = replace(diffusion_plan.FASHION, drawing=Drawing(forgotten=500, remaining=5000))
 
 
-def study(data_dir: Path | None, folder: Path) -> None:
+def study(data_dir: Path | None, folder: Path, threads: int) -> None:
     """Run the demo with 5,000 images, and keep its result and grid."""
-    run_diffusion_demo(out=folder, data_dir=data_dir, threads=2, overwrite=True, console=Console(), plan=STUDY)
+    run_diffusion_demo(out=folder, data_dir=data_dir, threads=threads, overwrite=True, console=Console(), plan=STUDY)
     result = json.loads((folder / "result.json").read_text())
     record = json.loads((RESULTS / "diffusion-base.json").read_text())
     result["command"] = "python benchmarks/diffusion_fashion.py"
@@ -74,10 +74,11 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--tune", type=int, metavar="CLASS")
     parser.add_argument("--folder", type=Path, default=Path("runs") / NAME)
+    parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(asked.threads)
     if asked.tune is None:
-        study(asked.data_dir, asked.folder)
+        study(asked.data_dir, asked.folder, asked.threads)
     else:
         tune(asked.data_dir, asked.tune)
 

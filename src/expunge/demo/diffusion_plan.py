@@ -64,7 +64,7 @@ FASHION = Plan(
     "fashion_mnist",
     "Fashion-MNIST",
     0,
-    9_600,
+    6_400,
     {"epochs": 1, "batch": 64, "rate": 3e-4},
     Drawing(forgotten=500, remaining=1000),
 )
