@@ -45,7 +45,8 @@ def test_a_request_is_answered_with_a_model_figures_and_pictures(tmp_path):
     result = json.loads((folder / "result.json").read_text())
     original, method = result["requests"][0]["rows"]
     assert (original["role"], method["role"]) == ("original", "method")
-    assert method["evidence"][0]["asked"] == {"3": 12} and sum(method["evidence"][0]["kept"].values()) == 135
+    assert method["evidence"][0]["asked"] == {"3": 12}
+    assert sum(method["evidence"][0]["kept"].values()) == 135
     before, after = DDPM.from_pretrained(DIGITS / "ddpm"), DDPM.from_pretrained(folder / "unlearned")
     moved = [not torch.equal(*pair) for pair in zip(before.parameters(), after.parameters(), strict=True)]
     assert any(moved), "the saved model is the unlearned one"
@@ -58,13 +59,15 @@ def test_without_a_judge_there_are_pictures_and_no_figures(tmp_path):
     folder = run_request(load_request(write(tmp_path, judge=None, average="0.9")))
     request = json.loads((folder / "result.json").read_text())["requests"][0]
     assert [metric["key"] for metric in request["metrics"]] == ["seconds"]
-    assert len(request["grids"][0]["rows"]) == 2 and (folder / "grid.png").is_file()
+    assert len(request["grids"][0]["rows"]) == 2
+    assert (folder / "grid.png").is_file()
 
 
 def test_the_command_line_answers_it_too(tmp_path):
     diffusers()
     found = CliRunner().invoke(app, ["run", str(write(tmp_path)), "--overwrite"])
-    assert found.exit_code == 0 and "images/s" in found.stdout
+    assert found.exit_code == 0
+    assert "images/s" in found.stdout
     assert re.search(r"^Grid: +\S+grid\.png$", found.stdout, re.MULTILINE)
 
 
@@ -84,7 +87,8 @@ def test_the_command_line_answers_it_too(tmp_path):
 def test_a_wrong_file_is_refused_with_its_line(tmp_path, changes, line, words):
     with pytest.raises(ConfigError) as refusal:
         load_request(write(tmp_path, **changes))
-    assert refusal.value.where == f"request.yaml line {line}" and words in str(refusal.value)
+    assert refusal.value.where == f"request.yaml line {line}"
+    assert words in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +106,15 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, chang
     diffusers()
     with pytest.raises(ExpungeError) as refusal:
         run_request(load_request(write(tmp_path, **changes)))
-    assert refusal.value.where == f"request.yaml line {line}" and words in str(refusal.value)
+    assert refusal.value.where == f"request.yaml line {line}"
+    assert words in str(refusal.value)
     assert not (tmp_path / "run").exists()
 
 
 def test_training_a_diffusion_model_by_request_is_refused_by_name(tmp_path):
     found = CliRunner().invoke(app, ["train", str(write(tmp_path))])
-    assert found.exit_code == 2 and "the request of a classifier" in found.output
+    assert found.exit_code == 2
+    assert "the request of a classifier" in found.output
 
 
 def test_what_is_known_of_a_classifier_is_not_taken_for_this_family():
