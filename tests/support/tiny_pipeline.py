@@ -1,6 +1,5 @@
 """The smallest Stable Diffusion pipeline that the libraries build, with a tokenizer of its own; untrained."""
 
-import json
 from functools import cache
 
 import pytest

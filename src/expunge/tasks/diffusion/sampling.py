@@ -24,7 +24,7 @@ def sample(
     batch_size: int = 256,
     on_images: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Return one image for each label, ``(n, channels, height, width)`` in [−1, 1], on the CPU; latents of a model of those.
+    """Return one image for each label, ``(n, channels, height, width)`` in [−1, 1] or as latents, on the CPU.
 
     Sampled by DDIM without noise of its own (η = 0), so that an image depends on its starting noise alone: that of
     image i comes from (seed, i), whatever the batch size. Two models can be compared image by image.

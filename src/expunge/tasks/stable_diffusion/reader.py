@@ -31,8 +31,8 @@ class Reader:
     @property
     def limit(self) -> int:
         """Tokens that the text encoder reads, those of start and end included."""
-        known: int = self.frozen.text_encoder.config.max_position_embeddings
-        return min(known, self.frozen.tokenizer.model_max_length)
+        known = self.frozen.text_encoder.config.max_position_embeddings
+        return int(min(known, self.frozen.tokenizer.model_max_length))
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
