@@ -14,7 +14,6 @@ from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.optional import diffusers
 
 
-@torch.no_grad()
 def sample(
     model: DDPM,
     labels: Tensor,
@@ -49,15 +48,55 @@ def sample(
         ModelError: If guidance is asked for and the model has no null class.
         MissingExtraError: If diffusers is not installed.
     """
-    check(model, labels, guidance, min(steps, batch_size))
-    scheduler = diffusers("sampling").DDIMScheduler.from_config(model.scheduler.config)
-    scheduler.set_timesteps(steps)
+    wrong = labels[(labels < 0) | (labels >= model.classes)]
+    if len(wrong):
+        cure = "ask for classes that the model knows"
+        raise RequestError(f"classes from 0 to {model.classes - 1}", f"{int(wrong[0])}", cure)
+    return sampled(
+        model,
+        labels,
+        lambda positions: starts(model, positions, seed),
+        guidance=guidance,
+        steps=steps,
+        batch_size=batch_size,
+        on_images=on_images,
+    )
+
+
+@torch.no_grad()
+def sampled(
+    model: DDPM,
+    labels: Tensor,
+    start: Callable[[Tensor], Tensor],
+    *,
+    guidance: float,
+    steps: int,
+    batch_size: int,
+    on_images: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Return one sample for each label from starting noise of one's own, as ``sample`` does.
+
+    Args:
+        model: The model; its modes are left as found.
+        labels: Classes, or numbers of prompts, ``(n,)``.
+        start: Takes positions in ``labels`` ``(b,)`` and returns their starting noise ``(b, channels, height, width)``.
+        guidance: See ``sample``.
+        steps: See ``sample``.
+        batch_size: See ``sample``.
+        on_images: See ``sample``.
+
+    Raises:
+        ConfigError: If guidance is negative or a count not positive.
+        ModelError: If guidance is asked for and the model has no null class.
+    """
+    check(model, guidance, min(steps, batch_size))
+    scheduler = schedule_of(model, steps)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     found = []
     try:
         for positions in torch.arange(len(labels)).split(batch_size):
-            found.append(denoised(model, scheduler, labels[positions], starts(model, positions, seed), guidance))
+            found.append(denoised(model, scheduler, labels[positions], start(positions), guidance))
             if on_images is not None:
                 on_images(int(positions[-1]) + 1, len(labels))
     finally:
@@ -66,14 +105,17 @@ def sample(
     return torch.cat(found) if found else torch.empty(0, *model.form)
 
 
-def check(model: DDPM, labels: Tensor, guidance: float, count: int) -> None:
+def schedule_of(model: DDPM, steps: int) -> Any:
+    """Return the schedule of sampling; only images in [−1, 1] may be clipped to that range on the way."""
+    scheduler = diffusers("sampling").DDIMScheduler.from_config(model.scheduler.config)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def check(model: DDPM, guidance: float, count: int) -> None:
     """Refuse what cannot be sampled."""
     if count < 1 or not guidance >= 0:
         raise ConfigError("steps and batch_size ≥ 1, guidance ≥ 0", f"{count} and {guidance}", "change them")
-    wrong = labels[(labels < 0) | (labels >= model.classes)]
-    if len(wrong):
-        cure = "ask for classes that the model knows"
-        raise RequestError(f"classes from 0 to {model.classes - 1}", f"{int(wrong[0])}", cure)
     if guidance != 1 and model.null is None:
         raise ModelError("a model with a null class, for guidance", "one without", "use guidance=1")
 
@@ -91,7 +133,8 @@ def denoised(model: DDPM, scheduler: Any, labels: Tensor, noise: Tensor, guidanc
     for time in scheduler.timesteps:
         seen = predicted(model, images, torch.full_like(labels, int(time)), labels, guidance)
         images = scheduler.step(seen, time, images).prev_sample
-    return images.clamp(-1, 1).float().cpu()
+    found = images.clamp(-1, 1)
+    return found.float().cpu()
 
 
 def predicted(model: DDPM, images: Tensor, times: Tensor, labels: Tensor, guidance: float) -> Tensor:
