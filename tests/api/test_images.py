@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 from small_diffusion import diffusers
+from tiny_pipeline import LIMIT, tiny_model, tiny_pipeline
 from torch import nn
 from typer.testing import CliRunner
 
@@ -23,7 +24,7 @@ from expunge.api.images import draw_images, seeds_of
 from expunge.api.lettering import LINE, PAD, lettered, wrapped
 from expunge.cli import app
 from expunge.errors import CheckpointError, ConfigError, DataError, ExpungeError, ModelError, RequestError
-from expunge.tasks.families import Classification, Diffusion
+from expunge.tasks.families import Classification, Diffusion, StableDiffusion
 from expunge.tasks.family import Family
 from expunge.tasks.image_sampler import ImageSampler
 
@@ -96,7 +97,10 @@ class OtherFamily(FlatFamily):
 
 @pytest.fixture(autouse=True)
 def families(monkeypatch):
-    every = {one.__name__: registry.describe(one) for one in (Classification, Diffusion, FlatFamily, OtherFamily)}
+    every = {
+        one.__name__: registry.describe(one)
+        for one in (Classification, Diffusion, StableDiffusion, FlatFamily, OtherFamily)
+    }
     monkeypatch.setattr(room, "entries", lambda kind: every)
     monkeypatch.setattr(FlatSampler, "heard", [])
 
@@ -358,3 +362,30 @@ def test_a_diffusers_folder_and_a_run_folder_draw_what_sample_draws(unet, tmp_pa
         quiet([tmp_path / "base"], ["3"], [0], tmp_path / "h.png")
     with pytest.raises(ConfigError, match="guidance ≥ 0"):
         quiet([tmp_path / "base"], ["1"], [0], tmp_path / "h.png", guidance=-1.0)
+
+
+def test_a_pipeline_folder_draws_its_prompts(tmp_path):
+    model = tiny_model()
+    model.save_pretrained(tmp_path / "base")
+    with torch.no_grad():
+        model.unet.conv_out.bias += 0.3
+    (tmp_path / "run").mkdir()
+    model.save_pretrained(tmp_path / "run" / "unlearned")
+    asked, out = ["a photo of cat", "dog"], tmp_path / "g.png"
+    grid = quiet([tmp_path / "base", tmp_path / "run"], asked, [3, 9], out, steps=2, batch_size=3)
+    assert grid.columns == ("a photo of cat, seed 3", "a photo of cat, seed 9", "dog, seed 3", "dog, seed 9")
+    expected = model.images(["dog"], [3], guidance=7.5, steps=2)[0]
+    torch.testing.assert_close(grid.rows["run"][2], expected, atol=1e-4, rtol=0)
+    assert not torch.equal(*grid.rows.values())
+    with pytest.raises(RequestError, match=f"at most {LIMIT - 2}|{LIMIT}"):
+        quiet([tmp_path / "base"], ["dog " * 40], [0], tmp_path / "h.png")
+
+
+def test_a_pipeline_that_is_not_supported_is_refused_by_its_class(tmp_path):
+    tiny_pipeline().save_pretrained(tmp_path / "base")
+    index = tmp_path / "base" / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "PixArtAlphaPipeline"))
+    with pytest.raises(
+        ModelError, match=r"a pipeline with a U-Net .*StableDiffusionPipeline.*found PixArtAlphaPipeline"
+    ):
+        quiet([tmp_path / "base"], ["dog"], [0], tmp_path / "h.png")

@@ -20,7 +20,7 @@ def images(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older file.")] = False,
 ) -> None:
-    """Draw the same requests with the same seeds from several checkpoints.
+    """Draw with the same seeds from two checkpoints or more.
 
     Writes one picture: a row for each checkpoint, a column for each request and seed.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ class ImageSampler(ABC):
         batch: Images at a time where nobody says another number.
     """
 
-    batch: int = 64
+    batch: ClassVar[int] = 64
 
     def __init__(self, model: nn.Module, guidance: float, steps: int) -> None:
         self.model, self.guidance, self.steps = model, guidance, steps

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from expunge.errors import RequestError
-from expunge.tasks.diffusion.ddpm import DDPM
+from expunge.tasks.diffusion.denoiser import Denoiser
 from expunge.tasks.diffusion.sampling import sampled, starts
 from expunge.tasks.image_sampler import ImageSampler
 
@@ -28,6 +28,7 @@ class ClassSampler(ImageSampler):
 
     Examples:
         >>> from types import SimpleNamespace
+        >>> from expunge.tasks.diffusion.ddpm import DDPM
         >>> network = torch.nn.Identity()
         >>> network.config = SimpleNamespace(num_class_embeds=4, sample_size=8, in_channels=1)
         >>> schedule = SimpleNamespace(config=SimpleNamespace(prediction_type="epsilon"))
@@ -36,9 +37,9 @@ class ClassSampler(ImageSampler):
         (2, 1, (1, 8, 8))
     """
 
-    model: DDPM
+    model: Denoiser
 
-    def __init__(self, model: DDPM, guidance: float | None = None, steps: int | None = None) -> None:
+    def __init__(self, model: Denoiser, guidance: float | None = None, steps: int | None = None) -> None:
         usual = 1.0 if model.null is None else 2.0
         super().__init__(model, usual if guidance is None else guidance, 25 if steps is None else steps)
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from expunge.engine import mixed_seed
 from expunge.errors import ConfigError, ModelError, RequestError
-from expunge.tasks.diffusion.ddpm import DDPM
+from expunge.tasks.diffusion.denoiser import Denoiser
 from expunge.tasks.diffusion.optional import diffusers
 
 
 def sample(
-    model: DDPM,
+    model: Denoiser,
     labels: Tensor,
     *,
     guidance: float = 2.0,
@@ -24,7 +24,7 @@ def sample(
     batch_size: int = 256,
     on_images: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Return one image for each label, ``(n, channels, height, width)`` in [−1, 1], on the CPU.
+    """Return one image for each label, ``(n, channels, height, width)`` in [−1, 1] or as latents, on the CPU.
 
     Sampled by DDIM without noise of its own (η = 0), so that an image depends on its starting noise alone: that of
     image i comes from (seed, i), whatever the batch size. Two models can be compared image by image.
@@ -65,7 +65,7 @@ def sample(
 
 @torch.no_grad()
 def sampled(
-    model: DDPM,
+    model: Denoiser,
     labels: Tensor,
     start: Callable[[Tensor], Tensor],
     *,
@@ -105,14 +105,17 @@ def sampled(
     return torch.cat(found) if found else torch.empty(0, *model.form)
 
 
-def schedule_of(model: DDPM, steps: int) -> Any:
+def schedule_of(model: Denoiser, steps: int) -> Any:
     """Return the schedule of sampling; only images in [−1, 1] may be clipped to that range on the way."""
-    scheduler = diffusers("sampling").DDIMScheduler.from_config(model.scheduler.config)
+    limits = {} if model.ranged else {"clip_sample": False, "thresholding": False}
+    # diffusers would take its own defaults for what a schedule left at its defaults, but not after saving and loading.
+    settings = {name: value for name, value in model.scheduler.config.items() if not name.startswith("_")}
+    scheduler = diffusers("sampling").DDIMScheduler.from_config(settings, **limits)
     scheduler.set_timesteps(steps)
     return scheduler
 
 
-def check(model: DDPM, guidance: float, count: int) -> None:
+def check(model: Denoiser, guidance: float, count: int) -> None:
     """Refuse what cannot be sampled."""
     if count < 1 or not guidance >= 0:
         raise ConfigError("steps and batch_size ≥ 1, guidance ≥ 0", f"{count} and {guidance}", "change them")
@@ -120,24 +123,24 @@ def check(model: DDPM, guidance: float, count: int) -> None:
         raise ModelError("a model with a null class, for guidance", "one without", "use guidance=1")
 
 
-def starts(model: DDPM, positions: Tensor, seed: int) -> Tensor:
+def starts(model: Denoiser, positions: Tensor, seed: int) -> Tensor:
     """Return the starting noise of the images at the positions."""
     generators = (torch.Generator().manual_seed(mixed_seed(seed, position)) for position in positions.tolist())
     return torch.stack([torch.randn(model.form, generator=generator) for generator in generators])
 
 
-def denoised(model: DDPM, scheduler: Any, labels: Tensor, noise: Tensor, guidance: float) -> Tensor:
+def denoised(model: Denoiser, scheduler: Any, labels: Tensor, noise: Tensor, guidance: float) -> Tensor:
     """Return the images that a batch of noise becomes."""
     weight = next(model.parameters())
     images, labels = noise.to(weight), labels.to(weight.device)
     for time in scheduler.timesteps:
         seen = predicted(model, images, torch.full_like(labels, int(time)), labels, guidance)
         images = scheduler.step(seen, time, images).prev_sample
-    found = images.clamp(-1, 1)
+    found = images.clamp(-1, 1) if model.ranged else images
     return found.float().cpu()
 
 
-def predicted(model: DDPM, images: Tensor, times: Tensor, labels: Tensor, guidance: float) -> Tensor:
+def predicted(model: Denoiser, images: Tensor, times: Tensor, labels: Tensor, guidance: float) -> Tensor:
     """Return the guided prediction of the noise."""
     if guidance == 1 or model.null is None:
         found: Tensor = model(images, times, labels)
