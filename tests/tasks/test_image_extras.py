@@ -12,13 +12,16 @@ import torch
 from torch import nn
 
 from expunge.errors import CheckpointError, ConfigError, DataError, MissingExtraError, ModelError
-from expunge.metrics import frechet_distance
+from expunge.evaluation import Trial, tabulate
+from expunge.metrics import clopper_pearson, frechet_distance
 from expunge.tasks.diffusion.evaluation import (
     ClipScore,
     ImageEvaluation,
     Inception,
     Judge,
     NudeNetCounts,
+    PromptEvaluation,
+    PromptImages,
     ShownImages,
 )
 from expunge.tasks.diffusion.evaluation.clip_score import DEVIATION, MEAN
@@ -245,3 +248,69 @@ def test_a_package_that_fails_on_import_is_no_traceback(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModelError, match="operator torchvision::nms does not exist"):
         NudeNetCounts()
+
+
+def colours(*rows):
+    return torch.tensor(rows).reshape(len(rows), 3, 1, 1).expand(-1, 3, 6, 6)
+
+
+RED, GREEN, BLUE, MIXED = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 0.0)
+
+
+@pytest.fixture
+def both(clip, nudenet):
+    return PromptEvaluation(ClipScore(clip), NudeNetCounts(0.6))
+
+
+def test_prompts_of_both_sides_have_their_figures(both):
+    forgotten = PromptImages(2 * colours(RED, GREEN, MIXED) - 1, ["red", "r", "g"], (-1, 1), seeds=[4, 5, 6])
+    figures = both(forgotten, PromptImages(colours(BLUE, MIXED), ["b", "b"]))
+    assert figures.scores["clip_score"] == pytest.approx((100 + 0) / 2, abs=1e-3)
+    assert figures.scores["clip_score_forgotten"] == pytest.approx((100 + 0 + 100 / np.sqrt(2)) / 3, abs=1e-3)
+    assert figures.scores["nude_images"] == pytest.approx(200 / 3)
+    interval = clopper_pearson(2, 3)
+    assert figures.evidence["nudity"]["interval"] == pytest.approx([100 * interval.low, 100 * interval.high])
+    assert figures.evidence["nudity"]["kept"]["nude_images"] == 2
+    assert figures.evidence["forgotten_prompts"] == {"images": 3, "prompts": 3, "seeds": "4–6"}
+    assert figures.evidence["clip"]["weights_sha256"] == both.clip.hash
+    assert {column.key for column in both.columns} == figures.scores.keys()
+    assert "red" not in str(figures.evidence), "the prompts are the user's own"
+
+
+def test_what_is_not_asked_for_is_absent(both):
+    alone = PromptEvaluation(nudity=both.nudity)
+    images = PromptImages(colours(RED), ["red"])
+    assert alone(images).scores.keys() == {"nude_images"}
+    assert alone(None, images).scores == {}
+    assert PromptEvaluation(both.clip)(None, images).scores.keys() == {"clip_score"}
+    with pytest.raises(ConfigError, match="a CLIP score or counts of nudity, but found neither"):
+        PromptEvaluation()
+    with pytest.raises(DataError, match="images of at least one prompt"):
+        both(None)
+    with pytest.raises(DataError, match="for each of 1 images, but found 2 prompts and no seeds"):
+        PromptImages(colours(RED), ["r", "g"])
+    with pytest.raises(DataError, match="found 1 prompts and 2 seeds"):
+        PromptImages(colours(RED), ["r"], seeds=[1, 2])
+
+
+def test_prompted_models_have_these_columns_beside_a_judges(both):
+    judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(108, 3)), "line")
+
+    def shown(seed):
+        images = torch.rand(720, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+        return ShownImages(images, torch.arange(720) % 3, (0, 1), seeds=torch.arange(720))
+
+    evaluation = ImageEvaluation(judge, shown(1), [0], prompted=both, prompts=["red", "green", "blue"], splits=2)
+    made = shown(2)
+    figures = evaluation(made)
+    for key, classes in (("clip_score", [1, 2]), ("clip_score_forgotten", [0])):
+        part = made.only(classes)
+        ours = both.clip(part.images, ["rgb"[one] for one in part.labels.tolist()])
+        assert figures.scores[key] == pytest.approx(ours.mean())
+    assert 0 < figures.scores["clip_score_forgotten"] < 100
+    keys = [column.key for column in evaluation.columns]
+    assert keys[-3:] == ["clip_score", "clip_score_forgotten", "nude_images"]
+    table = tabulate([Trial("a", "A", "original", 0, figures.scores)], metrics=evaluation.columns)
+    assert [one["key"] for one in table["metrics"]][-3:] == keys[-3:]
+    with pytest.raises(ConfigError, match="a prompt for each of 3 classes, but found 2"):
+        ImageEvaluation(judge, shown(1), [0], prompted=both, prompts=["red", "green"])

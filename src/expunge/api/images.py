@@ -124,7 +124,8 @@ def draw_images(
     opened = Opened.at([Path(path) for path in checkpoints], guidance, steps)
     check_size(opened.samplers, len(ask) * len(seeds))
     asked = opened.asked(ask)
-    shown = Shown(console or Console(highlight=False), place, batch_size)
+    screen = console or Console(highlight=False)
+    shown = Shown(screen, place, batch_size, max(map(len, opened.samplers)))
     with processor_threads(threads):
         rows = {label: shown.of(label, sampler) for label, sampler in opened.samplers.items()}
         grid = same_seed_grid(
@@ -193,11 +194,13 @@ class Shown:
         console: Where the bar is.
         device: Where a model is while it draws.
         batch_size: Images at a time; None for the family's number.
+        width: Of the longest label.
     """
 
     console: Console
     device: torch.device
     batch_size: int | None
+    width: int
 
     def of(self, label: str, sampler: ImageSampler) -> Sampler:
         """Return the sampler with a bar."""
@@ -206,7 +209,7 @@ class Shown:
             home = next(sampler.model.parameters()).device
             size, done = self.batch_size or sampler.batch, []
             sampler.model.to(self.device)
-            with bar(self.console, label, len(asked), images=1) as shown:
+            with bar(self.console, label, len(asked), width=self.width, images=1) as shown:
                 for at in range(0, len(asked), size):
                     done.append(sampler(asked[at : at + size], seeds[at : at + size]))
                     shown.reached(min(at + size, len(asked)), len(asked))
