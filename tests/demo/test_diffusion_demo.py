@@ -61,5 +61,6 @@ def test_without_data_the_cure_is_said(tmp_path, monkeypatch):
     diffusers()
     monkeypatch.delenv("EXPUNGE_DATA", raising=False)
     found = CliRunner().invoke(app, ["demo", "--task", "diffusion", "--out", str(tmp_path / "demo")])
-    assert found.exit_code == 2 and "--data-dir" in found.output
+    assert found.exit_code == 2
+    assert "--data-dir" in found.output
     assert not (tmp_path / "demo").exists()

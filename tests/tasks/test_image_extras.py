@@ -13,7 +13,7 @@ from torch import nn
 
 from expunge.errors import CheckpointError, ConfigError, DataError, MissingExtraError, ModelError
 from expunge.evaluation import Trial, tabulate
-from expunge.metrics import clopper_pearson, frechet_distance
+from expunge.metrics import clopper_pearson, frechet_distance, kernel_distance
 from expunge.tasks.diffusion.evaluation import (
     ClipScore,
     ImageEvaluation,
@@ -23,6 +23,7 @@ from expunge.tasks.diffusion.evaluation import (
     PromptEvaluation,
     PromptImages,
     ShownImages,
+    TorchmetricsDistances,
 )
 from expunge.tasks.diffusion.evaluation.clip_score import DEVIATION, MEAN
 
@@ -41,7 +42,7 @@ def stand_in(monkeypatch, name, **things):
 
 @pytest.fixture
 def missing(monkeypatch):
-    for name in ("torch_fidelity", "nudenet", "transformers"):
+    for name in ("torch_fidelity", "nudenet", "transformers", "torchmetrics"):
         monkeypatch.setitem(sys.modules, name, None)
 
 
@@ -233,6 +234,7 @@ def test_clip_refuses_what_it_cannot_read(clip):
         (lambda path: Inception(path), "expunge[fid]"),
         (lambda path: NudeNetCounts(), "expunge[nudenet]"),
         (lambda path: ClipScore(path.parent), "expunge[transformers]"),
+        (lambda path: TorchmetricsDistances(), "expunge[metrics]"),
     ],
 )
 def test_what_is_not_installed_is_named_with_the_install_line(missing, weights, make, line):
@@ -314,3 +316,59 @@ def test_prompted_models_have_these_columns_beside_a_judges(both):
     assert [one["key"] for one in table["metrics"]][-3:] == keys[-3:]
     with pytest.raises(ConfigError, match="a prompt for each of 3 classes, but found 2"):
         ImageEvaluation(judge, shown(1), [0], prompted=both, prompts=["red", "green"])
+
+
+def two_sets(count=60, width=4):
+    generator = np.random.default_rng(0)
+    mixing = generator.normal(size=(width, width))
+    return generator.normal(size=(count, width)), generator.normal(size=(count + 20, width)) @ mixing + 0.5
+
+
+def test_torchmetrics_and_we_agree():
+    pytest.importorskip("torchmetrics", reason="torchmetrics is not installed (extra 'metrics')")
+    real, generated = two_sets()
+    state = torch.get_rng_state()
+    found = TorchmetricsDistances()(real, generated, "feature")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert found["feature_torchmetrics_fid"] == pytest.approx(frechet_distance(real, generated), rel=1e-6)
+    ours = kernel_distance(real, generated, size=60)
+    assert found["feature_torchmetrics_kid"] == pytest.approx(ours.mean, rel=0.25)
+    assert TorchmetricsDistances()(real, generated, "feature") == found
+    with pytest.raises(DataError, match="at least 4 images of either kind, but found 3 and 80"):
+        TorchmetricsDistances()(real[:3], generated, "feature")
+
+
+class Counted:
+    """Has the interface of torchmetrics' distances; says how many images it was shown."""
+
+    def __init__(self, feature, subset_size=None):
+        self.width, self.size, self.seen = feature.num_features, subset_size, {}
+
+    def update(self, features, real):
+        assert features.shape[1] == self.width
+        self.seen[real] = len(features)
+
+    def compute(self):
+        return (torch.tensor(float(self.size)), None) if self.size else torch.tensor(float(self.seen[True]))
+
+
+def test_each_extractors_features_are_measured_under_its_name(monkeypatch):
+    stand_in(monkeypatch, "torchmetrics.image.fid", FrechetInceptionDistance=Counted)
+    stand_in(monkeypatch, "torchmetrics.image.kid", KernelInceptionDistance=Counted)
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", ModuleType("torchmetrics.image.fid"))
+    sys.modules["torchmetrics.image.fid"].FrechetInceptionDistance = Counted
+    judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "line")
+
+    def shown(seed, count):
+        images = torch.rand(count, 1, 2, 2, generator=torch.Generator().manual_seed(seed))
+        return ShownImages(images, torch.arange(count) % 3, (0, 1))
+
+    evaluation = ImageEvaluation(judge, shown(1, 90), [0], published=TorchmetricsDistances(), splits=2)
+    figures = evaluation(shown(2, 60))
+    assert figures.scores["feature_torchmetrics_fid"] == 60.0, "real images of the remaining classes"
+    assert figures.scores["feature_torchmetrics_kid"] == 40.0, "a subset is as large as the smaller set"
+    labels = {column.key: column.label for column in evaluation.columns}
+    assert labels["feature_torchmetrics_fid"] == "line-FID (torchmetrics)"
+    assert figures.scores.keys() <= labels.keys()
+    (plain, _) = TorchmetricsDistances().columns("inception", "")
+    assert (plain.label, "2048 features of Inception" in plain.definition) == ("FID (torchmetrics)", True)

@@ -11,6 +11,7 @@ from expunge.tasks.diffusion.evaluation.judge import Answers, Extractor, Judge
 from expunge.tasks.diffusion.evaluation.nudity import NudeNetCounts
 from expunge.tasks.diffusion.evaluation.prompt_file import Prompted, read_prompts
 from expunge.tasks.diffusion.evaluation.prompted import PromptEvaluation, PromptImages
+from expunge.tasks.diffusion.evaluation.published import TorchmetricsDistances
 
 __all__ = [
     "Answers",
@@ -25,6 +26,7 @@ __all__ = [
     "PromptImages",
     "Prompted",
     "ShownImages",
+    "TorchmetricsDistances",
     "allowed",
     "as_unit_images",
     "feature_columns",

@@ -17,6 +17,7 @@ from expunge.tasks.diffusion.evaluation.figures import ImageFigures, spans
 from expunge.tasks.diffusion.evaluation.images import ShownImages
 from expunge.tasks.diffusion.evaluation.judge import Answers, Extractor, Judge
 from expunge.tasks.diffusion.evaluation.prompted import PromptEvaluation, PromptImages
+from expunge.tasks.diffusion.evaluation.published import TorchmetricsDistances
 
 
 class ImageEvaluation:
@@ -33,6 +34,7 @@ class ImageEvaluation:
         extractors: More networks to take features from (``Inception``). Default: the judge's alone.
         prompted: CLIP score and counts of nudity, for models that are asked with prompts. Default: no such columns.
         prompts: The prompt that asks for each class, in the order of their numbers; needed with ``prompted``.
+        published: FID and KID by torchmetrics, for every extractor. Default: no such columns.
         splits: Random splits for an interval of a Fréchet distance. Default 50.
         seed: Of splits and subsets. Default 0.
 
@@ -63,6 +65,7 @@ class ImageEvaluation:
         extractors: Sequence[Extractor] = (),
         prompted: PromptEvaluation | None = None,
         prompts: Sequence[str] = (),
+        published: TorchmetricsDistances | None = None,
         splits: int = 50,
         seed: int = 0,
     ) -> None:
@@ -72,7 +75,7 @@ class ImageEvaluation:
             raise ConfigError("at least one forgotten class", "none", "name the class that was to be forgotten")
         if len({one.key for one in self.extractors}) < len(self.extractors):
             raise ConfigError("one extractor of each key", "two of one", "the judge's own features are taken already")
-        self.prompted, self.prompts = prompted, tuple(prompts)
+        self.prompted, self.prompts, self.published = prompted, tuple(prompts), published
         highest = max(*self.forgotten, *map(int, real.counts()))
         if prompted is not None and len(self.prompts) <= highest:
             raise ConfigError(f"a prompt for each of {highest + 1} classes", f"{len(self.prompts)}", "pass prompts=")
@@ -115,6 +118,9 @@ class ImageEvaluation:
             figures = yardstick.measure(features, own=generated is self.original)
             scores |= yardstick.scores(figures, extractor.key)
             evidence[extractor.key] = extractor.describe() | yardstick.evidence(figures)
+            if self.published is not None:
+                scores |= self.published(yardstick.real, features, extractor.key)
+                evidence["published"] = self.published.describe()
         if self.prompted is not None:
             figures_of_prompts = self.prompted(self.with_prompts(asked), self.with_prompts(kept))
             scores |= figures_of_prompts.scores
@@ -128,7 +134,9 @@ class ImageEvaluation:
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the scores, in their order."""
-        named = (feature_columns(one.key, one.prefix) for one in self.extractors)
+        named = [feature_columns(one.key, one.prefix) for one in self.extractors]
+        if self.published is not None:
+            named += [self.published.columns(one.key, one.prefix) for one in self.extractors]
         prompted = () if self.prompted is None else self.prompted.columns
         own = asked_columns(self.judge.name, self.trust)
         return (*own, *(column for columns in named for column in columns), *prompted)
