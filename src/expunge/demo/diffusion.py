@@ -23,8 +23,8 @@ from expunge.demo.diffusion_plan import Case, Plan
 from expunge.errors import NotFiniteError
 from expunge.methods import Method, build_method
 from expunge.report import print_tables, write_report
+from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.family import Diffusion
-from expunge.tasks.diffusion.noising import as_ddpm
 
 
 def run_diffusion_demo(
@@ -127,9 +127,9 @@ class DiffusionDemo:
             self.rows.unlearned(None, key, method)
             return
         self.folder.write_lines(f"{key}/history.jsonl", result.history)
-        Diffusion().save(result.model, self.folder.path / key)
+        saved = DDPM.from_pretrained(Diffusion().save(result.model, self.folder.path / key))
         with bar(self.console, "  draws", len(self.rows.labels), width=16, images=1) as shown:
-            self.rows.unlearned(as_ddpm(result.model), key, method, result.seconds, result.history, shown.reached)
+            self.rows.unlearned(saved, key, method, result.seconds, result.history, shown.reached)
 
 
 def built(name: str, plan: Plan) -> Method:

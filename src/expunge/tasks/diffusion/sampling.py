@@ -138,7 +138,7 @@ def denoised(model: Denoiser, scheduler: Any, labels: Tensor, noise: Tensor, gui
         seen = predicted(model, images, torch.full_like(labels, int(time)), labels, guidance)
         # Guidance drives the image that is in sight out of [−1, 1], where the scheduler clips it; without taking the
         # noise from the clipped image too, the two no longer belong together, and guided images fall to pieces.
-        images = scheduler.step(seen, time, images, use_clipped_model_output=True).prev_sample
+        images = scheduler.step(seen, time, images, use_clipped_model_output=model.ranged).prev_sample
     found = images.clamp(-1, 1) if model.ranged else images
     return found.float().cpu()
 
