@@ -1,0 +1,125 @@
+"""Teach a tiny Stable Diffusion pipeline captioned pictures, and make it forget some by all that this library has.
+
+    python benchmarks/tiny_stable_diffusion.py teach --data-dir DATA --cache CACHE
+    python benchmarks/tiny_stable_diffusion.py study --data-dir DATA --cache CACHE
+
+``teach`` writes the pipeline (``CACHE/pipeline``, the layout of ``save_pretrained``) and its judge
+(``CACHE/judge.safetensors``), and ``docs/results/tiny-stable-diffusion-base.json``. ``study`` needs both; a cell that
+was made is read, so that a study that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from captioned_pictures import CAPTIONS, CLASSES, GENERAL, STYLES, pictures
+from rich.console import Console
+from tiny_pipeline import pipeline
+from tiny_teaching import teach_autoencoder, teach_denoiser
+from torch import Tensor, nn
+
+from expunge.api.documents import hardware, versions
+from expunge.api.progress import bar
+from expunge.registry import find
+from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.diffusion.evaluation import Judge, ShownImages
+from expunge.weights import load_into, save_weights
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+BASE = RESULTS / "tiny-stable-diffusion-base.json"
+TRAINED, JUDGE = "pipeline", "judge.safetensors"
+EACH = {"train": 3000, "test": 500}
+"""Photographs of each class."""
+JUDGING = TrainSettings(epochs=3, batch=128, rate=0.1)
+GUIDANCE, STEPS, DRAWN = 3.0, 25, 40
+"""Of the images that show what the pipeline has learnt: so many of each caption."""
+
+
+def judge_network() -> nn.Module:
+    """Return the judge's network: one logit for each caption."""
+    found: nn.Module = find("models", "resnet8")(len(CAPTIONS), channels=3)
+    return found
+
+
+def judge_of(cache: Path) -> Judge:
+    """Return the judge that ``teach`` has left."""
+    network = judge_network()
+    load_into(network, cache / JUDGE)
+    return Judge(network.eval(), "resnet8")
+
+
+def teach_judge(train: Any, test: Any, cache: Path, console: Console) -> dict[str, Any]:
+    """Train, save and describe the judge."""
+    torch.manual_seed(0)
+    network = judge_network()
+    with bar(console, "Judge", JUDGING.epochs) as shown:
+        record = fit(network, train, JUDGING, on_epoch=shown.epoch)
+    save_weights(network, cache / JUDGE, overwrite=True)
+    answers = torch.from_numpy(Judge(network.eval(), "resnet8")(ShownImages.of(test).images).classes)
+    told = {"network": "resnet8", "settings": asdict(JUDGING), "seconds": round(record.seconds, 1)}
+    return {**told, "train_accuracy": record.train_accuracy, "test": agreement(answers, test.targets)}
+
+
+def agreement(found: Tensor, asked: Tensor) -> dict[str, float]:
+    """Return how often captions, classes and styles are recognised, in [0, 1]."""
+    kinds = len(CLASSES)
+    pairs = {"caption": (found, asked)}
+    pairs |= {"class": (found % kinds, asked % kinds), "style": (found // kinds, asked // kinds)}
+    return {name: float((one == other).float().mean()) for name, (one, other) in pairs.items()}
+
+
+def drawn(pipe: Any, captions: tuple[str, ...], each: int, seed: int = 0) -> Tensor:
+    """Return images ``(n, 3, 32, 32)`` in [0, 1] that the pipeline itself draws, so many of each caption."""
+    found = []
+    for number, caption in enumerate(captions):
+        luck = [torch.Generator().manual_seed(seed + 1000 * number + one) for one in range(each)]
+        settings = {"guidance_scale": GUIDANCE, "num_inference_steps": STEPS, "output_type": "pt"}
+        found.append(pipe([caption] * each, generator=luck, **settings).images)
+    return torch.cat(found)
+
+
+def teach(data_dir: Path | None, cache: Path, console: Console) -> dict[str, Any]:
+    """Train pipeline and judge, and return the record."""
+    train, test = (pictures(data_dir, part, each) for part, each in EACH.items())
+    pipe = pipeline(word for caption in (*CAPTIONS, *GENERAL) for word in caption.split())
+    told: dict[str, Any] = {"judge": teach_judge(train, test, cache, console)}
+    for name, lesson in (("autoencoder", teach_autoencoder), ("denoiser", teach_denoiser)):
+        with bar(console, name.capitalize()) as shown:
+            told[name] = lesson(pipe, train, shown.reached)
+    pipe.save_pretrained(cache / TRAINED)
+    images = drawn(pipe, CAPTIONS, DRAWN)
+    answers = torch.from_numpy(judge_of(cache)(images).classes)
+    asked = torch.arange(len(CAPTIONS)).repeat_interleave(DRAWN)
+    settings = {"guidance": GUIDANCE, "steps": STEPS, "each": DRAWN}
+    told["drawn"] = {**settings, **agreement(answers, asked), "of_caption": confusion(answers, asked)}
+    return {"captions": CAPTIONS, "general": GENERAL, "train_images": len(train), **told}
+
+
+def confusion(found: Tensor, asked: Tensor) -> list[list[int]]:
+    """Return how many images of each caption (rows) were recognised as each (columns)."""
+    size = len(CAPTIONS)
+    return (asked * size + found).bincount(minlength=size * size).view(size, size).tolist()
+
+
+def main() -> None:
+    """Teach the pipeline."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", choices=("teach",))
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    asked.cache.mkdir(parents=True, exist_ok=True)
+    command = "python benchmarks/tiny_stable_diffusion.py teach"
+    record = {"command": command, **teach(asked.data_dir, asked.cache, Console())}
+    BASE.write_text(json.dumps({**record, "hardware": hardware("cpu"), "versions": versions()}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
