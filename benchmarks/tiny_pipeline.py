@@ -24,8 +24,7 @@ WIDTH = 64
 def joined(word: str) -> Iterator[tuple[str, str]]:
     """Yield the merges that make a word one token, from its first letter on."""
     pieces = [*word[:-1], word[-1] + SUFFIX]
-    for before, piece in zip(accumulate(pieces), pieces[1:], strict=False):
-        yield before, piece
+    yield from zip(accumulate(pieces), pieces[1:], strict=False)
 
 
 def tokenizer(words: Iterable[str]) -> CLIPTokenizer:

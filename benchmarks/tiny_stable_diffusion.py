@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from captioned_pictures import CAPTIONS, CLASSES, GENERAL, STYLES, pictures
+from captioned_pictures import CAPTIONS, CLASSES, GENERAL, pictures
 from rich.console import Console
 from tiny_pipeline import pipeline
 from tiny_teaching import teach_autoencoder, teach_denoiser
