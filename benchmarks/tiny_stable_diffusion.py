@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from captioned_pictures import CAPTIONS, CLASSES, GENERAL, pictures
 from rich.console import Console
-from tiny_pipeline import pipeline
-from tiny_teaching import teach_autoencoder, teach_denoiser
+from taught_parts import pipeline
+from taught_lessons import teach_autoencoder, teach_denoiser
 from torch import Tensor, nn
 
 from expunge.api.documents import hardware, versions
