@@ -20,8 +20,8 @@ from expunge.engine import Average, mixed_seed
 from expunge.tasks.diffusion.training import DiffusionTraining
 
 PROMPTS = (*CAPTIONS, *GENERAL, "")
-ENCODING = DiffusionTraining(updates=2000, batch=32, rate=2e-3, warmup=100, average=0.99)
-DENOISING = DiffusionTraining(updates=3600, batch=64, rate=1.5e-3, warmup=200, average=0.998)
+ENCODING = DiffusionTraining(updates=2000, batch=32, rate=3e-3, warmup=100, average=0.99)
+DENOISING = DiffusionTraining(updates=2800, batch=64, rate=2e-3, warmup=200, average=0.998)
 KL_WEIGHT = 1e-4
 """Of the Kullback–Leibler divergence of a latent's distribution from a normal one, mean over its numbers."""
 GENERAL_SHARE = 0.1

@@ -67,7 +67,7 @@ def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
 
 def autoencoder() -> AutoencoderKL:
     """Return a new autoencoder: pictures of 3 × 32 × 32, latents of 4 × 8 × 8."""
-    widths = (16, 32, 64)
+    widths = (8, 24, 48)
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,

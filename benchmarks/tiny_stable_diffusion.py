@@ -12,30 +12,31 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from captioned_pictures import CAPTIONS, CLASSES, GENERAL, pictures
-from rich.console import Console
-from taught_parts import pipeline
 from taught_lessons import teach_autoencoder, teach_denoiser
+from taught_parts import pipeline
 from torch import Tensor, nn
 
 from expunge.api.documents import hardware, versions
-from expunge.api.progress import bar
+from expunge.batch import Examples
 from expunge.registry import find
 from expunge.tasks.classification.training import TrainSettings, fit
 from expunge.tasks.diffusion.evaluation import Judge, ShownImages
 from expunge.weights import load_into, save_weights
 
+Lesson = Callable[[Any, Examples, Callable[[int, int, float], None]], dict[str, Any]]
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 BASE = RESULTS / "tiny-stable-diffusion-base.json"
 TRAINED, JUDGE = "pipeline", "judge.safetensors"
-EACH = {"train": 3000, "test": 500}
+EACH = {"train": 2500, "test": 500}
 """Photographs of each class."""
-JUDGING = TrainSettings(epochs=3, batch=128, rate=0.1)
+JUDGING = TrainSettings(epochs=2, batch=128, rate=0.1)
 GUIDANCE, STEPS, DRAWN = 3.0, 25, 40
 """Of the images that show what the pipeline has learnt: so many of each caption."""
 
@@ -53,12 +54,11 @@ def judge_of(cache: Path) -> Judge:
     return Judge(network.eval(), "resnet8")
 
 
-def teach_judge(train: Any, test: Any, cache: Path, console: Console) -> dict[str, Any]:
+def teach_judge(train: Examples, test: Examples, cache: Path) -> dict[str, Any]:
     """Train, save and describe the judge."""
     torch.manual_seed(0)
     network = judge_network()
-    with bar(console, "Judge", JUDGING.epochs) as shown:
-        record = fit(network, train, JUDGING, on_epoch=shown.epoch)
+    record = fit(network, train, JUDGING)
     save_weights(network, cache / JUDGE, overwrite=True)
     answers = torch.from_numpy(Judge(network.eval(), "resnet8")(ShownImages.of(test).images).classes)
     told = {"network": "resnet8", "settings": asdict(JUDGING), "seconds": round(record.seconds, 1)}
@@ -83,21 +83,66 @@ def drawn(pipe: Any, captions: tuple[str, ...], each: int, seed: int = 0) -> Ten
     return torch.cat(found)
 
 
-def teach(data_dir: Path | None, cache: Path, console: Console) -> dict[str, Any]:
-    """Train pipeline and judge, and return the record."""
+def teach(data_dir: Path | None, cache: Path) -> dict[str, Any]:
+    """Train judge and pipeline, and return the record; a part that is in the cache is not trained again."""
     train, test = (pictures(data_dir, part, each) for part, each in EACH.items())
     pipe = pipeline(word for caption in (*CAPTIONS, *GENERAL) for word in caption.split())
-    told: dict[str, Any] = {"judge": teach_judge(train, test, cache, console)}
-    for name, lesson in (("autoencoder", teach_autoencoder), ("denoiser", teach_denoiser)):
-        with bar(console, name.capitalize()) as shown:
-            told[name] = lesson(pipe, train, shown.reached)
+    told: dict[str, Any] = {"judge": once(cache / "judge.json", lambda: teach_judge(train, test, cache))}
+    for name, lesson, parts in (
+        ("autoencoder", teach_autoencoder, ("vae",)),
+        ("denoiser", teach_denoiser, ("text_encoder", "unet")),
+    ):
+        taught = cache / f"{name}.json"
+        if taught.exists():
+            load_parts(pipe, parts, cache)
+        told[name] = once(taught, lambda lesson=lesson, parts=parts: taught_parts(pipe, lesson, parts, train, cache))
     pipe.save_pretrained(cache / TRAINED)
-    images = drawn(pipe, CAPTIONS, DRAWN)
-    answers = torch.from_numpy(judge_of(cache)(images).classes)
+    return {
+        "captions": CAPTIONS,
+        "general": GENERAL,
+        "train_images": len(train),
+        **told,
+        "drawn": recognised(pipe, cache),
+    }
+
+
+def once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what a file holds, or make it and write it."""
+    if not path.exists():
+        told = make()
+        path.write_text(json.dumps(told))
+    found: dict[str, Any] = json.loads(path.read_text())
+    print(f"{path.stem}: {found['seconds']:.0f} s", flush=True)
+    return found
+
+
+def taught_parts(pipe: Any, lesson: Lesson, parts: Sequence[str], train: Examples, cache: Path) -> dict[str, Any]:
+    """Teach some parts of the pipeline and save them."""
+    told = lesson(pipe, train, said)
+    for part in parts:
+        getattr(pipe, part).save_pretrained(cache / part)
+    return told
+
+
+def load_parts(pipe: Any, parts: Sequence[str], cache: Path) -> None:
+    """Put taught parts into the pipeline."""
+    for part in parts:
+        kind = type(getattr(pipe, part))
+        pipe.register_modules(**{part: kind.from_pretrained(cache / part, local_files_only=True).eval()})
+
+
+def said(done: int, total: int, loss: float) -> None:
+    """Print how far a training is."""
+    if done % 200 == 0:
+        print(f"  {done} of {total}: loss {loss:.4f}", flush=True)
+
+
+def recognised(pipe: Any, cache: Path) -> dict[str, Any]:
+    """Return how well the judge tells the pipeline's images apart."""
+    answers = torch.from_numpy(judge_of(cache)(drawn(pipe, CAPTIONS, DRAWN)).classes)
     asked = torch.arange(len(CAPTIONS)).repeat_interleave(DRAWN)
     settings = {"guidance": GUIDANCE, "steps": STEPS, "each": DRAWN}
-    told["drawn"] = {**settings, **agreement(answers, asked), "of_caption": confusion(answers, asked)}
-    return {"captions": CAPTIONS, "general": GENERAL, "train_images": len(train), **told}
+    return {**settings, **agreement(answers, asked), "of_caption": confusion(answers, asked)}
 
 
 def confusion(found: Tensor, asked: Tensor) -> list[list[int]]:
@@ -112,12 +157,12 @@ def main() -> None:
     parser.add_argument("verb", choices=("teach",))
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     asked.cache.mkdir(parents=True, exist_ok=True)
     command = "python benchmarks/tiny_stable_diffusion.py teach"
-    record = {"command": command, **teach(asked.data_dir, asked.cache, Console())}
+    record = {"command": command, **teach(asked.data_dir, asked.cache)}
     BASE.write_text(json.dumps({**record, "hardware": hardware("cpu"), "versions": versions()}, indent=1) + "\n")
 
 

@@ -1,0 +1,177 @@
+"""What a taught pipeline forgets by each method, and what it keeps: one cached cell for each unlearned model.
+
+Not a script: ``tiny_stable_diffusion.py`` uses it. All methods have the same pictures, seeds and number of updates.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from captioned_pictures import CAPTIONS, CLASSES, GENERAL, numbers, pictures
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from expunge.api.unlearning import unlearn
+from expunge.tasks.diffusion.evaluation import ImageEvaluation, Judge, ShownImages
+from expunge.tasks.stable_diffusion import Concept, ConceptSplit, PromptExamples, TextToImage, concept_split
+
+FORGOTTEN = {"class": "trouser", "style": "sketch"}
+INSTEAD = {"class": ("trouser", "bag"), "style": ("sketch", "photo")}
+FORGET, RETAIN = 160, 800
+"""Pictures on each side, so many of each caption as this leaves."""
+COMMON = {"epochs": 6, "batch": 32, "forget_batch": 32, "rate": 5e-4}
+"""150 updates of 32 + 32 pictures, AdamW."""
+METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "RL (pseudo-prompt, no surgery)": ("rl", COMMON),
+    "SalUn": ("salun", COMMON),
+    "EUPMU": ("eupmu", COMMON),
+    "LUR": ("lur", COMMON),
+    "EUPMU + feasible": ("eupmu + lenient", COMMON),
+    "ESD": ("esd", COMMON),
+    "UCE": ("uce", {}),
+}
+ORIGINAL = "original"
+ASKED = {"class": (100, 50), "style": (40, 80)}
+"""Images of each caption that was erased, and of each other one."""
+GUIDANCE, STEPS = 3.0, 25
+SHOWN = 2
+"""Images of each caption in a grid."""
+
+
+def concept(kind: str) -> Concept:
+    """Return what a request forgets."""
+    word, other = INSTEAD[kind]
+    prompts = [caption for caption in (*CAPTIONS, *GENERAL) if word in caption.split()]
+    return Concept(word, prompts, [prompt.replace(word, other) for prompt in prompts])
+
+
+@dataclass
+class Study:
+    """Makes and remembers cells.
+
+    Args:
+        data_dir: Folder of the data sets.
+        cache: Holds the taught pipeline; cells are kept there.
+        judge: Tells captions apart.
+        seed: Of the unlearning.
+    """
+
+    data_dir: Path | None
+    cache: Path
+    judge: Judge
+    seed: int = 0
+    model: TextToImage = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model = TextToImage.from_pretrained(self.cache / "pipeline")
+        self.split = lru_cache(maxsize=2)(self._split)
+        self.evaluation = lru_cache(maxsize=2)(self._evaluation)
+        self.folder.mkdir(exist_ok=True)
+
+    @property
+    def folder(self) -> Path:
+        """Where the cells are."""
+        return self.cache / "cells"
+
+    def path(self, kind: str, name: str) -> Path:
+        """Return where a cell is kept, without its ending."""
+        word = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+        return self.folder / f"{kind}-{word}-{self.seed}"
+
+    def _split(self, kind: str) -> ConceptSplit:
+        """Return the request: pictures that the model was taught, with their captions."""
+        asked, train = concept(kind), pictures(self.data_dir, "train", RETAIN // 4)
+        kept = [prompt for prompt in (*CAPTIONS, *GENERAL) if prompt not in asked.prompts]
+        images, captions = [], []
+        for prompts, total in ((asked.prompts, FORGET), (kept, RETAIN)):
+            for number, prompt in enumerate(prompts):
+                positions = of_prompt(prompt, kind, train.targets, prompts)
+                chosen = positions[number :: len(positions) * len(prompts) // total or 1][: total // len(prompts)]
+                images.append(train.batch(chosen).inputs)
+                captions += [prompt] * len(chosen)
+        examples = PromptExamples.of_images(self.model, torch.cat(images), captions, batch_size=100)
+        return concept_split(self.model, asked, kept, examples=examples)
+
+    def _evaluation(self, kind: str) -> ImageEvaluation:
+        """Return what all models of a request are measured by."""
+        test = pictures(self.data_dir, "test", 500)
+        original = self.shown(kind, self.drawn(kind, ORIGINAL))
+        return ImageEvaluation(self.judge, ShownImages.of(test), numbers(FORGOTTEN[kind]), original=original)
+
+    def asked(self, kind: str) -> tuple[Tensor, Tensor]:
+        """Return the captions' numbers and the seeds of all images of a request."""
+        erased, kept = ASKED[kind]
+        counts = torch.tensor([erased if n in numbers(FORGOTTEN[kind]) else kept for n in range(len(CAPTIONS))])
+        labels = torch.arange(len(CAPTIONS)).repeat_interleave(counts)
+        seeds = torch.cat([10_000 + 1000 * number + torch.arange(count) for number, count in enumerate(counts)])
+        return labels, seeds
+
+    def shown(self, kind: str, images: Tensor) -> ShownImages:
+        """Return images with what they were asked to show."""
+        labels, seeds = self.asked(kind)
+        return ShownImages(images, labels, (0.0, 1.0), seeds)
+
+    def drawn(self, kind: str, name: str, model: TextToImage | None = None) -> Tensor:
+        """Return a cell's images in [0, 1], from the cache if they are there."""
+        path = self.path(kind, name).with_suffix(".safetensors")
+        if not path.exists():
+            labels, seeds = self.asked(kind)
+            settings = {"guidance": GUIDANCE, "steps": STEPS, "batch_size": 100}
+            made = (model or self.model).images([CAPTIONS[n] for n in labels], seeds.tolist(), **settings)
+            save_file({"images": (255 * made).round().to(torch.uint8).contiguous()}, path)
+        return load_file(path)["images"].float() / 255
+
+    def cell(self, kind: str, name: str) -> dict[str, Any]:
+        """Return what was found of a method, from the cache if it is there."""
+        path = self.path(kind, name).with_suffix(".json")
+        if not path.exists():
+            made = self.original(kind) if name == ORIGINAL else self.unlearned(kind, name)
+            path.write_text(json.dumps({"method": name, **made}))
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    def original(self, kind: str) -> dict[str, Any]:
+        """Measure the model as it was taught."""
+        evaluation = self.evaluation(kind)
+        return {"seconds": 0.0, "updates": 0, **told(evaluation, evaluation.original)}
+
+    def unlearned(self, kind: str, name: str) -> dict[str, Any]:
+        """Unlearn and measure."""
+        method, settings = METHODS[name]
+        split = self.split(kind)
+        cpu = time.process_time()
+        result = unlearn(
+            copy.deepcopy(split.model),
+            forget=split.forget,
+            retain=split.retain,
+            task="stable_diffusion",
+            method=method,
+            seed=self.seed,
+            **settings,
+        )
+        spent = {"seconds": result.seconds, "cpu_seconds": time.process_time() - cpu, "updates": len(result.history)}
+        images = self.drawn(kind, name, result.model)
+        return {"words": method, "settings": dict(settings), **spent, **told(self.evaluation(kind), self.shown(kind, images))}
+
+
+def told(evaluation: ImageEvaluation, shown: ShownImages) -> dict[str, Any]:
+    """Return the scores of images, and what stands behind them."""
+    figures = evaluation(shown)
+    return {"scores": dict(figures.scores), "evidence": dict(figures.evidence)}
+
+
+def of_prompt(prompt: str, kind: str, targets: Tensor, kept: list[str]) -> Tensor:
+    """Return the positions of pictures that a caption fits; a general one fits all of its style but erased ones."""
+    if prompt in CAPTIONS:
+        return (targets == CAPTIONS.index(prompt)).nonzero().flatten()
+    style = prompt.split()[1]
+    fitting = [CAPTIONS.index(one) for one in CAPTIONS if style in one.split() and one in kept]
+    return torch.isin(targets, torch.tensor(fitting)).nonzero().flatten()
