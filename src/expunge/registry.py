@@ -34,7 +34,7 @@ ROOMS: Mapping[str, tuple[str, str | None]] = {
 """Kind → (package, name of the base class in it; None where the entries are functions)."""
 
 LEAVES: Mapping[str, tuple[str, ...]] = {
-    "objectives": ("expunge.tasks.diffusion.objectives",),
+    "objectives": ("expunge.tasks.diffusion.objectives", "expunge.tasks.stable_diffusion.objectives"),
     "methods": ("expunge.tasks.diffusion.methods",),
 }
 """Kind → further packages that register entries of it: those for one family of models."""

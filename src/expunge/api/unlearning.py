@@ -105,7 +105,8 @@ def unlearn(
         forget: Examples to forget: a map-style data set of ``(input, label)``, tensors, or ``Examples``.
         retain: Training examples to keep, disjoint from ``forget``.
         holdout: Examples that the model was not trained on, for objectives that need them. Default: none.
-        task: Family of the model: ``classification`` (default), or ``diffusion`` for a class-conditional ``DDPM``.
+        task: Family of the model: ``classification`` (default), ``diffusion`` for a class-conditional ``DDPM``, or
+            ``stable_diffusion`` for a ``TextToImage``.
         method: Name of a method (``expunge list methods``) or a ``Method``. Default ``eupmu``.
         logits: Takes the model's output and returns logits, where it does not return them itself.
         seed: Of order, draws and dropout. Default 0.

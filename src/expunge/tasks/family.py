@@ -25,11 +25,13 @@ class Family(ABC):
     Attributes:
         aliases: Other names in the registry.
         paper: Not used by families.
+        shares: Other families whose objectives serve this one too, after its own.
         defaults: Settings of methods for this family, wherever a method has no value of its own and none is written.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
+    shares: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
 
     @property
@@ -89,10 +91,11 @@ class Family(ABC):
         Raises:
             ConfigError: If there is none.
         """
-        if objective.task == self.name:
+        served = (self.name, *self.shares)
+        if objective.task in served:
             return objective
-        own = (entry.target for entry in entries("objectives").values() if entry.target.task == self.name)
-        for candidate in own:
+        every = [entry.target for entry in entries("objectives").values()]
+        for candidate in (target for task in served for target in every if target.task == task):
             if candidate.stands_for is type(objective):
                 found: Objective = candidate()
                 return found

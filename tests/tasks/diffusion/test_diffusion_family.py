@@ -76,9 +76,11 @@ def test_what_stands_for_an_objective_is_one():
 
 def test_the_registry_tells_families_apart():
     every = set(registry.entries("objectives"))
-    first, second = (set(registry.entries("objectives", task)) for task in ("classification", "diffusion"))
-    assert first | second == every
+    tasks = ("classification", "diffusion", "stable_diffusion")
+    first, second, third = (set(registry.entries("objectives", task)) for task in tasks)
+    assert first | second | third == every
     assert not first & second
+    assert not (first | second) & third
     assert {"esd", "selective_amnesia"} == set(METHODS) - set(registry.entries("methods", "classification"))
 
 

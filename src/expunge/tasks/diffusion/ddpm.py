@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError, ModelError
+from expunge.tasks.diffusion.denoiser import Denoiser, check_prediction
+from expunge.tasks.diffusion.folders import whole_folder
 from expunge.tasks.diffusion.optional import diffusers
 
 NETWORK, AVERAGED, SCHEDULE = "unet", "unet_ema", "scheduler"
 """Folders of a ``save_pretrained`` layout."""
 
 
-class DDPM(nn.Module):
+class DDPM(Denoiser):
     """A class-conditional denoising diffusion model: ε(x_t, t, c), and the schedule that made x_t.
 
     Called like its network, it returns the predicted noise ``(n, channels, height, width)``.
@@ -44,9 +45,7 @@ class DDPM(nn.Module):
         if not 1 <= self.classes <= embedded <= self.classes + 1:
             found = f"{embedded} for {self.classes} classes"
             raise ModelError("an embedding for each class and perhaps one for none", found, "pass classes=")
-        if scheduler.config.prediction_type != "epsilon":
-            found = f"'{scheduler.config.prediction_type}'"
-            raise ModelError("a model that predicts noise ('epsilon')", found, "other predictions are not supported")
+        check_prediction(scheduler)
         self.unet, self.scheduler = unet, scheduler
 
     @property
@@ -54,12 +53,6 @@ class DDPM(nn.Module):
         """The class that says nothing, or None where the network has not learnt one."""
         config: Any = self.unet.config
         return self.classes if config.num_class_embeds > self.classes else None
-
-    @property
-    def signal(self) -> Tensor:
-        """ᾱ_t, the share of an image's variance that is left at each timestep, ``(T,)``."""
-        found: Tensor = self.scheduler.alphas_cumprod
-        return found
 
     @property
     def form(self) -> tuple[int, int, int]:
@@ -86,18 +79,9 @@ class DDPM(nn.Module):
             CheckpointError: If the folder is there and may not be replaced.
         """
         target = Path(folder)
-        if target.exists() and not overwrite:
-            raise CheckpointError("a folder that is not there yet", f"'{target}'", "choose another, or overwrite=True")
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
+        with whole_folder(target, overwrite=overwrite) as temporary:
             self.unet.save_pretrained(temporary / NETWORK, safe_serialization=True)  # type: ignore[operator]
             self.scheduler.save_pretrained(temporary / SCHEDULE)
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.replace(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return target
 
     @classmethod

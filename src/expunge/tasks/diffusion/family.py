@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor
 from expunge.errors import ConfigError, DataError
-from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.noising import as_ddpm, summed_noise_loss
+from expunge.tasks.diffusion.denoiser import Denoiser, as_denoiser
+from expunge.tasks.diffusion.noising import summed_noise_loss
 from expunge.tasks.family import Family
 
 PROBED = 64
@@ -36,7 +36,7 @@ class Diffusion(Family):
         """Return the model with the loss of its training."""
         if logits is not None:
             raise ConfigError("no logits= for a diffusion model", "a function", "leave it out")
-        return Predictor(as_ddpm(model), loss=summed_noise_loss)
+        return Predictor(as_denoiser(model), loss=summed_noise_loss)
 
     def classes(self, predict: Predictor, *sides: Examples) -> int:
         """Return the number of classes that the model was trained with.
@@ -44,7 +44,7 @@ class Diffusion(Family):
         Raises:
             DataError: If images are not of the form and range that it was trained on.
         """
-        model = as_ddpm(predict.model)
+        model = as_denoiser(predict.model)
         for examples in sides:
             images = examples.batch(torch.arange(min(PROBED, len(examples)))).inputs
             check_images(images, model)
@@ -52,10 +52,10 @@ class Diffusion(Family):
 
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write the folder ``unlearned`` in diffusers' layout, without any averaged copy that still remembers."""
-        return as_ddpm(model).save_pretrained(folder / "unlearned", overwrite=True)
+        return as_denoiser(model).save_pretrained(folder / "unlearned", overwrite=True)
 
 
-def check_images(images: Any, model: DDPM) -> None:
+def check_images(images: Any, model: Denoiser) -> None:
     """Refuse what is no batch of images for the model.
 
     Raises:

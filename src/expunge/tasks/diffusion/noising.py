@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from expunge.batch import Batch, Predictor
 from expunge.engine import mixed_seed
 from expunge.errors import ModelError
-from expunge.tasks.diffusion.ddpm import DDPM
+from expunge.tasks.diffusion.denoiser import as_denoiser
 
 
 @dataclass(frozen=True)
@@ -92,19 +92,7 @@ def noising_of(model: nn.Module) -> Noising:
     Raises:
         ModelError: If it is none that has one.
     """
-    return Noising(as_ddpm(model).signal, as_ddpm(model).null)
-
-
-def as_ddpm(model: object) -> DDPM:
-    """Return the model if it is a network with its noise schedule.
-
-    Raises:
-        ModelError: If it is something else.
-    """
-    if isinstance(model, DDPM):
-        return model
-    cure = "pass DDPM(unet, scheduler), or DDPM.from_pretrained(folder)"
-    raise ModelError("a DDPM, a network with its noise schedule", type(model).__name__, cure)
+    return Noising(as_denoiser(model).signal, as_denoiser(model).null)
 
 
 def summed_noise_loss(predict: Predictor, batch: Batch) -> Tensor:

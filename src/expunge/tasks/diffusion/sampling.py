@@ -10,13 +10,12 @@ from torch import Tensor
 
 from expunge.engine import mixed_seed
 from expunge.errors import ConfigError, ModelError, RequestError
-from expunge.tasks.diffusion.ddpm import DDPM
+from expunge.tasks.diffusion.denoiser import Denoiser
 from expunge.tasks.diffusion.optional import diffusers
 
 
-@torch.no_grad()
 def sample(
-    model: DDPM,
+    model: Denoiser,
     labels: Tensor,
     *,
     guidance: float = 2.0,
@@ -25,7 +24,7 @@ def sample(
     batch_size: int = 256,
     on_images: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Return one image for each label, ``(n, channels, height, width)`` in [−1, 1], on the CPU.
+    """Return one image for each label, ``(n, channels, height, width)`` in [−1, 1] or as latents, on the CPU.
 
     Sampled by DDIM without noise of its own (η = 0), so that an image depends on its starting noise alone: that of
     image i comes from (seed, i), whatever the batch size. Two models can be compared image by image.
@@ -49,15 +48,55 @@ def sample(
         ModelError: If guidance is asked for and the model has no null class.
         MissingExtraError: If diffusers is not installed.
     """
-    check(model, labels, guidance, min(steps, batch_size))
-    scheduler = diffusers("sampling").DDIMScheduler.from_config(model.scheduler.config)
-    scheduler.set_timesteps(steps)
+    wrong = labels[(labels < 0) | (labels >= model.classes)]
+    if len(wrong):
+        cure = "ask for classes that the model knows"
+        raise RequestError(f"classes from 0 to {model.classes - 1}", f"{int(wrong[0])}", cure)
+    return sampled(
+        model,
+        labels,
+        lambda positions: starts(model, positions, seed),
+        guidance=guidance,
+        steps=steps,
+        batch_size=batch_size,
+        on_images=on_images,
+    )
+
+
+@torch.no_grad()
+def sampled(
+    model: Denoiser,
+    labels: Tensor,
+    start: Callable[[Tensor], Tensor],
+    *,
+    guidance: float,
+    steps: int,
+    batch_size: int,
+    on_images: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Return one sample for each label from starting noise of one's own, as ``sample`` does.
+
+    Args:
+        model: The model; its modes are left as found.
+        labels: Classes, or numbers of prompts, ``(n,)``.
+        start: Takes positions in ``labels`` ``(b,)`` and returns their starting noise ``(b, channels, height, width)``.
+        guidance: See ``sample``.
+        steps: See ``sample``.
+        batch_size: See ``sample``.
+        on_images: See ``sample``.
+
+    Raises:
+        ConfigError: If guidance is negative or a count not positive.
+        ModelError: If guidance is asked for and the model has no null class.
+    """
+    check(model, guidance, min(steps, batch_size))
+    scheduler = schedule_of(model, steps)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     found = []
     try:
         for positions in torch.arange(len(labels)).split(batch_size):
-            found.append(denoised(model, scheduler, labels[positions], starts(model, positions, seed), guidance))
+            found.append(denoised(model, scheduler, labels[positions], start(positions), guidance))
             if on_images is not None:
                 on_images(int(positions[-1]) + 1, len(labels))
     finally:
@@ -66,35 +105,40 @@ def sample(
     return torch.cat(found) if found else torch.empty(0, *model.form)
 
 
-def check(model: DDPM, labels: Tensor, guidance: float, count: int) -> None:
+def schedule_of(model: Denoiser, steps: int) -> Any:
+    """Return the schedule of sampling; only images in [−1, 1] may be clipped to that range on the way."""
+    limits = {} if model.ranged else {"clip_sample": False, "thresholding": False}
+    scheduler = diffusers("sampling").DDIMScheduler.from_config(model.scheduler.config, **limits)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def check(model: Denoiser, guidance: float, count: int) -> None:
     """Refuse what cannot be sampled."""
     if count < 1 or not guidance >= 0:
         raise ConfigError("steps and batch_size ≥ 1, guidance ≥ 0", f"{count} and {guidance}", "change them")
-    wrong = labels[(labels < 0) | (labels >= model.classes)]
-    if len(wrong):
-        cure = "ask for classes that the model knows"
-        raise RequestError(f"classes from 0 to {model.classes - 1}", f"{int(wrong[0])}", cure)
     if guidance != 1 and model.null is None:
         raise ModelError("a model with a null class, for guidance", "one without", "use guidance=1")
 
 
-def starts(model: DDPM, positions: Tensor, seed: int) -> Tensor:
+def starts(model: Denoiser, positions: Tensor, seed: int) -> Tensor:
     """Return the starting noise of the images at the positions."""
     generators = (torch.Generator().manual_seed(mixed_seed(seed, position)) for position in positions.tolist())
     return torch.stack([torch.randn(model.form, generator=generator) for generator in generators])
 
 
-def denoised(model: DDPM, scheduler: Any, labels: Tensor, noise: Tensor, guidance: float) -> Tensor:
+def denoised(model: Denoiser, scheduler: Any, labels: Tensor, noise: Tensor, guidance: float) -> Tensor:
     """Return the images that a batch of noise becomes."""
     weight = next(model.parameters())
     images, labels = noise.to(weight), labels.to(weight.device)
     for time in scheduler.timesteps:
         seen = predicted(model, images, torch.full_like(labels, int(time)), labels, guidance)
         images = scheduler.step(seen, time, images).prev_sample
-    return images.clamp(-1, 1).float().cpu()
+    found = images.clamp(-1, 1) if model.ranged else images
+    return found.float().cpu()
 
 
-def predicted(model: DDPM, images: Tensor, times: Tensor, labels: Tensor, guidance: float) -> Tensor:
+def predicted(model: Denoiser, images: Tensor, times: Tensor, labels: Tensor, guidance: float) -> Tensor:
     """Return the guided prediction of the noise."""
     if guidance == 1 or model.null is None:
         found: Tensor = model(images, times, labels)

@@ -13,7 +13,7 @@ from torch import Tensor
 from expunge.batch import Examples, Predictor, Split
 from expunge.engine import Average, mixed_seed, replayed
 from expunge.errors import ConfigError, DataError, NotFiniteError
-from expunge.tasks.diffusion.ddpm import DDPM
+from expunge.tasks.diffusion.denoiser import Denoiser
 from expunge.tasks.diffusion.objectives import NoiseMatching
 
 OnUpdate = Callable[[int, int, float], None]
@@ -89,7 +89,7 @@ class DiffusionRecord:
 
 
 def fit_ddpm(
-    model: DDPM,
+    model: Denoiser,
     examples: Examples,
     settings: DiffusionTraining | None = None,
     *,
@@ -125,7 +125,7 @@ def fit_ddpm(
 class _Run:
     """One training: its optimiser, its average and the order of its examples."""
 
-    def __init__(self, model: DDPM, examples: Examples, settings: DiffusionTraining) -> None:
+    def __init__(self, model: Denoiser, examples: Examples, settings: DiffusionTraining) -> None:
         self.model, self.examples, self.settings = model, examples, settings
         self.predict, self.objective = Predictor(model), NoiseMatching(settings.drop)
         self.objective.prepare(self.predict, Split(examples, examples, model.classes))

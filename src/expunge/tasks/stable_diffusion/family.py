@@ -1,0 +1,83 @@
+"""The family of text-to-image models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batch import Examples, Predictor
+from expunge.errors import ConfigError, DataError, ModelError
+from expunge.tasks.diffusion.noising import summed_noise_loss
+from expunge.tasks.family import Family
+from expunge.tasks.stable_diffusion.text_to_image import TextToImage
+
+PROBED = 64
+"""Examples of each side that are looked at beforehand."""
+
+
+class StableDiffusion(Family):
+    """Text-to-image models: Stable Diffusion pipelines, with prompts in the place of classes.
+
+    Examples:
+        >>> StableDiffusion().name
+        'stable_diffusion'
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("sd", "text_to_image")
+    shares: ClassVar[tuple[str, ...]] = ("diffusion",)
+    defaults: ClassVar[Mapping[str, Any]] = {"optimiser": "adamw", "rate": 1e-5, "weight_decay": 0.0, "batch": 8}
+
+    def predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
+        """Return the model with the loss of its training."""
+        if logits is not None:
+            raise ConfigError("no logits= for a text-to-image model", "a function", "leave it out")
+        return Predictor(as_text_to_image(model), loss=summed_noise_loss)
+
+    def classes(self, predict: Predictor, *sides: Examples) -> int:
+        """Return the number of prompts in the model's table.
+
+        Raises:
+            DataError: If latents are not of the model's form.
+            ModelError: If the model knows no prompts.
+        """
+        model = as_text_to_image(predict.model)
+        if not model.classes:
+            cure = "use what concept_split returns, or model.told([prompts])"
+            raise ModelError("a model with a table of prompts", "one that knows the empty prompt alone", cure)
+        for examples in sides:
+            check_latents(examples.batch(torch.arange(min(PROBED, len(examples)))).inputs, model)
+        return model.classes
+
+    def save(self, model: nn.Module, folder: Path) -> Path:
+        """Write the folder ``unlearned``, a whole pipeline in diffusers' layout."""
+        return as_text_to_image(model).save_pretrained(folder / "unlearned", overwrite=True)
+
+
+def as_text_to_image(model: object) -> TextToImage:
+    """Return the model if it is one.
+
+    Raises:
+        ModelError: If it is something else.
+    """
+    if isinstance(model, TextToImage):
+        return model
+    cure = "pass TextToImage.from_pretrained(folder), or TextToImage(pipeline)"
+    raise ModelError("a TextToImage, a pipeline with its table of prompts", type(model).__name__, cure)
+
+
+def check_latents(latents: Any, model: TextToImage) -> None:
+    """Refuse what is no batch of latents for the model.
+
+    Raises:
+        DataError: If the form or the type is another, or a number is not finite.
+    """
+    form = tuple(latents.shape[1:]) if isinstance(latents, Tensor) else type(latents).__name__
+    if form != model.form:
+        found = f"{form}"
+        raise DataError(f"latents {model.form}", found, "encode the images with this model, see PromptExamples")
+    if not latents.is_floating_point() or not bool(torch.isfinite(latents).all()):
+        raise DataError("latents of finite real numbers", f"{latents.dtype}", "encode the images again")

@@ -1,0 +1,65 @@
+"""OtherPrompt: let a forgotten prompt be what its anchor is."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.batch import Batch, Predictor, Split
+from expunge.objectives import RandomLabel
+from expunge.objectives.objective import Model, Objective
+from expunge.objectives.teacher import Teacher, required
+from expunge.tasks.stable_diffusion.objectives.prompt_objective import (
+    PromptObjective,
+    noise_elsewhere,
+    refuse_without_anchors,
+)
+
+
+class OtherPrompt(PromptObjective):
+    """Predict for a forgotten prompt the noise that the model predicts for its anchor: pseudo-prompt matching.
+
+    Paper: SalUn (Fan et al., ICLR 2024) and EUPMU (arXiv 2510.22124) for Stable Diffusion.
+
+    Formula: mean over examples of ‖ε(x_t, t, c) − sg ε(x_t, t, c′)‖² / d, x_t noised latents of forgotten images, c
+    their prompt, c′ its anchor, sg held constant in differentiation.
+
+    Args:
+        frozen: ε(x_t, t, c′) is the original's instead of the present model's. Default false (authors).
+
+    Raises:
+        ObjectiveError: In ``prepare``, if a forgotten prompt has no anchor; when drawing, without ``prepare``.
+        ModelError: In ``prepare``, if the model has no table of prompts.
+
+    Examples:
+        >>> OtherPrompt(frozen=True)
+        OtherPrompt(frozen=True)
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("pseudo_prompt",)
+    paper: ClassVar[str] = "SalUn, ICLR 2024; arXiv 2510.22124"
+    stands_for: ClassVar[type[Objective] | None] = RandomLabel
+
+    def __init__(self, frozen: bool = False) -> None:
+        self.frozen = frozen
+        self.teacher: Teacher | None = None
+
+    def prepare(self, original: Predictor, data: Split) -> None:
+        """Look up the anchors, and keep a frozen copy of the original where it is asked for."""
+        super().prepare(original, data)
+        refuse_without_anchors(self.anchored(torch.arange(data.classes)), data.forget.targets.unique())
+        self.teacher = Teacher(original) if self.frozen else None
+
+    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+        """Return the noised batch with ``others``, the anchors (n,), and the frozen target if that is wanted."""
+        noisy = super().draw(batch, epoch, generator)
+        noisy = noisy.with_drawn(others=self.anchored(noisy.targets))
+        if not self.frozen:
+            return noisy
+        return noisy.with_drawn(target=noise_elsewhere(required(self.teacher).predict, noisy, noisy.drawn["others"]))
+
+    def target(self, model: Model, batch: Batch) -> Tensor:
+        """Return what is predicted for the anchor."""
+        return batch.drawn["target"] if self.frozen else noise_elsewhere(model, batch, batch.drawn["others"])

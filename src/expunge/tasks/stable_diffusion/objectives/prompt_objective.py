@@ -1,0 +1,59 @@
+"""The base of the objectives that know the anchors of prompts."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.batch import Batch, Predictor, Split
+from expunge.errors import ModelError, ObjectiveError
+from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
+
+
+class PromptObjective(NoiseObjective, ABC):
+    """A noise objective of a model that has numbered prompts, each with an anchor: what it is to become."""
+
+    task: ClassVar[str] = "stable_diffusion"
+    anchors: Tensor | None = None
+
+    def prepare(self, original: Predictor, data: Split) -> None:
+        """Take note of the noise schedule and of the anchors."""
+        super().prepare(original, data)
+        anchors = getattr(original.model, "anchors", None)
+        if anchors is None:
+            cure = "use an objective of class-conditional models, such as other_class"
+            raise ModelError("a model with a table of prompts", type(original.model).__name__, cure)
+        self.anchors = anchors.detach().clone()
+
+    def anchored(self, labels: Tensor) -> Tensor:
+        """Return the number of each prompt's anchor.
+
+        Raises:
+            ObjectiveError: Before ``prepare``.
+        """
+        if self.anchors is None:
+            found = "none, because prepare has not been called"
+            raise ObjectiveError("anchors of prompts", found, "call prepare(Predictor(model), split) first")
+        return self.anchors.to(labels.device)[labels]
+
+
+def refuse_without_anchors(anchors: Tensor, forgotten: Tensor) -> None:
+    """Refuse forgotten prompts that are to become nothing else.
+
+    Raises:
+        ObjectiveError: If one is its own anchor.
+    """
+    alone = forgotten[anchors.cpu()[forgotten] == forgotten]
+    if len(alone):
+        found = f"none for prompt number {int(alone[0])}"
+        raise ObjectiveError("an anchor for each forgotten prompt", found, "make the request with concept_split")
+
+
+def noise_elsewhere(model: object, batch: Batch, labels: Tensor) -> Tensor:
+    """Return the noise that a model predicts in a batch under other prompts, a constant in differentiation."""
+    with torch.no_grad():
+        found: Tensor = model({**batch.inputs, "class_labels": labels})  # type: ignore[operator]
+    return found

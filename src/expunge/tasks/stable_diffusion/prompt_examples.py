@@ -1,0 +1,140 @@
+"""PromptExamples: latents of images with their captions, kept so that no image is encoded twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from expunge.errors import DataError
+from expunge.tasks.diffusion.folders import whole_folder
+from expunge.tasks.stable_diffusion.text_to_image import TextToImage
+
+LATENTS, CAPTIONS = "latents.safetensors", "captions.json"
+"""Files of a folder of examples."""
+
+
+class PromptExamples:
+    """Images as latents, each with its caption.
+
+    Args:
+        latents: Scaled, as ``TextToImage.encode`` returns them, ``(n, channels, height, width)``.
+        captions: A prompt for each of them.
+
+    Raises:
+        DataError: If there are not as many captions as latents, or latents are not finite.
+
+    Examples:
+        >>> len(PromptExamples(torch.zeros(2, 4, 8, 8), ["a cat", "a dog"]))
+        2
+    """
+
+    def __init__(self, latents: Tensor, captions: Sequence[str]) -> None:
+        self.latents, self.captions = latents, tuple(captions)
+        if latents.dim() != 4 or len(latents) != len(self.captions):
+            found = f"{tuple(latents.shape)} and {len(self.captions)} captions"
+            raise DataError("latents (n, channels, height, width) with n captions", found, "give each image a caption")
+        if not latents.is_floating_point() or not bool(torch.isfinite(latents).all()):
+            raise DataError("latents of finite real numbers", f"{latents.dtype}", "encode the images again")
+
+    @classmethod
+    def of_images(
+        cls, model: TextToImage, images: Any, captions: Sequence[str], batch_size: int = 16
+    ) -> PromptExamples:
+        """Return a user's images with their captions.
+
+        Args:
+            model: Its autoencoder encodes them.
+            images: See ``TextToImage.encode``.
+            captions: A prompt for each.
+            batch_size: Images at a time. Default 16.
+
+        Raises:
+            DataError: If images are of several shapes or another one than the model's, or captions are missing.
+        """
+        return cls(model.encode(images, batch_size), captions)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.captions)
+
+    def __add__(self, other: PromptExamples) -> PromptExamples:
+        """Return the images of both."""
+        if self.latents.shape[1:] != other.latents.shape[1:]:
+            found = f"{tuple(self.latents.shape[1:])} and {tuple(other.latents.shape[1:])}"
+            raise DataError("latents of one shape", found, "resize the images to one size")
+        return PromptExamples(torch.cat([self.latents, other.latents]), self.captions + other.captions)
+
+    def part(self, chosen: Callable[[str], bool]) -> PromptExamples:
+        """Return the images whose captions are chosen, in their order."""
+        places = [place for place, caption in enumerate(self.captions) if chosen(caption)]
+        return PromptExamples(self.latents[places], [self.captions[place] for place in places])
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write ``latents.safetensors`` and ``captions.json`` into a new folder.
+
+        Raises:
+            CheckpointError: If the folder is there and may not be replaced.
+        """
+        with whole_folder(Path(folder), overwrite=overwrite) as temporary:
+            temporary.mkdir(parents=True)
+            save_file({"latents": self.latents.contiguous()}, temporary / LATENTS)
+            (temporary / CAPTIONS).write_text(json.dumps(self.captions, ensure_ascii=False), encoding="utf-8")
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> PromptExamples:
+        """Return what ``save`` has written.
+
+        Raises:
+            DataError: If it is not there or cannot be read.
+        """
+        place = Path(folder)
+        try:
+            captions = json.loads((place / CAPTIONS).read_text(encoding="utf-8"))
+            return cls(load_file(place / LATENTS)["latents"], captions)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            cure = "pass a folder that PromptExamples.save has written"
+            raise DataError(f"cached latents in '{place}'", type(error).__name__, cure) from error
+
+
+def drawn(
+    model: TextToImage,
+    prompts: Sequence[str],
+    count: int = 8,
+    *,
+    seed: int = 0,
+    guidance: float = 7.5,
+    steps: int = 50,
+    batch_size: int = 16,
+    on_images: Callable[[int, int], None] | None = None,
+) -> PromptExamples:
+    """Return images that the model itself draws for prompts; they are never decoded.
+
+    Args:
+        model: The model.
+        prompts: What to draw.
+        count: Images for each prompt. Default 8.
+        seed: Image i of each prompt has the seed ``seed + i``, so that only the words differ. Default 0.
+        guidance: Default 7.5.
+        steps: Default 50.
+        batch_size: Images at a time. Default 16.
+        on_images: Called with (images made, of how many) after each batch.
+
+    Raises:
+        RequestError: If a prompt is longer than the text encoder's limit.
+        DataError: If count is smaller than 1.
+    """
+    if count < 1:
+        raise DataError("at least one image for each prompt", f"{count}", "raise the count")
+    captions = [prompt for prompt in prompts for _ in range(count)]
+    seeds = [seed + number for _ in prompts for number in range(count)]
+    settings = {"guidance": guidance, "steps": steps, "batch_size": batch_size, "on_images": on_images}
+    return PromptExamples(model.latents(captions, seeds, **settings), captions)

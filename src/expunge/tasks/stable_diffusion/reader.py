@@ -1,0 +1,137 @@
+"""Reader: what turns prompts into embeddings and images into latents, and latents into images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from expunge.errors import DataError, RequestError
+from expunge.tasks.stable_diffusion.pipelines import Frozen, lent
+
+PROMPTS = 32
+"""Prompts that are embedded at a time."""
+
+
+class Reader:
+    """Text encoder and autoencoder of a pipeline, which work where its U-Net is.
+
+    Args:
+        frozen: The parts of the pipeline.
+        unet: Its U-Net, whose device and type are taken over.
+    """
+
+    def __init__(self, frozen: Frozen, unet: nn.Module) -> None:
+        self.frozen, self.unet = frozen, unet
+        self.device = next(unet.parameters()).device
+
+    @property
+    def limit(self) -> int:
+        """Tokens that the text encoder reads, those of start and end included."""
+        known = self.frozen.text_encoder.config.max_position_embeddings
+        return int(min(known, self.frozen.tokenizer.model_max_length))
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """Return the embedded prompts ``(n, tokens, width)``, on the device of the U-Net.
+
+        Raises:
+            RequestError: If a prompt is longer than the text encoder's limit.
+        """
+        check_prompts(self.frozen.tokenizer, prompts, self.limit)
+        texts, pipeline = list(prompts), self.frozen.around(self.unet)
+        with lent(self.frozen.text_encoder, self.device):
+            parts = [
+                pipeline.encode_prompt(texts[first : first + PROMPTS], self.device, 1, False)[0]
+                for first in range(0, len(texts), PROMPTS)
+            ]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def encode(self, images: Any, form: tuple[int, int, int], batch_size: int) -> Tensor:
+        """Return the scaled latents of images in [0, 1], on the CPU; ``form`` is what they must be of."""
+        pixels, found = as_pixels(images), []
+        check_pixels(pixels, form, 2 ** (len(self.frozen.vae.config.block_out_channels) - 1))
+        with lent(self.frozen.vae, self.device) as vae:
+            for part in pixels.split(batch_size):
+                inputs = 2 * part.to(next(vae.parameters())) - 1
+                found.append(vae.encode(inputs).latent_dist.mode().float().cpu())  # type: ignore[operator]
+        return (torch.cat(found) - self.shift) * self.scale
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor, batch_size: int) -> Tensor:
+        """Return images in [0, 1] of scaled latents, on the CPU."""
+        found = []
+        with lent(self.frozen.vae, self.device) as vae:
+            for part in (latents / self.scale + self.shift).split(batch_size):
+                image = vae.decode(part.to(next(vae.parameters()))).sample  # type: ignore[operator]
+                found.append((image.float() / 2 + 0.5).clamp(0, 1).cpu())
+        return torch.cat(found)
+
+    @property
+    def scale(self) -> float:
+        """What latents are multiplied by, so that they are of about unit variance."""
+        return float(self.frozen.vae.config.scaling_factor)
+
+    @property
+    def shift(self) -> float:
+        """What is subtracted from latents before."""
+        return float(getattr(self.frozen.vae.config, "shift_factor", None) or 0.0)
+
+
+def check_prompts(tokenizer: Any, prompts: Sequence[str], limit: int) -> None:
+    """Refuse a prompt of which the text encoder would not read the end.
+
+    Raises:
+        RequestError: If a prompt is no text or too long.
+    """
+    for prompt in prompts:
+        if not isinstance(prompt, str):
+            raise RequestError("prompts as text", type(prompt).__name__, "pass a list of texts")
+        count = len(tokenizer(prompt, truncation=False, verbose=False).input_ids)
+        if count > limit:
+            shown = prompt if len(prompt) <= 40 else f"{prompt[:40]}…"
+            expected = f"a prompt of at most {limit} tokens, start and end included"
+            raise RequestError(expected, f"{count} in '{shown}'", "shorten the prompt")
+
+
+def as_pixels(images: Any) -> Tensor:
+    """Return images as one tensor ``(n, channels, height, width)`` of float32.
+
+    Raises:
+        DataError: If they are of several shapes.
+    """
+    if isinstance(images, Tensor):
+        return images.float()
+    single = [as_image(image) for image in images]
+    forms = sorted({tuple(image.shape) for image in single})
+    if len(forms) != 1:
+        found = " and ".join(str(form) for form in forms[:3]) or "none"
+        raise DataError("images of one shape", found, "resize them to the model's size")
+    return torch.stack(single)
+
+
+def as_image(image: Any) -> Tensor:
+    """Return one image as ``(channels, height, width)``; a Pillow image becomes RGB in [0, 1]."""
+    if isinstance(image, Tensor):
+        return image.float()
+    pixels = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+
+
+def check_pixels(pixels: Tensor, form: tuple[int, int, int], factor: int) -> None:
+    """Refuse what is no batch of images for an autoencoder.
+
+    Raises:
+        DataError: If the form or the range is another.
+    """
+    expected = (3, form[1] * factor, form[2] * factor)
+    if tuple(pixels.shape[1:]) != expected:
+        cure = "resize the images, or pass size= to the model"
+        raise DataError(f"images {expected}, channels first", f"{tuple(pixels.shape[1:])}", cure)
+    if not bool(torch.isfinite(pixels).all()) or float(pixels.min()) < -0.01 or float(pixels.max()) > 1.01:
+        found = f"values from {float(pixels.min()):g} to {float(pixels.max()):g}"
+        raise DataError("images scaled to [0, 1]", found, "divide bytes by 255")

@@ -1,0 +1,238 @@
+"""TextToImage: a Stable Diffusion pipeline as a model that unlearns, its prompts numbered."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from expunge.errors import ModelError, RequestError
+from expunge.tasks.diffusion.denoiser import Denoiser, check_prediction
+from expunge.tasks.diffusion.folders import whole_folder
+from expunge.tasks.diffusion.sampling import sampled
+from expunge.tasks.stable_diffusion.pipelines import Frozen, checked_pipeline, read_pipeline
+from expunge.tasks.stable_diffusion.reader import Reader
+from expunge.tasks.stable_diffusion.seeds import seeds_of, starting_noise
+
+NULL = ""
+"""The prompt that says nothing."""
+
+
+class TextToImage(Denoiser):
+    """A text-to-image model: ε(x_t, t, c), x an image's latents, c the number of a prompt in the model's own table.
+
+    Only the U-Net is part of the module: it is what is trained, copied and moved. Text encoder, autoencoder and safety
+    checker stay beside it, shared by all copies and never changed. The table holds embedded prompts, so that the text
+    encoder is needed once; the null prompt is its last row. A new model knows the null prompt alone:
+    ``told`` and ``concept_split`` give it others.
+
+    Paper: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., CVPR 2022, arXiv 2112.10752).
+
+    Args:
+        pipeline: A ``StableDiffusionPipeline`` of diffusers that predicts noise.
+        size: Height and width of its images, pixels. Default: those that its U-Net was trained with.
+
+    Raises:
+        ModelError: If the pipeline is of another class, predicts something else, or has no such size.
+    """
+
+    ranged: ClassVar[bool] = False
+    table: Tensor
+    anchors: Tensor
+
+    def __init__(self, pipeline: Any, size: int | None = None) -> None:
+        super().__init__()
+        checked_pipeline(pipeline)
+        check_prediction(pipeline.scheduler)
+        self.unet: nn.Module = pipeline.unet
+        self.frozen, self.scheduler = Frozen(pipeline), pipeline.scheduler
+        self.latent_form = latent_form(pipeline, size)
+        self.texts: tuple[str, ...] = ()
+        self.hold((NULL,), self.reader.embed([NULL]))
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike[str], *, size: int | None = None, dtype: torch.dtype | None = None
+    ) -> TextToImage:
+        """Return the model in a local ``save_pretrained`` folder or, where there is none, of that name on the hub.
+
+        Args:
+            source: Folder or hub id. Weights are read from safetensors alone.
+            size: See ``TextToImage``.
+            dtype: Type of the weights. Default float32; to train in bf16, leave it and pass ``precision="bf16"``.
+
+        Raises:
+            CheckpointError: If something is missing or unreadable.
+            ModelError: If it is a pipeline that cannot be unlearned.
+            MissingExtraError: If diffusers is not installed.
+        """
+        model = cls(read_pipeline(source, dtype), size)
+        model.eval()
+        return model
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the whole pipeline in diffusers' layout, weights as safetensors; all of it or nothing.
+
+        Args:
+            folder: Where; it must not be there.
+            overwrite: Whether a folder of that name may be replaced. Default false.
+
+        Raises:
+            CheckpointError: If the folder is there and may not be replaced.
+        """
+        target = Path(folder)
+        with whole_folder(target, overwrite=overwrite) as temporary:
+            self.pipeline.save_pretrained(temporary, safe_serialization=True)
+        return target
+
+    @property
+    def pipeline(self) -> Any:
+        """A pipeline of diffusers around the present U-Net; nothing is copied."""
+        return self.frozen.around(self.unet)
+
+    @property
+    def null(self) -> int:
+        """The number of the null prompt."""
+        return self.classes
+
+    @property
+    def form(self) -> tuple[int, int, int]:
+        """Channels, height and width of the latents."""
+        return self.latent_form
+
+    @property
+    def reader(self) -> Reader:
+        """Its text encoder and autoencoder, at work where the U-Net is."""
+        return Reader(self.frozen, self.unet)
+
+    def hold(self, texts: Sequence[str], embedded: Tensor, anchors: Tensor | None = None) -> None:
+        """Take over a table of prompts; its last one must be the null prompt."""
+        if not texts or texts[-1] != NULL or len(texts) != len(embedded):
+            raise ModelError("one embedding for each prompt, the null prompt last", f"{len(texts)}", "append ''")
+        self.texts, self.classes = tuple(texts), len(texts) - 1
+        weight = next(self.unet.parameters())
+        own = torch.arange(len(texts)) if anchors is None else anchors
+        self.register_buffer("table", embedded.to(weight), persistent=False)
+        self.register_buffer("anchors", own.to(weight.device), persistent=False)
+
+    def told(self, prompts: Sequence[str]) -> TextToImage:
+        """Return the model with another table of prompts, each one once, in order, the null prompt appended.
+
+        The U-Net is the same object, not a copy.
+
+        Args:
+            prompts: What the numbers 0, 1, … are to stand for.
+
+        Raises:
+            RequestError: If a prompt is longer than the text encoder's limit.
+        """
+        texts = tuple(dict.fromkeys(prompt for prompt in prompts if prompt != NULL))
+        found = copy.copy(self)
+        # A shallow copy shares the registries of submodules and buffers.
+        for registry in ("_modules", "_buffers", "_parameters"):
+            object.__setattr__(found, registry, dict(getattr(self, registry)))
+        object.__setattr__(found, "_non_persistent_buffers_set", set(self._non_persistent_buffers_set))
+        found.hold((*texts, NULL), self.reader.embed((*texts, NULL)))
+        return found
+
+    def numbers(self, prompts: Sequence[str]) -> Tensor:
+        """Return the number of each prompt in the table, ``(n,)``.
+
+        Raises:
+            RequestError: If one is not in it.
+        """
+        known = {text: number for number, text in enumerate(self.texts)}
+        missing = [prompt for prompt in prompts if prompt not in known]
+        if missing:
+            found = f"'{missing[0]}'"
+            raise RequestError("a prompt of the model's table", found, "make the table with told([...])")
+        return torch.tensor([known[prompt] for prompt in prompts], dtype=torch.int64)
+
+    def forward(self, sample: Tensor, timestep: Tensor, class_labels: Tensor) -> Tensor:
+        """Return the noise that the U-Net sees in the latents under the prompts of these numbers."""
+        told = self.table[class_labels]
+        output = self.unet(sample.to(told.dtype), timestep, encoder_hidden_states=told)
+        found: Tensor = getattr(output, "sample", output)
+        return found
+
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """Return the embedded prompts ``(n, tokens, width)``.
+
+        Raises:
+            RequestError: If a prompt is longer than the text encoder's limit.
+        """
+        return self.reader.embed(prompts)
+
+    def encode(self, images: Any, batch_size: int = 16) -> Tensor:
+        """Return the scaled latents of images, ``(n, channels, height, width)``, on the CPU.
+
+        They are the means of the autoencoder's distributions, so that the same image has the same latents.
+
+        Args:
+            images: In [0, 1], ``(n, 3, height, width)``, or a list of such images or of Pillow images.
+            batch_size: Images at a time. Default 16.
+
+        Raises:
+            DataError: If they are of several shapes, of another number of channels or out of range.
+        """
+        return self.reader.encode(images, self.form, batch_size)
+
+    def decode(self, latents: Tensor, batch_size: int = 16) -> Tensor:
+        """Return the images of latents, ``(n, 3, height, width)`` in [0, 1], on the CPU."""
+        return self.reader.decode(latents, batch_size)
+
+    def images(
+        self,
+        prompts: Sequence[str],
+        seeds: int | Sequence[int] = 0,
+        *,
+        guidance: float = 7.5,
+        steps: int = 50,
+        batch_size: int = 16,
+        on_images: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Return one image for each prompt, ``(n, 3, height, width)`` in [0, 1], on the CPU.
+
+        An image depends on its prompt and its seed alone (DDIM without noise of its own), so that two models can be
+        compared image by image. The starting noise is that of diffusers' pipelines for a CPU generator of that seed.
+
+        Args:
+            prompts: One for each image.
+            seeds: One for each image. A number s: image i has the seed s + i. Default 0.
+            guidance: w ≥ 0; 1 is none. Default 7.5.
+            steps: Default 50.
+            batch_size: Images at a time. Default 16.
+            on_images: Called with (images made, of how many) after each batch.
+
+        Raises:
+            RequestError: If a prompt is longer than the text encoder's limit.
+            ConfigError: If guidance is negative, a count not positive, or there are not as many seeds as prompts.
+        """
+        latents = self.latents(
+            prompts, seeds, guidance=guidance, steps=steps, batch_size=batch_size, on_images=on_images
+        )
+        return self.decode(latents, batch_size)
+
+    def latents(self, prompts: Sequence[str], seeds: int | Sequence[int] = 0, **settings: Any) -> Tensor:
+        """Return the latents of the images that ``images`` would return."""
+        model, numbered = self.told(prompts), seeds_of(seeds, len(prompts))
+        start = lambda positions: starting_noise(self.form, numbered[positions])  # noqa: E731
+        return sampled(model, model.numbers(prompts), start, **{"guidance": 7.5, "steps": 50, **settings})
+
+
+def latent_form(pipeline: Any, size: int | None) -> tuple[int, int, int]:
+    """Return channels, height and width of the latents of a pipeline's images."""
+    config: Any = pipeline.unet.config
+    if size is None:
+        sides = config.sample_size
+        height, width = (sides, sides) if isinstance(sides, int) else sides
+        return config.in_channels, height, width
+    factor = pipeline.vae_scale_factor
+    if size < factor or size % factor:
+        raise ModelError(f"images of a multiple of {factor} pixels", f"{size}", "choose another size")
+    return config.in_channels, size // factor, size // factor
