@@ -8,25 +8,29 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from captioned_pictures import CAPTIONS, CLASSES, GENERAL, numbers, pictures
+from captioned_pictures import CAPTIONS, GENERAL, numbers, pictures
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from expunge.api.grids import ImageGrid, image_grid
 from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.evaluation import ImageEvaluation, Judge, ShownImages
-from expunge.tasks.stable_diffusion import Concept, ConceptSplit, PromptExamples, TextToImage, concept_split
+from expunge.tasks.stable_diffusion.concept import Concept
+from expunge.tasks.stable_diffusion.concept_split import ConceptSplit, concept_split
+from expunge.tasks.stable_diffusion.prompt_examples import PromptExamples
+from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
 FORGOTTEN = {"class": "trouser", "style": "sketch"}
 INSTEAD = {"class": ("trouser", "bag"), "style": ("sketch", "photo")}
-FORGET, RETAIN = 160, 800
-"""Pictures on each side, so many of each caption as this leaves."""
+FORGET, RETAIN, EACH = 160, 800, 300
+"""Pictures on each side, as many of each caption, out of so many photographs of each class."""
 COMMON = {"epochs": 6, "batch": 32, "forget_batch": 32, "rate": 5e-4}
 """150 updates of 32 + 32 pictures, AdamW."""
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -88,16 +92,17 @@ class Study:
 
     def _split(self, kind: str) -> ConceptSplit:
         """Return the request: pictures that the model was taught, with their captions."""
-        asked, train = concept(kind), pictures(self.data_dir, "train", RETAIN // 4)
+        asked, train = concept(kind), pictures(self.data_dir, "train", EACH)
         kept = [prompt for prompt in (*CAPTIONS, *GENERAL) if prompt not in asked.prompts]
-        images, captions = [], []
+        places, captions = [], []
         for prompts, total in ((asked.prompts, FORGET), (kept, RETAIN)):
-            for number, prompt in enumerate(prompts):
-                positions = of_prompt(prompt, kind, train.targets, prompts)
-                chosen = positions[number :: len(positions) * len(prompts) // total or 1][: total // len(prompts)]
-                images.append(train.batch(chosen).inputs)
-                captions += [prompt] * len(chosen)
-        examples = PromptExamples.of_images(self.model, torch.cat(images), captions, batch_size=100)
+            for prompt in prompts:
+                fitting = of_prompt(prompt, prompts, train.targets)
+                order = torch.randperm(len(fitting), generator=torch.Generator().manual_seed(0))
+                places.append(fitting[order[: total // len(prompts)]])
+                captions += [prompt] * len(places[-1])
+        images = train.batch(torch.cat(places)).inputs
+        examples = PromptExamples.of_images(self.model, images, captions, batch_size=100)
         return concept_split(self.model, asked, kept, examples=examples)
 
     def _evaluation(self, kind: str) -> ImageEvaluation:
@@ -159,7 +164,20 @@ class Study:
         )
         spent = {"seconds": result.seconds, "cpu_seconds": time.process_time() - cpu, "updates": len(result.history)}
         images = self.drawn(kind, name, result.model)
-        return {"words": method, "settings": dict(settings), **spent, **told(self.evaluation(kind), self.shown(kind, images))}
+        return {
+            "words": method,
+            "settings": dict(settings),
+            **spent,
+            **told(self.evaluation(kind), self.shown(kind, images)),
+        }
+
+    def grid(self, kind: str) -> ImageGrid:
+        """Return what every model of a request draws with the same seeds."""
+        labels, seeds = self.asked(kind)
+        chosen = [int(place) for n in range(len(CAPTIONS)) for place in (labels == n).nonzero().flatten()[:SHOWN]]
+        rows = {name: self.drawn(kind, name)[chosen] for name in (ORIGINAL, *METHODS)}
+        heads = [f"{CAPTIONS[labels[place]]}, seed {seeds[place]}" for place in chosen]
+        return image_grid(rows, heads, span=(0, 1), title=f"'{FORGOTTEN[kind]}' forgotten, the same seeds")
 
 
 def told(evaluation: ImageEvaluation, shown: ShownImages) -> dict[str, Any]:
@@ -168,10 +186,8 @@ def told(evaluation: ImageEvaluation, shown: ShownImages) -> dict[str, Any]:
     return {"scores": dict(figures.scores), "evidence": dict(figures.evidence)}
 
 
-def of_prompt(prompt: str, kind: str, targets: Tensor, kept: list[str]) -> Tensor:
-    """Return the positions of pictures that a caption fits; a general one fits all of its style but erased ones."""
-    if prompt in CAPTIONS:
-        return (targets == CAPTIONS.index(prompt)).nonzero().flatten()
+def of_prompt(prompt: str, prompts: Sequence[str], targets: Tensor) -> Tensor:
+    """Return the positions of pictures that a prompt fits; a general one fits what the others of its style show."""
     style = prompt.split()[1]
-    fitting = [CAPTIONS.index(one) for one in CAPTIONS if style in one.split() and one in kept]
-    return torch.isin(targets, torch.tensor(fitting)).nonzero().flatten()
+    fitting = [prompt] if prompt in CAPTIONS else [one for one in prompts if style in one.split() and one in CAPTIONS]
+    return torch.isin(targets, torch.tensor([CAPTIONS.index(one) for one in fitting])).nonzero().flatten()

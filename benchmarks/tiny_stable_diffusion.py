@@ -21,6 +21,7 @@ import torch
 from captioned_pictures import CAPTIONS, CLASSES, GENERAL, pictures
 from taught_lessons import teach_autoencoder, teach_denoiser
 from taught_parts import pipeline
+from taught_study import ASKED, FORGET, FORGOTTEN, GUIDANCE, METHODS, ORIGINAL, RETAIN, STEPS, Study, concept
 from torch import Tensor, nn
 
 from expunge.api.documents import hardware, versions
@@ -32,13 +33,13 @@ from expunge.weights import load_into, save_weights
 
 Lesson = Callable[[Any, Examples, Callable[[int, int, float], None]], dict[str, Any]]
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-BASE = RESULTS / "tiny-stable-diffusion-base.json"
+BASE, FIGURES = RESULTS / "tiny-stable-diffusion-base.json", RESULTS / "tiny-stable-diffusion.json"
 TRAINED, JUDGE = "pipeline", "judge.safetensors"
 EACH = {"train": 2500, "test": 500}
 """Photographs of each class."""
 JUDGING = TrainSettings(epochs=2, batch=128, rate=0.1)
-GUIDANCE, STEPS, DRAWN = 3.0, 25, 40
-"""Of the images that show what the pipeline has learnt: so many of each caption."""
+DRAWN = 40
+"""Images of each caption that show what the pipeline has learnt."""
 
 
 def judge_network() -> nn.Module:
@@ -151,19 +152,42 @@ def confusion(found: Tensor, asked: Tensor) -> list[list[int]]:
     return (asked * size + found).bincount(minlength=size * size).view(size, size).tolist()
 
 
+def study(data_dir: Path | None, cache: Path, seed: int) -> dict[str, Any]:
+    """Make the cells that are not there, write the grids, and return all figures."""
+    made = Study(data_dir, cache, judge_of(cache), seed)
+    requests = {}
+    for kind in FORGOTTEN:
+        rows = []
+        for name in (ORIGINAL, *METHODS):
+            rows.append(made.cell(kind, name))
+            scores = rows[-1]["scores"]
+            told = f"UA {scores['generated_ua']:.1f}, kept {scores['generated_accuracy']:.1f}"
+            print(f"{kind} {name}: {told}, {rows[-1]['seconds']:.0f} s", flush=True)
+        prompts = dict(zip(concept(kind).prompts, concept(kind).anchors, strict=True))
+        requests[kind] = {"forgotten": FORGOTTEN[kind], "anchors": prompts, "asked": ASKED[kind], "rows": rows}
+        made.grid(kind).write(RESULTS / "images" / f"tiny-stable-diffusion-{kind}.png")
+    settings = {"guidance": GUIDANCE, "steps": STEPS, "forget": FORGET, "retain": RETAIN, "seeds": [seed]}
+    return {"study": "tiny-stable-diffusion", **settings, "requests": requests}
+
+
 def main() -> None:
-    """Teach the pipeline."""
+    """Teach the pipeline, or make it forget."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=("teach",))
+    parser.add_argument("verb", choices=("teach", "study"))
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the unlearning")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     asked.cache.mkdir(parents=True, exist_ok=True)
-    command = "python benchmarks/tiny_stable_diffusion.py teach"
-    record = {"command": command, **teach(asked.data_dir, asked.cache)}
-    BASE.write_text(json.dumps({**record, "hardware": hardware("cpu"), "versions": versions()}, indent=1) + "\n")
+    if asked.verb == "teach":
+        target, found = BASE, teach(asked.data_dir, asked.cache)
+    else:
+        target, found = FIGURES, study(asked.data_dir, asked.cache, asked.seed)
+    command = f"python benchmarks/tiny_stable_diffusion.py {asked.verb}"
+    record = {"command": command, **found, "hardware": hardware("cpu"), "versions": versions()}
+    target.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

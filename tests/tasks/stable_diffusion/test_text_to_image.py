@@ -171,9 +171,7 @@ def test_images_that_do_not_fit_are_refused(model):
 def test_pipelines_that_cannot_be_unlearned_are_refused(tmp_path):
     diffusers, _ = libraries()
     image = diffusers.DDPMPipeline(diffusers.UNet2DModel(sample_size=8), diffusers.DDPMScheduler())
-    with pytest.raises(
-        ModelError, match=r"reads prompts \(StableDiffusionPipeline.*\), but found DDPMPipeline"
-    ):
+    with pytest.raises(ModelError, match=r"reads prompts \(StableDiffusionPipeline.*\), but found DDPMPipeline"):
         TextToImage(image)
     (tmp_path / "flux").mkdir()
     (tmp_path / "flux" / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))

@@ -86,10 +86,10 @@ def test_forgotten_prompts_come_to_what_their_anchors_were_and_the_others_stay()
     after = edited(split, ridge=1e-3)
     for prompt, anchor in zip(CAT.prompts, CAT.anchors, strict=True):
         goal = noise(split.model, anchor)
-        assert apart(noise(after, prompt), goal) < 0.35 * apart(noise(split.model, prompt), goal)
+        assert apart(noise(after, prompt), goal) < 0.5 * apart(noise(split.model, prompt), goal)
     moved = apart(noise(after, CAT.prompts[0]), noise(split.model, CAT.prompts[0]))
     for prompt in (*KEPT, ""):
-        assert apart(noise(after, prompt), noise(split.model, prompt)) < 0.35 * moved
+        assert apart(noise(after, prompt), noise(split.model, prompt)) < 0.5 * moved
 
 
 def test_what_is_preserved_strongly_stays_and_what_is_held_does_not_move():

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from expunge.batch import Predictor, Split
 from expunge.engine import Edit, Recipe
-from expunge.errors import ConfigError, ModelError, RequestError
+from expunge.errors import ConfigError, RequestError
 from expunge.methods.method import Method
+from expunge.tasks.stable_diffusion.family import as_text_to_image
 from expunge.tasks.stable_diffusion.projections import mapping, projections
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
@@ -72,9 +73,7 @@ class UCE(Method):
 
     def edit(self, predict: Predictor, data: Split) -> None:
         """Change the projections in place."""
-        model = predict.model
-        if not isinstance(model, TextToImage):
-            raise ModelError("a text-to-image model", type(model).__name__, "pass TextToImage(pipeline)")
+        model = as_text_to_image(predict.model)
         erased, anchors, kept = tokens(model, data)
         scales = {"erase": self.erase, "preserve": self.preserve, "ridge": self.ridge}
         changed = mapping(erased, anchors, kept, **scales)
