@@ -78,7 +78,12 @@ def tiny_pipeline(seed=0, **changes):
             norm_num_groups=4,
         )
     scheduler = diffusers.PNDMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        steps_offset=1,
+        set_alpha_to_one=False,
     )
     parts = {"vae": vae, "text_encoder": text, "tokenizer": words, "unet": unet, "scheduler": scheduler}
     extras = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}

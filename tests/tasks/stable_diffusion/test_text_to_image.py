@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 
 import pytest
 import torch
@@ -201,7 +202,7 @@ def test_unreadable_folders_are_refused(model, tmp_path, monkeypatch):
 
 
 def test_a_missing_library_is_one_sentence_with_the_install_line(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
+    monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'expunge\[diffusion\]'"):
         pipelines.read_pipeline("anything")
 

@@ -1,4 +1,4 @@
-"""The diffusers library, imported when it is needed."""
+"""The diffusers library and what belongs to it, imported when it is needed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,23 @@ def diffusers(purpose: str) -> Any:
     Raises:
         MissingExtraError: If it is not installed.
     """
+    return imported("diffusers", purpose)
+
+
+def imported(package: str, purpose: str, extra: str = "diffusion") -> Any:
+    """Return an optional module.
+
+    Args:
+        package: Its name.
+        purpose: What it is needed for, for the message.
+        extra: The extra that brings it. Default ``diffusion``.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
     try:
-        return import_module("diffusers")
+        return import_module(package)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "diffusers":
+        if (error.name or "").split(".")[0] != package:
             raise
-        raise MissingExtraError(purpose, "diffusers", "diffusion") from error
+        raise MissingExtraError(purpose, package, extra) from error

@@ -108,7 +108,10 @@ def sampled(
 def schedule_of(model: Denoiser, steps: int) -> Any:
     """Return the schedule of sampling; only images in [−1, 1] may be clipped to that range on the way."""
     limits = {} if model.ranged else {"clip_sample": False, "thresholding": False}
-    scheduler = diffusers("sampling").DDIMScheduler.from_config(model.scheduler.config, **limits)
+    # Without the note which settings are defaults, that only a schedule that was never saved has: they would be
+    # replaced by other defaults, and a model's images would change by saving it.
+    config = {name: value for name, value in dict(model.scheduler.config).items() if name != "_use_default_values"}
+    scheduler = diffusers("sampling").DDIMScheduler.from_config(config, **limits)
     scheduler.set_timesteps(steps)
     return scheduler
 

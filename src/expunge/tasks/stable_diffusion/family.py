@@ -13,6 +13,7 @@ from expunge.batch import Examples, Predictor
 from expunge.errors import ConfigError, DataError, ModelError
 from expunge.tasks.diffusion.noising import summed_noise_loss
 from expunge.tasks.family import Family
+from expunge.tasks.stable_diffusion.adapters import has_adapter, save_adapter
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
 PROBED = 64
@@ -53,8 +54,11 @@ class StableDiffusion(Family):
         return model.classes
 
     def save(self, model: nn.Module, folder: Path) -> Path:
-        """Write the folder ``unlearned``, a whole pipeline in diffusers' layout."""
-        return as_text_to_image(model).save_pretrained(folder / "unlearned", overwrite=True)
+        """Write the folder ``unlearned``, a whole pipeline in diffusers' layout, and ``adapter`` if there is one."""
+        found = as_text_to_image(model)
+        if has_adapter(found.unet):
+            save_adapter(found, folder / "adapter", overwrite=True)
+        return found.save_pretrained(folder / "unlearned", overwrite=True)
 
 
 def as_text_to_image(model: object) -> TextToImage:

@@ -1,0 +1,169 @@
+"""Adapters: low-rank changes beside the weights of a U-Net, which can be merged, switched and saved alone."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from expunge.errors import CheckpointError, ConfigError, ModelError
+from expunge.tasks.diffusion.folders import whole_folder
+from expunge.tasks.diffusion.optional import imported
+
+Layers = Literal["cross_attention", "attention", "all"]
+NAME = "expunge"
+"""What adapters are called inside of a U-Net."""
+FILE = "pytorch_lora_weights.safetensors"
+"""diffusers' name of an adapter's file."""
+PURPOSE = "adapters"
+
+ATTENTION = r"\.(to_q|to_k|to_v|to_out\.0)$"
+PLACES = {
+    "cross_attention": rf".*\.attn2{ATTENTION}",
+    "attention": rf".*\.attn[12]{ATTENTION}",
+    "all": rf".*(\.attn[12]{ATTENTION}|\.proj_in$|\.proj_out$|\.ff\.net\.0\.proj$|\.ff\.net\.2$|\.conv[12]$)",
+}
+"""Layers → the names of their modules in diffusers' U-Nets, as a regular expression."""
+
+
+def add_adapter(unet: nn.Module, rank: int = 1, layers: Layers = "cross_attention") -> None:
+    """Put a low-rank adapter beside a U-Net's weights, and let it alone be trained.
+
+    Formula: W x becomes W x + s B A x with A (rank × in) normal and B (out × rank) zero, so that nothing changes at
+    first; s is the strength, 1 in training. Rank 1 is the adapter of SPM.
+
+    Paper: "LoRA: Low-Rank Adaptation of Large Language Models" (Hu et al., ICLR 2022, arXiv 2106.09685); rank 1:
+    "One-Dimensional Adapter to Rule Them All" (SPM; Lyu et al., CVPR 2024, arXiv 2312.16145).
+
+    Args:
+        unet: The U-Net, changed in place.
+        rank: ≥ 1. Default 1.
+        layers: ``cross_attention`` (default), ``attention``, or ``all``: feed-forward layers and convolutions too.
+
+    Raises:
+        ConfigError: If the rank or the layers are not understood, or there is an adapter already.
+        ModelError: If the U-Net has no such layers.
+        MissingExtraError: If peft is not installed.
+    """
+    if rank < 1 or layers not in PLACES:
+        raise ConfigError(f"rank ≥ 1 and layers {', '.join(PLACES)}", f"{rank} and '{layers}'", "change them")
+    if has_adapter(unet):
+        raise ConfigError("a U-Net without an adapter", "one that has one", "merge it first, see merge_adapter")
+    peft: Any = imported("peft", PURPOSE)
+    config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=PLACES[layers], init_lora_weights="gaussian")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            unet.add_adapter(config, NAME)  # type: ignore[operator]
+    except ValueError as error:
+        raise ModelError(f"a U-Net with layers of {layers}", "none", "choose other layers") from error
+    for name, weight in unet.named_parameters():
+        weight.requires_grad_(f".{NAME}." in name)
+
+
+def has_adapter(unet: nn.Module) -> bool:
+    """Return whether there is an adapter beside a U-Net's weights."""
+    return any(f".{NAME}." in name for name, _ in unet.named_parameters())
+
+
+def adapter_strength(unet: nn.Module, strength: float) -> None:
+    """Set how strongly an adapter acts: 0 switches it off, 1 is as trained.
+
+    Lyu et al. (2024) infer with 1; the EUPMU authors with 1.6 for a style and 1.2 for an instance.
+
+    Args:
+        unet: The U-Net, changed in place; its weights stay.
+        strength: s, any finite number.
+
+    Raises:
+        ModelError: If there is no adapter.
+    """
+    refuse_without_adapter(unet)
+    unet.set_adapters([NAME], weights=[float(strength)])  # type: ignore[operator]
+
+
+def merge_adapter(unet: nn.Module) -> None:
+    """Add an adapter at its present strength to the weights beneath, and take its layers away; in place.
+
+    Raises:
+        ModelError: If there is no adapter.
+    """
+    refuse_without_adapter(unet)
+    unet.fuse_lora()  # type: ignore[operator]
+    unet.unload_lora()  # type: ignore[operator]
+    unet.requires_grad_(True)
+
+
+def merged(unet: nn.Module) -> nn.Module:
+    """Return a U-Net of plain layers: itself, or a copy with its adapter merged."""
+    if not has_adapter(unet):
+        return unet
+    found = copy.deepcopy(unet)
+    merge_adapter(found)
+    return found
+
+
+def save_adapter(model: Any, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write an adapter alone, in the layout that ``load_lora_weights`` of diffusers' pipelines reads.
+
+    Its strength is not written: it is read with strength 1.
+
+    Args:
+        model: A ``TextToImage`` with an adapter.
+        folder: Where; it must not be there.
+        overwrite: Whether a folder of that name may be replaced. Default false.
+
+    Raises:
+        ModelError: If there is no adapter.
+        CheckpointError: If the folder is there and may not be replaced.
+    """
+    refuse_without_adapter(model.unet)
+    weights = imported("peft", PURPOSE).get_peft_model_state_dict(model.unet, adapter_name=NAME)
+    with whole_folder(Path(folder), overwrite=overwrite) as temporary:
+        model.frozen.kind.save_lora_weights(temporary, unet_lora_layers=weights, safe_serialization=True)
+    return Path(folder)
+
+
+def load_adapter(model: Any, folder: str | os.PathLike[str]) -> None:
+    """Put an adapter that was saved alone beside a model's weights; it alone can then be trained.
+
+    Args:
+        model: A ``TextToImage`` without an adapter, changed in place.
+        folder: What ``save_adapter`` has written.
+
+    Raises:
+        ConfigError: If the model has an adapter already.
+        CheckpointError: If it cannot be read or is of another model.
+        MissingExtraError: If peft is not installed.
+    """
+    if has_adapter(model.unet):
+        raise ConfigError("a U-Net without an adapter", "one that has one", "merge it first, see merge_adapter")
+    imported("peft", PURPOSE)
+    cure = "pass a folder that save_adapter has written, of an adapter for this model"
+    if not (Path(folder) / FILE).is_file():
+        raise CheckpointError(f"a file '{FILE}' in '{folder}'", "none", cure)
+    try:
+        model.pipeline.load_lora_weights(
+            str(folder), weight_name=FILE, adapter_name=NAME, use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        if has_adapter(model.unet):
+            model.unet.unload_lora()
+        raise CheckpointError(f"an adapter in '{folder}'", type(error).__name__, cure) from error
+    for name, weight in model.unet.named_parameters():
+        weight.requires_grad_(f".{NAME}." in name)
+
+
+def refuse_without_adapter(unet: nn.Module) -> None:
+    """Refuse a U-Net without an adapter.
+
+    Raises:
+        ModelError: If it has none.
+    """
+    if not has_adapter(unet):
+        raise ModelError("a model with an adapter", "none", "add one: model.trainable('lora')")
