@@ -20,6 +20,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 def ran(tmp_path_factory):
     """What the code has defined, where it ran, and what it printed."""
     libraries()
+    pytest.importorskip("peft", reason="peft is not installed (extra 'diffusion')")
     place, printed, names = tmp_path_factory.mktemp("guide"), io.StringIO(), {"__name__": "guide"}
     with contextlib.chdir(place), contextlib.redirect_stdout(printed):
         tiny_pipeline().save_pretrained("stable-diffusion")
@@ -50,6 +51,12 @@ def test_the_folder_is_the_unlearned_pipeline(ran):
     assert all(torch.equal(weight, unlearned[key]) for key, weight in saved.items())
     layout = {path.name for path in (place / "stable-diffusion").iterdir()}
     assert {path.name for path in (place / "run" / "unlearned").iterdir()} == layout
+
+
+def test_the_adapter_is_saved_alone(ran):
+    names, place, _ = ran
+    assert [path.suffix for path in (place / "adapter").iterdir()] == [".safetensors"]
+    assert not any("lora" in key for key in names["original"].unet.state_dict())
 
 
 def test_the_grid_has_a_row_for_each_model_and_a_column_for_each_prompt_and_seed(ran):
