@@ -31,18 +31,20 @@ FORGOTTEN = {"class": "trouser", "style": "sketch"}
 INSTEAD = {"class": ("trouser", "bag"), "style": ("sketch", "photo")}
 FORGET, RETAIN, EACH = 160, 800, 300
 """Pictures on each side, as many of each caption, out of so many photographs of each class."""
-COMMON = {"epochs": 6, "batch": 32, "forget_batch": 32, "rate": 5e-4}
-"""150 updates of 32 + 32 pictures, AdamW."""
-METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "RL (pseudo-prompt, no surgery)": ("rl", COMMON),
-    "SalUn": ("salun", COMMON),
-    "EUPMU": ("eupmu", COMMON),
-    "LUR": ("lur", COMMON),
-    "EUPMU + feasible": ("eupmu + lenient", COMMON),
-    "ESD": ("esd", COMMON),
-    "UCE": ("uce", {}),
+COMMON = {"batch": 32, "forget_batch": 32, "rate": 5e-4}
+"""Of all that descends: pairs of pictures, AdamW."""
+EPOCHS = (6, 1)
+"""Passes over the pictures to keep: 150 and 25 updates."""
+METHODS: Mapping[str, str] = {
+    "RL (pseudo-prompt, no surgery)": "rl",
+    "SalUn": "salun",
+    "EUPMU": "eupmu",
+    "LUR": "lur",
+    "EUPMU + feasible": "eupmu + lenient",
+    "ESD": "esd",
 }
-ORIGINAL = "original"
+ORIGINAL, CLOSED = "original", "UCE"
+CELLS = ((ORIGINAL, 0), (CLOSED, 0), *((name, epochs) for epochs in EPOCHS for name in METHODS))
 ASKED = {"class": (100, 50), "style": (40, 80)}
 """Images of each caption that was erased, and of each other one."""
 GUIDANCE, STEPS = 3.0, 25
@@ -85,10 +87,10 @@ class Study:
         """Where the cells are."""
         return self.cache / "cells"
 
-    def path(self, kind: str, name: str) -> Path:
+    def path(self, kind: str, name: str, epochs: int = 0) -> Path:
         """Return where a cell is kept, without its ending."""
         word = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
-        return self.folder / f"{kind}-{word}-{self.seed}"
+        return self.folder / f"{kind}-{word}-{epochs}-{self.seed}"
 
     def _split(self, kind: str) -> ConceptSplit:
         """Return the request: pictures that the model was taught, with their captions."""
@@ -124,9 +126,9 @@ class Study:
         labels, seeds = self.asked(kind)
         return ShownImages(images, labels, (0.0, 1.0), seeds)
 
-    def drawn(self, kind: str, name: str, model: TextToImage | None = None) -> Tensor:
+    def drawn(self, kind: str, name: str, epochs: int = 0, model: TextToImage | None = None) -> Tensor:
         """Return a cell's images in [0, 1], from the cache if they are there."""
-        path = self.path(kind, name).with_suffix(".safetensors")
+        path = self.path(kind, name, epochs).with_suffix(".safetensors")
         if not path.exists():
             labels, seeds = self.asked(kind)
             settings = {"guidance": GUIDANCE, "steps": STEPS, "batch_size": 100}
@@ -134,11 +136,11 @@ class Study:
             save_file({"images": (255 * made).round().to(torch.uint8).contiguous()}, path)
         return load_file(path)["images"].float() / 255
 
-    def cell(self, kind: str, name: str) -> dict[str, Any]:
+    def cell(self, kind: str, name: str, epochs: int) -> dict[str, Any]:
         """Return what was found of a method, from the cache if it is there."""
-        path = self.path(kind, name).with_suffix(".json")
+        path = self.path(kind, name, epochs).with_suffix(".json")
         if not path.exists():
-            made = self.original(kind) if name == ORIGINAL else self.unlearned(kind, name)
+            made = self.original(kind) if name == ORIGINAL else self.unlearned(kind, name, epochs)
             path.write_text(json.dumps({"method": name, **made}))
         found: dict[str, Any] = json.loads(path.read_text())
         return found
@@ -148,34 +150,24 @@ class Study:
         evaluation = self.evaluation(kind)
         return {"seconds": 0.0, "updates": 0, **told(evaluation, evaluation.original)}
 
-    def unlearned(self, kind: str, name: str) -> dict[str, Any]:
+    def unlearned(self, kind: str, name: str, epochs: int) -> dict[str, Any]:
         """Unlearn and measure."""
-        method, settings = METHODS[name]
+        words, settings = ("uce", {}) if name == CLOSED else (METHODS[name], {**COMMON, "epochs": epochs})
         split = self.split(kind)
+        sides = {"forget": split.forget, "retain": split.retain, "task": "stable_diffusion"}
         cpu = time.process_time()
-        result = unlearn(
-            copy.deepcopy(split.model),
-            forget=split.forget,
-            retain=split.retain,
-            task="stable_diffusion",
-            method=method,
-            seed=self.seed,
-            **settings,
-        )
+        result = unlearn(copy.deepcopy(split.model), **sides, method=words, seed=self.seed, **settings)
         spent = {"seconds": result.seconds, "cpu_seconds": time.process_time() - cpu, "updates": len(result.history)}
-        images = self.drawn(kind, name, result.model)
-        return {
-            "words": method,
-            "settings": dict(settings),
-            **spent,
-            **told(self.evaluation(kind), self.shown(kind, images)),
-        }
+        images = self.drawn(kind, name, epochs, result.model)
+        found = told(self.evaluation(kind), self.shown(kind, images))
+        return {"words": words, "settings": settings, **spent, **found}
 
     def grid(self, kind: str) -> ImageGrid:
         """Return what every model of a request draws with the same seeds."""
         labels, seeds = self.asked(kind)
         chosen = [int(place) for n in range(len(CAPTIONS)) for place in (labels == n).nonzero().flatten()[:SHOWN]]
-        rows = {name: self.drawn(kind, name)[chosen] for name in (ORIGINAL, *METHODS)}
+        shown = [(name, epochs) for name, epochs in CELLS if epochs in (0, max(EPOCHS))]
+        rows = {name: self.drawn(kind, name, epochs)[chosen] for name, epochs in shown}
         heads = [f"{CAPTIONS[labels[place]]}, seed {seeds[place]}" for place in chosen]
         return image_grid(rows, heads, span=(0, 1), title=f"'{FORGOTTEN[kind]}' forgotten, the same seeds")
 

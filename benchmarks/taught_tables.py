@@ -32,14 +32,15 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     kept = "" if known["fid_real_kept"] else " **beyond**"
     return [
         row["method"],
+        f"{row['updates']}" if row["updates"] else "–",
         f"{scores['generated_ua']:.1f}",
         f"{low:.1f} – {high:.1f}",
         f"{scores['generated_entropy']:.2f}",
         f"{scores['generated_accuracy']:.1f}",
-        f"{scores['feature_fid_real']:.2f}{kept}",
+        f"{scores['feature_fid_real']:.3f}{kept}",
         "–" if excess is None else f"{excess:+.0f} %".replace("-", "−"),
-        f"{scores['feature_fid_original']:.2f}",
-        f"{row['seconds']:.0f}",
+        f"{scores['feature_fid_original']:.3f}",
+        f"{row['seconds']:.1f}",
     ]
 
 

@@ -21,7 +21,7 @@ import torch
 from captioned_pictures import CAPTIONS, CLASSES, GENERAL, pictures
 from taught_lessons import teach_autoencoder, teach_denoiser
 from taught_parts import pipeline
-from taught_study import ASKED, FORGET, FORGOTTEN, GUIDANCE, METHODS, ORIGINAL, RETAIN, STEPS, Study, concept
+from taught_study import ASKED, CELLS, FORGET, FORGOTTEN, GUIDANCE, RETAIN, STEPS, Study, concept
 from torch import Tensor, nn
 
 from expunge.api.documents import hardware, versions
@@ -158,11 +158,11 @@ def study(data_dir: Path | None, cache: Path, seed: int) -> dict[str, Any]:
     requests = {}
     for kind in FORGOTTEN:
         rows = []
-        for name in (ORIGINAL, *METHODS):
-            rows.append(made.cell(kind, name))
+        for name, epochs in CELLS:
+            rows.append(made.cell(kind, name, epochs))
             scores = rows[-1]["scores"]
             told = f"UA {scores['generated_ua']:.1f}, kept {scores['generated_accuracy']:.1f}"
-            print(f"{kind} {name}: {told}, {rows[-1]['seconds']:.0f} s", flush=True)
+            print(f"{kind} {name} {epochs}: {told}, {rows[-1]['seconds']:.0f} s", flush=True)
         prompts = dict(zip(concept(kind).prompts, concept(kind).anchors, strict=True))
         requests[kind] = {"forgotten": FORGOTTEN[kind], "anchors": prompts, "asked": ASKED[kind], "rows": rows}
         made.grid(kind).write(RESULTS / "images" / f"tiny-stable-diffusion-{kind}.png")
