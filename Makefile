@@ -22,7 +22,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest
 install = set -o pipefail; $(PY) -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e $(1) 2>&1 \
 	| { grep -v -e '^WARNING: Location .* is ignored' -e '^WARNING: Skipping .* due to invalid' >&2 || true; }
 
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo demo-diffusion test test-slow lint format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ help: ## Show this list
 
 demo: $(VENV)/.runtime ## Forget a class and a random tenth of handwritten digits (two minutes)
 	@$(VENV)/bin/expunge demo --overwrite $(ARGS)
+
+demo-diffusion: $(VENV)/.diffusion ## A model that draws clothes forgets one kind (ARGS=--fast: digits, no data needed)
+	@$(VENV)/bin/expunge demo --task diffusion --out expunge-demo-diffusion --overwrite $(ARGS)
 
 test: $(VENV)/.development ## Run the tests
 	@$(PYTEST) -m "not slow" $(ARGS)
@@ -55,13 +58,18 @@ bench: $(VENV)/.runtime ## Measure what one update of each surgery costs
 	@$(PY) benchmarks/step_cost.py $(ARGS)
 
 clean: ## Remove the environment, caches and the demo's run folder
-	rm -rf $(VENV) build dist expunge-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist expunge-demo expunge-demo-diffusion .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:
 	@command -v "$(PYTHON)" > /dev/null || { echo "Expected Python 3.11 or later, but found no '$(PYTHON)': install it, or name another with PYTHON=…" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Expected Python 3.11 or later, but '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1): name another with PYTHON=…" >&2; exit 1; }
 	@$(PY) -m pip --version > /dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)"
+	@touch $@
+
+$(VENV)/.diffusion: $(LOCK) | $(VENV)/.made
+	@echo "Installing what diffusion models need into $(VENV)"
+	@$(call install,'.[diffusion]')
 	@touch $@
 
 $(VENV)/.runtime: $(LOCK) | $(VENV)/.made

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from expunge.api.diffusion_job import signed
 from expunge.api.documents import hardware, versions
 from expunge.api.progress import bar
 from expunge.batch import Predictor
-from expunge.data import Affine, Source
+from expunge.data import Source
 from expunge.registry import find
 from expunge.tasks.classification.training import TrainSettings, fit
 from expunge.tasks.diffusion.small_unet import small_ddpm
@@ -39,16 +40,6 @@ JUDGING = {
     "fashion_mnist": TrainSettings(epochs=8, batch=128, rate=0.1),
     "digits": TrainSettings(epochs=30, batch=64, rate=0.1),
 }
-SIGNED = Affine((0.5,), (0.5,))
-"""From [0, 1] to [−1, 1]."""
-
-
-def read(name: str, data_dir: Path | None) -> Source:
-    """Return the data in [−1, 1]."""
-    source: Source = find("readers", name)(data_dir)
-    for part in (source.train, source.test):
-        part.scale = SIGNED  # type: ignore[attr-defined]
-    return source
 
 
 def judge(name: str, source: Source, console: Console) -> dict[str, Any]:
@@ -69,6 +60,7 @@ def judge(name: str, source: Source, console: Console) -> dict[str, Any]:
 
 def base(name: str, source: Source, console: Console) -> dict[str, Any]:
     """Train, save and describe the diffusion model."""
+    signed(source)
     torch.manual_seed(0)
     model = small_ddpm(source.shape[1]).to(memory_format=torch.channels_last)
     with bar(console, "Diffusion model", TRAINING[name].updates, images=TRAINING[name].batch) as shown:
@@ -85,15 +77,19 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(TRAINING))
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=["judge", "model"], help="make one of the two, keep the other")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    console, source = Console(), read(asked.name, asked.data_dir)
+    console, source = Console(), find("readers", asked.name)(asked.data_dir)
     (WHERE / asked.name).mkdir(parents=True, exist_ok=True)
-    record = {"judge": judge(asked.name, source, console), "model": base(asked.name, source, console)}
+    makers = {"judge": judge, "model": base}
+    chosen = [asked.only] if asked.only else list(makers)
+    record = {name: makers[name](asked.name, source, console) for name in chosen}
     told = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    record = told.get(asked.name, {}) | record
     made = {"hardware": hardware("cpu"), "versions": versions()}
     command = f"python benchmarks/diffusion_base.py {asked.name}"
-    told[asked.name] = {"command": command, "train_images": len(source.train), **record, **made}
+    told[asked.name] = {**record, "command": command, "train_images": len(source.train), **made}
     RECORD.write_text(json.dumps(told, indent=1) + "\n")
 
 

@@ -13,8 +13,9 @@ from expunge.weights import replacing
 
 FINISHED = "result.json"
 CONFIG, MANIFEST, HISTORY, REPORT = "config.json", "manifest.json", "history.jsonl", "report.html"
+GRID = "grid.png"
 UNLEARNED, RETRAINED, ORIGINAL = "unlearned.safetensors", "retrained.safetensors", "original.safetensors"
-WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, UNLEARNED, RETRAINED)
+WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, GRID, UNLEARNED, RETRAINED)
 """What a run writes, whether or not the folder has it already; ``original.safetensors`` it takes as it finds it."""
 
 

@@ -16,6 +16,7 @@ from expunge.api.config import RunConfig
 from expunge.api.folder import CONFIG, MANIFEST, WRITTEN, RunFolder, check_folder, check_writable
 from expunge.api.inputs import as_request, device_of, held_out
 from expunge.api.reading import checked_method, checked_source, given_weights, loaded, located, train_settings
+from expunge.api.request_file import RequestFile
 from expunge.batch import Predictor, Split
 from expunge.data import Request, Source, Subset, load_key, manifest, split_request
 from expunge.errors import ConfigError
@@ -67,11 +68,17 @@ class Job:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes: a request that ends before the first step leaves no trace."""
-        folder = RunFolder(self.config.out, overwrite=self.overwrite)
-        folder.write_json(CONFIG, told(self.config))
-        record = manifest(self.request, *self.positions, self.source.name, self.source.train, load_key())
-        folder.write_json(MANIFEST, record)
-        return folder
+        return opened_folder(self.config, self.overwrite, self.request, self.positions, self.source)
+
+
+def opened_folder(
+    config: RequestFile, overwrite: bool, request: Request, positions: Pair[torch.Tensor], source: Source
+) -> RunFolder:
+    """Return the run folder with what is known before the first step: the request, and the manifest of the split."""
+    folder = RunFolder(config.out, overwrite=overwrite)
+    folder.write_json(CONFIG, told(config))
+    folder.write_json(MANIFEST, manifest(request, *positions, source.name, source.train, load_key()))
+    return folder
 
 
 def prepare(config: RunConfig, data_dir: Path | None, overwrite: bool, console: Console) -> Job:
@@ -120,7 +127,7 @@ def check_inputs_survive(config: RunConfig) -> None:
             raise ConfigError("a run folder whose files are not needed", f"that the run reads '{path}'", cure)
 
 
-def told(config: RunConfig) -> dict[str, Any]:
+def told(config: RequestFile) -> dict[str, Any]:
     """Return the request as plain values, without the path of an index file."""
     plain = config.model_dump(mode="json", by_alias=True)
     if plain["forget"].get("indices"):

@@ -14,17 +14,19 @@ from expunge.api.admission import check_inputs, check_weights, few, head_size
 from expunge.api.config import RunConfig
 from expunge.api.folder import ORIGINAL
 from expunge.api.inputs import fresh_model, read_source
+from expunge.api.request_file import RequestFile
 from expunge.batch import Predictor
 from expunge.data import Source, check_labels
 from expunge.errors import ConfigError, DataError, ExpungeError
 from expunge.methods import Method, build_method
 from expunge.tasks.classification.check import check_trainable
 from expunge.tasks.classification.training import TrainSettings
+from expunge.tasks.family import Family
 from expunge.weights import check_savable, load_into
 
 
 @contextmanager
-def located(config: RunConfig, *keys: str) -> Iterator[None]:
+def located(config: RequestFile, *keys: str) -> Iterator[None]:
     """Give an error that the body raises the line of the setting that is to blame."""
     try:
         yield
@@ -33,12 +35,19 @@ def located(config: RunConfig, *keys: str) -> Iterator[None]:
         raise
 
 
-def checked_method(config: RunConfig) -> Method:
-    """Return the method; a wrong setting is refused with its line."""
+def checked_method(config: RequestFile, family: Family | None = None) -> Method:
+    """Return the method; a wrong setting is refused with its line.
+
+    Args:
+        config: The request.
+        family: Of the model, for its usual settings and its objectives. Default: classifiers.
+    """
     name, settings = config.method.name, config.method.settings
     try:
-        method = build_method(name, **settings)
-        method.recipe(config.seed)
+        method = build_method(name, **(settings if family is None else family.settings(name, settings)))
+        recipe = method.recipe(config.seed)
+        if family is not None:
+            family.recipe(recipe)
     except ExpungeError as error:
         wrong = [key for key, value in settings.items() if is_refused(name, key, value)]
         error.where = config.where_setting(*wrong[:1])
@@ -55,7 +64,7 @@ def is_refused(name: str, key: str, value: Any) -> bool:
     return False
 
 
-def checked_source(config: RunConfig, data_dir: Path | None) -> Source:
+def checked_source(config: RequestFile, data_dir: Path | None) -> Source:
     """Return the data, with labels that have a name each and inputs that are finite, as far as one can see."""
     with located(config, "data"):
         source = read_source(config, data_dir)

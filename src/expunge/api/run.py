@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from expunge.api.config import RunConfig
+from expunge.api.config import AnyConfig, DiffusionConfig
 from expunge.api.documents import SHOWN, document
-from expunge.api.folder import FINISHED, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED
+from expunge.api.folder import FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED, RunFolder
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
 from expunge.api.progress import bar
@@ -32,7 +32,7 @@ REFERENCE_SEED = 10_000
 
 
 def run_request(
-    config: RunConfig,
+    config: AnyConfig,
     *,
     data_dir: Path | None = None,
     overwrite: bool = False,
@@ -42,7 +42,8 @@ def run_request(
     """Answer a request and return its run folder.
 
     The folder holds ``manifest.json``, ``config.json``, ``history.jsonl``, ``unlearned.safetensors``, ``report.html``
-    and ``result.json``; the original's and the retrained model's weights too, where this run trained them.
+    and ``result.json``; the original's and the retrained model's weights too, where this run trained them. Of a
+    diffusion model it holds the folder ``unlearned`` in place of the weights, and ``grid.png``.
 
     Args:
         config: The request, from ``load_request``.
@@ -57,14 +58,28 @@ def run_request(
     """
     console = console or Console(quiet=True)
     with threads(config.threads):
-        job = prepare(config, data_dir, overwrite, console)
-        result = answer(job, show_examples or config.show_examples)
-    report = write_report(result, job.folder.path / REPORT)
-    job.folder.write_json(FINISHED, result)
+        folder, made, result = answered(config, data_dir, overwrite, show_examples, console)
+    report = write_report(result, folder.path / REPORT)
+    folder.write_json(FINISHED, result)
     print_tables(result, console)
-    console.print(f"Weights: {from_here(job.folder.path / UNLEARNED)}", soft_wrap=True)
-    console.print(f"Report:  {from_here(report)}", soft_wrap=True)
-    return job.folder.path
+    for what, path in {**{what: folder.path / name for what, name in made.items()}, "Report:": report}.items():
+        console.print(f"{what:<8} {from_here(path)}", soft_wrap=True)
+    return folder.path
+
+
+def answered(
+    config: AnyConfig, data_dir: Path | None, overwrite: bool, show_examples: bool, console: Console
+) -> tuple[RunFolder, dict[str, str], dict[str, Any]]:
+    """Answer a request; return its folder, what was made in it, and the result document."""
+    if isinstance(config, DiffusionConfig):
+        from expunge.api import diffusion_job, diffusion_run
+
+        drawn = diffusion_job.prepare(config, data_dir, overwrite, console)
+        result = diffusion_run.answer(drawn)
+        return drawn.folder, {"Model:": "unlearned", "Grid:": GRID}, result
+    job = prepare(config, data_dir, overwrite, console)
+    result = answer(job, show_examples or config.show_examples)
+    return job.folder, {"Weights:": UNLEARNED}, result
 
 
 def from_here(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from torch import nn
 
-from expunge.api.config import RunConfig
+from expunge.api.config import AnyConfig, RunConfig
 from expunge.api.folder import ORIGINAL, check_writable
 from expunge.api.inputs import device_of
 from expunge.api.progress import bar
@@ -21,7 +21,7 @@ from expunge.weights import save_weights
 
 
 def train_request(
-    config: RunConfig, *, data_dir: Path | None = None, overwrite: bool = False, console: Console | None = None
+    config: AnyConfig, *, data_dir: Path | None = None, overwrite: bool = False, console: Console | None = None
 ) -> Path:
     """Train the original of a request and return the path of its weights.
 
@@ -38,6 +38,9 @@ def train_request(
         ExpungeError: If something else does not fit; before the first step.
     """
     console = console or Console(quiet=True)
+    if not isinstance(config, RunConfig):
+        cure = "train it with expunge.tasks.diffusion.training.fit_ddpm, and name its folder as 'model'"
+        raise ConfigError("the request of a classifier", f"task: {config.task}", cure, config.where("task"))
     train_settings(config)
     target = config.checkpoint or config.out / ORIGINAL
     with located(config, "checkpoint" if config.checkpoint else "out"):

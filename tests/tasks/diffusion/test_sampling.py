@@ -30,7 +30,7 @@ LABELS = torch.tensor([0, 1, 2, 3, 1])
 
 
 def by_hand(model, label, start, guidance, steps):
-    """One image by DDIM: x₀ = (x − √(1−ᾱ) ε)/√ᾱ, clipped, and back to the time before with the same ε."""
+    """One image by DDIM: x₀ = (x − √(1−ᾱ) ε)/√ᾱ, clipped, and back to the time before with its ε."""
     signal = model.signal.double().numpy()
     stride, image = len(signal) // steps, start.double().numpy()
     for time in range((steps - 1) * stride, -1, -stride):
@@ -40,6 +40,7 @@ def by_hand(model, label, start, guidance, steps):
         asked, plain = told.double().numpy()
         noise = plain + guidance * (asked - plain)
         clean = np.clip((image - np.sqrt(1 - signal[time]) * noise) / np.sqrt(signal[time]), -1, 1)
+        noise = (image - np.sqrt(signal[time]) * clean) / np.sqrt(1 - signal[time])
         left = signal[time - stride] if time >= stride else 1.0
         image = np.sqrt(left) * clean + np.sqrt(1 - left) * noise
     return image.clip(-1, 1)

@@ -136,7 +136,9 @@ def denoised(model: Denoiser, scheduler: Any, labels: Tensor, noise: Tensor, gui
     images, labels = noise.to(weight), labels.to(weight.device)
     for time in scheduler.timesteps:
         seen = predicted(model, images, torch.full_like(labels, int(time)), labels, guidance)
-        images = scheduler.step(seen, time, images).prev_sample
+        # Guidance drives the image that is in sight out of [−1, 1], where the scheduler clips it; without taking the
+        # noise from the clipped image too, the two no longer belong together, and guided images fall to pieces.
+        images = scheduler.step(seen, time, images, use_clipped_model_output=model.ranged).prev_sample
     found = images.clamp(-1, 1) if model.ranged else images
     return found.float().cpu()
 

@@ -1,0 +1,91 @@
+"""What every request file may say, whatever the family of its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PrivateAttr
+
+from expunge.api.checks import a_device
+from expunge.api.document import Document
+from expunge.api.sections import (
+    Count,
+    DataChoice,
+    ForgetChoice,
+    MethodChoice,
+    Precision,
+    Rooted,
+    Section,
+    Seed,
+)
+from expunge.errors import ConfigError
+
+
+class RequestFile(Section):
+    """The part of a request that all families share.
+
+    Args:
+        data: What the model was trained on.
+        forget: What to forget.
+        method: The method and its settings.
+        seed: Seed of the run. Default 0.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Default ``auto``.
+        threads: Processor threads. Default: torch's own choice.
+        normalisation: ``frozen``, ``joint`` or ``separate``. Default: the method's.
+        micro_batches: Parts into which each batch is cut. Default 1.
+        precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
+        out: Run folder. Default ``runs/`` and the file's name, beside the file.
+    """
+
+    data: DataChoice = Field(examples=["fashion_mnist"])
+    forget: ForgetChoice = Field(examples=["{class: 0}"])
+    method: MethodChoice = Field(examples=["eupmu"])
+    seed: Seed = 0
+    device: Annotated[str, AfterValidator(a_device)] = "auto"
+    threads: Count | None = Field(None, examples=[2])
+    normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
+    micro_batches: Count = 1
+    precision: Precision = "fp32"
+    out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
+    _document: Document | None = PrivateAttr(None)
+
+    def where(self, *keys: str | int) -> str:
+        """Return the place of a setting, for messages: ``"request.yaml line 7"``, or nothing without a file."""
+        return self._document.where(*keys) if self._document else ""
+
+    def where_setting(self, *name: str) -> str:
+        """Return the place of a setting of the method, written beside its name or under ``settings``."""
+        beside, inside = ("method", *name), ("method", "settings", *name)
+        lines = self._document.lines if self._document else {}
+        return self.where(*(inside if inside in lines else beside))
+
+    def read_from(self, document: Document) -> None:
+        """Take note of the file, and refuse what it names and is not there.
+
+        Raises:
+            ConfigError: With the line.
+        """
+        self._document = document
+        self.check_files()
+
+    def check_files(self) -> None:
+        """Refuse a request that names a file or folder which is not there.
+
+        Raises:
+            ConfigError: With the line.
+        """
+        self.check_file(self.forget.indices, "forget", "indices")
+        folder = self.data.dir
+        if folder is not None and not folder.is_dir():
+            raise self.missing("folder", folder, "data", "dir")
+
+    def check_file(self, path: Path | None, *keys: str) -> None:
+        """Refuse a file that is not there; None is no file."""
+        if path is not None and not path.is_file():
+            raise self.missing("file", path, *keys)
+
+    def missing(self, what: str, path: Path, *keys: str) -> ConfigError:
+        """Return the error for a file or folder that is not there."""
+        cure = "paths are relative to the request file's folder"
+        return ConfigError(f"a {what} for '{keys[-1]}'", f"none at '{path}'", cure, self.where(*keys))

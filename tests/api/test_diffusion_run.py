@@ -1,0 +1,121 @@
+"""Request files of diffusion models, on the committed model of handwritten digits."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from small_diffusion import diffusers
+from typer.testing import CliRunner
+
+import expunge.demo
+from expunge.api import run_request
+from expunge.api.config import DiffusionConfig, load_request
+from expunge.cli import app
+from expunge.errors import ConfigError, ExpungeError
+
+DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"
+LINES = {
+    "task": "diffusion",
+    "model": f"'{DIGITS / 'ddpm'}'",
+    "judge": f"{{name: resnet8, weights: '{DIGITS / 'judge.safetensors'}'}}",
+    "data": "{name: digits, subset: 200}",
+    "forget": "{class: 3}",
+    "method": "{name: rl, epochs: 1, batch: 32}",
+    "images": "{forgotten: 12, remaining: 135, steps: 4}",
+    "threads": "1",
+    "out": "run",
+}
+
+
+def write(folder, **changes):
+    lines = {key: value for key, value in {**LINES, **changes}.items() if value is not None}
+    file = folder / "request.yaml"
+    file.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+    return file
+
+
+def test_a_request_is_answered_with_a_model_figures_and_pictures(tmp_path):
+    diffusers()
+    from expunge.tasks.diffusion.ddpm import DDPM
+
+    folder = run_request(load_request(write(tmp_path)))
+    assert {"unlearned", "grid.png", "report.html", "history.jsonl"} <= {path.name for path in folder.iterdir()}
+    result = json.loads((folder / "result.json").read_text())
+    original, method = result["requests"][0]["rows"]
+    assert (original["role"], method["role"]) == ("original", "method")
+    assert method["evidence"][0]["asked"] == {"3": 12}
+    assert sum(method["evidence"][0]["kept"].values()) == 135
+    before, after = DDPM.from_pretrained(DIGITS / "ddpm"), DDPM.from_pretrained(folder / "unlearned")
+    moved = [not torch.equal(*pair) for pair in zip(before.parameters(), after.parameters(), strict=True)]
+    assert any(moved), "the saved model is the unlearned one"
+    sent = json.loads((folder / "history.jsonl").read_text().splitlines()[-1])
+    assert sent["step"] >= 5
+
+
+def test_without_a_judge_there_are_pictures_and_no_figures(tmp_path):
+    diffusers()
+    folder = run_request(load_request(write(tmp_path, judge=None, average="0.9")))
+    request = json.loads((folder / "result.json").read_text())["requests"][0]
+    assert [metric["key"] for metric in request["metrics"]] == ["seconds"]
+    assert len(request["grids"][0]["rows"]) == 2
+    assert (folder / "grid.png").is_file()
+
+
+def test_the_command_line_answers_it_too(tmp_path):
+    diffusers()
+    found = CliRunner().invoke(app, ["run", str(write(tmp_path)), "--overwrite"])
+    assert found.exit_code == 0
+    assert "images/s" in found.stdout
+    assert re.search(r"^Grid: +\S+grid\.png$", found.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "words"),
+    [
+        ({"task": "difusion"}, 1, "did you mean 'diffusion'"),
+        ({"model": "nowhere"}, 2, "a folder for 'model', but found none"),
+        ({"judge": "{name: resnet8}"}, 3, "the key 'weights' in 'judge'"),
+        ({"judge": "{name: resnet9, weights: j.safetensors}"}, 3, "did you mean 'resnet8'"),
+        ({"images": "{forgoten: 3}"}, 7, "did you mean 'forgotten'"),
+        ({"images": "{guidance: -1}"}, 7, "a number greater than or equal to 0"),
+        ({"checkpoint": "x.safetensors"}, 10, "one of data, forget"),
+        ({"average": "1.5"}, 10, "a number less than 1"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_line(tmp_path, changes, line, words):
+    with pytest.raises(ConfigError) as refusal:
+        load_request(write(tmp_path, **changes))
+    assert refusal.value.where == f"request.yaml line {line}"
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "words"),
+    [
+        ({"forget": "{fraction: 0.1}"}, 5, "a request for whole classes"),
+        ({"images": "{remaining: 120}"}, 7, "more than 129 images"),
+        ({"method": "{name: scrub}"}, 6, "an objective for diffusion"),
+        ({"method": "{name: rl, rate: -1}"}, 6, "rate"),
+        ({"model": f"'{DIGITS}'"}, 2, "a folder 'unet'"),
+        ({"judge": f"{{name: small_cnn, weights: '{DIGITS / 'judge.safetensors'}'}}"}, 3, "the keys of the model"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, changes, line, words):
+    diffusers()
+    with pytest.raises(ExpungeError) as refusal:
+        run_request(load_request(write(tmp_path, **changes)))
+    assert refusal.value.where == f"request.yaml line {line}"
+    assert words in str(refusal.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_a_diffusion_model_by_request_is_refused_by_name(tmp_path):
+    found = CliRunner().invoke(app, ["train", str(write(tmp_path))])
+    assert found.exit_code == 2
+    assert "the request of a classifier" in found.output
+
+
+def test_what_is_known_of_a_classifier_is_not_taken_for_this_family():
+    assert {"checkpoint", "reference", "train", "holdout"}.isdisjoint(DiffusionConfig.model_fields)
