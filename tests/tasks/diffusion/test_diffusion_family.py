@@ -26,8 +26,9 @@ LOGITS = {
     "scrub": "Disobey",
     "scrub_r": "Disobey",
     "sfr_on": "AdaptiveAscent",
+    "spm": "ConceptErasure",
 }
-"""Methods whose objectives need logits."""
+"""Methods whose objectives need logits, or prompts."""
 
 
 def asked(**changes):
@@ -85,7 +86,8 @@ def test_the_registry_tells_families_apart():
     assert first | second | third == every
     assert not first & second
     assert not (first | second) & third
-    assert {"esd", "selective_amnesia", "uce"} == set(METHODS) - set(registry.entries("methods", "classification"))
+    own = {"esd", "selective_amnesia", "spm", "uce"}
+    assert own == set(METHODS) - set(registry.entries("methods", "classification"))
 
 
 def test_settings_come_from_the_text_then_the_preset_then_the_method_then_the_family():
