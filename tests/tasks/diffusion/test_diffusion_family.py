@@ -26,9 +26,8 @@ LOGITS = {
     "scrub": "Disobey",
     "scrub_r": "Disobey",
     "sfr_on": "AdaptiveAscent",
-    "spm": "ConceptErasure",
 }
-"""Methods whose objectives need logits, or prompts."""
+"""Methods whose objectives need logits."""
 
 
 def asked(**changes):
