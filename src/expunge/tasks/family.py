@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor
-from expunge.engine import Descend, Recipe
+from expunge.engine import Conditions, Descend, Recipe
 from expunge.errors import ConfigError
 from expunge.methods import Method
 from expunge.methods.parts import Part, read_parts
@@ -58,6 +58,9 @@ class Family(ABC):
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write an unlearned model into a run folder, in the layout of its family, and return where it is."""
+
+    def afford(self, model: nn.Module, recipe: Recipe, conditions: Conditions, *, inplace: bool) -> None:
+        """Refuse a run for which there is too little memory; a family that cannot tell beforehand lets it start."""
 
     def settings(self, method: str, written: Mapping[str, Any]) -> dict[str, Any]:
         """Return a method's settings: those that are written, then a preset's, then those of the family.

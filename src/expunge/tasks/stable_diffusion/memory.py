@@ -21,6 +21,8 @@ STATE = {"adamw": 8, "adamw8bit": 2, "sgd": 4}
 """Bytes of an optimiser's memory for each trained weight."""
 IMPLICIT = (Fixed, Implicit, ImplicitFast, ImplicitPublished)
 """Surgeries that backpropagate one combined loss."""
+AT_ONCE = 4
+"""Examples in one pass where gradients of whole data sets are computed: saliency, Fisher information."""
 GIB = 2**30
 
 
@@ -96,9 +98,11 @@ def estimated(
 ) -> MemoryEstimate:
     """Return the estimate for a recipe, of the descent of it that needs most."""
     descents = [stage for stage in recipe.stages if isinstance(stage, Descend)]
-    sizes = [max(stage.batch) for stage in descents] or [1]
+    largest = max([-(-max(stage.batch) // micro_batches) for stage in descents], default=1)
+    if any(not isinstance(stage, Descend) or stage.mask is not None for stage in recipe.stages):
+        largest = max(largest, AT_ONCE)
     told = (int(model.table.shape[1]), int(model.table.shape[2]))
-    passes = pass_peak(model.unet, model.form, told, -(-max(sizes) // micro_batches), precision)
+    passes = pass_peak(model.unet, model.form, told, largest, precision)
     trained = byte_size(model.unet, trained=True)
     held = max((held_gradients(stage) for stage in descents), default=0)
     state = max((STATE.get(stage.optimiser.name, 8) for stage in descents), default=0) * count(model.unet)
@@ -166,10 +170,8 @@ def free_memory(device: torch.device) -> int | None:
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     if device.type != "cpu":
         return None
-    known = [
-        found for found in (available(Path("/proc/meminfo")), in_group(Path("/sys/fs/cgroup"))) if found is not None
-    ]
-    return min(known, default=None)
+    known = (available(Path("/proc/meminfo")), in_group(Path("/sys/fs/cgroup")))
+    return min((found for found in known if found is not None), default=None)
 
 
 def available(meminfo: Path) -> int | None:

@@ -27,7 +27,7 @@ class Watch(TorchDispatchMode):
     """
 
     def __init__(self, known: list[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self.known = {tensor.untyped_storage()._cdata for tensor in known}
 
