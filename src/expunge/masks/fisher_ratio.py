@@ -114,10 +114,11 @@ def grouped_fisher(original: Predictor, groups: Iterable[Sequence[tuple[Examples
 def summed_slopes(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
     """Return the gradient of the summed loss over a batch; 0 where a weight has no part in it."""
     parts = -(-len(batch) // (original.at_once or len(batch)))
-    first, *others = (part_slopes(original, part, parameters) for part in batch.to(parameters[0].device).chunks(parts))
+    first, *others = batch.to(parameters[0].device).chunks(parts)
+    found = part_slopes(original, first, parameters)
     for other in others:
-        first.add_(other)
-    return first
+        found.add_(part_slopes(original, other, parameters))
+    return found
 
 
 def part_slopes(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor
+from expunge.batch import Examples, Predictor, Split
 from expunge.engine import Conditions, Descend, Recipe
 from expunge.errors import ConfigError
 from expunge.methods import Method
@@ -59,7 +59,7 @@ class Family(ABC):
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write an unlearned model into a run folder, in the layout of its family, and return where it is."""
 
-    def afford(self, model: nn.Module, recipe: Recipe, conditions: Conditions, *, inplace: bool) -> None:
+    def afford(self, model: nn.Module, recipe: Recipe, split: Split, conditions: Conditions, *, inplace: bool) -> None:
         """Refuse a run for which there is too little memory; a family that cannot tell beforehand lets it start."""
 
     def settings(self, method: str, written: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor
+from expunge.batch import Examples, Predictor, Split
 from expunge.engine import Conditions, Recipe
 from expunge.errors import ConfigError, DataError, ModelError
 from expunge.tasks.diffusion.noising import summed_noise_loss
@@ -55,14 +55,13 @@ class StableDiffusion(Family):
             check_latents(examples.batch(torch.arange(min(PROBED, len(examples)))).inputs, model)
         return model.classes
 
-    def afford(self, model: nn.Module, recipe: Recipe, conditions: Conditions, *, inplace: bool) -> None:
+    def afford(self, model: nn.Module, recipe: Recipe, split: Split, conditions: Conditions, *, inplace: bool) -> None:
         """Refuse a run that needs more memory than is free, see ``peak_memory``.
 
         Raises:
             ConfigError: If it does.
         """
-        averaged = conditions.average is not None
-        afford(as_text_to_image(model), recipe, conditions.precision, conditions.micro_batches, averaged, inplace)
+        afford(as_text_to_image(model), recipe, split, conditions, inplace)
 
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write the folder ``unlearned``, a whole pipeline in diffusers' layout, and ``adapter`` if there is one."""
