@@ -79,5 +79,5 @@ $(VENV)/.runtime: $(LOCK) | $(VENV)/.made
 
 $(VENV)/.development: $(LOCK) | $(VENV)/.made
 	@echo "Installing what the development of Expunge needs into $(VENV)"
-	@$(call install,'.[data$(comma)dev]')
+	@$(call install,'.[data$(comma)diffusion$(comma)dev]')
 	@touch $@ $(VENV)/.runtime
