@@ -103,6 +103,18 @@ class Family(ABC):
         usual = {name: value for name, value in self.defaults.items() if own.get(name) == common[name]}
         return {name: value for name, value in usual.items() if name not in base.settings} | dict(written)
 
+    def admit(self, method: Method) -> Method:
+        """Return the method if it serves the family.
+
+        Raises:
+            ConfigError: If it is for another one alone.
+        """
+        own: Method = getattr(method, "base", method)
+        if own.task not in (None, self.name, *self.shares):
+            cure = f"choose one of those that `expunge list methods` shows for {self.name}"
+            raise ConfigError(f"a method for {self.name}", f"{own.label}, which is for {own.task}", cure)
+        return method
+
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return a recipe with the family's objectives in the place of those for classifiers.
 
