@@ -135,9 +135,10 @@ def test_demo_installs_the_lock_once_and_runs_the_demo(venv):
     assert call.endswith("--pre -c constraints.txt -e .")
 
 
-def test_test_installs_the_development_lock_which_serves_the_demo_too(venv):
+def test_test_installs_the_development_lock_which_serves_the_demos_too(venv):
     assert make("test", f"VENV={venv}", "ARGS=-x").returncode == 0
-    assert make("demo", f"VENV={venv}").returncode == 0
+    for demo in ("demo", "demo-diffusion"):
+        assert make(demo, f"VENV={venv}").returncode == 0
     (call,) = installs(venv)
     assert call.endswith("-c constraints.txt -e .[data,diffusion,dev]")
     assert (venv / "bin" / "calls").read_text().splitlines()[-1] == "-m pytest -m not slow -x"
