@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from quadratic_table import QUADRATIC_TABLES
+from taught_tables import TAUGHT_TABLES
 
 Document = Mapping[str, Any]
 REQUEST = {"class": "class 0", "random": "random 10 %"}
@@ -109,4 +110,5 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "claim-lookahead": (course, lookahead_sweep),
     "claim-eupmu": (eupmu,),
     "eupmu-quadratic": QUADRATIC_TABLES,
+    "tiny-stable-diffusion": TAUGHT_TABLES,
 }

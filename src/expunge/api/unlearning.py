@@ -151,7 +151,7 @@ def unlearn(
     }
     conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step, on_rows=keep))
     held = None if holdout is None else as_examples(holdout)
-    recipe = family.recipe(chosen.recipe(seed))
+    recipe = family.recipe(family.admit(chosen).recipe(seed))
     sides = as_examples(forget), as_examples(retain)
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     work = model if inplace else copied(model)

@@ -14,6 +14,7 @@ from expunge.errors import ConfigError, DataError, ModelError
 from expunge.tasks.diffusion.noising import summed_noise_loss
 from expunge.tasks.family import Family
 from expunge.tasks.stable_diffusion.adapters import has_adapter, save_adapter
+from expunge.tasks.stable_diffusion.prompt_sampler import PromptSampler
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
 PROBED = 64
@@ -59,6 +60,18 @@ class StableDiffusion(Family):
         if has_adapter(found.unet):
             save_adapter(found, folder / "adapter", overwrite=True)
         return found.save_pretrained(folder / "unlearned", overwrite=True)
+
+    def holds(self, folder: Path) -> bool:
+        """Return whether a folder is that of a pipeline; whether of one that is supported, ``load`` says."""
+        return (folder / "model_index.json").is_file()
+
+    def load(self, folder: Path) -> TextToImage:
+        """Return the model in a folder, see ``TextToImage.from_pretrained``."""
+        return TextToImage.from_pretrained(folder)
+
+    def sampler(self, model: nn.Module, guidance: float | None = None, steps: int | None = None) -> PromptSampler:
+        """Return what draws images of prompts, by default with guidance 7.5 and 50 steps."""
+        return PromptSampler(as_text_to_image(model), guidance, steps)
 
 
 def as_text_to_image(model: object) -> TextToImage:
