@@ -22,8 +22,9 @@ def blocks(predict: Predictor, examples: Examples) -> list[str]:
     """Return the names of a network's blocks in the order in which they finish, at most ``MOST``.
 
     A block is a module with others in it that is called once with a batch and returns feature maps or tokens, and no
-    part of another block, unless that one is all there is. Where a network has none, every module that returns such counts; where none does, all but the last that return a row for
-    each example; and in a network without parts the inputs themselves, named ``""``.
+    part of another block, unless that one is all there is. Where a network has none, every module that returns such
+    counts; where none does, all but the last that return a row for each example; and in a network without parts the
+    inputs themselves, named ``""``.
     """
     batch = examples.batch(torch.arange(min(2, len(examples))))
     heard = returned(predict, batch)
