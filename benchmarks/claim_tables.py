@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
 from taught_tables import TAUGHT_TABLES
 
@@ -111,4 +112,5 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "claim-eupmu": (eupmu,),
     "eupmu-quadratic": QUADRATIC_TABLES,
     "tiny-stable-diffusion": TAUGHT_TABLES,
+    "stable-diffusion-memory": (memory_table,),
 }
