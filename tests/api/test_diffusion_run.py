@@ -80,7 +80,7 @@ def test_the_command_line_answers_it_too(tmp_path):
         ({"judge": "{name: resnet9, weights: j.safetensors}"}, 3, "did you mean 'resnet8'"),
         ({"images": "{forgoten: 3}"}, 7, "did you mean 'forgotten'"),
         ({"images": "{guidance: -1}"}, 7, "a number greater than or equal to 0"),
-        ({"checkpoint": "x.safetensors"}, 10, "one of data, forget"),
+        ({"checkpoint": "x.safetensors"}, 10, "one of task, model"),
         ({"average": "1.5"}, 10, "a number less than 1"),
     ],
 )
