@@ -16,7 +16,7 @@ from expunge.api.recording import evidence_of
 from expunge.errors import ConfigError, DataError
 from expunge.key import load_key
 from expunge.ledger import Content, Entry, Ledger
-from expunge.report import write_report
+from expunge.report import read_document, write_report
 from expunge.weights import replacing
 
 LARGEST = 256 * 2**20
@@ -73,7 +73,7 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
         raise DataError("files that can be removed", found, "mend its rights, and purge again") from error
     words = (*(["the pictures in the report"] if told else []), *removed)
     entry = None if book is None else recorded(book, place, number)
-    return Purged(words, (*originals_elsewhere(place), *BEYOND), entry)
+    return Purged(words, (*elsewhere(place), *BEYOND), entry)
 
 
 def holding(folder: Path) -> list[Path]:
@@ -110,9 +110,7 @@ def without_pictures(folder: Path) -> bool:
 
 def parts(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the requests' parts of a result document."""
-    for part in document.get("requests") or ():
-        if isinstance(part, dict):
-            yield part
+    yield from document["requests"]
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -128,21 +126,35 @@ def read_result(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(expected, f"'{path}', which is no JSON", cure) from error
-    if not isinstance(found, dict) or not isinstance(found.get("requests"), list):
-        raise DataError(expected, f"'{path}', which holds something else", cure)
-    return found
+    read_document(found)
+    return dict(found)
 
 
-def originals_elsewhere(folder: Path) -> list[str]:
-    """Return where the run's request says that the original is, and it still is."""
+def elsewhere(folder: Path) -> list[str]:
+    """Return what the run's request names outside its folder that holds the data, as far as it is still there."""
+    told = request_of(folder)
+    latents = told.get("latents")
+    cache = latents.get("cache") if isinstance(latents, dict) else None
+    named = {"The original's weights": ("checkpoint", "model"), "The cache of latents": ("cache",)}
+    values = {**told, "cache": cache}
+    found = [f"{what}, '{values[key]}'." for what, keys in named.items() for key in keys if is_there(values.get(key))]
+    return (
+        found if any("original" in line for line in found) else ["The original's weights, wherever they are.", *found]
+    )
+
+
+def request_of(folder: Path) -> dict[str, Any]:
+    """Return the run's request as plain values; nothing if it cannot be read."""
     try:
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return ["The original's weights, wherever they are."]
-    named = [told.get(key) for key in ("checkpoint", "model")] if isinstance(told, dict) else []
-    paths = [Path(name) for name in named if isinstance(name, str)]
-    there = [f"The original's weights, '{path}'." for path in paths if path.is_absolute() and path.exists()]
-    return there or ["The original's weights, wherever they are."]
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def is_there(path: Any) -> bool:
+    """Return whether a value is the path of something that exists."""
+    return isinstance(path, str) and Path(path).is_absolute() and Path(path).exists()
 
 
 def number_of(ledger: Ledger, folder: Path) -> int:
