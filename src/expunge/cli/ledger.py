@@ -45,11 +45,8 @@ def verify(
     found = Ledger(file).verify(key_at_hand(), None if head is None else head.strip().lower())
     for problem in found.problems:
         typer.echo(problem)
-    seal = {
-        True: "the seal holds",
-        False: "the seal does not hold",
-        None: "the seal was not checked, its key is not at hand",
-    }
+    unknown = f"the seal was not checked, key {found.key} is not at hand" if found.key else "nothing to check a seal on"
+    seal = {True: "the seal holds", False: "the seal does not hold", None: unknown}
     typer.echo(f"{'Sound' if found.sound else 'NOT SOUND'}: {found.count} entries, {seal[found.sealed]}")
     if found.redacted:
         typer.echo(f"Redacted: {listed(found.redacted)}")
