@@ -83,5 +83,5 @@ $(VENV)/.runtime: $(LOCK) | $(VENV)/.made
 
 $(VENV)/.development: $(LOCK) | $(VENV)/.made
 	@echo "Installing what the development of Expunge needs into $(VENV)"
-	@$(call install,'.[data$(comma)dev]')
-	@touch $@ $(VENV)/.runtime
+	@$(call install,'.[data$(comma)diffusion$(comma)dev]')
+	@touch $@ $(VENV)/.runtime $(VENV)/.diffusion

@@ -7,7 +7,7 @@ import torch
 from tiny_pipeline import tiny_model
 
 from expunge.errors import DataError, RequestError
-from expunge.tasks.diffusion.evaluation import Prompted, prompt_file, read_prompts
+from expunge.tasks.diffusion.evaluation import Prompted, classes_of, prompt_file, read_prompts
 
 
 def file(tmp_path, content):
@@ -98,3 +98,12 @@ def test_every_row_is_drawn_with_its_own_seed_and_guidance():
         prompted_images(model, [])
     with pytest.raises(RequestError):
         prompted_images(model, [Prompted("dog " * 40)])
+
+
+def test_classes_are_those_of_the_classifier():
+    rows = [Prompted("a", class_name="dog"), Prompted("b", class_name="cat"), Prompted("c", class_name="dog")]
+    assert classes_of(rows, ["cat", "dog"]) == [1, 0, 1]
+    with pytest.raises(DataError, match="knows for every prompt, but found 'dog' for prompt 1"):
+        classes_of(rows, ["cat"])
+    with pytest.raises(DataError, match="found none for prompt 2"):
+        classes_of([rows[0], Prompted("d")], ["cat", "dog"])

@@ -4,7 +4,7 @@ A stream is a series of requests of which each was made to the model that answer
 of theirs, since acc(θ₀) − acc(θ_K) = Σ (acc(θ_{k−1}) − acc(θ_k)); relative losses multiply instead. If each request k
 has an upper bound b_k that is missed with probability at most δ_k, then with probability at least 1 − Σδ_k none is
 missed (the union bound), and the stream's drop is at most Σ b_k. This needs fresh certify data each time: a split that
-was opened before has chosen what came after. A bound against the model that the stream began with replaces all before.
+was opened before has chosen what came after. A bound against the stream's first model replaces those before.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor
-from expunge.engine import Descend, Recipe
+from expunge.batch import Examples, Predictor, Split
+from expunge.engine import Conditions, Descend, Recipe
 from expunge.errors import ConfigError
 from expunge.methods import Method
 from expunge.methods.parts import Part, read_parts
@@ -88,6 +88,9 @@ class Family(ABC):
     def no_images(self) -> ConfigError:
         """Return the error about models that draw no images."""
         return ConfigError("a family of models that draw images", f"{self.name}", "name a diffusion model")
+
+    def afford(self, model: nn.Module, recipe: Recipe, split: Split, conditions: Conditions, *, inplace: bool) -> None:
+        """Refuse a run for which there is too little memory; a family that cannot tell beforehand lets it start."""
 
     def settings(self, method: str, written: Mapping[str, Any]) -> dict[str, Any]:
         """Return a method's settings: those that are written, then a preset's, then those of the family.

@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor
+from expunge.batch import Examples, Predictor, Split
+from expunge.engine import Conditions, Recipe
 from expunge.errors import ConfigError, DataError, ModelError
 from expunge.tasks.diffusion.noising import summed_noise_loss
 from expunge.tasks.family import Family
 from expunge.tasks.stable_diffusion.adapters import has_adapter, save_adapter
+from expunge.tasks.stable_diffusion.memory import AT_ONCE, afford
 from expunge.tasks.stable_diffusion.prompt_sampler import PromptSampler
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
@@ -37,7 +39,7 @@ class StableDiffusion(Family):
         """Return the model with the loss of its training."""
         if logits is not None:
             raise ConfigError("no logits= for a text-to-image model", "a function", "leave it out")
-        return Predictor(as_text_to_image(model), loss=summed_noise_loss)
+        return Predictor(as_text_to_image(model), loss=summed_noise_loss, at_once=AT_ONCE)
 
     def classes(self, predict: Predictor, *sides: Examples) -> int:
         """Return the number of prompts in the model's table.
@@ -53,6 +55,14 @@ class StableDiffusion(Family):
         for examples in sides:
             check_latents(examples.batch(torch.arange(min(PROBED, len(examples)))).inputs, model)
         return model.classes
+
+    def afford(self, model: nn.Module, recipe: Recipe, split: Split, conditions: Conditions, *, inplace: bool) -> None:
+        """Refuse a run that needs more memory than is free, see ``peak_memory``.
+
+        Raises:
+            ConfigError: If it does.
+        """
+        afford(as_text_to_image(model), recipe, split, conditions, inplace)
 
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write the folder ``unlearned``, a whole pipeline in diffusers' layout, and ``adapter`` if there is one."""

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.engine import Descend, Recipe
+from expunge.batch import Split
+from expunge.engine import Conditions, Descend, Format, Recipe, Stage
 from expunge.errors import ConfigError
 from expunge.masks import Certified, Mask
 from expunge.methods import Method, build_method
 from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, Surgery
+from expunge.tasks.diffusion.objectives import ElasticNoise
 from expunge.tasks.stable_diffusion.simulation import pass_peak
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
@@ -21,6 +23,10 @@ STATE = {"adamw": 8, "adamw8bit": 2, "sgd": 4}
 """Bytes of an optimiser's memory for each trained weight."""
 IMPLICIT = (Fixed, Implicit, ImplicitFast, ImplicitPublished)
 """Surgeries that backpropagate one combined loss."""
+AT_ONCE = 4
+"""Examples in one pass where gradients of whole data sets are computed: saliency, Fisher information."""
+EDIT = 4
+"""Things of the size of a gradient that a change in closed form holds beside one: information about both sides."""
 GIB = 2**30
 
 
@@ -64,7 +70,7 @@ def peak_memory(
     model: TextToImage,
     method: str | Method = "eupmu",
     *,
-    precision: str = "fp32",
+    precision: Format = "fp32",
     micro_batches: int = 1,
     average: bool = False,
     inplace: bool = False,
@@ -88,19 +94,20 @@ def peak_memory(
 
     family = StableDiffusion()
     chosen = build_method(method, **family.settings(method, settings)) if isinstance(method, str) else method
-    return estimated(model, family.recipe(chosen.recipe()), precision, micro_batches, average, inplace)
+    conditions = Conditions(precision=precision, micro_batches=micro_batches, average=0.5 if average else None)
+    return estimated(model, family.recipe(chosen.recipe()), conditions, inplace)
 
 
 def estimated(
-    model: TextToImage, recipe: Recipe, precision: str, micro_batches: int, average: bool, inplace: bool
+    model: TextToImage, recipe: Recipe, conditions: Conditions, inplace: bool, split: Split | None = None
 ) -> MemoryEstimate:
-    """Return the estimate for a recipe, of the descent of it that needs most."""
+    """Return the estimate for a recipe, of the stage that needs most; batches are no larger than the split's sides."""
     descents = [stage for stage in recipe.stages if isinstance(stage, Descend)]
-    sizes = [max(stage.batch) for stage in descents] or [1]
     told = (int(model.table.shape[1]), int(model.table.shape[2]))
-    passes = pass_peak(model.unet, model.form, told, -(-max(sizes) // micro_batches), precision)
+    largest = max(at_once(stage, conditions, split) for stage in recipe.stages)
+    passes = pass_peak(model.unet, model.form, told, largest, conditions.precision)
     trained = byte_size(model.unet, trained=True)
-    held = max((held_gradients(stage) for stage in descents), default=0)
+    held = max(held_gradients(stage) if isinstance(stage, Descend) else EDIT for stage in recipe.stages)
     state = max((STATE.get(stage.optimiser.name, 8) for stage in descents), default=0) * count(model.unet)
     frozen = sum(teachers(stage) for stage in descents)
     return MemoryEstimate(
@@ -108,9 +115,23 @@ def estimated(
         copies=byte_size(model.unet) * (frozen + (not inplace)),
         passes=passes,
         gradients=trained * held,
-        optimiser=state + trained * average,
+        optimiser=state + trained * (conditions.average is not None),
         beside=byte_size_beside(model),
     )
+
+
+def at_once(stage: Stage, conditions: Conditions, split: Split | None) -> int:
+    """Return how many examples a stage passes through the U-Net at a time."""
+    if not isinstance(stage, Descend):
+        return AT_ONCE
+    sizes = (
+        stage.batch
+        if split is None
+        else (min(stage.batch.forget, len(split.forget)), min(stage.batch.retain, len(split.retain)))
+    )
+    # In a mixed batch a side may be nearly all of it.
+    whole = sum(sizes) if stage.mode == "mixed" else max(sizes)
+    return max(-(-whole // conditions.micro_batches), AT_ONCE if stage.mask is not None else 1)
 
 
 def teachers(stage: Descend) -> int:
@@ -123,9 +144,11 @@ def held_gradients(stage: Descend) -> int:
 
     The other side's gradient: explicit surgeries need it, of implicit ones it is recorded from time to time. The rule
     of a lookahead, and what surgeries remember, count as one more. A mask remembers the weights before the optimiser's
-    step and weighs their displacement, and those that estimate noise keep two moments of each side's gradient.
+    step and weighs their displacement, and those that estimate noise keep two moments of each side's gradient. Elastic
+    weights are remembered with their information, and the penalty has a gradient of its own.
     """
-    return held_by(stage.surgery) + held_by_mask(stage.mask)
+    elastic = 3 * sum(isinstance(one, ElasticNoise) for one in stage.objectives)
+    return held_by(stage.surgery) + held_by_mask(stage.mask) + elastic
 
 
 def held_by(surgery: Surgery) -> int:
@@ -166,10 +189,8 @@ def free_memory(device: torch.device) -> int | None:
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     if device.type != "cpu":
         return None
-    known = [
-        found for found in (available(Path("/proc/meminfo")), in_group(Path("/sys/fs/cgroup"))) if found is not None
-    ]
-    return min(known, default=None)
+    known = (available(Path("/proc/meminfo")), in_group(Path("/sys/fs/cgroup")))
+    return min((found for found in known if found is not None), default=None)
 
 
 def available(meminfo: Path) -> int | None:
@@ -205,17 +226,15 @@ def refuse_too_little(estimate: MemoryEstimate, free: int | None) -> None:
         raise ConfigError(f"{estimate.new / GIB:.1f} GiB of free memory", f"{free / GIB:.1f} GiB", cure)
 
 
-def afford(
-    model: TextToImage, recipe: Recipe, precision: str, micro_batches: int, average: bool, inplace: bool
-) -> None:
+def afford(model: TextToImage, recipe: Recipe, split: Split, conditions: Conditions, inplace: bool) -> None:
     """Refuse a run for which there is too little memory; where there is plenty, without a closer look.
 
     Raises:
         ConfigError: If the estimate exceeds what is free.
     """
     free = free_memory(next(model.unet.parameters()).device)
-    batch = max([max(stage.batch) for stage in recipe.stages if isinstance(stage, Descend)], default=1)
+    batch = max(at_once(stage, conditions, split) for stage in recipe.stages)
     generous = byte_size(model.unet) * (20 + 20 * batch)
     if free is None or generous < free / 4:
         return
-    refuse_too_little(estimated(model, recipe, precision, micro_batches, average, inplace), free)
+    refuse_too_little(estimated(model, recipe, conditions, inplace, split), free)

@@ -9,7 +9,7 @@ from expunge.tasks.diffusion.evaluation.images import ShownImages, as_unit_image
 from expunge.tasks.diffusion.evaluation.inception import Inception
 from expunge.tasks.diffusion.evaluation.judge import Answers, Extractor, Judge
 from expunge.tasks.diffusion.evaluation.nudity import NudeNetCounts
-from expunge.tasks.diffusion.evaluation.prompt_file import Prompted, read_prompts
+from expunge.tasks.diffusion.evaluation.prompt_file import Prompted, classes_of, read_prompts
 from expunge.tasks.diffusion.evaluation.prompted import PromptEvaluation, PromptImages
 from expunge.tasks.diffusion.evaluation.published import TorchmetricsDistances
 
@@ -29,6 +29,7 @@ __all__ = [
     "TorchmetricsDistances",
     "allowed",
     "as_unit_images",
+    "classes_of",
     "feature_columns",
     "read_prompts",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -78,6 +78,28 @@ def read_prompts(path: str | os.PathLike[str]) -> tuple[Prompted, ...]:
     if not found:
         raise refusal(f"at least one prompt in '{place.name}'", "none")
     return found
+
+
+def classes_of(rows: Sequence[Prompted], names: Sequence[str]) -> list[int]:
+    """Return the class of each row, what a classifier should see in its image: the labels of ``ShownImages``.
+
+    Args:
+        rows: With a class each, as files like ImageNette's have it.
+        names: The classifier's classes, in the order of their numbers.
+
+    Raises:
+        DataError: If a row has no class, or one that the classifier does not know.
+
+    Examples:
+        >>> classes_of([Prompted("image of a tench", class_name="tench")], ["church", "tench"])
+        [1]
+    """
+    known = {name: number for number, name in enumerate(names)}
+    for place, one in enumerate(rows, 1):
+        if one.class_name not in known:
+            found = "none" if one.class_name is None else f"'{one.class_name}'"
+            raise refusal("a class that the classifier knows for every prompt", f"{found} for prompt {place}")
+    return [known[str(one.class_name)] for one in rows]
 
 
 def rows(text: str, name: str) -> Iterator[Prompted]:
