@@ -92,6 +92,10 @@ class Study:
         word = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
         return self.folder / f"{kind}-{word}-{epochs}-{self.seed}"
 
+    def has(self, kind: str, name: str, epochs: int) -> bool:
+        """Return whether a cell is in the cache."""
+        return self.path(kind, name, epochs).with_suffix(".json").exists()
+
     def _split(self, kind: str) -> ConceptSplit:
         """Return the request: pictures that the model was taught, with their captions."""
         asked, train = concept(kind), pictures(self.data_dir, "train", EACH)
@@ -166,7 +170,7 @@ class Study:
         """Return what every model of a request draws with the same seeds."""
         labels, seeds = self.asked(kind)
         chosen = [int(place) for n in range(len(CAPTIONS)) for place in (labels == n).nonzero().flatten()[:SHOWN]]
-        shown = [(name, epochs) for name, epochs in CELLS if epochs in (0, max(EPOCHS))]
+        shown = [cell for cell in CELLS if cell[1] in (0, max(EPOCHS)) and self.has(kind, *cell)]
         rows = {name: self.drawn(kind, name, epochs)[chosen] for name, epochs in shown}
         heads = [f"{CAPTIONS[labels[place]]}, seed {seeds[place]}" for place in chosen]
         return image_grid(rows, heads, span=(0, 1), title=f"'{FORGOTTEN[kind]}' forgotten, the same seeds")

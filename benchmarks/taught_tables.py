@@ -12,6 +12,7 @@ from typing import Any
 Document = Mapping[str, Any]
 HEADS = (
     "method",
+    "updates",
     "UA, %",
     "95 % interval",
     "entropy",
