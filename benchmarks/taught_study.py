@@ -33,8 +33,8 @@ FORGET, RETAIN, EACH = 160, 800, 300
 """Pictures on each side, as many of each caption, out of so many photographs of each class."""
 COMMON = {"batch": 32, "forget_batch": 32, "rate": 5e-4}
 """Of all that descends: pairs of pictures, AdamW."""
-EPOCHS = (6, 1)
-"""Passes over the pictures to keep: 150 and 25 updates."""
+EPOCHS = (6,)
+"""Passes over the pictures to keep, of 25 updates each; several budgets are several rows of a method."""
 METHODS: Mapping[str, str] = {
     "RL (pseudo-prompt, no surgery)": "rl",
     "SalUn": "salun",

@@ -157,7 +157,7 @@ def study(data_dir: Path | None, cache: Path, seed: int, *, only_cached: bool) -
     made = Study(data_dir, cache, judge_of(cache), seed)
     wanted = [(kind, *cell) for kind in FORGOTTEN for cell in CELLS]
     missing = [] if only_cached else [cell for cell in wanted if not made.has(*cell)]
-    # The larger budget of both requests first, so that a study that is stopped has the whole of one table.
+    # One budget of both requests after the other, so that a study that is stopped has whole tables.
     for kind, name, epochs in sorted(missing, key=lambda cell: (0, *EPOCHS).index(cell[2])):
         found = made.cell(kind, name, epochs)
         told = [found["scores"][key] for key in ("generated_ua", "generated_accuracy")]
