@@ -67,6 +67,13 @@ def test_the_grid_has_a_row_for_each_model_and_a_column_for_each_prompt_and_seed
     assert (place / "run-digits" / "unlearned" / "unet").is_dir()
 
 
+def test_the_prompt_file_is_drawn_by_the_unlearned_model(ran):
+    names = ran[0]
+    assert (names["drawn"].prompts, names["drawn"].seeds.tolist()) == (("a red car", "a cat"), [17, 4])
+    alone = names["careful"].model.images(["a cat"], [4], guidance=7.5, steps=25)[0]
+    torch.testing.assert_close(names["drawn"].images[1], alone, atol=1e-4, rtol=0)
+
+
 def test_links_lead_somewhere():
     links = re.findall(r"\]\((\.\./[^)#]+)\)", TEXT)
     assert links

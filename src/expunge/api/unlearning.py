@@ -154,6 +154,7 @@ def unlearn(
     recipe = family.recipe(family.admit(chosen).recipe(seed))
     sides = as_examples(forget), as_examples(retain)
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
+    family.afford(model, recipe, split, conditions, inplace=inplace)
     work = model if inplace else copied(model)
     began = time.perf_counter()
     with restored_on_failure(work, active=inplace):

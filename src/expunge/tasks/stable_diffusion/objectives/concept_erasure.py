@@ -21,8 +21,8 @@ class ConceptErasure(PromptObjective):
     al., CVPR 2024, arXiv 2312.16145), its erasing loss.
 
     Formula: mean over examples of ‖ε(x_t, t, c) − [ε₀(x_t, t, c′) − s (ε₀(x_t, t, c) − ε₀(x_t, t, c′))]‖² / d, x_t
-    noised latents of forgotten images, c their prompt, c′ its anchor, ε₀ the original's prediction. With the null prompt
-    as the anchor it is ``NegativeGuidance``.
+    noised latents of forgotten images, c their prompt, c′ its anchor, ε₀ the original's prediction. With the null
+    prompt as the anchor it is ``NegativeGuidance``.
 
     Args:
         strength: s ≥ 0. Default 1 (authors); 0 is ``OtherPrompt(frozen=True)``.
