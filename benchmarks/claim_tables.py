@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from certificate_tables import CERTIFICATE_TABLES
 from quadratic_table import QUADRATIC_TABLES
 
 Document = Mapping[str, Any]
@@ -109,4 +110,5 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "claim-lookahead": (course, lookahead_sweep),
     "claim-eupmu": (eupmu,),
     "eupmu-quadratic": QUADRATIC_TABLES,
+    "certificate-coverage": CERTIFICATE_TABLES,
 }
