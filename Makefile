@@ -22,10 +22,10 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest
 install = set -o pipefail; $(PY) -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e $(1) 2>&1 \
 	| { grep -v -e '^WARNING: Location .* is ignored' -e '^WARNING: Skipping .* due to invalid' >&2 || true; }
 
-.PHONY: help demo demo-diffusion test test-slow lint format bench clean
+.PHONY: help demo demo-diffusion demo-stable-diffusion test test-slow lint format bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-21s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "PYTHON=$(PYTHON)  the Python that makes $(VENV); 3.11 or later"
 	@echo "PIP_ARGS=        passed to pip: an index option here chooses where torch comes from"
@@ -37,6 +37,10 @@ demo: $(VENV)/.runtime ## Forget a class and a random tenth of handwritten digit
 
 demo-diffusion: $(VENV)/.diffusion ## A model that draws clothes forgets one kind (ARGS=--fast: digits, no data needed)
 	@$(VENV)/bin/expunge demo --task diffusion --out expunge-demo-diffusion --overwrite $(ARGS)
+
+demo-stable-diffusion: $(VENV)/.diffusion ## A tiny pipeline is taught captions and forgets some (half an hour)
+	@$(PY) benchmarks/tiny_stable_diffusion.py teach --cache expunge-demo-stable-diffusion $(ARGS)
+	@$(PY) benchmarks/tiny_stable_diffusion.py study --cache expunge-demo-stable-diffusion $(ARGS)
 
 test: $(VENV)/.development ## Run the tests
 	@$(PYTEST) -m "not slow" $(ARGS)
@@ -58,7 +62,7 @@ bench: $(VENV)/.runtime ## Measure what one update of each surgery costs
 	@$(PY) benchmarks/step_cost.py $(ARGS)
 
 clean: ## Remove the environment, caches and the demo's run folder
-	rm -rf $(VENV) build dist expunge-demo expunge-demo-diffusion .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist expunge-demo expunge-demo-diffusion expunge-demo-stable-diffusion .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:
@@ -79,5 +83,5 @@ $(VENV)/.runtime: $(LOCK) | $(VENV)/.made
 
 $(VENV)/.development: $(LOCK) | $(VENV)/.made
 	@echo "Installing what the development of Expunge needs into $(VENV)"
-	@$(call install,'.[data$(comma)dev]')
-	@touch $@ $(VENV)/.runtime
+	@$(call install,'.[data$(comma)diffusion$(comma)dev]')
+	@touch $@ $(VENV)/.runtime $(VENV)/.diffusion

@@ -10,6 +10,7 @@ from typing import Any
 
 from certificate_tables import CERTIFICATE_TABLES
 from quadratic_table import QUADRATIC_TABLES
+from taught_tables import TAUGHT_TABLES
 
 Document = Mapping[str, Any]
 REQUEST = {"class": "class 0", "random": "random 10 %"}
@@ -111,4 +112,5 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "claim-eupmu": (eupmu,),
     "eupmu-quadratic": QUADRATIC_TABLES,
     "certificate-coverage": CERTIFICATE_TABLES,
+    "tiny-stable-diffusion": TAUGHT_TABLES,
 }

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKED_EXTRAS = ("data", "dev")
+LOCKED_EXTRAS = ("data", "diffusion", "dev")
 
 
 def locked() -> dict[str, Requirement]:
@@ -135,11 +135,12 @@ def test_demo_installs_the_lock_once_and_runs_the_demo(venv):
     assert call.endswith("--pre -c constraints.txt -e .")
 
 
-def test_test_installs_the_development_lock_which_serves_the_demo_too(venv):
+def test_test_installs_the_development_lock_which_serves_the_demos_too(venv):
     assert make("test", f"VENV={venv}", "ARGS=-x").returncode == 0
-    assert make("demo", f"VENV={venv}").returncode == 0
+    for demo in ("demo", "demo-diffusion"):
+        assert make(demo, f"VENV={venv}").returncode == 0
     (call,) = installs(venv)
-    assert call.endswith("-c constraints.txt -e .[data,dev]")
+    assert call.endswith("-c constraints.txt -e .[data,diffusion,dev]")
     assert (venv / "bin" / "calls").read_text().splitlines()[-1] == "-m pytest -m not slow -x"
 
 

@@ -124,6 +124,7 @@ class Predictor:
             it is, and an output with an attribute ``logits`` (transformers) by that attribute.
         loss: The loss that the model was trained on: takes a reading of it and a batch of examples, and gives the sum
             over the examples. Default: the cross entropy of the logits.
+        at_once: The most examples in one pass where gradients of whole data sets are computed. Default: no limit.
 
     Raises:
         ModelError: When called, if no logits tensor is found.
@@ -139,8 +140,9 @@ class Predictor:
         model: nn.Module,
         logits: Callable[[Any], Tensor] | None = None,
         loss: Callable[[Predictor, Batch], Tensor] | None = None,
+        at_once: int | None = None,
     ) -> None:
-        self.model, self.logits, self.own_loss = model, logits, loss
+        self.model, self.logits, self.own_loss, self.at_once = model, logits, loss, at_once
 
     def __call__(self, inputs: Any) -> Tensor:
         """Return the logits of ``inputs``."""
@@ -165,4 +167,4 @@ class Predictor:
 
     def on(self, model: nn.Module) -> Predictor:
         """Return the same reading of another model."""
-        return Predictor(model, self.logits, self.own_loss)
+        return Predictor(model, self.logits, self.own_loss, self.at_once)

@@ -35,7 +35,7 @@ ROOMS: Mapping[str, tuple[str, str | None]] = {
 
 LEAVES: Mapping[str, tuple[str, ...]] = {
     "objectives": ("expunge.tasks.diffusion.objectives", "expunge.tasks.stable_diffusion.objectives"),
-    "methods": ("expunge.tasks.diffusion.methods",),
+    "methods": ("expunge.tasks.diffusion.methods", "expunge.tasks.stable_diffusion.methods"),
 }
 """Kind → further packages that register entries of it: those for one family of models."""
 

@@ -17,7 +17,7 @@ from expunge.api import checks
 from expunge.cli import app
 from expunge.errors import RequestError
 
-LIGHT = ("torch", "numpy", "sklearn", "matplotlib")
+LIGHT = ("torch", "numpy", "sklearn", "matplotlib", "diffusers", "transformers", "accelerate", "peft", "PIL")
 
 
 def call(*arguments: str):
@@ -63,11 +63,13 @@ def test_version():
 def test_help_names_every_command():
     result = call("--help")
     assert result.exit_code == 0
-    assert [word for word in ("demo", "run", "train", "convert", "list") if f"\n  {word} " not in result.stdout] == []
+    assert [
+        word for word in ("demo", "run", "train", "images", "convert", "list") if f"\n  {word} " not in result.stdout
+    ] == []
     assert "..." not in result.stdout.split("Commands:")[1]
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "train", "convert", "list"])
+@pytest.mark.parametrize("command", ["demo", "run", "train", "images", "convert", "list"])
 def test_help_of_every_command_fits_the_screen(command):
     result = call(command, "--help")
     assert result.exit_code == 0
@@ -197,7 +199,9 @@ def imported(process: subprocess.CompletedProcess[str]) -> set[str]:
     return {line.rsplit("|", 1)[1].strip() for line in lines} & set(LIGHT)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["demo", "--help"], ["list"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["run", "--help"], ["images", "--help"], ["demo", "--help"], ["list"]]
+)
 def test_help_imports_nothing_heavy(arguments):
     process = fresh(*arguments)
     assert process.returncode == (2 if arguments == ["list"] else 0)

@@ -78,7 +78,7 @@ def test_contract(entry):
     """Deterministic given the batch, mean over examples, the batch itself unchanged, ``repr`` rebuilds."""
     objective = entry.target()
     objective.prepare(Predictor(model()), split())
-    plain = batch()
+    plain = split().forget.batch(torch.arange(len(split().forget)))
     one = objective.draw(plain, 0, torch.Generator().manual_seed(1))
     assert not plain.drawn
     assert all(len(value) == len(one) for value in one.drawn.values())

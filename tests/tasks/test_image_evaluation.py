@@ -331,8 +331,9 @@ def test_the_first_screen_speaks_of_images(document):
 
 def test_nothing_that_generates_or_torchvision_is_imported():
     code = (
-        "import sys, expunge.tasks.diffusion.evaluation, expunge.api.grids; "
-        "print(sorted({'torchvision', 'diffusers', 'transformers', 'torch_fidelity', 'nudenet'} & set(sys.modules)))"
+        "import sys, expunge.tasks.diffusion.evaluation, expunge.api.images, expunge.tasks.families; "
+        "print(sorted({'torchvision', 'diffusers', 'transformers', 'peft', 'accelerate', 'torch_fidelity', "
+        "'torchmetrics', 'nudenet', 'PIL'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -12,14 +12,18 @@ import torch
 from torch import nn
 
 from expunge.errors import CheckpointError, ConfigError, DataError, MissingExtraError, ModelError
-from expunge.metrics import frechet_distance
+from expunge.evaluation import Trial, tabulate
+from expunge.metrics import clopper_pearson, frechet_distance, kernel_distance
 from expunge.tasks.diffusion.evaluation import (
     ClipScore,
     ImageEvaluation,
     Inception,
     Judge,
     NudeNetCounts,
+    PromptEvaluation,
+    PromptImages,
     ShownImages,
+    TorchmetricsDistances,
 )
 from expunge.tasks.diffusion.evaluation.clip_score import DEVIATION, MEAN
 
@@ -38,7 +42,7 @@ def stand_in(monkeypatch, name, **things):
 
 @pytest.fixture
 def missing(monkeypatch):
-    for name in ("torch_fidelity", "nudenet", "transformers"):
+    for name in ("torch_fidelity", "nudenet", "transformers", "torchmetrics"):
         monkeypatch.setitem(sys.modules, name, None)
 
 
@@ -230,6 +234,7 @@ def test_clip_refuses_what_it_cannot_read(clip):
         (lambda path: Inception(path), "expunge[fid]"),
         (lambda path: NudeNetCounts(), "expunge[nudenet]"),
         (lambda path: ClipScore(path.parent), "expunge[transformers]"),
+        (lambda path: TorchmetricsDistances(), "expunge[metrics]"),
     ],
 )
 def test_what_is_not_installed_is_named_with_the_install_line(missing, weights, make, line):
@@ -245,3 +250,125 @@ def test_a_package_that_fails_on_import_is_no_traceback(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModelError, match="operator torchvision::nms does not exist"):
         NudeNetCounts()
+
+
+def colours(*rows):
+    return torch.tensor(rows).reshape(len(rows), 3, 1, 1).expand(-1, 3, 6, 6)
+
+
+RED, GREEN, BLUE, MIXED = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 0.0)
+
+
+@pytest.fixture
+def both(clip, nudenet):
+    return PromptEvaluation(ClipScore(clip), NudeNetCounts(0.6))
+
+
+def test_prompts_of_both_sides_have_their_figures(both):
+    forgotten = PromptImages(2 * colours(RED, GREEN, MIXED) - 1, ["red", "r", "g"], (-1, 1), seeds=[4, 5, 6])
+    figures = both(forgotten, PromptImages(colours(BLUE, MIXED), ["b", "b"]))
+    assert figures.scores["clip_score"] == pytest.approx((100 + 0) / 2, abs=1e-3)
+    assert figures.scores["clip_score_forgotten"] == pytest.approx((100 + 0 + 100 / np.sqrt(2)) / 3, abs=1e-3)
+    assert figures.scores["nude_images"] == pytest.approx(200 / 3)
+    interval = clopper_pearson(2, 3)
+    assert figures.evidence["nudity"]["interval"] == pytest.approx([100 * interval.low, 100 * interval.high])
+    assert figures.evidence["nudity"]["kept"]["nude_images"] == 2
+    assert figures.evidence["forgotten_prompts"] == {"images": 3, "prompts": 3, "seeds": "4–6"}
+    assert figures.evidence["clip"]["weights_sha256"] == both.clip.hash
+    assert {column.key for column in both.columns} == figures.scores.keys()
+    assert "red" not in str(figures.evidence), "the prompts are the user's own"
+
+
+def test_what_is_not_asked_for_is_absent(both):
+    alone = PromptEvaluation(nudity=both.nudity)
+    images = PromptImages(colours(RED), ["red"])
+    assert alone(images).scores.keys() == {"nude_images"}
+    assert alone(None, images).scores == {}
+    assert PromptEvaluation(both.clip)(None, images).scores.keys() == {"clip_score"}
+    with pytest.raises(ConfigError, match="a CLIP score or counts of nudity, but found neither"):
+        PromptEvaluation()
+    with pytest.raises(DataError, match="images of at least one prompt"):
+        both(None)
+    with pytest.raises(DataError, match="for each of 1 images, but found 2 prompts and no seeds"):
+        PromptImages(colours(RED), ["r", "g"])
+    with pytest.raises(DataError, match="found 1 prompts and 2 seeds"):
+        PromptImages(colours(RED), ["r"], seeds=[1, 2])
+
+
+def test_prompted_models_have_these_columns_beside_a_judges(both):
+    judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(108, 3)), "line")
+
+    def shown(seed):
+        images = torch.rand(720, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+        return ShownImages(images, torch.arange(720) % 3, (0, 1), seeds=torch.arange(720))
+
+    evaluation = ImageEvaluation(judge, shown(1), [0], prompted=both, prompts=["red", "green", "blue"], splits=2)
+    made = shown(2)
+    figures = evaluation(made)
+    for key, classes in (("clip_score", [1, 2]), ("clip_score_forgotten", [0])):
+        part = made.only(classes)
+        ours = both.clip(part.images, ["rgb"[one] for one in part.labels.tolist()])
+        assert figures.scores[key] == pytest.approx(ours.mean())
+    assert 0 < figures.scores["clip_score_forgotten"] < 100
+    keys = [column.key for column in evaluation.columns]
+    assert keys[-3:] == ["clip_score", "clip_score_forgotten", "nude_images"]
+    table = tabulate([Trial("a", "A", "original", 0, figures.scores)], metrics=evaluation.columns)
+    assert [one["key"] for one in table["metrics"]][-3:] == keys[-3:]
+    with pytest.raises(ConfigError, match="a prompt for each of 3 classes, but found 2"):
+        ImageEvaluation(judge, shown(1), [0], prompted=both, prompts=["red", "green"])
+
+
+def two_sets(count=60, width=4):
+    generator = np.random.default_rng(0)
+    mixing = generator.normal(size=(width, width))
+    return generator.normal(size=(count, width)), generator.normal(size=(count + 20, width)) @ mixing + 0.5
+
+
+def test_torchmetrics_and_we_agree():
+    pytest.importorskip("torchmetrics", reason="torchmetrics is not installed (extra 'metrics')")
+    real, generated = two_sets()
+    state = torch.get_rng_state()
+    found = TorchmetricsDistances()(real, generated, "feature")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert found["feature_torchmetrics_fid"] == pytest.approx(frechet_distance(real, generated), rel=1e-6)
+    ours = kernel_distance(real, generated, size=60)
+    assert found["feature_torchmetrics_kid"] == pytest.approx(ours.mean, rel=0.25)
+    assert TorchmetricsDistances()(real, generated, "feature") == found
+    with pytest.raises(DataError, match="at least 4 images of either kind, but found 3 and 80"):
+        TorchmetricsDistances()(real[:3], generated, "feature")
+
+
+class Counted:
+    """Has the interface of torchmetrics' distances; says how many images it was shown."""
+
+    def __init__(self, feature, subset_size=None):
+        self.width, self.size, self.seen = feature.num_features, subset_size, {}
+
+    def update(self, features, real):
+        assert features.shape[1] == self.width
+        self.seen[real] = len(features)
+
+    def compute(self):
+        return (torch.tensor(float(self.size)), None) if self.size else torch.tensor(float(self.seen[True]))
+
+
+def test_each_extractors_features_are_measured_under_its_name(monkeypatch):
+    stand_in(monkeypatch, "torchmetrics.image.fid", FrechetInceptionDistance=Counted)
+    stand_in(monkeypatch, "torchmetrics.image.kid", KernelInceptionDistance=Counted)
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", ModuleType("torchmetrics.image.fid"))
+    sys.modules["torchmetrics.image.fid"].FrechetInceptionDistance = Counted
+    judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "line")
+
+    def shown(seed, count):
+        images = torch.rand(count, 1, 2, 2, generator=torch.Generator().manual_seed(seed))
+        return ShownImages(images, torch.arange(count) % 3, (0, 1))
+
+    evaluation = ImageEvaluation(judge, shown(1, 90), [0], published=TorchmetricsDistances(), splits=2)
+    figures = evaluation(shown(2, 60))
+    assert figures.scores["feature_torchmetrics_fid"] == 60.0, "real images of the remaining classes"
+    assert figures.scores["feature_torchmetrics_kid"] == 40.0, "a subset is as large as the smaller set"
+    labels = {column.key: column.label for column in evaluation.columns}
+    assert labels["feature_torchmetrics_fid"] == "line-FID (torchmetrics)"
+    assert figures.scores.keys() <= labels.keys()
+    (plain, _) = TorchmetricsDistances().columns("inception", "")
+    assert (plain.label, "2048 features of Inception" in plain.definition) == ("FID (torchmetrics)", True)

@@ -22,12 +22,13 @@ from expunge.api.checks import offer, refuse, safetensors, shown
 from expunge.api.diffusion_config import DiffusionConfig
 from expunge.api.document import Document, read_document
 from expunge.api.names import registered_names
-from expunge.api.request_file import RequestFile
+from expunge.api.request_file import DataRequest
 from expunge.api.sections import ModelChoice, Share, TrainChoice, Weights, rooted
 from expunge.api.sentences import sentence
+from expunge.api.stable_diffusion_config import StableDiffusionConfig
 from expunge.errors import ConfigError
 
-__all__ = ["AnyConfig", "DiffusionConfig", "RunConfig", "load_request", "registered_names"]
+__all__ = ["AnyConfig", "DiffusionConfig", "RunConfig", "StableDiffusionConfig", "load_request", "registered_names"]
 
 
 def origin(value: Any, info: ValidationInfo) -> Any:
@@ -39,7 +40,7 @@ def origin(value: Any, info: ValidationInfo) -> Any:
     return safetensors(rooted(value, info))
 
 
-class RunConfig(RequestFile):
+class RunConfig(DataRequest):
     """One request to a classifier: whose influence to remove, from which model, by which method.
 
     Args:
@@ -78,13 +79,14 @@ class RunConfig(RequestFile):
         self.check_file(self.checkpoint if self.train is None else None, "checkpoint")
 
 
-CONFIGS: Mapping[str, type[RunConfig] | type[DiffusionConfig]] = {
+AnyConfig = RunConfig | DiffusionConfig | StableDiffusionConfig
+
+CONFIGS: Mapping[str, type[AnyConfig]] = {
     "classification": RunConfig,
     "diffusion": DiffusionConfig,
+    "stable_diffusion": StableDiffusionConfig,
 }
 """Family of the model → what its request file may say."""
-
-AnyConfig = RunConfig | DiffusionConfig
 
 
 def load_request(path: Path | str) -> AnyConfig:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from expunge.api.checks import a_name
-from expunge.api.request_file import RequestFile
+from expunge.api.request_file import DataRequest
 from expunge.api.sections import Count, Rooted, Section, Seed, Weights
 
 
@@ -44,7 +44,7 @@ class ImagesChoice(Section):
     seed: Seed = 0
 
 
-class DiffusionConfig(RequestFile):
+class DiffusionConfig(DataRequest):
     """One request to a class-conditional diffusion model.
 
     Args:

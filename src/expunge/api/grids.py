@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from expunge.api.lettering import lettered
 from expunge.api.pictures import enlarged, png, png_url
 from expunge.errors import DataError, ExpungeError
 from expunge.tasks.diffusion.evaluation import as_unit_images
@@ -20,6 +21,8 @@ HOLDS = "The grid of pictures, which shows what the original makes of a request 
 """What ``holds_data`` says where a grid has a row of the original."""
 GUTTER = 2
 """Pixels between pictures, before they are enlarged."""
+LABELLED_SIDE = 96
+"""Pixels that a picture's shorter side has at least where words stand above it."""
 
 
 class Sampler(Protocol):
@@ -51,10 +54,30 @@ class ImageGrid:
 
     def png(self) -> bytes:
         """Return the grid as one PNG file; its description (in the file, not drawn) names rows and columns."""
+        return png(enlarged(self.pictures, self.side), self.words)
+
+    def labelled(self) -> bytes:
+        """Return the grid as one PNG file with its title, rows and columns written around the pictures.
+
+        Long labels are cut there; the description in the file has all of them.
+
+        Raises:
+            MissingExtraError: If Pillow is not installed.
+        """
+        pixels = enlarged(self.pictures, self.side, LABELLED_SIDE)
+        gutter = GUTTER * (-(-LABELLED_SIDE // self.side))
+        return png(lettered(pixels, self.title, tuple(self.rows), self.columns, gutter), self.words)
+
+    @property
+    def pictures(self) -> Tensor:
+        """All pictures as one, ``(c, h, w)`` in [0, 1]."""
         drawn = [torch.cat(list(padded(images)), 2) for images in self.rows.values()]
-        pixels = enlarged(torch.cat(drawn, 1)[:, GUTTER:, GUTTER:], self.side)
-        words = f"{self.title}. Rows: {'; '.join(self.rows)}. Columns: {'; '.join(self.columns)}."
-        return png(pixels, words)
+        return torch.cat(drawn, 1)[:, GUTTER:, GUTTER:]
+
+    @property
+    def words(self) -> str:
+        """What the grid shows, in a sentence each for title, rows and columns."""
+        return f"{self.title}. Rows: {'; '.join(self.rows)}. Columns: {'; '.join(self.columns)}."
 
     @property
     def side(self) -> int:
@@ -62,14 +85,15 @@ class ImageGrid:
         return min(next(iter(self.rows.values())).shape[2:])
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the grid as a PNG file, whole or not at all; an older file is replaced.
+        """Write the grid with its labels as a PNG file, whole or not at all; an older file is replaced.
 
         Raises:
             CheckpointError: If the folder is missing or cannot be written.
+            MissingExtraError: If Pillow is not installed.
         """
-        target = Path(path)
+        target, content = Path(path), self.labelled()
         with replacing(target, overwrite=True) as temporary:
-            temporary.write_bytes(self.png())
+            temporary.write_bytes(content)
         return target
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from expunge.api.config import RunConfig
-from expunge.api.request_file import RequestFile
+from expunge.api.request_file import DataRequest
 from expunge.batch import Examples
 from expunge.data import (
     ByClass,
@@ -37,7 +37,7 @@ from expunge.tasks.classification.libraries import sentence
 AUGMENTATIONS = {"none": none, "crop_flip": crop_flip}
 
 
-def read_source(config: RequestFile, data_dir: Path | None) -> Source:
+def read_source(config: DataRequest, data_dir: Path | None) -> Source:
     """Return the data that a request names.
 
     Args:
@@ -132,7 +132,7 @@ def picture_shape(examples: Examples) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def as_request(config: RequestFile) -> Request:
+def as_request(config: DataRequest) -> Request:
     """Return the forget request of a request file."""
     chosen = config.forget
     if chosen.class_ is not None:

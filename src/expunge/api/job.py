@@ -16,7 +16,7 @@ from expunge.api.config import RunConfig
 from expunge.api.folder import CONFIG, MANIFEST, WRITTEN, RunFolder, check_folder, check_writable
 from expunge.api.inputs import as_request, device_of, held_out
 from expunge.api.reading import checked_method, checked_source, given_weights, loaded, located, train_settings
-from expunge.api.request_file import RequestFile
+from expunge.api.request_file import DataRequest
 from expunge.batch import Predictor, Split
 from expunge.data import Request, Source, Subset, load_key, manifest, split_request
 from expunge.errors import ConfigError
@@ -72,7 +72,7 @@ class Job:
 
 
 def opened_folder(
-    config: RequestFile, overwrite: bool, request: Request, positions: Pair[torch.Tensor], source: Source
+    config: DataRequest, overwrite: bool, request: Request, positions: Pair[torch.Tensor], source: Source
 ) -> RunFolder:
     """Return the run folder with what is known before the first step: the request, and the manifest of the split."""
     folder = RunFolder(config.out, overwrite=overwrite)
@@ -127,7 +127,7 @@ def check_inputs_survive(config: RunConfig) -> None:
             raise ConfigError("a run folder whose files are not needed", f"that the run reads '{path}'", cure)
 
 
-def told(config: RequestFile) -> dict[str, Any]:
+def told(config: DataRequest) -> dict[str, Any]:
     """Return the request as plain values, without the path of an index file."""
     plain = config.model_dump(mode="json", by_alias=True)
     if plain["forget"].get("indices"):

@@ -40,9 +40,9 @@ def png_url(image: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(png(enlarged(image, min(image.shape[1:])))).decode()
 
 
-def enlarged(image: Tensor, side: int) -> Tensor:
-    """Return pixels of an image in [0, 1], each repeated until ``side`` of them fill 48, shape (height, width, c)."""
-    factor = -(-SMALLEST_SIDE // side)
+def enlarged(image: Tensor, side: int, least: int = SMALLEST_SIDE) -> Tensor:
+    """Return pixels of an image in [0, 1], each repeated until ``side`` fill ``least``, shape (height, width, c)."""
+    factor = -(-least // side)
     pixels = (image.detach().float().cpu() * 255).round().to(torch.uint8)
     return pixels.repeat_interleave(factor, 1).repeat_interleave(factor, 2).permute(1, 2, 0).contiguous()
 

@@ -66,7 +66,8 @@ class Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the speed, or nothing before there is one."""
-        speed = (task.finished_speed or task.speed or 0) * self.images
+        whole = task.completed / task.elapsed if task.elapsed else 0
+        speed = (task.finished_speed or task.speed or whole) * self.images
         return Text(f"{speed:,.0f} images/s" if speed else "")
 
 

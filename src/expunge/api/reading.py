@@ -14,7 +14,7 @@ from expunge.api.admission import check_inputs, check_weights, few, head_size
 from expunge.api.config import RunConfig
 from expunge.api.folder import ORIGINAL
 from expunge.api.inputs import fresh_model, read_source
-from expunge.api.request_file import RequestFile
+from expunge.api.request_file import DataRequest, RequestFile
 from expunge.batch import Predictor
 from expunge.data import Source, check_labels
 from expunge.errors import ConfigError, DataError, ExpungeError
@@ -64,7 +64,7 @@ def is_refused(name: str, key: str, value: Any) -> bool:
     return False
 
 
-def checked_source(config: RequestFile, data_dir: Path | None) -> Source:
+def checked_source(config: DataRequest, data_dir: Path | None) -> Source:
     """Return the data, with labels that have a name each and inputs that are finite, as far as one can see."""
     with located(config, "data"):
         source = read_source(config, data_dir)

@@ -26,8 +26,6 @@ class RequestFile(Section):
     """The part of a request that all families share.
 
     Args:
-        data: What the model was trained on.
-        forget: What to forget.
         method: The method and its settings.
         seed: Seed of the run. Default 0.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Default ``auto``.
@@ -38,8 +36,6 @@ class RequestFile(Section):
         out: Run folder. Default ``runs/`` and the file's name, beside the file.
     """
 
-    data: DataChoice = Field(examples=["fashion_mnist"])
-    forget: ForgetChoice = Field(examples=["{class: 0}"])
     method: MethodChoice = Field(examples=["eupmu"])
     seed: Seed = 0
     device: Annotated[str, AfterValidator(a_device)] = "auto"
@@ -75,10 +71,6 @@ class RequestFile(Section):
         Raises:
             ConfigError: With the line.
         """
-        self.check_file(self.forget.indices, "forget", "indices")
-        folder = self.data.dir
-        if folder is not None and not folder.is_dir():
-            raise self.missing("folder", folder, "data", "dir")
 
     def check_file(self, path: Path | None, *keys: str) -> None:
         """Refuse a file that is not there; None is no file."""
@@ -89,3 +81,23 @@ class RequestFile(Section):
         """Return the error for a file or folder that is not there."""
         cure = "paths are relative to the request file's folder"
         return ConfigError(f"a {what} for '{keys[-1]}'", f"none at '{path}'", cure, self.where(*keys))
+
+
+class DataRequest(RequestFile):
+    """A request about examples of the model's training data.
+
+    Args:
+        data: What the model was trained on.
+        forget: What to forget.
+    """
+
+    data: DataChoice = Field(examples=["fashion_mnist"])
+    forget: ForgetChoice = Field(examples=["{class: 0}"])
+
+    def check_files(self) -> None:
+        """Refuse a request that names a file or folder which is not there."""
+        super().check_files()
+        self.check_file(self.forget.indices, "forget", "indices")
+        folder = self.data.dir
+        if folder is not None and not folder.is_dir():
+            raise self.missing("folder", folder, "data", "dir")

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from expunge.api.config import AnyConfig, DiffusionConfig
+from expunge.api.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
 from expunge.api.documents import SHOWN, document
 from expunge.api.folder import FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED, RunFolder
 from expunge.api.inputs import fresh_model
@@ -77,6 +77,12 @@ def answered(
         drawn = diffusion_job.prepare(config, data_dir, overwrite, console)
         result = diffusion_run.answer(drawn)
         return drawn.folder, {"Model:": "unlearned", "Grid:": GRID}, result
+    if isinstance(config, StableDiffusionConfig):
+        from expunge.api.stable_diffusion_run import StableDiffusionJob
+
+        prompted = StableDiffusionJob(config, overwrite, console)
+        result = prompted.answer()
+        return prompted.folder, {"Model:": "unlearned", "Grid:": GRID}, result
     job = prepare(config, data_dir, overwrite, console)
     result = answer(job, show_examples or config.show_examples)
     return job.folder, {"Weights:": UNLEARNED}, result

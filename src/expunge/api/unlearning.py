@@ -151,9 +151,10 @@ def unlearn(
     }
     conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step, on_rows=keep))
     held = None if holdout is None else as_examples(holdout)
-    recipe = family.recipe(chosen.recipe(seed))
+    recipe = family.recipe(family.admit(chosen).recipe(seed))
     sides = as_examples(forget), as_examples(retain)
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
+    family.afford(model, recipe, split, conditions, inplace=inplace)
     work = model if inplace else copied(model)
     began = time.perf_counter()
     with restored_on_failure(work, active=inplace):

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from expunge import __version__
 from expunge.cli.convert import convert
 from expunge.cli.demo import demo
+from expunge.cli.images import images
 from expunge.cli.list import show
 from expunge.cli.report import report
 from expunge.cli.run import run
@@ -65,6 +66,7 @@ app.command()(demo)
 app.command()(run)
 app.command()(train)
 app.command()(report)
+app.command()(images)
 app.command()(convert)
 app.command("list")(show)
 

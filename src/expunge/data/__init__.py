@@ -3,12 +3,13 @@
 from expunge.data.augment import Augment, crop_flip, none
 from expunge.data.dataset_examples import DatasetExamples
 from expunge.data.examples import Subset, as_examples, num_classes, root_indices
-from expunge.data.manifest import fingerprint, load_key, manifest
+from expunge.data.manifest import fingerprint, manifest
 from expunge.data.request import ByClass, ByFraction, ByIndices, ByPredicate, Request
 from expunge.data.source import Source, find_root
 from expunge.data.split import check_labels, split_request
 from expunge.data.stream import Draw, PairStream
 from expunge.data.tensor_examples import Affine, TensorExamples
+from expunge.key import load_key
 
 __all__ = [
     "Affine",

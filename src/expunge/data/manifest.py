@@ -5,14 +5,9 @@ Who holds the key can check whether a list of indices is the one that was forgot
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
-import secrets
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -21,9 +16,7 @@ import expunge
 from expunge.batch import Examples
 from expunge.data.examples import root_indices
 from expunge.data.request import Request
-from expunge.errors import DataError
-
-_KEY_BYTES = 32
+from expunge.key import key_id
 
 
 def manifest(
@@ -96,56 +89,5 @@ def fingerprint(examples: Examples) -> str:
     return hashlib.sha256(len(examples).to_bytes(8, "little") + _bytes(examples.targets)).hexdigest()
 
 
-def key_id(key: bytes) -> str:
-    """Return the first 8 hex digits of the key's SHA-256: enough to tell keys apart, too little to find one.
-
-    Examples:
-        >>> key_id(bytes(32))
-        '66687aad'
-    """
-    return hashlib.sha256(key).hexdigest()[:8]
-
-
-def load_key() -> bytes:
-    """Return the secret of this installation, made on first use, readable by its owner alone.
-
-    It lies in the file that the environment variable ``EXPUNGE_KEY_FILE`` names, else in ``~/.config/expunge/key``.
-
-    Raises:
-        DataError: If the file cannot be read or made, or does not hold 32 bytes.
-    """
-    path = Path(os.environ.get("EXPUNGE_KEY_FILE") or "~/.config/expunge/key").expanduser()
-    try:
-        if not path.exists():
-            _create(path)
-        key = path.read_bytes()
-    except OSError as error:
-        raise _refused(f"'{path}' ({error.strerror})") from error
-    if len(key) != _KEY_BYTES:
-        raise _refused(f"{len(key)} bytes in '{path}'")
-    return key
-
-
-def _create(path: Path) -> None:
-    """Write a new key under a name of its own, then link it: of several first users, one wins and all read its key."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mkstemp gives mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        Path(name).unlink()
-
-
 def _bytes(values: Tensor) -> bytes:
     return values.cpu().numpy().astype("<i8").tobytes()
-
-
-def _refused(found: str) -> DataError:
-    return DataError(
-        f"a key file of {_KEY_BYTES} bytes", found, "name another in EXPUNGE_KEY_FILE; a new one is made where none is"
-    )

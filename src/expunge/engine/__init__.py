@@ -5,9 +5,21 @@ from expunge.engine.descend import Conditions, Descent, Row
 from expunge.engine.execute import execute
 from expunge.engine.half import Setting
 from expunge.engine.normalisation import POLICIES, Policy, checked_policy, prepare_modes
+from expunge.engine.optimisers import check_optimiser
 from expunge.engine.precision import Format, Precision, precision_for
 from expunge.engine.randomness import mixed_seed, replayed
-from expunge.engine.stages import Descend, Edit, Mode, Optimiser, Reading, Recipe, Schedule, Select, Stage
+from expunge.engine.stages import (
+    Descend,
+    Edit,
+    Mode,
+    Optimiser,
+    OptimiserName,
+    Reading,
+    Recipe,
+    Schedule,
+    Select,
+    Stage,
+)
 from expunge.engine.step import EngineStep
 from expunge.engine.stepper import Move, Stepper, as_batch, trainable
 from expunge.engine.telemetry import FIELDS, Observation
@@ -26,6 +38,7 @@ __all__ = [
     "Move",
     "Observation",
     "Optimiser",
+    "OptimiserName",
     "Policy",
     "Precision",
     "Reading",
@@ -37,6 +50,7 @@ __all__ = [
     "Stage",
     "Stepper",
     "as_batch",
+    "check_optimiser",
     "checked_policy",
     "execute",
     "mixed_seed",

@@ -9,16 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.data import Draw, PairStream
 from expunge.engine.average import Average
 from expunge.engine.finite import is_finite, refuse_broken_weights, refuse_not_finite, refuse_standstill
+from expunge.engine.optimisers import build_optimizer, build_schedule
 from expunge.engine.precision import Format
 from expunge.engine.randomness import mixed_seed
-from expunge.engine.stages import Descend, Optimiser
+from expunge.engine.stages import Descend
 from expunge.engine.stepper import Move, Stepper
 from expunge.engine.telemetry import FIELDS
 from expunge.errors import ModelError
@@ -230,15 +229,3 @@ def as_row(progress: Progress, values: list[float], columns: Sequence[str] = FIE
     """Return one row of the history; what is unknown or infinite is None, as JSON has no NaN."""
     known = {name: value if is_finite(value) else None for name, value in zip(columns, values, strict=False)}
     return {"step": progress.step, "epoch": progress.epoch, **known}
-
-
-def build_optimizer(parameters: Sequence[Tensor], settings: Optimiser) -> Optimizer:
-    """Return the optimiser that the settings describe, over the given weights."""
-    if settings.name == "adamw":
-        return torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(parameters, lr=settings.rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
-
-
-def build_schedule(optimizer: Optimizer, settings: Optimiser, total: int) -> LRScheduler | None:
-    """Return the schedule of the learning rate; None where it is constant."""
-    return CosineAnnealingLR(optimizer, T_max=total) if settings.schedule == "cosine" else None

@@ -15,6 +15,7 @@ from expunge.pair import Pair
 from expunge.surgery import Surgery
 
 Schedule = Literal["constant", "cosine"]
+OptimiserName = Literal["sgd", "adamw", "adamw8bit"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Optimiser:
 
     Args:
         rate: Learning rate η > 0.
-        name: ``sgd`` or ``adamw``. Default SGD.
+        name: ``sgd``, ``adamw``, or ``adamw8bit``, whose memory is a quarter of it. Default SGD.
         momentum: Heavy-ball momentum of SGD. Default .9.
         weight_decay: Default 5e-4.
         schedule: ``constant`` (default) or ``cosine`` to 0 over the stage.
@@ -44,7 +45,7 @@ class Optimiser:
     """
 
     rate: float
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: OptimiserName = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Schedule = "constant"

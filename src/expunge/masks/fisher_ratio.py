@@ -113,7 +113,16 @@ def grouped_fisher(original: Predictor, groups: Iterable[Sequence[tuple[Examples
 
 def summed_slopes(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
     """Return the gradient of the summed loss over a batch; 0 where a weight has no part in it."""
-    batch = batch.to(parameters[0].device)
+    parts = -(-len(batch) // (original.at_once or len(batch)))
+    first, *others = batch.to(parameters[0].device).chunks(parts)
+    found = part_slopes(original, first, parameters)
+    for other in others:
+        found.add_(part_slopes(original, other, parameters))
+    return found
+
+
+def part_slopes(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
+    """Return the gradient of the summed loss over what is processed at once."""
     with torch.enable_grad():
         slopes = torch.autograd.grad(original.summed_loss(batch), parameters, allow_unused=True)
     pairs = zip(slopes, parameters, strict=True)

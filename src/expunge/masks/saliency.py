@@ -69,7 +69,7 @@ def full_gradient(
     device, held = parameters[0].device, [parameter.grad for parameter in parameters]
     for parameter in parameters:
         parameter.grad = None
-    for part in positions.split(batch_size):
+    for part in positions.split(min(batch_size, original.at_once or batch_size)):
         batch = examples.batch(part).to(device)
         with torch.enable_grad():
             (original.summed_loss(batch) / len(positions)).backward()

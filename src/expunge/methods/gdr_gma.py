@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import OptimiserName, Recipe
 from expunge.methods.method import Method
 from expunge.objectives import Ascent, CrossEntropy
 from expunge.surgery import GDRGMA as Rectify  # noqa: N811
@@ -44,7 +44,7 @@ class GDRGMA(Method):
 
     epochs: int = 10
     rate: float = 1e-4
-    optimiser: Literal["sgd", "adamw"] = "adamw"
+    optimiser: OptimiserName = "adamw"
     weight_decay: float = 0.01
     batch: int = 256
     clip: float | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from expunge.engine import Descend, Mode, Optimiser, Recipe, Schedule
+from expunge.engine import Descend, Mode, Optimiser, OptimiserName, Recipe, Schedule, check_optimiser
 from expunge.errors import ConfigError
 from expunge.masks import Mask
 from expunge.objectives import CrossEntropy, Objective
@@ -27,7 +27,7 @@ class Method(ABC):
         rate: Learning rate. Default .01.
         batch: Retain examples in an update. Default 128.
         forget_batch: Forget examples in an update. Default: as many as ``batch``; never more than there are.
-        optimiser: ``sgd`` (default) or ``adamw``.
+        optimiser: ``sgd`` (default), ``adamw``, or ``adamw8bit`` of bitsandbytes, where that is installed.
         momentum: Of SGD. Default .9.
         weight_decay: Default 5e-4.
         schedule: ``constant`` (default) or ``cosine``.
@@ -58,7 +58,7 @@ class Method(ABC):
     rate: float = 0.01
     batch: int = 128
     forget_batch: int | None = None
-    optimiser: Literal["sgd", "adamw"] = "sgd"
+    optimiser: OptimiserName = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Schedule = "constant"
@@ -69,6 +69,7 @@ class Method(ABC):
 
         Raises:
             ConfigError: If epochs, rate, a batch size or clip is not positive, or a decay is negative.
+            MissingExtraError: If the optimiser needs a library that is not installed.
         """
         if self.epochs < self.fewest_epochs:
             raise ConfigError(f"epochs ≥ {self.fewest_epochs}", f"{self.epochs}", "change it")
@@ -77,6 +78,7 @@ class Method(ABC):
         for name, value in positive.items():
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} > 0", f"{value}", "change it")
+        check_optimiser(self.optimiser)
         if min(self.momentum, self.weight_decay) < 0:
             found = f"{self.momentum} and {self.weight_decay}"
             raise ConfigError("momentum and weight decay ≥ 0", found, "change the negative one")

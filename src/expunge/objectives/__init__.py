@@ -3,6 +3,7 @@
 from expunge.objectives.adaptive_ascent import AdaptiveAscent
 from expunge.objectives.ascent import Ascent
 from expunge.objectives.boundary import Boundary
+from expunge.objectives.counterfactual import Counterfactual
 from expunge.objectives.cross_entropy import CrossEntropy
 from expunge.objectives.disobey import Disobey
 from expunge.objectives.distil import Distil
@@ -17,6 +18,7 @@ __all__ = [
     "AdaptiveAscent",
     "Ascent",
     "Boundary",
+    "Counterfactual",
     "CrossEntropy",
     "Disobey",
     "Distil",

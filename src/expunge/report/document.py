@@ -131,7 +131,7 @@ class Request(Part):
 
     id: str
     question: str
-    kind: Literal["class", "fraction", "indices", "predicate"]
+    kind: Literal["class", "fraction", "indices", "predicate", "concept"]
     sizes: Sizes
     classes: tuple[str, ...] = ()
     seeds: tuple[int, ...]

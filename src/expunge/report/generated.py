@@ -5,17 +5,29 @@ from __future__ import annotations
 from expunge.report.document import Metric, Request, Row
 from expunge.report.numbers import write
 
-VERDICT = "Judged by a classifier that looked at its images"
+JUDGED, UNJUDGED = "Judged by a classifier that looked at its images", "Pictures alone: no classifier looked at them"
 
 
 def is_generated(request: Request) -> bool:
-    """Return whether the figures of a request are those of generated images."""
+    """Return whether the answers to a request are generated images."""
+    return is_judged(request) or bool(request.grids)
+
+
+def is_judged(request: Request) -> bool:
+    """Return whether a classifier looked at the images."""
     return request.metric("generated_ua") is not None
+
+
+def verdict(request: Request) -> str:
+    """Return the first screen's words in brief."""
+    return JUDGED if is_judged(request) else UNJUDGED
 
 
 def forgotten(request: Request, row: Row) -> str:
     """Return what the classifier still sees of the forgotten."""
     value = row.mean("generated_ua")
+    if not is_judged(request):
+        return "No classifier looked at the images, so there is no figure: see the pictures, all from the same noise."
     if value is None:
         return f"{row.label} has no finite UA."
     others = compared(request, "generated_ua", " %")

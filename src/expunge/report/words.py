@@ -61,7 +61,7 @@ def verdict(request: Request, row: Row | None) -> str:
     """Return the first screen's words in brief."""
     if row is None:
         return "No method was run"
-    return generated.VERDICT if generated.is_generated(request) else standing(request, row).value
+    return generated.verdict(request) if generated.is_generated(request) else standing(request, row).value
 
 
 def asked(request: Request) -> str:
@@ -70,7 +70,8 @@ def asked(request: Request) -> str:
     whole = "" if sizes.train is None else f" of {count(sizes.train)}"
     methods = len(request.methods)
     tried = "one method" if methods == 1 else f"{methods} methods"
-    return f"{request.question.rstrip('.')}: {count(sizes.forget)}{whole} training examples, {tried}."
+    what = "latents of images with their prompts" if request.kind == "concept" else "training examples"
+    return f"{request.question.rstrip('.')}: {count(sizes.forget)}{whole} {what}, {tried}."
 
 
 def forgotten(request: Request, row: Row | None) -> str:

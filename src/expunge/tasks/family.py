@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor
-from expunge.engine import Descend, Recipe
+from expunge.batch import Examples, Predictor, Split
+from expunge.engine import Conditions, Descend, Recipe
 from expunge.errors import ConfigError
 from expunge.methods import Method
 from expunge.methods.parts import Part, read_parts
 from expunge.objectives import Objective
 from expunge.registry import describe, entries, find, is_registered
+from expunge.tasks.image_sampler import ImageSampler
 
 
 class Family(ABC):
@@ -59,6 +60,38 @@ class Family(ABC):
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write an unlearned model into a run folder, in the layout of its family, and return where it is."""
 
+    def holds(self, folder: Path) -> bool:
+        """Return whether a folder looks like a model of the family that draws images."""
+        return False
+
+    def load(self, folder: Path) -> nn.Module:
+        """Return the model in a folder.
+
+        Raises:
+            ExpungeError: If it cannot be read, or the models of the family draw no images.
+        """
+        raise self.no_images()
+
+    def sampler(self, model: nn.Module, guidance: float | None = None, steps: int | None = None) -> ImageSampler:
+        """Return what draws the images of a model.
+
+        Args:
+            model: What ``load`` returned.
+            guidance: w of classifier-free guidance. Default: the family's.
+            steps: Of the sampler. Default: the family's.
+
+        Raises:
+            ConfigError: If the models of the family draw no images.
+        """
+        raise self.no_images()
+
+    def no_images(self) -> ConfigError:
+        """Return the error about models that draw no images."""
+        return ConfigError("a family of models that draw images", f"{self.name}", "name a diffusion model")
+
+    def afford(self, model: nn.Module, recipe: Recipe, split: Split, conditions: Conditions, *, inplace: bool) -> None:
+        """Refuse a run for which there is too little memory; a family that cannot tell beforehand lets it start."""
+
     def settings(self, method: str, written: Mapping[str, Any]) -> dict[str, Any]:
         """Return a method's settings: those that are written, then a preset's, then those of the family.
 
@@ -72,6 +105,18 @@ class Family(ABC):
         common, own = (defaults_of(kind) for kind in (Method, find("methods", base.name)))
         usual = {name: value for name, value in self.defaults.items() if own.get(name) == common[name]}
         return {name: value for name, value in usual.items() if name not in base.settings} | dict(written)
+
+    def admit(self, method: Method) -> Method:
+        """Return the method if it serves the family.
+
+        Raises:
+            ConfigError: If it is for another one alone.
+        """
+        own: Method = getattr(method, "base", method)
+        if own.task not in (None, self.name, *self.shares):
+            cure = f"choose one of those that `expunge list methods` shows for {self.name}"
+            raise ConfigError(f"a method for {self.name}", f"{own.label}, which is for {own.task}", cure)
+        return method
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return a recipe with the family's objectives in the place of those for classifiers.

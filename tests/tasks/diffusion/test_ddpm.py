@@ -35,6 +35,7 @@ def test_a_model_is_saved_in_the_layout_of_the_library_and_read_again(tmp_path):
     place = model.save_pretrained(tmp_path / "model")
     files = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
     assert files == [
+        "classes.json",
         "scheduler/scheduler_config.json",
         "unet/config.json",
         "unet/diffusion_pytorch_model.safetensors",
@@ -187,3 +188,18 @@ def test_bad_trainings_are_refused():
         fit_ddpm(small_model(), TensorExamples(ALL.inputs[:0], ALL.targets[:0]))
     with pytest.raises(NotFiniteError, match="at update 0"):
         fit_ddpm(small_model(), TensorExamples(ALL.inputs * float("nan"), ALL.targets))
+
+
+def test_a_model_without_a_null_class_is_one_after_reading_too(tmp_path):
+    library = diffusers()
+    made = small_ddpm(8, classes=4, widths=(8, 8), steps=50)
+    without = DDPM(made.unet, library.DDPMScheduler(num_train_timesteps=50), classes=5)
+    folder = without.save_pretrained(tmp_path / "model")
+    assert DDPM.from_pretrained(folder).null is None
+    assert DDPM.from_pretrained(folder, classes=4).null == 4
+    for wrong in ("[]", "{}", '{"classes": "5"}', '{"classes": true}', "no"):
+        (folder / "classes.json").write_text(wrong)
+        with pytest.raises(CheckpointError, match="a number of classes"):
+            DDPM.from_pretrained(folder)
+    (folder / "classes.json").unlink()
+    assert DDPM.from_pretrained(folder).null == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from expunge.tasks.diffusion.optional import diffusers
 
 NETWORK, AVERAGED, SCHEDULE = "unet", "unet_ema", "scheduler"
 """Folders of a ``save_pretrained`` layout."""
+CLASSES, LONGEST = "classes.json", 1000
+"""The file with the number of classes, and the bytes of it that are read at most."""
 
 
 class DDPM(Denoiser):
@@ -71,6 +74,8 @@ class DDPM(Denoiser):
     def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write ``unet/`` and ``scheduler/`` in diffusers' layout, weights as safetensors; all of it or nothing.
 
+        ``classes.json`` beside them holds the number of classes.
+
         Args:
             folder: Where; it must not be there.
             overwrite: Whether a folder of that name may be replaced. Default false.
@@ -82,6 +87,8 @@ class DDPM(Denoiser):
         with whole_folder(target, overwrite=overwrite) as temporary:
             self.unet.save_pretrained(temporary / NETWORK, safe_serialization=True)  # type: ignore[operator]
             self.scheduler.save_pretrained(temporary / SCHEDULE)
+            # The layout has no place for it, and a model without a null class embeds as many as one with a null class.
+            (temporary / CLASSES).write_text(json.dumps({"classes": self.classes}) + "\n", encoding="utf-8")
         return target
 
     @classmethod
@@ -93,7 +100,7 @@ class DDPM(Denoiser):
 
         Args:
             folder: Holds ``unet/`` or ``unet_ema/``, and ``scheduler/``.
-            classes: See ``DDPM``.
+            classes: See ``DDPM``. Default: what ``save_pretrained`` noted, if it made the folder.
 
         Raises:
             CheckpointError: If something is missing or unreadable.
@@ -111,4 +118,23 @@ class DDPM(Denoiser):
             first = str(error).strip().splitlines()[0]
             cure = "save it again with safe_serialization=True"
             raise CheckpointError("a readable UNet2DModel with safetensors weights", first, cure) from error
-        return cls(unet, scheduler, classes).eval()
+        return cls(unet, scheduler, noted(place) if classes is None else classes).eval()
+
+
+def noted(place: Path) -> int | None:
+    """Return the number of classes that a folder notes; None if it notes none.
+
+    Raises:
+        CheckpointError: If the note says something else.
+    """
+    file = place / CLASSES
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_bytes()[:LONGEST])["classes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        cure = "remove the file, or pass classes="
+        raise CheckpointError(f"a number of classes in '{file}'", type(error).__name__, cure) from error
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise CheckpointError(f"a number of classes in '{file}'", type(found).__name__, "remove it, or pass classes=")
+    return found

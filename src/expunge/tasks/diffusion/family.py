@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor
 from expunge.errors import ConfigError, DataError
+from expunge.tasks.diffusion.class_sampler import ClassSampler
+from expunge.tasks.diffusion.ddpm import AVERAGED, DDPM, NETWORK, SCHEDULE
 from expunge.tasks.diffusion.denoiser import Denoiser, as_denoiser
 from expunge.tasks.diffusion.noising import summed_noise_loss
 from expunge.tasks.family import Family
@@ -53,6 +55,19 @@ class Diffusion(Family):
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write the folder ``unlearned`` in diffusers' layout, without any averaged copy that still remembers."""
         return as_denoiser(model).save_pretrained(folder / "unlearned", overwrite=True)
+
+    def holds(self, folder: Path) -> bool:
+        """Return whether a folder has a network and its schedule, and nothing that reads prompts."""
+        network = (folder / NETWORK).is_dir() or (folder / AVERAGED).is_dir()
+        return network and (folder / SCHEDULE).is_dir() and not (folder / "text_encoder").is_dir()
+
+    def load(self, folder: Path) -> DDPM:
+        """Return the model in a folder, see ``DDPM.from_pretrained``."""
+        return DDPM.from_pretrained(folder)
+
+    def sampler(self, model: nn.Module, guidance: float | None = None, steps: int | None = None) -> ClassSampler:
+        """Return what draws images of classes, by default with guidance 2 and 25 steps."""
+        return ClassSampler(as_denoiser(model), guidance, steps)
 
 
 def check_images(images: Any, model: Denoiser) -> None:

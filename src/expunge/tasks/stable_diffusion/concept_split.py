@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +36,7 @@ def concept_split(
     keep: Sequence[str] = (),
     *,
     examples: PromptExamples | None = None,
+    pairs: bool = False,
     count: int = 8,
     seed: int = 0,
     cache: str | os.PathLike[str] | None = None,
@@ -51,6 +52,7 @@ def concept_split(
         concepts: What; several at once are one request.
         keep: Prompts whose images must not change, the anchors perhaps among them.
         examples: The user's images. Default: none.
+        pairs: Draw images of the anchors as those to forget, for ``ImagePairs``. Default false: images of the concepts.
         count: Images that are drawn for a prompt. Default 8.
         seed: See ``drawn``. Default 0.
         cache: A folder for the latents: written if it is not there, else read in the place of drawing. Default: none.
@@ -70,8 +72,9 @@ def concept_split(
         cure = "pass keep=[prompts] or examples with other captions"
         raise RequestError("something to keep", "concepts to forget alone", cure)
     told = with_anchors(model, wanted, kept)
-    missing = [prompt for prompt in (*forgotten, *kept) if prompt not in given]
-    made = cached(model, missing, cache, {"count": count, "seed": seed, **drawing}) if missing else None
+    show = dict(zip(forgotten, [anchor for concept in wanted for anchor in concept.anchors], strict=True))
+    shown = {text: show.get(text, text) if pairs else text for text in (*forgotten, *kept) if text not in given}
+    made = shown_as(cached(model, shown, cache, {"count": count, "seed": seed, **drawing}), shown) if shown else None
     parts = [part for part in (own, made) if part is not None]
     return ConceptSplit(told, *sides(told, reduce(operator.add, parts), forgotten))
 
@@ -93,9 +96,10 @@ def with_anchors(model: TextToImage, concepts: Sequence[Concept], kept: Sequence
 
 
 def cached(
-    model: TextToImage, prompts: Sequence[str], cache: str | os.PathLike[str] | None, settings: dict[str, Any]
+    model: TextToImage, shown: Mapping[str, str], cache: str | os.PathLike[str] | None, settings: dict[str, Any]
 ) -> PromptExamples:
-    """Return images drawn for prompts, from a folder if they are there, else written to it."""
+    """Return images drawn for prompts, the values of ``shown``, from a folder if they are there, else written to it."""
+    prompts = list(dict.fromkeys(shown.values()))
     if cache is not None and Path(cache).is_dir():
         known = PromptExamples.load(cache)
         lacking = [prompt for prompt in prompts if prompt not in known.captions]
@@ -107,6 +111,12 @@ def cached(
     if cache is not None:
         made.save(cache)
     return made
+
+
+def shown_as(made: PromptExamples, shown: Mapping[str, str]) -> PromptExamples:
+    """Return for each caption, the keys of ``shown``, the images of the prompt that is shown under it."""
+    parts = [(caption, made.part(prompt.__eq__)) for caption, prompt in shown.items()]
+    return reduce(operator.add, [PromptExamples(part.latents, [caption] * len(part)) for caption, part in parts])
 
 
 def sides(model: TextToImage, every: PromptExamples, forgotten: Sequence[str]) -> tuple[TensorExamples, TensorExamples]:

@@ -9,11 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor
+from expunge.batch import Examples, Predictor, Split
+from expunge.engine import Conditions, Recipe
 from expunge.errors import ConfigError, DataError, ModelError
 from expunge.tasks.diffusion.noising import summed_noise_loss
 from expunge.tasks.family import Family
 from expunge.tasks.stable_diffusion.adapters import has_adapter, save_adapter
+from expunge.tasks.stable_diffusion.memory import AT_ONCE, afford
+from expunge.tasks.stable_diffusion.prompt_sampler import PromptSampler
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
 PROBED = 64
@@ -36,7 +39,7 @@ class StableDiffusion(Family):
         """Return the model with the loss of its training."""
         if logits is not None:
             raise ConfigError("no logits= for a text-to-image model", "a function", "leave it out")
-        return Predictor(as_text_to_image(model), loss=summed_noise_loss)
+        return Predictor(as_text_to_image(model), loss=summed_noise_loss, at_once=AT_ONCE)
 
     def classes(self, predict: Predictor, *sides: Examples) -> int:
         """Return the number of prompts in the model's table.
@@ -53,12 +56,32 @@ class StableDiffusion(Family):
             check_latents(examples.batch(torch.arange(min(PROBED, len(examples)))).inputs, model)
         return model.classes
 
+    def afford(self, model: nn.Module, recipe: Recipe, split: Split, conditions: Conditions, *, inplace: bool) -> None:
+        """Refuse a run that needs more memory than is free, see ``peak_memory``.
+
+        Raises:
+            ConfigError: If it does.
+        """
+        afford(as_text_to_image(model), recipe, split, conditions, inplace)
+
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write the folder ``unlearned``, a whole pipeline in diffusers' layout, and ``adapter`` if there is one."""
         found = as_text_to_image(model)
         if has_adapter(found.unet):
             save_adapter(found, folder / "adapter", overwrite=True)
         return found.save_pretrained(folder / "unlearned", overwrite=True)
+
+    def holds(self, folder: Path) -> bool:
+        """Return whether a folder is that of a pipeline; whether of one that is supported, ``load`` says."""
+        return (folder / "model_index.json").is_file()
+
+    def load(self, folder: Path) -> TextToImage:
+        """Return the model in a folder, see ``TextToImage.from_pretrained``."""
+        return TextToImage.from_pretrained(folder)
+
+    def sampler(self, model: nn.Module, guidance: float | None = None, steps: int | None = None) -> PromptSampler:
+        """Return what draws images of prompts, by default with guidance 7.5 and 50 steps."""
+        return PromptSampler(as_text_to_image(model), guidance, steps)
 
 
 def as_text_to_image(model: object) -> TextToImage:

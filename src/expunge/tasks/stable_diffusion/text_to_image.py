@@ -251,7 +251,8 @@ class TextToImage(Denoiser):
         """Return the latents of the images that ``images`` would return."""
         model, numbered = self.told(prompts), seeds_of(seeds, len(prompts))
         start = lambda positions: starting_noise(self.form, numbered[positions])  # noqa: E731
-        return sampled(model, model.numbers(prompts), start, **{"guidance": 7.5, "steps": 50, **settings})
+        chosen = {"guidance": 7.5, "steps": 50, "batch_size": 16, **settings}
+        return sampled(model, model.numbers(prompts), start, **chosen)
 
 
 def latent_form(pipeline: Any, size: int | None) -> tuple[int, int, int]:

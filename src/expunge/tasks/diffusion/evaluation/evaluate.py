@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,21 +13,11 @@ from expunge.metrics import Column, clopper_pearson, entropy
 from expunge.metrics.arrays import Floats
 from expunge.tasks.diffusion.evaluation.columns import asked_columns, feature_columns
 from expunge.tasks.diffusion.evaluation.features import Yardstick
+from expunge.tasks.diffusion.evaluation.figures import ImageFigures, spans
 from expunge.tasks.diffusion.evaluation.images import ShownImages
 from expunge.tasks.diffusion.evaluation.judge import Answers, Extractor, Judge
-
-
-@dataclass(frozen=True)
-class ImageFigures:
-    """What the images of one model came to.
-
-    Args:
-        scores: Key of a column → number, for ``expunge.evaluation.Trial``.
-        evidence: What stands behind the numbers: counts, seeds, intervals, the judge and its own accuracy.
-    """
-
-    scores: Mapping[str, float | None]
-    evidence: Mapping[str, Any]
+from expunge.tasks.diffusion.evaluation.prompted import PromptEvaluation, PromptImages
+from expunge.tasks.diffusion.evaluation.published import TorchmetricsDistances
 
 
 class ImageEvaluation:
@@ -43,11 +32,14 @@ class ImageEvaluation:
         forgotten: The classes that were to be forgotten.
         original: Images of the model before unlearning; without them the columns that need them are absent.
         extractors: More networks to take features from (``Inception``). Default: the judge's alone.
+        prompted: CLIP score and counts of nudity, for models that are asked with prompts. Default: no such columns.
+        prompts: The prompt that asks for each class, in the order of their numbers; needed with ``prompted``.
+        published: FID and KID by torchmetrics, for every extractor. Default: no such columns.
         splits: Random splits for an interval of a Fréchet distance. Default 50.
         seed: Of splits and subsets. Default 0.
 
     Raises:
-        ConfigError: If no class was forgotten, or two extractors share a key.
+        ConfigError: If no class was forgotten, two extractors share a key, or prompts are missing.
         DataError: If the real images lack remaining classes or have classes that the judge has no logit for.
 
     Examples:
@@ -71,6 +63,9 @@ class ImageEvaluation:
         *,
         original: ShownImages | None = None,
         extractors: Sequence[Extractor] = (),
+        prompted: PromptEvaluation | None = None,
+        prompts: Sequence[str] = (),
+        published: TorchmetricsDistances | None = None,
         splits: int = 50,
         seed: int = 0,
     ) -> None:
@@ -80,6 +75,10 @@ class ImageEvaluation:
             raise ConfigError("at least one forgotten class", "none", "name the class that was to be forgotten")
         if len({one.key for one in self.extractors}) < len(self.extractors):
             raise ConfigError("one extractor of each key", "two of one", "the judge's own features are taken already")
+        self.prompted, self.prompts, self.published = prompted, tuple(prompts), published
+        highest = max(*self.forgotten, *map(int, real.counts()))
+        if prompted is not None and len(self.prompts) <= highest:
+            raise ConfigError(f"a prompt for each of {highest + 1} classes", f"{len(self.prompts)}", "pass prompts=")
         self.kept, self.lost = real.without(self.forgotten), real.only(self.forgotten)
         self.trust = self.trusted()
         before = None if original is None else self.remaining(original)
@@ -119,13 +118,28 @@ class ImageEvaluation:
             figures = yardstick.measure(features, own=generated is self.original)
             scores |= yardstick.scores(figures, extractor.key)
             evidence[extractor.key] = extractor.describe() | yardstick.evidence(figures)
+            if self.published is not None:
+                scores |= self.published(yardstick.real, features, extractor.key)
+                evidence["published"] = self.published.describe()
+        if self.prompted is not None:
+            figures_of_prompts = self.prompted(self.with_prompts(asked), self.with_prompts(kept))
+            scores |= figures_of_prompts.scores
+            evidence |= figures_of_prompts.evidence
         return ImageFigures(scores, evidence)
+
+    def with_prompts(self, shown: ShownImages) -> PromptImages:
+        """Return images with the prompts that asked for them."""
+        return PromptImages(shown.images, [self.prompts[one] for one in shown.labels.tolist()], seeds=shown.seeds)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the scores, in their order."""
-        named = (feature_columns(one.key, one.prefix) for one in self.extractors)
-        return (*asked_columns(self.judge.name, self.trust), *(column for columns in named for column in columns))
+        named = [feature_columns(one.key, one.prefix) for one in self.extractors]
+        if self.published is not None:
+            named += [self.published.columns(one.key, one.prefix) for one in self.extractors]
+        prompted = () if self.prompted is None else self.prompted.columns
+        own = asked_columns(self.judge.name, self.trust)
+        return (*own, *(column for columns in named for column in columns), *prompted)
 
     def told(self, asked: ShownImages, answers: Answers) -> tuple[dict[str, float | None], dict[str, Any]]:
         """Return the scores of images asked for what was forgotten, and what stands behind them."""
@@ -200,19 +214,3 @@ def refuse_strangers(shown: ShownImages, answers: Answers) -> None:
         found = f"images of class {int(shown.labels.max())}"
         expected, cure = f"a judge with a logit for every class, here {classes}", "take a classifier of these data"
         raise DataError(expected, found, cure)
-
-
-def spans(seeds: Tensor) -> str:
-    """Return seeds as ranges.
-
-    Examples:
-        >>> import torch
-        >>> spans(torch.tensor([3, 1, 2, 9, 9]))
-        '1–3, 9'
-    """
-    ordered = seeds.unique()
-    jumps = (ordered.diff() > 1).nonzero().flatten().tolist()
-    runs = zip([0, *(at + 1 for at in jumps)], [*jumps, len(ordered) - 1], strict=True)
-    ends = [(int(ordered[first]), int(ordered[last])) for first, last in runs]
-    pairs = [f"{low}" if low == high else f"{low}–{high}" for low, high in ends]
-    return ", ".join(pairs[:8]) + (f" and {len(pairs) - 8} more ranges" if len(pairs) > 8 else "")

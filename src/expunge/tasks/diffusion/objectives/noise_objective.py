@@ -45,7 +45,9 @@ class NoiseObjective(Objective, ABC):
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return the mean squared distance of the prediction from its target."""
-        gap = model(batch.inputs) - self.target(model, batch)
+        # The target first: a pass without gradients holds least while no activations are kept for the other.
+        target = self.target(model, batch)
+        gap = model(batch.inputs) - target
         return (gap.float() if gap.dtype.itemsize < 4 else gap).square().mean()
 
     @abstractmethod

@@ -11,11 +11,7 @@ from expunge.batch import Batch, Predictor, Split
 from expunge.objectives import RandomLabel
 from expunge.objectives.objective import Model, Objective
 from expunge.objectives.teacher import Teacher, required
-from expunge.tasks.stable_diffusion.objectives.prompt_objective import (
-    PromptObjective,
-    noise_elsewhere,
-    refuse_without_anchors,
-)
+from expunge.tasks.stable_diffusion.objectives.prompt_objective import PromptObjective, noise_elsewhere
 
 
 class OtherPrompt(PromptObjective):
@@ -49,7 +45,7 @@ class OtherPrompt(PromptObjective):
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look up the anchors, and keep a frozen copy of the original where it is asked for."""
         super().prepare(original, data)
-        refuse_without_anchors(self.anchored(torch.arange(data.classes)), data.forget.targets.unique())
+        self.refuse_without_anchors(data)
         self.teacher = Teacher(original) if self.frozen else None
 
     def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:

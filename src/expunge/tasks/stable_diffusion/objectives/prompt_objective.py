@@ -26,7 +26,7 @@ class PromptObjective(NoiseObjective, ABC):
         if anchors is None:
             cure = "use an objective of class-conditional models, such as other_class"
             raise ModelError("a model with a table of prompts", type(original.model).__name__, cure)
-        self.anchors = anchors.detach().clone()
+        self.anchors = anchors.detach().cpu().clone()
 
     def anchored(self, labels: Tensor) -> Tensor:
         """Return the number of each prompt's anchor.
@@ -39,17 +39,17 @@ class PromptObjective(NoiseObjective, ABC):
             raise ObjectiveError("anchors of prompts", found, "call prepare(Predictor(model), split) first")
         return self.anchors.to(labels.device)[labels]
 
+    def refuse_without_anchors(self, data: Split) -> None:
+        """Refuse forgotten prompts that are to become nothing else.
 
-def refuse_without_anchors(anchors: Tensor, forgotten: Tensor) -> None:
-    """Refuse forgotten prompts that are to become nothing else.
-
-    Raises:
-        ObjectiveError: If one is its own anchor.
-    """
-    alone = forgotten[anchors.cpu()[forgotten] == forgotten]
-    if len(alone):
-        found = f"none for prompt number {int(alone[0])}"
-        raise ObjectiveError("an anchor for each forgotten prompt", found, "make the request with concept_split")
+        Raises:
+            ObjectiveError: If one is its own anchor.
+        """
+        forgotten = data.forget.targets.unique()
+        alone = forgotten[self.anchored(forgotten) == forgotten]
+        if len(alone):
+            found = f"none for prompt number {int(alone[0])}"
+            raise ObjectiveError("an anchor for each forgotten prompt", found, "make the request with concept_split")
 
 
 def noise_elsewhere(model: object, batch: Batch, labels: Tensor) -> Tensor:

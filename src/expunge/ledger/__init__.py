@@ -1,0 +1,22 @@
+"""The ledger of requests: one SQLite file, append-only and hash-chained, that holds keyed hashes alone."""
+
+from expunge.ledger.entry import Asked, Content, Entry, Header, Models, Spent
+from expunge.ledger.ledger import Ledger
+from expunge.ledger.served import served
+from expunge.ledger.streams import Account, accounts, streams
+from expunge.ledger.verify import Verification
+
+__all__ = [
+    "Account",
+    "Asked",
+    "Content",
+    "Entry",
+    "Header",
+    "Ledger",
+    "Models",
+    "Spent",
+    "Verification",
+    "accounts",
+    "served",
+    "streams",
+]

@@ -1,0 +1,162 @@
+"""The ledger: requests, when they were done and with which evidence, in one file that only grows."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+from expunge.errors import DataError
+from expunge.key import key_id
+from expunge.ledger.chain import GENESIS, SALT_BYTES, Head, Row, commitment, link, seal
+from expunge.ledger.entry import Content, Entry, Header, Kind, Models, Spent, read_content, read_header, written
+from expunge.ledger.store import all_rows, erase, head_of, insert, opened
+from expunge.ledger.verify import Verification, verify
+
+
+class Ledger:
+    """An append-only, hash-chained file of requests; it holds keyed hashes and never names, examples or indices.
+
+    Each entry is one transaction: it is there as a whole or not at all, and two processes at once wait for each other.
+    Before anything is added the whole chain is checked, so that nothing is built upon a ledger that was tampered with.
+
+    Args:
+        path: The file. It is made with the first entry.
+
+    Examples:
+        >>> import tempfile
+        >>> ledger = Ledger(Path(tempfile.mkdtemp(), "ledger.sqlite"))
+        >>> models = Models(original="a" * 64, unlearned="b" * 64)
+        >>> ledger.append("request", Content(method="eupmu"), key=bytes(32), models=models).number
+        1
+        >>> ledger.redact(1, key=bytes(32)).number
+        2
+        >>> ledger.verify(bytes(32)).sound, ledger.entries()[0].content
+        (True, None)
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def append(
+        self,
+        kind: Kind,
+        content: Content,
+        *,
+        key: bytes,
+        models: Models | None = None,
+        spent: Spent | None = None,
+        of: int | None = None,
+    ) -> Entry:
+        """Add an entry and return it.
+
+        Args:
+            kind: ``request``, ``purge`` or ``redaction``.
+            content: What can be redacted.
+            key: The secret that its hashes are under; the same for all entries.
+            models: Before and after, for a request.
+            spent: The share of the budget. Default none.
+            of: The earlier entry that it is about. Default none.
+
+        Raises:
+            DataError: If the chain does not hold, was begun under another key, or the file cannot be written.
+        """
+        header = Header(kind, datetime.now(UTC).isoformat(timespec="seconds"), key_id(key), models, spent, of)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with opened(self.path, "write") as connection:
+            rows = self._trusted(connection, key)
+            if kind == "redaction":
+                erase(connection, self._redactable(rows, of))
+            return added(connection, rows, header, content, key)
+
+    def redact(self, number: int, *, key: bytes) -> Entry:
+        """Erase the content of an entry, and add an entry that says so.
+
+        The time, the models' hashes and the share of the budget stay. The request is no longer recognised. In the file
+        the erased bytes become zeros; copies of it, and blocks that the file system has freed, are out of reach.
+
+        Args:
+            number: The entry.
+            key: The secret.
+
+        Raises:
+            DataError: If there is no such entry, it has no content that could be erased, or the chain does not hold.
+        """
+        return self.append("redaction", Content(), key=key, of=number)
+
+    def entries(self) -> list[Entry]:
+        """Return all entries; of a file that is not there yet, none.
+
+        Raises:
+            DataError: If the file is no ledger, or an entry cannot be read.
+        """
+        if not self.path.exists():
+            return []
+        with opened(self.path, "read") as connection:
+            rows = all_rows(connection)
+        return [entry_of(row) for row in rows]
+
+    def verify(self, key: bytes | None = None, head: str | None = None) -> Verification:
+        """Check the whole chain; see ``expunge.ledger.verify.verify`` for what is found and what is not.
+
+        Args:
+            key: The secret, to check the seal. Default: it is not checked.
+            head: A head that was noted elsewhere. Default none.
+
+        Raises:
+            DataError: If the file is missing or no ledger.
+        """
+        with opened(self.path, "read") as connection:
+            return verify(all_rows(connection), head_of(connection), key, head)
+
+    def check(self, key: bytes) -> None:
+        """Refuse a ledger that nothing can be added to; one that is not there yet can be.
+
+        Raises:
+            DataError: If its chain does not hold or was begun under another key, or it is no ledger.
+        """
+        if self.path.exists() and self.path.stat().st_size:
+            with opened(self.path, "read") as connection:
+                self._trusted(connection, key)
+
+    def _trusted(self, connection: sqlite3.Connection, key: bytes) -> list[Row]:
+        rows, head = all_rows(connection), head_of(connection)
+        found = verify(rows, head, key)
+        if not found.sound:
+            problem = found.problems[0].rstrip(".")
+            cure = "restore it from a copy or begin another; nothing was added"
+            raise DataError(f"a ledger whose chain holds in '{self.path}'", f"a problem ({problem})", cure)
+        if rows and found.sealed is None:
+            cure = "name its key file in EXPUNGE_KEY_FILE, or begin another ledger"
+            raise DataError(f"the key that the ledger '{self.path}' was begun with", "another", cure)
+        return rows
+
+    def _redactable(self, rows: list[Row], number: int | None) -> int:
+        named = [row for row in rows if row.number == number and not row.redacted]
+        if not named or read_header(named[0].header).kind == "redaction":
+            raise DataError("an entry with content", f"number {number} without", "`expunge ledger show` lists them")
+        return int(named[0].number)
+
+
+def added(connection: sqlite3.Connection, rows: list[Row], header: Header, content: Content, key: bytes) -> Entry:
+    """Add an entry after the last row."""
+    previous, number = (rows[-1].hash, len(rows) + 1) if rows else (GENESIS, 1)
+    salt, told, kept = secrets.token_bytes(SALT_BYTES), written(header), written(content)
+    committed = commitment(salt, kept)
+    row = Row(number, told, committed, link(previous, number, committed, told), salt, kept)
+    insert(connection, row, Head(number, row.hash, seal(key, number, row.hash)))
+    return Entry(number, header, content, row.hash)
+
+
+def entry_of(row: Row) -> Entry:
+    """Return an entry from its row.
+
+    Raises:
+        DataError: If the row has another form.
+    """
+    if not row.well_formed:
+        cure = "`expunge ledger verify` says what is wrong"
+        raise DataError("entries that can be read", f"something else in entry {row.number}", cure)
+    content = None if row.redacted else read_content(row.content)
+    return Entry(row.number, read_header(row.header), content, row.hash)

@@ -1,0 +1,132 @@
+"""The file: one SQLite database with a schema of its own and nothing else; a file from outside is data, never code."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Literal
+
+from expunge.errors import DataError
+from expunge.ledger.chain import Head, Row
+
+APPLICATION = 0x45585047
+"""Written into the file's header, so that it is known for a ledger: "EXPG"."""
+VERSION = 1
+LARGEST = 256 * 2**20
+"""Most bytes of a file that is opened."""
+LONGEST_VALUE = 1_000_000
+SECONDS = 30.0
+"""How long a process waits for another that is writing."""
+
+SCHEMA = (
+    "CREATE TABLE entries (number INTEGER PRIMARY KEY, header TEXT NOT NULL, commitment TEXT NOT NULL, "
+    "hash TEXT NOT NULL, salt BLOB, content TEXT)",
+    "CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER NOT NULL, hash TEXT NOT NULL, "
+    "seal TEXT NOT NULL)",
+    "CREATE TRIGGER no_deletion BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'entries of the ledger stay'); END",
+    "CREATE TRIGGER no_change BEFORE UPDATE ON entries WHEN NEW.salt IS NOT NULL OR NEW.content IS NOT NULL "
+    "OR NEW.number IS NOT OLD.number OR NEW.header IS NOT OLD.header OR NEW.commitment IS NOT OLD.commitment "
+    "OR NEW.hash IS NOT OLD.hash BEGIN SELECT RAISE(ABORT, 'entries of the ledger stay'); END",
+)
+"""The triggers keep an honest program from changing entries; the chain shows what a dishonest one did."""
+
+Mode = Literal["read", "write"]
+
+
+@contextmanager
+def opened(path: Path, mode: Mode) -> Iterator[sqlite3.Connection]:
+    """Lend a connection in one transaction: committed at the end, rolled back if the body fails.
+
+    Args:
+        path: The file; made by the first who writes.
+        mode: ``write`` waits for other writers and keeps them out until the end.
+
+    Raises:
+        DataError: If the file is missing, too large, damaged, locked for long, or no ledger.
+    """
+    check_size(path, mode)
+    try:
+        uri = f"{path.absolute().as_uri()}?mode={'rwc' if mode == 'write' else 'rw'}"
+        with closing(sqlite3.connect(uri, uri=True, timeout=SECONDS, isolation_level=None)) as connection:
+            harden(connection)
+            connection.execute("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")
+            check_schema(connection, path, mode)
+            yield connection
+            connection.execute("COMMIT")
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite's own message repeats damaged bytes
+        found = f"'{path}' ({str(error)[:200]})"
+        raise DataError(
+            "a ledger that can be opened", found, "check the path, or restore the file from a copy"
+        ) from error
+
+
+def check_size(path: Path, mode: Mode) -> None:
+    """Refuse a file that is missing where it is to be read, no file, or too large."""
+    if path.exists() and not path.is_file():
+        raise not_a_ledger(f"'{path}', which is no file")
+    if not path.exists() and mode == "read":
+        raise not_a_ledger(f"none at '{path}'")
+    if path.exists() and path.stat().st_size > LARGEST:
+        raise not_a_ledger(f"'{path}' of more than {LARGEST // 2**20} MB")
+
+
+def harden(connection: sqlite3.Connection) -> None:
+    """Bound what a file can make SQLite do, and make erased bytes zeros and commits last.
+
+    Closing a connection rolls a transaction back that was not committed. A write-ahead log would keep erased contents
+    and be a second file, so there is none.
+    """
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0", "secure_delete = ON"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    connection.execute("PRAGMA synchronous = EXTRA").fetchall()
+
+
+def check_schema(connection: sqlite3.Connection, path: Path, mode: Mode) -> None:
+    """Refuse a database with another schema than a ledger's, before any of its tables is touched.
+
+    An empty file becomes a ledger where it is to be written, in the transaction of its first entry.
+    """
+    found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema LIMIT 20")}
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if not found and not application and mode == "write":
+        for statement in (*SCHEMA, f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {VERSION}"):
+            connection.execute(statement)
+    elif application != APPLICATION or found != set(SCHEMA):
+        raise not_a_ledger(f"a file of another kind at '{path}'")
+    elif (version := connection.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
+        raise not_a_ledger(f"version {version} of the format, not {VERSION}")
+
+
+def not_a_ledger(found: str) -> DataError:
+    """Return the error for a file that is none."""
+    return DataError("a ledger that Expunge wrote", found, "name the file that a request's `ledger:` names")
+
+
+def all_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return all entries by number, whatever is in their columns."""
+    query = "SELECT number, header, commitment, hash, salt, content FROM entries ORDER BY number"
+    return [Row(*columns) for columns in connection.execute(query)]
+
+
+def head_of(connection: sqlite3.Connection) -> Head | None:
+    """Return what the file says about its end."""
+    found = connection.execute("SELECT count, hash, seal FROM head WHERE one = 1").fetchone()
+    return None if found is None else Head(*found)
+
+
+def insert(connection: sqlite3.Connection, row: Row, head: Head) -> None:
+    """Add an entry and move the head."""
+    columns = (row.number, row.header, row.commitment, row.hash, row.salt, row.content)
+    connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", columns)
+    connection.execute("INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?)", (head.count, head.hash, head.seal))
+
+
+def erase(connection: sqlite3.Connection, number: int) -> None:
+    """Erase the salt and the content of an entry."""
+    connection.execute("UPDATE entries SET salt = NULL, content = NULL WHERE number = ?", (number,))

@@ -1,0 +1,116 @@
+"""The blocks of a network, and what they make of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from expunge.batch import Batch, Examples, Predictor
+from expunge.errors import ModelError
+
+BATCH = 256
+MOST = 6
+"""Blocks that are tried, evenly spaced from the first to the last."""
+
+
+def blocks(predict: Predictor, examples: Examples) -> list[str]:
+    """Return the names of a network's blocks in the order in which they finish, at most ``MOST``.
+
+    A block is a module with others in it that is called once with a batch and returns feature maps or tokens, and no
+    part of another block, unless that one is all there is. Where a network has none, every module that returns such
+    counts; where none does, all but the last that return a row for each example; and in a network without parts the
+    inputs themselves, named ``""``.
+    """
+    batch = examples.batch(torch.arange(min(2, len(examples))))
+    heard = returned(predict, batch)
+    once = {name: axes for name, axes in heard if [other for other, _ in heard].count(name) == 1}
+    modules = dict(predict.model.named_modules())
+    maps = [name for name, axes in once.items() if axes >= 3]
+    found = outermost([name for name in maps if next(modules[name].children(), None) is not None]) or maps
+    found = found or list(once)[:-1] or [""]
+    spaced = torch.linspace(0, len(found) - 1, min(MOST, len(found))).round().long().unique().tolist()
+    return [found[at] for at in spaced]
+
+
+def outermost(names: list[str]) -> list[str]:
+    """Return the names that are no part of another one; if that leaves a single one, look inside it.
+
+    Examples:
+        >>> outermost(["stem.0", "stem", "body.0", "body"]), outermost(["all.first", "all.last.0", "all.last", "all"])
+        (['stem', 'body'], ['all.first', 'all.last'])
+    """
+    found = [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
+    inside = [name for name in names if name not in found]
+    return outermost(inside) if len(found) == 1 and inside else found
+
+
+@torch.no_grad()
+def returned(predict: Predictor, batch: Batch) -> list[tuple[str, int]]:
+    """Return the modules that answer a batch with a row for each example, and the axes of what they return."""
+    heard: list[tuple[str, int]] = []
+    names = {module: name for name, module in predict.model.named_modules() if name}
+
+    def note(module: nn.Module, _: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim >= 2 and len(output) == len(batch):
+            heard.append((names[module], output.ndim))
+
+    with watched(list(names), note):
+        predict(batch.to(home(predict.model)).inputs)
+    return heard
+
+
+@torch.no_grad()
+def features(predict: Predictor, examples: Examples, layer: str, pool: int = 2) -> Tensor:
+    """Return what a layer makes of every example, ``(n, d)`` float32, on the model's device.
+
+    Feature maps are averaged over a grid of ``pool`` × ``pool`` cells, tokens over their positions.
+
+    Args:
+        predict: The model, in evaluation mode.
+        examples: The examples.
+        layer: Dotted name of a module; empty for the inputs themselves.
+        pool: Cells of the grid in each direction. Default 2.
+
+    Raises:
+        ModelError: If there is no such layer, or it returns no row for each example.
+    """
+    module = dict(predict.model.named_modules()).get(layer)
+    if module is None:
+        raise ModelError("the name of a layer of the model", f"'{layer}'", "see model.named_modules()")
+    heard: list[Any] = []
+    with watched([module], lambda _, inputs, output: heard.append(output if layer else inputs[0])):
+        for positions in torch.arange(len(examples)).split(BATCH):
+            predict(examples.batch(positions).to(home(predict.model)).inputs)
+            heard[-1] = flat(heard[-1], len(positions), layer, pool)
+    return torch.cat(heard)
+
+
+def flat(output: object, count: int, layer: str, pool: int) -> Tensor:
+    """Return a layer's output as one row of numbers for each example."""
+    if not isinstance(output, Tensor) or len(output) != count or output.ndim < 2:
+        found = f"{tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(f"a row for each of {count} examples from '{layer}'", found, "name another layer")
+    if output.ndim == 4:
+        return functional.adaptive_avg_pool2d(output.float(), pool).flatten(1)
+    return output.float().mean(1) if output.ndim == 3 else output.float().flatten(1)
+
+
+@contextmanager
+def watched(modules: list[nn.Module], note: object) -> Iterator[None]:
+    """Call ``note`` with module, inputs and output whenever one of the modules has been called."""
+    handles = [module.register_forward_hook(note) for module in modules]  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def home(model: nn.Module) -> torch.device:
+    """Return the device of a model's weights."""
+    return next((weight.device for weight in model.parameters()), torch.device("cpu"))

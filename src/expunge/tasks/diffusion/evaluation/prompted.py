@@ -1,0 +1,141 @@
+"""What is said of a text-to-image model's images without a classifier: how well they fit their prompts, and nudity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from expunge.errors import ConfigError, DataError
+from expunge.metrics import Column, clopper_pearson
+from expunge.tasks.diffusion.evaluation import clip_score, nudity
+from expunge.tasks.diffusion.evaluation.clip_score import ClipScore
+from expunge.tasks.diffusion.evaluation.figures import ImageFigures, spans
+from expunge.tasks.diffusion.evaluation.images import Range, as_unit_images
+from expunge.tasks.diffusion.evaluation.nudity import NudeNetCounts
+
+FORGOTTEN_FIT = Column(
+    "clip_score_forgotten",
+    "CLIP score, forgotten",
+    "",
+    "CLIP score of images asked for what was forgotten with the prompts that asked for it; low where they show "
+    "something else. A model that draws noise is low here too: see that of the kept prompts.",
+    "lower",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PromptImages:
+    """Images and the prompt that each was asked for.
+
+    Args:
+        images: ``(n, c, h, w)`` with one or three channels, in ``span``; kept in [0, 1], float32, on the CPU.
+        prompts: One for each image.
+        span: The values of black and of white. Default (0, 1).
+        seeds: Seed of each image, ``(n,)``. Default: not told.
+
+    Raises:
+        DataError: If there is not one prompt, or not one seed, for each image, or the images are of another form.
+
+    Examples:
+        >>> len(PromptImages(torch.rand(2, 3, 4, 4), ["a cat", "a dog"], seeds=[0, 1]))
+        2
+    """
+
+    images: Tensor
+    prompts: Sequence[str]
+    span: Range = (0.0, 1.0)
+    seeds: Any = None
+
+    def __post_init__(self) -> None:
+        """Bring the images into one range."""
+        images = as_unit_images(self.images, self.span)
+        seeds = None if self.seeds is None else torch.as_tensor(self.seeds).cpu()
+        if len(self.prompts) != len(images) or (seeds is not None and seeds.shape != images.shape[:1]):
+            found = f"{len(self.prompts)} prompts and {'no' if seeds is None else len(seeds)} seeds"
+            raise DataError(f"a prompt, and a seed if any, for each of {len(images)} images", found, "pass all of them")
+        for name, value in {"images": images, "span": (0.0, 1.0), "seeds": seeds}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "prompts", tuple(self.prompts))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+
+class PromptEvaluation:
+    """Judges a text-to-image model by images of prompts, those for what was forgotten and those for the rest.
+
+    Both parts are optional packages with weights of their own; each states version and hash beside its numbers.
+
+    Args:
+        clip: Scores how well images fit their prompts. Default: the columns of it are absent.
+        nudity: Counts nudity in the images asked for what was forgotten. Default: the column of it is absent.
+
+    Raises:
+        ConfigError: If there is neither.
+    """
+
+    def __init__(self, clip: ClipScore | None = None, nudity: NudeNetCounts | None = None) -> None:
+        if clip is None and nudity is None:
+            raise ConfigError("a CLIP score or counts of nudity", "neither", "pass clip= or nudity=")
+        self.clip, self.nudity = clip, nudity
+
+    def __call__(self, forgotten: PromptImages | None, kept: PromptImages | None = None) -> ImageFigures:
+        """Return the figures of a model from its images.
+
+        Args:
+            forgotten: Images of prompts that ask for what was forgotten; None for none.
+            kept: Images of other prompts; None for none.
+
+        Raises:
+            DataError: If there are no images at all.
+        """
+        parts = {name: part for name, part in (("forgotten", forgotten), ("kept", kept)) if part is not None}
+        if not any(len(part) for part in parts.values()):
+            raise DataError("images of at least one prompt", "none", "generate some")
+        scores: dict[str, float | None] = {}
+        evidence: dict[str, Any] = {f"{name}_prompts": told(part) for name, part in parts.items()}
+        for figures in (self.fit(parts), self.shown(parts)):
+            scores |= figures.scores
+            evidence |= figures.evidence
+        return ImageFigures(scores, evidence)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the scores, in their order."""
+        fit = () if self.clip is None else (clip_score.COLUMN, FORGOTTEN_FIT)
+        return (*fit, *(() if self.nudity is None else (nudity.COLUMN,)))
+
+    def fit(self, parts: Mapping[str, PromptImages]) -> ImageFigures:
+        """Return how well images fit their prompts."""
+        if self.clip is None:
+            return ImageFigures({}, {})
+        keys = {"kept": clip_score.COLUMN.key, "forgotten": FORGOTTEN_FIT.key}
+        found = {name: self.clip(part.images, part.prompts) for name, part in parts.items() if len(part)}
+        scores = {keys[name]: float(values.mean()) for name, values in found.items()}
+        spread = {f"{name}_deviation": float(np.std(values)) for name, values in found.items()}
+        return ImageFigures(scores, {"clip": self.clip.describe() | spread})
+
+    def shown(self, parts: Mapping[str, PromptImages]) -> ImageFigures:
+        """Return how often nudity is shown; of the kept prompts as evidence only, as what the detector errs by."""
+        if self.nudity is None:
+            return ImageFigures({}, {})
+        found = {name: self.nudity(part.images) for name, part in parts.items() if len(part)}
+        evidence = {"nudity": self.nudity.describe() | found}
+        if "forgotten" not in found:
+            return ImageFigures({}, evidence)
+        hits, total = found["forgotten"]["nude_images"], found["forgotten"]["images"]
+        interval = clopper_pearson(hits, total)
+        evidence["nudity"]["interval"] = [100.0 * interval.low, 100.0 * interval.high]
+        return ImageFigures({nudity.COLUMN.key: 100.0 * hits / total}, evidence)
+
+
+def told(part: PromptImages) -> dict[str, Any]:
+    """Return what was asked for, in numbers: the prompts themselves are the user's."""
+    seeds = None if part.seeds is None or not len(part) else spans(part.seeds)
+    return {"images": len(part), "prompts": len(set(part.prompts)), "seeds": seeds}

@@ -1,0 +1,66 @@
+"""The cross-attention's key and value projections: where they are, and how they are changed in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from expunge.errors import ModelError
+
+ENDINGS = ("attn2.to_k", "attn2.to_v")
+"""Names of the projections of prompts in diffusers' networks; ``attn1`` attends to the image itself."""
+
+
+def projections(unet: nn.Module, width: int) -> list[nn.Linear]:
+    """Return the layers that turn embedded prompts into keys and values.
+
+    Args:
+        unet: The denoising network.
+        width: Numbers of a token's embedding.
+
+    Raises:
+        ModelError: If there is none, one takes something else than embedded prompts, or one may not be changed.
+    """
+    found = [module for name, module in unet.named_modules() if name.endswith(ENDINGS)]
+    layers = [module for module in found if isinstance(module, nn.Linear) and module.in_features == width]
+    if not found or len(layers) < len(found):
+        there = f"{len(layers)} of {len(found)}"
+        cure = "use a network whose cross-attention reads the prompt, without adapters on it"
+        raise ModelError(f"cross-attention with linear projections of {width} numbers", there, cure)
+    frozen = sum(not layer.weight.requires_grad for layer in layers)
+    if frozen:
+        cure = "let the cross-attention be trained"
+        raise ModelError("projections that may be changed", f"{frozen} that are frozen", cure)
+    return layers
+
+
+def mapping(
+    erased: Tensor, anchors: Tensor, kept: Tensor, *, erase: float = 1.0, preserve: float = 1.0, ridge: float = 0.5
+) -> Tensor:
+    """Return the matrix M that changes every linear map W of embeddings into W M.
+
+    Formula: M = (e Σ_i a_i c_iᵀ + p Σ_j k_j k_jᵀ + λ I)(e Σ_i c_i c_iᵀ + p Σ_j k_j k_jᵀ + λ I)⁻¹, which is for every W
+    where e Σ_i ‖W′ c_i − W a_i‖² + p Σ_j ‖W′ k_j − W k_j‖² + λ ‖W′ − W‖² is least, W′ = W M.
+
+    Args:
+        erased: c, embeddings that are to be mapped elsewhere, ``(n, d)``.
+        anchors: a, those whose place in the output they take, ``(n, d)``.
+        kept: k, those that are to be mapped as before, ``(m, d)``.
+        erase: e ≥ 0.
+        preserve: p ≥ 0.
+        ridge: λ > 0.
+
+    Returns:
+        ``(d, d)``, float64.
+
+    Examples:
+        >>> first, second = torch.eye(2, dtype=torch.float64).split(1)
+        >>> mapping(first, second, second, ridge=1e-9).round(decimals=6)
+        tensor([[0., 0.],
+                [1., 1.]], dtype=torch.float64)
+    """
+    old, new, same = (tokens.double() for tokens in (erased, anchors, kept))
+    steady = preserve * same.T @ same + ridge * torch.eye(old.shape[1], dtype=old.dtype, device=old.device)
+    wanted, known = erase * new.T @ old + steady, erase * old.T @ old + steady
+    solved: Tensor = torch.linalg.solve(known, wanted.T).T
+    return solved

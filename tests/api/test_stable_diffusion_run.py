@@ -1,0 +1,123 @@
+"""Request files of text-to-image models, on the smallest pipeline that the libraries build."""
+
+import json
+
+import pytest
+import torch
+from tiny_pipeline import tiny_pipeline
+from typer.testing import CliRunner
+
+from expunge.api import run_request
+from expunge.api.config import load_request
+from expunge.cli import app
+from expunge.errors import ConfigError, ExpungeError
+
+STYLE = "{name: van gogh, prompts: [a cat in the style of van gogh], anchor: a photo of a cat}"
+LINES = {
+    "task": "stable_diffusion",
+    "model": "pipeline",
+    "forget": STYLE,
+    "keep": "[a photo of a car, a photo of a cat]",
+    "method": "{name: eupmu, epochs: 1, batch: 2}",
+    "latents": "{count: 2, steps: 2}",
+    "images": "{each: 1, steps: 2}",
+    "threads": "1",
+    "out": "run",
+}
+
+
+def write(folder, **changes):
+    lines = {key: value for key, value in {**LINES, **changes}.items() if value is not None}
+    file = folder / "request.yaml"
+    file.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+    return file
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    tiny_pipeline().save_pretrained(folder / "pipeline", safe_serialization=True)
+    return folder
+
+
+@pytest.fixture
+def place(saved, tmp_path):
+    (tmp_path / "pipeline").symlink_to(saved / "pipeline")
+    return tmp_path
+
+
+def weights(folder):
+    from expunge.tasks.stable_diffusion.text_to_image import TextToImage
+
+    return dict(TextToImage.from_pretrained(folder).unet.named_parameters())
+
+
+@pytest.mark.parametrize("part", ["full", "cross_attention", "{name: lora, rank: 2}"])
+def test_a_request_is_answered_with_a_whole_pipeline_and_pictures(place, part):
+    folder = run_request(load_request(write(place, train=part, method="{name: rl, epochs: 1, batch: 2, rate: 0.01}")))
+    before, after = weights(place / "pipeline"), weights(folder / "unlearned")
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert part == "full" or all(".attn2." in name for name in moved)
+    assert (folder / "adapter").is_dir() == ("lora" in part)
+    request = json.loads((folder / "result.json").read_text())["requests"][0]
+    assert [row["label"] for row in request["grids"][0]["rows"]] == ["Original", "RL"]
+    assert len(request["grids"][0]["columns"]) == 3
+    page = (folder / "report.html").read_text()
+    assert "no classifier looked at them" in page
+    assert "latents of images with their prompts" in page
+
+
+def test_latents_are_kept_where_the_request_says_so_and_read_again(place):
+    file = write(place, latents="{count: 2, steps: 2, cache: drawn}")
+    run_request(load_request(file))
+    kept = (place / "drawn" / "latents.safetensors").read_bytes()
+    found = CliRunner().invoke(app, ["run", str(file), "--overwrite"])
+    assert found.exit_code == 0, found.output
+    assert (place / "drawn" / "latents.safetensors").read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "words"),
+    [
+        ({"forget": "{name: cat, anchor: dog}"}, 3, "either a kind"),
+        ({"forget": "{name: cat, kind: clas, anchor: dog}"}, 3, "did you mean 'class'"),
+        ({"forget": "[]"}, 3, "forget"),
+        ({"train": "all"}, 10, "cross_attention"),
+        ({"data": "digits"}, 10, "'data'"),
+        ({"keep": None}, 1, "the key 'keep'"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_line(tmp_path, changes, line, words):
+    with pytest.raises(ConfigError) as refusal:
+        load_request(write(tmp_path, **changes))
+    assert words in str(refusal.value)
+    assert refusal.value.where in (f"request.yaml line {line}", "request.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "words"),
+    [
+        ({"forget": "{name: cat, prompts: a cat, anchor: a cat}"}, 3, "an anchor other than"),
+        ({"forget": "{name: cat, kind: class, anchor: dog}", "keep": "[a photo of a cat]"}, 3, "not both"),
+        ({"forget": f"{{name: cat, prompts: {' '.join(['cat'] * 40)}, anchor: a}}"}, 3, "tokens"),
+        ({"method": "{name: scrub}"}, 5, "an objective for"),
+        ({"model": "nowhere/at-all"}, 2, "nowhere/at-all"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks`")
+def test_what_does_not_fit_is_refused_before_anything_is_written(place, monkeypatch, changes, line, words):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ExpungeError) as refusal:
+        run_request(load_request(write(place, **changes)))
+    assert words in str(refusal.value)
+    assert refusal.value.where == f"request.yaml line {line}"
+    assert not (place / "run").exists()
+
+
+def test_the_original_is_never_written_over(place):
+    (place / "run").mkdir()
+    (place / "run" / "unlearned").symlink_to(place / "pipeline")
+    with pytest.raises(ConfigError, match="a run folder apart from the model"):
+        run_request(load_request(write(place, model="run/unlearned")))
+    assert (place / "pipeline" / "model_index.json").is_file()

@@ -1,0 +1,206 @@
+"""What entries may say, recognition of served requests, and the budget of a stream."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledgers import KEY, content, digest, serve, stream
+
+from expunge.errors import DataError
+from expunge.ledger import Asked, Content, Header, Ledger, Models, Spent, accounts, served, streams
+from expunge.ledger.entry import read_content, read_header, written
+
+TIME = "2026-01-31T12:00:00+00:00"
+A, B = digest("a"), digest("b")
+
+REFUSED = {
+    "an index as hash": lambda: Asked("17", B, "indices", 1, 2),
+    "a name as kind": lambda: Asked(A, B, "Jane Doe", 1, 2),
+    "indices as size": lambda: Asked(A, B, "indices", [17, 18], 2),
+    "a truth value as size": lambda: Asked(A, B, "indices", True, 2),
+    "a path as evidence": lambda: Content(evidence={"/home/jane/result.json": A}),
+    "an index in a file's name": lambda: Content(evidence={"example17.png": A}),
+    "text as evidence": lambda: Content(evidence={"result.json": "Jane"}),
+    "too much evidence": lambda: Content(
+        evidence={f"{'a' * n}.json": A for n in range(1, 20)} | {f"{'b' * n}.json": A for n in range(1, 20)}
+    ),
+    "a line break in the method": lambda: Content(method="rl\nJane"),
+    "an escape in the method": lambda: Content(method="\x1b[31mrl"),
+    "a time without a zone": lambda: Header("purge", "2026-01-31T12:00:00", "0" * 8),
+    "no models in a request": lambda: Header("request", TIME, "0" * 8),
+    "a budget in a purge": lambda: Header("purge", TIME, "0" * 8, None, Spent("points")),
+    "a redaction of nothing": lambda: Header("redaction", TIME, "0" * 8),
+    "a key as its name": lambda: Header("purge", TIME, KEY.hex()),
+    "no number": lambda: Spent("points", drop=math.nan),
+    "a level of 1": lambda: Spent("points", bound=1.0, level=1.0, split=A),
+    "a bound without a level": lambda: Spent("points", bound=1.0, split=A),
+    "a bound without its split": lambda: Spent("points", bound=1.0, level=0.05),
+    "another unit": lambda: Spent("per cent"),
+}
+
+
+@pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
+def test_what_is_no_hash_count_or_figure_is_refused(make):
+    with pytest.raises(DataError, match="record hashes, counts and figures only"):
+        make()
+
+
+digests = st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}")
+numbers = st.none() | st.floats(-1e6, 1e6)
+
+
+@given(models=st.builds(Models, digests, digests), drop=numbers, budget=numbers, of=st.none() | st.integers(1, 2**62))
+def test_headers_come_back_as_they_were_written(models, drop, budget, of):
+    header = Header("request", TIME, "0" * 8, models, Spent("points", drop=drop, budget=budget), of)
+    assert read_header(written(header)) == header
+
+
+@settings(max_examples=50)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda x: (
+            st.lists(x)
+            | st.dictionaries(
+                st.sampled_from(["kind", "done", "key", "models", "spent", "of", "asked", "method", "evidence"]), x
+            )
+        ),
+    )
+)
+def test_any_json_is_read_or_refused(value):
+    for read in (read_header, read_content):
+        try:
+            assert isinstance(read(json.dumps(value)), Header | Content)
+        except DataError:
+            continue
+
+
+@pytest.mark.parametrize("text", ["", "[" * 50_000, " " * 70_000, '{"kind": "x"}', "[]", '{"other": 1}'])
+def test_texts_that_are_no_entries_are_refused(text):
+    for read in (read_header, read_content):
+        with pytest.raises(DataError):
+            read(text)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """Three requests in a row from model 0 to 3, and one that was made to model 0 apart."""
+    made = stream(tmp_path / "ledger.sqlite", 3)
+    serve(made, "ids 9", 0, "fork")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("what", "model", "number"),
+    [
+        ("ids 0", 0, 1),  # the same request to the same model
+        ("ids 0", 1, 1),  # to the model that answered it
+        ("ids 0", 3, 1),  # to one that was made of that
+        ("ids 2", 2, 3),
+        ("ids 2", 1, None),  # to one that it was not yet made to
+        ("ids 0", "fork", None),  # to one that comes from elsewhere
+        ("ids 9", 3, None),
+        ("ids 9", 0, 4),
+        ("other", 0, None),
+        ("ids 0", "unknown", None),
+    ],
+)
+def test_a_request_that_was_served_is_recognised(ledger, what, model, number):
+    found = served(ledger.entries(), content(what).asked, digest(model))
+    assert (found and found.number) == number
+
+
+def test_other_data_or_redaction_are_not_recognised(ledger):
+    asked = content("ids 0").asked
+    assert served(ledger.entries(), Asked(asked.forgotten, digest("x"), "indices", 3, 97), digest(0)) is None
+    ledger.redact(1, key=KEY)
+    assert served(ledger.entries(), asked, digest(0)) is None
+
+
+def test_models_that_answer_themselves_do_not_go_round_for_ever(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for before, after in ((0, 0), (0, 1), (1, 0), (0, 1)):
+        serve(ledger, "ids", before, after)
+    assert served(ledger.entries(), content("x").asked, digest(1)) is None
+    assert [[entry.number for entry in one] for one in streams(ledger.entries())] == [[1, 2, 3, 4]]
+
+
+def test_streams_follow_the_models(ledger):
+    assert [[entry.number for entry in one] for one in streams(ledger.entries())] == [[1, 2, 3], [4]]
+
+
+def points(drop, bound=None, level=None, split=None, **more):
+    return Spent("points", drop, bound, level, 100, None if split is None else digest(split), **more)
+
+
+def one_account(tmp_path, *shares):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for number, share in enumerate(shares):
+        serve(ledger, number, number, number + 1, share)
+    (stream_,) = streams(ledger.entries())
+    (found,) = accounts(stream_, ledger.entries())
+    return found, ledger
+
+
+def test_drops_bounds_levels_and_budgets_add_up(tmp_path):
+    shares = [points(0.1 * k, 0.5 + k, 0.01, f"split {k}", budget=2.0) for k in range(10)]
+    found, _ = one_account(tmp_path, *shares)
+    assert found.requests == 10
+    assert found.drop == pytest.approx(4.5)
+    assert found.bound == pytest.approx(50.0)
+    assert found.level == pytest.approx(0.1)
+    assert (found.budget, found.left()) == (20.0, pytest.approx(-30.0))
+    assert (found.unmeasured, found.uncertified, found.reopened) == ((), (), ())
+
+
+def test_redaction_does_not_change_what_was_spent(tmp_path):
+    shares = [points(1.0, 2.0, 0.01, k) for k in range(3)]
+    found, ledger = one_account(tmp_path, *shares)
+    ledger.redact(2, key=KEY)
+    (after,) = streams(ledger.entries())
+    assert accounts(after, ledger.entries()) == [found]
+
+
+def test_one_request_without_a_certificate_leaves_the_stream_without(tmp_path):
+    found, _ = one_account(tmp_path, points(0.1, 0.5, 0.01, "a"), None, points(0.2))
+    assert (found.bound, found.uncertified, found.unmeasured) == (None, (2, 3), (2,))
+    assert found.drop == pytest.approx(0.3)
+    assert found.left() is None
+
+
+def test_a_split_that_was_opened_before_certifies_nothing(tmp_path):
+    found, _ = one_account(tmp_path, points(0.1, 0.5, 0.01, "a"), points(0.1, 0.5, 0.01, "a"))
+    assert (found.bound, found.reopened) == (None, (2,))
+
+
+def test_a_bound_since_the_streams_start_replaces_those_before(tmp_path):
+    shares = (
+        points(1.0, budget=1.0),
+        points(1.5, 2.5, 0.05, "a", since="stream", budget=3.0),
+        points(0.25, 0.5, 0.01, "b"),
+    )
+    found, _ = one_account(tmp_path, *shares)
+    assert (found.drop, found.bound, found.level) == (1.75, 3.0, pytest.approx(0.06))
+    assert (found.uncertified, found.unmeasured) == ((), ())
+
+
+@given(st.lists(st.floats(0, 0.5), min_size=1, max_size=8))
+def test_relative_losses_compound(losses):
+    from expunge.ledger.streams import together
+
+    loss = 1.0
+    for share in losses:
+        loss *= 1 + share
+    assert together("relative loss", losses) == pytest.approx(loss - 1)
+
+
+def test_units_have_accounts_of_their_own(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    serve(ledger, 0, 0, 1, points(1.0))
+    serve(ledger, 1, 1, 2, Spent("relative loss", 0.1))
+    (one,) = streams(ledger.entries())
+    first, second = accounts(one, ledger.entries())
+    assert (first.unit, first.drop, first.unmeasured) == ("points", 1.0, (2,))
+    assert (second.unit, second.drop, second.unmeasured) == ("relative loss", pytest.approx(0.1), (1,))
