@@ -41,15 +41,14 @@ def carried_out(method, problem):
     model, split = problem
     work = copy.deepcopy(model)
     execute(Predictor(work), method.recipe(0), split, Conditions())
-    with torch.no_grad():
-        before, after = (
-            Pair(split.forget, split.retain).map(lambda side, one=one: float(loss(one, side))) for one in (model, work)
-        )
+    before, after = losses(model, split), losses(work, split)
     return Pair(after.forget - before.forget, after.retain - before.retain)
 
 
-def loss(model, side):
-    return functional.cross_entropy(model(side.inputs), side.targets)
+@torch.no_grad()
+def losses(model, split):
+    sides = Pair(split.forget, split.retain)
+    return sides.map(lambda side: float(functional.cross_entropy(model(side.inputs), side.targets)))
 
 
 @pytest.mark.parametrize("rate", [0.005, 0.02, 0.1])
