@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from certificate_tables import CERTIFICATE_TABLES
+from diffusion_tables import DIFFUSION_TABLES, TUNING_TABLES
 from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
 from taught_tables import TAUGHT_TABLES
@@ -111,6 +113,9 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "claim-lookahead": (course, lookahead_sweep),
     "claim-eupmu": (eupmu,),
     "eupmu-quadratic": QUADRATIC_TABLES,
+    "certificate-coverage": CERTIFICATE_TABLES,
     "tiny-stable-diffusion": TAUGHT_TABLES,
     "stable-diffusion-memory": (memory_table,),
+    "diffusion-fashion-mnist": DIFFUSION_TABLES,
+    "diffusion-fashion-mnist-tuning": TUNING_TABLES,
 }

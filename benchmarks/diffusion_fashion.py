@@ -37,6 +37,7 @@ def study(data_dir: Path | None, folder: Path, threads: int) -> None:
     run_diffusion_demo(out=folder, data_dir=data_dir, threads=threads, overwrite=True, console=Console(), plan=STUDY)
     result = json.loads((folder / "result.json").read_text())
     record = json.loads((RESULTS / "diffusion-base.json").read_text())
+    result["study"] = NAME
     result["command"] = "python benchmarks/diffusion_fashion.py"
     result["base"] = record["fashion_mnist"]["model"]
     for row in result["requests"][0]["rows"]:
@@ -64,7 +65,11 @@ def tune(data_dir: Path | None, forgotten: int) -> None:
             accuracy = 100 * float((case.judge(kept.images).classes == kept.labels.numpy()).mean())
             found.append({"method": name, "rate": rate, "ua": ua, "accuracy": accuracy, "seconds": result.seconds})
             print(found[-1], flush=True)
-            record = {"command": f"python benchmarks/diffusion_fashion.py --tune {forgotten}", "cells": found}
+            record = {
+                "study": f"{NAME}-tuning",
+                "command": f"python benchmarks/diffusion_fashion.py --tune {forgotten}",
+                "cells": found,
+            }
             (RESULTS / f"{NAME}-tuning.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

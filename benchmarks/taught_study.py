@@ -33,8 +33,8 @@ FORGET, RETAIN, EACH = 160, 800, 300
 """Pictures on each side, as many of each caption, out of so many photographs of each class."""
 COMMON = {"batch": 32, "forget_batch": 32, "rate": 5e-4}
 """Of all that descends: pairs of pictures, AdamW."""
-EPOCHS = (6, 1)
-"""Passes over the pictures to keep: 150 and 25 updates."""
+EPOCHS = (6,)
+"""Passes over the pictures to keep, of 25 updates each; several budgets are several rows of a method."""
 METHODS: Mapping[str, str] = {
     "RL (pseudo-prompt, no surgery)": "rl",
     "SalUn": "salun",
@@ -91,6 +91,10 @@ class Study:
         """Return where a cell is kept, without its ending."""
         word = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
         return self.folder / f"{kind}-{word}-{epochs}-{self.seed}"
+
+    def has(self, kind: str, name: str, epochs: int) -> bool:
+        """Return whether a cell is in the cache."""
+        return self.path(kind, name, epochs).with_suffix(".json").exists()
 
     def _split(self, kind: str) -> ConceptSplit:
         """Return the request: pictures that the model was taught, with their captions."""
@@ -166,7 +170,7 @@ class Study:
         """Return what every model of a request draws with the same seeds."""
         labels, seeds = self.asked(kind)
         chosen = [int(place) for n in range(len(CAPTIONS)) for place in (labels == n).nonzero().flatten()[:SHOWN]]
-        shown = [(name, epochs) for name, epochs in CELLS if epochs in (0, max(EPOCHS))]
+        shown = [cell for cell in CELLS if cell[1] in (0, max(EPOCHS)) and self.has(kind, *cell)]
         rows = {name: self.drawn(kind, name, epochs)[chosen] for name, epochs in shown}
         heads = [f"{CAPTIONS[labels[place]]}, seed {seeds[place]}" for place in chosen]
         return image_grid(rows, heads, span=(0, 1), title=f"'{FORGOTTEN[kind]}' forgotten, the same seeds")

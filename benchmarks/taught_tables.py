@@ -12,6 +12,7 @@ from typing import Any
 Document = Mapping[str, Any]
 HEADS = (
     "method",
+    "updates",
     "UA, %",
     "95 % interval",
     "entropy",
@@ -19,7 +20,7 @@ HEADS = (
     "FID real",
     "more than before",
     "FID original",
-    "s",
+    "CPU s",
 )
 
 
@@ -40,7 +41,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
         f"{scores['feature_fid_real']:.3f}{kept}",
         "–" if excess is None else f"{excess:+.0f} %".replace("-", "−"),
         f"{scores['feature_fid_original']:.3f}",
-        f"{row['seconds']:.1f}",
+        f"{row.get('cpu_seconds', 0):.1f}",
     ]
 
 

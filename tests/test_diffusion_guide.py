@@ -84,3 +84,15 @@ def test_methods_that_it_names_are_registered():
     from expunge.registry import is_registered
 
     assert all(is_registered("methods", name) for name in ("uce", "eupmu", "lur", "salun", "rl", "esd"))
+
+
+def test_the_request_file_is_one(tmp_path):
+    from expunge.api.config import StableDiffusionConfig, load_request
+
+    text = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[0]
+    (tmp_path / "stable-diffusion").mkdir()
+    (tmp_path / "style.yaml").write_text(text)
+    found = load_request(tmp_path / "style.yaml")
+    assert isinstance(found, StableDiffusionConfig)
+    assert found.out == tmp_path / "runs" / "style"
+    assert found.model == str(tmp_path / "stable-diffusion")

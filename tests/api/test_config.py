@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from expunge.api import checks
 from expunge.api.config import RunConfig, load_request
+from expunge.api.sentences import known_keys
 from expunge.errors import ConfigError
 from expunge.tasks.classification.train_settings import TrainSettings
 
@@ -165,7 +166,7 @@ def test_a_checkpoint_may_be_missing_if_it_is_still_to_be_trained(folder):
     assert config.checkpoint == folder / "later.safetensors"
 
 
-ALL_KEYS = ", ".join(RunConfig.model_fields)
+ALL_KEYS = ", ".join(known_keys(RunConfig))
 SENTENCES = {
     "unknown key, near": (
         text(forget="{clas: 0}"),

@@ -13,7 +13,8 @@ import expunge.demo
 from expunge.api import run_request
 from expunge.api.config import DiffusionConfig, load_request
 from expunge.cli import app
-from expunge.errors import ConfigError, ExpungeError
+from expunge.errors import ConfigError, ExpungeError, RequestError
+from expunge.ledger import Ledger
 
 DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"
 LINES = {
@@ -80,7 +81,7 @@ def test_the_command_line_answers_it_too(tmp_path):
         ({"judge": "{name: resnet9, weights: j.safetensors}"}, 3, "did you mean 'resnet8'"),
         ({"images": "{forgoten: 3}"}, 7, "did you mean 'forgotten'"),
         ({"images": "{guidance: -1}"}, 7, "a number greater than or equal to 0"),
-        ({"checkpoint": "x.safetensors"}, 10, "one of data, forget"),
+        ({"checkpoint": "x.safetensors"}, 10, "one of task, model"),
         ({"average": "1.5"}, 10, "a number less than 1"),
     ],
 )
@@ -119,3 +120,14 @@ def test_training_a_diffusion_model_by_request_is_refused_by_name(tmp_path):
 
 def test_what_is_known_of_a_classifier_is_not_taken_for_this_family():
     assert {"checkpoint", "reference", "train", "holdout"}.isdisjoint(DiffusionConfig.model_fields)
+
+
+def test_requests_are_recorded_and_recognised(tmp_path):
+    diffusers()
+    changes = {"judge": None, "images": "{forgotten: 1, remaining: 9, steps: 2}", "ledger": "ledger.sqlite"}
+    run_request(load_request(write(tmp_path, **changes)))
+    (entry,) = Ledger(tmp_path / "ledger.sqlite").entries()
+    assert (entry.content.asked.kind, "grid.png" in entry.content.evidence) == ("class", True)
+    for model in (LINES["model"], "run/unlearned"):
+        with pytest.raises(RequestError, match="entry 1"):
+            run_request(load_request(write(tmp_path, model=model, out="other", **changes)))

@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 
 from expunge.api import run_request
 from expunge.api.config import load_request
+from expunge.api.purge import purge
 from expunge.cli import app
-from expunge.errors import ConfigError, ExpungeError
+from expunge.errors import ConfigError, ExpungeError, RequestError
+from expunge.ledger import Ledger
 
 STYLE = "{name: van gogh, prompts: [a cat in the style of van gogh], anchor: a photo of a cat}"
 LINES = {
@@ -121,3 +123,23 @@ def test_the_original_is_never_written_over(place):
     with pytest.raises(ConfigError, match="a run folder apart from the model"):
         run_request(load_request(write(place, model="run/unlearned")))
     assert (place / "pipeline" / "model_index.json").is_file()
+
+
+def test_a_request_is_recorded_in_hashes_recognised_and_purged(place):
+    file = write(place, ledger="ledger.sqlite", latents="{count: 2, steps: 2, cache: drawn}")
+    folder = run_request(load_request(file))
+    with pytest.raises(RequestError, match="entry 1"):
+        run_request(load_request(file), overwrite=True)
+    later = write(place, ledger="ledger.sqlite", model="run/unlearned", out="other")
+    with pytest.raises(RequestError, match="entry 1"):
+        run_request(load_request(later))
+    (entry,) = Ledger(place / "ledger.sqlite").entries()
+    assert (entry.content.asked.kind, entry.content.asked.forget, entry.header.spent) == ("concept", 1, None)
+    stored = (place / "ledger.sqlite").read_bytes()
+    assert [word for word in (b"gogh", b"cat", b"pipeline") if word in stored] == []
+    done = purge(folder, place / "ledger.sqlite")
+    assert set(done.removed) == {"the pictures in the report", "grid.png"}
+    assert f"The cache of latents, '{place / 'drawn'}'." in done.left
+    assert f"The original's weights, '{place / 'pipeline'}'." in done.left
+    assert done.entry.header.of == 1
+    assert "data:image" not in (folder / "report.html").read_text()

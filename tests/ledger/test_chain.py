@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledgers import KEY, content, digest, rows, serve, stream, tamper
 
 from expunge.errors import DataError
+from expunge.key import key_id
 from expunge.ledger import Content, Ledger
 from expunge.ledger.chain import GENESIS, link, seal
 from expunge.ledger.entry import written
@@ -184,6 +185,21 @@ def test_a_chain_rewritten_without_the_key_is_found_by_its_seal(copy):
     assert Ledger(copy).verify().sound
     assert Ledger(copy).verify(KEY).problems == (
         "The seal was not made with this key: the chain was rewritten, or its tail cut off.",
+    )
+
+
+def test_entries_added_with_another_key_are_found(copy):
+    """Somebody without the key adds an entry as an honest program would, but for its check of the key."""
+    *entries, _ = rows(copy)
+    header = entries[-1][1].replace(f'"{key_id(KEY)}"', f'"{key_id(bytes(32))}"').replace('"of":2', '"of":1')
+    salt, commitment, text = entries[-1][4], entries[-1][2], entries[-1][5]
+    last = link(entries[-1][3], 6, commitment, header)
+    values = f"6, '{header}', '{commitment}', '{last}', x'{salt.hex()}', '{text}'"
+    head = f"UPDATE head SET count = 6, hash = '{last}', seal = '{seal(bytes(32), 6, last)}'"
+    erased = "UPDATE entries SET salt = NULL, content = NULL WHERE number = 1"
+    tamper(copy, f"INSERT INTO entries VALUES ({values})", head, erased)
+    assert Ledger(copy).verify().problems == (
+        f"The entries are under different keys, {key_id(KEY)} and {key_id(bytes(32))}.",
     )
 
 

@@ -81,6 +81,15 @@ def test_a_file_that_may_not_be_written_can_be_read(path):
     if os.geteuid():
         with pytest.raises(DataError, match="readonly"):
             serve(ledger, "a", "b", "c")
+        with pytest.raises(DataError, match="readonly"):
+            ledger.check(KEY)
+
+
+def test_a_check_changes_nothing(path):
+    ledger = stream(path)
+    before = path.read_bytes()
+    ledger.check(KEY)
+    assert path.read_bytes() == before
 
 
 def test_a_ledger_in_write_ahead_mode_becomes_one_file_again(path):

@@ -22,8 +22,10 @@ CAVEATS = (
     "learn more.",
 )
 
+HELD_ELSEWHERE = "The original's weights."
+HELD_HERE = "The original's weights, one copy of which is in the run folder; `expunge purge` removes that."
 SHOWN = "The report, which shows pictures of forgotten examples."
-"""What ``holds_data`` says where it does."""
+"""What ``holds_data`` says of the original's weights and of pictures, where that is so."""
 
 
 def document(

@@ -34,6 +34,7 @@ class RequestFile(Section):
         micro_batches: Parts into which each batch is cut. Default 1.
         precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
         out: Run folder. Default ``runs/`` and the file's name, beside the file.
+        ledger: The file that requests are recorded in once they are answered. Default: none, and nothing is recorded.
     """
 
     method: MethodChoice = Field(examples=["eupmu"])
@@ -44,6 +45,7 @@ class RequestFile(Section):
     micro_batches: Count = 1
     precision: Precision = "fp32"
     out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
+    ledger: Rooted | None = Field(None, examples=["ledger.sqlite"])
     _document: Document | None = PrivateAttr(None)
 
     def where(self, *keys: str | int) -> str:

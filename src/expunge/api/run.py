@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from torch import nn
 
 from expunge.api.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
-from expunge.api.documents import SHOWN, document
-from expunge.api.folder import FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED, RunFolder
+from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN, document
+from expunge.api.folder import FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
 from expunge.api.progress import bar
+from expunge.api.recording import check_ledger, recording
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.rows import Rows
 from expunge.api.threads import threads
@@ -25,8 +26,11 @@ from expunge.engine import Row
 from expunge.report import print_tables, write_report
 from expunge.weights import in_form_of, load_into, load_weights, save_weights
 
+if TYPE_CHECKING:
+    from expunge.api.recording import AnyJob
+
 DISCLOSURE = "The settings are those of the request file; nothing was tuned by this run."
-HOLDS = ("The training data themselves, and any cache of them.", "The original's weights.")
+HOLDS = ("The training data themselves, and any cache of them.",)
 REFERENCE_SEED = 10_000
 """Added to the seed of the run, so that the reference starts from weights of its own."""
 
@@ -37,6 +41,7 @@ def run_request(
     data_dir: Path | None = None,
     overwrite: bool = False,
     show_examples: bool = False,
+    again: bool = False,
     console: Console | None = None,
 ) -> Path:
     """Answer a request and return its run folder.
@@ -50,42 +55,56 @@ def run_request(
         data_dir: Folder of the data. Default: the variable ``EXPUNGE_DATA``.
         overwrite: Replace an earlier run. Default false.
         show_examples: Put pictures of forgotten examples into the report, whatever the request says. Default false.
+        again: Answer a request once more that the ledger shows to have been served. Default false.
         console: Where progress and tables go. Default: nowhere.
 
     Raises:
         ExpungeError: If something does not fit; before the first step, with the folder as it was.
+        RequestError: If the request names a ledger, and that has an entry which answered it for this model.
         NotFiniteError: If the model diverges; what was done until then is in the folder.
     """
     console = console or Console(quiet=True)
+    check_ledger(config)
     with threads(config.threads):
-        folder, made, result = answered(config, data_dir, overwrite, show_examples, console)
+        job = prepared(config, data_dir, overwrite, console)
+        record = recording(job, again)
+        made, result = answered(job, show_examples)
+    folder = job.folder
     report = write_report(result, folder.path / REPORT)
     folder.write_json(FINISHED, result)
     print_tables(result, console)
     for what, path in {**{what: folder.path / name for what, name in made.items()}, "Report:": report}.items():
         console.print(f"{what:<8} {from_here(path)}", soft_wrap=True)
+    if record is not None:
+        entry = record.close(result)
+        console.print(f"Ledger:  entry {entry.number} in {from_here(record.ledger.path)}", soft_wrap=True)
+        console.print(f"Head:    {entry.hash}", soft_wrap=True)
     return folder.path
 
 
-def answered(
-    config: AnyConfig, data_dir: Path | None, overwrite: bool, show_examples: bool, console: Console
-) -> tuple[RunFolder, dict[str, str], dict[str, Any]]:
-    """Answer a request; return its folder, what was made in it, and the result document."""
+def prepared(config: AnyConfig, data_dir: Path | None, overwrite: bool, console: Console) -> AnyJob:
+    """Read everything that a request needs, and refuse what does not fit; nothing is written."""
     if isinstance(config, DiffusionConfig):
-        from expunge.api import diffusion_job, diffusion_run
+        from expunge.api import diffusion_job
 
-        drawn = diffusion_job.prepare(config, data_dir, overwrite, console)
-        result = diffusion_run.answer(drawn)
-        return drawn.folder, {"Model:": "unlearned", "Grid:": GRID}, result
+        return diffusion_job.prepare(config, data_dir, overwrite, console)
     if isinstance(config, StableDiffusionConfig):
         from expunge.api.stable_diffusion_run import StableDiffusionJob
 
-        prompted = StableDiffusionJob(config, overwrite, console)
-        result = prompted.answer()
-        return prompted.folder, {"Model:": "unlearned", "Grid:": GRID}, result
-    job = prepare(config, data_dir, overwrite, console)
-    result = answer(job, show_examples or config.show_examples)
-    return job.folder, {"Weights:": UNLEARNED}, result
+        return StableDiffusionJob(config, overwrite, console)
+    return prepare(config, data_dir, overwrite, console)
+
+
+def answered(job: AnyJob, show_examples: bool) -> tuple[dict[str, str], dict[str, Any]]:
+    """Answer a request; return what was made in its folder, and the result document."""
+    if isinstance(job, Job):
+        return {"Weights:": UNLEARNED}, answer(job, show_examples or job.config.show_examples)
+    made = {"Model:": "unlearned", "Grid:": GRID}
+    if isinstance(job.config, StableDiffusionConfig):
+        return made, job.answer()
+    from expunge.api import diffusion_run
+
+    return made, diffusion_run.answer(job)
 
 
 def from_here(path: Path) -> str:
@@ -172,5 +191,6 @@ def told_in_full(job: Job, rows: Rows, show_examples: bool) -> dict[str, Any]:
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     part = request_part(asked, job.split, job.source.test, rows.trials(), None, sheet)
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {job.config.where() or 'request'}"
-    held = [*HOLDS, *([SHOWN] if sheet else [])]
+    weights = HELD_HERE if (job.folder.path / ORIGINAL).exists() else HELD_ELSEWHERE
+    held = [*HOLDS, weights, *([SHOWN] if sheet else [])]
     return document("run", title, command, DISCLOSURE, [part], held, str(job.device))

@@ -107,5 +107,7 @@ def field_of(model: type[BaseModel], key: str | int) -> Any:
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:
-    """Return the keys of a section as they are written."""
-    return [field.alias or name for name, field in model.model_fields.items()]
+    """Return the keys of a section as they are written, those that are its own before those that it shares."""
+    written = {name: field.alias or name for name, field in model.model_fields.items()}
+    own = [name for kind in model.__mro__ for name in vars(kind).get("__annotations__", {}) if name in written]
+    return [written[name] for name in dict.fromkeys(own)]

@@ -13,7 +13,9 @@ from expunge import __version__
 from expunge.cli.convert import convert
 from expunge.cli.demo import demo
 from expunge.cli.images import images
+from expunge.cli.ledger import ledger
 from expunge.cli.list import show
+from expunge.cli.purge import purge
 from expunge.cli.report import report
 from expunge.cli.run import run
 from expunge.cli.train import train
@@ -68,6 +70,8 @@ app.command()(train)
 app.command()(report)
 app.command()(images)
 app.command()(convert)
+app.command()(purge)
+app.add_typer(ledger, name="ledger")
 app.command("list")(show)
 
 

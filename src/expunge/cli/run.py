@@ -21,6 +21,8 @@ def run(
         bool, typer.Option("--show-examples", help="Allow pictures of forgotten examples in the report.")
     ] = False,
     overwrite: Overwrite = False,
+    ledger: Annotated[Path | None, typer.Option(help="Record the request here, instead of its own file.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Answer a request that was served before.")] = False,
 ) -> None:
     """Answer the request in a YAML file.
 
@@ -29,8 +31,8 @@ def run(
     from expunge.api.config import load_request
 
     config = load_request(request)
-    if out is not None:
-        config = config.model_copy(update={"out": out})
+    given = {"out": out, "ledger": ledger}
+    config = config.model_copy(update={key: path for key, path in given.items() if path is not None})
 
     from rich.console import Console
 
@@ -41,5 +43,6 @@ def run(
         data_dir=data_dir,
         overwrite=overwrite,
         show_examples=show_examples,
+        again=again,
         console=Console(highlight=False),
     )

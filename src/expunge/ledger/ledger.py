@@ -111,13 +111,13 @@ class Ledger:
             return verify(all_rows(connection), head_of(connection), key, head)
 
     def check(self, key: bytes) -> None:
-        """Refuse a ledger that nothing can be added to; one that is not there yet can be.
+        """Refuse a ledger that nothing can be added to, without adding anything; one that is not there yet can be.
 
         Raises:
-            DataError: If its chain does not hold or was begun under another key, or it is no ledger.
+            DataError: If its chain does not hold or was begun under another key, or it is no ledger or read-only.
         """
         if self.path.exists() and self.path.stat().st_size:
-            with opened(self.path, "read") as connection:
+            with opened(self.path, "write") as connection:
                 self._trusted(connection, key)
 
     def _trusted(self, connection: sqlite3.Connection, key: bytes) -> list[Row]:

@@ -24,6 +24,7 @@ class Verification:
         problems: What is wrong, a sentence each; the first twenty.
         redacted: Numbers of the entries without content.
         sealed: Whether the seal was checked, and holds; None if the key is not at hand.
+        key: Name of the key that the ledger was begun under; None where no entry says.
     """
 
     count: int
@@ -31,6 +32,7 @@ class Verification:
     problems: tuple[str, ...]
     redacted: tuple[int, ...]
     sealed: bool | None
+    key: str | None = None
 
     @property
     def sound(self) -> bool:
@@ -60,7 +62,8 @@ def verify(rows: Sequence[Row], head: Head | None, key: bytes | None = None, kno
         problems.append(f"No entry has the hash {known[:64]}: it was cut off or rewritten since that head was noted.")
     last = rows[-1].hash if rows and rows[-1].well_formed else GENESIS
     gone = tuple(row.number for row in rows if row.redacted)
-    return Verification(len(rows), last, tuple(problems[:MOST_PROBLEMS]), gone, checked)
+    first = header_of(rows[0]) if rows and rows[0].well_formed else None
+    return Verification(len(rows), last, tuple(problems[:MOST_PROBLEMS]), gone, checked, first.key if first else None)
 
 
 def problems_of_chain(rows: Sequence[Row]) -> Iterator[str]:
@@ -82,6 +85,9 @@ def problems_of_contents(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what is wrong with headers and contents: changed, unreadable, erased in silence or not erased."""
     whole = [row for row in rows if row.well_formed]
     headers = {row.number: header_of(row) for row in whole}
+    keys = dict.fromkeys(header.key for header in headers.values() if header is not None)
+    if len(keys) > 1:
+        yield f"The entries are under different keys, {' and '.join([*keys][:3])}."
     redacted = {header.of for header in headers.values() if header is not None and header.kind == "redaction"}
     for row in whole:
         if headers[row.number] is None:

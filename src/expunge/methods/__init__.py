@@ -3,6 +3,7 @@
 from expunge.methods.bad_teacher import BadTeacher
 from expunge.methods.boundary_expand import BoundaryExpand
 from expunge.methods.boundary_shrink import BoundaryShrink
+from expunge.methods.budgeted import Budgeted
 from expunge.methods.build import build_method
 from expunge.methods.composition import Composed
 from expunge.methods.eupmu import EUPMU
@@ -36,6 +37,7 @@ __all__ = [
     "BadTeacher",
     "BoundaryExpand",
     "BoundaryShrink",
+    "Budgeted",
     "Composed",
     "EUPMUFast",
     "ExplicitSurgery",

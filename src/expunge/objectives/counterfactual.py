@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, Split
-from expunge.data import Subset, root_indices
 from expunge.errors import ObjectiveError
-from expunge.objectives.layers import blocks, features, home
+from expunge.objectives.layers import BATCH, blocks, features, home
 from expunge.objectives.neighbours import approximately_nearest, nearest, votes
 from expunge.objectives.objective import Model, Objective
 
@@ -28,6 +27,15 @@ class Vote(NamedTuple):
     layer: str
     neighbours: int
     temperature: float
+
+
+class Sought(NamedTuple):
+    """Whose neighbours are sought, and among which examples: two data sets, and the positions in them."""
+
+    asked: Examples
+    keys: Examples
+    at: Tensor
+    among: Tensor
 
 
 class Near(NamedTuple):
@@ -103,9 +111,10 @@ class Counterfactual(Objective):
     def prepare(self, original: Predictor, data: Split) -> None:
         """Choose how neighbours vote, and let them vote on every forgotten example."""
         self.vote = self.chosen(original, data)
-        near = self.near(original, data.forget, data.retain, self.vote.layer, self.vote.neighbours)
+        everything = torch.arange(len(data.forget)), torch.arange(len(data.retain))
+        near = self.near(original, Sought(data.forget, data.retain, *everything), self.vote.layer, self.vote.neighbours)
         found = near.say(self.vote, data.classes)
-        indices = root_indices(data.forget)
+        indices = torch.cat([data.forget.batch(part).indices for part in everything[0].split(BATCH)])
         order = indices.argsort()
         self.known, self.table = indices[order].to(found.device), found[order.to(found.device)]
 
@@ -116,20 +125,21 @@ class Counterfactual(Objective):
         temperatures = [self.temperature] if self.temperature is not None else TEMPERATURES
         if data.holdout is None:
             return Vote(layers[len(layers) // 2], self.neighbours or 30, self.temperature or 0.05)
-        keys, probes = few(data.retain, KEYS), few(data.holdout, PROBES)
-        said, missed = torch.softmax(answers(original, probes), 1), {}
+        sought = Sought(data.holdout, data.retain, few(data.holdout, PROBES), few(data.retain, KEYS))
+        said, missed = torch.softmax(answers(original, data.holdout, sought.at), 1), {}
         for layer in layers:
-            near = self.near(original, probes, keys, layer, max(counts))
+            near = self.near(original, sought, layer, max(counts))
             for count, temperature in product(counts, temperatures):
                 vote = Vote(layer, count, temperature)
                 missed[vote] = float((near.say(vote, data.classes) - said).square().sum(1).mean())
         return min(missed, key=lambda vote: missed[vote])
 
-    def near(self, original: Predictor, asked: Examples, keys: Examples, layer: str, count: int) -> Near:
-        """Return the neighbours among ``keys`` of every example asked about."""
+    def near(self, original: Predictor, sought: Sought, layer: str, count: int) -> Near:
+        """Return the neighbours of what is asked about."""
         search = nearest if self.index == "exact" else approximately_nearest
-        cosine, at = search(features(original, asked, layer), features(original, keys, layer), count)
-        return Near(cosine, keys.targets.to(at.device)[at])
+        asked = features(original, sought.asked, layer, sought.at)
+        cosine, at = search(asked, features(original, sought.keys, layer, sought.among), count)
+        return Near(cosine, sought.keys.targets[sought.among].to(at.device)[at])
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return the mean divergence from the neighbours' votes."""
@@ -144,15 +154,13 @@ class Counterfactual(Objective):
         return functional.kl_div(functional.log_softmax(logits, 1), target, reduction="batchmean")
 
 
-def few(examples: Examples, most: int) -> Examples:
-    """Return at most so many of the examples, drawn the same way each time."""
-    if len(examples) <= most:
-        return examples
-    return Subset(examples, torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))[:most])
+def few(examples: Examples, most: int) -> Tensor:
+    """Return the positions of at most so many of the examples, drawn the same way each time."""
+    return torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))[:most]
 
 
 @torch.no_grad()
-def answers(predict: Predictor, examples: Examples) -> Tensor:
-    """Return the logits of every example."""
-    parts = torch.arange(len(examples)).split(256)
-    return torch.cat([predict(examples.batch(part).to(home(predict.model)).inputs) for part in parts])
+def answers(predict: Predictor, examples: Examples, positions: Tensor) -> Tensor:
+    """Return the logits of examples."""
+    place = home(predict.model)
+    return torch.cat([predict(examples.batch(part).to(place).inputs) for part in positions.split(BATCH)])

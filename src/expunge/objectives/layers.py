@@ -65,8 +65,10 @@ def returned(predict: Predictor, batch: Batch) -> list[tuple[str, int]]:
 
 
 @torch.no_grad()
-def features(predict: Predictor, examples: Examples, layer: str, pool: int = 2) -> Tensor:
-    """Return what a layer makes of every example, ``(n, d)`` float32, on the model's device.
+def features(
+    predict: Predictor, examples: Examples, layer: str, positions: Tensor | None = None, pool: int = 2
+) -> Tensor:
+    """Return what a layer makes of examples, ``(n, d)`` float32, on the model's device.
 
     Feature maps are averaged over a grid of ``pool`` × ``pool`` cells, tokens over their positions.
 
@@ -74,6 +76,7 @@ def features(predict: Predictor, examples: Examples, layer: str, pool: int = 2) 
         predict: The model, in evaluation mode.
         examples: The examples.
         layer: Dotted name of a module; empty for the inputs themselves.
+        positions: Of the examples that are looked at. Default: all.
         pool: Cells of the grid in each direction. Default 2.
 
     Raises:
@@ -84,9 +87,9 @@ def features(predict: Predictor, examples: Examples, layer: str, pool: int = 2) 
         raise ModelError("the name of a layer of the model", f"'{layer}'", "see model.named_modules()")
     heard: list[Any] = []
     with watched([module], lambda _, inputs, output: heard.append(output if layer else inputs[0])):
-        for positions in torch.arange(len(examples)).split(BATCH):
-            predict(examples.batch(positions).to(home(predict.model)).inputs)
-            heard[-1] = flat(heard[-1], len(positions), layer, pool)
+        for part in (torch.arange(len(examples)) if positions is None else positions).split(BATCH):
+            predict(examples.batch(part).to(home(predict.model)).inputs)
+            heard[-1] = flat(heard[-1], len(part), layer, pool)
     return torch.cat(heard)
 
 

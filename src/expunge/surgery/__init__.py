@@ -4,6 +4,7 @@ from expunge.surgery.aggregated import Aggregated
 from expunge.surgery.aligned_mtl import AlignedMTL
 from expunge.surgery.annealed import Annealed
 from expunge.surgery.cagrad import CAGrad
+from expunge.surgery.cumulative import Cumulative
 from expunge.surgery.direction import Direction, gramian
 from expunge.surgery.episodic import Episodic
 from expunge.surgery.explicit import Explicit
@@ -22,10 +23,13 @@ from expunge.surgery.noise_aware import NoiseAware
 from expunge.surgery.pcgrad import PCGrad
 from expunge.surgery.pooled import Pooled
 from expunge.surgery.remembering import Remembering
+from expunge.surgery.scheduled import Scheduled
 from expunge.surgery.step import Combine, Linear, Progress, Step
 from expunge.surgery.surgery import Surgery
+from expunge.surgery.tolerance_schedule import ToleranceSchedule
 from expunge.surgery.unilateral import Unilateral
 from expunge.surgery.upgrad import UPGrad
+from expunge.surgery.utility import UtilityLoss
 from expunge.surgery.weighted import Weighted
 
 __all__ = [
@@ -38,6 +42,7 @@ __all__ = [
     "Annealed",
     "CAGrad",
     "Combine",
+    "Cumulative",
     "Direction",
     "Episodic",
     "Explicit",
@@ -55,10 +60,13 @@ __all__ = [
     "Pooled",
     "Progress",
     "Remembering",
+    "Scheduled",
     "Step",
     "Surgery",
+    "ToleranceSchedule",
     "UPGrad",
     "Unilateral",
+    "UtilityLoss",
     "Weighted",
     "Welford",
     "gramian",

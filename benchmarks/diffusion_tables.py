@@ -1,0 +1,94 @@
+"""The tables of the page of the diffusion demo, from the results of ``diffusion_fashion.py``.
+
+Not a script: ``claim_tables.py`` calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Document = Mapping[str, Any]
+SHARE = 0.1
+"""Of the training time of the base model: the aim for unlearning."""
+LEAST = 98.0
+"""UA in percent: the aim."""
+
+
+def score(row: Mapping[str, Any], key: str) -> float:
+    """Return a figure of a row."""
+    return float(row["scores"][key]["mean"])
+
+
+def evidence(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what stands behind a row's figures."""
+    found: Mapping[str, Any] = row["evidence"][0]
+    return found
+
+
+def written(rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; its first row is its head."""
+    marks = [":---"] + ["---:"] * (len(rows[0]) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (rows[0], marks, *rows[1:]))
+
+
+def figures(document: Document) -> str:
+    """Return what the judge says of every model."""
+    head = ["model", "UA, %", "95 % interval", "entropy", "kept right, %", "FID real", "FID original", "precision"]
+    rows = [[*head, "recall", "s"]]
+    for row in document["requests"][0]["rows"]:
+        low, high = evidence(row)["ua_interval"]
+        seconds = row["scores"].get("seconds")
+        rows.append(
+            [
+                row["label"],
+                f"{score(row, 'generated_ua'):.1f}",
+                f"{low:.1f} – {high:.1f}",
+                f"{score(row, 'generated_entropy'):.2f}",
+                f"{score(row, 'generated_accuracy'):.1f}",
+                f"{score(row, 'feature_fid_real'):.3f}",
+                f"{score(row, 'feature_fid_original'):.3f}",
+                f"{score(row, 'feature_precision'):.1f}",
+                f"{score(row, 'feature_recall'):.1f}",
+                "–" if seconds is None else f"{seconds['mean']:.0f}",
+            ]
+        )
+    return written(rows)
+
+
+def aims(document: Document) -> str:
+    """Return each aim and whether it is met."""
+    most = SHARE * document["base"]["seconds"]
+    rows = [["method", f"UA ≥ {LEAST:g}", "FID real within the limit", f"seconds ≤ {most:.0f}"]]
+    for row in document["requests"][0]["rows"]:
+        if row["role"] != "method":
+            continue
+        limit = evidence(row)["feature"]["fid_real_allowed"]
+        ua, distance, seconds = (score(row, key) for key in ("generated_ua", "feature_fid_real", "seconds"))
+        rows.append(
+            [
+                row["label"],
+                told(f"{ua:.1f}", ua >= LEAST),
+                told(f"{distance:.3f} of {limit:.3f}", distance <= limit),
+                told(f"{seconds:.0f}", seconds <= most),
+            ]
+        )
+    return written(rows)
+
+
+def told(figure: str, met: bool) -> str:
+    """Return a figure and whether it meets its aim."""
+    return f"{figure} {'met' if met else '**missed**'}"
+
+
+def tuning(document: Document) -> str:
+    """Return what the judge said of each rate, on another class."""
+    rows = [["method", "rate", "UA, %", "kept right, %", "s"]]
+    for cell in document["cells"]:
+        figures = [f"{cell['ua']:.0f}", f"{cell['accuracy']:.1f}", f"{cell['seconds']:.0f}"]
+        rows.append([cell["method"], f"{cell['rate']:g}", *figures])
+    return written(rows)
+
+
+DIFFUSION_TABLES = (figures, aims)
+TUNING_TABLES = (tuning,)

@@ -1,0 +1,76 @@
+"""Keyed hashes of what a run read and wrote: they tell whether two things are the same, and nothing else."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from expunge.errors import CheckpointError
+
+BLOCK = 2**20
+
+
+def keyed(key: bytes, what: str, parts: Iterable[bytes]) -> str:
+    """Return HMAC-SHA256, in hex, over the lengths and bytes of several parts.
+
+    Args:
+        key: The secret.
+        what: What they are, so that hashes of different things never agree.
+        parts: The bytes.
+
+    Examples:
+        >>> keyed(bytes(32), "text", [b"ab", b"c"]) == keyed(bytes(32), "text", [b"a", b"bc"])
+        False
+    """
+    made = hmac.new(key, f"expunge {what}\0".encode(), "sha256")
+    for one in parts:
+        made.update(len(one).to_bytes(8, "big"))
+        made.update(one)
+    return made.hexdigest()
+
+
+def file_digest(path: Path, key: bytes) -> str:
+    """Return the keyed hash of a file's bytes."""
+    made = hmac.new(key, b"expunge file\0", "sha256")
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            made.update(block)
+    return made.hexdigest()
+
+
+def weights_digest(path: Path, key: bytes) -> str:
+    """Return the keyed hash of a weights file, or of all safetensors files in a model's folder with their names.
+
+    Raises:
+        CheckpointError: If a folder has no such file.
+    """
+    if not path.is_dir():
+        return file_digest(path, key)
+    files = sorted(path.rglob("*.safetensors"), key=lambda file: file.relative_to(path).as_posix())
+    if not files:
+        raise CheckpointError(f"safetensors files in '{path}'", "none", "save the model as safetensors")
+    named = (f"{file.relative_to(path).as_posix()} {file_digest(file, key)}".encode() for file in files)
+    return keyed(key, "folder", named)
+
+
+def state_digest(model: nn.Module, key: bytes) -> str:
+    """Return the keyed hash of a model that is in no file: names, types, shapes and bytes of its state."""
+    return keyed(key, "state", state_parts(model))
+
+
+def state_parts(model: nn.Module) -> Iterator[bytes]:
+    """Yield what makes up a model's state, by name."""
+    for name, value in sorted(model.state_dict().items()):
+        yield f"{name} {value.dtype} {tuple(value.shape)}".encode()
+        yield tensor_bytes(value)
+
+
+def tensor_bytes(value: Tensor) -> bytes:
+    """Return a tensor's numbers as they are in memory, in the order of its dimensions."""
+    flat = value.detach().cpu().contiguous().reshape(-1)
+    viewed: bytes = flat.view(torch.uint8).numpy().tobytes()
+    return viewed

@@ -1,0 +1,174 @@
+"""A run and the ledger: recognise a request that was served before, and record one that was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from expunge.api.config import AnyConfig, RunConfig, StableDiffusionConfig
+from expunge.api.digests import file_digest, keyed, state_digest, weights_digest
+from expunge.api.folder import (
+    CONFIG,
+    FINISHED,
+    GRID,
+    HISTORY,
+    MANIFEST,
+    ORIGINAL,
+    REPORT,
+    RETRAINED,
+    UNLEARNED,
+    WRITTEN,
+    check_writable,
+)
+from expunge.api.reading import located
+from expunge.data import fingerprint, root_indices
+from expunge.data.manifest import digest
+from expunge.errors import ConfigError, DataError, RequestError
+from expunge.key import load_key
+from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, served
+from expunge.ledger.entry import RequestKind
+
+if TYPE_CHECKING:
+    from expunge.api.diffusion_job import DiffusionJob
+    from expunge.api.job import Job
+    from expunge.api.stable_diffusion_run import StableDiffusionJob
+
+    AnyJob = Job | DiffusionJob | StableDiffusionJob
+
+EVIDENCE = (CONFIG, MANIFEST, HISTORY, FINISHED, REPORT, GRID, UNLEARNED, RETRAINED, ORIGINAL)
+"""Files of a run folder whose hashes go into the ledger, those of them that are there."""
+
+
+class Recording:
+    """The ledger's side of one run.
+
+    Args:
+        job: The run, read and checked.
+        again: Whether a request that was served before is to be answered once more.
+
+    Raises:
+        RequestError: If it was, and is not to be.
+    """
+
+    def __init__(self, job: AnyJob, again: bool) -> None:
+        self.job, self.key = job, load_key()
+        self.ledger = Ledger(cast(Path, job.config.ledger))
+        self.asked = asked_of(job, self.key)
+        self.original = None if must_train(job) else original_digest(job, self.key)
+        if not again and self.original is not None:
+            refuse_served(served(self.ledger.entries(), self.asked, self.original))
+
+    def close(self, result: Mapping[str, Any]) -> Entry:
+        """Add the finished run to the ledger.
+
+        Args:
+            result: The result document.
+
+        Raises:
+            DataError: If that fails; the run folder is finished nevertheless.
+        """
+        job, folder = self.job, self.job.folder.path
+        answer = folder / (UNLEARNED if isinstance(job.config, RunConfig) else "unlearned")
+        before = self.original or original_digest(job, self.key)
+        content = Content(self.asked, job.config.method.name, evidence_of(folder, self.key))
+        models = Models(before, weights_digest(answer, self.key))
+        try:
+            return self.ledger.append("request", content, key=self.key, models=models, spent=spent_of(result))
+        except DataError as error:
+            found = f"{error.found}; the run in '{folder}' is finished"
+            raise DataError(
+                error.expected, found, f"{error.cure}; then run it anew with --again --overwrite"
+            ) from error
+
+
+def recording(job: AnyJob, again: bool) -> Recording | None:
+    """Return the ledger's side of a run; None if the request names no ledger."""
+    return None if job.config.ledger is None else Recording(job, again)
+
+
+def check_ledger(config: AnyConfig) -> None:
+    """Refuse a ledger that the run could not be added to in the end; nothing is written.
+
+    Raises:
+        ExpungeError: If its chain does not hold, it is no ledger, of another key, or where the run would write over it.
+    """
+    path = config.ledger
+    if path is None:
+        return
+    with located(config, "ledger"):
+        if path.resolve() in {(config.out / name).resolve() for name in (*WRITTEN, ORIGINAL)}:
+            raise ConfigError("a ledger that the run does not write over", f"'{path}'", "name another file")
+        check_writable(path.parent)
+        Ledger(path).check(load_key())
+
+
+def refuse_served(entry: Entry | None) -> None:
+    """Refuse a request that an entry shows to have been answered.
+
+    Raises:
+        RequestError: If there is such an entry.
+    """
+    if entry is not None:
+        found = f"entry {entry.number} of {entry.header.done[:10]} in the ledger, which answered it for this model"
+        raise RequestError("a request that was not served yet", found, "pass --again (again=True) to answer it anew")
+
+
+def asked_of(job: AnyJob, key: bytes) -> Asked:
+    """Return what a job is to forget, in keyed hashes."""
+    if isinstance(job.config, StableDiffusionConfig):
+        return asked_in_words(job.config, key)
+    examples, lost, kept = job.source.train, job.positions.forget, job.positions.retain
+    forgotten = digest(root_indices(examples)[lost], key)
+    data = keyed(key, "data", [fingerprint(examples).encode()])
+    return Asked(forgotten, data, cast(RequestKind, job.request.kind), len(lost), len(kept))
+
+
+def asked_in_words(config: StableDiffusionConfig, key: bytes) -> Asked:
+    """Return which concepts are to be forgotten, in keyed hashes; the sizes are numbers of concepts and prompts."""
+    concepts = sorted(choice.model_dump_json().encode() for choice in config.forget)
+    kept = sorted(prompt.encode() for prompt in config.keep)
+    forgotten, data = keyed(key, "concepts", concepts), keyed(key, "kept prompts", kept)
+    return Asked(forgotten, data, "concept", len(concepts), len(kept))
+
+
+def must_train(job: AnyJob) -> bool:
+    """Return whether the run trains the original itself: a model that nothing was asked of before."""
+    return bool(getattr(job, "must_train", False))
+
+
+def original_digest(job: AnyJob, key: bytes) -> str:
+    """Return the keyed hash of the original: of its file or folder where it has one, else of its state."""
+    path = original_path(job)
+    return state_digest(cast(Any, job.original), key) if path is None else weights_digest(path, key)
+
+
+def original_path(job: AnyJob) -> Path | None:
+    """Return where the original's weights are, once they are there; None for a model from Python or the hub."""
+    config = job.config
+    if not isinstance(config, RunConfig):
+        return Path(config.model) if Path(config.model).is_dir() else None
+    if must_train(job):
+        return config.checkpoint or config.out / ORIGINAL
+    return cast("Job", job).checkpoint
+
+
+def evidence_of(folder: Path, key: bytes) -> dict[str, str]:
+    """Return the keyed hashes of what a run left as evidence."""
+    return {name: file_digest(folder / name, key) for name in EVIDENCE if (folder / name).is_file()}
+
+
+def spent_of(result: Mapping[str, Any]) -> Spent | None:
+    """Return what a run spent of a utility budget, as its result document tells it.
+
+    A request's part that has a mapping ``spent`` states it, with the fields of ``Spent``. Else it is the measured drop
+    of the test accuracy, in points; nothing where there is no such figure.
+    """
+    part = result["requests"][0]
+    if part.get("spent") is not None:
+        return Spent(**part["spent"])
+    figures = {row["role"]: ((row.get("scores") or {}).get("ta") or {}).get("mean") for row in part["rows"]}
+    before, after = figures.get("original"), figures.get("method")
+    if before is None or after is None:
+        return None
+    return Spent("points", drop=before - after, examples=part["sizes"]["test"])

@@ -1,0 +1,207 @@
+"""The utility certificate: an upper bound on the drop of accuracy, from examples that nothing was chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from expunge.errors import ConfigError, DataError
+from expunge.metrics import clopper_pearson
+
+
+@dataclass(frozen=True)
+class UtilityCertificate:
+    """What one opening of the certify split says of the drop P(lost) − P(gained).
+
+    With probability at least 1 − δ over the draw of the examples, the drop on fresh data like these is at most
+    ``bound``.
+
+    Args:
+        examples: n.
+        lost: Examples that the original has right and the unlearned model wrong, n₁₀.
+        gained: The reverse, n₀₁.
+        delta: δ.
+        drop: (n₁₀ − n₀₁)/n, the estimate.
+        bound: CP_upper(n₁₀/n, δ/2) − CP_lower(n₀₁/n, δ/2). Exact: its coverage is at least 1 − δ.
+        approximate: Tango's score bound at δ; its coverage is about 1 − δ.
+        smallest: The least drop that n examples can certify at this δ.
+    """
+
+    examples: int
+    lost: int
+    gained: int
+    delta: float
+    drop: float
+    bound: float
+    approximate: float
+    smallest: float
+
+
+def utility_certificate(before: Any, after: Any, delta: float = 0.05) -> UtilityCertificate:
+    """Return the paired bound on the drop of accuracy.
+
+    A bound on one accuracy is not a bound on a drop, and the difference of two is wasteful: most examples are right
+    before and after. Both discordant shares are bounded after Clopper and Pearson (1934) at level δ/2 each, so that
+    their difference has level δ by Bonferroni's inequality. The split must have had no part in any choice, and is
+    opened once; over a stream of requests spend δ by ``level_of`` and take fresh examples after each opening.
+
+    Args:
+        before: Whether the original is right, ``(n,)`` bool.
+        after: Whether the unlearned model is, on the same examples in the same order.
+        delta: δ in (0, 1). Default .05.
+
+    Raises:
+        ConfigError: If δ is not between 0 and 1.
+        DataError: If there is not one truth value each for the same examples.
+
+    Examples:
+        >>> found = utility_certificate([True] * 500, [False] * 2 + [True] * 498)
+        >>> found.drop, round(found.bound, 4)
+        (0.004, 0.0144)
+    """
+    first, second = truths(before), truths(after)
+    if first.shape != second.shape:
+        found = f"{len(first)} and {len(second)}"
+        raise DataError("the same examples for both models", found, "evaluate both on the certify split")
+    lost, gained = int((first & ~second).sum()), int((second & ~first).sum())
+    return certificate_of(len(first), lost, gained, delta)
+
+
+def certificate_of(examples: int, lost: int, gained: int, delta: float = 0.05) -> UtilityCertificate:
+    """Return the certificate from the two discordant counts.
+
+    Raises:
+        ConfigError: If δ is not between 0 and 1.
+        DataError: If the counts do not fit.
+    """
+    level = checked_level(delta)
+    if examples < 1 or min(lost, gained) < 0 or lost + gained > examples:
+        found = f"{lost} lost and {gained} gained of {examples}"
+        raise DataError("counts that fit at least one example", found, "count over the same examples")
+    return UtilityCertificate(
+        examples,
+        lost,
+        gained,
+        level,
+        (lost - gained) / examples,
+        paired_bound(lost, gained, examples, level),
+        tango_bound(lost, gained, examples, level),
+        smallest_drop(examples, level),
+    )
+
+
+def paired_bound(lost: int, gained: int, examples: int, delta: float) -> float:
+    """Return CP_upper(n₁₀/n, δ/2) − CP_lower(n₀₁/n, δ/2)."""
+    upper = clopper_pearson(lost, examples, 1 - delta).high
+    return upper - clopper_pearson(gained, examples, 1 - delta).low
+
+
+def smallest_drop(examples: int, delta: float = 0.05) -> float:
+    """Return the least bound that n examples can give, 1 − (δ/2)^(1/n): that of no example lost and none gained.
+
+    Gained examples lower the bound further, but nobody can plan for them.
+
+    Examples:
+        >>> round(smallest_drop(500), 4)
+        0.0074
+    """
+    return float(-np.expm1(np.log(checked_level(delta) / 2) / examples))
+
+
+def tango_bound(lost: int, gained: int, examples: int, delta: float) -> float:
+    """Return the upper end of Tango's score interval for the difference of paired proportions, one-sided.
+
+    Tango (1998), "Equivalence test and confidence interval for the difference in proportions for the paired-sample
+    design". The bound is the Δ at which (n₁₀ − n₀₁ − nΔ)/√(n(2q + Δ(1 − Δ))) = −z_{1−δ}, q the maximum likelihood
+    estimate of P(gained) where P(lost) = P(gained) + Δ. Its coverage is approximate: misses may exceed δ.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    quantile = float(norm.ppf(1 - delta))
+
+    def excess(drop: float) -> float:
+        spread = examples * (2 * constrained(lost, gained, examples, drop) + drop * (1 - drop))
+        return lost - gained - examples * drop + quantile * float(np.sqrt(max(spread, 0.0)))
+
+    estimate = (lost - gained) / examples
+    # At n₁₀ = n₀₁ = 0 the estimate is a root of its own; the bound is the one above it.
+    low = estimate + 1e-9
+    if low >= 1.0 or excess(1.0) >= 0:
+        return 1.0
+    return float(brentq(excess, low, 1.0, xtol=1e-12)) if excess(low) > 0 else estimate
+
+
+def constrained(lost: int, gained: int, examples: int, drop: float) -> float:
+    """Return the maximum likelihood estimate of P(gained) where P(lost) − P(gained) is given."""
+    square = 2 * examples
+    middle = -lost - gained + (2 * examples - lost + gained) * drop
+    last = -gained * drop * (1 - drop)
+    root = float(np.sqrt(max(middle**2 - 4 * square * last, 0.0)))
+    return (root - middle) / (2 * square)
+
+
+def level_of(opening: int, delta: float = 0.05) -> float:
+    """Return δ_k = δ/(k(k + 1)) of the k-th opening over a stream of requests; all of them together add up to δ.
+
+    A stream has no known end, so later openings have less. Each needs fresh examples: those of an earlier opening have
+    been seen, and the next request may depend on what they said.
+
+    Args:
+        opening: k, from 1.
+        delta: δ of the whole stream. Default .05.
+
+    Raises:
+        ConfigError: If k is below 1 or δ not between 0 and 1.
+
+    Examples:
+        >>> level_of(1), round(sum(level_of(k) for k in range(1, 1000)), 4)
+        (0.025, 0.05)
+    """
+    if opening < 1:
+        raise ConfigError("an opening counted from 1", f"{opening}", "count the openings of the stream")
+    return checked_level(delta) / (opening * (opening + 1))
+
+
+def fixed_sequence(bounds: Sequence[float], allowed: float) -> int:
+    """Return how many candidates of a list are certified, from its start up to the first that is not.
+
+    One split may certify a list of candidates at δ each without any correction if the list and its order were frozen
+    before the split was opened, and if it ends at the first failure: an error needs a first bad candidate to pass.
+
+    Args:
+        bounds: Of the candidates, in the frozen order.
+        allowed: The largest drop that the budget permits.
+
+    Examples:
+        >>> fixed_sequence([0.004, 0.008, 0.02, 0.006], allowed=0.01)
+        2
+    """
+    return next((index for index, bound in enumerate(bounds) if not bound <= allowed), len(bounds))
+
+
+def truths(values: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return a non-empty row of truth values.
+
+    Raises:
+        DataError: If it is none.
+    """
+    array = np.asarray(values)
+    if array.ndim != 1 or array.size == 0 or array.dtype != np.bool_:
+        found = f"shape {array.shape} of {array.dtype}"
+        raise DataError("one truth value for each example", found, "pass prediction == label")
+    return array
+
+
+def checked_level(delta: float) -> float:
+    """Return δ.
+
+    Raises:
+        ConfigError: If it is not between 0 and 1.
+    """
+    if not 0 < delta < 1:
+        raise ConfigError("0 < delta < 1", f"{delta}", "use .05 for a confidence of 95 %")
+    return float(delta)

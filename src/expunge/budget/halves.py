@@ -1,0 +1,65 @@
+"""The split of held-out retain examples: one half controls, the other is opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from expunge.errors import ConfigError, DataError
+
+
+class Halves(NamedTuple):
+    """Positions in the held-out set, ascending.
+
+    Args:
+        control: For the controller, selection and stopping.
+        certify: For the utility certificate alone.
+    """
+
+    control: Tensor
+    certify: Tensor
+
+
+def split_holdout(targets: Tensor, seed: int = 0, certify: float = 0.5, without: Collection[int] = ()) -> Halves:
+    """Return a split of held-out examples that depends on labels and seed alone, each class in the same proportion.
+
+    A split used for control certifies nothing. Where a class's share is no whole number of examples, the fractions are
+    carried over from class to class, so that the total is right to within one.
+
+    Args:
+        targets: Labels of the held-out set, ``(n,)`` int64.
+        seed: Of the draw.
+        certify: Share of the certify half, in (0, 1). Default ½.
+        without: Classes left out of both: those to be forgotten, whose accuracy is to fall.
+
+    Raises:
+        ConfigError: If the share is not between 0 and 1.
+        DataError: If a half would be empty.
+
+    Examples:
+        >>> halves = split_holdout(torch.tensor([0, 0, 0, 0, 1, 1, 2, 2]), without=[2])
+        >>> len(halves.control), len(halves.certify)
+        (3, 3)
+    """
+    if not 0 < certify < 1:
+        raise ConfigError("a share between 0 and 1 for the certify half", f"{certify}", "use .5")
+    generator, carried = torch.Generator().manual_seed(seed), 0.0
+    taken, rest = [], []
+    for label in targets.unique().tolist():
+        if label in without:
+            continue
+        own = (targets == label).nonzero().flatten().cpu()
+        own = own[torch.randperm(len(own), generator=generator)]
+        carried += certify * len(own)
+        count = min(len(own), round(carried))
+        carried -= count
+        taken.append(own[:count])
+        rest.append(own[count:])
+    halves = Halves(*(torch.cat([torch.empty(0, dtype=torch.int64), *p]).sort().values for p in (rest, taken)))
+    if not min(map(len, halves)):
+        found = f"{len(halves.control)} to control and {len(halves.certify)} to certify"
+        raise DataError("held-out retain examples for both halves", found, "hold out more examples")
+    return halves

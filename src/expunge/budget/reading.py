@@ -1,0 +1,89 @@
+"""Readings: what a model is worth on held-out examples, measured as it would be handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from expunge.batch import Batch, Examples, Predictor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one look at a model found.
+
+    Args:
+        loss: Mean of the loss that the model was trained on.
+        accuracy: Percent right; None where the model has no classes.
+        value: Of the user's metric; None without one.
+        right: Whether each example was right, ``(n,)``; None where the model has no classes.
+        step: Updates before it. Default 0.
+    """
+
+    loss: float
+    accuracy: float | None = None
+    value: float | None = None
+    right: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    step: int = 0
+
+
+def read(
+    predict: Predictor,
+    examples: Examples,
+    metric: Callable[[Predictor, Examples], float] | None = None,
+    step: int = 0,
+    batch: int = 256,
+) -> Reading:
+    """Look at a model in evaluation mode, without gradients; it is left as it was found.
+
+    Args:
+        predict: The model.
+        examples: Held-out ones.
+        metric: The user's own measure. Default: none.
+        step: Updates before it.
+        batch: Examples at a time.
+    """
+    with looking(predict.model):
+        losses, right = zip(*(looked(predict, part) for part in parts(predict, examples, batch)), strict=True)
+        value = None if metric is None else float(metric(predict, examples))
+    mean = float(torch.stack(losses).double().sum()) / len(examples)
+    known = [each for each in right if each is not None]
+    if not known:
+        return Reading(mean, None, value, None, step)
+    flags = torch.cat(known).cpu().numpy()
+    return Reading(mean, 100.0 * float(flags.mean()), value, flags, step)
+
+
+def looked(predict: Predictor, part: Batch) -> tuple[Tensor, Tensor | None]:
+    """Return the summed loss of a batch and which of its examples are right."""
+    if predict.own_loss is not None:
+        return predict.summed_loss(part), None
+    logits = predict(part.inputs).float()
+    return functional.cross_entropy(logits, part.targets, reduction="sum"), logits.argmax(1) == part.targets
+
+
+def parts(predict: Predictor, examples: Examples, size: int) -> Iterator[Batch]:
+    """Yield all examples in order, where the model's weights are."""
+    device = next(predict.model.parameters(), torch.empty(0)).device
+    for positions in torch.arange(len(examples)).split(size):
+        yield examples.batch(positions).to(device)
+
+
+@contextmanager
+def looking(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode without gradients inside the context, and every module's mode back after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,120 @@
+"""``expunge ledger``: show what was recorded, check that nobody changed it, redact an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.key import key_at_hand, load_key
+from expunge.ledger import Account, Entry, Ledger, Spent, accounts, streams
+
+File = Annotated[Path, typer.Argument(metavar="LEDGER", help="The ledger's file.", show_default=False)]
+UNSOUND = 1
+
+ledger = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, check and redact a ledger of requests.")
+
+
+@ledger.command()
+def show(file: File) -> None:
+    """Show the entries, and what each stream of requests spent."""
+    if not Ledger(file).verify().sound:
+        typer.echo("This ledger is NOT SOUND: `expunge ledger verify` says why.\n")
+    entries = Ledger(file).entries()
+    for entry in entries:
+        typer.echo(line(entry))
+    for number, stream in enumerate(streams(entries), 1):
+        typer.echo(f"\nStream {number}: entries {listed(entry.number for entry in stream)}")
+        for account in accounts(stream, entries):
+            for sentence in told(account):
+                typer.echo(f"  {sentence}")
+
+
+@ledger.command()
+def verify(
+    file: File,
+    head: Annotated[str | None, typer.Option(help="A head that was noted earlier.", show_default=False)] = None,
+) -> None:
+    """Check the whole chain; exit code 1 if it does not hold.
+
+    Without a head that was noted elsewhere, nobody can tell that the file was
+    replaced by an earlier copy of itself.
+    """
+    found = Ledger(file).verify(key_at_hand(), None if head is None else head.strip().lower())
+    for problem in found.problems:
+        typer.echo(problem)
+    unknown = f"the seal was not checked, key {found.key} is not at hand" if found.key else "nothing to check a seal on"
+    seal = {True: "the seal holds", False: "the seal does not hold", None: unknown}
+    typer.echo(f"{'Sound' if found.sound else 'NOT SOUND'}: {found.count} entries, {seal[found.sealed]}")
+    if found.redacted:
+        typer.echo(f"Redacted: {listed(found.redacted)}")
+    typer.echo(f"Head: {found.head}")
+    if not found.sound:
+        raise typer.Exit(UNSOUND)
+
+
+@ledger.command()
+def redact(
+    file: File, number: Annotated[int, typer.Argument(metavar="NUMBER", help="The entry.", show_default=False)]
+) -> None:
+    """Erase the content of an entry; the chain still verifies.
+
+    Its time, the models' hashes and its share of the budget stay. The request is
+    no longer recognised.
+    """
+    Ledger(file).verify()  # a misspelt name is refused, no new ledger begun
+    entry = Ledger(file).redact(number, key=load_key())
+    typer.echo(f"Redacted entry {number}; entry {entry.number} says so\nHead: {entry.hash}")
+
+
+def line(entry: Entry) -> str:
+    """Return an entry in two lines of words."""
+    header, content = entry.header, entry.content
+    about = f" of entry {header.of}" if header.of else ""
+    first = f"{entry.number}  {header.done[:16].replace('T', ' ')} UTC  {header.kind}{about}"
+    if content is None:
+        return f"{first}\n   content redacted{share(header.spent)}"
+    if content.asked is None:
+        return first
+    asked = content.asked
+    told_of = f"{asked.kind} {asked.forgotten[:8]}, {asked.forget} of {asked.forget + asked.retain} forgotten"
+    return f"{first}\n   {told_of} by {content.method}{share(header.spent)}"
+
+
+def share(spent: Spent | None) -> str:
+    """Return what an entry spent, in words, after a comma; nothing where nothing is known."""
+    if spent is None:
+        return ""
+    drop = "" if spent.drop is None else f", drop {spent.drop:.3g} {spent.unit}"
+    if spent.bound is None or spent.level is None:
+        return drop
+    return f"{drop}, at most {spent.bound:.3g} with confidence {100 * (1 - spent.level):.4g} %"
+
+
+def told(account: Account) -> list[str]:
+    """Return what a stream spent, a sentence each."""
+    unit, budget = account.unit, account.budget
+    said = [f"Measured drop, all together: {account.drop:.3g} {unit}{without(account.unmeasured)}"]
+    if account.bound is not None:
+        confidence = 100 * (1 - account.level)
+        said.append(f"Certified: at most {account.bound:.3g} {unit} with confidence {confidence:.4g} %")
+    elif account.uncertified:
+        said.append(f"Not certified: no certificate in {listed(account.uncertified)}")
+    if account.reopened:
+        said.append(f"Not certified: {listed(account.reopened)} opened a split that was opened before")
+    left = account.left()
+    if budget is not None and left is not None:
+        said.append(f"Budget: {budget:.3g} {unit}, of which {left:.3g} are left")
+    return said
+
+
+def without(numbers: Sequence[int]) -> str:
+    """Return which entries are not in a sum."""
+    return f", without {listed(numbers)}" if numbers else ""
+
+
+def listed(numbers: Iterable[int]) -> str:
+    """Return numbers with commas between them."""
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,30 @@
+"""``expunge purge``: remove from a run folder what still holds the deleted data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def purge(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.", show_default=False)],
+    ledger: Annotated[
+        Path | None, typer.Option(help="Add the purge to this ledger, which has the run.", show_default=False)
+    ] = None,
+) -> None:
+    """Remove from a run folder what still holds the deleted data.
+
+    That is the original's weights, if they are in the folder, and pictures. Then
+    it says what it does not reach.
+    """
+    from expunge.api.purge import purge as remove
+
+    done = remove(run, ledger)
+    typer.echo(f"Removed: {', '.join(done.removed) or 'nothing, there was nothing left to remove'}")
+    typer.echo("What still holds the data, and is out of reach from here:")
+    for line in done.left:
+        typer.echo(f"- {line}")
+    if done.entry is not None:
+        typer.echo(f"Ledger: entry {done.entry.number}, head {done.entry.hash}")

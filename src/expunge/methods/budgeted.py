@@ -1,0 +1,41 @@
+"""Budgeted: random labels without the true one, under a controller of the whole run's utility loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge.engine import Recipe
+from expunge.methods.method import Method
+from expunge.objectives import CrossEntropy, RandomLabel
+from expunge.surgery import Cumulative
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgeted(Method):
+    """Train on wrong labels for D_f; a controller holds L_r(θ) ≤ L_r(θ₀) + τ over the whole run.
+
+    The composition is ours [ours], meant for whole classes: for single examples random labels know nothing of which of
+    them a retrained model would still get right.
+
+    Formula: θ ← θ − η (∇L_f + λ∇L_r)/(1 + λ), λ from the estimated rise of L_r; see ``expunge.surgery.Cumulative``.
+
+    Args:
+        tolerance: τ ≥ 0, how far the mean retain loss may rise in all (nats). Default .05.
+        exclude_true: Never draw the true label. Default true.
+
+    Examples:
+        >>> Budgeted(tolerance=0.125).recipe().stages[0].surgery.tolerance
+        tensor(0.1250)
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("cumulative",)
+    paper: ClassVar[str] = "ours"
+    label: ClassVar[str] = "Budgeted"
+
+    tolerance: float = 0.05
+    exclude_true: bool = True
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return one controlled descent."""
+        return self.descend(RandomLabel(self.exclude_true, seed), CrossEntropy(), Cumulative(self.tolerance))

@@ -1,0 +1,127 @@
+"""Cumulative: a controller that holds the retain loss within one budget for the whole run."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from expunge.errors import SurgeryError
+from expunge.surgery.step import Linear, Step
+from expunge.surgery.surgery import Surgery
+from expunge.surgery.utility import UtilityLoss
+
+
+class Cumulative(Surgery):
+    """Keep L_r(θ) ≤ L_r(θ₀) + τ by a proportional–integral controller of the multiplier.
+
+    The rule is ours [ours]. Per-step rules do not add up: curvature, gradient noise and normalisation statistics eat
+    every first-order bound. Implicit surgery already integrates, λ_t − λ₀ = (β/η)(ΔL_r − ηεt), with a gain that depends
+    on the rate; here the gains do not, a proportional term damps, and what is bounded is the sum.
+
+    Formula: the update descends (L_f + λL_r)/(1 + λ), one backward pass; after it, with r the estimated rise of L_r
+    (``UtilityLoss``: the loss of the update's own batch, which costs nothing, and held-out anchors),
+
+        e = (r − τ)/s,   s = max(L_r(θ₀) + τ, floor),   I ← I + K_i e,   λ = min(λ_max, max(0, K_p e + I))
+
+    I starts at λ₀ + K_p τ/s, so that λ begins at λ₀ and answers the *first* rise. From I = 0 it would stay 0 until
+    the budget is spent, and the lag of the average then overruns it. Anti-wind-up: I stands still while λ
+    is at a bound and e pushes it further out, so that what it has learnt of λ is kept while there is room.
+
+    Gains, in closed form. Near its rest, where λ = λ*, let g_r be an eigenvector of the Hessian of the combined
+    loss. With a its eigenvalue times η, κ = η‖g_r‖²/((1 + λ*) s), k_p = K_p κ, k_i = K_i κ and β the decay
+    of the average, deviations follow the characteristic polynomial
+
+        (z − 1 + a)(z − β)(z − 1) + (1 − β)(k_p (z − 1) + k_i z)
+
+    and by Jury's conditions it is stable where, for 0 ≤ a < 2 and k_i > 0,
+
+        w = (1 − a)β + (1 − β)k_p < 1   and   k_i < (1 − w)(a + k_p).
+
+    Where both losses have curvature h and L_r has its minimum 0, a = ηh and κ = 2ηh·ρ/(1 + λ*), ρ = (L_r(θ₀) + τ)/s:
+    because e is relative to s, ρ ≤ 1 and the gains have no unit. Both conditions are linear in the rate once divided by
+    it, so where K_i < (1 − β)K_p every smaller rate is stable too; it is only slower. Heavy-ball momentum μ multiplies
+    the rate by 1/(1 − μ) and lags by another μ/(1 − μ) updates. Beyond the limit the bounds on λ leave a limit cycle:
+    near λ_max the update is one of retention.
+
+    Args:
+        tolerance: τ ≥ 0 for the whole run, in the unit of L_r (nats); a buffer that may be set later. Default .05.
+        proportional: K_p ≥ 0. Default 10: a rise of s costs ten times the forget gradient.
+        integral: K_i ≥ 0. Default .2: an integral time K_p/K_i of 50 updates, several lags of average and momentum.
+        start: λ₀ ≥ 0. Default 1: the weight of plain fine-tuning on both sides.
+        decay: β of the average, in [0, 1). Default .9.
+        floor: Least s > 0, so that a model with a loss of 0 is no special case. Default .05.
+        highest: λ_max. Default 50.
+
+    Raises:
+        SurgeryError: If a setting is out of its range.
+
+    Examples:
+        >>> Cumulative(tolerance=0.125)
+        Cumulative(tolerance=0.125, proportional=10.0, integral=0.2, start=1.0, decay=0.9, floor=0.05, highest=50.0)
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("controller", "pi")
+    paper: ClassVar[str] = "ours"
+    multiplier: Tensor
+    tolerance: Tensor
+    memory: Tensor
+
+    def __init__(
+        self,
+        tolerance: float = 0.05,
+        proportional: float = 10.0,
+        integral: float = 0.2,
+        start: float = 1.0,
+        decay: float = 0.9,
+        floor: float = 0.05,
+        highest: float = 50.0,
+    ) -> None:
+        super().__init__()
+        if min(tolerance, proportional, integral, start, highest - start) < 0 or not (0 <= decay < 1 and floor > 0):
+            found = f"tolerance {tolerance}, proportional {proportional}, integral {integral}, start {start}, "
+            found += f"decay {decay}, floor {floor}, highest {highest}"
+            expected = "settings ≥ 0 with start ≤ highest, decay < 1 and floor > 0"
+            raise SurgeryError(expected, found, "change the one that breaks this")
+        self.proportional, self.integral, self.start = proportional, integral, start
+        self.decay, self.floor, self.highest = decay, floor, highest
+        self.utility = UtilityLoss(decay)
+        self.register_buffer("tolerance", torch.tensor(float(tolerance)))
+        self.register_buffer("multiplier", torch.tensor(float(start)))
+        self.register_buffer("memory", torch.zeros(()))
+        self.seen: Tensor | None = None
+
+    def forward(self, step: Step) -> None:
+        """Backpropagate the weighted mean."""
+        share = 1 / (1 + self.multiplier)
+        self.seen = step.backward(Linear(share, self.multiplier * share)).retain
+
+    def follow_up(self, step: Step) -> None:
+        """Let the batch's loss before the move enter the estimate and control λ by it."""
+        if self.seen is None:
+            return
+        active, first = step.sizes.retain > 0, self.utility.weight == 0
+        self.utility.see(self.seen, active)
+        scale = (self.utility.reference + self.tolerance).clamp(min=self.floor)
+        begun = torch.where(first, self.start + self.proportional * self.tolerance / scale, self.memory)
+        memory, multiplier = self.controlled(begun, (self.utility.rise() - self.tolerance) / scale)
+        self.memory = torch.where(active, memory, self.memory)
+        self.multiplier = torch.where(active, multiplier, self.multiplier)
+        self.seen = None
+
+    def controlled(self, memory: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next I and λ."""
+        wished = memory + self.integral * error
+        asked = self.proportional * error + wished
+        wound = ((asked <= 0) & (error < 0)) | ((asked >= self.highest) & (error > 0))
+        memory = torch.where(wound, memory, wished.clamp(min=0.0))
+        return memory, (self.proportional * error + memory).clamp(0.0, self.highest)
+
+    def anchor(self, rise: float | Tensor) -> None:
+        """Take over L_r(θ) − L_r(θ₀) as measured on held-out examples at the present weights, model as handed over."""
+        self.utility.anchor(rise)
+
+    def rise(self) -> Tensor:
+        """Return the estimate of L_r(θ) − L_r(θ₀)."""
+        return self.utility.rise()

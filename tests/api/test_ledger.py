@@ -1,0 +1,137 @@
+"""Requests in a row on one model, each recorded, recognised when it comes again, and added up."""
+
+import json
+import re
+
+import pytest
+from small_requests import config, own, result_of, write_request, written
+from typer.testing import CliRunner
+
+from expunge.api import run_request
+from expunge.cli import app
+from expunge.errors import ConfigError, DataError, RequestError
+from expunge.key import load_key
+from expunge.ledger import Ledger, accounts, streams
+
+
+def run(folder, *, again=False, overwrite=False, **changes):
+    return run_request(config(folder, **{"ledger": "ledger.sqlite", **changes}), again=again, overwrite=overwrite)
+
+
+@pytest.fixture
+def ledger(folder):
+    return Ledger(folder / "ledger.sqlite")
+
+
+def test_nothing_is_recorded_that_was_not_asked_for(folder, ledger):
+    run(folder, ledger=None)
+    assert not ledger.path.exists()
+
+
+def test_ten_requests_in_a_row_are_one_stream(folder, ledger):
+    checkpoint, drop = None, 0.0
+    for number in range(10):
+        changes = own(checkpoint=checkpoint, forget=f"{{fraction: 0.1, seed: {number}}}", out=f"run {number}")
+        place = run(folder, **changes, method="{name: ft, epochs: 1}")
+        checkpoint = f"run {number}/unlearned.safetensors"
+        scores = {row["role"]: row["scores"]["ta"]["mean"] for row in result_of(place)["requests"][0]["rows"]}
+        drop += scores["original"] - scores["method"]
+    entries = ledger.entries()
+    assert ledger.verify(load_key()).sound
+    assert [[entry.number for entry in stream] for stream in streams(entries)] == [list(range(1, 11))]
+    (account,) = accounts(entries, entries)
+    assert account.drop == pytest.approx(drop)
+    assert account.uncertified == tuple(range(1, 11))
+    with pytest.raises(RequestError, match="entry 3 of "):
+        run(folder, **own(checkpoint=checkpoint, forget="{fraction: 0.1, seed: 2}", out="more"))
+
+
+def test_a_request_that_was_served_is_recognised_before_anything_is_written(folder, ledger):
+    run(folder)
+    before = written(folder)
+    for changes in ({}, {"checkpoint": "run/unlearned.safetensors"}, {"method": "{name: ft, epochs: 1}"}):
+        with pytest.raises(RequestError, match=r"entry 1 of .*pass --again"):
+            run(folder, **{"out": "other", **changes})
+    (folder / "request.yaml").unlink()
+    before.pop("request.yaml")
+    assert written(folder) == before
+
+
+def test_the_same_examples_by_another_kind_of_request_are_recognised(folder):
+    run(folder, **own())
+    (folder / "list.txt").write_text("".join(f"{index}\n" for index in range(1, 60, 3)))
+    with pytest.raises(RequestError, match="entry 1"):
+        run(folder, **own(forget="{indices: list.txt}", out="other"))
+
+
+@pytest.mark.parametrize("changes", [{"forget": "{class: 4}"}, {"data": "{name: digits, subset: 121}"}])
+def test_other_requests_are_not_taken_for_it(folder, ledger, changes):
+    run(folder)
+    run(folder, out="other", **changes)
+    assert len(ledger.entries()) == 2
+
+
+def test_again_serves_and_records_it_again(folder, ledger):
+    run(folder)
+    run(folder, again=True, out="other")
+    first, second = ledger.entries()
+    assert first.content.asked == second.content.asked
+    assert first.header.models.original == second.header.models.original
+
+
+def test_an_original_that_the_run_trains_is_recognised_afterwards(folder, ledger):
+    train = "{epochs: 1, batch: 20}"
+    run(folder, checkpoint="fresh.safetensors", train=train)
+    with pytest.raises(RequestError, match="entry 1"):
+        run(folder, checkpoint="fresh.safetensors", train=train, out="other")
+    inside = run(folder, checkpoint=None, train=train, out="inside")
+    assert ledger.entries()[1].content.evidence.keys() >= {"original.safetensors"}
+    assert any("expunge purge" in line for line in result_of(inside)["holds_data"])
+
+
+def test_the_entry_holds_hashes_of_the_evidence_and_no_names_or_indices(folder, ledger):
+    chosen = list(range(21, 60, 2))
+    (folder / "secret-list.txt").write_text("".join(f"{index}\n" for index in chosen))
+    place = run(folder, **own(data="{python: mine:named}", forget="{indices: secret-list.txt}"))
+    (entry,) = ledger.entries()
+    assert set(entry.content.evidence) == {file.name for file in place.iterdir()}
+    assert len(set(entry.content.evidence.values())) == len(entry.content.evidence)
+    manifest = json.loads((place / "manifest.json").read_text())
+    assert (entry.content.asked.forgotten, entry.header.key) == (
+        manifest["digest"]["forget"],
+        manifest["digest"]["key"],
+    )
+    assert manifest["dataset"]["fingerprint"] not in ledger.path.read_bytes().decode("latin-1")
+    text = ledger.path.read_bytes().decode("latin-1")
+    assert [word for word in ("secret", "list.txt", "mine", "ant", "bee", str(folder)) if word in text] == []
+    assert re.search(r"\b21\D+23\D+25\b", text) is None
+
+
+@pytest.mark.parametrize("path", ["run/result.json", "run/original.safetensors", "mine.py", "mine.py/ledger"])
+def test_a_ledger_in_a_wrong_place_is_refused_at_its_line(folder, path):
+    before = written(folder)
+    with pytest.raises((ConfigError, DataError)) as caught:
+        run(folder, ledger=path)
+    assert caught.value.where == "request.yaml line 8"
+    assert {name: value for name, value in written(folder).items() if name != "request.yaml"} == before
+
+
+def test_a_ledger_that_cannot_be_written_in_the_end_leaves_a_finished_run_and_says_so(folder, monkeypatch):
+    def full(*arguments, **keywords):
+        raise DataError("a ledger that can be opened", "a full disk", "free it")
+
+    monkeypatch.setattr(Ledger, "append", full)
+    with pytest.raises(DataError, match="is finished: free it; then run it anew with --again --overwrite"):
+        run(folder)
+    assert (folder / "run" / "result.json").exists()
+
+
+def test_the_command_names_entry_and_head(folder, ledger):
+    result = CliRunner().invoke(app, ["run", str(write_request(folder)), "--ledger", "ledger.sqlite"])
+    assert result.exit_code == 0, result.output
+    assert "Ledger:  entry 1 in ledger.sqlite\n" in result.stdout
+    assert f"Head:    {ledger.verify().head}\n" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    refused = CliRunner().invoke(app, ["run", str(folder / "request.yaml"), "--ledger", "ledger.sqlite", "--overwrite"])
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "--again" in refused.stderr

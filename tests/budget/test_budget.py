@@ -1,0 +1,138 @@
+"""Budgets in three units, readings, the split of held-out examples, and the rescaled tolerance."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from expunge.batch import Predictor
+from expunge.budget import Budget, Reading, Rescaled, read, split_holdout
+from expunge.data import TensorExamples
+from expunge.errors import ConfigError, DataError
+
+FIRST = Reading(loss=0.2, accuracy=90.0, value=0.7)
+
+
+@pytest.mark.parametrize(
+    ("budget", "now", "spent"),
+    [
+        (Budget(points=1.0), Reading(0.9, 88.5), 1.5),
+        (Budget(points=1.0), Reading(0.9, 92.0), -2.0),
+        (Budget(relative=0.1), Reading(0.21, 0.0), 0.05),
+        (Budget(relative=0.1, floor=0.5), Reading(0.3), 0.2),
+        (Budget(metric=lambda *_: 0.0, drop=0.1), Reading(0.2, value=0.5), 0.2),
+        (Budget(metric=lambda *_: 0.0, drop=0.3, higher_is_better=False), Reading(0.2, value=0.9), 0.2),
+    ],
+)
+def test_what_was_spent_is_in_the_budgets_own_unit(budget, now, spent):
+    assert budget.spent(FIRST, now) == pytest.approx(spent)
+    assert budget.kept(FIRST, now) == (spent <= budget.allowed)
+    assert budget.spent(FIRST, FIRST) == 0
+
+
+def test_the_first_tolerance_is_in_proportion_to_what_is_allowed():
+    assert Budget(points=2.0).tolerance(FIRST) == pytest.approx(2 * Budget(points=1.0).tolerance(FIRST))
+    relative = Budget(relative=0.1)
+    tolerance = relative.tolerance(FIRST)
+    assert relative.spent(FIRST, Reading(FIRST.loss + tolerance)) == pytest.approx(relative.allowed)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"points": 1, "relative": 1}, {"metric": max}, {"points": 1, "drop": 1}])
+def test_a_budget_has_one_unit(wrong):
+    with pytest.raises(ConfigError, match="points, relative, or metric with drop"):
+        Budget(**wrong)
+
+
+def test_what_a_budget_cannot_use_is_refused():
+    with pytest.raises(ConfigError, match="budget ≥ 0"):
+        Budget(points=-1.0)
+    with pytest.raises(DataError, match="reading with the accuracy"):
+        Budget(points=1.0).spent(FIRST, Reading(0.1))
+
+
+def test_a_reading_is_of_the_model_as_it_is_handed_over_and_leaves_it_so():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2)).train()
+    model[1].eval()
+    inputs, targets = torch.randn(50, 3), torch.randint(0, 2, (50,))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = read(Predictor(model), TensorExamples(inputs, targets), lambda p, e: len(e) + p.model.training, batch=7)
+    assert [module.training for module in model] == [True, False, True, True]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    logits = model.eval()(inputs).detach()
+    assert found.loss == pytest.approx(float(functional.cross_entropy(logits, targets)), rel=1e-5)
+    assert found.accuracy == pytest.approx(100 * float((logits.argmax(1) == targets).float().mean()))
+    assert found.right.tolist() == (logits.argmax(1) == targets).tolist()
+    assert found.value == 50
+
+
+def test_a_model_with_a_loss_of_its_own_has_no_accuracy():
+    predict = Predictor(nn.Linear(3, 2), loss=lambda _, batch: batch.inputs.sum())
+    found = read(predict, TensorExamples(torch.ones(4, 3), torch.zeros(4, dtype=torch.int64)))
+    assert (found.loss, found.accuracy, found.right) == (3.0, None, None)
+
+
+LABELS = torch.tensor([0] * 40 + [1] * 21 + [2] * 9 + [3] * 30)[torch.randperm(100, generator=torch.Generator())]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_halves_are_disjoint_complete_and_stratified(share):
+    halves = split_holdout(LABELS, seed=3, certify=share)
+    assert sorted(torch.cat(list(halves)).tolist()) == list(range(100))
+    assert abs(len(halves.certify) - 100 * share) <= 1
+    for label in range(4):
+        of_class = int((label == LABELS).sum())
+        assert abs(int((LABELS[halves.certify] == label).sum()) - share * of_class) <= 1
+
+
+def test_the_split_is_a_function_of_labels_and_seed():
+    first, again, other = (split_holdout(LABELS, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.certify, again.certify)
+    assert not torch.equal(first.certify, other.certify)
+
+
+def test_singletons_of_many_classes_are_shared_out():
+    assert [len(half) for half in split_holdout(torch.arange(20))] == [10, 10]
+
+
+def test_what_is_forgotten_is_in_neither_half():
+    halves = split_holdout(LABELS, without=[0, 3])
+    assert set(LABELS[torch.cat(list(halves))].tolist()) == {1, 2}
+
+
+def test_halves_that_cannot_be_are_refused():
+    with pytest.raises(DataError, match="for both halves"):
+        split_holdout(torch.tensor([1]))
+    with pytest.raises(DataError, match="0 to control and 0 to certify"):
+        split_holdout(LABELS, without=range(4))
+    with pytest.raises(ConfigError, match="share between 0 and 1"):
+        split_holdout(LABELS, certify=1.0)
+
+
+@pytest.mark.parametrize("price", [3.0, 12.0, 40.0])
+def test_the_tolerance_comes_to_what_the_budget_is_worth(price):
+    """A model that is driven to its τ each time and loses ``price`` points per nat."""
+    rule, allowed = Rescaled(0.05), 1.0
+    for _ in range(8):
+        rule = rule.observed(rule.tolerance, price * rule.tolerance, allowed)
+    assert rule.tolerance == pytest.approx(allowed / price, rel=1e-6)
+
+
+def test_the_slope_follows_a_path_that_bends():
+    rule = Rescaled(0.05)
+    for _ in range(12):
+        rule = rule.observed(rule.tolerance, 100 * rule.tolerance**2, 1.0)
+    assert 100 * rule.tolerance**2 == pytest.approx(1.0, rel=0.05)
+
+
+def test_no_reading_changes_the_tolerance_beyond_its_bounds():
+    assert Rescaled(0.05).observed(0.05, 100.0, 1.0).tolerance == pytest.approx(0.025)
+    rule = Rescaled(0.05)
+    for _ in range(9):
+        rule = rule.observed(0.05, -0.3, 1.0)
+    assert rule.tolerance == pytest.approx(0.5)
+
+
+def test_harm_that_the_loss_does_not_see_halves_the_tolerance():
+    assert Rescaled(0.05).observed(-0.01, 2.0, 1.0).tolerance == pytest.approx(0.025)
+    assert Rescaled(0.05).observed(0.0, 0.0, 1.0).tolerance == pytest.approx(0.05)
