@@ -10,6 +10,7 @@ from typing import Any
 
 from certificate_tables import CERTIFICATE_TABLES
 from diffusion_tables import DIFFUSION_TABLES, TUNING_TABLES
+from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
 from taught_tables import TAUGHT_TABLES
 
@@ -114,6 +115,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "eupmu-quadratic": QUADRATIC_TABLES,
     "certificate-coverage": CERTIFICATE_TABLES,
     "tiny-stable-diffusion": TAUGHT_TABLES,
+    "stable-diffusion-memory": (memory_table,),
     "diffusion-fashion-mnist": DIFFUSION_TABLES,
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,
 }

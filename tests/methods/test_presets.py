@@ -41,7 +41,7 @@ def test_a_preset_runs_with_the_authors_numbers(name, rate, dual_rate, error, st
 
 
 def test_these_are_all():
-    assert list(EUPMU.presets) == [*(name for name, *_ in ROWS), "ddpm"]
+    assert list(EUPMU.presets) == [*(name for name, *_ in ROWS), "ddpm", "stable-diffusion"]
 
 
 @pytest.mark.parametrize("written", [{"rate": 0.01}, {"clip": 1.0}, {"start": 1.0}, {"epochs": 2, "error": 0.01}])

@@ -50,7 +50,20 @@ DDPM: Mapping[str, Any] = {
 }
 """A class of a diffusion model; how many epochs, passes over all images, depends on the data."""
 
+STABLE_DIFFUSION: Mapping[str, Any] = {
+    **DDPM,
+    "dual_rate": 3.0,
+    "error": 0.5,
+    "epochs": 5,
+    "rate": 1e-5,
+    # Theirs is Adam with batches of 8 out of the union.
+    "batch": 4,
+    # Not in what is known of the authors' run.
+    "clip": None,
+}
+"""A class of Stable Diffusion, as prompts; the full U-Net or its cross-attention."""
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     name: {**SHARED, "rate": rate, "dual_rate": dual_rate, "error": error, "start": start}
     for name, (rate, dual_rate, error, start) in ROWS.items()
-} | {"ddpm": DDPM}
+} | {"ddpm": DDPM, "stable-diffusion": STABLE_DIFFUSION}

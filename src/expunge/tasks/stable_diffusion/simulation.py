@@ -73,8 +73,7 @@ def pass_peak(
         batch: Examples.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
     """
-    first = next(unet.parameters())
-    with getattr(first, "fake_mode", None) or FakeTensorMode():
+    with FakeTensorMode():
         model = sizes_of(unet).train()
         dtype = next(model.parameters()).dtype
         latents, times = torch.empty(batch, *form, dtype=dtype), torch.empty(batch, dtype=torch.int64)
