@@ -31,20 +31,24 @@ TUNED = ("eupmu", "random_labels")
 """One rate is chosen for all methods, by looking at these two."""
 STUDY = replace(diffusion_plan.FASHION, drawing=Drawing(forgotten=500, remaining=5000))
 
+FALLING = replace(STUDY, settings={**STUDY.settings, "schedule": "cosine"}, methods={"eupmu": "eupmu"})
+"""The same with a learning rate that falls to nothing, of one method."""
 
-def study(data_dir: Path | None, folder: Path, threads: int) -> None:
-    """Run the demo with 5,000 images, and keep its result and grid."""
-    run_diffusion_demo(out=folder, data_dir=data_dir, threads=threads, overwrite=True, console=Console(), plan=STUDY)
+
+def study(data_dir: Path | None, folder: Path, threads: int, schedule: str) -> None:
+    """Run the demo with 5,000 images, and keep its result and grid; with a falling rate, of EUPMU alone."""
+    name, plan = (NAME, STUDY) if schedule == "constant" else (f"{NAME}-{schedule}", FALLING)
+    run_diffusion_demo(out=folder, data_dir=data_dir, threads=threads, overwrite=True, console=Console(), plan=plan)
     result = json.loads((folder / "result.json").read_text())
     record = json.loads((RESULTS / "diffusion-base.json").read_text())
-    result["study"] = NAME
-    result["command"] = "python benchmarks/diffusion_fashion.py"
+    result["study"] = name
+    result["command"] = f"python benchmarks/diffusion_fashion.py --threads {threads} --schedule {schedule}"
     result["base"] = record["fashion_mnist"]["model"]
     for row in result["requests"][0]["rows"]:
         row["history"] = row["history"][-1:]
     result["requests"][0]["grids"] = []
-    (RESULTS / f"{NAME}.json").write_text(json.dumps(result, indent=1) + "\n")
-    shutil.copy(folder / "grid.png", RESULTS / "images" / f"{NAME}.png")
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    shutil.copy(folder / "grid.png", RESULTS / "images" / f"{name}.png")
 
 
 def tune(data_dir: Path | None, forgotten: int) -> None:
@@ -80,10 +84,11 @@ def main() -> None:
     parser.add_argument("--tune", type=int, metavar="CLASS")
     parser.add_argument("--folder", type=Path, default=Path("runs") / NAME)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--schedule", choices=("constant", "cosine"), default="constant")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     if asked.tune is None:
-        study(asked.data_dir, asked.folder, asked.threads)
+        study(asked.data_dir, asked.folder, asked.threads, asked.schedule)
     else:
         tune(asked.data_dir, asked.tune)
 

@@ -92,7 +92,7 @@ class DiffusionDemo:
         self.note()
         with bar(self.console, "Original", len(self.rows.labels), width=16, images=1) as shown:
             self.rows.original(self.case.original, on_images=shown.reached)
-        for key, method in diffusion_plan.METHODS.items():
+        for key, method in self.plan.methods.items():
             self.unlearned(key, method)
         names = self.case.source.class_names
         grid = self.rows.grid(names)
@@ -107,7 +107,7 @@ class DiffusionDemo:
 
     def note(self) -> None:
         """Write what is known before the first step."""
-        settings = {"methods": diffusion_plan.METHODS, "settings": self.plan.settings, "seed": self.seed}
+        settings = {"methods": self.plan.methods, "settings": self.plan.settings, "seed": self.seed}
         self.folder.write_json(CONFIG, {**settings, "images": vars(self.rows.drawing), "data": self.plan.name})
         source, request = self.case.source, self.case.request
         positions = split_request(source.train, request, source.class_names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Plan:
         retained: Retained training images that are used, drawn at random.
         settings: Of every method.
         drawing: Which images are drawn.
+        methods: Row of the table → method. Default: ``METHODS``.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Plan:
     retained: int
     settings: Mapping[str, Any]
     drawing: Drawing
+    methods: Mapping[str, str] = field(default_factory=lambda: METHODS)
 
 
 FASHION = Plan(
