@@ -1,18 +1,19 @@
 """A diffusion model of Fashion-MNIST forgets a class, by every method of the demo: the figures with 5,000 images.
 
-    python benchmarks/diffusion_fashion.py --data-dir DATA            # writes docs/results/diffusion-fashion-mnist.json
-    python benchmarks/diffusion_fashion.py --data-dir DATA --tune 5   # the rates, on another class than the one shown
+    python benchmarks/diffusion_fashion.py --tune 5 --data-dir DATA       # rates, on another class than the one shown
+    python benchmarks/diffusion_fashion.py --folder F --data-dir DATA     # the study, into a run folder
+    python benchmarks/diffusion_fashion.py --collect F                    # writes docs/results from it
 
-The study is ``expunge demo --task diffusion`` with 500 images of the forgotten class and 5,000 of the others.
-``--tune`` makes half as many updates, looks at 100 and 270 images of a model that forgets another class, and notes what
-the judge says in ``docs/results/diffusion-fashion-mnist-tuning.json``.
+The study is ``expunge demo --task diffusion`` with 500 images of the forgotten class and 5,000 of the others, in 15
+steps. It can be cut into processes that take some of the methods each (``--methods eupmu lur``); ``--collect F G`` puts
+their rows together. ``--tune`` makes half as many updates, looks at 100 and 270 images of a model that forgets another
+class, and notes what the judge says in ``docs/results/diffusion-fashion-mnist-tuning.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,32 +24,45 @@ from expunge.api.generated import Drawing, GeneratedRows
 from expunge.api.unlearning import unlearn
 from expunge.demo import diffusion_plan
 from expunge.demo.diffusion import built, run_diffusion_demo
+from expunge.tasks.diffusion.ddpm import DDPM
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 NAME = "diffusion-fashion-mnist"
 RATES = (1e-4, 3e-4, 1e-3)
 TUNED = ("eupmu", "random_labels")
 """One rate is chosen for all methods, by looking at these two."""
-STUDY = replace(diffusion_plan.FASHION, drawing=Drawing(forgotten=500, remaining=5000))
+STUDY = replace(diffusion_plan.FASHION, drawing=Drawing(forgotten=500, remaining=5000, steps=15))
+PICTURES = Drawing(forgotten=3, remaining=27)
+"""In the grid."""
 
-FALLING = replace(STUDY, settings={**STUDY.settings, "schedule": "cosine"}, methods={"eupmu": "eupmu"})
-"""The same with a learning rate that falls to nothing, of one method."""
 
-
-def study(data_dir: Path | None, folder: Path, threads: int, schedule: str) -> None:
-    """Run the demo with 5,000 images, and keep its result and grid; with a falling rate, of EUPMU alone."""
-    name, plan = (NAME, STUDY) if schedule == "constant" else (f"{NAME}-{schedule}", FALLING)
+def study(data_dir: Path | None, folder: Path, threads: int, methods: list[str]) -> None:
+    """Run the demo with 5,000 images and some of its methods."""
+    chosen = {name: words for name, words in diffusion_plan.METHODS.items() if not methods or name in methods}
+    plan = replace(STUDY, methods=chosen)
     run_diffusion_demo(out=folder, data_dir=data_dir, threads=threads, overwrite=True, console=Console(), plan=plan)
-    result = json.loads((folder / "result.json").read_text())
-    record = json.loads((RESULTS / "diffusion-base.json").read_text())
-    result["study"] = name
-    result["command"] = f"python benchmarks/diffusion_fashion.py --threads {threads} --schedule {schedule}"
-    result["base"] = record["fashion_mnist"]["model"]
-    for row in result["requests"][0]["rows"]:
+
+
+def collect(data_dir: Path | None, folders: list[Path]) -> None:
+    """Put the rows of run folders together, and draw a grid of all their models."""
+    results = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    whole = {"study": NAME, **results[0]}
+    rows = {row["key"]: row for result in results for row in result["requests"][0]["rows"]}
+    order = ["original", *diffusion_plan.METHODS]
+    request = {**whole["requests"][0], "rows": [rows[key] for key in order if key in rows], "grids": []}
+    for row in request["rows"]:
         row["history"] = row["history"][-1:]
-    result["requests"][0]["grids"] = []
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    shutil.copy(folder / "grid.png", RESULTS / "images" / f"{name}.png")
+    record = json.loads((RESULTS / "diffusion-base.json").read_text())["fashion_mnist"]
+    whole |= {"requests": [request], "base": record["model"], "command": "python benchmarks/diffusion_fashion.py"}
+    (RESULTS / f"{NAME}.json").write_text(json.dumps(whole, indent=1) + "\n")
+    case = diffusion_plan.case(diffusion_plan.FASHION, data_dir)
+    shown = GeneratedRows(case.split, case.real, case.judge, PICTURES)
+    shown.original(case.original)
+    for row in request["rows"][1:]:
+        place = next(folder / row["key"] / "unlearned" for folder in folders if (folder / row["key"]).is_dir())
+        method = built(diffusion_plan.METHODS[row["key"]], diffusion_plan.FASHION)
+        shown.unlearned(DDPM.from_pretrained(place), row["key"], method)
+    shown.grid(case.source.class_names).write(RESULTS / "images" / f"{NAME}.png")
 
 
 def tune(data_dir: Path | None, forgotten: int) -> None:
@@ -84,13 +98,16 @@ def main() -> None:
     parser.add_argument("--tune", type=int, metavar="CLASS")
     parser.add_argument("--folder", type=Path, default=Path("runs") / NAME)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--schedule", choices=("constant", "cosine"), default="constant")
+    parser.add_argument("--methods", nargs="*", default=[], choices=sorted(diffusion_plan.METHODS))
+    parser.add_argument("--collect", nargs="*", type=Path, metavar="FOLDER")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    if asked.tune is None:
-        study(asked.data_dir, asked.folder, asked.threads, asked.schedule)
-    else:
+    if asked.collect:
+        collect(asked.data_dir, asked.collect)
+    elif asked.tune is not None:
         tune(asked.data_dir, asked.tune)
+    else:
+        study(asked.data_dir, asked.folder, asked.threads, asked.methods)
 
 
 if __name__ == "__main__":

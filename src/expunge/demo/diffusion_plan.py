@@ -67,7 +67,7 @@ FASHION = Plan(
     "Fashion-MNIST",
     0,
     6_400,
-    {"epochs": 1, "batch": 64, "rate": 3e-4},
+    {"epochs": 1, "batch": 64, "rate": 1e-4},
     Drawing(forgotten=500, remaining=1000),
 )
 DIGITS = Plan(
