@@ -3,7 +3,7 @@
 Run: python benchmarks/counterfactual.py --data-dir DATA --cache FOLDER     (after fashion_methods.py, same cache)
 
 Three paired seeds of the bench of all methods (12,000 images, a converged network of 73 thousand weights), two epochs,
-λ of 1 and of 5, two learning rates, everything else alike: random labels, the neighbours' votes in the block that
+λ of 1 and of 5, two learning rates, everything else alike: random labels, the neighbours' votes in the layer that
 held-out images choose, and the same in the network's last block, where features of memorised images have collapsed.
 Beside the gaps: which vote was chosen at each seed, how well it tells which forgotten images the retrained model gets
 wrong (AUC of 1 − q_y), and how often its own errors are errors of the retrained model. Neither the retrained model nor
@@ -28,7 +28,7 @@ KIND = "random"
 OBJECTIVES = {
     "random labels": "random_label",
     "without the true one": "random_label(exclude_true=true)",
-    "votes, chosen block": "counterfactual",
+    "votes, chosen layer": "counterfactual",
     "votes, last block": "counterfactual(layer='4')",
 }
 LAMBDAS, RATES, EPOCHS = (1.0, 5.0), (0.01, 0.03), 2

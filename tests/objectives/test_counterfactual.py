@@ -12,7 +12,7 @@ from expunge.errors import DataError, MissingExtraError, ModelError, ObjectiveEr
 from expunge.objectives import Counterfactual
 from expunge.objectives import neighbours as searching
 from expunge.objectives.counterfactual import Vote
-from expunge.objectives.layers import blocks, features
+from expunge.objectives.layers import features, inner_layers
 from expunge.objectives.neighbours import approximately_nearest, nearest, votes
 
 
@@ -97,11 +97,11 @@ def split(holdout=True):
     return Split(parts[0], parts[1], 3, parts[2] if holdout else None)
 
 
-def test_blocks_are_those_that_return_maps_in_the_order_in_which_they_finish():
-    assert blocks(Predictor(net()), data()) == ["first", "second"]
+def test_layers_are_those_that_return_maps_in_the_order_in_which_they_finish():
+    assert inner_layers(Predictor(net()), data()) == ["first.0", "first", "second.0", "second"]
     flat = nn.Sequential(nn.Flatten(), nn.Linear(36, 5), nn.Linear(5, 3))
-    assert blocks(Predictor(flat), data()) == ["0", "1"]
-    assert blocks(Predictor(nn.LazyLinear(3)), TensorExamples(torch.rand(4, 2), [0, 1, 2, 0])) == [""]
+    assert inner_layers(Predictor(flat), data()) == ["0", "1"]
+    assert inner_layers(Predictor(nn.LazyLinear(3)), TensorExamples(torch.rand(4, 2), [0, 1, 2, 0])) == [""]
 
 
 def test_features_are_pooled_maps_whatever_the_batch(monkeypatch):
@@ -120,7 +120,7 @@ def test_the_choice_is_the_best_on_held_out_examples():
     parts, objective = split(), Counterfactual()
     model = Predictor(Sighted().eval())
     objective.prepare(model, parts)
-    assert objective.vote.layer == "first"
+    assert objective.vote.layer in ("first", "first.0")
     fixed = Counterfactual("second", 7, 0.3)
     fixed.prepare(model, parts)
     assert fixed.vote == Vote("second", 7, 0.3)
@@ -141,7 +141,7 @@ class Sighted(Net):
 def test_without_held_out_examples_it_is_the_middle_block():
     objective = Counterfactual()
     objective.prepare(Predictor(net()), split(holdout=False))
-    assert objective.vote == Vote("second", 30, 0.05)
+    assert objective.vote == Vote("second.0", 30, 0.05)
 
 
 def test_the_loss_is_the_divergence_from_the_votes_of_each_example_in_any_order():

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.errors import ObjectiveError
-from expunge.objectives.layers import BATCH, blocks, features, home
+from expunge.objectives.layers import BATCH, features, home, inner_layers
 from expunge.objectives.neighbours import approximately_nearest, nearest, votes
 from expunge.objectives.objective import Model, Objective
 
@@ -61,9 +61,15 @@ class Counterfactual(Objective):
 
     Formula: mean over examples of KL(q_i ‖ p(x_i)), q_i the votes of the k retained examples nearest to x_i by the
     cosine of the original's features h in layer ℓ, weighted by softmax(cos(h(x_i), h(x_j)) / T). What is not given of
-    (ℓ, k, T) is chosen on held-out examples, where the answer is known, because the original never saw them: the least
-    mean of ‖q_i − p₀(x_i)‖² over the grid of blocks, k in {10, 30, 100} and T in {.02, .05, .1, .2}, p₀ the original.
-    Without held-out examples: the block in the middle, 30 and .05.
+    (ℓ, k, T) is chosen with held-out examples, of which the answer is known, because the original never saw them: over
+    the inner layers, k in {10, 30, 100} and T in {.02, .05, .1, .2} the least
+
+        mean over held-out of ‖q − p₀‖²  +  |mean over retained of q_y  −  mean over held-out of (p₀)_y|
+
+    with p₀ the original's prediction, y the true label, and q of a retained example voted by the others. The second
+    term is what can be known of memorised examples: a model that had not seen them would be as sure of them on average
+    as the original is of held-out ones. Without it the last layers win, which are best for what was never memorised.
+    Without held-out examples: the layer in the middle, 30 and .05.
 
     Args:
         layer: Dotted name of a module. Default: chosen.
@@ -120,18 +126,23 @@ class Counterfactual(Objective):
 
     def chosen(self, original: Predictor, data: Split) -> Vote:
         """Return the vote that says on held-out examples what the original, which never saw them, says."""
-        layers = [self.layer] if self.layer is not None else blocks(original, data.retain)
+        layers = [self.layer] if self.layer is not None else inner_layers(original, data.retain)
         counts = [self.neighbours] if self.neighbours is not None else NEIGHBOURS
         temperatures = [self.temperature] if self.temperature is not None else TEMPERATURES
         if data.holdout is None:
             return Vote(layers[len(layers) // 2], self.neighbours or 30, self.temperature or 0.05)
-        sought = Sought(data.holdout, data.retain, few(data.holdout, PROBES), few(data.retain, KEYS))
-        said, missed = torch.softmax(answers(original, data.holdout, sought.at), 1), {}
+        keys = few(data.retain, KEYS)
+        held = Sought(data.holdout, data.retain, few(data.holdout, PROBES), keys)
+        own = Sought(data.retain, data.retain, keys[:PROBES], keys)
+        said, missed = torch.softmax(answers(original, data.holdout, held.at), 1), {}
+        sure = float(true(said, held).mean())
         for layer in layers:
-            near = self.near(original, sought, layer, max(counts))
+            near = self.near(original, held, layer, max(counts)), self.near(original, own, layer, max(counts) + 1)
+            others = Near(near[1].cosine[:, 1:], near[1].labels[:, 1:])  # the nearest of its own is the example itself
             for count, temperature in product(counts, temperatures):
                 vote = Vote(layer, count, temperature)
-                missed[vote] = float((near.say(vote, data.classes) - said).square().sum(1).mean())
+                apart = float((near[0].say(vote, data.classes) - said).square().sum(1).mean())
+                missed[vote] = apart + abs(float(true(others.say(vote, data.classes), own).mean()) - sure)
         return min(missed, key=lambda vote: missed[vote])
 
     def near(self, original: Predictor, sought: Sought, layer: str, count: int) -> Near:
@@ -152,6 +163,12 @@ class Counterfactual(Objective):
         logits = model(batch.inputs)
         target = self.table[at].to(logits)
         return functional.kl_div(functional.log_softmax(logits, 1), target, reduction="batchmean")
+
+
+def true(said: Tensor, sought: Sought) -> Tensor:
+    """Return the probability of the true label of each example asked about."""
+    labels = sought.asked.targets[sought.at].to(said.device)
+    return said.gather(1, labels[:, None]).flatten()
 
 
 def few(examples: Examples, most: int) -> Tensor:

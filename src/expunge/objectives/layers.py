@@ -1,4 +1,4 @@
-"""The blocks of a network, and what they make of examples."""
+"""The inner layers of a network, and what they make of examples."""
 
 from __future__ import annotations
 
@@ -14,39 +14,31 @@ from expunge.batch import Batch, Examples, Predictor
 from expunge.errors import ModelError
 
 BATCH = 256
-MOST = 6
-"""Blocks that are tried, evenly spaced from the first to the last."""
+MOST = 12
+"""Layers that are tried, evenly spaced from the first to the last."""
 
 
-def blocks(predict: Predictor, examples: Examples) -> list[str]:
-    """Return the names of a network's blocks in the order in which they finish, at most ``MOST``.
+def inner_layers(predict: Predictor, examples: Examples) -> list[str]:
+    """Return the names of a network's layers in the order in which they finish, at most ``MOST``.
 
-    A block is a module with others in it that is called once with a batch and returns feature maps or tokens, and no
-    part of another block, unless that one is all there is. Where a network has none, every module that returns such
-    counts; where none does, all but the last that return a row for each example; and in a network without parts the
-    inputs themselves, named ``""``.
+    They are the modules that are called once with a batch, return feature maps or tokens, and have parts or a matrix of
+    weights. Where a network has none of these, every module that returns maps; where none does, all but the last that
+    return a row for each example; and in a network without parts the inputs themselves, named ``""``.
     """
     batch = examples.batch(torch.arange(min(2, len(examples))))
     heard = returned(predict, batch)
     once = {name: axes for name, axes in heard if [other for other, _ in heard].count(name) == 1}
     modules = dict(predict.model.named_modules())
     maps = [name for name, axes in once.items() if axes >= 3]
-    found = outermost([name for name in maps if next(modules[name].children(), None) is not None]) or maps
-    found = found or list(once)[:-1] or [""]
+    found = [name for name in maps if weighty(modules[name])] or maps or list(once)[:-1] or [""]
     spaced = torch.linspace(0, len(found) - 1, min(MOST, len(found))).round().long().unique().tolist()
     return [found[at] for at in spaced]
 
 
-def outermost(names: list[str]) -> list[str]:
-    """Return the names that are no part of another one; if that leaves a single one, look inside it.
-
-    Examples:
-        >>> outermost(["stem.0", "stem", "body.0", "body"]), outermost(["all.first", "all.last.0", "all.last", "all"])
-        (['stem', 'body'], ['all.first', 'all.last'])
-    """
-    found = [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
-    inside = [name for name in names if name not in found]
-    return outermost(inside) if len(found) == 1 and inside else found
+def weighty(module: nn.Module) -> bool:
+    """Return whether a module has parts, or a matrix of weights of its own."""
+    matrix = any(weight.ndim >= 2 for weight in module.parameters(recurse=False))
+    return matrix or next(module.children(), None) is not None
 
 
 @torch.no_grad()
