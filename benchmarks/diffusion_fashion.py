@@ -36,17 +36,18 @@ PICTURES = Drawing(forgotten=3, remaining=27)
 """In the grid."""
 
 
-def study(data_dir: Path | None, folder: Path, threads: int, methods: list[str]) -> None:
+def study(data_dir: Path | None, folder: Path, threads: int, methods: list[str], rate: float, steps: int) -> None:
     """Run the demo with 5,000 images and some of its methods."""
     chosen = {name: words for name, words in diffusion_plan.METHODS.items() if not methods or name in methods}
-    plan = replace(STUDY, methods=chosen)
+    drawing = replace(STUDY.drawing, steps=steps)
+    plan = replace(STUDY, methods=chosen, drawing=drawing, settings={**STUDY.settings, "rate": rate})
     run_diffusion_demo(out=folder, data_dir=data_dir, threads=threads, overwrite=True, console=Console(), plan=plan)
 
 
-def collect(data_dir: Path | None, folders: list[Path]) -> None:
+def collect(data_dir: Path | None, folders: list[Path], name: str) -> None:
     """Put the rows of run folders together, and draw a grid of all their models."""
     results = [json.loads((folder / "result.json").read_text()) for folder in folders]
-    whole = {"study": NAME, **results[0]}
+    whole = {"study": name, **results[0]}
     rows = {row["key"]: row for result in results for row in result["requests"][0]["rows"]}
     order = ["original", *diffusion_plan.METHODS]
     request = {**whole["requests"][0], "rows": [rows[key] for key in order if key in rows], "grids": []}
@@ -54,7 +55,7 @@ def collect(data_dir: Path | None, folders: list[Path]) -> None:
         row["history"] = row["history"][-1:]
     record = json.loads((RESULTS / "diffusion-base.json").read_text())["fashion_mnist"]
     whole |= {"requests": [request], "base": record["model"], "command": "python benchmarks/diffusion_fashion.py"}
-    (RESULTS / f"{NAME}.json").write_text(json.dumps(whole, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
     case = diffusion_plan.case(diffusion_plan.FASHION, data_dir)
     shown = GeneratedRows(case.split, case.real, case.judge, PICTURES)
     shown.original(case.original)
@@ -62,7 +63,7 @@ def collect(data_dir: Path | None, folders: list[Path]) -> None:
         place = next(folder / row["key"] / "unlearned" for folder in folders if (folder / row["key"]).is_dir())
         method = built(diffusion_plan.METHODS[row["key"]], diffusion_plan.FASHION)
         shown.unlearned(DDPM.from_pretrained(place), row["key"], method)
-    shown.grid(case.source.class_names).write(RESULTS / "images" / f"{NAME}.png")
+    shown.grid(case.source.class_names).write(RESULTS / "images" / f"{name}.png")
 
 
 def tune(data_dir: Path | None, forgotten: int) -> None:
@@ -100,14 +101,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--methods", nargs="*", default=[], choices=sorted(diffusion_plan.METHODS))
     parser.add_argument("--collect", nargs="*", type=Path, metavar="FOLDER")
+    parser.add_argument("--rate", type=float, default=STUDY.settings["rate"])
+    parser.add_argument("--steps", type=int, default=15, help="of the sampler")
+    parser.add_argument("--name", default=NAME, help="of the result that --collect writes")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     if asked.collect:
-        collect(asked.data_dir, asked.collect)
+        collect(asked.data_dir, asked.collect, asked.name)
     elif asked.tune is not None:
         tune(asked.data_dir, asked.tune)
     else:
-        study(asked.data_dir, asked.folder, asked.threads, asked.methods)
+        study(asked.data_dir, asked.folder, asked.threads, asked.methods, asked.rate, asked.steps)
 
 
 if __name__ == "__main__":
