@@ -92,9 +92,7 @@ class Spending:
             )
         spent = amount(self.asked, handed.spent)
         if self.kept:
-            met = (
-                "and the request was met" if self.reached else f"but within it the request was not met: {left(handed)}"
-            )
+            met = met_words(handed) if self.reached else f"but within it the request was not met: {left(handed)}"
             return f"The budget of {allowed} was kept, {met}; {spent} spent after update {handed.step}."
         met = "The model forgets as asked" if self.reached else f"The model does not forget as asked: {left(handed)}"
         return f"The budget of {allowed} was not kept. {met}; {spent} spent after update {handed.step}."
@@ -136,6 +134,12 @@ def amount(budget: Budget, value: float) -> str:
     if budget.points is not None:
         return f"{value:.3g} point{'' if value == 1 else 's'}"
     return f"{100 * value:.3g} % of the held-out loss" if budget.relative is not None else f"{value:.3g} of the metric"
+
+
+def met_words(look: Look) -> str:
+    """Return that the request was met, and whether the test shows it or the estimate alone."""
+    shown = look.verdict in (None, "equivalent")
+    return "and the request was met" + ("" if shown else f" by the estimate, though no test shows it ({left(look)})")
 
 
 def left(look: Look) -> str:
