@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Batch": "expunge.batch",
+    "Budget": "expunge.budget",
     "Pair": "expunge.pair",
     "ExpungeError": "expunge.errors",
     "Stepper": "expunge.engine",

@@ -15,9 +15,12 @@ from expunge.api.admission import checked_split
 from expunge.api.folder import RunFolder
 from expunge.api.rows import settings_of
 from expunge.api.snapshot import restored_on_failure
+from expunge.api.wish import checked_wish, default_method
+from expunge.api.within import Keeper, carried_out, with_readings
 from expunge.batch import Split
+from expunge.budget import Budget, Preference, Spending
 from expunge.data import as_examples
-from expunge.engine import Average, Conditions, Format, Row, checked_policy, execute
+from expunge.engine import Average, Conditions, Format, Row, checked_policy
 from expunge.engine.descend import ignore
 from expunge.errors import ConfigError, ModelError
 from expunge.methods import Method, build_method
@@ -26,7 +29,7 @@ from expunge.surgery import Progress
 from expunge.tasks.classification.libraries import sentence
 from expunge.tasks.family import Family
 
-DEFAULT_POLICY = "frozen"
+DEFAULT_POLICY, DEFAULT_METHOD = "frozen", "eupmu"
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Result:
         logits: How logits are read from the model's output.
         original: The model as it was handed in; None after ``inplace=True``.
         task: Family of the model.
+        budget: What became of the budget; None without one.
     """
 
     model: nn.Module
@@ -54,6 +58,7 @@ class Result:
     logits: Callable[[Any], Tensor] | None = field(default=None, repr=False)
     original: nn.Module | None = field(default=None, repr=False)
     task: str = "classification"
+    budget: Spending | None = None
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the run folder: the model, ``history.jsonl`` and ``config.json``.
@@ -71,7 +76,9 @@ class Result:
         run = RunFolder(folder, overwrite=overwrite)
         family_of(self.task).save(self.model, run.path)
         run.write_lines("history.jsonl", self.history)
-        run.write_json("config.json", {"method": settings_of(self.method), "conditions": self.conditions})
+        spending = {} if self.budget is None else {"budget": self.budget.document()}
+        settings = {"method": settings_of(self.method), "conditions": self.conditions}
+        run.write_json("config.json", settings | spending)
         return run.path
 
 
@@ -82,7 +89,9 @@ def unlearn(
     retain: Any,
     holdout: Any = None,
     task: str = "classification",
-    method: str | Method = "eupmu",
+    method: str | Method | None = None,
+    budget: Budget | None = None,
+    prefer: Preference = "budget",
     logits: Callable[[Any], Tensor] | None = None,
     seed: int = 0,
     normalisation: str | None = None,
@@ -104,10 +113,16 @@ def unlearn(
         model: A trained model of the family that ``task`` names.
         forget: Examples to forget: a map-style data set of ``(input, label)``, tensors, or ``Examples``.
         retain: Training examples to keep, disjoint from ``forget``.
-        holdout: Examples that the model was not trained on, for objectives that need them. Default: none.
+        holdout: Examples that the model was not trained on, for objectives that need them and for a budget, which
+            splits them once: half of them steer, the others certify. Default: none.
         task: Family of the model: ``classification`` (default), ``diffusion`` for a class-conditional ``DDPM``, or
             ``stable_diffusion`` for a ``TextToImage``.
-        method: Name of a method (``expunge list methods``) or a ``Method``. Default ``eupmu``.
+        method: Name of a method (``expunge list methods``) or a ``Method``. Default ``eupmu``; inside a
+            budget ``budgeted`` for whole classes and ``counterfactual`` for single examples.
+        budget: How much worse the model may become on held-out retain examples, such as ``Budget(points=1.0)``. The
+            best iterate inside it is handed over; ``Result.budget`` says what became of it. Default: none.
+        prefer: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``
+            (default) or ``forgetting``.
         logits: Takes the model's output and returns logits, where it does not return them itself.
         seed: Of order, draws and dropout. Default 0.
         normalisation: ``frozen``, ``joint`` or ``separate``. Default ``frozen``, which measured best.
@@ -134,7 +149,9 @@ def unlearn(
         >>> len(result.history)
         1
     """
-    family = family_of(task)
+    family, wish = family_of(task), checked_wish(budget, prefer, settings, average)
+    if method is None:
+        method = DEFAULT_METHOD if wish is None else default_method(as_examples(forget), as_examples(retain))
     chosen = checked_method(method, family.settings(method, settings) if isinstance(method, str) else settings)
     history: list[Row] = []
 
@@ -155,12 +172,16 @@ def unlearn(
     sides = as_examples(forget), as_examples(retain)
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     family.afford(model, recipe, split, conditions, inplace=inplace)
+    keeper = None if wish is None else Keeper(wish, family.predictor(model, logits), recipe, split, seed)
     work = model if inplace else copied(model)
     began = time.perf_counter()
     with restored_on_failure(work, active=inplace):
-        execute(family.predictor(work, logits), recipe, split, conditions)
+        spending = carried_out(keeper, family.predictor(work, logits), recipe, split, conditions)
     seconds = time.perf_counter() - began
-    return Result(work, chosen, seconds, split, history, plain, logits, None if inplace else model, family.name)
+    if spending is not None:
+        history = with_readings(history, spending.looks)
+    before = None if inplace else model
+    return Result(work, chosen, seconds, split, history, plain, logits, before, family.name, spending)
 
 
 def family_of(task: str) -> Family:

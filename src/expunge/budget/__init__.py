@@ -10,10 +10,12 @@ from expunge.budget.certificate import (
     tango_bound,
     utility_certificate,
 )
-from expunge.budget.choice import Candidate, Choice, choose, frontier
+from expunge.budget.choice import Candidate, Choice, Preference, choose, frontier
+from expunge.budget.forgetting import Forgetting, Forgotten, whole_classes
 from expunge.budget.halves import Halves, split_holdout
 from expunge.budget.reading import Reading, read
 from expunge.budget.rescaled import Rescaled
+from expunge.budget.spending import Look, Spending
 from expunge.budget.stop import Equivalence, equivalence, least_margin, unrecognised
 
 __all__ = [
@@ -21,9 +23,14 @@ __all__ = [
     "Candidate",
     "Choice",
     "Equivalence",
+    "Forgetting",
+    "Forgotten",
     "Halves",
+    "Look",
+    "Preference",
     "Reading",
     "Rescaled",
+    "Spending",
     "UtilityCertificate",
     "certificate_of",
     "choose",
@@ -38,4 +45,5 @@ __all__ = [
     "tango_bound",
     "unrecognised",
     "utility_certificate",
+    "whole_classes",
 ]

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from expunge.errors import ConfigError
 
-Preference = Literal["utility", "forgetting"]
+Preference = Literal["budget", "forgetting"]
 
 
 class Candidate(NamedTuple):
@@ -36,16 +36,16 @@ class Choice(NamedTuple):
     reached: bool
 
 
-def choose(candidates: Sequence[Candidate], allowed: float, prefer: Preference = "utility") -> Choice:
+def choose(candidates: Sequence[Candidate], allowed: float, prefer: Preference = "budget") -> Choice:
     """Return the candidate that forgets most inside the budget, the cheaper one of equals.
 
     Where none that forgets as asked is inside, ``prefer="forgetting"`` gives the cheapest of those that forget as
-    asked, or else the one that forgets most. Where none is inside at all, ``prefer="utility"`` gives the cheapest.
+    asked, or else the one that forgets most. Where none is inside at all, ``prefer="budget"`` gives the cheapest.
 
     Args:
         candidates: The iterates, the original among them if it may be handed back.
         allowed: What may be spent.
-        prefer: ``utility`` (default) or ``forgetting``.
+        prefer: ``budget`` (default) or ``forgetting``.
 
     Raises:
         ConfigError: If there is no candidate.

@@ -6,6 +6,7 @@ from expunge.methods.boundary_shrink import BoundaryShrink
 from expunge.methods.budgeted import Budgeted
 from expunge.methods.build import build_method
 from expunge.methods.composition import Composed
+from expunge.methods.counterfactual import Counterfactual
 from expunge.methods.eupmu import EUPMU
 from expunge.methods.eupmu_fast import EUPMUFast
 from expunge.methods.explicit_surgery import ExplicitSurgery
@@ -39,6 +40,7 @@ __all__ = [
     "BoundaryShrink",
     "Budgeted",
     "Composed",
+    "Counterfactual",
     "EUPMUFast",
     "ExplicitSurgery",
     "FineTune",

@@ -1,0 +1,104 @@
+"""What a caller wants of a budget, and whether it can be promised."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, cast, get_args
+
+from torch import Tensor
+
+from expunge.batch import Examples, Split
+from expunge.budget import Budget, Preference, smallest_drop, split_holdout, whole_classes
+from expunge.data import Subset
+from expunge.engine import Descend, Recipe
+from expunge.errors import ConfigError, DataError
+
+DELTA = 0.05
+"""Level of the utility certificate."""
+
+
+class Wish(NamedTuple):
+    """What the caller wants of the budget.
+
+    Args:
+        budget: What may be spent.
+        prefer: What comes first where the budget cannot be kept at the forgetting that was asked for.
+    """
+
+    budget: Budget
+    prefer: Preference
+
+
+class Steered(Protocol):
+    """A surgery that a budget can steer."""
+
+    tolerance: Tensor
+
+    def anchor(self, rise: float | Tensor) -> None:
+        """Take over a measured rise of the retain loss."""
+
+
+def checked_wish(budget: Any, prefer: str, settings: dict[str, Any], average: float | None) -> Wish | None:
+    """Return what the caller wants of a budget, None without one.
+
+    Raises:
+        ConfigError: If it does not fit together.
+    """
+    if prefer not in get_args(Preference):
+        raise ConfigError("prefer='budget' or 'forgetting'", f"{prefer!r}", "choose one of them")
+    if budget is None:
+        return None
+    if not isinstance(budget, Budget):
+        raise ConfigError("a Budget", type(budget).__name__, "write for example Budget(points=1.0)")
+    if "tolerance" in settings or average is not None:
+        found = "tolerance= beside it" if "tolerance" in settings else "average= beside it"
+        raise ConfigError("a budget that alone decides how far the run goes", found, "leave one of them out")
+    return Wish(budget, cast(Preference, prefer))
+
+
+def default_method(forget: Examples, retain: Examples) -> str:
+    """Return the method that a budget drives where none is named: one for whole classes, one for single examples."""
+    return "budgeted" if not {*forget.targets.tolist()} & {*retain.targets.tolist()} else "counterfactual"
+
+
+def steered(recipe: Recipe) -> Steered:
+    """Return the surgery of a recipe that a budget can steer.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    stage = recipe.stages[0] if len(recipe.stages) == 1 else None
+    surgery = stage.surgery if isinstance(stage, Descend) else None
+    if not isinstance(getattr(surgery, "tolerance", None), Tensor) or not callable(getattr(surgery, "anchor", None)):
+        found = "several stages or an edit" if surgery is None else type(surgery).__name__
+        cure = "use method='budgeted', 'counterfactual', or a composition with the surgery cumulative or scheduled"
+        raise ConfigError("one descent whose surgery keeps a budget", found, cure)
+    return cast(Steered, surgery)
+
+
+def halves_of(budget: Budget, split: Split, seed: int) -> tuple[Examples, Examples]:
+    """Return the control and the certify half of the held-out examples of the classes that stay.
+
+    Raises:
+        DataError: If there are none, or too few to certify a budget in points.
+    """
+    if split.holdout is None:
+        cure = "pass holdout=, examples that the model was never trained on"
+        raise DataError("held-out examples to measure the budget on", "none", cure)
+    halves = split_holdout(split.holdout.targets, seed, without=whole_classes(split))
+    refuse_too_few(budget, len(halves.certify))
+    return Subset(split.holdout, halves.control), Subset(split.holdout, halves.certify)
+
+
+def refuse_too_few(budget: Budget, count: int) -> None:
+    """Refuse a certify half that could not certify the budget even if no example of it were lost.
+
+    Raises:
+        DataError: If it is.
+    """
+    if budget.points is None or 100 * smallest_drop(count, DELTA) <= budget.points:
+        return
+    found = (
+        f"{count}, whose smallest certifiable drop (smallest_drop) is {100 * smallest_drop(count, DELTA):.2f} points"
+    )
+    cure = "allow more, or hold out more examples"
+    raise DataError(f"held-out examples to certify a budget of {budget.points:g} points with", found, cure)

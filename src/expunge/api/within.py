@@ -1,0 +1,175 @@
+"""``within``: unlearning inside a budget, driven by readings of held-out examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from expunge.api.wish import DELTA, Wish, halves_of, steered
+from expunge.batch import Predictor, Split
+from expunge.budget import (
+    Choice,
+    Forgetting,
+    Look,
+    Reading,
+    Rescaled,
+    Spending,
+    UtilityCertificate,
+    choose,
+    frontier,
+    read,
+    utility_certificate,
+)
+from expunge.engine import Conditions, Recipe, Row, execute
+from expunge.engine.execute import state_of
+from expunge.errors import ConfigError, DataError
+from expunge.surgery import Progress
+
+LOOKS = 10
+"""Control readings of a run, at most, evenly spaced; the last one after the last update."""
+
+
+class Keeper:
+    """Keeps one run inside a budget.
+
+    Held-out examples of the classes that stay are split into two halves. At ``LOOKS`` readings the working model is
+    measured in evaluation mode on the control half; the surgery is told the rise of the loss and given the τ that the
+    budget amounts to by what has been observed (``Rescaled``), and the best iterate so far is kept in the CPU's memory.
+    At the end the best one is handed over and the certify half, which nothing has read before, is opened once.
+
+    Args:
+        wish: The budget.
+        original: The model as it was handed in.
+        recipe: What is to be carried out: one descent whose surgery has a ``tolerance`` and an ``anchor``.
+        split: Of the request, with all held-out examples.
+        seed: Of the split into halves.
+
+    Raises:
+        ConfigError: If the recipe cannot be steered or the model is no classifier.
+        DataError: If there are no held-out examples, or too few to certify the budget.
+    """
+
+    def __init__(self, wish: Wish, original: Predictor, recipe: Recipe, split: Split, seed: int) -> None:
+        self.wish, self.surgery = wish, steered(recipe)
+        if original.own_loss is not None:
+            raise ConfigError("a classifier for a budget", "a model without classes", "leave budget out")
+        self.control, self.certify = halves_of(wish.budget, split, seed)
+        self.forgetting = Forgetting(split, self.control)
+        self.split = replace(split, holdout=self.control)
+        self.first = read(original, self.control, wish.budget.metric)
+        if not math.isfinite(self.first.loss):
+            found = "a loss of NaN or infinity on held-out examples"
+            raise DataError("a finite held-out loss of the model", found, "repair the held-out inputs")
+        self.rule = Rescaled(wish.budget.tolerance(self.first))
+        self.looks: list[Look] = []
+        self.looks.append(self.noted(original, self.first))
+        self.states = {0: state_of(original.model)}
+        self.surgery.tolerance.fill_(self.rule.tolerance)
+
+    def noted(self, predict: Predictor, now: Reading) -> Look:
+        """Return a reading with what was spent and what of the forgetting is missing."""
+        spent = self.wish.budget.spent(self.first, now)
+        # The model as handed in decides nothing, so that its look takes no share of the level.
+        forgotten = self.forgetting(predict, max(1, len(self.looks)))
+        measured = (now.step, now.loss, now.accuracy, now.value)
+        return Look(*measured, spent, self.rule.tolerance, *forgotten)
+
+    def watching(self, work: Predictor, conditions: Conditions) -> Conditions:
+        """Return the conditions with the readings among what happens after an update."""
+
+        def on_step(progress: Progress) -> None:
+            if progress.step + 1 in due(progress.total):
+                self.look(work, progress)
+            conditions.on_step(progress)
+
+        return replace(conditions, on_step=on_step)
+
+    def look(self, work: Predictor, progress: Progress) -> None:
+        """Measure the working model, steer the surgery by what is found, and keep the model if it is the best one."""
+        now = read(work, self.control, self.wish.budget.metric, progress.step + 1)
+        if math.isfinite(now.loss):
+            self.steer(now)
+            self.looks.append(self.noted(work, now))
+        else:
+            measured = (now.step, now.loss, now.accuracy, now.value)
+            self.looks.append(Look(*measured, math.inf, self.rule.tolerance, math.inf))
+        newest = len(self.looks) - 1
+        if 1 + self.best().chosen == newest:
+            self.states = {0: self.states[0], newest: state_of(work.model)}
+
+    def steer(self, now: Reading) -> None:
+        """Tell the surgery the rise of the loss, and the τ that the budget amounts to by now."""
+        budget, rise = self.wish.budget, now.loss - self.first.loss
+        self.surgery.anchor(rise)
+        if budget.relative is None:
+            self.rule = self.rule.observed(rise, budget.spent(self.first, now), budget.allowed)
+            self.surgery.tolerance.fill_(self.rule.tolerance)
+
+    def best(self) -> Choice:
+        """Return the choice among the iterates; the model that was handed in is none of them."""
+        return choose([look.candidate() for look in self.looks[1:]], self.wish.budget.allowed, self.wish.prefer)
+
+    def hand_over(self, work: Predictor) -> Spending:
+        """Put the best iterate into the working model, and open the certify half.
+
+        Where no iterate is inside the budget it is the model that was handed in, unless forgetting comes first.
+        """
+        found = self.best()
+        back = not found.kept and self.wish.prefer == "budget"
+        chosen = 0 if back else 1 + found.chosen
+        certificate = None if back else self.opened(work, chosen)
+        work.model.load_state_dict(self.states[chosen])
+        reached = self.looks[chosen].missing <= 0 and not back
+        best = tuple(1 + index for index in frontier([look.candidate() for look in self.looks[1:]]))
+        looks = tuple(self.looks)
+        return Spending(*self.wish, looks, chosen, back or found.kept, reached, best, certificate)
+
+    def opened(self, work: Predictor, chosen: int) -> UtilityCertificate:
+        """Return the certificate of an iterate, from the certify half."""
+
+        def right(index: int) -> Any:
+            work.model.load_state_dict(self.states[index])
+            return read(work, self.certify).right
+
+        return utility_certificate(right(0), right(chosen), DELTA)
+
+
+def carried_out(
+    keeper: Keeper | None, work: Predictor, recipe: Recipe, split: Split, conditions: Conditions
+) -> Spending | None:
+    """Carry out a recipe, inside a budget if there is one, and return what became of the budget."""
+    if keeper is None:
+        execute(work, recipe, split, conditions)
+        return None
+    execute(work, recipe, keeper.split, keeper.watching(work, conditions))
+    return keeper.hand_over(work)
+
+
+def due(total: int) -> set[int]:
+    """Return after how many updates there are readings.
+
+    Examples:
+        >>> sorted(due(4)), sorted(due(25))
+        ([1, 2, 3, 4], [2, 5, 8, 10, 12, 15, 18, 20, 22, 25])
+    """
+    return {round(total * number / LOOKS) for number in range(1, LOOKS + 1)} - {0}
+
+
+def with_readings(history: list[Row], looks: Sequence[Look]) -> list[Row]:
+    """Return the history with each control reading in the row of the update before it."""
+    found = {look.step - 1: look for look in looks}
+    return [row | columns(found[row["step"]]) if row["step"] in found else row for row in history]
+
+
+def columns(look: Look) -> Row:
+    """Return what the history shows of a reading; what is not finite is None, as JSON has no NaN."""
+    values = {
+        "held_out_loss": look.loss,
+        "held_out_accuracy": look.accuracy,
+        "spent": look.spent,
+        "tolerance": look.tolerance,
+        "missing": look.missing,
+    }
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}

@@ -1,0 +1,114 @@
+"""Forgetting: how far a model is from having forgotten what was asked, without any retrained model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from expunge.batch import Examples, Predictor, Split
+from expunge.budget.reading import looking, parts, read
+from expunge.budget.stop import Floats, Verdict, equivalence
+from expunge.data import Subset
+from expunge.errors import DataError
+
+RECOGNISED = 0.005
+"""Largest share of a forgotten class that may still be recognised."""
+MARGIN = 0.05
+"""How far from .5 the AUC of forgotten against held-out examples may lie."""
+MOST = 2_000
+"""Forgotten examples that are looked at, at most."""
+
+
+class Forgotten(NamedTuple):
+    """What one look found.
+
+    Args:
+        missing: How far from what was asked, ≥ 0: the share beyond ``RECOGNISED`` or the AUC beyond ``MARGIN``, the
+            larger one.
+        recognised: Share of the forgotten classes still recognised, on forgotten or held-out examples, whichever is
+            more; None if no class is forgotten as a whole.
+        auc: Of telling forgotten from held-out examples of the same classes by their loss; None if only whole classes
+            are forgotten.
+        verdict: Of the equivalence test on that AUC.
+    """
+
+    missing: float
+    recognised: float | None = None
+    auc: float | None = None
+    verdict: Verdict | None = None
+
+
+class Forgetting:
+    """The two principled targets: a class is no longer recognised, single examples look like held-out ones.
+
+    Args:
+        split: Of the request; what is held out of the forgotten classes is read from its ``holdout``.
+        control: Held-out examples of the classes that stay.
+
+    Raises:
+        DataError: If there are no held-out examples of the classes of forgotten single examples.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> part = lambda *labels: TensorExamples(torch.eye(3)[list(labels)], list(labels))
+        >>> split = Split(part(2, 2), part(0, 1), 3, part(0, 1, 2))
+        >>> Forgetting(split, part(0, 1))(Predictor(torch.nn.Identity()))
+        Forgotten(missing=0.995, recognised=1.0, auc=None, verdict=None)
+    """
+
+    def __init__(self, split: Split, control: Examples) -> None:
+        whole = whole_classes(split)
+        self.gone = [few(side, whole) for side in (split.forget, split.holdout) if side is not None]
+        self.gone = [side for side in self.gone if len(side)]
+        others = sorted({*split.forget.targets.tolist()} - {*whole})
+        self.single, self.unseen = few(split.forget, others), few(control, others)
+        if len(self.single) and not len(self.unseen):
+            raise DataError("held-out examples of the forgotten ones' classes", "none", "hold out some of each class")
+
+    def __call__(self, predict: Predictor, look: int = 1) -> Forgotten:
+        """Look at a model in evaluation mode; it is left as it was found.
+
+        Args:
+            predict: The model.
+            look: Which look this is, from 1: the equivalence test spends its level over them.
+        """
+        shares = [float(np.mean(read(predict, side).right)) for side in self.gone]  # type: ignore[arg-type]
+        recognised = max(shares, default=None)
+        far = [0.0 if recognised is None else recognised - RECOGNISED]
+        if not len(self.single):
+            return Forgotten(max(0.0, *far), recognised)
+        found = equivalence(scores(predict, self.single), scores(predict, self.unseen), MARGIN, look=look)
+        return Forgotten(max(0.0, *far, abs(found.auc - 0.5) - MARGIN), recognised, found.auc, found.verdict)
+
+
+def whole_classes(split: Split) -> list[int]:
+    """Return the classes of which nothing is retained.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> part = lambda *labels: TensorExamples(torch.zeros(len(labels), 1), list(labels))
+        >>> whole_classes(Split(part(1, 2), part(0, 0, 1), 3))
+        [2]
+    """
+    return sorted({*split.forget.targets.tolist()} - {*split.retain.targets.tolist()})
+
+
+def few(examples: Examples, classes: list[int]) -> Subset:
+    """Return at most ``MOST`` of the examples of some classes, drawn the same way each time."""
+    found = torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64)).nonzero().flatten()
+    drawn = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:MOST]
+    return Subset(examples, found[drawn].sort().values)
+
+
+def scores(predict: Predictor, examples: Examples) -> Floats:
+    """Return minus the loss of each example, larger meaning more like a member."""
+    with looking(predict.model):
+        found: list[Tensor] = [
+            -functional.cross_entropy(predict(part.inputs).float(), part.targets, reduction="none").cpu()
+            for part in parts(predict, examples, 256)
+        ]
+    return torch.cat(found).double().numpy()

@@ -1,0 +1,161 @@
+"""Spending: what a budget was asked for, what became of it at each reading, and what is handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from expunge.budget.budget import Budget
+from expunge.budget.certificate import UtilityCertificate
+from expunge.budget.choice import Candidate, Preference
+from expunge.budget.stop import Verdict
+
+
+@dataclass(frozen=True)
+class Look:
+    """One control reading.
+
+    Args:
+        step: Updates before it.
+        loss: Mean held-out loss.
+        accuracy: Percent of the held-out examples.
+        value: Of the user's metric, where there is one.
+        spent: In the budget's own unit.
+        tolerance: τ after it, in nats.
+        missing: How far the forgetting is from what was asked, ≥ 0.
+        recognised: Share of the forgotten classes that is still recognised.
+        auc: Of telling forgotten from held-out examples.
+        verdict: Of the equivalence test.
+    """
+
+    step: int
+    loss: float
+    accuracy: float | None
+    value: float | None
+    spent: float
+    tolerance: float
+    missing: float
+    recognised: float | None = None
+    auc: float | None = None
+    verdict: Verdict | None = None
+
+    def candidate(self) -> Candidate:
+        """Return what the choice of an iterate looks at."""
+        return Candidate(self.spent, self.missing)
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What became of a budget.
+
+    Args:
+        asked: The budget.
+        prefer: What was to come first where both cannot be had.
+        looks: All control readings; the first is the model that was handed in.
+        chosen: Place of the model that is handed over among them; 0 is the one that was handed in.
+        kept: Whether it is inside the budget, on the control half.
+        reached: Whether it forgets as asked, by the estimate; whether that is *shown* says its verdict.
+        frontier: Places of the iterates that no other one beats, from the cheapest to the one that forgets most.
+        certificate: From the certify half, opened once; None where it stayed closed, because the model is handed back
+            as it came.
+    """
+
+    asked: Budget
+    prefer: Preference
+    looks: tuple[Look, ...]
+    chosen: int
+    kept: bool
+    reached: bool
+    frontier: tuple[int, ...]
+    certificate: UtilityCertificate | None = None
+
+    @property
+    def certified(self) -> bool | None:
+        """Whether the certificate's bound is inside a budget in points; None for other units or without one."""
+        if self.certificate is None or self.asked.points is None:
+            return None
+        return 100 * self.certificate.bound <= self.asked.points
+
+    @property
+    def sentence(self) -> str:
+        """What became of the budget, for people."""
+        return " ".join([self.verdict(), *self.cheapest(), *certified_words(self.certificate, self.certified)])
+
+    def verdict(self) -> str:
+        """Return whether the budget was kept and the request met."""
+        allowed, handed = amount(self.asked, self.asked.allowed), self.looks[self.chosen]
+        if self.chosen == 0:
+            return (
+                f"The budget of {allowed} could not be kept: every iterate spent more. The model is handed back as it "
+                "came and has forgotten nothing."
+            )
+        spent = amount(self.asked, handed.spent)
+        if self.kept:
+            met = met_words(handed) if self.reached else f"but within it the request was not met: {left(handed)}"
+            return f"The budget of {allowed} was kept, {met}; {spent} spent after update {handed.step}."
+        met = "The model forgets as asked" if self.reached else f"The model does not forget as asked: {left(handed)}"
+        return f"The budget of {allowed} was not kept. {met}; {spent} spent after update {handed.step}."
+
+    def cheapest(self) -> list[str]:
+        """Return what forgetting as asked would have cost, where the model that is handed over does not."""
+        costs = [self.looks[index].spent for index in self.frontier if self.looks[index].missing <= 0]
+        if self.reached:
+            return []
+        if not costs:
+            return ["No iterate forgot as asked."]
+        return [f"The cheapest iterate that forgot as asked spent {amount(self.asked, min(costs))}."]
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        metric = self.asked.metric
+        asked = {**vars(self.asked), "metric": None if metric is None else getattr(metric, "__name__", "a metric")}
+        return {
+            "asked": asked,
+            "prefer": self.prefer,
+            "looks": [asdict(look) for look in self.looks],
+            "chosen": self.chosen,
+            "kept": self.kept,
+            "reached": self.reached,
+            "frontier": list(self.frontier),
+            "certificate": None if self.certificate is None else asdict(self.certificate),
+            "certified": self.certified,
+            "sentence": self.sentence,
+        }
+
+
+def amount(budget: Budget, value: float) -> str:
+    """Return an amount in the budget's own unit, in words.
+
+    Examples:
+        >>> amount(Budget(points=1.0), 1.0), amount(Budget(relative=0.1), 0.05)
+        ('1 point', '5 % of the held-out loss')
+    """
+    if budget.points is not None:
+        return f"{value:.3g} point{'' if value == 1 else 's'}"
+    return f"{100 * value:.3g} % of the held-out loss" if budget.relative is not None else f"{value:.3g} of the metric"
+
+
+def met_words(look: Look) -> str:
+    """Return that the request was met, and whether the test shows it or the estimate alone."""
+    shown = look.verdict in (None, "equivalent")
+    return "and the request was met" + ("" if shown else f" by the estimate, though no test shows it ({left(look)})")
+
+
+def left(look: Look) -> str:
+    """Return what is still to be seen of the forgotten examples."""
+    words: Sequence[str] = [
+        *([] if look.recognised is None else [f"{100 * look.recognised:.3g} % of the class are still recognised"]),
+        *([] if look.auc is None else [f"an AUC of {look.auc:.3f} tells forgotten from held-out examples"]),
+    ]
+    return ", ".join(words)
+
+
+def certified_words(certificate: UtilityCertificate | None, certified: bool | None) -> list[str]:
+    """Return what the certify half says."""
+    if certificate is None:
+        return []
+    end = {None: "", True: ", which is inside the budget", False: ", which is more than the budget"}[certified]
+    level = f"{100 * (1 - certificate.delta):.3g} %"
+    bound = f"{100 * certificate.bound:.3g} points"
+    return [f"With {level} confidence the accuracy on fresh examples fell by at most {bound}{end}."]

@@ -1,0 +1,42 @@
+"""Counterfactual: the labels of retained neighbours, under a controller of the whole run's utility loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expunge import objectives
+from expunge.engine import Recipe
+from expunge.methods.method import Method
+from expunge.objectives import CrossEntropy
+from expunge.surgery import Cumulative
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counterfactual(Method):
+    """Train D_f on what its retained neighbours vote for; a controller holds L_r(θ) ≤ L_r(θ₀) + τ over the whole run.
+
+    The composition is ours [ours], meant for single examples of classes that stay: the votes know which of them a
+    retrained model would get wrong. For whole classes use ``budgeted``.
+
+    Formula: θ ← θ − η (∇L_f + λ∇L_r)/(1 + λ), L_f of ``expunge.objectives.Counterfactual``, λ from the estimated
+    rise of L_r; see ``expunge.surgery.Cumulative``.
+
+    Args:
+        tolerance: τ ≥ 0, how far the mean retain loss may rise in all (nats). Default .05.
+        layer: Dotted name of the module whose features are compared. Default: chosen on held-out examples.
+
+    Examples:
+        >>> Counterfactual(tolerance=0.125).recipe().stages[0].surgery.tolerance
+        tensor(0.1250)
+    """
+
+    paper: ClassVar[str] = "ours"
+    label: ClassVar[str] = "Counterfactual"
+
+    tolerance: float = 0.05
+    layer: str | None = None
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return one controlled descent."""
+        return self.descend(objectives.Counterfactual(self.layer), CrossEntropy(), Cumulative(self.tolerance))
