@@ -117,6 +117,5 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "tiny-stable-diffusion": TAUGHT_TABLES,
     "stable-diffusion-memory": (memory_table,),
     "diffusion-fashion-mnist": DIFFUSION_TABLES,
-    "diffusion-fashion-mnist-3e-4": DIFFUSION_TABLES,
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,
 }

@@ -4,8 +4,7 @@
     python benchmarks/diffusion_fashion.py --folder F --data-dir DATA     # the study, into a run folder
     python benchmarks/diffusion_fashion.py --collect F                    # writes docs/results from it
 
-The study is ``expunge demo --task diffusion`` with 500 images of the forgotten class and 5,000 of the others, in 15
-steps. It can be cut into processes that take some of the methods each (``--methods eupmu lur``); ``--collect F G`` puts
+The study is ``expunge demo --task diffusion`` with 500 images of the forgotten class and 5,000 of the others. It can be cut into processes that take some of the methods each (``--methods eupmu lur``); ``--collect F G`` puts
 their rows together. ``--tune`` makes half as many updates, looks at 100 and 270 images of a model that forgets another
 class, and notes what the judge says in ``docs/results/diffusion-fashion-mnist-tuning.json``.
 """
@@ -31,7 +30,7 @@ NAME = "diffusion-fashion-mnist"
 RATES = (1e-4, 3e-4, 1e-3)
 TUNED = ("eupmu", "random_labels")
 """One rate is chosen for all methods, by looking at these two."""
-STUDY = replace(diffusion_plan.FASHION, drawing=Drawing(forgotten=500, remaining=5000, steps=15))
+STUDY = replace(diffusion_plan.FASHION, drawing=Drawing(forgotten=500, remaining=5000))
 PICTURES = Drawing(forgotten=3, remaining=27)
 """In the grid."""
 
@@ -102,7 +101,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=[], choices=sorted(diffusion_plan.METHODS))
     parser.add_argument("--collect", nargs="*", type=Path, metavar="FOLDER")
     parser.add_argument("--rate", type=float, default=STUDY.settings["rate"])
-    parser.add_argument("--steps", type=int, default=15, help="of the sampler")
+    parser.add_argument("--steps", type=int, default=25, help="of the sampler")
     parser.add_argument("--name", default=NAME, help="of the result that --collect writes")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
