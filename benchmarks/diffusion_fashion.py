@@ -4,9 +4,10 @@
     python benchmarks/diffusion_fashion.py --folder F --data-dir DATA     # the study, into a run folder
     python benchmarks/diffusion_fashion.py --collect F                    # writes docs/results from it
 
-The study is ``expunge demo --task diffusion`` with 500 images of the forgotten class and 5,000 of the others. It can be cut into processes that take some of the methods each (``--methods eupmu lur``); ``--collect F G`` puts
-their rows together. ``--tune`` makes half as many updates, looks at 100 and 270 images of a model that forgets another
-class, and notes what the judge says in ``docs/results/diffusion-fashion-mnist-tuning.json``.
+The study is ``expunge demo --task diffusion`` with 500 images of the forgotten class and 5,000 of the others. It can be
+cut into processes that take some of the methods each (``--methods eupmu lur``); ``--collect F G`` puts their rows
+together. ``--tune`` makes half as many updates, looks at 100 and 270 images of a model that forgets another class, and
+notes what the judge says in ``docs/results/diffusion-fashion-mnist-tuning.json``.
 """
 
 from __future__ import annotations

@@ -33,10 +33,10 @@ METHODS: Mapping[str, str] = {
 """Row of the table → method."""
 
 DISCLOSURE = (
-    "Every method has the same number of updates, batch and learning rate, and its own defaults for all else. The rate was "
-    "looked for on another class than the one that is forgotten here, which excluded a larger one and did not decide "
-    "between this and a smaller one (docs/results/diffusion-fashion-mnist.md). The judge never saw the test images that "
-    "it is trusted by."
+    "Every method has the same number of updates, batch and learning rate, and its own defaults for all else. The rate "
+    "was looked for on another class than the one that is forgotten here, which excluded a larger one and did not "
+    "decide between this and a smaller one (docs/results/diffusion-fashion-mnist.md). The judge never saw the test "
+    "images that it is trusted by."
 )
 
 
