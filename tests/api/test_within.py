@@ -232,7 +232,7 @@ def test_the_certify_half_is_opened_once_and_after_everything_else(problem, requ
 
 def test_a_relative_budget_is_its_own_tolerance(easy):
     found = asked(easy, budget=Budget(relative=0.2), epochs=4).budget
-    assert {look.tolerance for look in found.looks} == {pytest.approx(0.2 * found.looks[0].loss)}
+    assert {look.tolerance for look in found.looks} == {0.2 * found.looks[0].loss}
     assert found.certified is None
     assert "20 % of the held-out loss" in found.sentence
 
@@ -244,7 +244,8 @@ def test_a_users_metric_is_what_is_kept(easy):
 
     found = asked(easy, budget=Budget(metric=error, drop=0.01, higher_is_better=False), epochs=20).budget
     handed = found.looks[found.chosen]
-    assert found.kept
+    assert found.chosen > 0
+    assert handed.spent <= 0.01
     assert handed.spent == pytest.approx(handed.value - found.looks[0].value)
     assert handed.value == pytest.approx(1 - handed.accuracy / 100, abs=1e-6)
 
@@ -293,5 +294,5 @@ def test_what_cannot_be_promised_is_refused_in_one_sentence(easy, options, error
 def test_compositions_whose_surgery_keeps_a_budget_are_driven(easy, method):
     settings = {"surgery": "scheduled", "objective": "random_label(exclude_true=true)"} if method == "composed" else {}
     found = asked(easy, method=method, epochs=8, **settings).budget
-    assert found.kept
+    assert found.chosen > 0
     assert found.looks[found.chosen].spent <= POINTS
