@@ -115,7 +115,7 @@ def test_the_loss_of_neighbours_labels_forgets_more_in_the_same_budget_than_rand
         found = asked(memorised, budget=Budget(points=3.0), method=method, epochs=10, rate=0.02).budget
         assert found.looks[found.chosen].spent <= 3.0
         missing[method] = found.looks[found.chosen].missing
-    assert missing["counterfactual"] == 0 < 0.1 < missing["budgeted"]
+    assert missing["counterfactual"] == 0 < 0.02 < missing["budgeted"]
 
 
 def test_a_budget_that_no_iterate_keeps_is_admitted_and_the_model_handed_back(easy):
@@ -232,7 +232,7 @@ def test_the_certify_half_is_opened_once_and_after_everything_else(problem, requ
 
 def test_a_relative_budget_is_its_own_tolerance(easy):
     found = asked(easy, budget=Budget(relative=0.2), epochs=4).budget
-    assert {look.tolerance for look in found.looks} == {pytest.approx(0.2 * found.looks[0].loss)}
+    assert {look.tolerance for look in found.looks} == {0.2 * found.looks[0].loss}
     assert found.certified is None
     assert "20 % of the held-out loss" in found.sentence
 
@@ -244,7 +244,8 @@ def test_a_users_metric_is_what_is_kept(easy):
 
     found = asked(easy, budget=Budget(metric=error, drop=0.01, higher_is_better=False), epochs=20).budget
     handed = found.looks[found.chosen]
-    assert found.kept
+    assert found.chosen > 0
+    assert handed.spent <= 0.01
     assert handed.spent == pytest.approx(handed.value - found.looks[0].value)
     assert handed.value == pytest.approx(1 - handed.accuracy / 100, abs=1e-6)
 
@@ -268,12 +269,12 @@ def test_the_run_folder_tells_what_became_of_the_budget(easy, tmp_path):
             r"found 30, whose smallest certifiable drop \(smallest_drop\) is 11.57",
         ),
         ({"budget": Budget(points=0.5)}, DataError, "held-out examples to certify a budget of 0.5 points"),
-        ({"budget": 1.0}, ConfigError, "a Budget, found float"),
+        ({"budget": 1.0}, ConfigError, "a Budget, but found float"),
         ({"prefer": "utility"}, ConfigError, "prefer='budget' or 'forgetting'"),
         ({"tolerance": 0.1}, ConfigError, "found tolerance= beside it"),
         ({"average": 0.9}, ConfigError, "found average= beside it"),
-        ({"method": "salun"}, ConfigError, "one descent whose surgery keeps a budget, found Fixed"),
-        ({"method": "eupmu"}, ConfigError, "one descent whose surgery keeps a budget, found Implicit"),
+        ({"method": "salun"}, ConfigError, "one descent whose surgery keeps a budget, but found Fixed"),
+        ({"method": "eupmu"}, ConfigError, "one descent whose surgery keeps a budget, but found Implicit"),
         ({"method": "ssd"}, ConfigError, "found several stages or an edit"),
     ],
 )
@@ -293,5 +294,5 @@ def test_what_cannot_be_promised_is_refused_in_one_sentence(easy, options, error
 def test_compositions_whose_surgery_keeps_a_budget_are_driven(easy, method):
     settings = {"surgery": "scheduled", "objective": "random_label(exclude_true=true)"} if method == "composed" else {}
     found = asked(easy, method=method, epochs=8, **settings).budget
-    assert found.kept
+    assert found.chosen > 0
     assert found.looks[found.chosen].spent <= POINTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 from expunge.budget.budget import Budget
@@ -113,7 +114,7 @@ class Spending:
         return {
             "asked": asked,
             "prefer": self.prefer,
-            "looks": [asdict(look) for look in self.looks],
+            "looks": [plain(look) for look in self.looks],
             "chosen": self.chosen,
             "kept": self.kept,
             "reached": self.reached,
@@ -122,6 +123,12 @@ class Spending:
             "certified": self.certified,
             "sentence": self.sentence,
         }
+
+
+def plain(look: Look) -> dict[str, Any]:
+    """Return a reading as plain values; what is not finite is None, as JSON has no NaN."""
+    values = asdict(look)
+    return {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()}
 
 
 def amount(budget: Budget, value: float) -> str:

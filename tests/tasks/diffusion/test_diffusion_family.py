@@ -22,6 +22,7 @@ LOGITS = {
     "bad_teacher": "Incompetent",
     "boundary_expand": "ShadowClass",
     "boundary_shrink": "Boundary",
+    "counterfactual": "Counterfactual",
     "l1_sparse": "Sparse",
     "scrub": "Disobey",
     "scrub_r": "Disobey",

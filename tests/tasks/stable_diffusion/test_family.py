@@ -20,7 +20,16 @@ from expunge.tasks.stable_diffusion.concept_split import concept_split
 from expunge.tasks.stable_diffusion.objectives import OtherPrompt
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
-LOGITS = {"bad_teacher", "boundary_expand", "boundary_shrink", "l1_sparse", "scrub", "scrub_r", "sfr_on"}
+LOGITS = {
+    "bad_teacher",
+    "boundary_expand",
+    "boundary_shrink",
+    "counterfactual",
+    "l1_sparse",
+    "scrub",
+    "scrub_r",
+    "sfr_on",
+}
 """Methods whose objectives need logits."""
 METHODS = sorted(registry.entries("methods"))
 
