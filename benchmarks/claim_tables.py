@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from certificate_tables import CERTIFICATE_TABLES
+from counterfactual_tables import COUNTERFACTUAL_TABLES
 from diffusion_tables import DIFFUSION_TABLES, TUNING_TABLES
 from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
@@ -116,6 +117,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "certificate-coverage": CERTIFICATE_TABLES,
     "tiny-stable-diffusion": TAUGHT_TABLES,
     "stable-diffusion-memory": (memory_table,),
+    "counterfactual": COUNTERFACTUAL_TABLES,
     "diffusion-fashion-mnist": DIFFUSION_TABLES,
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,
 }
