@@ -32,7 +32,8 @@ def distilled(document: Document) -> str:
         settings = [row["objective"], f"{row['lambda']:g}", f"{row['rate']:g}"]
         rows.append([*settings, *(figure(row["scores"][key]) for key in SHOWN)])
     floor = figure(document["noise_floor"])
-    return f"{written(rows, 1)}\n\nNoise floor of the gap: {floor}; {len(document['seeds'])} seeds, ± half a 95 % t-interval."
+    sure = f"Noise floor of the gap: {floor}; {len(document['seeds'])} seeds, ± half a 95 % t-interval."
+    return f"{written(rows, 1)}\n\n{sure}"
 
 
 def known(document: Document) -> str:
