@@ -126,6 +126,8 @@ def test_a_factory_gets_the_sizes_that_it_names_and_the_options(user_module):
 )
 def test_names_that_are_no_model_are_sentences(user_module, monkeypatch, name, error, message):
     monkeypatch.setattr(sys, "meta_path", [NotInstalled(), *sys.meta_path])
+    for loaded in [one for one in sys.modules if one.partition(".")[0] in {"timm", "transformers"}]:
+        monkeypatch.delitem(sys.modules, loaded)
     with pytest.raises(error, match=message):
         build_model(name, classes=3, channels=1)
 
