@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Protocol
@@ -168,3 +169,25 @@ class Predictor:
     def on(self, model: nn.Module) -> Predictor:
         """Return the same reading of another model."""
         return Predictor(model, self.logits, self.own_loss, self.at_once)
+
+
+@contextmanager
+def looking(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode without gradients inside the context, and every module's mode back after it.
+
+    Examples:
+        >>> model = nn.Dropout().train()
+        >>> with looking(model):
+        ...     model.training, torch.is_grad_enabled()
+        (False, False)
+        >>> model.training
+        True
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

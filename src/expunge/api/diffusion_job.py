@@ -80,7 +80,7 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, overwrite: bool, con
     """
     with located(config, "out"):
         check_folder(config.out, overwrite)
-        check_apart(config)
+        config.check_apart(config.model)
     method = checked_method(config, Diffusion())
     with located(config, "device"):
         device = device_of(config.device)
@@ -100,16 +100,6 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, overwrite: bool, con
         split = checked_split(Diffusion().predictor(original), *sides, known=Diffusion().classes)
         check_classes(original, source)
     return DiffusionJob(config, source, real, request, positions, split, method, original, judge, overwrite, console)
-
-
-def check_apart(config: DiffusionConfig) -> None:
-    """Refuse a run folder that would write over the model.
-
-    Raises:
-        ConfigError: If the unlearned model's place is that of the original.
-    """
-    if (config.out / "unlearned").resolve() == config.model.resolve():
-        raise ConfigError("a run folder apart from the model", f"'{config.out}'", "choose another with out (--out)")
 
 
 def check_whole_classes(source: Source, positions: Pair[torch.Tensor]) -> None:

@@ -130,11 +130,18 @@ class Definition:
 
     def abstract(self) -> set[str]:
         """Return the names of the methods that are declared but not written."""
-        inherited: set[str] = set().union(*(parent.abstract() for parent in self.parents()))
+        parents = self.parents()
+        declared: set[str] = set().union(*(parent.abstract() for parent in parents))
+        inherited = declared - set().union(*(parent.concrete() for parent in parents))
         functions = [line for line in self.node.body if isinstance(line, ast.FunctionDef)]
         own = {line.name for line in functions if any("abstract" in ast.unparse(d) for d in line.decorator_list)}
         written = {line.name for line in functions} | {name for name, _ in assignments(self.node.body)}
         return (inherited - written) | own
+
+    def concrete(self) -> set[str]:
+        """Return the names of the methods that are written, here or in a class above."""
+        above: set[str] = set().union(*(parent.concrete() for parent in self.parents()))
+        return (above | {line.name for line in self.node.body if isinstance(line, ast.FunctionDef)}) - self.abstract()
 
     def names(self) -> tuple[str, ...]:
         """Return the name under which it is registered, then its aliases."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
@@ -20,6 +20,9 @@ from expunge.api.sections import (
     Seed,
 )
 from expunge.errors import ConfigError
+
+UNLEARNED_FOLDER = "unlearned"
+"""Where a run folder holds a model that is a folder itself."""
 
 
 class RequestFile(Section):
@@ -57,6 +60,19 @@ class RequestFile(Section):
         beside, inside = ("method", *name), ("method", "settings", *name)
         lines = self._document.lines if self._document else {}
         return self.where(*(inside if inside in lines else beside))
+
+    def conditions(self) -> dict[str, Any]:
+        """Return what ``unlearn`` is told of how to compute, whatever the model."""
+        return self.model_dump(include={"seed", "normalisation", "micro_batches", "precision"})
+
+    def check_apart(self, model: Path) -> None:
+        """Refuse a run folder that would write over the folder of the model.
+
+        Raises:
+            ConfigError: If the unlearned model's place is that of the original.
+        """
+        if (self.out / UNLEARNED_FOLDER).resolve() == model.resolve():
+            raise ConfigError("a run folder apart from the model", f"'{self.out}'", "choose another with out (--out)")
 
     def read_from(self, document: Document) -> None:
         """Take note of the file, and refuse what it names and is not there.

@@ -153,10 +153,7 @@ def unlearned(job: Job) -> Result:
             retain=job.split.retain,
             holdout=job.split.holdout,
             method=job.method,
-            seed=config.seed,
-            normalisation=config.normalisation,
-            micro_batches=config.micro_batches,
-            precision=config.precision,
+            **config.conditions(),
             on_step=shown.update,
             on_rows=write,
         )

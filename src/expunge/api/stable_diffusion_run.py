@@ -20,7 +20,6 @@ from expunge.api.reading import checked_method, located
 from expunge.api.rows import settings_of
 from expunge.api.stable_diffusion_config import ConceptChoice, StableDiffusionConfig
 from expunge.api.unlearning import Result, unlearn
-from expunge.errors import ConfigError
 from expunge.evaluation import SECONDS, Trial, tabulate
 from expunge.methods import Method
 from expunge.tasks.stable_diffusion.concept import Concept, check_concepts
@@ -48,7 +47,7 @@ class StableDiffusionJob:
         self.config, self.overwrite, self.console = config, overwrite, console
         with located(config, "out"):
             check_folder(config.out, overwrite)
-            check_apart(config)
+            config.check_apart(Path(config.model))
         self.method: Method = checked_method(config, StableDiffusion())
         with located(config, "device"):
             device = device_of(config.device)
@@ -111,10 +110,7 @@ class StableDiffusionJob:
                 retain=split.retain,
                 task="stable_diffusion",
                 method=self.method,
-                seed=config.seed,
-                normalisation=config.normalisation,
-                micro_batches=config.micro_batches,
-                precision=config.precision,
+                **config.conditions(),
                 on_step=shown.update,
                 on_rows=lambda rows: self.folder.append_rows(HISTORY, rows),
             )
@@ -161,13 +157,3 @@ def as_concept(choice: ConceptChoice) -> Concept:
     if choice.kind is not None:
         return Concept.of_kind(choice.kind, choice.name, choice.anchor[0])
     return Concept(choice.name, choice.prompts, choice.anchor[0] if len(choice.anchor) == 1 else choice.anchor)
-
-
-def check_apart(config: StableDiffusionConfig) -> None:
-    """Refuse a run folder that would write over the model.
-
-    Raises:
-        ConfigError: If the unlearned model's place is that of the original.
-    """
-    if (config.out / "unlearned").resolve() == Path(config.model).resolve():
-        raise ConfigError("a run folder apart from the model", f"'{config.out}'", "choose another with out (--out)")

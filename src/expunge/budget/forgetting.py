@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from expunge.batch import Examples, Predictor, Split
-from expunge.budget.reading import looking, parts, read
+from expunge.batch import Examples, Predictor, Split, looking
+from expunge.budget.reading import parts, read
 from expunge.budget.stop import Floats, Verdict, equivalence
 from expunge.data import Subset
 from expunge.errors import DataError

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from expunge.batch import Batch, Examples, Predictor
+from expunge.batch import Batch, Examples, Predictor, looking
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,3 @@ def parts(predict: Predictor, examples: Examples, size: int) -> Iterator[Batch]:
     device = next(predict.model.parameters(), torch.empty(0)).device
     for positions in torch.arange(len(examples)).split(size):
         yield examples.batch(positions).to(device)
-
-
-@contextmanager
-def looking(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode without gradients inside the context, and every module's mode back after it."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

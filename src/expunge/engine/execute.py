@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.batch import Predictor, Split
+from expunge.batch import Predictor, Split, looking
 from expunge.engine.descend import Conditions, Descent, stream_of
 from expunge.engine.randomness import mixed_seed, replayed
 from expunge.engine.stages import Descend, Edit, Reading, Recipe, Select, Stage
@@ -106,14 +106,8 @@ def selection_after(stages: tuple[Stage, ...], number: int) -> Select | None:
 
 def read(select: Select, predict: Predictor, split: Split) -> Reading:
     """Measure a model in evaluation mode and put every module's mode back."""
-    modes = [(module, module.training) for module in predict.model.modules()]
-    predict.model.eval()
-    try:
-        with torch.no_grad():
-            return select.measure(predict, split)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with looking(predict.model):
+        return select.measure(predict, split)
 
 
 def state_of(model: nn.Module) -> dict[str, Any]:

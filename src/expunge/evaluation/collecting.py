@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Examples, Predictor, Split, looking
 from expunge.errors import ConfigError, DataError, NotFiniteError
 from expunge.evaluation.outputs import ModelOutputs, Outputs
 
@@ -16,19 +16,15 @@ from expunge.evaluation.outputs import ModelOutputs, Outputs
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Set a model to eval mode without gradients; leave every module's flag and every buffer as they were."""
-    flags = [(module, module.training) for module in model.modules()]
     buffers = [
         (module, name, buffer, buffer.clone())
         for module in model.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
-    model.eval()
     try:
-        with torch.no_grad():
+        with looking(model):
             yield
     finally:
-        for module, flag in flags:
-            module.training = flag
         for module, name, buffer, before in buffers:
             put_back(module, name, buffer, before)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Batch
+from expunge.batch import Batch, looking
 from expunge.errors import ExpungeError, ModelError
 from expunge.tasks.classification.libraries import sentence
 
@@ -68,10 +68,8 @@ def checked_logits(
 
 
 def _logits(model: nn.Module, predict: Callable[[Any], Tensor], batch: Batch) -> Tensor:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        with torch.no_grad():
+        with looking(model):
             return predict(batch.inputs)
     except ExpungeError:
         raise
@@ -79,9 +77,6 @@ def _logits(model: nn.Module, predict: Callable[[Any], Tensor], batch: Batch) ->
         form = tuple(batch.inputs.shape) if isinstance(batch.inputs, Tensor) else type(batch.inputs).__name__
         cure = "give the model the channels and size of the inputs"
         raise ModelError(f"a model that takes inputs {form}", sentence(error), cure) from error
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _check_form(logits: Any, examples: int, classes: int | None) -> None:

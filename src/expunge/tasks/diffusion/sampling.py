@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from expunge.batch import looking
 from expunge.engine import mixed_seed
 from expunge.errors import ConfigError, ModelError, RequestError
 from expunge.tasks.diffusion.denoiser import Denoiser
@@ -91,17 +92,12 @@ def sampled(
     """
     check(model, guidance, min(steps, batch_size))
     scheduler = schedule_of(model, steps)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     found = []
-    try:
+    with looking(model):
         for positions in torch.arange(len(labels)).split(batch_size):
             found.append(denoised(model, scheduler, labels[positions], start(positions), guidance))
             if on_images is not None:
                 on_images(int(positions[-1]) + 1, len(labels))
-    finally:
-        for module, training in modes:
-            module.training = training
     return torch.cat(found) if found else torch.empty(0, *model.form)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Predictor
+from expunge.batch import Predictor, looking
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
 from expunge.metrics.arrays import Floats
 
@@ -125,7 +125,7 @@ class Judge:
             raise DataError("at least one image", "none", "generate some")
         model = self.predict.model
         place = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-        with asked(model), listening(model.get_submodule(self.head)) as heard:
+        with looking(model), listening(model.get_submodule(self.head)) as heard:
             parts = [self.ask(part.to(place), heard) for part in images.split(self.batch_size)]
         logits, features = (np.concatenate(column) for column in zip(*parts, strict=True))
         if not (np.isfinite(logits).all() and np.isfinite(features).all()):
@@ -186,19 +186,6 @@ def weights_hash(model: nn.Module) -> str:
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def asked(model: nn.Module) -> Iterator[None]:
-    """Set a model to eval mode without gradients; leave every module's flag as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager

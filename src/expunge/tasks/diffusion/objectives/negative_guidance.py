@@ -11,7 +11,7 @@ from expunge.batch import Batch, Predictor, Split
 from expunge.errors import ObjectiveError
 from expunge.objectives.objective import Model
 from expunge.objectives.teacher import Teacher, required
-from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
+from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective, noise_elsewhere
 
 
 class NegativeGuidance(NoiseObjective):
@@ -55,10 +55,12 @@ class NegativeGuidance(NoiseObjective):
     def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the noised batch with ``target``, the original's prediction under negative guidance."""
         noisy, teacher = super().draw(batch, epoch, generator), required(self.teacher)
-        asked = teacher(noisy)
-        with torch.no_grad():
-            plain = teacher.predict({**noisy.inputs, "class_labels": self.noising.nulls(batch.targets)})
-        return noisy.with_drawn(target=plain - self.strength * (asked - plain))
+        plain = noise_elsewhere(teacher.predict, noisy, self.neutral(noisy.targets))
+        return noisy.with_drawn(target=plain - self.strength * (teacher(noisy) - plain))
+
+    def neutral(self, labels: Tensor) -> Tensor:
+        """Return for each label the one that guidance starts from: the null class."""
+        return self.noising.nulls(labels)
 
     def target(self, model: Model, batch: Batch) -> Tensor:
         """Return the original's prediction under negative guidance."""

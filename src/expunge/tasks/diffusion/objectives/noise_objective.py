@@ -53,3 +53,9 @@ class NoiseObjective(Objective, ABC):
     @abstractmethod
     def target(self, model: Model, batch: Batch) -> Tensor:
         """Return ε*, ``(n, channels, height, width)``, a constant in differentiation."""
+
+
+def noise_elsewhere(model: Model, batch: Batch, labels: Tensor) -> Tensor:
+    """Return the noise that a model predicts in a noised batch under other labels, a constant in differentiation."""
+    with torch.no_grad():
+        return model({**batch.inputs, "class_labels": labels})

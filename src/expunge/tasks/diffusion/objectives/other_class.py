@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from expunge.errors import ObjectiveError
 from expunge.objectives import RandomLabel
 from expunge.objectives.objective import Model, Objective
 from expunge.objectives.teacher import Teacher, required
-from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
+from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective, noise_elsewhere
 
 
 class OtherClass(NoiseObjective):
@@ -61,18 +61,13 @@ class OtherClass(NoiseObjective):
         noisy = super().draw(batch, epoch, generator)
         others = noisy.targets if self.others is None else self.others.to(noisy.targets.device)[noisy.targets]
         noisy = noisy.with_drawn(others=others)
-        return noisy.with_drawn(target=elsewhere(required(self.teacher).predict, noisy)) if self.frozen else noisy
+        if not self.frozen:
+            return noisy
+        return noisy.with_drawn(target=noise_elsewhere(required(self.teacher).predict, noisy, others))
 
     def target(self, model: Model, batch: Batch) -> Tensor:
         """Return what is predicted for the other class."""
-        return batch.drawn["target"] if self.frozen else elsewhere(model, batch)
-
-
-@torch.no_grad()
-def elsewhere(model: Any, batch: Batch) -> Tensor:
-    """Return the noise that a model predicts for the other classes."""
-    found: Tensor = model({**batch.inputs, "class_labels": batch.drawn["others"]})
-    return found
+        return batch.drawn["target"] if self.frozen else noise_elsewhere(model, batch, batch.drawn["others"])
 
 
 def successors(classes: int, shift: int, forgotten: list[int]) -> Tensor:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from expunge.batch import Batch, Predictor, Split
-from expunge.errors import ObjectiveError
-from expunge.objectives.objective import Model
-from expunge.objectives.teacher import Teacher, required
-from expunge.tasks.stable_diffusion.objectives.prompt_objective import PromptObjective, noise_elsewhere
+from expunge.batch import Predictor, Split
+from expunge.tasks.diffusion.objectives import NegativeGuidance
+from expunge.tasks.stable_diffusion.objectives.prompt_objective import PromptObjective
 
 
-class ConceptErasure(PromptObjective):
+class ConceptErasure(PromptObjective, NegativeGuidance):
     """Predict for a forgotten prompt what the original would for its anchor under guidance away from the prompt (SPM).
 
     Paper: "One-Dimensional Adapter to Rule Them All: Concepts, Diffusion Models and Erasing Applications" (SPM; Lyu et
@@ -41,25 +38,11 @@ class ConceptErasure(PromptObjective):
     aliases: ClassVar[tuple[str, ...]] = ("spm_erase",)
     paper: ClassVar[str] = "SPM, arXiv 2312.16145"
 
-    def __init__(self, strength: float = 1.0) -> None:
-        if not strength >= 0:
-            raise ObjectiveError("a strength ≥ 0", f"{strength}", "use 1")
-        self.strength = strength
-        self.teacher: Teacher | None = None
-
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look up the anchors and keep a frozen copy of the original."""
         super().prepare(original, data)
         self.refuse_without_anchors(data)
-        self.teacher = Teacher(original)
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
-        """Return the noised batch with ``target``, the original's prediction under guidance."""
-        noisy, teacher = super().draw(batch, epoch, generator), required(self.teacher)
-        asked = teacher(noisy)
-        neutral = noise_elsewhere(teacher.predict, noisy, self.anchored(noisy.targets))
-        return noisy.with_drawn(target=neutral - self.strength * (asked - neutral))
-
-    def target(self, model: Model, batch: Batch) -> Tensor:
-        """Return the original's prediction under guidance."""
-        return batch.drawn["target"]
+    def neutral(self, labels: Tensor) -> Tensor:
+        """Return for each prompt the one that guidance starts from: its anchor."""
+        return self.anchored(labels)

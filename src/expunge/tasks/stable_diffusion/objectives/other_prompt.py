@@ -11,7 +11,8 @@ from expunge.batch import Batch, Predictor, Split
 from expunge.objectives import RandomLabel
 from expunge.objectives.objective import Model, Objective
 from expunge.objectives.teacher import Teacher, required
-from expunge.tasks.stable_diffusion.objectives.prompt_objective import PromptObjective, noise_elsewhere
+from expunge.tasks.diffusion.objectives.noise_objective import noise_elsewhere
+from expunge.tasks.stable_diffusion.objectives.prompt_objective import PromptObjective
 
 
 class OtherPrompt(PromptObjective):

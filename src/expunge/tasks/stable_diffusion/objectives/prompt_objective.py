@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from expunge.batch import Batch, Predictor, Split
+from expunge.batch import Predictor, Split
 from expunge.errors import ModelError, ObjectiveError
 from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
 
@@ -50,10 +49,3 @@ class PromptObjective(NoiseObjective, ABC):
         if len(alone):
             found = f"none for prompt number {int(alone[0])}"
             raise ObjectiveError("an anchor for each forgotten prompt", found, "make the request with concept_split")
-
-
-def noise_elsewhere(model: object, batch: Batch, labels: Tensor) -> Tensor:
-    """Return the noise that a model predicts in a batch under other prompts, a constant in differentiation."""
-    with torch.no_grad():
-        found: Tensor = model({**batch.inputs, "class_labels": labels})  # type: ignore[operator]
-    return found
