@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
+from expunge.api.budget_section import BudgetChoice
 from expunge.api.checks import offer, refuse, safetensors, shown
 from expunge.api.diffusion_config import DiffusionConfig
 from expunge.api.document import Document, read_document
@@ -51,6 +52,10 @@ class RunConfig(DataRequest):
         reference: ``none``, ``retrain`` or the path of a retrained model's weights. Default ``none``.
         train: How to train the original and the reference.
         holdout: Share of the test data that no figure is computed on. Default none.
+        budget: How much worse the model may become on the held-out examples, half of which steer and half of which
+            certify. Default none.
+        prefer: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``
+            (default) or ``forgetting``.
         show_examples: Whether pictures of forgotten examples may stand in the report. Default false.
     """
 
@@ -60,6 +65,8 @@ class RunConfig(DataRequest):
     reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(origin)] = "none"
     train: TrainChoice | None = Field(None, examples=["{epochs: 20}"])
     holdout: Share | None = Field(None, examples=[0.1])
+    budget: BudgetChoice | None = Field(None, examples=[1.0])
+    prefer: Literal["budget", "forgetting"] = "budget"
     show_examples: bool = False
 
     @model_validator(mode="after")
@@ -70,6 +77,16 @@ class RunConfig(DataRequest):
         if self.train is None and self.checkpoint is None and not self.model.from_python:
             cure = "add `checkpoint: original.safetensors`, or `train: {epochs: 20}` to train the original first"
             raise refuse("the weights of the original", "neither checkpoint nor train", cure, "model")
+        return self
+
+    @model_validator(mode="after")
+    def affordable(self) -> RunConfig:
+        """Refuse a budget that nothing could be measured on, and a preference without a budget."""
+        if self.budget is not None and self.holdout is None:
+            expected = "held-out examples to measure the budget on"
+            raise refuse(expected, "no holdout", "add for example `holdout: 0.3`", "budget")
+        if self.budget is None and "prefer" in self.model_fields_set:
+            raise refuse("prefer beside a budget", "no budget", "add for example `budget: 1.0`, or remove it", "prefer")
         return self
 
     def check_files(self) -> None:

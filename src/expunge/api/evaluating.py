@@ -10,10 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
+from expunge.api.budgeting import CHOSEN, Halves, budget_part
 from expunge.api.documents import SHOWN, document
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.rows import Rows
 from expunge.api.unlearning import Result
+from expunge.api.wish import halves_of
 from expunge.batch import Predictor, Split
 from expunge.data import as_examples, check_labels
 from expunge.errors import ConfigError, RequestError
@@ -108,9 +110,18 @@ def evaluate(
         rows.unlearned(network, "unlearned", result.method, result.seconds, result.history)
     pictures = contact_sheet(split.forget, rows.outputs, names) if show_examples else []
     asked = Asked("request", question, "indices", names)
-    part = request_part(asked, split, tested, rows.trials(), None, pictures)
+    part = request_part(asked, split, tested, rows.trials(), None, pictures) | budget_of(result)
     held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
-    return Evaluation(document("run", question, "expunge.evaluate", DISCLOSURE, [part], held, str(home(network))))
+    disclosure = f"{DISCLOSURE} {CHOSEN}" if "budget" in part else DISCLOSURE
+    return Evaluation(document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network))))
+
+
+def budget_of(result: Result | None) -> dict[str, Any]:
+    """Return a request's part about its budget; nothing without one."""
+    if result is None or result.budget is None:
+        return {}
+    halves = Halves(*halves_of(result.budget.asked, result.split, result.conditions["seed"]))
+    return {"budget": budget_part(result.budget, halves)}
 
 
 def asked_split(predict: Predictor, result: Result | None, forget: Any, retain: Any) -> Split:

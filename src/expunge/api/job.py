@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from expunge.api.admission import checked_split
+from expunge.api.budgeting import Agreed, agreed, halves_record
 from expunge.api.config import RunConfig
 from expunge.api.folder import CONFIG, MANIFEST, WRITTEN, RunFolder, check_folder, check_writable
 from expunge.api.inputs import as_request, device_of, held_out
@@ -41,6 +43,7 @@ class Job:
         reference: The retrained model, where the request names its weights.
         overwrite: Whether an earlier run in the folder may be replaced.
         console: Where progress goes.
+        agreed: The budget, where there is one.
     """
 
     config: RunConfig
@@ -54,6 +57,7 @@ class Job:
     reference: nn.Module | None
     overwrite: bool
     console: Console
+    agreed: Agreed | None = None
 
     @property
     def device(self) -> torch.device:
@@ -68,16 +72,23 @@ class Job:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes: a request that ends before the first step leaves no trace."""
-        return opened_folder(self.config, self.overwrite, self.request, self.positions, self.source)
+        more = {} if self.agreed is None else {"holdout": halves_record(self.agreed.halves, load_key())}
+        return opened_folder(self.config, self.overwrite, self.request, self.positions, self.source, more)
 
 
 def opened_folder(
-    config: DataRequest, overwrite: bool, request: Request, positions: Pair[torch.Tensor], source: Source
+    config: DataRequest,
+    overwrite: bool,
+    request: Request,
+    positions: Pair[torch.Tensor],
+    source: Source,
+    more: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Return the run folder with what is known before the first step: the request, and the manifest of the split."""
     folder = RunFolder(config.out, overwrite=overwrite)
     folder.write_json(CONFIG, told(config))
-    folder.write_json(MANIFEST, manifest(request, *positions, source.name, source.train, load_key()))
+    record = manifest(request, *positions, source.name, source.train, load_key())
+    folder.write_json(MANIFEST, {**record, **(more or {})})
     return folder
 
 
@@ -109,9 +120,11 @@ def prepare(config: RunConfig, data_dir: Path | None, overwrite: bool, console: 
     with located(config, "model"):
         check_savable(original.state_dict())
         split = checked_split(Predictor(original), *positions.map(lambda part: Subset(source.train, part)), holdout)
+    budget = agreed(config, method, split)
     wanted = config.reference if isinstance(config.reference, Path) else None
     reference = None if wanted is None else loaded(config, source, device, wanted, "reference")
-    return Job(config, source, request, positions, split, method, original, checkpoint, reference, overwrite, console)
+    given = config, source, request, positions, split, method, original, checkpoint, reference
+    return Job(*given, overwrite, console, budget)
 
 
 def check_inputs_survive(config: RunConfig) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
-from expunge.api.checks import a_device
+from expunge.api.checks import a_device, refuse
 from expunge.api.document import Document
 from expunge.api.sections import (
     Count,
@@ -50,6 +50,17 @@ class RequestFile(Section):
     out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
     ledger: Rooted | None = Field(None, examples=["ledger.sqlite"])
     _document: Document | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_budget(cls, value: Any) -> Any:
+        """Refuse a budget for a model without classes."""
+        keys = [key for key in ("budget", "prefer") if isinstance(value, dict) and key in value]
+        if keys and keys[0] not in cls.model_fields:
+            expected = f"'{keys[0]}' in a request to a classifier"
+            cure = "remove it; a model without classes has no budget so far"
+            raise refuse(expected, f"it beside task: {value.get('task')}", cure, keys[0])
+        return value
 
     def where(self, *keys: str | int) -> str:
         """Return the place of a setting, for messages: ``"request.yaml line 7"``, or nothing without a file."""

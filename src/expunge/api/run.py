@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from torch import nn
 
+from expunge.api.budgeting import handed_back
 from expunge.api.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
-from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN, document
 from expunge.api.folder import FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
 from expunge.api.progress import bar
-from expunge.api.recording import check_ledger, recording
-from expunge.api.requests import Asked, contact_sheet, request_part
+from expunge.api.recording import Recording, check_ledger, recording
 from expunge.api.rows import Rows
+from expunge.api.telling import told_in_full
 from expunge.api.threads import threads
 from expunge.api.training import trained
 from expunge.api.unlearning import Result, unlearn
@@ -29,8 +29,6 @@ from expunge.weights import in_form_of, load_into, load_weights, save_weights
 if TYPE_CHECKING:
     from expunge.api.recording import AnyJob
 
-DISCLOSURE = "The settings are those of the request file; nothing was tuned by this run."
-HOLDS = ("The training data themselves, and any cache of them.",)
 REFERENCE_SEED = 10_000
 """Added to the seed of the run, so that the reference starts from weights of its own."""
 
@@ -76,10 +74,18 @@ def run_request(
     for what, path in {**{what: folder.path / name for what, name in made.items()}, "Report:": report}.items():
         console.print(f"{what:<8} {from_here(path)}", soft_wrap=True)
     if record is not None:
-        entry = record.close(result)
-        console.print(f"Ledger:  entry {entry.number} in {from_here(record.ledger.path)}", soft_wrap=True)
-        console.print(f"Head:    {entry.hash}", soft_wrap=True)
+        close(record, result, console)
     return folder.path
+
+
+def close(record: Recording, result: dict[str, Any], console: Console) -> None:
+    """Add a finished run to the ledger, if it has answered the request, and say so."""
+    if handed_back(result):
+        console.print("Ledger:  no entry, because the model is handed back as it came", soft_wrap=True)
+        return
+    entry = record.close(result)
+    console.print(f"Ledger:  entry {entry.number} in {from_here(record.ledger.path)}", soft_wrap=True)
+    console.print(f"Head:    {entry.hash}", soft_wrap=True)
 
 
 def prepared(config: AnyConfig, data_dir: Path | None, overwrite: bool, console: Console) -> AnyJob:
@@ -128,7 +134,7 @@ def answer(job: Job, show_examples: bool) -> dict[str, Any]:
         rows.retrained(job.reference)
     elif job.config.reference == "retrain":
         rows.retrained(*retrained(job))
-    return told_in_full(job, rows, show_examples)
+    return told_in_full(job, rows, result, show_examples)
 
 
 def train_original(job: Job) -> None:
@@ -146,17 +152,22 @@ def unlearned(job: Job) -> Result:
     def write(rows: list[Row]) -> None:
         job.folder.append_rows(HISTORY, rows)
 
+    wish = {} if job.agreed is None else job.agreed.wish._asdict()
     with bar(job.console, "Unlearning") as shown:
-        return unlearn(
+        result = unlearn(
             job.original,
             forget=job.split.forget,
             retain=job.split.retain,
             holdout=job.split.holdout,
             method=job.method,
+            **wish,
             **config.conditions(),
             on_step=shown.update,
             on_rows=write,
         )
+    if result.budget is not None:
+        job.folder.write_lines(HISTORY, result.history)
+    return result
 
 
 def keep(job: Job, model: nn.Module) -> None:
@@ -179,15 +190,3 @@ def retrained(job: Job) -> tuple[nn.Module, float]:
     seconds = time.perf_counter() - began
     save_weights(model, job.folder.within(RETRAINED), overwrite=True)
     return model, seconds
-
-
-def told_in_full(job: Job, rows: Rows, show_examples: bool) -> dict[str, Any]:
-    """Return the result document."""
-    names = job.source.class_names
-    sheet = contact_sheet(job.split.forget, rows.outputs, names) if show_examples else []
-    asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
-    part = request_part(asked, job.split, job.source.test, rows.trials(), None, sheet)
-    title, command = f"{asked.question} ({job.source.name})", f"expunge run {job.config.where() or 'request'}"
-    weights = HELD_HERE if (job.folder.path / ORIGINAL).exists() else HELD_ELSEWHERE
-    held = [*HOLDS, weights, *([SHOWN] if sheet else [])]
-    return document("run", title, command, DISCLOSURE, [part], held, str(job.device))

@@ -59,7 +59,8 @@ class Spent:
         bound: Upper confidence bound on it, from a certify split. Default: nothing is certified.
         level: δ: the bound may be missed with at most this probability. Default: as ``bound``.
         examples: How many examples were measured on. Default: unknown.
-        split: Keyed hash of the certify split. Default: as ``bound``.
+        split: Keyed hash of the data that the certify split was drawn from: two splits of one data set overlap.
+            Default: as ``bound``.
         budget: What the request was allowed. Default: nothing was agreed.
         since: Whether drop and bound are against the model that the ``request`` was made to, or against the one that
             the ``stream`` of requests began with. Default ``request``.

@@ -1,0 +1,181 @@
+"""A request's budget: what was agreed, checked before anything is written, and what is told of it afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import wraps
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from expunge.api.config import RunConfig
+from expunge.api.digests import keyed
+from expunge.api.reading import located
+from expunge.api.wish import DELTA, Wish, checked_wish, halves_of, steered
+from expunge.batch import Examples, Predictor, Split
+from expunge.budget import Budget, Forgetting, Spending, smallest_drop
+from expunge.budget.budget import Measure
+from expunge.budget.forgetting import MARGIN, RECOGNISED
+from expunge.data import Subset, fingerprint, root_indices
+from expunge.data.manifest import digest
+from expunge.errors import ConfigError, DataError, ExpungeError
+from expunge.ledger import Spent
+from expunge.ledger.entry import Unit
+from expunge.methods import Method
+from expunge.python_path import import_object
+from expunge.tasks.classification.libraries import sentence
+
+CHOSEN = "The iterate was chosen by readings of the control half of the held-out examples."
+ROUNDED = (
+    "The certificate is about the weights before they were rounded to the precision in which the original's came; all "
+    "other figures are about the rounded ones."
+)
+
+
+class Halves(NamedTuple):
+    """Held-out examples of the classes that stay.
+
+    Args:
+        control: They steered.
+        certify: They were opened once, at the end.
+    """
+
+    control: Examples
+    certify: Examples
+
+
+class Agreed(NamedTuple):
+    """A budget that a request names, and the examples that it is measured on."""
+
+    wish: Wish
+    halves: Halves
+
+
+def agreed(config: RunConfig, method: Method, split: Split) -> Agreed | None:
+    """Return the budget that a request names, None without one.
+
+    Raises:
+        ExpungeError: If it cannot be promised, with the line of the request file.
+    """
+    budget = asked_budget(config)
+    try:
+        wish = checked_wish(budget, config.prefer, config.method.settings, None)
+    except ExpungeError as error:
+        error.where = error.where or config.where_setting("tolerance")
+        raise
+    if wish is None:
+        return None
+    with located(config, "method"):
+        steered(method.recipe(config.seed))
+    with located(config, "budget"):
+        halves = Halves(*halves_of(wish.budget, split, config.seed))
+    with located(config, "holdout"):
+        Forgetting(split, halves.control)
+    return Agreed(wish, halves)
+
+
+def asked_budget(config: RunConfig) -> Budget | None:
+    """Return the budget of a request file, its metric imported."""
+    if config.budget is None:
+        return None
+    given = config.budget.model_dump(exclude_none=True)
+    if config.budget.metric is not None:
+        with located(config, "budget", "metric"):
+            given["metric"] = users_metric(config.budget.metric)
+    with located(config, "budget"):
+        return Budget(**given)
+
+
+def users_metric(path: str) -> Measure:
+    """Return a user's own measure; whatever it raises becomes one sentence.
+
+    Args:
+        path: ``package.module:function``.
+
+    Raises:
+        ConfigError: If it cannot be imported or called.
+    """
+    found = import_object(path)
+    if not callable(found):
+        cure = "name a function of a predictor and examples"
+        raise ConfigError(f"'{path}' to be a function", type(found).__name__, cure)
+
+    @wraps(found)
+    def measure(predict: Predictor, examples: Examples) -> float:
+        try:
+            return float(found(predict, examples))
+        except ExpungeError:
+            raise
+        except Exception as error:
+            cure = "mend the code; it must run by itself"
+            raise DataError(f"a number from the metric '{path}'", sentence(error), cure) from error
+
+    return measure
+
+
+def halves_record(halves: Halves, key: bytes) -> dict[str, Any]:
+    """Return what the manifest says of the two halves: sizes and keyed hashes of their indices."""
+    return {
+        "sizes": {name: len(half) for name, half in halves._asdict().items()},
+        "digest": {name: digest(root_indices(half), key) for name, half in halves._asdict().items()},
+    }
+
+
+def budget_part(spending: Spending, halves: Halves) -> dict[str, Any]:
+    """Return a request's part of the result document about its budget.
+
+    Beside what ``Spending`` says these are the sizes of both halves, the least drop that the certify half can certify
+    (a share), and what the stop criterion permits.
+    """
+    return spending.document() | {
+        "examples": {name: len(half) for name, half in halves._asdict().items()},
+        "smallest": smallest_drop(len(halves.certify), DELTA),
+        "criterion": {"recognised": RECOGNISED, "margin": MARGIN},
+    }
+
+
+def spent_part(spending: Spending, halves: Halves, key: bytes) -> dict[str, Any]:
+    """Return what the ledger accounts, with the fields of ``Spent``.
+
+    A budget in points is accounted by its certificate, from the certify half; any other by the reading of the model
+    that is handed over, on the control half.
+    """
+    asked, certificate = spending.asked, spending.certificate
+    if asked.points is not None and certificate is not None:
+        drop, bound = 100 * certificate.drop, 100 * certificate.bound
+        split = source_digest(halves.certify, key)
+        told = Spent("points", drop, bound, certificate.delta, certificate.examples, split, asked.allowed)
+        return asdict(told)
+    drop = spending.looks[spending.chosen].spent
+    measured = drop if math.isfinite(drop) else None
+    return asdict(Spent(unit_of(asked), measured, examples=len(halves.control), budget=asked.allowed))
+
+
+def unit_of(budget: Budget) -> Unit:
+    """Return a budget's unit, as the ledger calls it."""
+    if budget.points is not None:
+        return "points"
+    return "relative loss" if budget.relative is not None else "own metric"
+
+
+def source_digest(half: Examples, key: bytes) -> str:
+    """Return the keyed hash of the data set that a half was drawn from.
+
+    The halves of two requests to one data set overlap, whatever was held out and whatever classes were left out of
+    them; a hash of the half itself would tell them apart and call the second one fresh.
+    """
+    root = half.root if isinstance(half, Subset) else half
+    return keyed(key, "held-out source", [fingerprint(root).encode()])
+
+
+def handed_back(result: Mapping[str, Any]) -> bool:
+    """Return whether a result document says that the model is handed back as it came, because of its budget."""
+    told = result["requests"][0].get("budget")
+    return told is not None and told["chosen"] == 0
+
+
+def is_rounded(model: nn.Module, saved: Mapping[str, Any]) -> bool:
+    """Return whether weights were saved in less precision than the model computes in."""
+    return any(value.itemsize > saved[name].itemsize for name, value in model.state_dict().items() if name in saved)

@@ -1,0 +1,42 @@
+"""What a run tells: its result document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from expunge.api.budgeting import CHOSEN, ROUNDED, budget_part, is_rounded, spent_part
+from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN, document
+from expunge.api.folder import ORIGINAL, UNLEARNED
+from expunge.api.job import Job
+from expunge.api.requests import Asked, contact_sheet, request_part
+from expunge.api.rows import Rows
+from expunge.api.unlearning import Result
+from expunge.key import load_key
+from expunge.weights import load_weights
+
+DISCLOSURE = "The settings are those of the request file; nothing was tuned by this run."
+HOLDS = ("The training data themselves, and any cache of them.",)
+
+
+def told_in_full(job: Job, rows: Rows, result: Result, show_examples: bool) -> dict[str, Any]:
+    """Return the result document."""
+    names = job.source.class_names
+    sheet = contact_sheet(job.split.forget, rows.outputs, names) if show_examples else []
+    asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
+    part = request_part(asked, job.split, job.source.test, rows.trials(), None, sheet) | budget_parts(job, result)
+    title, command = f"{asked.question} ({job.source.name})", f"expunge run {job.config.where() or 'request'}"
+    weights = HELD_HERE if (job.folder.path / ORIGINAL).exists() else HELD_ELSEWHERE
+    held = [*HOLDS, weights, *([SHOWN] if sheet else [])]
+    disclosure = DISCLOSURE if result.budget is None else f"{DISCLOSURE} {CHOSEN}"
+    made = document("run", title, command, disclosure, [part], held, str(job.device))
+    if result.budget is not None and is_rounded(result.model, load_weights(job.folder.path / UNLEARNED)):
+        made["caveats"].append(ROUNDED)
+    return made
+
+
+def budget_parts(job: Job, result: Result) -> dict[str, Any]:
+    """Return what became of the budget, and what of it the ledger accounts; nothing without one."""
+    if job.agreed is None or result.budget is None:
+        return {}
+    halves = job.agreed.halves
+    return {"budget": budget_part(result.budget, halves), "spent": spent_part(result.budget, halves, load_key())}
