@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expunge.report.document import Number, Request, Row
+from expunge.report.document import Request, Row
 from expunge.report.drawing import Scale, Tick
 from expunge.report.headline import leader
 from expunge.report.numbers import ABSENT, write
+from expunge.report.part import Number
 
 WIDE, LEFT, RIGHT, STEP, MOST = 480, 112, 464, 24, 24
 

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from expunge.errors import DataError
+from expunge.report.budget_part import BudgetPart
+from expunge.report.part import Number, Part
 
 SCHEMA = 1
 """The one schema that this version reads."""
-
-
-def finite(value: Any) -> Any:
-    """Return ``value``, or None where it is a float that is NaN or infinite (a method that diverged)."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(finite)]
-
-
-class Part(BaseModel):
-    """A part of the document; keys that this version does not know are left alone."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Metric(Part):
@@ -141,6 +128,7 @@ class Request(Part):
     rows: tuple[Row, ...] = Field(min_length=1)
     examples: tuple[Example, ...] = ()
     grids: tuple[Grid, ...] = ()
+    budget: BudgetPart | None = None
 
     @model_validator(mode="after")
     def reference_is_there(self) -> Request:

@@ -45,6 +45,39 @@ WORDS = (
     Term("", "Share removed", "The part of the forget gradient's length that a surgery took away in an update.", ""),
 )
 
+BUDGET_WORDS = (
+    Term("", "Budget", "How much worse the model may become on held-out examples of the classes that stay.", ""),
+    Term(
+        "", "Control half", "Held-out examples that are read during the run, to steer it and to choose an iterate.", ""
+    ),
+    Term("", "Certify half", "Held-out examples that nothing is chosen by; they are opened once, at the end.", ""),
+    Term(
+        "",
+        "Certificate",
+        "An upper bound on the drop of accuracy on fresh examples, from the certify half: examples that were lost and "
+        "that were gained are counted apart and bounded after Clopper and Pearson at half the level each, which is "
+        "exact. Tango's score bound is closer and holds approximately.",
+        "",
+    ),
+    Term(
+        "",
+        "Stop criterion",
+        "A class is forgotten where it is hardly recognised any more; single examples are where they look like "
+        "held-out ones of their classes. Forgetting beyond that would be visible too.",
+        "",
+    ),
+    Term(
+        "",
+        "Two one-sided tests",
+        "They show that the AUC lies within its margin around .5; that no difference was found would show nothing. "
+        "Their level is spent over all readings.",
+        "",
+    ),
+    Term("", "Missing", "How far a reading is from what was asked, in the criterion's own units; 0 is met.", ""),
+    Term("", "Frontier", "The readings that no other one beats in both, what was spent and what is missing.", ""),
+)
+"""Words of reports that have a budget."""
+
 
 def glossary(document: Document) -> tuple[Term, ...]:
     """Return the definitions of all columns of all requests, each once, then the words that are no column."""
@@ -52,7 +85,8 @@ def glossary(document: Document) -> tuple[Term, ...]:
     for request in document.requests:
         for metric in request.columns:
             metrics.setdefault(metric.key, metric)
-    return tuple(_term(metric) for metric in metrics.values()) + WORDS
+    more = BUDGET_WORDS if any(request.budget is not None for request in document.requests) else ()
+    return tuple(_term(metric) for metric in metrics.values()) + WORDS + more
 
 
 def _term(metric: Metric) -> Term:

@@ -13,6 +13,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from expunge.report.budget_figure import Track, tracks
+from expunge.report.budget_part import BudgetPart
+from expunge.report.budget_words import Fact, Frontier, facts, frontier
 from expunge.report.classes import Classes, classes
 from expunge.report.contact import Sheet, sheet
 from expunge.report.document import Document, Request, read_document
@@ -26,6 +29,16 @@ from expunge.report.table import Table, build_table
 from expunge.report.telemetry import Strip, telemetry
 from expunge.report.words import NOT_SHOWN, Brief, brief
 from expunge.weights import replacing
+
+
+@dataclass(frozen=True)
+class Spent:
+    """All that the page shows about a budget."""
+
+    sentence: str
+    facts: tuple[Fact, ...]
+    tracks: tuple[Track, ...]
+    frontier: Frontier | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,7 @@ class Section:
     sheet: Sheet | None
     grids: tuple[Drawn, ...]
     settings: tuple[tuple[str, str, str], ...]
+    spent: Spent | None
 
 
 def section(request: Request, number: int) -> Section:
@@ -59,7 +73,12 @@ def section(request: Request, number: int) -> Section:
         sheet(request),
         grids(request),
         tuple((row.label, row.paper, _settings(row.settings)) for row in ranked(request)),
+        _spent(request.budget),
     )
+
+
+def _spent(budget: BudgetPart | None) -> Spent | None:
+    return None if budget is None else Spent(budget.sentence, facts(budget), tracks(budget), frontier(budget))
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from expunge.report.budget_part import BudgetPart
+from expunge.report.budget_words import Frontier, facts, frontier
 from expunge.report.document import read_request
 from expunge.report.table import Line, build_table
 
@@ -24,6 +26,8 @@ def escape(text: str) -> str:
 
 def markdown_table(request: Mapping[str, Any]) -> str:
     """Return the table of a request: original, retrained, then the methods, the closest first and in bold.
+
+    What became of a budget, where there is one, stands below it.
 
     Args:
         request: An element of a result document's ``requests``.
@@ -44,7 +48,21 @@ def markdown_table(request: Mapping[str, Any]) -> str:
     ]
     seeds = len(checked.seeds)
     sure = "One seed, so no intervals." if seeds == 1 else f"{seeds} seeds; ± is half a 95 % t-interval over seeds."
-    return "\n".join([*lines, "", f"{sure} {table.floor}", ""])
+    return "\n".join([*lines, "", f"{sure} {table.floor}", "", *_budget(checked.budget)])
+
+
+def _budget(budget: BudgetPart | None) -> list[str]:
+    if budget is None:
+        return []
+    told = [f"- {escape(fact.name)}: {escape(fact.text)}" for fact in facts(budget)]
+    return [f"**Budget.** {escape(budget.sentence)}", "", *told, "", *_frontier(frontier(budget))]
+
+
+def _frontier(found: Frontier | None) -> list[str]:
+    if found is None:
+        return []
+    rows = [_line([escape(text) for text in row]) for row in (found.heads, *found.rows)]
+    return ["The frontier that was reached:", "", rows[0], _line(["---:"] * len(found.heads)), *rows[1:], ""]
 
 
 def _row(line: Line) -> str:

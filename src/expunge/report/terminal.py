@@ -38,6 +38,8 @@ def print_tables(document: Mapping[str, Any], console: Console) -> None:
         table = build_table(request).only(*COLUMNS)
         console.print(_grid(request, table, console), width=min(WIDTH, console.width))
         console.print(_text(_footer(request, table), console), width=min(WIDTH, console.width), style="dim")
+        if request.budget is not None:
+            console.print(_text(request.budget.sentence, console), width=min(WIDTH, console.width))
         console.print()
 
 

@@ -52,6 +52,7 @@ def brief(request: Request) -> Brief:
             Answer("What was asked", asked(request)),
             Answer("Was it forgotten", forgotten(request, row)),
             Answer("What it cost", utility(request, row)),
+            *([] if request.budget is None else [Answer("Was the budget kept", request.budget.sentence)]),
             Answer("How sure is this", sureness(request, row)),
         ),
     )

@@ -1,0 +1,110 @@
+"""The part of a result document about a budget: what was allowed, every reading, and what is handed over."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from expunge.report.part import Number, Part
+
+
+class Allowed(Part):
+    """What may be spent, in exactly one unit."""
+
+    points: Number = None
+    relative: Number = None
+    metric: str | None = None
+    drop: Number = None
+
+    @property
+    def amount(self) -> float:
+        """How much it is, as it is shown: points, percent of the held-out loss, or the metric's own unit."""
+        if self.points is not None:
+            return self.points
+        return 100 * self.relative if self.relative is not None else (self.drop or 0.0)
+
+    def shown(self, value: float | None) -> float | None:
+        """Return an amount as ``amount`` is: a relative loss in percent."""
+        return 100 * value if value is not None and self.relative is not None else value
+
+    @model_validator(mode="after")
+    def one_unit(self) -> Allowed:
+        """Refuse two units, and none."""
+        units = (self.points, self.relative, None if self.metric is None else self.drop)
+        if sum(unit is not None for unit in units) != 1:
+            raise ValueError("a budget must have exactly one of points, relative, and metric with drop")
+        return self
+
+
+class Look(Part):
+    """One control reading; ``spent`` is None where it was not finite."""
+
+    step: int = Field(ge=0)
+    spent: Number = None
+    missing: Number = None
+    recognised: Number = None
+    auc: Number = None
+    verdict: Literal["equivalent", "remembered", "over-forgotten", "undecided"] | None = None
+
+
+class Certificate(Part):
+    """What one opening of the certify half says; drop and bounds are shares."""
+
+    examples: int = Field(ge=1)
+    lost: int
+    gained: int
+    delta: float = Field(gt=0, lt=1)
+    drop: float
+    bound: float
+    approximate: Number = None
+    smallest: Number = None
+
+
+class HalfSizes(Part):
+    """How many held-out examples steered, and how many certified."""
+
+    control: int
+    certify: int
+
+
+class Criterion(Part):
+    """What of a forgotten class may still be recognised, and how far from .5 an AUC may lie."""
+
+    recognised: float = 0.005
+    margin: float = 0.05
+
+
+class BudgetPart(Part):
+    """What became of a budget."""
+
+    asked: Allowed
+    prefer: Literal["budget", "forgetting"] = "budget"
+    looks: tuple[Look, ...] = Field(min_length=1)
+    chosen: int = Field(ge=0)
+    kept: bool
+    reached: bool
+    frontier: tuple[int, ...] = ()
+    certificate: Certificate | None = None
+    certified: bool | None = None
+    sentence: str
+    examples: HalfSizes | None = None
+    smallest: Number = None
+    criterion: Criterion = Criterion()
+
+    @model_validator(mode="after")
+    def places_are_there(self) -> BudgetPart:
+        """Refuse places that are not among the readings."""
+        if not all(0 <= place < len(self.looks) for place in (self.chosen, *self.frontier)):
+            raise ValueError("'chosen' and 'frontier' must be places among the looks")
+        return self
+
+    @property
+    def handed(self) -> Look:
+        """The reading of the model that is handed over."""
+        return self.looks[self.chosen]
+
+    @property
+    def handed_back(self) -> bool:
+        """Whether the model is handed back as it came."""
+        return self.chosen == 0

@@ -1,0 +1,204 @@
+"""What became of a budget, in words and in a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expunge.report.budget_part import Allowed, BudgetPart, Certificate, Look
+from expunge.report.numbers import ABSENT, count
+
+VERDICTS = {
+    "equivalent": "equivalent, which the test shows",
+    "remembered": "remembered: the interval lies above .5 and reaches beyond the margin",
+    "over-forgotten": "over-forgotten: the interval lies below .5 and reaches beyond the margin",
+    "undecided": "undecided, so that neither is shown",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A word with what is to be said of it."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The iterates that no other one beats, the cheapest first; a row each."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def facts(budget: BudgetPart) -> tuple[Fact, ...]:
+    """Return what is to be said of a budget beside its sentence."""
+    found = (
+        Fact("Allowed", allowed(budget)),
+        Fact("Spent", spent(budget)),
+        Fact("Certificate", certificate(budget)),
+        Fact("Smallest drop that can be certified", smallest(budget)),
+        Fact("When to stop", stop(budget)),
+    )
+    return tuple(fact for fact in found if fact.text)
+
+
+def amount(asked: Allowed, value: float | None) -> str:
+    """Return an amount with its unit; it comes as it is shown, a relative loss in percent.
+
+    Examples:
+        >>> amount(Allowed(points=2.0), 1.0), amount(Allowed(relative=0.1), -5.0)
+        ('1 point', '−5 % of the held-out loss')
+    """
+    return f"{short(value)} {'point' if asked.points is not None and value == 1 else unit(asked)}"
+
+
+def unit(asked: Allowed) -> str:
+    """Return the unit in which amounts are shown."""
+    if asked.points is not None:
+        return "points"
+    return "% of the held-out loss" if asked.relative is not None else f"of {asked.metric}"
+
+
+def short(value: float | None) -> str:
+    """Return a number with three digits, all of them where it is large, and a true minus sign.
+
+    Examples:
+        >>> short(0.12345), short(-67234.0)
+        ('0.123', '−67234')
+    """
+    if value is None:
+        return ABSENT
+    return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "−")
+
+
+def allowed(budget: BudgetPart) -> str:
+    """Return what was allowed, and what comes first."""
+    first = "the budget" if budget.prefer == "budget" else "forgetting"
+    what = amount(budget.asked, budget.asked.amount)
+    return f"{what}, on held-out examples of the classes that stay. Where both cannot be had, {first} comes first."
+
+
+def spent(budget: BudgetPart) -> str:
+    """Return what was spent at the chosen reading."""
+    if budget.handed_back:
+        return "Nothing: the model is handed back as it came."
+    on = "" if budget.examples is None else f", on the {count(budget.examples.control)} control examples"
+    what = amount(budget.asked, budget.asked.shown(budget.handed.spent))
+    return f"{what} after update {budget.handed.step}{on}, which also steered and chose; see the certificate."
+
+
+def certificate(budget: BudgetPart) -> str:
+    """Return what the certify half says."""
+    found = budget.certificate
+    if found is None:
+        return "None: the certify half stayed closed." if budget.handed_back else "None."
+    return f"{opened(found)} {bounds(found)}{inside(budget)}"
+
+
+def opened(found: Certificate) -> str:
+    """Return what was counted on the certify half."""
+    return (
+        f"Of {count(found.examples)} examples that nothing was chosen by, opened once, {count(found.lost)} were right "
+        f"before and are wrong now, {count(found.gained)} the reverse."
+    )
+
+
+def bounds(found: Certificate) -> str:
+    """Return both bounds on the drop."""
+    second = "" if found.approximate is None else f"; Tango's bound, approximate, is {short(100 * found.approximate)}"
+    return (
+        f"With {confidence(found.delta)} confidence the accuracy on fresh examples like these fell by at most "
+        f"{short(100 * found.bound)} points{second}."
+    )
+
+
+def inside(budget: BudgetPart) -> str:
+    """Return how the bound stands to a budget in points."""
+    told = {True: " That is inside the budget.", False: " That is more than the budget: it was not certified."}
+    return "" if budget.certified is None else told[budget.certified]
+
+
+def confidence(delta: float) -> str:
+    """Return 1 − δ in percent."""
+    return f"{100 * (1 - delta):.4g} %"
+
+
+def smallest(budget: BudgetPart) -> str:
+    """Return the least drop that so many examples can certify; empty where that is not known."""
+    least = budget.smallest if budget.certificate is None else budget.certificate.smallest
+    if least is None:
+        return ""
+    many = "" if budget.examples is None else f" of {count(budget.examples.certify)}"
+    said = f"{short(100 * least)} points: what the certificate says where no example{many} is lost and none gained"
+    return f"{said}. Gained ones lower it, but nobody can plan for them."
+
+
+def stop(budget: BudgetPart) -> str:
+    """Return what was tested of the forgetting, and how that came out."""
+    look = budget.handed
+    said = [recognised(budget, look), told_apart(budget, look)]
+    met = "By these estimates the request is met." if budget.reached else f"The request is not met{short_of(look)}."
+    return " ".join([*(text for text in said if text), met])
+
+
+def recognised(budget: BudgetPart, look: Look) -> str:
+    """Return whether a forgotten class is still recognised; empty where none is forgotten as a whole."""
+    if look.recognised is None:
+        return ""
+    most = short(100 * budget.criterion.recognised)
+    return (
+        f"At most {most} % of the forgotten class, forgotten or held-out examples, may still be recognised: "
+        f"{short(100 * look.recognised)} % are."
+    )
+
+
+def told_apart(budget: BudgetPart, look: Look) -> str:
+    """Return whether forgotten examples are told from held-out ones; empty where only whole classes are forgotten."""
+    if look.auc is None:
+        return ""
+    low, high = (f"{0.5 + sign * budget.criterion.margin:.3g}" for sign in (-1, 1))
+    verdict = "" if look.verdict is None else f" Two one-sided tests at this reading: {VERDICTS[look.verdict]}."
+    return (
+        f"The AUC of telling forgotten from held-out examples of the same classes by their loss is to lie within {low} "
+        f"and {high}: it is {look.auc:.3f}.{verdict}"
+    )
+
+
+def short_of(look: Look) -> str:
+    """Return by how much the request was missed, where that is known."""
+    return f", by {short(look.missing)}" if look.missing else ""
+
+
+def frontier(budget: BudgetPart) -> Frontier | None:
+    """Return the frontier that was reached; None where the budget was kept and the request met."""
+    looks = [budget.looks[place] for place in budget.frontier]
+    if not looks or (budget.kept and budget.reached):
+        return None
+    columns = (
+        ("Update", [f"{look.step}" for look in looks]),
+        (f"Spent, {unit(budget.asked)}", [short(budget.asked.shown(look.spent)) for look in looks]),
+        ("Still recognised, %", [share(look.recognised) for look in looks]),
+        ("AUC", [ABSENT if look.auc is None else f"{look.auc:.3f}" for look in looks]),
+        ("Missing", [short(look.missing) for look in looks]),
+        ("Budget kept", [yes(within(budget, look)) for look in looks]),
+        ("Request met", [yes(look.missing is not None and look.missing <= 0) for look in looks]),
+    )
+    kept = [column for column in columns if set(column[1]) != {ABSENT}]
+    return Frontier(tuple(name for name, _ in kept), tuple(zip(*(texts for _, texts in kept), strict=True)))
+
+
+def share(value: float | None) -> str:
+    """Return a share in percent."""
+    return short(None if value is None else 100 * value)
+
+
+def within(budget: BudgetPart, look: Look) -> bool:
+    """Return whether a reading is inside the budget."""
+    value = budget.asked.shown(look.spent)
+    return value is not None and value <= budget.asked.amount
+
+
+def yes(value: bool) -> str:
+    """Return a truth value in words."""
+    return "yes" if value else "no"
