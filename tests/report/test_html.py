@@ -4,52 +4,13 @@ import base64
 import hashlib
 import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pages import HOSTILE, Page, poison
 
 from expunge.errors import DataError
 from expunge.report import render, write_report
-
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-
-
-class Page(HTMLParser):
-    """Collects what a test asks about, and fails where tags do not nest."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.ids, self.links, self.text = [], [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.ids += [value for name, value in attrs if name == "id"]
-        self.links += [value for name, value in attrs if name in ("href", "src", "action", "xlink:href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not self.open or self.open[-1] not in ("script", "style"):
-            self.text.append(data)
-
-    def count(self, tag):
-        return sum(name == tag for name, _ in self.tags)
-
-    def headings(self):
-        return [attrs["href"] for tag, attrs in self.tags if tag == "a"]
 
 
 @pytest.fixture(params=["with reference", "without reference"])
@@ -91,16 +52,6 @@ def test_the_policy_allows_its_own_style_and_script_and_nothing_else(document):
         digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
         assert rules[f"{kind}-src"] == f"'sha256-{digest}'"
     assert not any("style" in attrs or any(name.startswith("on") for name in attrs) for _, attrs in Page(text).tags)
-
-
-def poison(value):
-    """Replace every string of a document by a hostile one, but those that the schema fixes and keys of scores."""
-    fixed = {"kind", "role", "direction", "key", "unit"}
-    if isinstance(value, dict):
-        return {name: item if name in fixed else poison(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [poison(item) for item in value]
-    return HOSTILE if isinstance(value, str) else value
 
 
 def test_hostile_strings_stay_text(document):

@@ -1,0 +1,180 @@
+"""What reports say of a budget: the picture, the words, and the plain failure."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+from budgets import broken, budget, look
+from pages import HOSTILE, Page, poison
+from rich.console import Console
+
+from expunge.errors import DataError
+from expunge.report import markdown_table, print_tables, read_document, render
+from expunge.report.budget_figure import tracks
+from expunge.report.budget_words import facts, frontier
+
+
+def part(raw, document):
+    document["requests"][0]["budget"] = raw
+    return read_document(document).requests[0].budget
+
+
+def said(raw, document):
+    return {fact.name: fact.text for fact in facts(part(raw, document))}
+
+
+def test_an_older_document_has_no_section_and_no_words_of_it(document):
+    text = render(document)
+    assert "budget" not in text.lower()
+    assert read_document(document).requests[0].budget is None
+
+
+def test_the_section_shows_sentence_panels_and_certificate(document):
+    document["requests"][0]["budget"] = budget()
+    page = Page(render(document))
+    text = " ".join(page.text)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert "request-1-budget" in page.ids
+    assert text.count("The budget of 1 point was kept, and the request was met.") == 2
+    assert "Was the budget kept" in text
+    assert "allowed: 1 point" in text
+    assert "at most 0.65 points; Tango's bound, approximate, is 0.51." in text
+    assert "Certify half" in text
+    assert "The frontier" not in text
+
+
+def test_panels_mark_the_allowed_amount_the_band_and_the_choice(document):
+    spent, auc = tracks(part(budget(), document))
+    assert [dot.role for dot in spent.dots] == [dot.role for dot in auc.dots] == ["original", "method", "best"]
+    original, over, handed = (dot.y for dot in spent.dots)
+    assert over < spent.limit.y < handed < original
+    assert auc.limit is None
+    assert auc.dots[0].y < auc.band[0] < auc.dots[2].y < auc.dots[1].y < auc.band[1]
+    assert spent.dots[0].x < spent.dots[1].x < spent.dots[2].x
+    spent, recognised = tracks(part(broken(), document))
+    assert [dot.role for dot in spent.dots] == ["best", "method", "method"]
+    assert recognised.limit.text == "asked: at most 0.5 %"
+    assert recognised.dots[0].y < recognised.dots[1].y < recognised.limit.y < recognised.dots[2].y
+    assert "update 10: 20.5" in recognised.description
+
+
+def test_every_mark_stays_inside_its_panel(document):
+    looks = [look(step, spent, recognised=0.3) for step, spent in enumerate((0.0, -40.0, 1e6, 0.1))]
+    for panel in tracks(part(budget(looks=looks, frontier=[]), document)):
+        assert all(panel.left <= dot.x <= panel.right and panel.top <= dot.y <= panel.bottom for dot in panel.dots)
+        assert panel.top <= panel.limit.text_y <= panel.bottom
+
+
+def test_a_reading_that_is_not_finite_is_left_out_of_the_picture(document):
+    looks = [look(0, 0.0, 0.9, recognised=1.0), look(5, math.inf, math.inf), look(9, 0.2, recognised=0.0)]
+    raw = budget(looks=looks)
+    assert [len(panel.dots) for panel in tracks(part(raw, document))] == [2, 2]
+    assert "nan" not in render(document).lower()
+    assert "inf;" not in render(document)
+
+
+def test_words_say_what_was_counted_and_what_it_bounds(document):
+    words = said(budget(), document)
+    assert words["Allowed"].startswith("1 point, on held-out examples of the classes that stay.")
+    assert words["Allowed"].endswith("the budget comes first.")
+    assert words["Spent"].startswith("0.5 points after update 20, on the 1\u202f501 control examples")
+    assert "Of 1\u202f500 examples that nothing was chosen by, opened once, 4 were right before" in words["Certificate"]
+    assert words["Certificate"].endswith("That is inside the budget.")
+    assert words["Smallest drop that can be certified"].startswith("0.246 points")
+    assert "within 0.45 and 0.55: it is 0.520. Two one-sided tests" in words["When to stop"]
+    assert words["When to stop"].endswith("equivalent, which the test shows. By these estimates the request is met.")
+
+
+@pytest.mark.parametrize("verdict", ["undecided", "remembered", "over-forgotten"])
+def test_a_test_that_shows_nothing_is_told_as_such(document, verdict):
+    looks = [look(0, 0.0, 0.15, auc=0.7, verdict="remembered"), look(9, 0.2, 0.07, auc=0.62, verdict=verdict)]
+    words = said(budget(looks=looks, chosen=1, reached=False, frontier=[1]), document)["When to stop"]
+    assert verdict in words
+    assert words.endswith("The request is not met, by 0.07.")
+
+
+def test_a_bound_beyond_the_budget_was_not_certified(document):
+    assert said(budget(certified=False), document)["Certificate"].endswith("it was not certified.")
+    assert "budget" not in said(budget(certified=None), document)["Certificate"]
+
+
+def test_a_budget_that_could_not_be_kept_is_said_plainly_with_its_frontier(document):
+    words = said(broken(), document)
+    assert words["Spent"] == "Nothing: the model is handed back as it came."
+    assert words["Certificate"] == "None: the certify half stayed closed."
+    assert words["Smallest drop that can be certified"].startswith("0.246 points")
+    assert "100 % are. The request is not met, by 0.995." in words["When to stop"]
+    found = frontier(part(broken(), document))
+    assert found.heads == ("Update", "Spent, points", "Still recognised, %", "Missing", "Budget kept", "Request met")
+    assert found.rows == (("10", "3", "20.5", "0.2", "no", "no"), ("20", "9", "0", "0", "no", "yes"))
+    text = "".join(Page(render(document)).text)
+    assert "The frontier that was reached" in text
+    assert "could not be kept: every iterate spent more" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed", "paid"),
+    [
+        ({"relative": 0.1}, "10 % of the held-out loss", "50 % of the held-out loss after update 20"),
+        ({"metric": "recall", "drop": 0.1}, "0.1 of recall", "0.5 of recall after update 20"),
+    ],
+)
+def test_other_units_are_told_in_their_own_words(document, asked, allowed, paid):
+    words = said(budget(asked=asked, certified=None, kept=False, prefer="forgetting"), document)
+    assert words["Allowed"].startswith(allowed)
+    assert words["Allowed"].endswith("forgetting comes first.")
+    assert words["Spent"].startswith(paid)
+    assert allowed in tracks(part(budget(asked=asked), document))[0].limit.text
+
+
+def test_markdown_has_the_same_and_escapes_it(document):
+    request = document["requests"][0]
+    request["budget"] = broken(sentence="A | <b>budget</b>", asked={"metric": "my|metric", "drop": 0.1})
+    text = markdown_table(request)
+    assert r"**Budget.** A \| \<b\>budget\</b\>" in text
+    assert r"- Allowed: 0.1 of my\|metric" in text
+    assert r"| Update | Spent, of my\|metric | Still recognised, % |" in text
+    assert "| 20 | 9 | 0 | 0 | no | yes |" in text
+    request["budget"] = None
+    assert "Budget" not in markdown_table(request)
+
+
+def test_a_terminal_gets_the_sentence_in_80_columns(document):
+    document["requests"][0]["budget"] = budget(sentence="The budget of 1 point was kept, [red]and \x1b[31m" * 4)
+    file = io.StringIO()
+    print_tables(document, Console(file=file))
+    assert "The budget of 1 point was kept, [red]and" in file.getvalue()
+    assert "\x1b" not in file.getvalue()
+    assert max(map(len, file.getvalue().splitlines())) <= 80
+
+
+def test_hostile_strings_stay_text(document):
+    fixed = {"prefer": "budget"}
+    hostile = poison({**broken(), "asked": {"metric": HOSTILE, "drop": 0.1}}) | fixed
+    plain = Page(render(document))
+    document["requests"][0]["budget"] = hostile
+    page = Page(render(document))
+    assert page.count("script") == plain.count("script") == 1
+    assert page.count("img") == plain.count("img")
+    assert not any("onerror" in attrs for _, attrs in page.tags)
+    assert "".join(page.text).count(HOSTILE) >= 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"chosen": 3}, "places among the looks"),
+        ({"frontier": [-1]}, "places among the looks"),
+        ({"looks": []}, "budget.looks"),
+        ({"asked": {"points": 1.0, "relative": 0.1}}, "exactly one of points, relative"),
+        ({"asked": {"metric": "recall"}}, "exactly one of points, relative"),
+        ({"asked": {}}, "exactly one of points, relative"),
+    ],
+)
+def test_a_part_that_contradicts_itself_is_refused(document, changes, words):
+    document["requests"][0]["budget"] = budget(**changes)
+    with pytest.raises(DataError, match=words):
+        render(document)
