@@ -259,6 +259,19 @@ def test_the_run_folder_tells_what_became_of_the_budget(easy, tmp_path):
     assert [look["spent"] for look in told["looks"]] == [look.spent for look in result.budget.looks]
 
 
+def test_an_evaluation_shows_what_became_of_the_budget(easy, tmp_path):
+    result = asked(easy, epochs=2)
+    figures = expunge.evaluate(result, test=clouds(20, 2))
+    told = figures.document["requests"][0]["budget"]
+    assert {name: told[name] for name in result.budget.document()} == result.budget.document()
+    assert told["examples"] == {"control": 450, "certify": 450}
+    assert "spent" not in figures.document["requests"][0]
+    assert "allowed: 2 points" in figures.report(tmp_path / "report.html").read_text()
+    assert "**Budget.**" in figures.markdown()
+    plain = expunge.evaluate(result.model, **sides(clouds(9, 3), torch.arange(36) < 9), test=clouds(20, 2))
+    assert "budget" not in plain.document["requests"][0]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [

@@ -14,7 +14,7 @@ from expunge.api.config import RunConfig
 from expunge.api.digests import keyed
 from expunge.api.reading import located
 from expunge.api.wish import DELTA, Wish, checked_wish, halves_of, steered
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Examples, Predictor, Split, looking
 from expunge.budget import Budget, Forgetting, Spending, smallest_drop
 from expunge.budget.budget import Measure
 from expunge.budget.forgetting import MARGIN, RECOGNISED
@@ -53,7 +53,7 @@ class Agreed(NamedTuple):
     halves: Halves
 
 
-def agreed(config: RunConfig, method: Method, split: Split) -> Agreed | None:
+def agreed(config: RunConfig, method: Method, predict: Predictor, split: Split) -> Agreed | None:
     """Return the budget that a request names, None without one.
 
     Raises:
@@ -73,6 +73,10 @@ def agreed(config: RunConfig, method: Method, split: Split) -> Agreed | None:
         halves = Halves(*halves_of(wish.budget, split, config.seed))
     with located(config, "holdout"):
         Forgetting(split, halves.control)
+    with located(config, "budget", "metric"), looking(predict.model):
+        # A metric that fails must not do so after hours of training.
+        if wish.budget.metric is not None:
+            wish.budget.metric(predict, halves.control)
     return Agreed(wish, halves)
 
 

@@ -120,7 +120,7 @@ def prepare(config: RunConfig, data_dir: Path | None, overwrite: bool, console: 
     with located(config, "model"):
         check_savable(original.state_dict())
         split = checked_split(Predictor(original), *positions.map(lambda part: Subset(source.train, part)), holdout)
-    budget = agreed(config, method, split)
+    budget = agreed(config, method, Predictor(original), split)
     wanted = config.reference if isinstance(config.reference, Path) else None
     reference = None if wanted is None else loaded(config, source, device, wanted, "reference")
     given = config, source, request, positions, split, method, original, checkpoint, reference

@@ -103,7 +103,7 @@ def told(account: Account) -> list[str]:
     elif account.uncertified:
         said.append(f"Not certified: no certificate in {listed(account.uncertified)}")
     if account.reopened:
-        said.append(f"Not certified: {listed(account.reopened)} opened a split that was opened before")
+        said.append(f"Not certified: {listed(account.reopened)} opened held-out data that were opened before")
     left = account.left()
     if budget is not None and left is not None:
         said.append(f"Budget: {budget:.3g} {unit}, of which {left:.3g} are left")

@@ -28,7 +28,7 @@ class Account:
         bound: Upper bound on the stream's drop; None unless every request is certified on fresh data.
         level: Σδ, the probability with which the bound may be missed; 1 at most.
         uncertified: Requests without a bound in this unit.
-        reopened: Requests that were certified on a split which an earlier entry had opened.
+        reopened: Requests that were certified on data which an earlier entry had opened.
         budget: Sum of what the requests were allowed; None unless each was allowed something.
     """
 

@@ -1,0 +1,310 @@
+"""A budget in a request file: what is read and refused, and what a run tells of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from small_requests import config, history_of, result_of, write_request, written
+from typer.testing import CliRunner
+
+from expunge.api import run_request, train_request
+from expunge.api.config import RunConfig, load_request
+from expunge.budget import Budget, split_holdout
+from expunge.cli import app
+from expunge.data.manifest import digest
+from expunge.errors import ConfigError
+from expunge.key import load_key
+from expunge.ledger import Ledger, Spent, accounts
+from expunge.tasks.classification.readers import digits
+from expunge.weights import save_weights
+
+DIGITS = {
+    "model": "{name: small_cnn, options: {width: 4}}",
+    "data": "{name: digits, subset: 300, options: {test_share: 0.6}}",
+    "holdout": "0.6",
+    "method": "{name: budgeted, epochs: 3, rate: 0.01, batch: 32}",
+}
+LONGER = "{name: budgeted, epochs: 8, rate: 0.01, batch: 32}"
+RUINOUS = "{name: budgeted, epochs: 1, rate: 5.0, batch: 64}"
+METRICS = """
+def error(predict, examples):
+    import torch
+    batch = examples.batch(torch.arange(len(examples)))
+    return (predict(batch.inputs).argmax(1) != batch.targets).float().mean()
+
+def failing(predict, examples):
+    return {}["a"]
+
+name = "error"
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Weights that know most digits."""
+    place = tmp_path_factory.mktemp("trained")
+    return train_request(config(place, **DIGITS, train="{epochs: 10, batch: 20, rate: 0.1}"))
+
+
+@pytest.fixture
+def place(folder, trained):
+    """The folder of a user who has these weights, and metrics."""
+    (folder / "original.safetensors").write_bytes(trained.read_bytes())
+    (folder / "metrics.py").write_text(METRICS)
+    return folder
+
+
+def run(folder, console=None, *, overwrite=False, **changes):
+    return run_request(config(folder, **{**DIGITS, **changes}), overwrite=overwrite, console=console)
+
+
+def part_of(path):
+    return result_of(path)["requests"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1.5", {"points": 1.5}),
+        ("1", {"points": 1.0}),
+        ("{points: 0}", {"points": 0.0}),
+        ("{relative: 0.1}", {"relative": 0.1}),
+        ("{metric: a.b:c, drop: 0.01}", {"metric": "a.b:c", "drop": 0.01}),
+        (
+            "{metric: a.b:c, drop: 2, higher_is_better: false}",
+            {"metric": "a.b:c", "drop": 2.0, "higher_is_better": False},
+        ),
+    ],
+)
+def test_units(folder, text, expected):
+    read = config(folder, budget=text, holdout="0.3")
+    assert read.budget.model_dump(exclude_none=True) == expected
+    assert read.prefer == "budget"
+    again = RunConfig.model_validate(json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)), strict=False)
+    assert again.budget == read.budget
+    assert config(folder, budget=text, holdout="0.3", prefer="forgetting").prefer == "forgetting"
+
+
+SENTENCES = {
+    "two units": (
+        {"budget": "{points: 1, relative: 0.1}"},
+        "line 9: Expected exactly one of points, relative, metric, but found points and relative: keep one of them.",
+    ),
+    "no unit": (
+        {"budget": "{}"},
+        "line 9: Expected exactly one of points, relative, metric, but found none of them: write for example "
+        "`budget: 1.0`.",
+    ),
+    "a text": (
+        {"budget": "much"},
+        "line 9: Expected a number of points, or a mapping with points, relative or metric, but found 'much': write "
+        "for example `budget: 1.0`.",
+    ),
+    "a truth value": ({"budget": "true"}, "line 9: Expected a number of points, or a mapping with points, relative"),
+    "nothing": ({"budget": "-1"}, "line 9: Expected a number greater than or equal to 0 for 'budget.points', but fo"),
+    "infinite": ({"budget": ".inf"}, "line 9: Expected a finite number for 'budget.points', but found inf"),
+    "a metric without drop": ({"budget": "{metric: a.b:c}"}, "line 9: Expected drop beside metric, but found none"),
+    "a drop alone": (
+        {"budget": "\n  points: 1\n  drop: 1"},
+        "line 11: Expected drop beside metric only, but found it beside points: remove it.",
+    ),
+    "a direction alone": (
+        {"budget": "{points: 1, higher_is_better: true}"},
+        "line 9: Expected higher_is_better beside",
+    ),
+    "no path": ({"budget": "{metric: error, drop: 1}"}, "line 9: Expected a Python path of the form package.module"),
+    "misspelt": ({"budget": "{point: 1}"}, "line 9: Expected one of points, relative, metric, drop, higher_is_bette"),
+    "no holdout": (
+        {"holdout": None, "budget": "1"},
+        "line 8: Expected held-out examples to measure the budget on, but found no holdout: add for example "
+        "`holdout: 0.3`.",
+    ),
+    "prefer alone": (
+        {"prefer": "forgetting"},
+        "line 9: Expected prefer beside a budget, but found no budget: add for example `budget: 1.0`, or remove it.",
+    ),
+    "prefer misspelt": ({"budget": "1", "prefer": "forgeting"}, "line 10: Expected one of budget, forgetting for 'pre"),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), SENTENCES.values(), ids=SENTENCES)
+def test_a_wrong_section_is_refused_at_its_line(folder, changes, expected):
+    file = write_request(folder, **{"holdout": "0.3", **changes})
+    with pytest.raises(ConfigError) as caught:
+        load_request(file)
+    assert str(caught.value).startswith(f"request.yaml {expected}")
+
+
+@pytest.mark.parametrize("task", ["diffusion", "stable_diffusion"])
+@pytest.mark.parametrize("key", ["budget", "prefer"])
+def test_models_without_classes_have_no_budget(tmp_path, task, key):
+    file = tmp_path / "request.yaml"
+    file.write_text(f"task: {task}\nmodel: base\n{key}: budget\n")
+    with pytest.raises(ConfigError) as caught:
+        load_request(file)
+    assert str(caught.value) == (
+        f"request.yaml line 3: Expected '{key}' in a request to a classifier, but found it beside task: {task}: "
+        "remove it; a model without classes has no budget so far."
+    )
+
+
+REFUSALS = {
+    "a surgery without tolerance": (
+        {"method": "{name: salun, epochs: 1}"},
+        "line 5: Expected one descent whose surgery keeps a budget, but found Fixed: use method='budgeted'",
+    ),
+    "an edit": ({"method": "ssd"}, "line 5: Expected one descent whose surgery keeps a budget, but found several stag"),
+    "a tolerance beside it": (
+        {"method": "\n  name: budgeted\n  tolerance: 0.1"},
+        "line 7: Expected a budget that alone decides how far the run goes, but found tolerance= beside it",
+    ),
+    "too small for the data": (
+        {"budget": "0.0"},
+        "line 9: Expected held-out examples to certify a budget of 0 points with, but found 287, whose smallest",
+    ),
+    "too few held out": ({"holdout": "0.1"}, "line 9: Expected held-out examples to certify a budget of 5 points"),
+    "no such metric": (
+        {"budget": "{metric: metrics:gone, drop: 0.1}"},
+        "line 9: Expected 'gone' in the module 'metrics', but found no such name",
+    ),
+    "a metric that is none": (
+        {"budget": "{metric: metrics:name, drop: 0.1}"},
+        "line 9: Expected 'metrics:name' to be a function, but found str",
+    ),
+    "a metric that fails": (
+        {"budget": "{metric: metrics:failing, drop: 0.1}"},
+        "Expected a number from the metric 'metrics:failing', but found ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize("training", [False, True], ids=["given", "to be trained"])
+def test_what_cannot_be_promised_is_refused_before_anything_is_written(place, changes, expected, training):
+    more = {"checkpoint": "new.safetensors", "train": "{epochs: 1}"} if training else {}
+    write_request(place, **{**DIGITS, "budget": "5.0", **changes, **more})
+    before = written(place)
+    result = CliRunner().invoke(app, ["run", "request.yaml"])
+    assert (result.exit_code, result.stdout.strip()) == (2, "")
+    assert expected in " ".join(result.stderr.split())
+    assert written(place) == before
+
+
+def test_a_budget_that_is_kept_is_told_by_result_manifest_history_report_and_ledger(place):
+    screen = io.StringIO()
+    console = Console(file=screen, width=80)
+    path = run(place, console, budget="5.0", ledger="ledger.sqlite", seed="3", method=LONGER)
+    part, text = part_of(path), screen.getvalue()
+    told = part["budget"]
+    assert (told["kept"], told["reached"], told["asked"]["points"]) == (True, True, 5.0)
+    assert told["chosen"] > 0
+    assert [look["step"] for look in told["looks"][1:]] == [
+        row["step"] + 1 for row in history_of(path) if "spent" in row
+    ]
+    assert told["sentence"] in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+    page = (path / "report.html").read_text()
+    assert 'id="request-1-budget"' in page
+    assert "allowed: 5 points" in page
+    assert json.loads((path / "config.json").read_text())["budget"]["points"] == 5.0
+    assert "control half" in result_of(path)["disclosure"]
+
+    unseen = digits(test_share=0.6).test
+    order = torch.randperm(len(unseen), generator=torch.Generator().manual_seed(3))[: round(0.6 * len(unseen))]
+    halves = split_holdout(unseen.targets[order], 3, without=[3])
+    manifest = json.loads((path / "manifest.json").read_text())["holdout"]
+    for name, half in halves._asdict().items():
+        assert manifest["sizes"][name] == told["examples"][name] == len(half)
+        assert manifest["digest"][name] == digest(order[half], load_key())
+
+    (entry,) = Ledger(place / "ledger.sqlite").entries()
+    certificate = told["certificate"]
+    assert entry.header.spent == Spent(**part["spent"])
+    assert (entry.header.spent.unit, entry.header.spent.budget, entry.header.spent.since) == ("points", 5.0, "request")
+    assert entry.header.spent.bound == 100 * certificate["bound"]
+    assert entry.header.spent.drop == 100 * certificate["drop"]
+    assert (entry.header.spent.level, entry.header.spent.examples) == (0.05, len(halves.certify))
+    assert not re.search(r"\d+, \d+, \d+", (path / "manifest.json").read_text())
+
+
+def test_a_second_request_on_the_same_held_out_data_is_not_certified_afresh(place):
+    """Another class is left out of its halves, so that they are others; they overlap with those that were opened."""
+    ledger = Ledger(place / "ledger.sqlite")
+    run(place, budget="5.0", ledger="ledger.sqlite")
+    again = {"checkpoint": "run/unlearned.safetensors", "forget": "{class: 4}", "out": "second"}
+    run(place, budget="5.0", ledger="ledger.sqlite", seed="1", **again)
+    entries = ledger.entries()
+    (account,) = accounts(entries, entries)
+    assert account.reopened == (2,)
+    assert account.bound is None
+    assert account.budget == 10.0
+    digests = [
+        json.loads((place / out / "manifest.json").read_text())["holdout"]["digest"] for out in ("run", "second")
+    ]
+    assert digests[0]["certify"] != digests[1]["certify"]
+
+
+def test_a_budget_that_no_iterate_keeps_ends_plainly_and_is_not_recorded_as_served(place):
+    write_request(place, **{**DIGITS, "method": RUINOUS}, budget="{relative: 0.0}", ledger="ledger.sqlite")
+    result = CliRunner().invoke(app, ["run", "request.yaml"])
+    assert result.exit_code == 0
+    said = " ".join(result.stdout.split())
+    assert "could not be kept: every iterate spent more. The model is handed back as it came" in said
+    assert "Ledger: no entry, because the model is handed back as it came" in said
+    part = part_of(place / "run")
+    assert part["budget"]["chosen"] == 0
+    assert part["budget"]["certificate"] is None
+    assert (part["spent"]["unit"], part["spent"]["drop"], part["spent"]["bound"]) == ("relative loss", 0.0, None)
+    before, after = load_file(place / "original.safetensors"), load_file(place / "run" / "unlearned.safetensors")
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    page = (place / "run" / "report.html").read_text()
+    assert "The frontier that was reached" in page
+    assert "None: the certify half stayed closed." in page
+    assert Ledger(place / "ledger.sqlite").entries() == []
+    again = CliRunner().invoke(app, ["run", "request.yaml", "--overwrite"])
+    assert again.exit_code == 0
+
+
+def test_who_prefers_forgetting_gets_it_and_reads_the_price(place):
+    part = part_of(run(place, method=RUINOUS, budget="5.0", prefer="forgetting"))
+    assert (part["budget"]["kept"], part["budget"]["prefer"]) == (False, "forgetting")
+    assert part["budget"]["chosen"] > 0
+    assert part["spent"]["drop"] > part["spent"]["budget"]
+
+
+def test_a_users_metric_is_measured_and_accounted_in_its_own_unit(place):
+    part = part_of(run(place, budget="{metric: metrics:error, drop: 0.04, higher_is_better: false}"))
+    told, spent = part["budget"], part["spent"]
+    assert told["asked"]["metric"] == "error"
+    look = told["looks"][told["chosen"]]
+    assert look["value"] == pytest.approx(1 - look["accuracy"] / 100, abs=1e-6)
+    assert (spent["unit"], spent["budget"], spent["drop"]) == ("own metric", 0.04, look["spent"])
+    assert spent["examples"] == told["examples"]["control"]
+
+
+def test_weights_that_are_rounded_after_the_certificate_say_so(place):
+    given = load_file(place / "original.safetensors")
+    half = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in given.items()}
+    assert not any("rounded" in line for line in result_of(run(place, budget="5.0"))["caveats"])
+    save_weights(half, place / "original.safetensors", overwrite=True)
+    assert any("rounded" in line for line in result_of(run(place, budget="5.0", overwrite=True))["caveats"])
+    assert not any("rounded" in line for line in result_of(run(place, overwrite=True))["caveats"])
+
+
+def test_a_request_without_a_budget_tells_nothing_of_one(place):
+    path = run(place)
+    assert {"budget", "spent"}.isdisjoint(part_of(path))
+    assert "holdout" not in json.loads((path / "manifest.json").read_text())
+
+
+def test_the_budget_of_a_file_is_that_of_python(place):
+    from expunge.api.budgeting import asked_budget
+
+    read = config(place, **DIGITS, budget="{relative: 0.2}")
+    assert asked_budget(read) == Budget(relative=0.2)
