@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -110,25 +110,45 @@ class Bench:
 
     Attributes:
         folder: Where in the cache the cells are.
+        reader: Of the data set.
+        train, control, test: How many images of the training file are trained on, how many of it are held out, and how
+            many of the test file are tested on.
+        forgotten: The class of the class request.
+        training: Settings of training, the seed left out.
     """
 
     folder = "cells"
+    reader = "fashion_mnist"
+    train, control, test = TRAIN, CONTROL, TEST
+    forgotten = FORGOTTEN_CLASS
+    training: Mapping[str, Any] = {"epochs": EPOCHS, "batch": 64, "rate": 0.1, "schedule": "one_cycle"}
 
     def __init__(self, data_dir: Path, cache: Path) -> None:
         self.cache = cache
         (cache / self.folder).mkdir(parents=True, exist_ok=True)
-        self.source: Source = find("readers", "fashion_mnist")(data_dir)
+        self.source = self.read_source(data_dir)
         self.case = lru_cache(maxsize=4)(self._case)
         self.reference = lru_cache(maxsize=4)(self._reference)
+
+    def read_source(self, data_dir: Path) -> Source:
+        """Return the data."""
+        found: Source = find("readers", self.reader)(data_dir)
+        return found
+
+    def network(self) -> nn.Module:
+        """Return the network with fresh weights."""
+        return network()
 
     def _case(self, kind: str, seed: int) -> Case:
         """Return one request at one seed; control images are of the training file, but never trained on."""
         order = torch.randperm(len(self.source.train), generator=torch.Generator().manual_seed(seed))
-        drawn = Subset(self.source.train, order[:TRAIN].sort().values)
-        control = Subset(self.source.train, order[TRAIN : TRAIN + CONTROL].sort().values)
-        request = ByClass(FORGOTTEN_CLASS) if kind == "class" else ByFraction(SHARE, seed=seed)
+        drawn = Subset(self.source.train, order[: self.train].sort().values)
+        control = Subset(self.source.train, order[self.train : self.train + self.control].sort().values)
+        request = ByClass(self.forgotten) if kind == "class" else ByFraction(SHARE, seed=seed)
         forget, retain = (Subset(drawn, part) for part in split_request(drawn, request))
-        return Case(drawn, control, Split(forget, retain, 10, control), Subset(self.source.test, torch.arange(TEST)))
+        return Case(
+            drawn, control, Split(forget, retain, 10, control), Subset(self.source.test, torch.arange(self.test))
+        )
 
     def original(self, seed: int) -> nn.Module:
         """Return the network trained on all images of a seed."""
@@ -143,12 +163,12 @@ class Bench:
         """Return a network trained to convergence, from the cache if it is there."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = network()
+            model = self.network()
         path = self.cache / f"{name}.safetensors"
         if path.exists():
             load_into(model, path)
             return model.eval()
-        record = fit(model, examples, TrainSettings(epochs=EPOCHS, batch=64, rate=0.1, schedule="one_cycle", seed=seed))
+        record = fit(model, examples, TrainSettings(**self.training, seed=seed))
         print(f"{name}: train accuracy {record.train_accuracy:.4f}, {record.seconds:.0f} s", flush=True)
         facts = {"train_accuracy": record.train_accuracy, "seconds": record.seconds}
         path.with_suffix(".json").write_text(json.dumps(facts))
@@ -205,9 +225,13 @@ class Bench:
         """Return under which conditions a cell is made, and where its history goes."""
         return Conditions(cell.seed, cell.normalisation, observe_every=OBSERVE, on_rows=history.extend)
 
+    def tuning_view(self, model: nn.Module, case: Case) -> dict[str, float]:
+        """Return the accuracies in percent that tuning may read: neither test set nor retrained model is among them."""
+        return accuracies(model, case.split, case.control, self.forgotten)
+
     def judged(self, model: nn.Module, cell: Cell, case: Case) -> dict[str, Any]:
         """Return the accuracies that tuning may look at, and the scores if the cell is measured."""
-        found: dict[str, Any] = {"tuning": tuning_view(model, case)}
+        found: dict[str, Any] = {"tuning": self.tuning_view(model, case)}
         if cell.measured:
             reference = self.reference(cell.kind, cell.seed, 0)
             trial = Trial.of(
@@ -215,11 +239,6 @@ class Bench:
             )
             found |= {"scores": trial.scores, "per_class": trial.per_class}
         return found
-
-
-def tuning_view(model: nn.Module, case: Case) -> dict[str, float]:
-    """Return the accuracies in percent that tuning may read: neither test set nor retrained model is among them."""
-    return accuracies(model, case.split, case.control, FORGOTTEN_CLASS)
 
 
 _bench: list[Bench] = []

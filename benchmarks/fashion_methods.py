@@ -30,7 +30,6 @@ from fashion_bench import (
     Cell,
     Workers,
     options,
-    tuning_view,
 )
 from tuning import badness
 
@@ -144,7 +143,7 @@ def choose(bench: Bench) -> dict[str, Any]:
     """Return the record of all tuning trials with the value that each method and request is frozen at."""
     record: dict[str, Any] = {"seed": TUNING_SEED, "criterion": badness.__doc__, "chosen": {}, "trials": []}
     for kind in KINDS:
-        before = tuning_view(bench.original(TUNING_SEED), bench.case(kind, TUNING_SEED))
+        before = bench.tuning_view(bench.original(TUNING_SEED), bench.case(kind, TUNING_SEED))
         for entry in ENTRIES:
             ranked = []
             for value in entry.grid:

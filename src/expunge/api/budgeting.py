@@ -13,7 +13,7 @@ from torch import nn
 from expunge.api.config import RunConfig
 from expunge.api.digests import keyed
 from expunge.api.reading import located
-from expunge.api.wish import DELTA, Wish, checked_wish, halves_of, steered
+from expunge.api.wish import DELTA, Halves, Wish, checked_wish, halves_of, steered
 from expunge.batch import Examples, Predictor, Split, looking
 from expunge.budget import Budget, Forgetting, Spending, smallest_drop
 from expunge.budget.budget import Measure
@@ -32,18 +32,6 @@ ROUNDED = (
     "The certificate is about the weights before they were rounded to the precision in which the original's came; all "
     "other figures are about the rounded ones."
 )
-
-
-class Halves(NamedTuple):
-    """Held-out examples of the classes that stay.
-
-    Args:
-        control: They steered.
-        certify: They were opened once, at the end.
-    """
-
-    control: Examples
-    certify: Examples
 
 
 class Agreed(NamedTuple):
@@ -70,7 +58,7 @@ def agreed(config: RunConfig, method: Method, predict: Predictor, split: Split) 
     with located(config, "method"):
         steered(method.recipe(config.seed))
     with located(config, "budget"):
-        halves = Halves(*halves_of(wish.budget, split, config.seed))
+        halves = halves_of(wish.budget, split, config.seed)
     with located(config, "holdout"):
         Forgetting(split, halves.control)
     with located(config, "budget", "metric"), looking(predict.model):

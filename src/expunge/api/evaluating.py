@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
-from expunge.api.budgeting import CHOSEN, Halves, budget_part
+from expunge.api.budgeting import CHOSEN, budget_part
 from expunge.api.documents import SHOWN, document
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.rows import Rows
@@ -120,7 +120,7 @@ def budget_of(result: Result | None) -> dict[str, Any]:
     """Return a request's part about its budget; nothing without one."""
     if result is None or result.budget is None:
         return {}
-    halves = Halves(*halves_of(result.budget.asked, result.split, result.conditions["seed"]))
+    halves = halves_of(result.budget.asked, result.split, result.conditions["seed"])
     return {"budget": budget_part(result.budget, halves)}
 
 

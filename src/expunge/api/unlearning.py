@@ -12,10 +12,12 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
+from expunge.api.auto import AUTO, WITHIN, Found, planned, searched, seconds_of
 from expunge.api.folder import RunFolder
 from expunge.api.rows import settings_of
 from expunge.api.snapshot import restored_on_failure
-from expunge.api.wish import checked_wish, default_method
+from expunge.api.trial import Trials
+from expunge.api.wish import checked_wish, promised
 from expunge.api.within import Keeper, carried_out, with_readings
 from expunge.batch import Split
 from expunge.budget import Budget, Preference, Spending
@@ -29,7 +31,7 @@ from expunge.surgery import Progress
 from expunge.tasks.classification.libraries import sentence
 from expunge.tasks.family import Family
 
-DEFAULT_POLICY, DEFAULT_METHOD = "frozen", "eupmu"
+DEFAULT_POLICY = "frozen"
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Result:
         original: The model as it was handed in; None after ``inplace=True``.
         task: Family of the model.
         budget: What became of the budget; None without one.
+        search: What ``auto`` tried and found, as plain values; None where nothing was searched.
     """
 
     model: nn.Module
@@ -59,6 +62,7 @@ class Result:
     original: nn.Module | None = field(default=None, repr=False)
     task: str = "classification"
     budget: Spending | None = None
+    search: dict[str, Any] | None = None
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the run folder: the model, ``history.jsonl`` and ``config.json``.
@@ -77,6 +81,7 @@ class Result:
         family_of(self.task).save(self.model, run.path)
         run.write_lines("history.jsonl", self.history)
         spending = {} if self.budget is None else {"budget": self.budget.document()}
+        spending |= {} if self.search is None else {"search": self.search}
         settings = {"method": settings_of(self.method), "conditions": self.conditions}
         run.write_json("config.json", settings | spending)
         return run.path
@@ -90,6 +95,7 @@ def unlearn(
     holdout: Any = None,
     task: str = "classification",
     method: str | Method | None = None,
+    within: str | float = WITHIN,
     budget: Budget | None = None,
     prefer: Preference = "budget",
     logits: Callable[[Any], Tensor] | None = None,
@@ -117,8 +123,11 @@ def unlearn(
             splits them once: half of them steer, the others certify. Default: none.
         task: Family of the model: ``classification`` (default), ``diffusion`` for a class-conditional ``DDPM``, or
             ``stable_diffusion`` for a ``TextToImage``.
-        method: Name of a method (``expunge list methods``) or a ``Method``. Default ``eupmu``; inside a
-            budget ``budgeted`` for whole classes and ``counterfactual`` for single examples.
+        method: Name of a method (``expunge list methods``), a ``Method``, or ``auto`` (default): for classifiers the
+            neighbours' votes under a controller, with a learning rate that is searched on control examples where there
+            is a budget; for other families what did best in their study.
+        within: Time that ``auto`` may take for everything, search included: seconds, or text such as ``90s``. Default
+            ``10min``. Where that is too little for a pass over all retained examples, fewer of them are used.
         budget: How much worse the model may become on held-out retain examples, such as ``Budget(points=1.0)``. The
             best iterate inside it is handed over; ``Result.budget`` says what became of it. Default: none.
         prefer: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``
@@ -149,10 +158,15 @@ def unlearn(
         >>> len(result.history)
         1
     """
+    began = time.perf_counter()
     family, wish = family_of(task), checked_wish(budget, prefer, settings, average)
-    if method is None:
-        method = DEFAULT_METHOD if wish is None else default_method(as_examples(forget), as_examples(retain))
-    chosen = checked_method(method, family.settings(method, settings) if isinstance(method, str) else settings)
+    sides, held = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
+    automatic, deadline = method in (None, AUTO), began + seconds_of(within)
+    if automatic and family.votes:
+        chosen: Method = planned(len(sides[1]), settings)
+    else:
+        named = family.automatic if method is None or method == AUTO else method
+        chosen = checked_method(named, family.settings(named, settings) if isinstance(named, str) else settings)
     history: list[Row] = []
 
     def keep(rows: list[Row]) -> None:
@@ -167,21 +181,26 @@ def unlearn(
         **({} if average is None else {"average": average}),
     }
     conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step, on_rows=keep))
-    held = None if holdout is None else as_examples(holdout)
     recipe = family.recipe(family.admit(chosen).recipe(seed))
-    sides = as_examples(forget), as_examples(retain)
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     family.afford(model, recipe, split, conditions, inplace=inplace)
-    keeper = None if wish is None else Keeper(wish, family.predictor(model, logits), recipe, split, seed)
+    keeper, record = None, None
+    if wish is not None:
+        original = family.predictor(model, logits)
+        halves = promised(wish, original, split, seed)
+        found = Found(chosen, split)
+        if automatic and "rate" not in settings:
+            found = searched(chosen, Trials(wish, original, split, halves.control, conditions), deadline)
+        chosen, recipe, record = found.method, found.method.recipe(seed), found.record
+        keeper = Keeper(wish, original, recipe, found.split, halves)
     work = model if inplace else copied(model)
-    began = time.perf_counter()
     with restored_on_failure(work, active=inplace):
         spending = carried_out(keeper, family.predictor(work, logits), recipe, split, conditions)
     seconds = time.perf_counter() - began
     if spending is not None:
         history = with_readings(history, spending.looks)
     before = None if inplace else model
-    return Result(work, chosen, seconds, split, history, plain, logits, before, family.name, spending)
+    return Result(work, chosen, seconds, split, history, plain, logits, before, family.name, spending, record)
 
 
 def family_of(task: str) -> Family:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, cast, get_args
 
 from torch import Tensor
 
-from expunge.batch import Examples, Split
+from expunge.batch import Examples, Predictor, Split
 from expunge.budget import Budget, Preference, smallest_drop, split_holdout, whole_classes
 from expunge.data import Subset
 from expunge.engine import Descend, Recipe
@@ -26,6 +26,18 @@ class Wish(NamedTuple):
 
     budget: Budget
     prefer: Preference
+
+
+class Halves(NamedTuple):
+    """Held-out examples of the classes that stay.
+
+    Args:
+        control: They steer.
+        certify: They are opened once, at the end.
+    """
+
+    control: Examples
+    certify: Examples
 
 
 class Steered(Protocol):
@@ -55,9 +67,16 @@ def checked_wish(budget: Any, prefer: str, settings: dict[str, Any], average: fl
     return Wish(budget, cast(Preference, prefer))
 
 
-def default_method(forget: Examples, retain: Examples) -> str:
-    """Return the method that a budget drives where none is named: one for whole classes, one for single examples."""
-    return "budgeted" if not {*forget.targets.tolist()} & {*retain.targets.tolist()} else "counterfactual"
+def promised(wish: Wish, original: Predictor, split: Split, seed: int) -> Halves:
+    """Return the two halves of the held-out examples that a budget is kept and certified on.
+
+    Raises:
+        ConfigError: If the model is no classifier.
+        DataError: If there are no held-out examples, or too few to certify the budget.
+    """
+    if original.own_loss is not None:
+        raise ConfigError("a classifier for a budget", "a model without classes", "leave budget out")
+    return halves_of(wish.budget, split, seed)
 
 
 def steered(recipe: Recipe) -> Steered:
@@ -75,7 +94,7 @@ def steered(recipe: Recipe) -> Steered:
     return cast(Steered, surgery)
 
 
-def halves_of(budget: Budget, split: Split, seed: int) -> tuple[Examples, Examples]:
+def halves_of(budget: Budget, split: Split, seed: int) -> Halves:
     """Return the control and the certify half of the held-out examples of the classes that stay.
 
     Raises:
@@ -86,7 +105,7 @@ def halves_of(budget: Budget, split: Split, seed: int) -> tuple[Examples, Exampl
         raise DataError("held-out examples to measure the budget on", "none", cure)
     halves = split_holdout(split.holdout.targets, seed, without=whole_classes(split))
     refuse_too_few(budget, len(halves.certify))
-    return Subset(split.holdout, halves.control), Subset(split.holdout, halves.certify)
+    return Halves(Subset(split.holdout, halves.control), Subset(split.holdout, halves.certify))
 
 
 def refuse_too_few(budget: Budget, count: int) -> None:

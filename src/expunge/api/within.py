@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from expunge.api.wish import DELTA, Wish, halves_of, steered
+from expunge.api.landing import Landing
+from expunge.api.wish import DELTA, Halves, Wish, steered
 from expunge.batch import Predictor, Split
 from expunge.budget import (
     Choice,
@@ -22,11 +23,19 @@ from expunge.budget import (
     read,
     utility_certificate,
 )
-from expunge.engine import Conditions, Recipe, Row, execute
+from expunge.engine import STEADY, Conditions, Guidance, Judged, Recipe, Row, execute
 from expunge.engine.execute import state_of
-from expunge.errors import ConfigError, DataError
+from expunge.errors import DataError
 from expunge.surgery import Progress
 
+AVERAGE = 0.99
+"""β of the running mean of weights that is judged and handed over: the noise of large steps harms it little."""
+RECOVERY = -1.0
+"""τ once the request is met, in nats: what is left of the budget is not spent, and the retain loss has all weight."""
+OVERRUN = 2.0
+"""A stretch after which more than so many times the budget is spent is undone; less is left to the controller."""
+SHORTER = 0.5
+"""Factor of the learning rate after a stretch that was undone."""
 LOOKS = 10
 """Control readings of a run, at most, evenly spaced; the last one after the last update."""
 
@@ -44,18 +53,19 @@ class Keeper:
         original: The model as it was handed in.
         recipe: What is to be carried out: one descent whose surgery has a ``tolerance`` and an ``anchor``.
         split: Of the request, with all held-out examples.
-        seed: Of the split into halves.
+        halves: Held-out examples of the classes that stay: what steers, and what certifies.
+        looks: Control readings, at most. Default ``LOOKS``.
 
     Raises:
-        ConfigError: If the recipe cannot be steered or the model is no classifier.
-        DataError: If there are no held-out examples, or too few to certify the budget.
+        ConfigError: If the recipe cannot be steered.
+        DataError: If the held-out loss of the model is not finite.
     """
 
-    def __init__(self, wish: Wish, original: Predictor, recipe: Recipe, split: Split, seed: int) -> None:
-        self.wish, self.surgery = wish, steered(recipe)
-        if original.own_loss is not None:
-            raise ConfigError("a classifier for a budget", "a model without classes", "leave budget out")
-        self.control, self.certify = halves_of(wish.budget, split, seed)
+    def __init__(
+        self, wish: Wish, original: Predictor, recipe: Recipe, split: Split, halves: Halves, looks: int = LOOKS
+    ) -> None:
+        self.wish, self.surgery, self.count = wish, steered(recipe), looks
+        self.control, self.certify = halves
         self.forgetting = Forgetting(split, self.control)
         self.split = replace(split, holdout=self.control)
         self.first = read(original, self.control, wish.budget.metric)
@@ -67,6 +77,7 @@ class Keeper:
         self.looks.append(self.noted(original, self.first))
         self.states = {0: state_of(original.model)}
         self.surgery.tolerance.fill_(self.rule.tolerance)
+        self.landing: Landing | None = None
 
     def noted(self, predict: Predictor, now: Reading) -> Look:
         """Return a reading with what was spent and what of the forgetting is missing."""
@@ -79,14 +90,21 @@ class Keeper:
     def watching(self, work: Predictor, conditions: Conditions) -> Conditions:
         """Return the conditions with the readings among what happens after an update."""
 
-        def on_step(progress: Progress) -> None:
-            if progress.step + 1 in due(progress.total):
-                self.look(work, progress)
-            conditions.on_step(progress)
+        def guide(progress: Progress, judged: Judged) -> Guidance:
+            asked = STEADY
+            if self.due(progress):
+                with judged():
+                    asked = self.look(work, progress)
+            return asked if asked.stop or self.landing is None else asked.slowed(self.landing.factor(progress))
 
-        return replace(conditions, on_step=on_step)
+        return replace(conditions, guide=guide, average=AVERAGE)
 
-    def look(self, work: Predictor, progress: Progress) -> None:
+    def due(self, progress: Progress) -> bool:
+        """Return whether there is a reading after this update."""
+        ends = self.landing is not None and progress.step + 1 == self.landing.end
+        return ends or progress.step + 1 in due(progress.total, self.count)
+
+    def look(self, work: Predictor, progress: Progress) -> Guidance:
         """Measure the working model, steer the surgery by what is found, and keep the model if it is the best one."""
         now = read(work, self.control, self.wish.budget.metric, progress.step + 1)
         if math.isfinite(now.loss):
@@ -95,9 +113,24 @@ class Keeper:
         else:
             measured = (now.step, now.loss, now.accuracy, now.value)
             self.looks.append(Look(*measured, math.inf, self.rule.tolerance, math.inf))
-        newest = len(self.looks) - 1
-        if 1 + self.best().chosen == newest:
-            self.states = {0: self.states[0], newest: state_of(work.model)}
+        self.states[len(self.looks) - 1] = state_of(work.model)
+        self.states = {index: state for index, state in self.states.items() if not self.beaten(index)}
+        return self.guided(progress)
+
+    def guided(self, progress: Progress) -> Guidance:
+        """Return how to go on: land once the request is met, undo a stretch that overran the budget, else go on."""
+        newest = self.looks[-1]
+        if self.landing is not None and progress.step + 1 >= self.landing.end:
+            return Guidance(stop=True)
+        if self.landing is None and newest.missing <= 0 and newest.spent <= self.wish.budget.allowed:
+            self.landing = Landing.after(progress)
+            self.surgery.tolerance.fill_(RECOVERY)
+        if newest.spent <= OVERRUN * self.wish.budget.allowed:
+            return STEADY
+        best = self.best()
+        back = 1 + best.chosen if best.kept else 0
+        self.surgery.anchor(self.looks[back].loss - self.first.loss)
+        return Guidance(rate=SHORTER, weights=self.states[back])
 
     def steer(self, now: Reading) -> None:
         """Tell the surgery the rise of the loss, and the τ that the budget amounts to by now."""
@@ -105,11 +138,19 @@ class Keeper:
         self.surgery.anchor(rise)
         if budget.relative is None:
             self.rule = self.rule.observed(rise, budget.spent(self.first, now), budget.allowed)
-            self.surgery.tolerance.fill_(self.rule.tolerance)
+            if self.landing is None:
+                self.surgery.tolerance.fill_(self.rule.tolerance)
+
+    def beaten(self, index: int) -> bool:
+        """Return whether a later iterate is as cheap and forgets as much, so that this one is never handed over."""
+        mine = self.looks[index]
+        later = self.looks[index + 1 :] if index else ()
+        return any(max(0.0, it.spent) <= max(0.0, mine.spent) and it.missing <= mine.missing for it in later)
 
     def best(self) -> Choice:
         """Return the choice among the iterates; the model that was handed in is none of them."""
-        return choose([look.candidate() for look in self.looks[1:]], self.wish.budget.allowed, self.wish.prefer)
+        candidates = [look.candidate() for look in self.looks[1:]]
+        return choose(candidates, self.wish.budget.allowed, self.wish.prefer, self.forgetting.slack)
 
     def hand_over(self, work: Predictor) -> Spending:
         """Put the best iterate into the working model, and open the certify half.
@@ -147,14 +188,14 @@ def carried_out(
     return keeper.hand_over(work)
 
 
-def due(total: int) -> set[int]:
+def due(total: int, looks: int = LOOKS) -> set[int]:
     """Return after how many updates there are readings.
 
     Examples:
         >>> sorted(due(4)), sorted(due(25))
         ([1, 2, 3, 4], [2, 5, 8, 10, 12, 15, 18, 20, 22, 25])
     """
-    return {round(total * number / LOOKS) for number in range(1, LOOKS + 1)} - {0}
+    return {round(total * number / looks) for number in range(1, looks + 1)} - {0}
 
 
 def with_readings(history: list[Row], looks: Sequence[Look]) -> list[Row]:

@@ -36,8 +36,12 @@ class Choice(NamedTuple):
     reached: bool
 
 
-def choose(candidates: Sequence[Candidate], allowed: float, prefer: Preference = "budget") -> Choice:
-    """Return the candidate that forgets most inside the budget, the cheaper one of equals.
+def choose(
+    candidates: Sequence[Candidate], allowed: float, prefer: Preference = "budget", slack: float = 0.0
+) -> Choice:
+    """Return the candidate that forgets most inside the budget, the cheaper one of equals, the later one of these.
+
+    Costs below 0 are no cheaper than 0: a lucky reading is no merit.
 
     Where none that forgets as asked is inside, ``prefer="forgetting"`` gives the cheapest of those that forget as
     asked, or else the one that forgets most. Where none is inside at all, ``prefer="budget"`` gives the cheapest.
@@ -46,6 +50,7 @@ def choose(candidates: Sequence[Candidate], allowed: float, prefer: Preference =
         candidates: The iterates, the original among them if it may be handed back.
         allowed: What may be spent.
         prefer: ``budget`` (default) or ``forgetting``.
+        slack: What is missing may differ by so much between equals, its sampling error. Default 0.
 
     Raises:
         ConfigError: If there is no candidate.
@@ -61,7 +66,9 @@ def choose(candidates: Sequence[Candidate], allowed: float, prefer: Preference =
     reached = [index for index in inside if candidates[index].missing <= 0]
     pool = reached or by_forgetting
     if pool:
-        best = min(pool, key=lambda index: (max(0.0, candidates[index].missing), candidates[index].spent))
+        least = min(max(0.0, candidates[index].missing) for index in pool)
+        equals = [index for index in pool if candidates[index].missing <= least + slack]
+        best = min(equals, key=lambda index: (max(0.0, candidates[index].spent), -index))
     else:
         best = min(range(len(candidates)), key=lambda index: (candidates[index].spent, candidates[index].missing))
     return Choice(best, candidates[best].spent <= allowed, candidates[best].missing <= 0)

@@ -19,6 +19,8 @@ RECOGNISED = 0.005
 """Largest share of a forgotten class that may still be recognised."""
 MARGIN = 0.05
 """How far from .5 the AUC of forgotten against held-out examples may lie."""
+CLOSE = 0.01
+"""How far the accuracy on forgotten examples may lie from that on held-out ones of the same classes."""
 MOST = 2_000
 """Forgotten examples that are looked at, at most."""
 
@@ -69,6 +71,11 @@ class Forgetting:
         if len(self.single) and not len(self.unseen):
             raise DataError("held-out examples of the forgotten ones' classes", "none", "hold out some of each class")
 
+    @property
+    def slack(self) -> float:
+        """Differences of ``missing`` that so few examples do not tell: half a standard error of a share of ½."""
+        return 0.25 / len(self.single) ** 0.5 if len(self.single) else 0.0
+
     def __call__(self, predict: Predictor, look: int = 1) -> Forgotten:
         """Look at a model in evaluation mode; it is left as it was found.
 
@@ -76,13 +83,20 @@ class Forgetting:
             predict: The model.
             look: Which look this is, from 1: the equivalence test spends its level over them.
         """
-        shares = [float(np.mean(read(predict, side).right)) for side in self.gone]  # type: ignore[arg-type]
+        shares = [share(predict, side) for side in self.gone]
         recognised = max(shares, default=None)
         far = [0.0 if recognised is None else recognised - RECOGNISED]
         if not len(self.single):
             return Forgotten(max(0.0, *far), recognised)
         found = equivalence(scores(predict, self.single), scores(predict, self.unseen), MARGIN, look=look)
-        return Forgotten(max(0.0, *far, abs(found.auc - 0.5) - MARGIN), recognised, found.auc, found.verdict)
+        surer = abs(share(predict, self.single) - share(predict, self.unseen))
+        far += [abs(found.auc - 0.5) - MARGIN, surer - CLOSE]
+        return Forgotten(max(0.0, *far), recognised, found.auc, found.verdict)
+
+
+def share(predict: Predictor, examples: Examples) -> float:
+    """Return the share of examples that a model is right about."""
+    return float(np.mean(read(predict, examples).right))  # type: ignore[arg-type]
 
 
 def whole_classes(split: Split) -> list[int]:

@@ -164,5 +164,6 @@ def certified_words(certificate: UtilityCertificate | None, certified: bool | No
         return []
     end = {None: "", True: ", which is inside the budget", False: ", which is more than the budget"}[certified]
     level = f"{100 * (1 - certificate.delta):.3g} %"
-    bound = f"{100 * certificate.bound:.3g} points"
-    return [f"With {level} confidence the accuracy on fresh examples fell by at most {bound}{end}."]
+    moved = "fell by at most" if certificate.bound >= 0 else "rose by at least"
+    bound = f"{100 * abs(certificate.bound):.3g} points"
+    return [f"With {level} confidence the accuracy on fresh examples {moved} {bound}{end}."]

@@ -1,8 +1,9 @@
 """The engine: the only place that knows devices, precision, micro-batches and normalisation layers."""
 
 from expunge.engine.average import Average
-from expunge.engine.descend import Conditions, Descent, Row
+from expunge.engine.descend import Conditions, Descent, Judged, Row
 from expunge.engine.execute import execute
+from expunge.engine.guidance import STEADY, Guidance
 from expunge.engine.half import Setting
 from expunge.engine.normalisation import POLICIES, Policy, checked_policy, prepare_modes
 from expunge.engine.optimisers import check_optimiser
@@ -27,6 +28,7 @@ from expunge.engine.telemetry import FIELDS, Observation
 __all__ = [
     "FIELDS",
     "POLICIES",
+    "STEADY",
     "Average",
     "Conditions",
     "Descend",
@@ -34,6 +36,8 @@ __all__ = [
     "Edit",
     "EngineStep",
     "Format",
+    "Guidance",
+    "Judged",
     "Mode",
     "Move",
     "Observation",

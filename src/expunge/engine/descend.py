@@ -14,6 +14,7 @@ from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.data import Draw, PairStream
 from expunge.engine.average import Average
 from expunge.engine.finite import is_finite, refuse_broken_weights, refuse_not_finite, refuse_standstill
+from expunge.engine.guidance import STEADY, Guidance
 from expunge.engine.optimisers import build_optimizer, build_schedule
 from expunge.engine.precision import Format
 from expunge.engine.randomness import mixed_seed
@@ -29,6 +30,15 @@ Row = dict[str, Any]
 
 def ignore(*_: Any) -> None:
     """Take anything and do nothing: the callback of who does not want one."""
+
+
+Judged = Callable[[], AbstractContextManager[None]]
+"""Opens a context in which the model has the weights that are judged and handed over."""
+
+
+def steady(_: Progress, __: Judged) -> Guidance:
+    """Go on as before."""
+    return STEADY
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,8 @@ class Conditions:
             Default None: the weights themselves.
         on_step: Called with the progress after every update.
         on_rows: Called with new rows of the history.
+        guide: Called after every update, after ``on_step``, with the progress and with what shows the weights that
+            are judged; says whether and how to go on.
     """
 
     seed: int = 0
@@ -58,6 +70,7 @@ class Conditions:
     average: float | None = None
     on_step: Callable[[Progress], None] = ignore
     on_rows: Callable[[list[Row]], None] = ignore
+    guide: Callable[[Progress, Judged], Guidance] = steady
 
 
 class Descent:
@@ -111,6 +124,7 @@ class Descent:
         self.unread: list[tuple[Progress, Tensor]] = []
         self.columns: tuple[str, ...] = FIELDS
         self.skipped = 0
+        self.stopped = False
 
     def run(self) -> None:
         """Make every update of the stage.
@@ -122,6 +136,8 @@ class Descent:
         """
         for draw in self._draws():
             self._update(draw)
+            if self.stopped:
+                break
             if draw.step == len(self.stream) - 1:
                 with self._judged():
                     self.on_epoch(draw.epoch + 1)
@@ -166,6 +182,16 @@ class Descent:
         if len(self.unread) >= conditions.read_every:
             self._read()
         conditions.on_step(overall)
+        self._obey(conditions.guide(overall, self._judged))
+
+    def _obey(self, guidance: Guidance) -> None:
+        """Do what the run's driver asks."""
+        guidance.applied(self.stepper.optimizer)
+        if guidance.weights is not None:
+            self.stepper.model.load_state_dict(guidance.weights)
+            if self.average is not None:
+                self.average = Average(self.stepper.setting.parameters, self.average.decay)
+        self.stopped = guidance.stop
 
     def _read(self) -> None:
         """Read the new rows from the device, hand them on and stop at losses that are not finite."""

@@ -11,13 +11,16 @@ from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.errors import ObjectiveError
-from expunge.objectives.layers import BATCH, features, home, inner_layers
+from expunge.objectives.layers import BATCH, all_features, features, home, inner_layers
 from expunge.objectives.neighbours import approximately_nearest, nearest, votes
 from expunge.objectives.objective import Model, Objective
 
 Index = Literal["exact", "faiss"]
 NEIGHBOURS, TEMPERATURES = (10, 30, 100), (0.02, 0.05, 0.1, 0.2)
-KEYS, PROBES = 10_000, 1_000
+FEWEST = 10
+"""Held-out examples of a class that calibration needs; with fewer, those of all classes serve."""
+EPSILON = 1e-6
+KEYS, PROBES = 5_000, 1_000
 """Retained and held-out examples on which the choice is made, at most."""
 
 
@@ -37,6 +40,14 @@ class Sought(NamedTuple):
     at: Tensor
     among: Tensor
 
+    def asked_at(self) -> tuple[Examples, Tensor]:
+        """Return the examples asked about, and which of them."""
+        return self.asked, self.at
+
+    def among_at(self) -> tuple[Examples, Tensor]:
+        """Return the examples that may be neighbours, and which of them."""
+        return self.keys, self.among
+
 
 class Near(NamedTuple):
     """Neighbours of some examples, the nearest first: cosines and labels, ``(n, k)``."""
@@ -47,6 +58,10 @@ class Near(NamedTuple):
     def say(self, vote: Vote, classes: int) -> Tensor:
         """Return the distribution that so many of them vote for."""
         return votes(self.cosine[:, : vote.neighbours], self.labels[:, : vote.neighbours], classes, vote.temperature)
+
+    def without_first(self) -> Near:
+        """Return the neighbours of keys themselves, of which each is its own nearest, without that one."""
+        return Near(self.cosine[:, 1:], self.labels[:, 1:])
 
 
 class Counterfactual(Objective):
@@ -69,6 +84,11 @@ class Counterfactual(Objective):
     with p₀ the original's prediction, y the true label, and q of a retained example voted by the others. The second
     term is what can be known of memorised examples: a model that had not seen them would be as sure of them on average
     as the original is of held-out ones. Without it the last layers win, which are best for what was never memorised.
+
+    Calibration. The votes *order* the forgotten examples of a class; how sure a model is of examples that it never saw
+    is known of held-out ones. So the probability of the true label, i-th of n from the least sure, becomes the
+    (i − ½)/n quantile of p₀'s on held-out examples of the class, and the other labels share the rest as in the vote.
+    The forgotten examples are then to look like held-out ones as a whole, and the votes say which of them are which.
     Without held-out examples: the layer in the middle, 30 and .05.
 
     Args:
@@ -76,6 +96,8 @@ class Counterfactual(Objective):
         neighbours: k. Default: chosen.
         temperature: T > 0. Default: chosen.
         index: ``exact`` (default) compares with every retained example, ``faiss`` searches (extra ``faiss``).
+        calibrate: Whether the votes are made as sure as the original is of held-out examples. Default true; without
+            held-out examples they stay as they are.
 
     Attributes:
         vote: What was chosen; None before ``prepare``.
@@ -104,6 +126,7 @@ class Counterfactual(Objective):
         neighbours: int | None = None,
         temperature: float | None = None,
         index: Index = "exact",
+        calibrate: bool = True,
     ) -> None:
         if (neighbours is not None and neighbours < 1) or (temperature is not None and not temperature > 0):
             found = f"{neighbours} and {temperature}"
@@ -111,6 +134,7 @@ class Counterfactual(Objective):
         if index not in get_args(Index):
             raise ObjectiveError(f"an index ({', '.join(get_args(Index))})", f"'{index}'", "choose one of them")
         self.layer, self.neighbours, self.temperature, self.index = layer, neighbours, temperature, index
+        self.calibrate = calibrate
         self.vote: Vote | None = None
         self.known, self.table = torch.empty(0, dtype=torch.int64), torch.empty(0, 0)
 
@@ -120,6 +144,8 @@ class Counterfactual(Objective):
         everything = torch.arange(len(data.forget)), torch.arange(len(data.retain))
         near = self.near(original, Sought(data.forget, data.retain, *everything), self.vote.layer, self.vote.neighbours)
         found = near.say(self.vote, data.classes)
+        if self.calibrate and data.holdout is not None:
+            found = calibrated(found, original, data)
         indices = torch.cat([data.forget.batch(part).indices for part in everything[0].split(BATCH)])
         order = indices.argsort()
         self.known, self.table = indices[order].to(found.device), found[order.to(found.device)]
@@ -134,22 +160,26 @@ class Counterfactual(Objective):
         keys = few(data.retain, KEYS)
         held = Sought(data.holdout, data.retain, few(data.holdout, PROBES), keys)
         own = Sought(data.retain, data.retain, keys[:PROBES], keys)
-        said, missed = torch.softmax(answers(original, data.holdout, held.at), 1), {}
-        sure = float(true(said, held).mean())
+        said = torch.softmax(answers(original, data.holdout, held.at).float(), 1)
+        asked, among = (all_features(original, part[0], layers, part[1]) for part in (held.asked_at(), held.among_at()))
+        sure, missed = float(true(said, held).mean()), dict[Vote, float]()
         for layer in layers:
-            near = self.near(original, held, layer, max(counts)), self.near(original, own, layer, max(counts) + 1)
-            others = Near(near[1].cosine[:, 1:], near[1].labels[:, 1:])  # the nearest of its own is the example itself
-            for count, temperature in product(counts, temperatures):
-                vote = Vote(layer, count, temperature)
-                apart = float((near[0].say(vote, data.classes) - said).square().sum(1).mean())
-                missed[vote] = apart + abs(float(true(others.say(vote, data.classes), own).mean()) - sure)
+            unseen = self.search(asked[layer], among[layer], max(counts), held)
+            seen = self.search(among[layer][:PROBES], among[layer], max(counts) + 1, own).without_first()
+            for vote in (Vote(layer, *rest) for rest in product(counts, temperatures)):
+                apart = float((unseen.say(vote, data.classes) - said).square().sum(1).mean())
+                missed[vote] = apart + abs(float(true(seen.say(vote, data.classes), own).mean()) - sure)
         return min(missed, key=lambda vote: missed[vote])
 
     def near(self, original: Predictor, sought: Sought, layer: str, count: int) -> Near:
         """Return the neighbours of what is asked about."""
+        asked, keys = (features(original, part[0], layer, part[1]) for part in (sought.asked_at(), sought.among_at()))
+        return self.search(asked, keys, count, sought)
+
+    def search(self, asked: Tensor, keys: Tensor, count: int, sought: Sought) -> Near:
+        """Return the neighbours by features."""
         search = nearest if self.index == "exact" else approximately_nearest
-        asked = features(original, sought.asked, layer, sought.at)
-        cosine, at = search(asked, features(original, sought.keys, layer, sought.among), count)
+        cosine, at = search(asked, keys, count)
         return Near(cosine, sought.keys.targets[sought.among].to(at.device)[at])
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
@@ -181,3 +211,51 @@ def answers(predict: Predictor, examples: Examples, positions: Tensor) -> Tensor
     """Return the logits of examples."""
     place = home(predict.model)
     return torch.cat([predict(examples.batch(part).to(place).inputs) for part in positions.split(BATCH)])
+
+
+def calibrated(votes: Tensor, original: Predictor, data: Split) -> Tensor:
+    """Return votes whose true labels are as sure as the original is of held-out examples of the same classes.
+
+    The votes order the examples of a class by how sure a model that never saw them would be of their label; how sure
+    such models are is known of held-out examples. The i-th of n is given the (i − ½)/n quantile of these, and the other
+    labels share the rest as they did in the vote, or as the original has it where nobody voted for them.
+    """
+    if data.holdout is None:
+        return votes
+    everything = torch.arange(len(data.forget))
+    said = torch.softmax(answers(original, data.forget, everything).float(), 1)
+    held = torch.softmax(answers(original, data.holdout, torch.arange(len(data.holdout))).float(), 1)
+    labels, known = data.forget.targets.to(votes.device), data.holdout.targets.to(votes.device)
+    sure = held.gather(1, known[:, None]).flatten()
+    levels = votes.gather(1, labels[:, None]).flatten().clone()
+    for label in data.retain.targets.unique().tolist():
+        mine, theirs = (labels == label).nonzero().flatten(), sure[known == label]
+        theirs = theirs if len(theirs) >= FEWEST else sure
+        if len(mine):
+            levels[ordered(mine, votes[:, label], said[:, label])] = quantiles(theirs, len(mine))
+    return shared_out(votes, said, labels, levels)
+
+
+def ordered(mine: Tensor, votes: Tensor, said: Tensor) -> Tensor:
+    """Return some positions from the least sure to the surest; the original decides where votes are equal."""
+    first = mine[said[mine].argsort(stable=True)]
+    return first[votes[first].argsort(stable=True)]
+
+
+def quantiles(values: Tensor, count: int) -> Tensor:
+    """Return as many evenly spaced quantiles, from the lowest.
+
+    Examples:
+        >>> quantiles(torch.tensor([0.0, 1.0, 0.5]), 2)
+        tensor([0.2500, 0.7500])
+    """
+    return torch.quantile(values, (torch.arange(count, device=values.device) + 0.5) / count)
+
+
+def shared_out(votes: Tensor, said: Tensor, labels: Tensor, levels: Tensor) -> Tensor:
+    """Return distributions with the given probability of the true label, the others in proportion to the votes."""
+    true = functional.one_hot(labels, votes.shape[1]).bool()
+    others = votes.masked_fill(true, 0.0)
+    others = torch.where(others.sum(1, keepdim=True) > 0, others, said.masked_fill(true, 0.0) + EPSILON * ~true)
+    others = others / others.sum(1, keepdim=True)
+    return torch.where(true, levels[:, None], others * (1 - levels[:, None]))

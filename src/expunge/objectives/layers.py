@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +55,6 @@ def returned(predict: Predictor, batch: Batch) -> list[tuple[str, int]]:
     return heard
 
 
-@torch.no_grad()
 def features(
     predict: Predictor, examples: Examples, layer: str, positions: Tensor | None = None, pool: int = 2
 ) -> Tensor:
@@ -74,15 +72,30 @@ def features(
     Raises:
         ModelError: If there is no such layer, or it returns no row for each example.
     """
-    module = dict(predict.model.named_modules()).get(layer)
-    if module is None:
-        raise ModelError("the name of a layer of the model", f"'{layer}'", "see model.named_modules()")
-    heard: list[Any] = []
-    with watched([module], lambda _, inputs, output: heard.append(output if layer else inputs[0])):
+    return all_features(predict, examples, [layer], positions, pool)[layer]
+
+
+@torch.no_grad()
+def all_features(
+    predict: Predictor, examples: Examples, layers: Sequence[str], positions: Tensor | None = None, pool: int = 2
+) -> dict[str, Tensor]:
+    """Return what each of some layers makes of examples, from one pass; see ``features``."""
+    modules, heard = dict(predict.model.named_modules()), dict[str, list[Tensor]]()
+    for layer in layers:
+        if layer not in modules:
+            raise ModelError("the name of a layer of the model", f"'{layer}'", "see model.named_modules()")
+    names = {modules[layer]: layer for layer in layers}
+    newest: dict[str, object] = {}
+
+    def note(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        newest[names[module]] = output if names[module] else inputs[0]
+
+    with watched(list(names), note):
         for part in (torch.arange(len(examples)) if positions is None else positions).split(BATCH):
             predict(examples.batch(part).to(home(predict.model)).inputs)
-            heard[-1] = flat(heard[-1], len(part), layer, pool)
-    return torch.cat(heard)
+            for layer in layers:
+                heard.setdefault(layer, []).append(flat(newest[layer], len(part), layer, pool))
+    return {layer: torch.cat(parts) for layer, parts in heard.items()}
 
 
 def flat(output: object, count: int, layer: str, pool: int) -> Tensor:

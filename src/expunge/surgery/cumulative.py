@@ -23,7 +23,7 @@ class Cumulative(Surgery):
     Formula: the update descends (L_f + λL_r)/(1 + λ), one backward pass; after it, with r the estimated rise of L_r
     (``UtilityLoss``: the loss of the update's own batch, which costs nothing, and held-out anchors),
 
-        e = (r − τ)/s,   s = max(L_r(θ₀) + τ, floor),   I ← I + K_i e,   λ = min(λ_max, max(0, K_p e + I))
+        e = (r − τ)/s,   s = max(L_r(θ₀) + τ, floor),   I ← I + K_i e,   λ = min(λ_max, max(λ_min, K_p e + I))
 
     I starts at λ₀ + K_p τ/s, so that λ begins at λ₀ and answers the *first* rise. From I = 0 it would stay 0 until
     the budget is spent, and the lag of the average then overruns it. Anti-wind-up: I stands still while λ
@@ -53,13 +53,14 @@ class Cumulative(Surgery):
         decay: β of the average, in [0, 1). Default .9.
         floor: Least s > 0, so that a model with a loss of 0 is no special case. Default .05.
         highest: λ_max. Default 50.
+        lowest: λ_min ≥ 0, the weight that the retain loss keeps while there is room. Default 0.
 
     Raises:
         SurgeryError: If a setting is out of its range.
 
     Examples:
-        >>> Cumulative(tolerance=0.125)
-        Cumulative(tolerance=0.125, proportional=10.0, integral=0.2, start=1.0, decay=0.9, floor=0.05, highest=50.0)
+        >>> Cumulative(tolerance=0.125).tolerance
+        tensor(0.1250)
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("controller", "pi")
@@ -77,15 +78,17 @@ class Cumulative(Surgery):
         decay: float = 0.9,
         floor: float = 0.05,
         highest: float = 50.0,
+        lowest: float = 0.0,
     ) -> None:
         super().__init__()
-        if min(tolerance, proportional, integral, start, highest - start) < 0 or not (0 <= decay < 1 and floor > 0):
+        least = min(tolerance, proportional, integral, lowest, start - lowest, highest - start)
+        if least < 0 or not (0 <= decay < 1 and floor > 0):
             found = f"tolerance {tolerance}, proportional {proportional}, integral {integral}, start {start}, "
-            found += f"decay {decay}, floor {floor}, highest {highest}"
-            expected = "settings ≥ 0 with start ≤ highest, decay < 1 and floor > 0"
+            found += f"decay {decay}, floor {floor}, highest {highest}, lowest {lowest}"
+            expected = "settings ≥ 0 with lowest ≤ start ≤ highest, decay < 1 and floor > 0"
             raise SurgeryError(expected, found, "change the one that breaks this")
         self.proportional, self.integral, self.start = proportional, integral, start
-        self.decay, self.floor, self.highest = decay, floor, highest
+        self.decay, self.floor, self.highest, self.lowest = decay, floor, highest, lowest
         self.utility = UtilityLoss(decay)
         self.register_buffer("tolerance", torch.tensor(float(tolerance)))
         self.register_buffer("multiplier", torch.tensor(float(start)))
@@ -114,9 +117,9 @@ class Cumulative(Surgery):
         """Return the next I and λ."""
         wished = memory + self.integral * error
         asked = self.proportional * error + wished
-        wound = ((asked <= 0) & (error < 0)) | ((asked >= self.highest) & (error > 0))
+        wound = ((asked <= self.lowest) & (error < 0)) | ((asked >= self.highest) & (error > 0))
         memory = torch.where(wound, memory, wished.clamp(min=0.0))
-        return memory, (self.proportional * error + memory).clamp(0.0, self.highest)
+        return memory, (self.proportional * error + memory).clamp(self.lowest, self.highest)
 
     def anchor(self, rise: float | Tensor) -> None:
         """Take over L_r(θ) − L_r(θ₀) as measured on held-out examples at the present weights, model as handed over."""

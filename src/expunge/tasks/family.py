@@ -27,12 +27,16 @@ class Family(ABC):
         aliases: Other names in the registry.
         paper: Not used by families.
         shares: Other families whose objectives serve this one too, after its own.
+        votes: Whether its models are classifiers, so that ``auto`` can teach neighbours' votes.
+        automatic: What ``auto`` stands for where they are none.
         defaults: Settings of methods for this family, wherever a method has no value of its own and none is written.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
     shares: ClassVar[tuple[str, ...]] = ()
+    votes: ClassVar[bool] = False
+    automatic: ClassVar[str] = "eupmu"
     defaults: ClassVar[Mapping[str, Any]] = {}
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,6 +20,8 @@ class Classification(Family):
         >>> Classification().name
         'classification'
     """
+
+    votes: ClassVar[bool] = True
 
     def predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
         """Return the model with the way to read its logits."""

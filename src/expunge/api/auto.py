@@ -1,0 +1,144 @@
+"""``auto``: the method that is used where none is named, and the search for what is left to choose."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any, NamedTuple, cast
+
+from expunge.api.trial import Trial, Trials, drawn
+from expunge.batch import Split
+from expunge.errors import ConfigError
+from expunge.methods import Counterfactual, Method, build_method
+from expunge.objectives import Counterfactual as Votes
+
+AUTO = "auto"
+BATCH = 64
+"""Examples of each side in an update."""
+FEWEST = 200
+"""Updates of a run, at least."""
+RATES = (0.005, 0.01, 0.02, 0.04)
+"""Learning rates of the range test, which stops at the first that breaks the budget."""
+SHARES = (1 / 32, 1 / 16)
+"""Shares of the data on which rates are tried: the range test on the first, the better half of them on the second."""
+WITHIN = "10min"
+"""Time for everything, by default."""
+MARGIN = 0.5
+"""Share of the time that the search may take at most."""
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+class Found(NamedTuple):
+    """What the search came to.
+
+    Args:
+        method: With every setting.
+        split: What the run uses: with fewer retained examples where the time is short.
+        record: What was tried and found, as plain values; None where nothing was searched.
+    """
+
+    method: Method
+    split: Split
+    record: dict[str, Any] | None = None
+
+
+def planned(retained: int, settings: dict[str, Any]) -> Counterfactual:
+    """Return the method for a request before anything is searched: the neighbours' votes under a controller.
+
+    Whole classes and single examples alike are taught what their retained neighbours are: of a class that is gone
+    these say what a model that never saw it would take it for.
+    """
+    plain = {"batch": BATCH, "forget_batch": BATCH, "epochs": ceil(FEWEST / ceil(retained / BATCH))}
+    found = build_method("counterfactual", **{**plain, "schedule": "cosine", **settings})
+    return cast(Counterfactual, found)
+
+
+def voting(method: Method, trials: Trials) -> Method:
+    """Return the method with its vote chosen once, so that trials and the run itself need not."""
+    asked, split = cast(Counterfactual, method), replace(trials.split, holdout=trials.control)
+    vote = Votes(asked.layer, asked.neighbours, asked.temperature).chosen(trials.original, split)
+    return replace(asked, **vote._asdict())
+
+
+@dataclass(frozen=True)
+class Search:
+    """Chooses the learning rate for a request, from control readings alone.
+
+    A range test and successive halving in one ("Non-stochastic Best Arm Identification and Hyperparameter
+    Optimization", Jamieson and Talwalkar, 2016, arXiv 1502.07943): from the smallest rate up, one pass over a 32nd of
+    the data, until the held-out loss rises by more than the budget's first τ; the better half of those tried goes over
+    a 16th. Class requests are judged by the control accuracy among trials that no longer recognise the class, others by
+    |Δ train accuracy| + |Δ control accuracy| + |accuracy on forgotten examples − the original's on control examples|.
+    Neither a retrained model, nor test data, nor the certify half is looked at.
+
+    Args:
+        trials: What is needed for a trial.
+        deadline: When the run has to be done, as ``time.perf_counter`` tells it.
+    """
+
+    trials: Trials
+    deadline: float
+
+    def best(self, method: Method) -> tuple[Method, dict[str, Any]]:
+        """Return the method with the rate that did best, and what was tried."""
+        began = time.perf_counter()
+        last = began + MARGIN * (self.deadline - began)
+        candidates, rounds = list(RATES), []
+        for number, share in enumerate(SHARES):
+            found = self.round(method, candidates, share, last, ranging=number == 0)
+            rounds.append({"share": share, "trials": [trial.plain() for trial in found]})
+            order = sorted(found, key=lambda trial: trial.badness(self.trials.wish.budget.allowed))
+            candidates = sorted(trial.rate for trial in order[: ceil(len(order) / 2)])
+            if len(candidates) == 1 or time.perf_counter() > last:
+                break
+        rate = order[0].rate
+        return replace(method, rate=rate), {"rounds": rounds, "rate": rate, "seconds": time.perf_counter() - began}
+
+    def round(self, method: Method, rates: list[float], share: float, last: float, *, ranging: bool) -> list[Trial]:
+        """Return a trial of each rate; a range test ends after the first that breaks the budget."""
+        bench, limit = self.trials.on_share(share), self.trials.wish.budget.tolerance(self.trials.first)
+        found: list[Trial] = []
+        for rate in rates:
+            found.append(bench.run(replace(method, rate=rate, epochs=1)))
+            if (ranging and not found[-1].rise <= limit) or time.perf_counter() > last:
+                break
+        return found
+
+
+def searched(method: Method, trials: Trials, deadline: float) -> Found:
+    """Return the method with what was left to choose chosen, and what the run uses of the data."""
+    best, record = Search(trials.quick(), deadline).best(voting(method, trials))
+    spent = [trial["seconds"] / trial["updates"] for part in record["rounds"] for trial in part["trials"]]
+    room = (deadline - time.perf_counter()) / max(1e-9, sum(spent) / len(spent))
+    retain, updates = trials.split.retain, best.epochs * ceil(len(trials.split.retain) / best.batch)
+    if updates > room:
+        share = max(FEWEST, room) / updates
+        best, retain = replace(best, epochs=1), drawn(retain, share * best.epochs, BATCH, trials.conditions.seed)
+        record["retain"] = len(retain)
+    return Found(best, replace(trials.split, retain=retain), record)
+
+
+def seconds_of(within: str | float) -> float:
+    """Return a time limit in seconds.
+
+    Args:
+        within: Seconds, or text such as ``90s``, ``10min`` or ``2h``.
+
+    Raises:
+        ConfigError: If it is neither.
+
+    Examples:
+        >>> seconds_of("10min"), seconds_of(90)
+        (600.0, 90.0)
+    """
+    read = re.fullmatch(r"([0-9.]+) ?(s|min|h)", str(within)) or re.fullmatch(r"([0-9.]+)()", str(within))
+    try:
+        found = float(read[1]) * UNITS.get(read[2], 1.0) if read else 0.0
+    except ValueError:
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise ConfigError("a time limit such as '10min'", f"{within!r}", "write seconds, or a number with s, min or h")
+    return found
