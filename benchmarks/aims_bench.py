@@ -6,6 +6,7 @@ hold out.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -40,8 +41,10 @@ class AimsBench(Bench):
             return super().unlearned(cell)
         case, model = self.case(cell.kind, cell.seed), self.original(cell.seed)
         parts: dict[str, Any] = {"forget": case.split.forget, "retain": case.split.retain, "holdout": case.control}
+        began = time.process_time()
         result = unlearn(model, **parts, budget=Budget(points=self.points), seed=cell.seed)
-        told = {"budget": cast(Spending, result.budget).document(), "search": result.search}
+        told: dict[str, Any] = {"budget": cast(Spending, result.budget).document(), "search": result.search}
+        told["cpu_seconds"] = time.process_time() - began
         drop = self.kept(cell, model) - self.kept(cell, result.model)
         return {"seconds": result.seconds, **told, "true_drop": drop, **self.judged(result.model, cell, case)}
 

@@ -71,8 +71,8 @@ class Search:
     Optimization", Jamieson and Talwalkar, 2016, arXiv 1502.07943): from the smallest rate up, one pass over a 32nd of
     the data, until the held-out loss rises by more than the budget's first τ; the better half of those tried goes over
     a 16th. Class requests are judged by the control accuracy among trials that no longer recognise the class, others by
-    |Δ train accuracy| + |Δ control accuracy| + |accuracy on forgotten examples − the original's on control examples|.
-    Neither a retrained model, nor test data, nor the certify half is looked at.
+    |Δ train accuracy| + |Δ control accuracy| + |accuracy on forgotten examples − the original's on control examples|
+    + 100 |AUC − ½| of telling these apart. Neither a retrained model, nor test data, nor the certify half is looked at.
 
     Args:
         trials: What is needed for a trial.
@@ -102,7 +102,7 @@ class Search:
         bench, limit = self.trials.on_share(share), self.trials.wish.budget.tolerance(self.trials.first)
         found: list[Trial] = []
         for rate in rates:
-            found.append(bench.run(replace(method, rate=rate, epochs=1)))
+            found.append(bench.run(replace(method, rate=rate)))
             if (ranging and not found[-1].rise <= limit) or time.perf_counter() > last:
                 break
         return found

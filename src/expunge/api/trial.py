@@ -24,6 +24,8 @@ from expunge.methods import Method
 
 READ = 1_000
 """Examples of each kind that a trial is judged on, at most."""
+UPDATES = 24
+"""Updates of a trial, at least."""
 FEWEST = 256
 """Retained examples of a share, at least; and a quarter of it of the forgotten ones."""
 
@@ -37,7 +39,8 @@ class Trial(NamedTuple):
         spent: In the budget's own unit.
         recognised: Share of the forgotten classes that is still recognised beyond what is permitted.
         distance: |Δ train accuracy| + |Δ control accuracy| + |accuracy on forgotten single examples − the original's
-            on control examples|, in points; for whole classes what the control accuracy lost.
+            on control examples| + 100 |AUC − ½| of telling these apart, in points; for whole classes what the control
+            accuracy lost.
         updates: That were made.
         seconds: That they took, readings included.
     """
@@ -101,7 +104,8 @@ class Trials:
         return work
 
     def run(self, method: Method) -> Trial:
-        """Return what one run over the share comes to."""
+        """Return what one run over the share comes to, of one pass or ``UPDATES``."""
+        method = replace(method, epochs=math.ceil(UPDATES / math.ceil(len(self.split.retain) / method.batch)))
         began = time.perf_counter()
         work, recipe = self.copied(), method.recipe(self.conditions.seed)
         keeper = Keeper(self.wish, self.original, recipe, self.split, Halves(self.control, self.control), looks=2)
@@ -120,7 +124,8 @@ class Trials:
         if not len(single):
             return beyond, lost
         moved = self.before(self.split.retain) - self.right(work, self.split.retain)
-        return beyond, abs(moved) + abs(lost) + abs(self.right(work, single) - self.before(self.control))
+        told = 0.0 if look.auc is None else 100 * abs(look.auc - 0.5)
+        return beyond, abs(moved) + abs(lost) + abs(self.right(work, single) - self.before(self.control)) + told
 
     def before(self, examples: Examples) -> float:
         """Return the original's accuracy, measured once."""
