@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from aims_tables import AIMS_FIGURES
 from figures import Axes, Curve, chart, trade_off
 from quadratic_figure import QUADRATIC_FIGURES
 
@@ -81,5 +82,6 @@ FIGURES: Mapping[str, tuple[str, Callable[[Document], str]]] = {
     "lookahead-random.svg": ("claim-lookahead.json", cosine_course("random", "Random 10 %: do the gradients align?")),
     "eupmu-class.svg": ("claim-eupmu.json", tolerance("class", "Class 0: sensitivity to ε")),
     "eupmu-random.svg": ("claim-eupmu.json", tolerance("random", "Random 10 %: sensitivity to ε")),
+    **AIMS_FIGURES,
     **QUADRATIC_FIGURES,
 }

@@ -88,9 +88,9 @@ class Forgetting:
         far = [0.0 if recognised is None else recognised - RECOGNISED]
         if not len(self.single):
             return Forgotten(max(0.0, *far), recognised)
-        found = equivalence(scores(predict, self.single), scores(predict, self.unseen), MARGIN, look=look)
-        surer = abs(share(predict, self.single) - share(predict, self.unseen))
-        far += [abs(found.auc - 0.5) - MARGIN, surer - CLOSE]
+        (seen, right), (unseen, as_right) = said(predict, self.single), said(predict, self.unseen)
+        found = equivalence(seen, unseen, MARGIN, look=look)
+        far += [abs(found.auc - 0.5) - MARGIN, abs(right - as_right) - CLOSE]
         return Forgotten(max(0.0, *far), recognised, found.auc, found.verdict)
 
 
@@ -118,11 +118,13 @@ def few(examples: Examples, classes: list[int]) -> Subset:
     return Subset(examples, found[drawn].sort().values)
 
 
-def scores(predict: Predictor, examples: Examples) -> Floats:
-    """Return minus the loss of each example, larger meaning more like a member."""
+def said(predict: Predictor, examples: Examples) -> tuple[Floats, float]:
+    """Return minus the loss of each example, larger meaning more like a member, and the share that is right."""
+    scores: list[Tensor] = []
+    right: list[Tensor] = []
     with looking(predict.model):
-        found: list[Tensor] = [
-            -functional.cross_entropy(predict(part.inputs).float(), part.targets, reduction="none").cpu()
-            for part in parts(predict, examples, 256)
-        ]
-    return torch.cat(found).double().numpy()
+        for part in parts(predict, examples, 256):
+            logits = predict(part.inputs).float()
+            scores.append(-functional.cross_entropy(logits, part.targets, reduction="none").cpu())
+            right.append((logits.argmax(1) == part.targets).cpu())
+    return torch.cat(scores).double().numpy(), float(torch.cat(right).double().mean())
