@@ -94,7 +94,7 @@ class Search:
             candidates = sorted(trial.rate for trial in order[: ceil(len(order) / 2)])
             if len(candidates) == 1 or time.perf_counter() > last:
                 break
-        rate = order[0].rate
+        rate = min(trial.rate for trial in order if trial.as_good_as(order[0]))
         return replace(method, rate=rate), {"rounds": rounds, "rate": rate, "seconds": time.perf_counter() - began}
 
     def round(self, method: Method, rates: list[float], share: float, last: float, *, ranging: bool) -> list[Trial]:

@@ -22,12 +22,14 @@ from expunge.engine.descend import ignore
 from expunge.errors import NotFiniteError
 from expunge.methods import Method
 
-READ = 1_000
+NOISE = 1.0
+"""Points of distance that trials do not tell apart."""
+READ = 2_000
 """Examples of each kind that a trial is judged on, at most."""
 UPDATES = 24
 """Updates of a trial, at least."""
-FEWEST = 256
-"""Retained examples of a share, at least; and a quarter of it of the forgotten ones."""
+FEWEST = 512
+"""Examples of a share, of the forgotten and of the retained ones, at least: fewer tell no rate from another."""
 
 
 class Trial(NamedTuple):
@@ -56,6 +58,13 @@ class Trial(NamedTuple):
     def badness(self, allowed: float) -> tuple[bool, float, float]:
         """Return what is to be least: budgets that are broken, then recognition, then distance."""
         return not self.spent <= allowed, self.recognised, self.distance
+
+    def as_good_as(self, best: Trial) -> bool:
+        """Return whether it is within the noise of the best one, so that the smaller rate is to be preferred.
+
+        A trial is shorter than the run, which flatters large rates.
+        """
+        return self.recognised <= best.recognised and self.distance <= best.distance + NOISE
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values; what is not finite is None, as JSON has no NaN."""
@@ -88,7 +97,7 @@ class Trials:
 
     def on_share(self, share: float) -> Trials:
         """Return the same on a share of the forgotten and of the retained examples, drawn by the run's seed."""
-        forget = drawn(self.split.forget, share, FEWEST // 4, self.conditions.seed)
+        forget = drawn(self.split.forget, share, FEWEST, self.conditions.seed)
         retain = drawn(self.split.retain, share, FEWEST, self.conditions.seed)
         return replace(self, split=replace(self.split, forget=forget, retain=retain), known={})
 
