@@ -69,7 +69,7 @@ def violations(document: Document) -> str:
     missed = sum(drop > 100 * budget["certificate"]["bound"] for budget, drop in runs)
     certified = sum(bool(budget["certified"]) for budget, _ in runs)
     return (
-        f"Of {len(runs)} runs {over} lost more than the {document['points']:g} points on the test set; the certificate's "
+        f"Of {len(runs)} runs {over} lost more than {document['points']:g} points on the test set; the certificate's "
         f"bound was below the loss there in {missed}, and inside the budget in {certified}. The test set has sampling "
         "error of its own."
     )
