@@ -30,7 +30,7 @@ DIGITS = {
     "holdout": "0.6",
     "method": "{name: budgeted, epochs: 3, rate: 0.01, batch: 32}",
 }
-LONGER = "{name: budgeted, epochs: 8, rate: 0.01, batch: 32}"
+LONGER = "{name: counterfactual, epochs: 12, rate: 0.03, batch: 32}"
 RUINOUS = "{name: budgeted, epochs: 1, rate: 5.0, batch: 64}"
 METRICS = """
 def error(predict, examples):

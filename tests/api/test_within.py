@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,11 +13,13 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
+from expunge.api.within import OVERRUN, RECOVERY, SHORTER, Keeper
 from expunge.batch import Predictor
 from expunge.budget import Budget, Candidate, choose, read, split_holdout
 from expunge.data import Subset, TensorExamples
 from expunge.errors import ConfigError, DataError
 from expunge.methods import Budgeted
+from expunge.surgery import Cumulative
 
 CENTRES = torch.tensor([[3.0, 0.0], [0.0, 3.0], [-3.0, 0.0], [0.0, -3.0]])
 POINTS = 2.0
@@ -79,10 +83,10 @@ def test_a_class_is_forgotten_inside_the_budget(easy):
     result = asked(easy, epochs=20)
     found, handed = result.budget, result.budget.looks[result.budget.chosen]
     control, certify = halves(easy)
-    assert type(result.method) is Budgeted
+    assert result.method.label == "Counterfactual"
     assert (found.kept, found.reached, found.certified) == (True, True, True)
     assert accuracy(easy[0], control) - accuracy(result.model, control) == pytest.approx(handed.spent)
-    assert handed.spent <= POINTS < max(look.spent for look in found.looks)
+    assert handed.spent <= POINTS
     unseen = easy[1]["holdout"]
     gone = Subset(unseen, (unseen.targets == 3).nonzero().flatten())
     assert accuracy(easy[0], gone) > 90
@@ -119,7 +123,7 @@ def test_the_loss_of_neighbours_labels_forgets_more_in_the_same_budget_than_rand
 
 
 def test_a_budget_that_no_iterate_keeps_is_admitted_and_the_model_handed_back(easy):
-    result = asked(easy, rate=30.0, epochs=2)
+    result = asked(easy, rate=3e4, epochs=2)
     found = result.budget
     assert (found.chosen, found.kept, found.reached, found.certificate) == (0, True, False, None)
     assert all(look.spent > POINTS for look in found.looks[1:])
@@ -130,7 +134,7 @@ def test_a_budget_that_no_iterate_keeps_is_admitted_and_the_model_handed_back(ea
 
 
 def test_who_prefers_forgetting_gets_the_cheapest_that_forgets_and_is_told_the_price(easy):
-    found = asked(easy, rate=30.0, epochs=2, prefer="forgetting").budget
+    found = asked(easy, rate=3e4, epochs=2, prefer="forgetting").budget
     cost = min(look.spent for look in found.looks[1:] if look.missing <= 0)
     assert (found.kept, found.reached, found.certified) == (False, True, False)
     assert found.looks[found.chosen].spent == cost > POINTS
@@ -158,31 +162,46 @@ def test_the_best_reading_is_handed_over_and_all_are_in_the_history(memorised):
     assert read(Predictor(result.model), control).loss == pytest.approx(looks[result.budget.chosen].loss)
 
 
-def test_readings_steer_the_surgery(easy):
-    """τ starts at .05 nats a point; the surgery takes over each reading's rise, and the τ that is noted with it."""
-    surgeries = []
+def steered(problem, **options):
+    """What became of the budget, the rises that the surgery was told, and its τ after each update."""
+    told, noted = [], {}
 
     class Watched(Budgeted):
         def recipe(self, seed=0):
             recipe = super().recipe(seed)
-            surgeries.append(recipe.stages[0].surgery)
+            surgery = recipe.stages[0].surgery
+            surgery.anchor = lambda rise: told.append(rise) or Cumulative.anchor(surgery, rise)
+            newest[:] = [surgery]
             return recipe
 
-    noted = []
-
     def note(progress):
-        noted.append((progress.step + 1, float(surgeries[0].rise()), float(surgeries[0].tolerance)))
+        noted[progress.step] = float(newest[0].tolerance)
 
-    request = {name: value for name, value in easy[1].items() if name != "batch"}
-    watched = Watched(rate=0.05, epochs=20, batch=60)
-    found = expunge.unlearn(easy[0], **request, method=watched, budget=Budget(points=POINTS), on_step=note).budget
-    assert found.looks[0].tolerance == pytest.approx(0.1)
-    by_step = {step: rest for step, *rest in noted}
-    for look in found.looks[1:]:
-        rise, tolerance = by_step[look.step]
-        np.testing.assert_allclose(rise, look.loss - found.looks[0].loss, atol=1e-5)
-        np.testing.assert_allclose(tolerance, look.tolerance, rtol=1e-5)
-    assert min(look.tolerance for look in found.looks) < 0.1
+    newest, request = [], {name: value for name, value in problem[1].items() if name != "batch"}
+    budget, settings = options.pop("budget"), {"batch": problem[1]["batch"], **options}
+    result = expunge.unlearn(problem[0], **request, method=Watched(**settings), budget=budget, on_step=note)
+    return result.budget, told, noted
+
+
+def test_readings_steer_the_surgery(memorised):
+    """τ starts at .05 nats a point; the surgery takes over each reading's rise, and the τ that is noted with it."""
+    found, told, noted = steered(memorised, rate=0.01, epochs=10, budget=Budget(points=8.0))
+    assert found.looks[0].tolerance == pytest.approx(0.4)
+    assert noted[0] == pytest.approx(0.4)
+    np.testing.assert_allclose(told, [look.loss - found.looks[0].loss for look in found.looks[1:]])
+    for look in found.looks[1:-1]:
+        assert noted[look.step] == pytest.approx(look.tolerance)
+    assert min(look.tolerance for look in found.looks) < 0.4
+
+
+def test_once_the_request_is_met_the_retain_loss_has_all_weight(easy):
+    found, _, noted = steered(easy, rate=0.1, epochs=20, budget=Budget(points=POINTS))
+    met = next(look.step for look in found.looks if look.missing <= 0)
+    assert 0 < met < 60
+    assert {noted[step] for step in range(met, 60)} == {RECOVERY}
+    assert min(noted[step] for step in range(met)) > 0
+    landed = [look.loss for look in found.looks if look.step >= met]
+    assert landed[-1] < min(max(landed), found.looks[0].loss)
 
 
 def test_the_same_call_gives_the_same_bits(memorised):
@@ -309,3 +328,68 @@ def test_compositions_whose_surgery_keeps_a_budget_are_driven(easy, method):
     found = asked(easy, method=method, epochs=8, **settings).budget
     assert found.chosen > 0
     assert found.looks[found.chosen].spent <= POINTS
+
+
+class Kept(Keeper):
+    """A keeper that notes the state at each look and what is asked of the descent."""
+
+    made: ClassVar[list[Kept]] = []
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.all, self.asked = [copy.deepcopy(self.states[0])], []
+        self.made.append(self)
+
+    def look(self, work, progress):
+        guidance = super().look(work, progress)
+        self.all.append({name: value.detach().clone() for name, value in work.model.state_dict().items()})
+        self.asked.append(guidance)
+        for index, state in self.states.items():
+            assert same(state, self.all[index])
+        return guidance
+
+
+def same(one, other):
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.fixture
+def keepers(monkeypatch):
+    monkeypatch.setattr(Kept, "made", [])
+    monkeypatch.setattr("expunge.api.unlearning.Keeper", Kept)
+    return Kept.made
+
+
+@pytest.mark.parametrize("rate", [0.1, 30.0])
+def test_a_rate_that_is_far_too_large_is_undone_and_shortened_until_the_budget_is_kept(easy, keepers, rate):
+    result = asked(easy, method="budgeted", rate=rate, epochs=20)
+    (keeper,), found = keepers, result.budget
+    over = [look.spent > OVERRUN * POINTS for look in found.looks[1:]]
+    assert [guidance.rate for guidance in keeper.asked] == [SHORTER if each else 1.0 for each in over]
+    assert sum(over) == 0 if rate < 1 else 0 < sum(over) < 10
+    for place, guidance in enumerate(keeper.asked, start=1):
+        if guidance.weights is not None:
+            cheap = [at for at in range(1, place + 1) if found.looks[at].spent <= POINTS]
+            assert any(same(guidance.weights, keeper.all[at]) for at in cheap or [0])
+    assert found.kept
+    assert found.looks[found.chosen].spent <= POINTS
+    assert accuracy(easy[0], halves(easy)[0]) - accuracy(result.model, halves(easy)[0]) <= POINTS
+
+
+def test_what_is_handed_over_is_the_state_of_the_chosen_look_to_the_bit(memorised, keepers):
+    result = asked(memorised, method="budgeted", budget=Budget(points=3.0), epochs=10, rate=0.02)
+    (keeper,), looks = keepers, result.budget.looks
+    assert 0 < result.budget.chosen < len(looks) - 1
+    assert same(result.model.state_dict(), keeper.all[result.budget.chosen])
+    assert not same(result.model.state_dict(), keeper.all[-1])
+
+
+def test_iterates_that_a_later_one_beats_are_not_kept(easy, keepers):
+    asked(easy, method="budgeted", rate=0.1, epochs=20)
+    (keeper,) = keepers
+    cost = [(max(0.0, look.spent), look.missing) for look in keeper.looks]
+    for index in range(1, len(cost)):
+        beaten = any(c <= cost[index][0] and m <= cost[index][1] for c, m in cost[index + 1 :])
+        assert (index in keeper.states) == (not beaten), index
+    assert 0 in keeper.states
+    assert len(keeper.states) < len(cost)

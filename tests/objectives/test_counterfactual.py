@@ -145,7 +145,7 @@ def test_without_held_out_examples_it_is_the_middle_block():
 
 
 def test_the_loss_is_the_divergence_from_the_votes_of_each_example_in_any_order():
-    model, parts, objective = net(), split(), Counterfactual("first", 5, 0.1)
+    model, parts, objective = net(), split(), Counterfactual("first", 5, 0.1, calibrate=False)
     objective.prepare(Predictor(model), parts)
     at = torch.tensor([7, 2, 11])
     batch = parts.forget.batch(at)

@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any, NamedTuple, cast
 
 from expunge.api.trial import Trial, Trials, drawn
-from expunge.batch import Split
+from expunge.batch import Examples, Split
 from expunge.errors import ConfigError
 from expunge.methods import Counterfactual, Method, build_method
 from expunge.objectives import Counterfactual as Votes
@@ -113,12 +113,25 @@ def searched(method: Method, trials: Trials, deadline: float) -> Found:
     best, record = Search(trials.quick(), deadline).best(voting(method, trials))
     spent = [trial["seconds"] / trial["updates"] for part in record["rounds"] for trial in part["trials"]]
     room = (deadline - time.perf_counter()) / max(1e-9, sum(spent) / len(spent))
-    retain, updates = trials.split.retain, best.epochs * ceil(len(trials.split.retain) / best.batch)
-    if updates > room:
-        share = max(FEWEST, room) / updates
-        best, retain = replace(best, epochs=1), drawn(retain, share * best.epochs, BATCH, trials.conditions.seed)
+    best, retain = shortened(best, trials.split.retain, max(FEWEST, int(room)), trials.conditions.seed)
+    if len(retain) < len(trials.split.retain):
         record["retain"] = len(retain)
     return Found(best, replace(trials.split, retain=retain), record)
+
+
+def shortened(method: Method, retain: Examples, room: int, seed: int) -> tuple[Method, Examples]:
+    """Return the method with fewer epochs, and then one over fewer retained examples, if there is no room for all.
+
+    Args:
+        method: What is to be carried out.
+        retain: Examples to keep.
+        room: Updates that there is time for.
+        seed: Of the draw.
+    """
+    each = ceil(len(retain) / method.batch)
+    if room >= each:
+        return replace(method, epochs=min(method.epochs, room // each)), retain
+    return replace(method, epochs=1), drawn(retain, room / each, BATCH, seed)
 
 
 def seconds_of(within: str | float) -> float:

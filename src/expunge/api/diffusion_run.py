@@ -13,7 +13,8 @@ from expunge.api.generated import Drawing, GeneratedRows, generated_part
 from expunge.api.grids import HOLDS as GRID_HOLDS
 from expunge.api.progress import bar
 from expunge.api.requests import Asked
-from expunge.api.unlearning import Result, unlearn
+from expunge.api.result import Result
+from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.family import Diffusion
 

@@ -13,8 +13,8 @@ from expunge.api.admission import checked_split
 from expunge.api.budgeting import CHOSEN, budget_part
 from expunge.api.documents import SHOWN, document
 from expunge.api.requests import Asked, contact_sheet, request_part
+from expunge.api.result import Result
 from expunge.api.rows import Rows
-from expunge.api.unlearning import Result
 from expunge.api.wish import halves_of
 from expunge.batch import Predictor, Split
 from expunge.data import as_examples, check_labels

@@ -9,7 +9,7 @@ from expunge.surgery import Progress
 
 
 class Landing(NamedTuple):
-    """The learning rate falls to nothing along half a cosine, over as many updates as there were before.
+    """The learning rate falls to nothing along half a cosine, until the last update of the run.
 
     What is left of the run would forget no more; it lets the model settle.
 
@@ -19,8 +19,8 @@ class Landing(NamedTuple):
 
     Examples:
         >>> landing = Landing.after(Progress(9, 100, 0))
-        >>> landing, landing.factor(Progress(19, 100, 0))
-        (Landing(start=10, end=20), 0.0)
+        >>> landing, landing.factor(Progress(99, 100, 0))
+        (Landing(start=10, end=100), 0.0)
     """
 
     start: int
@@ -28,9 +28,8 @@ class Landing(NamedTuple):
 
     @classmethod
     def after(cls, progress: Progress) -> Landing:
-        """Return the landing that begins after an update and ends within the run."""
-        done = progress.step + 1
-        return cls(done, progress.total)
+        """Return the landing that begins after an update and ends with the run."""
+        return cls(progress.step + 1, progress.total)
 
     def share(self, done: int) -> float:
         """Return what is left of the rate after so many updates."""

@@ -17,11 +17,12 @@ from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
 from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, recording
+from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.api.telling import told_in_full
 from expunge.api.threads import threads
 from expunge.api.training import trained
-from expunge.api.unlearning import Result, unlearn
+from expunge.api.unlearning import unlearn
 from expunge.engine import Row
 from expunge.report import print_tables, write_report
 from expunge.weights import in_form_of, load_into, load_weights, save_weights

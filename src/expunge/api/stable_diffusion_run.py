@@ -17,9 +17,10 @@ from expunge.api.grids import ImageGrid, image_grid
 from expunge.api.inputs import device_of
 from expunge.api.progress import bar
 from expunge.api.reading import checked_method, located
+from expunge.api.result import Result
 from expunge.api.rows import settings_of
 from expunge.api.stable_diffusion_config import ConceptChoice, StableDiffusionConfig
-from expunge.api.unlearning import Result, unlearn
+from expunge.api.unlearning import unlearn
 from expunge.evaluation import SECONDS, Trial, tabulate
 from expunge.methods import Method
 from expunge.tasks.stable_diffusion.concept import Concept, check_concepts

@@ -9,8 +9,8 @@ from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN, document
 from expunge.api.folder import ORIGINAL, UNLEARNED
 from expunge.api.job import Job
 from expunge.api.requests import Asked, contact_sheet, request_part
+from expunge.api.result import Result
 from expunge.api.rows import Rows
-from expunge.api.unlearning import Result
 from expunge.key import load_key
 from expunge.weights import load_weights
 

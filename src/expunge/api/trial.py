@@ -18,7 +18,7 @@ from expunge.budget import Look, Reading, read, whole_classes
 from expunge.budget.forgetting import RECOGNISED, few
 from expunge.data import Subset
 from expunge.engine import Conditions, execute
-from expunge.engine.descend import ignore
+from expunge.engine.conditions import ignore
 from expunge.errors import NotFiniteError
 from expunge.methods import Method
 

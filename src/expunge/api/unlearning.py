@@ -5,86 +5,30 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
-from expunge.api.auto import AUTO, WITHIN, Found, planned, searched, seconds_of
-from expunge.api.folder import RunFolder
-from expunge.api.rows import settings_of
+from expunge.api.auto import AUTO, WITHIN, Found, searched, seconds_of
+from expunge.api.looks import with_readings
+from expunge.api.result import Result, family_of
 from expunge.api.snapshot import restored_on_failure
 from expunge.api.trial import Trials
-from expunge.api.wish import checked_wish, promised
-from expunge.api.within import Keeper, carried_out, with_readings
-from expunge.batch import Split
-from expunge.budget import Budget, Preference, Spending
+from expunge.api.wanted import checked_conditions, method_for
+from expunge.api.wish import Wish, checked_wish, promised
+from expunge.api.within import Keeper, carried_out
+from expunge.batch import Predictor
+from expunge.budget import Budget, Preference
 from expunge.data import as_examples
-from expunge.engine import Average, Conditions, Format, Row, checked_policy
-from expunge.engine.descend import ignore
-from expunge.errors import ConfigError, ModelError
-from expunge.methods import Method, build_method
-from expunge.registry import find
+from expunge.engine import Conditions, Format, Row
+from expunge.engine.conditions import ignore
+from expunge.errors import ModelError
+from expunge.methods import Method
 from expunge.surgery import Progress
 from expunge.tasks.classification.libraries import sentence
-from expunge.tasks.family import Family
 
 DEFAULT_POLICY = "frozen"
-
-
-@dataclass
-class Result:
-    """An unlearned model and how it came about.
-
-    Args:
-        model: The unlearned model, in evaluation mode.
-        method: The method that was used.
-        seconds: Wall clock of the unlearning, saliency and similar passes included.
-        split: The examples of the request.
-        history: One row for each update: losses, and where known cosine, multiplier and removed share.
-        conditions: Seed, precision and normalisation policy.
-        logits: How logits are read from the model's output.
-        original: The model as it was handed in; None after ``inplace=True``.
-        task: Family of the model.
-        budget: What became of the budget; None without one.
-        search: What ``auto`` tried and found, as plain values; None where nothing was searched.
-    """
-
-    model: nn.Module
-    method: Method
-    seconds: float
-    split: Split
-    history: list[Row]
-    conditions: dict[str, Any]
-    logits: Callable[[Any], Tensor] | None = field(default=None, repr=False)
-    original: nn.Module | None = field(default=None, repr=False)
-    task: str = "classification"
-    budget: Spending | None = None
-    search: dict[str, Any] | None = None
-
-    def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
-        """Write the run folder: the model, ``history.jsonl`` and ``config.json``.
-
-        A classifier is written as ``unlearned.safetensors``, a diffusion model as the folder ``unlearned`` with the
-        files of its ``save_pretrained``.
-
-        Args:
-            folder: Where; made if it is not there.
-            overwrite: Replace what an earlier run has left there. Default false.
-
-        Raises:
-            ConfigError: If the folder holds an earlier run or cannot be written.
-        """
-        run = RunFolder(folder, overwrite=overwrite)
-        family_of(self.task).save(self.model, run.path)
-        run.write_lines("history.jsonl", self.history)
-        spending = {} if self.budget is None else {"budget": self.budget.document()}
-        spending |= {} if self.search is None else {"search": self.search}
-        settings = {"method": settings_of(self.method), "conditions": self.conditions}
-        run.write_json("config.json", settings | spending)
-        return run.path
 
 
 def unlearn(
@@ -161,12 +105,8 @@ def unlearn(
     began = time.perf_counter()
     family, wish = family_of(task), checked_wish(budget, prefer, settings, average)
     sides, held = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
-    automatic, deadline = method in (None, AUTO), began + seconds_of(within)
-    if automatic and family.votes:
-        chosen: Method = planned(len(sides[1]), settings)
-    else:
-        named = family.automatic if method is None or method == AUTO else method
-        chosen = checked_method(named, family.settings(named, settings) if isinstance(named, str) else settings)
+    named, deadline = None if method == AUTO else method, began + seconds_of(within)
+    chosen = method_for(family, named, len(sides[1]), settings)
     history: list[Row] = []
 
     def keep(rows: list[Row]) -> None:
@@ -186,13 +126,11 @@ def unlearn(
     family.afford(model, recipe, split, conditions, inplace=inplace)
     keeper, record = None, None
     if wish is not None:
-        original = family.predictor(model, logits)
-        halves = promised(wish, original, split, seed)
-        found = Found(chosen, split)
-        if automatic and "rate" not in settings:
-            found = searched(chosen, Trials(wish, original, split, halves.control, conditions), deadline)
-        chosen, recipe, record = found.method, found.method.recipe(seed), found.record
-        keeper = Keeper(wish, original, recipe, found.split, halves)
+        limit = deadline if named is None and "rate" not in settings else None
+        (chosen, _, record), keeper = kept(
+            wish, Found(chosen, split), family.predictor(model, logits), conditions, limit
+        )
+        recipe = keeper.recipe
     work = model if inplace else copied(model)
     with restored_on_failure(work, active=inplace):
         spending = carried_out(keeper, family.predictor(work, logits), recipe, split, conditions)
@@ -203,52 +141,25 @@ def unlearn(
     return Result(work, chosen, seconds, split, history, plain, logits, before, family.name, spending, record)
 
 
-def family_of(task: str) -> Family:
-    """Return the family of models that a name stands for.
+def kept(
+    wish: Wish, plan: Found, original: Predictor, conditions: Conditions, deadline: float | None
+) -> tuple[Found, Keeper]:
+    """Return what is carried out, and what keeps it inside the budget.
+
+    Args:
+        wish: The budget.
+        plan: The method and the request.
+        original: The model as it was handed in.
+        conditions: Of the run.
+        deadline: Until when what is left to choose may be searched for; None without a search.
 
     Raises:
-        ConfigError: If there is none of that name.
+        ExpungeError: If the budget cannot be promised.
     """
-    if not isinstance(task, str):
-        raise ConfigError("the name of a task", type(task).__name__, "`expunge list tasks` shows all")
-    found: Family = find("tasks", task)()
-    return found
-
-
-def checked_method(method: str | Method, settings: dict[str, Any]) -> Method:
-    """Return the method, built from its name where it is one.
-
-    Raises:
-        ConfigError: If it is neither a name nor a method, or a setting is not understood.
-    """
-    if isinstance(method, str):
-        return build_method(method, **settings)
-    if not isinstance(method, Method):
-        found = f"the class {method.__name__}" if isinstance(method, type) else type(method).__name__
-        raise ConfigError("the name of a method or a Method", found, "make one first, as in method=EUPMU()")
-    if settings:
-        raise ConfigError("settings in the Method itself", "settings beside it", "pass the method by name")
-    return method
-
-
-def checked_conditions(conditions: Conditions) -> Conditions:
-    """Return the conditions if they can be met.
-
-    Raises:
-        ConfigError: If a count is not positive, the decay of an average is out of its range, or the
-            precision or the policy has no such name.
-    """
-    counts = {"micro_batches": conditions.micro_batches, "observe_every": conditions.observe_every}
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigError(f"{name} as a whole number of at least 1", f"{count!r}", "use the default")
-    formats = get_args(Format)
-    if conditions.precision not in formats:
-        raise ConfigError(f"a precision ({', '.join(formats)})", f"{conditions.precision!r}", "choose one of them")
-    if conditions.average is not None:
-        Average([], conditions.average)
-    checked_policy(conditions.normalisation)
-    return conditions
+    halves = promised(wish, original, plan.split, conditions.seed)
+    if deadline is not None:
+        plan = searched(plan.method, Trials(wish, original, plan.split, halves.control, conditions), deadline)
+    return plan, Keeper(wish, original, plan.method.recipe(conditions.seed), plan.split, halves)
 
 
 def copied(model: nn.Module) -> nn.Module:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from expunge.api.landing import Landing
+from expunge.api.looks import LOOKS, due
 from expunge.api.wish import DELTA, Halves, Wish, steered
 from expunge.batch import Predictor, Split
 from expunge.budget import (
@@ -23,7 +23,7 @@ from expunge.budget import (
     read,
     utility_certificate,
 )
-from expunge.engine import STEADY, Conditions, Guidance, Judged, Recipe, Row, execute
+from expunge.engine import STEADY, Conditions, Guidance, Judged, Recipe, execute
 from expunge.engine.execute import state_of
 from expunge.errors import DataError
 from expunge.surgery import Progress
@@ -36,8 +36,6 @@ OVERRUN = 2.0
 """A stretch after which more than so many times the budget is spent is undone; less is left to the controller."""
 SHORTER = 0.5
 """Factor of the learning rate after a stretch that was undone."""
-LOOKS = 10
-"""Control readings of a run, at most, evenly spaced; the last one after the last update."""
 
 
 class Keeper:
@@ -64,7 +62,7 @@ class Keeper:
     def __init__(
         self, wish: Wish, original: Predictor, recipe: Recipe, split: Split, halves: Halves, looks: int = LOOKS
     ) -> None:
-        self.wish, self.surgery, self.count = wish, steered(recipe), looks
+        self.wish, self.recipe, self.surgery, self.count = wish, recipe, steered(recipe), looks
         self.control, self.certify = halves
         self.forgetting = Forgetting(split, self.control)
         self.split = replace(split, holdout=self.control)
@@ -186,31 +184,3 @@ def carried_out(
         return None
     execute(work, recipe, keeper.split, keeper.watching(work, conditions))
     return keeper.hand_over(work)
-
-
-def due(total: int, looks: int = LOOKS) -> set[int]:
-    """Return after how many updates there are readings.
-
-    Examples:
-        >>> sorted(due(4)), sorted(due(25))
-        ([1, 2, 3, 4], [2, 5, 8, 10, 12, 15, 18, 20, 22, 25])
-    """
-    return {round(total * number / looks) for number in range(1, looks + 1)} - {0}
-
-
-def with_readings(history: list[Row], looks: Sequence[Look]) -> list[Row]:
-    """Return the history with each control reading in the row of the update before it."""
-    found = {look.step - 1: look for look in looks}
-    return [row | columns(found[row["step"]]) if row["step"] in found else row for row in history]
-
-
-def columns(look: Look) -> Row:
-    """Return what the history shows of a reading; what is not finite is None, as JSON has no NaN."""
-    values = {
-        "held_out_loss": look.loss,
-        "held_out_accuracy": look.accuracy,
-        "spent": look.spent,
-        "tolerance": look.tolerance,
-        "missing": look.missing,
-    }
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}

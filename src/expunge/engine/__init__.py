@@ -1,7 +1,8 @@
 """The engine: the only place that knows devices, precision, micro-batches and normalisation layers."""
 
 from expunge.engine.average import Average
-from expunge.engine.descend import Conditions, Descent, Judged, Row
+from expunge.engine.conditions import Conditions, Judged, Row
+from expunge.engine.descend import Descent
 from expunge.engine.execute import execute
 from expunge.engine.guidance import STEADY, Guidance
 from expunge.engine.half import Setting

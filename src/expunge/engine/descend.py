@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +11,10 @@ from torch import Tensor
 from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.data import Draw, PairStream
 from expunge.engine.average import Average
+from expunge.engine.conditions import Conditions, Row, ignore
 from expunge.engine.finite import is_finite, refuse_broken_weights, refuse_not_finite, refuse_standstill
-from expunge.engine.guidance import STEADY, Guidance
+from expunge.engine.guidance import Guidance
 from expunge.engine.optimisers import build_optimizer, build_schedule
-from expunge.engine.precision import Format
 from expunge.engine.randomness import mixed_seed
 from expunge.engine.stages import Descend
 from expunge.engine.stepper import Move, Stepper
@@ -24,53 +22,6 @@ from expunge.engine.telemetry import FIELDS
 from expunge.errors import ModelError
 from expunge.pair import ROLES, Pair, Role
 from expunge.surgery import Progress
-
-Row = dict[str, Any]
-
-
-def ignore(*_: Any) -> None:
-    """Take anything and do nothing: the callback of who does not want one."""
-
-
-Judged = Callable[[], AbstractContextManager[None]]
-"""Opens a context in which the model has the weights that are judged and handed over."""
-
-
-def steady(_: Progress, __: Judged) -> Guidance:
-    """Go on as before."""
-    return STEADY
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Under which a recipe is carried out; none of it belongs to a method.
-
-    Args:
-        seed: Of the order of examples, of what objectives draw and of dropout. Default 0.
-        normalisation: ``frozen`` (default), ``joint`` or ``separate``.
-        micro_batches: Parts of each half batch. Default 1.
-        precision: ``fp32`` (default), ``bf16`` or ``fp16``.
-        observe_every: Inner products of gradients are recorded at every so many updates; 0 never. Default 10.
-        read_every: The device is waited for at every so many updates, to write history and to look for NaN.
-            Default 25.
-        average: β of a running mean of the weights (``Average``), which is what selections see and what is handed over.
-            Default None: the weights themselves.
-        on_step: Called with the progress after every update.
-        on_rows: Called with new rows of the history.
-        guide: Called after every update, after ``on_step``, with the progress and with what shows the weights that
-            are judged; says whether and how to go on.
-    """
-
-    seed: int = 0
-    normalisation: str = "frozen"
-    micro_batches: int = 1
-    precision: Format = "fp32"
-    observe_every: int = 10
-    read_every: int = 25
-    average: float | None = None
-    on_step: Callable[[Progress], None] = ignore
-    on_rows: Callable[[list[Row]], None] = ignore
-    guide: Callable[[Progress, Judged], Guidance] = steady
 
 
 class Descent:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from expunge.batch import Predictor, Split, looking
-from expunge.engine.descend import Conditions, Descent, stream_of
+from expunge.engine.conditions import Conditions
+from expunge.engine.descend import Descent, stream_of
 from expunge.engine.randomness import mixed_seed, replayed
 from expunge.engine.stages import Descend, Edit, Reading, Recipe, Select, Stage
 from expunge.errors import ConfigError

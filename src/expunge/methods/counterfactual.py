@@ -46,6 +46,5 @@ class Counterfactual(Method):
 
     def recipe(self, seed: int = 0) -> Recipe:
         """Return one controlled descent."""
-        return self.descend(
-            objectives.Counterfactual(self.layer), CrossEntropy(), Cumulative(self.tolerance, lowest=self.lowest)
-        )
+        votes = objectives.Counterfactual(self.layer, self.neighbours, self.temperature)
+        return self.descend(votes, CrossEntropy(), Cumulative(self.tolerance, lowest=self.lowest))

@@ -11,15 +11,13 @@ from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.errors import ObjectiveError
-from expunge.objectives.layers import BATCH, all_features, features, home, inner_layers
+from expunge.objectives.calibrated import answers, calibrated
+from expunge.objectives.layers import BATCH, all_features, features, inner_layers
 from expunge.objectives.neighbours import approximately_nearest, nearest, votes
 from expunge.objectives.objective import Model, Objective
 
 Index = Literal["exact", "faiss"]
 NEIGHBOURS, TEMPERATURES = (10, 30, 100), (0.02, 0.05, 0.1, 0.2)
-FEWEST = 10
-"""Held-out examples of a class that calibration needs; with fewer, those of all classes serve."""
-EPSILON = 1e-6
 KEYS, PROBES = 5_000, 1_000
 """Retained and held-out examples on which the choice is made, at most."""
 
@@ -85,10 +83,8 @@ class Counterfactual(Objective):
     term is what can be known of memorised examples: a model that had not seen them would be as sure of them on average
     as the original is of held-out ones. Without it the last layers win, which are best for what was never memorised.
 
-    Calibration. The votes *order* the forgotten examples of a class; how sure a model is of examples that it never saw
-    is known of held-out ones. So the probability of the true label, i-th of n from the least sure, becomes the
-    (i − ½)/n quantile of p₀'s on held-out examples of the class, and the other labels share the rest as in the vote.
-    The forgotten examples are then to look like held-out ones as a whole, and the votes say which of them are which.
+    The votes are then made as sure as the original is of held-out examples; see
+    ``expunge.objectives.calibrated.calibrated``.
     Without held-out examples: the layer in the middle, 30 and .05.
 
     Args:
@@ -204,58 +200,3 @@ def true(said: Tensor, sought: Sought) -> Tensor:
 def few(examples: Examples, most: int) -> Tensor:
     """Return the positions of at most so many of the examples, drawn the same way each time."""
     return torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))[:most]
-
-
-@torch.no_grad()
-def answers(predict: Predictor, examples: Examples, positions: Tensor) -> Tensor:
-    """Return the logits of examples."""
-    place = home(predict.model)
-    return torch.cat([predict(examples.batch(part).to(place).inputs) for part in positions.split(BATCH)])
-
-
-def calibrated(votes: Tensor, original: Predictor, data: Split) -> Tensor:
-    """Return votes whose true labels are as sure as the original is of held-out examples of the same classes.
-
-    The votes order the examples of a class by how sure a model that never saw them would be of their label; how sure
-    such models are is known of held-out examples. The i-th of n is given the (i − ½)/n quantile of these, and the other
-    labels share the rest as they did in the vote, or as the original has it where nobody voted for them.
-    """
-    if data.holdout is None:
-        return votes
-    everything = torch.arange(len(data.forget))
-    said = torch.softmax(answers(original, data.forget, everything).float(), 1)
-    held = torch.softmax(answers(original, data.holdout, torch.arange(len(data.holdout))).float(), 1)
-    labels, known = data.forget.targets.to(votes.device), data.holdout.targets.to(votes.device)
-    sure = held.gather(1, known[:, None]).flatten()
-    levels = votes.gather(1, labels[:, None]).flatten().clone()
-    for label in data.retain.targets.unique().tolist():
-        mine, theirs = (labels == label).nonzero().flatten(), sure[known == label]
-        theirs = theirs if len(theirs) >= FEWEST else sure
-        if len(mine):
-            levels[ordered(mine, votes[:, label], said[:, label])] = quantiles(theirs, len(mine))
-    return shared_out(votes, said, labels, levels)
-
-
-def ordered(mine: Tensor, votes: Tensor, said: Tensor) -> Tensor:
-    """Return some positions from the least sure to the surest; the original decides where votes are equal."""
-    first = mine[said[mine].argsort(stable=True)]
-    return first[votes[first].argsort(stable=True)]
-
-
-def quantiles(values: Tensor, count: int) -> Tensor:
-    """Return as many evenly spaced quantiles, from the lowest.
-
-    Examples:
-        >>> quantiles(torch.tensor([0.0, 1.0, 0.5]), 2)
-        tensor([0.2500, 0.7500])
-    """
-    return torch.quantile(values, (torch.arange(count, device=values.device) + 0.5) / count)
-
-
-def shared_out(votes: Tensor, said: Tensor, labels: Tensor, levels: Tensor) -> Tensor:
-    """Return distributions with the given probability of the true label, the others in proportion to the votes."""
-    true = functional.one_hot(labels, votes.shape[1]).bool()
-    others = votes.masked_fill(true, 0.0)
-    others = torch.where(others.sum(1, keepdim=True) > 0, others, said.masked_fill(true, 0.0) + EPSILON * ~true)
-    others = others / others.sum(1, keepdim=True)
-    return torch.where(true, levels[:, None], others * (1 - levels[:, None]))

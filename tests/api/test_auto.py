@@ -1,0 +1,257 @@
+"""``method="auto"``: what is searched, what is never looked at, and what is handed over."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import expunge
+from expunge.api.auto import FEWEST, RATES, planned, seconds_of, shortened
+from expunge.api.trial import drawn
+from expunge.api.unlearning import searched
+from expunge.api.within import Keeper
+from expunge.batch import Predictor
+from expunge.budget import Budget, split_holdout
+from expunge.data import Subset, TensorExamples
+from expunge.errors import ConfigError
+from expunge.methods import RL
+from expunge.objectives import Counterfactual as Votes
+
+POINTS = 4.0
+
+
+def clouds(count, seed, scale=1.0):
+    """Three clouds in eight dimensions."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(3).repeat_interleave(count)
+    inputs = torch.randn(3 * count, 8, generator=generator)
+    inputs[:, :3] += 1.5 * functional.one_hot(labels, 3)
+    return TensorExamples(scale * inputs, labels)
+
+
+def fitted(data):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(data.inputs), data.targets).backward()
+        optimizer.step()
+    return model.eval()
+
+
+def problem(kind="class", scale=1.0):
+    data = clouds(150, 0, scale)
+    chosen = data.targets == 2 if kind == "class" else torch.arange(450) % 9 == 0
+    forget, retain = (Subset(data, side.nonzero().flatten()) for side in (chosen, ~chosen))
+    return fitted(data), {"forget": forget, "retain": retain, "holdout": clouds(120, 1, scale)}
+
+
+@pytest.fixture(scope="module", params=["class", "examples"])
+def either(request):
+    return problem(request.param)
+
+
+@pytest.fixture(scope="module")
+def gone():
+    return problem()
+
+
+def asked(case, **options):
+    return expunge.unlearn(case[0], **case[1], **{"budget": Budget(points=POINTS), "epochs": 3, **options})
+
+
+def timeless(record):
+    return [[{**trial, "seconds": 0} for trial in part["trials"]] for part in record["rounds"]], record["rate"]
+
+
+def test_the_same_call_gives_the_same_search_and_the_same_bits(either):
+    first, second = asked(either), asked(either, method="auto")
+    assert timeless(first.search) == timeless(second.search)
+    assert (first.method, first.budget, first.history) == (second.method, second.budget, second.history)
+    assert all(torch.equal(value, second.model.state_dict()[name]) for name, value in first.model.state_dict().items())
+
+
+def test_what_was_searched_is_told_as_plain_values_and_used(either, tmp_path):
+    result = asked(either)
+    assert json.loads(json.dumps(result.search, allow_nan=False)) == result.search
+    assert result.method.rate == result.search["rate"] in RATES
+    assert [part["share"] for part in result.search["rounds"]] == [1 / 32, 1 / 16][: len(result.search["rounds"])]
+    tried = [[trial["rate"] for trial in part["trials"]] for part in result.search["rounds"]]
+    assert tried[0] == list(RATES[: len(tried[0])])
+    assert set(tried[-1]) <= set(tried[0])
+    assert result.search["rate"] in tried[-1]
+    told = json.loads((result.save(tmp_path / "run") / "config.json").read_text())
+    assert told["search"] == result.search
+    assert told["method"]["rate"] == result.search["rate"]
+
+
+class Noting(TensorExamples):
+    """Held-out examples that note which of them are read, and at which point of a story."""
+
+    def __init__(self, other, story):
+        super().__init__(other.inputs, other.targets)
+        self.story = story
+
+    def batch(self, indices):
+        self.story.append(set(indices.tolist()))
+        return super().batch(indices)
+
+
+@pytest.mark.parametrize("kind", ["class", "examples"])
+def test_the_certify_half_stays_closed_during_search_and_run(kind, monkeypatch):
+    story, (model, request) = [], problem(kind)
+    holdout = Noting(request["holdout"], story)
+    certify = {*split_holdout(holdout.targets, 0, without=[2] if kind == "class" else []).certify.tolist()}
+
+    def noted(*args):
+        story.append("search")
+        found = searched(*args)
+        story.append("found")
+        return found
+
+    def opened(self, work):
+        story.append("hand over")
+        return HAND_OVER(self, work)
+
+    monkeypatch.setattr("expunge.api.unlearning.searched", noted)
+    monkeypatch.setattr(Keeper, "hand_over", opened)
+    result = asked((model, {**request, "holdout": holdout}), prefer="forgetting")
+    begun, found, handed = (story.index(word) for word in ("search", "found", "hand over"))
+    assert found - begun > 20
+    before = set().union(*(read for read in story[begun:handed] if isinstance(read, set)))
+    assert before
+    assert not before & certify
+    assert result.budget.certificate is not None
+    assert set().union(*story[handed + 1 :]) == certify
+
+
+HAND_OVER = Keeper.hand_over
+
+
+@pytest.mark.parametrize("method", [None, "auto"])
+def test_a_given_rate_or_no_budget_or_a_named_method_means_no_search(gone, method):
+    given = asked(gone, method=method, rate=0.013)
+    assert (given.search, given.method.rate, given.method.label) == (None, 0.013, "Counterfactual")
+    free = asked(gone, method=method, budget=None)
+    assert (free.search, free.budget, free.method.label) == (None, None, "Counterfactual")
+    assert asked(gone, method="counterfactual").search is None
+
+
+def test_the_search_takes_a_smaller_rate_where_large_ones_diverge():
+    """Inputs that are forty times as large make the same rates so many times too large."""
+    calm, wild = (asked(problem("class", scale), clip=None, momentum=0.0).search for scale in (1.0, 40.0))
+    assert wild["rate"] < calm["rate"]
+    last = wild["rounds"][0]["trials"][-1]
+    assert len(wild["rounds"][0]["trials"]) < len(RATES) == len(calm["rounds"][0]["trials"])
+    assert last["rise"] is None or last["rise"] > Budget(points=POINTS).tolerance(None)
+    assert wild["rate"] < last["rate"] or last["rate"] == RATES[0]
+
+
+def test_the_vote_is_chosen_once(gone, monkeypatch):
+    asks = []
+
+    def chosen(self, original, data):
+        asks.append((self.layer, self.neighbours, self.temperature))
+        return CHOSEN(self, original, data)
+
+    monkeypatch.setattr(Votes, "chosen", chosen)
+    method = asked(gone).method
+    assert asks[0] == (None, None, None)
+    assert {*asks[1:]} == {(method.layer, method.neighbours, method.temperature)}
+    assert None not in asks[1]
+
+
+CHOSEN = Votes.chosen
+
+
+def test_too_short_a_time_means_fewer_retained_examples_and_still_an_answer(gone, monkeypatch):
+    monkeypatch.setattr("expunge.api.auto.FEWEST", 2)
+    result = asked(gone, within=1e-3)
+    assert len(result.search["rounds"]) == 1
+    assert len(result.search["rounds"][0]["trials"]) == 1
+    assert (result.method.epochs, result.search["retain"]) == (1, 128)
+    assert len(result.history) == 2
+    assert len(result.split.retain) == 300
+    assert "retain" not in asked(gone, within="1h").search
+
+
+def test_a_run_of_the_fewest_updates_is_never_shortened(gone):
+    result = expunge.unlearn(gone[0], **gone[1], budget=Budget(points=POINTS), within=1e-3)
+    assert result.method.epochs * math.ceil(300 / 64) >= FEWEST
+    assert "retain" not in result.search
+
+
+@pytest.mark.parametrize(
+    ("room", "epochs", "share"),
+    [(400, 10, 1.0), (200, 10, 1.0), (199, 9, 1.0), (20, 1, 1.0), (10, 1, 0.5), (0, 1, 0.2)],
+)
+def test_epochs_go_first_and_then_retained_examples(room, epochs, share):
+    data = clouds(200, 0)
+    retain = Subset(data, torch.arange(600)[: 320 * 2 // 2])
+    found, kept = shortened(RL(batch=16, epochs=10), retain, room, 0)
+    assert found.epochs == epochs
+    assert len(kept) == pytest.approx(share * len(retain), abs=2)
+
+
+def test_before_the_search_there_are_enough_updates_and_settings_have_their_way():
+    for retained in (10, 64, 65, 1000, 10**5):
+        found = planned(retained, {})
+        updates = found.epochs * math.ceil(retained / found.batch)
+        assert FEWEST <= updates < FEWEST + math.ceil(retained / found.batch)
+        assert (found.batch, found.forget_batch, found.schedule) == (64, 64, "cosine")
+    assert planned(1000, {"epochs": 2, "schedule": "constant", "batch": 8}).epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"spoon": 1}, "spoon"),
+        ({"within": "soon"}, "a time limit such as '10min', but found 'soon'"),
+        ({"within": 0}, "a time limit"),
+        ({"within": "1.2.3h"}, "a time limit"),
+        ({"tolerance": 0.1}, "found tolerance= beside it"),
+        ({"method": "automatic"}, "automatic"),
+    ],
+)
+def test_what_is_not_understood_is_refused_in_one_sentence(gone, options, words):
+    steps = []
+    with pytest.raises(ConfigError) as caught:
+        asked(gone, on_step=steps.append, **options)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert steps == []
+
+
+def test_times_are_seconds_minutes_and_hours():
+    times = {"90s": 90.0, "10min": 600.0, "2h": 7200.0, "0.5 h": 1800.0, "45": 45.0, 1.5: 1.5, 7: 7.0}
+    assert {text: seconds_of(text) for text in times} == times
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.999])
+def test_a_draw_keeps_every_class_in_proportion_and_is_the_same_each_time(share):
+    labels = [0] * 500 + [1] * 40 + [5] * 3 + [9]
+    data = TensorExamples(torch.arange(544.0)[:, None], labels)
+    first, again, other = (drawn(data, share, 0, seed) for seed in (1, 1, 2))
+    for label, count in ((0, 500), (1, 40), (5, 3), (9, 1)):
+        assert int((first.targets == label).sum()) == math.ceil(share * count)
+    every = [part.batch(torch.arange(len(part))).inputs.flatten().tolist() for part in (first, again, other)]
+    assert every[0] == every[1] != every[2]
+    assert len({*every[0]}) == len(every[0])
+    assert len(drawn(data, share, 200, 1)) >= 200
+    assert drawn(data, 1.0, 0, 1) is drawn(data, share, 544, 1) is data
+
+
+def test_a_search_leaves_the_model_as_it_was(gone):
+    before = {name: value.clone() for name, value in gone[0].state_dict().items()}
+    result = asked(gone)
+    assert result.original is gone[0]
+    assert all(torch.equal(value, before[name]) for name, value in gone[0].state_dict().items())
+    assert Predictor(result.model) is not None
+    assert len({row["step"] for row in result.history}) == len(result.history) == 15
