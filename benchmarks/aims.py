@@ -49,7 +49,6 @@ RIVALS: Mapping[str, Sequence[Rival]] = {
         Rival("salun_soft", "class", "salun_soft", {**COMMON, **LABELS, "rate": 0.003}),
         Rival("scrub_separate", "class", "scrub", {**COMMON, "rate": 0.008}, "separate"),
         Rival("gdr_gma", "random", "gdr_gma", {**COMMON, "rate": 0.0001}),
-        Rival("salun_soft", "random", "salun_soft", {**COMMON, "rate": 0.03}),
     ],
 }
 
