@@ -12,8 +12,10 @@ from torch.nn import functional
 
 import expunge
 from expunge.api.auto import FEWEST, RATES, planned, seconds_of, shortened
+from expunge.api.result import family_of
 from expunge.api.trial import drawn
 from expunge.api.unlearning import searched
+from expunge.api.wanted import method_for
 from expunge.api.within import Keeper
 from expunge.budget import Budget, split_holdout
 from expunge.data import Subset, TensorExamples
@@ -252,3 +254,12 @@ def test_a_search_leaves_the_model_as_it_was(gone):
     assert result.original is gone[0]
     assert all(torch.equal(value, before[name]) for name, value in gone[0].state_dict().items())
     assert len({row["step"] for row in result.history}) == len(result.history) == 15
+
+
+@pytest.mark.parametrize("task", ["diffusion", "stable_diffusion"])
+def test_other_families_get_a_method_of_their_own_with_their_settings(task):
+    family = family_of(task)
+    found = method_for(family, None, 1000, {"epochs": 2})
+    assert found == method_for(family, family.automatic, 1000, {"epochs": 2})
+    assert (found.label, found.epochs) == ("EUPMU", 2)
+    assert method_for(family_of("classification"), None, 1000, {}).label == "Counterfactual"

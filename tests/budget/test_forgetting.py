@@ -28,7 +28,7 @@ def looked(forget, retain, holdout, control=None):
 
 
 def test_single_examples_have_the_accuracy_of_held_out_ones_of_their_classes():
-    """Loss and accuracy say the same of these examples; where the AUC is inside its margin the accuracy still counts."""
+    """Loss and accuracy say the same of these; where the AUC is inside its margin the accuracy still counts."""
     held = both(side(50, 50), side(0, 100, label=1))
     for right in (50, 52, 56, 44):
         _, found = looked(side(right, 100 - right), side(5, 5), held)
