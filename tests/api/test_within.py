@@ -377,7 +377,7 @@ def test_a_rate_that_is_far_too_large_is_undone_and_shortened_until_the_budget_i
 
 
 def test_what_is_handed_over_is_the_state_of_the_chosen_look_to_the_bit(memorised, keepers):
-    result = asked(memorised, method="budgeted", budget=Budget(points=3.0), epochs=10, rate=0.02)
+    result = asked(memorised, method="budgeted", budget=Budget(points=3.0), epochs=20, rate=0.02)
     (keeper,), looks = keepers, result.budget.looks
     assert 0 < result.budget.chosen < len(looks) - 1
     assert same(result.model.state_dict(), keeper.all[result.budget.chosen])

@@ -32,6 +32,20 @@ def test_what_cannot_be_measured_is_not_inside():
     assert choose([Candidate(float("nan"), 0.0), Candidate(0.5, 0.4)], 1.0).chosen == 1
 
 
+def test_what_is_missing_may_differ_by_the_slack_between_equals_and_no_more():
+    near = [Candidate(0.9, 0.10), Candidate(0.2, 0.12), Candidate(0.1, 0.14), Candidate(0.5, 0.2)]
+    assert [choose(near, 1.0, slack=slack).chosen for slack in (0.0, 0.01, 0.03, 0.05, 1.0)] == [0, 0, 1, 2, 2]
+    assert choose([Candidate(0.9, 0.0), Candidate(0.2, 0.01)], 1.0, slack=0.5) == Choice(0, kept=True, reached=True)
+    assert choose(near, 0.5, slack=0.05).chosen == 2
+
+
+def test_a_cost_below_nothing_is_no_merit_and_the_later_one_of_equals_is_taken():
+    assert choose([Candidate(-3.0, 0.0), Candidate(-0.1, 0.0), Candidate(0.0, 0.0)], 1.0).chosen == 2
+    assert choose([Candidate(0.0, 0.0), Candidate(-3.0, 0.0), Candidate(0.1, 0.0)], 1.0).chosen == 1
+    assert choose([Candidate(0.3, 0.4), Candidate(0.3, 0.4)], 1.0).chosen == 1
+    assert choose([Candidate(2.0, 0.4), Candidate(2.0, 0.4)], 1.0, "forgetting").chosen == 1
+
+
 def test_nothing_to_choose_from_is_refused():
     with pytest.raises(ConfigError, match="at least one iterate"):
         choose([], 1.0)

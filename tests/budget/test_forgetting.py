@@ -1,0 +1,54 @@
+"""How far a model is from having forgotten: recognition, the AUC, the accuracy, and what so few examples tell."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from expunge.batch import Predictor, Split
+from expunge.budget import Forgetting
+from expunge.budget.forgetting import CLOSE, MARGIN, RECOGNISED
+from expunge.data import TensorExamples
+
+
+def side(right, wrong, label=0, sure=2.0):
+    """So many examples that the model is right about, and wrong about; the inputs are its logits."""
+    logits = torch.zeros(right + wrong, 3)
+    logits[:right, label] = logits[right:, (label + 1) % 3] = sure
+    return TensorExamples(logits, [label] * (right + wrong))
+
+
+def both(*parts):
+    return TensorExamples(torch.cat([p.inputs for p in parts]), torch.cat([p.targets for p in parts]))
+
+
+def looked(forget, retain, holdout, control=None):
+    forgetting = Forgetting(Split(forget, retain, 3, holdout), holdout if control is None else control)
+    return forgetting, forgetting(Predictor(nn.Identity()))
+
+
+def test_single_examples_have_the_accuracy_of_held_out_ones_of_their_classes():
+    """Loss and accuracy say the same of these; where the AUC is inside its margin the accuracy still counts."""
+    held = both(side(50, 50), side(0, 100, label=1))
+    for right in (50, 52, 56, 44):
+        _, found = looked(side(right, 100 - right), side(5, 5), held)
+        apart = abs(right / 100 - 0.5)
+        assert found.missing == pytest.approx(max(0.0, apart - CLOSE, abs(found.auc - 0.5) - MARGIN))
+        assert found.auc == pytest.approx(0.5 + (right / 100 - 0.5) / 2)
+    assert looked(side(52, 48), side(5, 5), held)[1].missing == pytest.approx(0.02 - CLOSE)
+
+
+def test_losses_apart_are_missing_where_the_accuracy_is_the_same():
+    _, found = looked(side(100, 0, sure=9.0), side(5, 5), side(100, 0, sure=4.0))
+    assert (found.auc, found.missing) == (1.0, pytest.approx(0.5 - MARGIN))
+
+
+def test_the_slack_is_half_a_standard_error_of_a_share_and_none_for_whole_classes():
+    for count in (25, 400):
+        forgetting, _ = looked(side(count, 0), side(5, 5), side(20, 20))
+        draws = np.random.default_rng(0).binomial(count, 0.5, size=20_000) / count
+        assert forgetting.slack == pytest.approx(draws.std() / 2, rel=0.03)
+    whole, found = looked(side(40, 10), side(5, 5, label=1), both(side(9, 1), side(9, 1, label=1)), side(9, 1, label=1))
+    assert whole.slack == 0.0
+    assert (found.recognised, found.auc) == (pytest.approx(0.9), None)
+    assert found.missing == pytest.approx(0.9 - RECOGNISED)
