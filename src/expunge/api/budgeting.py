@@ -41,8 +41,10 @@ class Agreed(NamedTuple):
     halves: Halves
 
 
-def agreed(config: RunConfig, method: Method, predict: Predictor, split: Split) -> Agreed | None:
+def agreed(config: RunConfig, method: Method | None, predict: Predictor, split: Split) -> Agreed | None:
     """Return the budget that a request names, None without one.
+
+    Without a method, which is then that of ``auto``, it can be steered.
 
     Raises:
         ExpungeError: If it cannot be promised, with the line of the request file.
@@ -55,8 +57,9 @@ def agreed(config: RunConfig, method: Method, predict: Predictor, split: Split) 
         raise
     if wish is None:
         return None
-    with located(config, "method"):
-        steered(method.recipe(config.seed))
+    if method is not None:
+        with located(config, "method"):
+            steered(method.recipe(config.seed))
     with located(config, "budget"):
         halves = halves_of(wish.budget, split, config.seed)
     with located(config, "holdout"):
