@@ -10,9 +10,9 @@ from expunge.report.numbers import ABSENT
 
 DIVERGED = "diverged"
 ORDER = (
-    "The best keeps the budget, then recognises least, then has the least distance: how far the accuracies on retained, "
-    "control and forgotten examples are from where they should be, together; for whole classes what the control "
-    "accuracy lost."
+    "The best keeps the budget, then recognises least, then has the least distance: how far the accuracies on "
+    "retained, control and forgotten examples are from where they should be, together; for whole classes what the "
+    "control accuracy lost."
 )
 
 
