@@ -181,7 +181,7 @@ def test_list_shows_the_presets_of_a_method():
 
 
 def test_list_names_the_default_among_methods_alone():
-    assert "\nauto " in call("list", "methods").stdout
+    assert "\nauto " in "\n" + call("list", "methods").stdout
     assert "The default: for classifiers counterfactual" in " ".join(call("list", "methods").stdout.split())
     assert "\nauto " not in "\n" + call("list", "masks").stdout
     assert "names no method, `auto` chooses one" in " ".join(call("run", "--help").stdout.split())
