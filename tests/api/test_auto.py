@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.auto import FEWEST, RATES, planned, seconds_of, shortened
+from expunge.api.auto import FEWEST, RATES, planned, shortened
+from expunge.api.time_limit import seconds_of
 from expunge.api.trial import drawn
 from expunge.api.unlearning import searched
 from expunge.api.within import Keeper
@@ -19,7 +20,7 @@ from expunge.batch import Predictor
 from expunge.budget import Budget, split_holdout
 from expunge.data import Subset, TensorExamples
 from expunge.errors import ConfigError
-from expunge.methods import RL
+from expunge.methods import RandomLabels
 from expunge.objectives import Counterfactual as Votes
 
 POINTS = 4.0
@@ -195,7 +196,7 @@ def test_a_run_of_the_fewest_updates_is_never_shortened(gone):
 def test_epochs_go_first_and_then_retained_examples(room, epochs, share):
     data = clouds(200, 0)
     retain = Subset(data, torch.arange(600)[: 320 * 2 // 2])
-    found, kept = shortened(RL(batch=16, epochs=10), retain, room, 0)
+    found, kept = shortened(RandomLabels(batch=16, epochs=10), retain, room, 0)
     assert found.epochs == epochs
     assert len(kept) == pytest.approx(share * len(retain), abs=2)
 

@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, NamedTuple, cast
 
-from expunge.api.names import AUTO as AUTO
-from expunge.api.time_limit import WITHIN as WITHIN
-from expunge.api.time_limit import seconds_of as seconds_of
 from expunge.api.trial import Trial, Trials, drawn
 from expunge.batch import Examples, Split
 from expunge.methods import Counterfactual, Method, build_method

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from expunge.api.unlearning import Result
+from expunge.api.result import Result
 
 CALLERS = "The settings are those that the caller chose."
 REQUESTED = "The settings are those of the request file; nothing was tuned by this run."
