@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.auto import FEWEST, RATES, planned, seconds_of, shortened
+from expunge.api.auto import FEWEST, RATES, planned, shortened
 from expunge.api.result import family_of
+from expunge.api.time_limit import seconds_of
 from expunge.api.trial import drawn
 from expunge.api.unlearning import searched
 from expunge.api.wanted import method_for
@@ -33,6 +34,9 @@ def clouds(count, seed, scale=1.0):
     inputs = torch.randn(3 * count, 8, generator=generator)
     inputs[:, :3] += 1.5 * functional.one_hot(labels, 3)
     return TensorExamples(scale * inputs, labels)
+
+
+SIDES = clouds(5, 0), clouds(5, 1)
 
 
 def fitted(data):
@@ -206,6 +210,7 @@ def test_before_the_search_there_are_enough_updates_and_settings_have_their_way(
         updates = found.epochs * math.ceil(retained / found.batch)
         assert FEWEST <= updates < FEWEST + math.ceil(retained / found.batch)
         assert (found.batch, found.forget_batch, found.schedule) == (64, 64, "cosine")
+    assert [planned(10**5, {}, single=single).epochs for single in (False, True)] == [1, 2]
     assert planned(1000, {"epochs": 2, "schedule": "constant", "batch": 8}).epochs == 2
 
 
@@ -259,7 +264,7 @@ def test_a_search_leaves_the_model_as_it_was(gone):
 @pytest.mark.parametrize("task", ["diffusion", "stable_diffusion"])
 def test_other_families_get_a_method_of_their_own_with_their_settings(task):
     family = family_of(task)
-    found = method_for(family, None, 1000, {"epochs": 2})
-    assert found == method_for(family, family.automatic, 1000, {"epochs": 2})
+    found = method_for(family, None, SIDES, {"epochs": 2})
+    assert found == method_for(family, family.automatic, SIDES, {"epochs": 2})
     assert (found.label, found.epochs) == ("EUPMU", 2)
-    assert method_for(family_of("classification"), None, 1000, {}).label == "Counterfactual"
+    assert method_for(family_of("classification"), None, SIDES, {}).label == "Counterfactual"

@@ -195,7 +195,7 @@ SENTENCES = {
     ),
     "misspelt method": (
         text(method="eumpu"),
-        "request.yaml line 5: Expected one of the methods (eupmu, finetune, neggrad_plus), but found 'eumpu': "
+        "request.yaml line 5: Expected one of the methods (auto, eupmu, finetune, neggrad_plus), but found 'eumpu': "
         "did you mean 'eupmu'.",
     ),
     "misspelt reader": (

@@ -55,6 +55,21 @@ def test_a_request_is_answered_with_a_model_figures_and_pictures(tmp_path):
     assert sent["step"] >= 5
 
 
+def test_without_a_method_it_is_the_one_that_did_best_in_the_study(tmp_path):
+    diffusers()
+    from expunge.demo.diffusion_plan import METHODS
+    from expunge.tasks.diffusion.family import Diffusion
+
+    assert Diffusion.automatic == METHODS["feasible"]
+    folder = run_request(load_request(write(tmp_path, judge=None, method="{name: auto, epochs: 1, batch: 32}")))
+    result = json.loads((folder / "result.json").read_text())
+    row = result["requests"][0]["rows"][-1]
+    assert row["key"] == "auto"
+    assert row["settings"]["mask"]["name"] == "feasible"
+    assert row["settings"]["epochs"] == 1
+    assert "for what it leaves out, those of auto. Nothing was tuned" in result["disclosure"]
+
+
 def test_without_a_judge_there_are_pictures_and_no_figures(tmp_path):
     diffusers()
     folder = run_request(load_request(write(tmp_path, judge=None, average="0.9")))

@@ -54,6 +54,19 @@ def weights(folder):
     return dict(TextToImage.from_pretrained(folder).unet.named_parameters())
 
 
+def test_without_a_method_it_is_the_one_that_did_best_in_the_study(place):
+    folder = run_request(load_request(write(place, method=None)))
+    result = json.loads((folder / "result.json").read_text())
+    row = result["requests"][0]["rows"][-1]
+    assert (row["key"], row["label"]) == ("auto", "UCE")
+    assert result["disclosure"].endswith("those of auto. Nothing was tuned by this run. No classifier looked.")
+
+
+def test_an_adapter_without_a_method_is_refused(place):
+    with pytest.raises(ConfigError, match=r"line \d+: Expected a method that trains an adapter, but found auto"):
+        load_request(write(place, method=None, train="lora"))
+
+
 @pytest.mark.parametrize("part", ["full", "cross_attention", "{name: lora, rank: 2}"])
 def test_a_request_is_answered_with_a_whole_pipeline_and_pictures(place, part):
     folder = run_request(load_request(write(place, train=part, method="{name: rl, epochs: 1, batch: 2, rate: 0.01}")))

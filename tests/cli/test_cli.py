@@ -180,6 +180,13 @@ def test_list_shows_the_presets_of_a_method():
     assert words.count("presets:") == sum(bool(entry.target.presets) for entry in registry.entries("methods").values())
 
 
+def test_list_names_the_default_among_methods_alone():
+    assert "\nauto " in "\n" + call("list", "methods").stdout
+    assert "The default: for classifiers counterfactual" in " ".join(call("list", "methods").stdout.split())
+    assert "\nauto " not in "\n" + call("list", "masks").stdout
+    assert "names no method, `auto` chooses one" in " ".join(call("run", "--help").stdout.split())
+
+
 def test_list_of_an_unknown_kind():
     result = call("list", "method")
     assert result.exit_code == 2

@@ -6,7 +6,7 @@ import io
 import math
 
 import pytest
-from budgets import broken, budget, look
+from budgets import broken, budget, look, search
 from pages import HOSTILE, Page, poison
 from rich.console import Console
 
@@ -14,6 +14,7 @@ from expunge.errors import DataError
 from expunge.report import markdown_table, print_tables, read_document, render
 from expunge.report.budget_figure import tracks
 from expunge.report.budget_words import facts, frontier
+from expunge.report.search_words import tried
 
 
 def part(raw, document):
@@ -178,3 +179,45 @@ def test_a_part_that_contradicts_itself_is_refused(document, changes, words):
     document["requests"][0]["budget"] = budget(**changes)
     with pytest.raises(DataError, match=words):
         render(document)
+
+
+def test_what_was_tried_is_a_small_table_with_the_rate_that_was_taken(document):
+    found = tried(part(budget(search=search()), document))
+    assert found.text.startswith("The learning rate 0.01 was chosen by 5 short runs in 12.3 seconds")
+    heads = ("Rate", "Share of the data", "Spent, points", "Recognised beyond what is permitted, %", "Distance, points")
+    assert found.trials.heads == heads
+    assert found.trials.rows[0] == ("0.005", "1/32", "0.4", "30", "3.21")
+    assert found.trials.rows[2] == ("0.02", "1/32", "diverged", "–", "–")
+    assert found.trials.rows[4][:2] == ("0.01", "1/16")
+    page = Page(render(document))
+    assert page.open == []
+    assert "".join(page.text).count("What was tried first") == 1
+    assert r"| 0.02 | 1/32 | diverged | – | – |" in markdown_table(document["requests"][0])
+
+
+@pytest.mark.parametrize("given", [{}, {"search": None}, {"search": search(rounds=[])}])
+def test_where_nothing_was_tried_nothing_is_said_of_it(document, given):
+    assert tried(part(budget(**given), document)) is None
+    assert "tried first" not in render(document)
+
+
+def test_relative_budgets_are_tried_in_percent(document):
+    found = tried(part(budget(search=search(), asked={"relative": 0.1}, certified=None), document))
+    assert found.trials.heads[2] == "Spent, % of the held-out loss"
+    assert found.trials.rows[0][2] == "40"
+
+
+def test_hostile_trials_are_refused(document):
+    document["requests"][0]["budget"] = budget(search=search(rate=HOSTILE))
+    with pytest.raises(DataError, match=r"search\.rate"):
+        render(document)
+
+
+def test_the_stop_criterion_names_both_kinds_of_closeness(document):
+    asked = {"recognised": 0.005, "margin": 0.05, "close": 0.01}
+    words = said(budget(criterion=asked), document)["When to stop"]
+    assert "Their accuracy may differ from that of the held-out ones by at most 1 point. By these" in words
+    asked["close"] = 0.02
+    assert "by at most 2 points." in said(budget(criterion=asked), document)["When to stop"]
+    assert "accuracy may differ" not in said(budget(), document)["When to stop"], "older documents know of one"
+    assert "accuracy may differ" not in said(broken(criterion=asked), document)["When to stop"]

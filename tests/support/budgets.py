@@ -44,3 +44,16 @@ def broken(**changes: Any) -> dict[str, Any]:
     ends = {"chosen": 0, "kept": True, "reached": False, "frontier": [1, 2], "certificate": None, "certified": None}
     sentence = "The budget of 1 point could not be kept: every iterate spent more."
     return budget(looks=looks, sentence=sentence, **ends) | changes
+
+
+def search(**changes: Any) -> dict[str, Any]:
+    """What was tried before: three rates, of which one diverged, then two on more of the data."""
+
+    def trial(rate: float, **more: Any) -> dict[str, Any]:
+        rest = {"rise": 0.01, "spent": 0.4, "recognised": 0.0, "distance": 3.21, "updates": 4, "seconds": 0.2}
+        return {"rate": rate, **rest, **more}
+
+    lost = dict.fromkeys(("rise", "spent", "recognised", "distance"))
+    first = [trial(0.005, recognised=0.3), trial(0.01), trial(0.02, **lost)]
+    rounds = [{"share": 1 / 32, "trials": first}, {"share": 1 / 16, "trials": [trial(0.005), trial(0.01)]}]
+    return {"rounds": rounds, "rate": 0.01, "seconds": 12.345, **changes}

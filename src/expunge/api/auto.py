@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 import time
 from dataclasses import dataclass, replace
 from math import ceil
@@ -11,24 +9,23 @@ from typing import Any, NamedTuple, cast
 
 from expunge.api.trial import Trial, Trials, drawn
 from expunge.batch import Examples, Split
-from expunge.errors import ConfigError
 from expunge.methods import Counterfactual, Method, build_method
 from expunge.objectives import Counterfactual as Votes
 
-AUTO = "auto"
+VOTES = "counterfactual"
+"""The method for classifiers."""
 BATCH = 64
 """Examples of each side in an update."""
 FEWEST = 200
 """Updates of a run, at least."""
+PASSES = 2
+"""Passes over the retained examples, at least, where single examples are forgotten; for whole classes one is enough."""
 RATES = (0.005, 0.01, 0.02, 0.04)
 """Learning rates of the range test, which stops at the first that breaks the budget."""
 SHARES = (1 / 32, 1 / 16)
 """Shares of the data on which rates are tried: the range test on the first, the better half of them on the second."""
-WITHIN = "10min"
-"""Time for everything, by default."""
 MARGIN = 0.5
 """Share of the time that the search may take at most."""
-UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 class Found(NamedTuple):
@@ -45,14 +42,20 @@ class Found(NamedTuple):
     record: dict[str, Any] | None = None
 
 
-def planned(retained: int, settings: dict[str, Any]) -> Counterfactual:
+def planned(retained: int, settings: dict[str, Any], *, single: bool = False) -> Counterfactual:
     """Return the method for a request before anything is searched: the neighbours' votes under a controller.
 
     Whole classes and single examples alike are taught what their retained neighbours are: of a class that is gone
     these say what a model that never saw it would take it for.
+
+    Args:
+        retained: Examples to keep.
+        settings: Of the method, that the caller wants otherwise.
+        single: Whether single examples of classes that stay are to be forgotten, each of which has to be learnt anew.
     """
-    plain = {"batch": BATCH, "forget_batch": BATCH, "epochs": ceil(FEWEST / ceil(retained / BATCH))}
-    found = build_method("counterfactual", **{**plain, "schedule": "cosine", **settings})
+    passes = max(PASSES if single else 1, ceil(FEWEST / ceil(retained / BATCH)))
+    plain = {"batch": BATCH, "forget_batch": BATCH, "epochs": passes}
+    found = build_method(VOTES, **{**plain, "schedule": "cosine", **settings})
     return cast(Counterfactual, found)
 
 
@@ -132,26 +135,3 @@ def shortened(method: Method, retain: Examples, room: int, seed: int) -> tuple[M
     if room >= each:
         return replace(method, epochs=min(method.epochs, room // each)), retain
     return replace(method, epochs=1), drawn(retain, room / each, BATCH, seed)
-
-
-def seconds_of(within: str | float) -> float:
-    """Return a time limit in seconds.
-
-    Args:
-        within: Seconds, or text such as ``90s``, ``10min`` or ``2h``.
-
-    Raises:
-        ConfigError: If it is neither.
-
-    Examples:
-        >>> seconds_of("10min"), seconds_of(90)
-        (600.0, 90.0)
-    """
-    read = re.fullmatch(r"([0-9.]+) ?(s|min|h)", str(within)) or re.fullmatch(r"([0-9.]+)()", str(within))
-    try:
-        found = float(read[1]) * UNITS.get(read[2], 1.0) if read else 0.0
-    except ValueError:
-        found = 0.0
-    if not 0 < found < math.inf:
-        raise ConfigError("a time limit such as '10min'", f"{within!r}", "write seconds, or a number with s, min or h")
-    return found

@@ -17,7 +17,7 @@ from expunge.api.wish import DELTA, Halves, Wish, checked_wish, halves_of, steer
 from expunge.batch import Examples, Predictor, Split, looking
 from expunge.budget import Budget, Forgetting, Spending, smallest_drop
 from expunge.budget.budget import Measure
-from expunge.budget.forgetting import MARGIN, RECOGNISED
+from expunge.budget.forgetting import CLOSE, MARGIN, RECOGNISED
 from expunge.data import Subset, fingerprint, root_indices
 from expunge.data.manifest import digest
 from expunge.errors import ConfigError, DataError, ExpungeError
@@ -27,7 +27,6 @@ from expunge.methods import Method
 from expunge.python_path import import_object
 from expunge.tasks.classification.libraries import sentence
 
-CHOSEN = "The iterate was chosen by readings of the control half of the held-out examples."
 ROUNDED = (
     "The certificate is about the weights before they were rounded to the precision in which the original's came; all "
     "other figures are about the rounded ones."
@@ -41,8 +40,10 @@ class Agreed(NamedTuple):
     halves: Halves
 
 
-def agreed(config: RunConfig, method: Method, predict: Predictor, split: Split) -> Agreed | None:
+def agreed(config: RunConfig, method: Method | None, predict: Predictor, split: Split) -> Agreed | None:
     """Return the budget that a request names, None without one.
+
+    Without a method, which is then that of ``auto``, it can be steered.
 
     Raises:
         ExpungeError: If it cannot be promised, with the line of the request file.
@@ -55,8 +56,9 @@ def agreed(config: RunConfig, method: Method, predict: Predictor, split: Split) 
         raise
     if wish is None:
         return None
-    with located(config, "method"):
-        steered(method.recipe(config.seed))
+    if method is not None:
+        with located(config, "method"):
+            steered(method.recipe(config.seed))
     with located(config, "budget"):
         halves = halves_of(wish.budget, split, config.seed)
     with located(config, "holdout"):
@@ -115,16 +117,17 @@ def halves_record(halves: Halves, key: bytes) -> dict[str, Any]:
     }
 
 
-def budget_part(spending: Spending, halves: Halves) -> dict[str, Any]:
+def budget_part(spending: Spending, halves: Halves, search: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return a request's part of the result document about its budget.
 
     Beside what ``Spending`` says these are the sizes of both halves, the least drop that the certify half can certify
-    (a share), and what the stop criterion permits.
+    (a share), what the stop criterion permits, and what ``auto`` tried before, where it did.
     """
     return spending.document() | {
         "examples": {name: len(half) for name, half in halves._asdict().items()},
         "smallest": smallest_drop(len(halves.certify), DELTA),
-        "criterion": {"recognised": RECOGNISED, "margin": MARGIN},
+        "criterion": {"recognised": RECOGNISED, "margin": MARGIN, "close": CLOSE},
+        "search": search,
     }
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from expunge.api.names import registered_names
+from expunge.api.names import AUTO, registered_names
+from expunge.api.time_limit import seconds_of
+from expunge.errors import ConfigError
 
 PYTHON_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 PICKLED = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar"}
@@ -56,12 +58,13 @@ def offer(wrong: str, right: list[str], otherwise: str) -> str:
     return f"did you mean '{near[0]}'" if near else otherwise
 
 
-def a_name(kind: str | None, *prefixes: str) -> Callable[[str], str]:
+def a_name(kind: str | None, *prefixes: str, more: tuple[str, ...] = ()) -> Callable[[str], str]:
     """Return a check of names of one kind.
 
     Args:
         kind: One of the kinds of the registry; None if only ``package.module:name`` will do.
         prefixes: Beginnings such as ``"timm/"`` of names that other libraries know.
+        more: Names that are right too.
     """
 
     def check(value: str) -> str:
@@ -69,7 +72,7 @@ def a_name(kind: str | None, *prefixes: str) -> Callable[[str], str]:
             return python_path(value)
         if "/" in value:
             return prefixed(value, kind, prefixes)
-        names = registered_names(kind)
+        names = (*more, *registered_names(kind))
         if value.replace("-", "_").lower() in names:
             return value
         cure = offer(value, list(names), f"`expunge list {kind}` shows all")
@@ -81,13 +84,25 @@ def a_name(kind: str | None, *prefixes: str) -> Callable[[str], str]:
 def a_method(value: str) -> str:
     """Check the name of a method, alone or at the head of a composition such as ``eupmu + lenient(delta=0.1)``.
 
-    The rest of a composition is read when the methods are at hand.
+    The rest of a composition is read when the methods are at hand. ``auto`` is no part of one.
     """
     head = re.match(r"\s*(\w+)\s*[(+]", value)
-    check = a_name("methods")
     if head is None or value.replace("-", "_").lower() in registered_names("methods"):
-        return check(value)
-    check(head.group(1))
+        found = a_name("methods", more=(AUTO,))(value)
+        return AUTO if found.lower() == AUTO else found
+    a_name("methods")(head.group(1))
+    return value
+
+
+def a_time_limit(value: Any) -> str | float:
+    """Return how long ``auto`` may take, or refuse what is no time."""
+    expected, cure = "seconds, or a time such as 90s, 10min or 2h", "write for example `within: 10min`"
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise refuse(expected, shown(value), cure)
+    try:
+        seconds_of(value)
+    except ConfigError:
+        raise refuse(expected, shown(value), cure) from None
     return value
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from expunge.api.budget_section import BudgetChoice
-from expunge.api.checks import offer, refuse, safetensors, shown
+from expunge.api.checks import a_time_limit, offer, refuse, safetensors, shown
 from expunge.api.diffusion_config import DiffusionConfig
 from expunge.api.document import Document, read_document
 from expunge.api.names import registered_names
@@ -56,6 +56,8 @@ class RunConfig(DataRequest):
             certify. Default none.
         prefer: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``
             (default) or ``forgetting``.
+        within: Time that ``auto`` may take for everything where it searches, in seconds or as ``90s``, ``10min``,
+            ``2h``. Default ten minutes.
         show_examples: Whether pictures of forgotten examples may stand in the report. Default false.
     """
 
@@ -67,6 +69,7 @@ class RunConfig(DataRequest):
     holdout: Share | None = Field(None, examples=[0.1])
     budget: BudgetChoice | None = Field(None, examples=[1.0])
     prefer: Literal["budget", "forgetting"] = "budget"
+    within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
     show_examples: bool = False
 
     @model_validator(mode="after")
@@ -87,6 +90,23 @@ class RunConfig(DataRequest):
             raise refuse(expected, "no holdout", "add for example `holdout: 0.3`", "budget")
         if self.budget is None and "prefer" in self.model_fields_set:
             raise refuse("prefer beside a budget", "no budget", "add for example `budget: 1.0`, or remove it", "prefer")
+        return self
+
+    @model_validator(mode="after")
+    def timed(self) -> RunConfig:
+        """Refuse a time limit where nothing is searched, and so nothing would keep to it."""
+        if "within" not in self.model_fields_set:
+            return self
+        reasons = {
+            f"method '{self.method.name}'": not self.method.automatic,
+            "no budget": self.budget is None,
+            "a rate beside it": "rate" in self.method.settings,
+        }
+        found = [reason for reason, holds in reasons.items() if holds]
+        if found:
+            raise refuse(
+                "within beside a budget and `method: auto`, which searches a rate", found[0], "remove it", "within"
+            )
         return self
 
     def check_files(self) -> None:

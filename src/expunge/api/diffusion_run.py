@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from expunge.api.diffusion_job import DiffusionJob
+from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import document
 from expunge.api.folder import GRID, HISTORY
 from expunge.api.generated import Drawing, GeneratedRows, generated_part
@@ -18,7 +19,6 @@ from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.family import Diffusion
 
-DISCLOSURE = "The settings are those of the request file; nothing was tuned by this run."
 HOLDS = ("The training data themselves, and any cache of them.", "The original model's folder.", GRID_HOLDS)
 
 
@@ -38,7 +38,8 @@ def answer(job: DiffusionJob) -> dict[str, Any]:
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {config.where() or 'request'}"
     part = generated_part(asked, rows, len(job.real))
-    return document("run", title, command, DISCLOSURE, [part], HOLDS, str(job.device))
+    disclosure = request_disclosure(config.method.automatic, result)
+    return document("run", title, command, disclosure, [part], HOLDS, str(job.device))
 
 
 @contextmanager

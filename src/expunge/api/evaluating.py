@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
-from expunge.api.budgeting import CHOSEN, budget_part
+from expunge.api.budgeting import budget_part
+from expunge.api.disclosing import callers_disclosure
 from expunge.api.documents import SHOWN, document
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.result import Result
@@ -21,8 +22,6 @@ from expunge.data import as_examples, check_labels
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation.collecting import home
 from expunge.report import markdown_table, write_report
-
-DISCLOSURE = "The settings are those that the caller chose."
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def evaluate(
     asked = Asked("request", question, "indices", names)
     part = request_part(asked, split, tested, rows.trials(), None, pictures) | budget_of(result)
     held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
-    disclosure = f"{DISCLOSURE} {CHOSEN}" if "budget" in part else DISCLOSURE
+    disclosure = callers_disclosure(result)
     return Evaluation(document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network))))
 
 
@@ -121,7 +120,7 @@ def budget_of(result: Result | None) -> dict[str, Any]:
     if result is None or result.budget is None:
         return {}
     halves = halves_of(result.budget.asked, result.split, result.conditions["seed"])
-    return {"budget": budget_part(result.budget, halves)}
+    return {"budget": budget_part(result.budget, halves, result.search)}
 
 
 def asked_split(predict: Predictor, result: Result | None, forget: Any, retain: Any) -> Split:

@@ -37,7 +37,7 @@ class Job:
         request: The forget request.
         positions: Positions in the training data that it forgets and retains.
         split: The same as examples.
-        method: The method with its settings.
+        method: The method with its settings; None for ``auto``, which finds it in the run.
         original: The model; its weights may still have to be trained.
         checkpoint: The file that its weights come from; None while there is none.
         reference: The retrained model, where the request names its weights.
@@ -51,7 +51,7 @@ class Job:
     request: Request
     positions: Pair[torch.Tensor]
     split: Split
-    method: Method
+    method: Method | None
     original: nn.Module
     checkpoint: Path | None
     reference: nn.Module | None
@@ -68,6 +68,13 @@ class Job:
     def must_train(self) -> bool:
         """Whether the original is still untrained."""
         return self.checkpoint is None and self.config.train is not None
+
+    def asked(self) -> dict[str, Any]:
+        """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
+        if self.method is not None:
+            return {"method": self.method}
+        time = {} if self.config.within is None else {"within": self.config.within}
+        return {"method": self.config.method.name, **self.config.method.settings, **time}
 
     @cached_property
     def folder(self) -> RunFolder:
@@ -104,7 +111,8 @@ def prepare(config: RunConfig, data_dir: Path | None, overwrite: bool, console: 
     if config.checkpoint is not None and not config.checkpoint.exists():
         with located(config, "checkpoint"):
             check_writable(config.checkpoint.parent)
-    method = checked_method(config)
+    checked = checked_method(config)
+    method = None if config.method.automatic else checked
     with located(config, "device"):
         device = device_of(config.device)
     source = checked_source(config, data_dir)

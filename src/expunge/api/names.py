@@ -17,6 +17,8 @@ import expunge
 from expunge import registry
 from expunge.registry import snake_case
 
+AUTO = "auto"
+"""The word for the method that is chosen where none is named; no method is registered under it."""
 SOURCES = Path(expunge.__file__).parent.parent
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from expunge.api.admission import check_inputs, check_weights, few, head_size
+from expunge.api.auto import VOTES
 from expunge.api.config import RunConfig
 from expunge.api.folder import ORIGINAL
 from expunge.api.inputs import fresh_model, read_source
@@ -36,13 +37,13 @@ def located(config: RequestFile, *keys: str) -> Iterator[None]:
 
 
 def checked_method(config: RequestFile, family: Family | None = None) -> Method:
-    """Return the method; a wrong setting is refused with its line.
+    """Return the method, for ``auto`` what it begins with; a wrong setting is refused with its line.
 
     Args:
         config: The request.
         family: Of the model, for its usual settings and its objectives. Default: classifiers.
     """
-    name, settings = config.method.name, config.method.settings
+    name, settings = method_name(config, family), config.method.settings
     try:
         method = build_method(name, **(settings if family is None else family.settings(name, settings)))
         recipe = method.recipe(config.seed)
@@ -53,6 +54,13 @@ def checked_method(config: RequestFile, family: Family | None = None) -> Method:
         error.where = config.where_setting(*wrong[:1])
         raise
     return method
+
+
+def method_name(config: RequestFile, family: Family | None) -> str:
+    """Return the name of the method, for ``auto`` of the one that it stands for."""
+    if not config.method.automatic:
+        return config.method.name
+    return VOTES if family is None else family.automatic
 
 
 def is_refused(name: str, key: str, value: Any) -> bool:

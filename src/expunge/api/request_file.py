@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from expunge.api.checks import a_device, refuse
 from expunge.api.document import Document
+from expunge.api.names import AUTO
 from expunge.api.sections import (
     Count,
     DataChoice,
@@ -29,7 +30,7 @@ class RequestFile(Section):
     """The part of a request that all families share.
 
     Args:
-        method: The method and its settings.
+        method: The method and its settings; ``auto`` chooses it. Default ``auto``.
         seed: Seed of the run. Default 0.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Default ``auto``.
         threads: Processor threads. Default: torch's own choice.
@@ -40,7 +41,7 @@ class RequestFile(Section):
         ledger: The file that requests are recorded in once they are answered. Default: none, and nothing is recorded.
     """
 
-    method: MethodChoice = Field(examples=["eupmu"])
+    method: MethodChoice = Field(MethodChoice(name=AUTO), examples=["eupmu"])
     seed: Seed = 0
     device: Annotated[str, AfterValidator(a_device)] = "auto"
     threads: Count | None = Field(None, examples=[2])
@@ -54,8 +55,8 @@ class RequestFile(Section):
     @model_validator(mode="before")
     @classmethod
     def without_budget(cls, value: Any) -> Any:
-        """Refuse a budget for a model without classes."""
-        keys = [key for key in ("budget", "prefer") if isinstance(value, dict) and key in value]
+        """Refuse a budget, and time to search inside it, for a model without classes."""
+        keys = [key for key in ("budget", "prefer", "within") if isinstance(value, dict) and key in value]
         if keys and keys[0] not in cls.model_fields:
             expected = f"'{keys[0]}' in a request to a classifier"
             cure = "remove it; a model without classes has no budget so far"

@@ -130,7 +130,7 @@ def answer(job: Job, show_examples: bool) -> dict[str, Any]:
     rows.original(job.original)
     result = unlearned(job)
     keep(job, result.model)
-    rows.unlearned(result.model, job.config.method.name, job.method, result.seconds, result.history)
+    rows.unlearned(result.model, job.config.method.name, result.method, result.seconds, result.history)
     if job.reference is not None:
         rows.retrained(job.reference)
     elif job.config.reference == "retrain":
@@ -160,7 +160,7 @@ def unlearned(job: Job) -> Result:
             forget=job.split.forget,
             retain=job.split.retain,
             holdout=job.split.holdout,
-            method=job.method,
+            **job.asked(),
             **wish,
             **config.conditions(),
             on_step=shown.update,

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from expunge.api.checks import a_method, a_name, refuse, safetensors, shown, whole_or_text
+from expunge.api.names import AUTO
 
 
 def rooted(value: Any, info: ValidationInfo) -> Any:
@@ -151,12 +152,17 @@ class MethodChoice(Section):
     """The method, and its settings beside its name.
 
     Args:
-        name: A registered method, or a composition such as ``eupmu + feasible(lenient, delta=0.1)``.
+        name: A registered method, a composition such as ``eupmu + feasible(lenient, delta=0.1)``, or ``auto``.
         settings: Everything else in the section; checked against the method once that is imported.
     """
 
     name: Annotated[str, AfterValidator(a_method)] = Field(examples=["eupmu"])
     settings: dict[str, Any] = {}
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the method is still to be chosen."""
+        return self.name == AUTO
 
     @model_validator(mode="before")
     @classmethod

@@ -124,3 +124,11 @@ class StableDiffusionConfig(RequestFile):
     latents: LatentsChoice = LatentsChoice()
     images: SamplesChoice = SamplesChoice()
     checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def adaptable(self) -> StableDiffusionConfig:
+        """Refuse an adapter for the method that is taken where none is named: it changes the weights themselves."""
+        if self.method.automatic and self.train.name == "lora":
+            cure = "write for example `method: eupmu`"
+            raise refuse("a method that trains an adapter", "auto, which trains none", cure, "train")
+        return self

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
+from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import document
 from expunge.api.folder import CONFIG, GRID, HISTORY, RunFolder, check_folder
 from expunge.api.grids import HOLDS as GRID_HOLDS
@@ -28,7 +29,7 @@ from expunge.tasks.stable_diffusion.concept_split import ConceptSplit, concept_s
 from expunge.tasks.stable_diffusion.family import StableDiffusion
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
-DISCLOSURE = "The settings are those of the request file; nothing was tuned by this run. No classifier looked."
+UNSEEN = "No classifier looked."
 HOLDS = ("The original pipeline's folder.", "The cache of latents, where the request names one.", GRID_HOLDS)
 
 
@@ -86,7 +87,8 @@ class StableDiffusionJob:
         part = self.part(f"Forget '{names}'", label, split, result, grid)
         command = f"expunge run {self.config.where() or 'request'}"
         device = str(next(self.original.parameters()).device)
-        return document("run", f"A text-to-image model forgets '{names}'", command, DISCLOSURE, [part], HOLDS, device)
+        disclosure = f"{request_disclosure(self.config.method.automatic, result)} {UNSEEN}"
+        return document("run", f"A text-to-image model forgets '{names}'", command, disclosure, [part], HOLDS, device)
 
     def split(self) -> ConceptSplit:
         """Return the model with its prompts and the latents of both sides, drawn or from their cache."""

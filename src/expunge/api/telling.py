@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from expunge.api.budgeting import CHOSEN, ROUNDED, budget_part, is_rounded, spent_part
+from expunge.api.budgeting import ROUNDED, budget_part, is_rounded, spent_part
+from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN, document
 from expunge.api.folder import ORIGINAL, UNLEARNED
 from expunge.api.job import Job
@@ -14,7 +15,6 @@ from expunge.api.rows import Rows
 from expunge.key import load_key
 from expunge.weights import load_weights
 
-DISCLOSURE = "The settings are those of the request file; nothing was tuned by this run."
 HOLDS = ("The training data themselves, and any cache of them.",)
 
 
@@ -27,7 +27,7 @@ def told_in_full(job: Job, rows: Rows, result: Result, show_examples: bool) -> d
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {job.config.where() or 'request'}"
     weights = HELD_HERE if (job.folder.path / ORIGINAL).exists() else HELD_ELSEWHERE
     held = [*HOLDS, weights, *([SHOWN] if sheet else [])]
-    disclosure = DISCLOSURE if result.budget is None else f"{DISCLOSURE} {CHOSEN}"
+    disclosure = request_disclosure(job.config.method.automatic, result)
     made = document("run", title, command, disclosure, [part], held, str(job.device))
     if result.budget is not None and is_rounded(result.model, load_weights(job.folder.path / UNLEARNED)):
         made["caveats"].append(ROUNDED)
@@ -39,4 +39,5 @@ def budget_parts(job: Job, result: Result) -> dict[str, Any]:
     if job.agreed is None or result.budget is None:
         return {}
     halves = job.agreed.halves
-    return {"budget": budget_part(result.budget, halves), "spent": spent_part(result.budget, halves, load_key())}
+    told = budget_part(result.budget, halves, result.search)
+    return {"budget": told, "spent": spent_part(result.budget, halves, load_key())}

@@ -10,10 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
-from expunge.api.auto import AUTO, WITHIN, Found, searched, seconds_of
+from expunge.api.auto import Found, searched
 from expunge.api.looks import with_readings
+from expunge.api.names import AUTO
 from expunge.api.result import Result, family_of
 from expunge.api.snapshot import restored_on_failure
+from expunge.api.time_limit import WITHIN, seconds_of
 from expunge.api.trial import Trials
 from expunge.api.wanted import checked_conditions, method_for
 from expunge.api.wish import Wish, checked_wish, promised
@@ -106,7 +108,7 @@ def unlearn(
     family, wish = family_of(task), checked_wish(budget, prefer, settings, average)
     sides, held = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
     named, deadline = None if method == AUTO else method, began + seconds_of(within)
-    chosen = method_for(family, named, len(sides[1]), settings)
+    chosen = method_for(family, named, sides, settings)
     history: list[Row] = []
 
     def keep(rows: list[Row]) -> None:

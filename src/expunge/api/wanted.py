@@ -5,20 +5,30 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from expunge.api.auto import planned
+from expunge.batch import Examples
 from expunge.engine import Average, Conditions, Format, checked_policy
 from expunge.errors import ConfigError
 from expunge.methods import Method, build_method
 from expunge.tasks.family import Family
 
 
-def method_for(family: Family, method: str | Method | None, retained: int, settings: dict[str, Any]) -> Method:
+def method_for(
+    family: Family, method: str | Method | None, sides: tuple[Examples, Examples], settings: dict[str, Any]
+) -> Method:
     """Return the method for a model of a family; with None, what ``auto`` begins with or stands for.
+
+    Args:
+        family: Of the model.
+        method: The method, its name, or None.
+        sides: Examples to forget and to keep.
+        settings: Of the method.
 
     Raises:
         ConfigError: If it is neither a name nor a method, or a setting is not understood.
     """
     if method is None and family.votes:
-        return planned(retained, settings)
+        single = bool({*sides[0].targets.tolist()} & {*sides[1].targets.tolist()})
+        return planned(len(sides[1]), settings, single=single)
     named = family.automatic if method is None else method
     return checked_method(named, family.settings(named, settings) if isinstance(named, str) else settings)
 

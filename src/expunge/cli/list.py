@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.registry import ROOMS
+from expunge.registry import ROOMS, Entry
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from expunge.registry import Entry
-
 WIDTH, NAMES = 80, 30
+DEFAULT = Entry(
+    "auto",
+    (),
+    "",
+    "The default: for classifiers counterfactual, with a learning rate that is searched where there is a budget; for "
+    "other families what did best in their study.",
+    None,
+)
+"""What is taken where no method is named; it is none itself."""
 
 
 def kinds(incomplete: str) -> list[str]:
@@ -34,7 +41,8 @@ def show(
 
     console = Console(highlight=False)
     console.width = min(console.width, WIDTH)
-    console.print(table([entry for _, entry in sorted(entries(kind).items())]))
+    found = {**entries(kind), **({DEFAULT.name: DEFAULT} if kind == "methods" else {})}
+    console.print(table([entry for _, entry in sorted(found.items())]))
 
 
 def table(listed: list[Entry]) -> Table:

@@ -26,7 +26,9 @@ def run(
 ) -> None:
     """Answer the request in a YAML file.
 
-    Writes the new weights, the figures and a report into the run folder.
+    Writes the new weights, the figures and a report into the run folder. Where
+    the request names no method, `auto` chooses one; with a budget it searches the
+    learning rate as well, in the time that `within` gives it.
     """
     from expunge.api.config import load_request
 

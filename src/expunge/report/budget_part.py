@@ -69,10 +69,36 @@ class HalfSizes(Part):
 
 
 class Criterion(Part):
-    """What of a forgotten class may still be recognised, and how far from .5 an AUC may lie."""
+    """What of a forgotten class may still be recognised, how far from .5 an AUC may lie, and accuracies apart."""
 
     recognised: float = 0.005
     margin: float = 0.05
+    close: Number = None
+
+
+class Trial(Part):
+    """A short run at one rate; what is None was not finite, because it diverged."""
+
+    rate: float
+    rise: Number = None
+    spent: Number = None
+    recognised: Number = None
+    distance: Number = None
+
+
+class Round(Part):
+    """Trials on one share of the data."""
+
+    share: float
+    trials: tuple[Trial, ...]
+
+
+class Search(Part):
+    """What was tried before the run, the rate that it came to, and how many seconds it took."""
+
+    rounds: tuple[Round, ...]
+    rate: float
+    seconds: float
 
 
 class BudgetPart(Part):
@@ -91,6 +117,7 @@ class BudgetPart(Part):
     examples: HalfSizes | None = None
     smallest: Number = None
     criterion: Criterion = Criterion()
+    search: Search | None = None
 
     @model_validator(mode="after")
     def places_are_there(self) -> BudgetPart:

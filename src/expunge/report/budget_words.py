@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expunge.report.budget_part import Allowed, BudgetPart, Certificate, Look
@@ -24,8 +25,8 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Frontier:
-    """The iterates that no other one beats, the cheapest first; a row each."""
+class Listing:
+    """A small table: what each column is, and its rows."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -161,8 +162,17 @@ def told_apart(budget: BudgetPart, look: Look) -> str:
     verdict = "" if look.verdict is None else f" Two one-sided tests at this reading: {VERDICTS[look.verdict]}."
     return (
         f"The AUC of telling forgotten from held-out examples of the same classes by their loss is to lie within {low} "
-        f"and {high}: it is {look.auc:.3f}.{verdict}"
+        f"and {high}: it is {look.auc:.3f}.{verdict}{closeness(budget)}"
     )
+
+
+def closeness(budget: BudgetPart) -> str:
+    """Return how far accuracies may be apart; empty for a document of before that was asked."""
+    close = budget.criterion.close
+    if close is None:
+        return ""
+    points = f"{short(100 * close)} point{'' if close == 0.01 else 's'}"
+    return f" Their accuracy may differ from that of the held-out ones by at most {points}."
 
 
 def short_of(look: Look) -> str:
@@ -170,8 +180,8 @@ def short_of(look: Look) -> str:
     return f", by {short(look.missing)}" if look.missing else ""
 
 
-def frontier(budget: BudgetPart) -> Frontier | None:
-    """Return the frontier that was reached; None where the budget was kept and the request met."""
+def frontier(budget: BudgetPart) -> Listing | None:
+    """Return the iterates that no other one beats, the cheapest first; None where both was had."""
     looks = [budget.looks[place] for place in budget.frontier]
     if not looks or (budget.kept and budget.reached):
         return None
@@ -184,8 +194,13 @@ def frontier(budget: BudgetPart) -> Frontier | None:
         ("Budget kept", [yes(within(budget, look)) for look in looks]),
         ("Request met", [yes(look.missing is not None and look.missing <= 0) for look in looks]),
     )
+    return listing(columns)
+
+
+def listing(columns: Sequence[tuple[str, list[str]]]) -> Listing:
+    """Return a table of columns, those without a figure left out."""
     kept = [column for column in columns if set(column[1]) != {ABSENT}]
-    return Frontier(tuple(name for name, _ in kept), tuple(zip(*(texts for _, texts in kept), strict=True)))
+    return Listing(tuple(name for name, _ in kept), tuple(zip(*(texts for _, texts in kept), strict=True)))
 
 
 def share(value: float | None) -> str:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from expunge.report.budget_figure import Track, tracks
 from expunge.report.budget_part import BudgetPart
-from expunge.report.budget_words import Fact, Frontier, facts, frontier
+from expunge.report.budget_words import Fact, Listing, facts, frontier
 from expunge.report.classes import Classes, classes
 from expunge.report.contact import Sheet, sheet
 from expunge.report.document import Document, Request, read_document
@@ -25,6 +25,7 @@ from expunge.report.grid import Drawn, grids
 from expunge.report.headline import ranked
 from expunge.report.numbers import count, tie
 from expunge.report.scatter import Scatter, scatters
+from expunge.report.search_words import Tried, tried
 from expunge.report.table import Table, build_table
 from expunge.report.telemetry import Strip, telemetry
 from expunge.report.words import NOT_SHOWN, Brief, brief
@@ -38,7 +39,8 @@ class Spent:
     sentence: str
     facts: tuple[Fact, ...]
     tracks: tuple[Track, ...]
-    frontier: Frontier | None
+    frontier: Listing | None
+    tried: Tried | None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ def section(request: Request, number: int) -> Section:
 
 
 def _spent(budget: BudgetPart | None) -> Spent | None:
-    return None if budget is None else Spent(budget.sentence, facts(budget), tracks(budget), frontier(budget))
+    if budget is None:
+        return None
+    return Spent(budget.sentence, facts(budget), tracks(budget), frontier(budget), tried(budget))
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from expunge.report.budget_part import BudgetPart
-from expunge.report.budget_words import Frontier, facts, frontier
+from expunge.report.budget_words import Listing, facts, frontier
 from expunge.report.document import read_request
+from expunge.report.search_words import Tried, tried
 from expunge.report.table import Line, build_table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
@@ -55,14 +56,27 @@ def _budget(budget: BudgetPart | None) -> list[str]:
     if budget is None:
         return []
     told = [f"- {escape(fact.name)}: {escape(fact.text)}" for fact in facts(budget)]
-    return [f"**Budget.** {escape(budget.sentence)}", "", *told, "", *_frontier(frontier(budget))]
+    return [
+        f"**Budget.** {escape(budget.sentence)}",
+        "",
+        *told,
+        "",
+        *_frontier(frontier(budget)),
+        *_tried(tried(budget)),
+    ]
 
 
-def _frontier(found: Frontier | None) -> list[str]:
-    if found is None:
-        return []
+def _frontier(found: Listing | None) -> list[str]:
+    return [] if found is None else ["The frontier that was reached:", "", *_listing(found)]
+
+
+def _tried(found: Tried | None) -> list[str]:
+    return [] if found is None else [escape(found.text), "", *_listing(found.trials)]
+
+
+def _listing(found: Listing) -> list[str]:
     rows = [_line([escape(text) for text in row]) for row in (found.heads, *found.rows)]
-    return ["The frontier that was reached:", "", rows[0], _line(["---:"] * len(found.heads)), *rows[1:], ""]
+    return [rows[0], _line(["---:"] * len(found.heads)), *rows[1:], ""]
 
 
 def _row(line: Line) -> str:

@@ -28,7 +28,7 @@ class Family(ABC):
         paper: Not used by families.
         shares: Other families whose objectives serve this one too, after its own.
         votes: Whether its models are classifiers, so that ``auto`` can teach neighbours' votes.
-        automatic: What ``auto`` stands for where they are none.
+        automatic: What ``auto`` stands for where they are none: a method's name, or a composition in words.
         defaults: Settings of methods for this family, wherever a method has no value of its own and none is written.
     """
 
