@@ -5,8 +5,8 @@ Run: python benchmarks/aims.py SET --data-dir DATA --cache FOLDER     (SET: digi
 Each seed has its own draw of training images, its own original, and two networks retrained without the forgotten
 images; gaps are to the first, the second gives the noise floor. ``auto`` is given the budget and the held-out images
 and nothing else. The methods beside it have the settings that their own tuning chose (demo-tuning.json,
-methods-fashion-mnist-tuning.json); they were the best there. Seconds are of one thread. ``auto`` was developed on
-seeds from 1000 on, which are not shown. Writes docs/results/aims-SET.json.
+methods-fashion-mnist-tuning.json); they were the best there. Seconds are of one processor; of retraining, wall clock.
+``auto`` was developed on seeds from 1000 on, which are not shown. Writes docs/results/aims-SET.json.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def row(bench: AimsBench, made: Sequence[Cell]) -> dict[str, Any]:
     """Return the figures of one method over the seeds."""
     found = [bench.cell(cell) for cell in made]
     scores = {key: summarise([one.get("scores", {}).get(key) for one in found]).as_dict() for key in SCORES}
-    return {"scores": scores, "seconds": [one.get("seconds") for one in found], "settings": made[0].settings}
+    return {"scores": scores, "seconds": [one.get("cpu_seconds") for one in found], "settings": made[0].settings}
 
 
 def request(bench: AimsBench, name: str, kind: str) -> dict[str, Any]:

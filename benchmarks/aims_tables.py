@@ -28,7 +28,7 @@ NAMES = {
 
 def scores(document: Document) -> str:
     """Return every model's figures, and how much nearer the default is to retraining than each rival."""
-    rows = [["request", "model", "UA", "RA", "TA", "MIA", "gap", "auto − this", "seconds"]]
+    rows = [["request", "model", "UA", "RA", "TA", "MIA", "gap", "auto − this", "CPU s"]]
     for kind, request in document["requests"].items():
         for name in ("original", "retrained"):
             seconds = figure(summarise(request["retrain_seconds"]).as_dict()) if name == "retrained" else "–"
