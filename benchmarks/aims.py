@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from aims_bench import AUTO, BENCHES, AimsBench
 from fashion_bench import COMMON, KINDS, RESULTS, Cell, Workers
 
@@ -71,8 +73,10 @@ def row(bench: AimsBench, made: Sequence[Cell]) -> dict[str, Any]:
     return {"scores": scores, "seconds": [one.get("cpu_seconds") for one in found], "settings": made[0].settings}
 
 
-def request(bench: AimsBench, name: str, kind: str) -> dict[str, Any]:
+def request(name: str, kind: str, data_dir: Path, cache: Path) -> dict[str, Any]:
     """Return everything about one request."""
+    torch.set_num_threads(1)
+    bench = BENCHES[name](data_dir, cache)
     rows = {key: row(bench, made) for key, made in cells(name, kind).items()}
     gaps = {key: found["scores"]["avg_gap"]["values"] for key, found in rows.items()}
     paired = {
@@ -86,8 +90,8 @@ def request(bench: AimsBench, name: str, kind: str) -> dict[str, Any]:
     trained = [bench.facts(f"retrained-{kind}-{seed}-0")["seconds"] for seed in seeds]
     accuracy = [bench.facts(f"original-{seed}")["train_accuracy"] for seed in seeds]
     return {
-        "original": {key: bench.untouched(kind, seeds)[key] for key in SCORES},
-        "retrained": {key: bench.untouched(kind, seeds, retrained=True)[key] for key in SCORES},
+        "original": bench.untouched(kind, seeds),
+        "retrained": bench.untouched(kind, seeds, retrained=True),
         "noise_floor": gap_floor(references).as_dict(),
         "rows": rows,
         "difference": paired,
@@ -112,13 +116,14 @@ def main() -> None:
     workers = Workers(asked.data_dir, cache, asked.workers, BENCHES[asked.set])
     workers.train(seeds=SEEDS[asked.set])
     workers.make([cell for kind in KINDS for made in cells(asked.set, kind).values() for cell in made], "aims")
-    bench = BENCHES[asked.set](asked.data_dir, cache)
+    with multiprocessing.get_context("spawn").Pool(min(2, asked.workers)) as pool:
+        found = pool.starmap(request, [(asked.set, kind, asked.data_dir, cache) for kind in KINDS])
     record = {
         "study": f"aims-{asked.set}",
         "command": f"python benchmarks/aims.py {asked.set}",
         "seeds": list(SEEDS[asked.set]),
-        "points": bench.points,
-        "requests": {kind: request(bench, asked.set, kind) for kind in KINDS},
+        "points": BENCHES[asked.set].points,
+        "requests": dict(zip(KINDS, found, strict=True)),
     }
     (RESULTS / f"aims-{asked.set}.json").write_text(json.dumps(record, indent=1) + "\n")
 

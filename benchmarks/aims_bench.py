@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,10 @@ class AimsBench(Bench):
     """
 
     points = 1.0
+
+    def __init__(self, data_dir: Path, cache: Path) -> None:
+        super().__init__(data_dir, cache)
+        self.reference = lru_cache(maxsize=None)(self._reference)
 
     def unlearned(self, cell: Cell) -> dict[str, Any]:
         """Unlearn as a user would who names data and budget and nothing else."""

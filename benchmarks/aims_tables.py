@@ -96,15 +96,6 @@ def course(what: str, title: str, name: str) -> Callable[[Document], str]:
     return draw
 
 
-def gains(document: Document) -> str:
-    """Return what each pair of gains came to."""
-    rows = [["request", "rate", "K_p", "K_i", "worst reading", "spent", "% missing", "drop on test"]]
-    for row in sorted(document["rows"], key=lambda row: (row["kind"], row["rate"])):
-        settings = [REQUEST[row["kind"]], f"{row['rate']:g}", f"{row['proportional']:g}", f"{row['integral']:g}"]
-        rows.append([*settings, *(figure(row[name]) for name in ("worst", "spent", "missing", "true_drop"))])
-    return f"{written(rows, 1)}\n\n{len(document['seeds'])} seeds, ± half a 95 % t-interval; points but for the share."
-
-
 AIMS_TABLES = (scores, promises)
 AIMS_FIGURES: Mapping[str, tuple[str, Callable[[Document], str]]] = {
     "budget-spent.svg": (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aims_tables import AIMS_TABLES, gains
+from aims_tables import AIMS_TABLES
 from certificate_tables import CERTIFICATE_TABLES
 from counterfactual_tables import COUNTERFACTUAL_TABLES
 from diffusion_tables import DIFFUSION_TABLES, TUNING_TABLES
@@ -120,7 +120,6 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "stable-diffusion-memory": (memory_table,),
     "aims-digits": AIMS_TABLES,
     "aims-fashion_mnist": AIMS_TABLES,
-    "gains": (gains,),
     "counterfactual": COUNTERFACTUAL_TABLES,
     "diffusion-fashion-mnist": DIFFUSION_TABLES,
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,
