@@ -7,7 +7,7 @@ import math
 
 import pytest
 from budgets import broken, budget, look, search
-from pages import HOSTILE, Page, poison
+from report_pages import HOSTILE, Page, poison
 from rich.console import Console
 
 from expunge.errors import DataError

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pages import HOSTILE, Page, poison
+from report_pages import HOSTILE, Page, poison
 
 from expunge.errors import DataError
 from expunge.report import render, write_report
