@@ -178,9 +178,8 @@ def test_what_does_not_fit_is_refused_in_one_sentence(split, changes, reason):
 
 
 def test_the_preset_of_the_authors(split):
-    result = expunge.unlearn(
-        split.model, forget=split.forget, retain=split.retain, task="sd", preset="stable-diffusion"
-    )
+    sides = {"forget": split.forget, "retain": split.retain, "task": "sd"}
+    result = expunge.unlearn(split.model, **sides, method="eupmu", preset="stable-diffusion")
     (stage,) = StableDiffusion().recipe(result.method.recipe()).stages
     assert (stage.surgery.dual_rate, stage.surgery.error) == (3.0, 0.5)
     assert (stage.mode, sum(stage.batch), stage.optimiser.rate, stage.epochs) == ("mixed", 8, 1e-5, 5)
