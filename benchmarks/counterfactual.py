@@ -28,8 +28,8 @@ KIND = "random"
 OBJECTIVES = {
     "random labels": "random_label",
     "without the true one": "random_label(exclude_true=true)",
-    "votes, chosen layer": "counterfactual",
-    "votes, last block": "counterfactual(layer='4')",
+    "votes, chosen layer": "counterfactual(calibrate=false)",
+    "votes, last block": "counterfactual(layer='4', calibrate=false)",
 }
 LAMBDAS, RATES, EPOCHS = (1.0, 5.0), (0.01, 0.03), 2
 COMPARED_SEEDS = SEEDS[:3]
@@ -46,7 +46,7 @@ def cell(objective: str, multiplier: float, rate: float, seed: int) -> Cell:
 
 def known(bench: Bench, seed: int, layer: str | None) -> dict[str, Any]:
     """Return which vote was chosen at a seed, and what it knows of the retrained model's answers."""
-    case, objective = bench.case(KIND, seed), Counterfactual(layer)
+    case, objective = bench.case(KIND, seed), Counterfactual(layer, calibrate=False)
     objective.prepare(Predictor(bench.original(seed)), case.split)
     forget = bench.reference(KIND, seed, 0).forget
     targets = case.split.forget.targets.numpy()
