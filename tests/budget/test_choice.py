@@ -39,6 +39,11 @@ def test_what_is_missing_may_differ_by_the_slack_between_equals_and_no_more():
     assert choose(near, 0.5, slack=0.05).chosen == 2
 
 
+def test_what_is_nearly_reached_is_no_equal_of_what_is_reached():
+    outside = [Candidate(2.0, 0.0), Candidate(1.5, 0.004)]
+    assert choose(outside, 1.0, "forgetting", slack=0.01) == Choice(0, kept=False, reached=True)
+
+
 def test_a_cost_below_nothing_is_no_merit_and_the_later_one_of_equals_is_taken():
     assert choose([Candidate(-3.0, 0.0), Candidate(-0.1, 0.0), Candidate(0.0, 0.0)], 1.0).chosen == 2
     assert choose([Candidate(0.0, 0.0), Candidate(-3.0, 0.0), Candidate(0.1, 0.0)], 1.0).chosen == 1

@@ -62,9 +62,10 @@ def choose(
     if not candidates:
         raise ConfigError("at least one iterate to choose from", "none", "keep the original as the first one")
     inside = [index for index, each in enumerate(candidates) if each.spent <= allowed]
-    by_forgetting = [*range(len(candidates))] if prefer == "forgetting" else inside
-    reached = [index for index in inside if candidates[index].missing <= 0]
-    pool = reached or by_forgetting
+    considered = [*range(len(candidates))] if prefer == "forgetting" else inside
+    # What is not reached is never as good as what is, however small the difference.
+    reached, anyway = ([index for index in side if candidates[index].missing <= 0] for side in (inside, considered))
+    pool = reached or anyway or considered
     if pool:
         least = min(max(0.0, candidates[index].missing) for index in pool)
         equals = [index for index in pool if candidates[index].missing <= least + slack]

@@ -29,8 +29,8 @@ class Forgotten(NamedTuple):
     """What one look found.
 
     Args:
-        missing: How far from what was asked, ≥ 0: the share beyond ``RECOGNISED`` or the AUC beyond ``MARGIN``, the
-            larger one.
+        missing: How far from what was asked, ≥ 0, the largest of: the share recognised beyond ``RECOGNISED``, |AUC − ½|
+            beyond ``MARGIN``, and the difference of accuracies on forgotten and held-out examples beyond ``CLOSE``.
         recognised: Share of the forgotten classes still recognised, on forgotten or held-out examples, whichever is
             more; None if no class is forgotten as a whole.
         auc: Of telling forgotten from held-out examples of the same classes by their loss; None if only whole classes
