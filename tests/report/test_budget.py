@@ -65,8 +65,9 @@ def test_panels_mark_the_allowed_amount_the_band_and_the_choice(document):
 def test_every_mark_stays_inside_its_panel(document):
     looks = [look(step, spent, recognised=0.3) for step, spent in enumerate((0.0, -40.0, 1e6, 0.1))]
     for panel in tracks(part(budget(looks=looks, frontier=[]), document)):
-        assert all(panel.left <= dot.x <= panel.right and panel.top <= dot.y <= panel.bottom for dot in panel.dots)
-        assert panel.top <= panel.limit.text_y <= panel.bottom
+        frame = panel.frame
+        assert all(frame.left <= dot.x <= frame.right and frame.top <= dot.y <= frame.bottom for dot in panel.dots)
+        assert frame.top <= panel.limit.text_y <= frame.bottom
 
 
 def test_a_reading_that_is_not_finite_is_left_out_of_the_picture(document):

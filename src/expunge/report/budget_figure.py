@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from expunge.report.budget_part import BudgetPart
 from expunge.report.budget_words import amount, short
-from expunge.report.drawing import Point, Scale, Tick, rounds, span
+from expunge.report.drawing import Frame, Point, Scale, Tick, span
 
-WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 480, 230, 56, 464, 14, 184
+FRAME = Frame(wide=480, high=230, left=56, right=464, top=14, bottom=184)
+PADDING = 8
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,7 @@ class Track:
     band: tuple[float, float] | None
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-    wide: int = WIDE
-    high: int = HIGH
-    left: int = LEFT
-    right: int = RIGHT
-    top: int = TOP
-    bottom: int = BOTTOM
+    frame: Frame = FRAME
 
 
 def tracks(budget: BudgetPart) -> tuple[Track, ...]:
@@ -87,8 +83,8 @@ def track(
     if not known:
         return None
     steps = [look.step for look in budget.looks]
-    x = Scale(0, max(*steps, 1), LEFT + 8, RIGHT - 8)
-    y = Scale(*span([*include, *(height for _, height in known)]), BOTTOM, TOP)
+    x = Scale(0, max(*steps, 1), FRAME.left + PADDING, FRAME.right - PADDING)
+    y = Scale(*span([*include, *(height for _, height in known)]), FRAME.bottom, FRAME.top)
     dots = tuple(dot(budget, place, (x(steps[place]), y(height)), height) for place, height in known)
     return Track(
         title,
@@ -97,7 +93,7 @@ def track(
         " ".join(f"{one.x:.1f},{one.y:.1f}" for one in dots),
         None if limit is None else level(y, *limit),
         None if limit is not None else (y(max(include)), y(min(include))),
-        tuple(Tick(x(value), text) for value, text in rounds(0, x.high, 6) if value == int(value)),
+        x.whole_ticks(6),
         y.ticks(5),
     )
 
@@ -105,7 +101,7 @@ def track(
 def level(y: Scale, value: float, text: str) -> Limit:
     """Return a level line, its name above it where there is room."""
     at = y(value)
-    return Limit(at, text, at - 6 if at - TOP > 20 else at + 15)
+    return Limit(at, text, at - 6 if at - FRAME.top > 20 else at + 15)
 
 
 def dot(budget: BudgetPart, place: int, at: Point, height: float) -> Dot:

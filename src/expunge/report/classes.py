@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.report.document import Request, Row
-from expunge.report.drawing import Scale, Tick
+from expunge.report.drawing import Frame, Scale, Tick
 from expunge.report.headline import leader
 from expunge.report.numbers import ABSENT, write
 from expunge.report.part import Number
 
-WIDE, LEFT, RIGHT, STEP, MOST = 480, 112, 464, 24, 24
+STEP, MOST = 24, 24
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,10 @@ class Classes:
     roles: tuple[str, ...]
     lines: tuple[ClassLine, ...]
     ticks: tuple[Tick, ...]
-    high: float
+    frame: Frame
     left_out: int
     names: tuple[str, ...]
     figures: tuple[tuple[str, tuple[str, ...]], ...]
-    wide: int = WIDE
-    left: int = LEFT
-    right: int = RIGHT
 
 
 def _at(row: Row | None, index: int) -> Number:
@@ -59,7 +56,8 @@ def classes(request: Request) -> Classes | None:
     names = _names(request, max(len(row.per_class) for row in request.rows))
     original = request.row("original")
     shown = _most_moved(original, method, len(names))
-    scale = Scale(_foot(request), 100.0, LEFT, RIGHT)
+    frame = Frame.of_rows(len(shown), STEP)
+    scale = Scale(_foot(request), 100.0, frame.left, frame.right)
     lines = tuple(_line(request, method, names, index, place, scale) for place, index in enumerate(shown))
     return Classes(
         "Test accuracy per class",
@@ -68,7 +66,7 @@ def classes(request: Request) -> Classes | None:
         tuple(role for role in ("original", "retrained") if request.row(role) is not None),
         lines,
         scale.ticks(6),
-        14 + STEP * len(lines) + 46,
+        frame,
         len(names) - len(shown),
         names,
         _figures(request, len(names)),

@@ -12,6 +12,29 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class Frame:
+    """The size of a figure in pixels, and where in it the plotted area begins and ends."""
+
+    wide: float
+    high: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    @classmethod
+    def of_rows(cls, count: int, step: float) -> Frame:
+        """Return the frame of a figure that has a line of text for each of ``count`` rows, names on the left."""
+        bottom = 14 + step * count
+        return cls(480, bottom + 46, 112, 464, 8, bottom)
+
+    @property
+    def middle(self) -> Point:
+        """The centre of the plotted area."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+
+@dataclass(frozen=True)
 class Tick:
     """A mark on an axis: where it is, in pixels, and what it says."""
 
@@ -56,6 +79,16 @@ class Scale:
         """Return at most ``most`` round ticks."""
         values = decades(self.low, self.high, most) if self.logarithmic else rounds(self.low, self.high, most)
         return tuple(Tick(self(value), text) for value, text in values)
+
+    def whole_ticks(self, most: int = 6) -> tuple[Tick, ...]:
+        """Return at most ``most`` round ticks, those at whole numbers alone: for counts.
+
+        Examples:
+            >>> [tick.text for tick in Scale(0, 1, 0, 100).whole_ticks()], len(Scale(0, 1, 0, 100).ticks())
+            (['0', '1'], 6)
+        """
+        values = rounds(self.low, self.high, most)
+        return tuple(Tick(self(value), text.partition(".")[0]) for value, text in values if value == int(value))
 
 
 def rounds(low: float, high: float, most: int) -> list[tuple[float, str]]:

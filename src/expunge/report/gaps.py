@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.report.document import Request, Row
-from expunge.report.drawing import Scale, Tick
+from expunge.report.drawing import Frame, Scale, Tick
 from expunge.report.headline import best, ranked
 from expunge.report.numbers import write_with_half
 
-WIDE, LEFT, RIGHT, STEP = 480, 112, 464, 26
+STEP = 26
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,7 @@ class Gaps:
     band: tuple[float, float, float] | None
     ticks: tuple[Tick, ...]
     logarithmic: bool
-    high: float
-    wide: int = WIDE
-    left: int = LEFT
-    right: int = RIGHT
+    frame: Frame
 
 
 def gaps(request: Request) -> Gaps | None:
@@ -48,7 +45,8 @@ def gaps(request: Request) -> Gaps | None:
     rows = [row for row in ranked(request) if row.mean("avg_gap") is not None]
     if request.metric("avg_gap") is None or not rows:
         return None
-    scale = _scale(request, rows)
+    frame = Frame.of_rows(len(rows), STEP)
+    scale = _scale(request, rows, frame)
     winner = best(request)
     bars = tuple(_bar(row, 14 + STEP * (index + 0.5), scale, row is winner) for index, row in enumerate(rows))
     return Gaps(
@@ -58,18 +56,18 @@ def gaps(request: Request) -> Gaps | None:
         _band(request, scale),
         scale.ticks(6),
         scale.logarithmic,
-        14 + STEP * len(rows) + 46,
+        frame,
     )
 
 
-def _scale(request: Request, rows: list[Row]) -> Scale:
+def _scale(request: Request, rows: list[Row], frame: Frame) -> Scale:
     means = [row.mean("avg_gap") or 0.0 for row in rows]
     floor = request.noise_floor
     values = [*means, floor.mean] if floor is not None and floor.mean is not None else means
     top = max(row_mean + (row.half("avg_gap") or 0.0) for row, row_mean in zip(rows, means, strict=True))
     if min(values) > 0 and max(values) > 20 * min(values):
-        return Scale(min(values) / 2, max(top, *values) * 1.15, LEFT, RIGHT, logarithmic=True)
-    return Scale(0.0, max(top, *values, 1e-6) * 1.06, LEFT, RIGHT)
+        return Scale(min(values) / 2, max(top, *values) * 1.15, frame.left, frame.right, logarithmic=True)
+    return Scale(0.0, max(top, *values, 1e-6) * 1.06, frame.left, frame.right)
 
 
 def _bar(row: Row, y: float, scale: Scale, winner: bool) -> Bar:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from expunge.report.document import Request, Row
-from expunge.report.drawing import Scale, Tick, span
+from expunge.report.drawing import Frame, Scale, Tick, span
 from expunge.report.headline import best, from_retrained
 from expunge.report.labels import Box, Label, place
 from expunge.report.numbers import join, write
 
-WIDE, HIGH = 480, 360
-FRAME = Box(50, 14, 468, 314)
+FRAME = Frame(wide=480, high=360, left=58, right=468, top=14, bottom=314)
 ROLES = ("original", "retrained", "method", "best")
 
 
@@ -55,9 +54,7 @@ class Scatter:
     labels: tuple[Label, ...]
     window: Box | None
     roles: tuple[str, ...]
-    wide: int = WIDE
-    high: int = HIGH
-    frame: Box = FRAME
+    frame: Frame = FRAME
 
 
 @dataclass(frozen=True)
@@ -147,6 +144,7 @@ def _panel(found: Plane, title: str, spots: Sequence[Spot], window: Box | None) 
     y = Scale(*span([spot.y for spot in spots], 0.1), FRAME.bottom, FRAME.top)
     named = [spot for spot in spots if window is None or not _within(spot, window)]
     drawn = None if window is None else Box(x(window.left), y(window.bottom), x(window.right), y(window.top))
+    inner = Box(FRAME.left, FRAME.top, FRAME.right, FRAME.bottom)
     points, others = [(x(s.x), y(s.y)) for s in named], [(x(s.x), y(s.y)) for s in spots if s not in named]
     return Scatter(
         title,
@@ -156,7 +154,7 @@ def _panel(found: Plane, title: str, spots: Sequence[Spot], window: Box | None) 
         x.ticks(6),
         y.ticks(6),
         tuple(_mark(spot, x, y) for spot in spots),
-        tuple(place(points, [spot.name for spot in named], FRAME, others)),
+        tuple(place(points, [spot.name for spot in named], inner, others)),
         drawn,
         tuple(role for role in ROLES if any(spot.role == role for spot in spots)),
     )

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expunge.report.document import Reading, Request, Row
-from expunge.report.drawing import Point, Scale, Tick, rounds, span, thin
+from expunge.report.drawing import Frame, Point, Scale, Tick, span, thin
 from expunge.report.headline import ranked
 from expunge.report.numbers import join
 
-WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 250, 118, 36, 200, 10, 96
-"""Pixels of a panel; right of RIGHT stand the names of the curves."""
+FRAME = Frame(wide=250, high=118, left=36, right=200, top=10, bottom=96)
+"""Right of the plotted area stand the names of the curves."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,7 @@ class Panel:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     zero: float | None
-    wide: int = WIDE
-    high: int = HIGH
-    left: int = LEFT
-    right: int = RIGHT
-    top: int = TOP
-    bottom: int = BOTTOM
+    frame: Frame = FRAME
 
 
 @dataclass(frozen=True)
@@ -85,13 +80,13 @@ def _panel(row: Row, title: str, quantities: Sequence[tuple[str, str]], include:
         return None
     steps = [point[0] for _, _, points in drawn for point in points]
     heights = [point[1] for _, _, points in drawn for point in points]
-    x = Scale(min(steps), max(*steps, min(steps) + 1), LEFT, RIGHT)
-    y = Scale(*_range(heights, include), BOTTOM, TOP)
+    x = Scale(min(steps), max(*steps, min(steps) + 1), FRAME.left, FRAME.right)
+    y = Scale(*_range(heights, include), FRAME.bottom, FRAME.top)
     return Panel(
         title,
         f"{row.label}: " + "; ".join(_told(name or title, points) for _, name, points in drawn) + ".",
         tuple(_apart([_curve(key, name, points, x, y) for key, name, points in drawn])),
-        tuple(Tick(x(value), text) for value, text in rounds(x.low, x.high, 5) if value == int(value)),
+        x.whole_ticks(5),
         y.ticks(4),
         y(0.0) if y.low < 0 < y.high else None,
     )
@@ -114,7 +109,7 @@ def _apart(curves: list[Curve]) -> list[Curve]:
     ordered = sorted(curves, key=lambda curve: curve.name_y)
     if len(ordered) < 2 or ordered[1].name_y - ordered[0].name_y >= 12:
         return curves
-    middle = min(max((ordered[0].name_y + ordered[1].name_y) / 2, TOP + 6), BOTTOM - 6)
+    middle = min(max((ordered[0].name_y + ordered[1].name_y) / 2, FRAME.top + 6), FRAME.bottom - 6)
     heights = {ordered[0].key: middle - 6, ordered[1].key: middle + 6}
     return [Curve(curve.key, curve.name, curve.points, heights[curve.key]) for curve in curves]
 
