@@ -72,8 +72,8 @@ def fit(
     _check(model, examples, settings, augment)
     began, device = time.perf_counter(), torch.device(device)
     model.to(device)
-    run = _Run(Predictor(model, logits), examples, settings, device, augment)
-    with _own_randomness(settings.seed, device):
+    run = Run(Predictor(model, logits), examples, settings, device, augment)
+    with own_randomness(settings.seed, device):
         for epoch in range(1, settings.epochs + 1):
             loss, accuracy = run.epoch(epoch)
             if on_epoch is not None:
@@ -93,7 +93,7 @@ def _check(model: nn.Module, examples: Examples, settings: TrainSettings, augmen
 
 
 @contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
     """Seed the global generators (dropout uses them) inside, restore them after, and hold cuDNN to fixed algorithms."""
     devices = [device] if device.type == "cuda" else []
     with (
@@ -104,7 +104,7 @@ def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-class _Run:
+class Run:
     """One training: its optimiser, the order of its examples, and the count of its updates."""
 
     def __init__(

@@ -1,0 +1,135 @@
+"""Which way of training is faster on this machine: all at once or one by one, measured on a few updates."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batch import Examples, Predictor
+from expunge.data import Subset
+from expunge.errors import DataError, ModelError
+from expunge.shadows.plan import Shadow
+from expunge.shadows.together import TrainingTogether, seeded
+from expunge.tasks.classification.train_settings import TrainSettings
+from expunge.tasks.classification.training import Augment, Run, own_randomness
+
+Way = Literal["together", "loop"]
+ROUNDS = 3
+"""Measured rounds, after one that is not counted."""
+UPDATES = 2
+"""Updates of every model in a round."""
+MARGIN = 1.05
+"""How much faster than the loop training at once has to be measured, before it is chosen."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured, and what follows.
+
+    Args:
+        way: ``together`` or ``loop``.
+        together: Seconds of one update of every model, all at once; None where that cannot be done.
+        loop: Seconds of one update of every model, one by one; None where it was not measured.
+        models: How many models.
+        reason: Why training at once cannot be done; empty where it can.
+    """
+
+    way: Way
+    together: float | None
+    loop: float | None
+    models: int
+    reason: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times faster training at once is; None where one of the two was not measured."""
+        return None if self.together is None or self.loop is None else self.loop / self.together
+
+    def document(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "ratio": self.ratio}
+
+
+def calibrate(
+    models: Sequence[nn.Module],
+    examples: Examples,
+    shadows: Sequence[Shadow],
+    settings: TrainSettings,
+    augment: Augment | None = None,
+    logits: Callable[[Any], Tensor] | None = None,
+) -> Calibration:
+    """Return which way is faster for these models, from a few updates of copies of them, measured in turns.
+
+    Args:
+        models: The networks; they stay as they are.
+        examples: What they are trained on.
+        shadows: Which of the examples and which seed, model for model.
+        settings: How they are trained.
+        augment: As for ``fit``.
+        logits: As for ``fit``.
+    """
+    few = [Shadow(shadow.positions[: UPDATES * settings.batch], shadow.seed) for shadow in shadows]
+    given = (examples, few, settings, augment, logits)
+    with own_randomness(settings.seed, next(models[0].parameters()).device):
+        try:
+            together = TrainingTogether(copy.deepcopy(list(models)), *given)
+            together.epoch(1)
+        except (DataError, ModelError) as error:
+            return Calibration("loop", None, None, len(models), str(error))
+        loop = Loop(copy.deepcopy(list(models)), *given)
+        loop.epoch(1)
+        rounds = [(timed(together.epoch, 1), timed(loop.epoch, 1)) for _ in range(ROUNDS)]
+    at_once, alone = (statistics.median(times) / together.parts for times in zip(*rounds, strict=True))
+    return Calibration("together" if at_once * MARGIN < alone else "loop", at_once, alone, len(models))
+
+
+class Loop:
+    """The same training one by one, as ``fit`` does it."""
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        examples: Examples,
+        shadows: Sequence[Shadow],
+        settings: TrainSettings,
+        augment: Augment | None = None,
+        logits: Callable[[Any], Tensor] | None = None,
+    ) -> None:
+        pairs = zip(models, shadows, strict=True)
+        self.runs = [
+            Run(
+                Predictor(model, logits),
+                Subset(examples, shadow.positions),
+                seeded(settings, shadow),
+                next(model.parameters()).device,
+                augment,
+            )
+            for model, shadow in pairs
+        ]
+
+    def epoch(self, epoch: int) -> None:
+        """Make one pass with every model."""
+        for run in self.runs:
+            run.epoch(epoch)
+
+
+def timed(function: Callable[[int], Any], argument: int) -> float:
+    """Return the seconds of a call, with what the device still has to do."""
+    synchronise()
+    began = time.perf_counter()
+    function(argument)
+    synchronise()
+    return time.perf_counter() - began
+
+
+def synchronise() -> None:
+    """Wait for an accelerator, where there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
