@@ -26,7 +26,7 @@ ROOMS: Mapping[str, tuple[str, str | None]] = {
     "objectives": ("expunge.objectives", "Objective"),
     "masks": ("expunge.masks", "Mask"),
     "methods": ("expunge.methods", "Method"),
-    "metrics": ("expunge.evaluation", "Metric"),
+    "metrics": ("expunge.evaluation", "Quantity"),
     "readers": ("expunge.tasks.classification.readers", None),
     "models": ("expunge.tasks.classification.models", None),
     "tasks": ("expunge.tasks.families", "Family"),

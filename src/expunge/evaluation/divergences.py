@@ -1,4 +1,4 @@
-"""Distance to the retrained model in predictions: JS and KL divergence on forget, retain and test examples."""
+"""Distance to the retrained model in predictions: JS, KL and L2 on forget, retain and test examples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs, Outputs
-from expunge.metrics import jensen_shannon, kullback_leibler
+from expunge.metrics import jensen_shannon, kullback_leibler, l2_distance
 
 
 class Divergence(Metric):
@@ -41,8 +41,20 @@ class RelativeEntropy(Divergence):
         return float(kullback_leibler(retrained.logits, model.logits).mean())
 
 
+class EuclideanDistance(Divergence):
+    """The same with the Euclidean distance of the two vectors of probabilities."""
+
+    unit = ""
+
+    def between(self, retrained: Outputs, model: Outputs) -> float:
+        """Return the mean of ‖p_retrained − p_model‖."""
+        return float(l2_distance(retrained.logits, model.logits).mean())
+
+
 JS = "Mean Jensen–Shannon divergence between the predictions of model and retrained model on the {}; at most 0.69."
 KL = "Mean of KL(retrained ‖ model) over the {}; unbounded, so that one sure mistake can outweigh all other examples."
+
+L2 = "Mean Euclidean distance between the probabilities of model and retrained model on the {}; at most 1.41."
 
 
 class ForgetDivergence(Divergence):
@@ -99,3 +111,31 @@ class TestRelativeEntropy(RelativeEntropy):
     label = "KL test"
     part = "test"
     definition = KL.format("test examples without forgotten classes")
+
+
+class ForgetDistance(EuclideanDistance):
+    """Measure the Euclidean distance of predictions from the retrained model's on the forget examples."""
+
+    aliases = ("l2_forget",)
+    label = "L2 forget"
+    part = "forget"
+    definition = L2.format("forget examples")
+
+
+class RetainDistance(EuclideanDistance):
+    """Measure the Euclidean distance of predictions from the retrained model's on the retain examples."""
+
+    aliases = ("l2_retain",)
+    label = "L2 retain"
+    part = "retain"
+    definition = L2.format("retain examples")
+
+
+class TestDistance(EuclideanDistance):
+    """Measure the distance of predictions from the retrained model's on the test examples of retained classes."""
+
+    __test__ = False
+    aliases = ("l2_test",)
+    label = "L2 test"
+    part = "test"
+    definition = L2.format("test examples without forgotten classes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from expunge.errors import ConfigError
 from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
 from expunge.evaluation.agreement import AverageGap, TugOfWar
 from expunge.evaluation.divergences import ForgetDivergence, ForgetRelativeEntropy
@@ -35,11 +36,16 @@ def as_metrics(metrics: Iterable[Metric | str] | None) -> tuple[Metric, ...]:
     """Return the metrics; those given by name from the registry, the default ones for None.
 
     Raises:
-        ConfigError: If there is no metric of a name.
+        ConfigError: If there is no metric of a name, or it is one of many models.
     """
     if metrics is None:
         return DEFAULT
-    return tuple(metric if isinstance(metric, Metric) else find("metrics", metric)() for metric in metrics)
+    chosen = [find("metrics", metric)() if isinstance(metric, str) else metric for metric in metrics]
+    for metric in chosen:
+        if not isinstance(metric, Metric):
+            found, name = f"{metric.key}, which compares many models", type(metric).__name__
+            raise ConfigError("metrics of one model", found, f"call expunge.evaluation.{name}() on two ensembles")
+    return tuple(chosen)
 
 
 def evaluate_outputs(

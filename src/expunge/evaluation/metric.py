@@ -14,11 +14,10 @@ from expunge.metrics.column import Column, Direction
 from expunge.registry import snake_case
 
 
-class Metric(ABC):
-    """One number about a model, with or without the retrained one beside it.
+class Quantity(ABC):
+    """Something that is measured, whatever it is computed from: it knows its name, unit, direction and target.
 
-    A subclass states the class attributes and implements ``compute``; its instances are values: two of one class with
-    the same arguments are equal, and a model's number is computed once.
+    A subclass states the class attributes. Instances are values: two of one class with the same arguments are equal.
 
     Attributes:
         aliases: Other names; the first is the key in results.
@@ -27,7 +26,6 @@ class Metric(ABC):
         direction: Whether to be near the target ("match"), high or low is good.
         target: The value to be near, in words.
         definition: What is computed, with every trap stated.
-        needs_retrained: Whether the number says nothing without the retrained model.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -36,6 +34,36 @@ class Metric(ABC):
     direction: ClassVar[Direction] = "match"
     target: ClassVar[str]
     definition: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """The short name in results."""
+        return self.aliases[0] if self.aliases else snake_case(type(self).__name__)
+
+    def column(self) -> Column:
+        """Return what a table says about the metric."""
+        return Column(self.key, self.label, self.unit, f"{self.definition} Target: {self.target}.", self.direction)
+
+    def __eq__(self, other: Any) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Metric(Quantity):
+    """One number about one model, with or without the retrained one beside it.
+
+    A subclass states the class attributes and implements ``compute``; a model's number is computed once.
+
+    Attributes:
+        needs_retrained: Whether the number says nothing without the retrained model.
+    """
+
     needs_retrained: ClassVar[bool] = False
 
     @abstractmethod
@@ -77,25 +105,6 @@ class Metric(ABC):
                 "pair each seed with the model retrained on its own split",
             )
         return retrained
-
-    @property
-    def key(self) -> str:
-        """The short name in results."""
-        return self.aliases[0] if self.aliases else snake_case(type(self).__name__)
-
-    def column(self) -> Column:
-        """Return what a table says about the metric."""
-        return Column(self.key, self.label, self.unit, f"{self.definition} Target: {self.target}.", self.direction)
-
-    def __eq__(self, other: Any) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({arguments})"
 
 
 def parts_of(outputs: ModelOutputs) -> tuple[Outputs, Outputs, Outputs]:

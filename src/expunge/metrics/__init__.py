@@ -2,15 +2,19 @@
 
 from expunge.metrics.accuracy import accuracy, per_class_accuracy
 from expunge.metrics.agreement import average_gap, tug_of_war
-from expunge.metrics.bootstrap import Interval, auc_interval, tpr_interval
+from expunge.metrics.alignment import linear_cka
+from expunge.metrics.bootstrap import Interval, auc_interval, mean_interval, quantile_interval, tpr_interval
 from expunge.metrics.column import Column, Direction
 from expunge.metrics.divergence import jensen_shannon, kullback_leibler, l2_distance
+from expunge.metrics.ensembles import model_scores
+from expunge.metrics.forgetting_quality import Quality, attack_epsilons, bin_scores, forgetting_quality
 from expunge.metrics.frechet import SplitHalf, frechet_distance, frechet_floor, gaussian_distance, split_half
 from expunge.metrics.kernel_distance import kernel_distance
+from expunge.metrics.klom import klom
 from expunge.metrics.membership import attack_auc, svc_efficacy, tpr_at_fpr
 from expunge.metrics.neighbours import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
 from expunge.metrics.proportion import clopper_pearson
-from expunge.metrics.scores import confidence, entropy, loss, modified_entropy
+from expunge.metrics.scores import confidence, entropy, loss, margin, modified_entropy
 from expunge.metrics.statistics import Summary, noise_floor, paired_differences, summarise
 
 __all__ = [
@@ -19,29 +23,39 @@ __all__ = [
     "Direction",
     "Interval",
     "PrecisionRecall",
+    "Quality",
     "SplitHalf",
     "Summary",
     "accuracy",
     "attack_auc",
+    "attack_epsilons",
     "auc_interval",
     "average_gap",
+    "bin_scores",
     "clopper_pearson",
     "confidence",
     "density_coverage",
     "entropy",
+    "forgetting_quality",
     "frechet_distance",
     "frechet_floor",
     "gaussian_distance",
     "jensen_shannon",
     "kernel_distance",
+    "klom",
     "kullback_leibler",
     "l2_distance",
+    "linear_cka",
     "loss",
+    "margin",
+    "mean_interval",
+    "model_scores",
     "modified_entropy",
     "noise_floor",
     "paired_differences",
     "per_class_accuracy",
     "precision_recall",
+    "quantile_interval",
     "split_half",
     "summarise",
     "svc_efficacy",

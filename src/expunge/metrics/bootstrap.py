@@ -1,7 +1,7 @@
-"""Percentile bootstrap intervals of membership figures, members and non-members resampled apart.
+"""Percentile bootstrap intervals of membership figures, members and non-members resampled apart, and of plain means.
 
-Resampling examples with replacement is drawing a multinomial count for every distinct score, so whole blocks of ROC
-curves are cumulative sums of count matrices.
+Resampling members and non-members with replacement is drawing a multinomial count for every distinct score, so whole
+blocks of ROC curves are cumulative sums of count matrices.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from expunge.metrics.arrays import Floats, Integers
+from expunge.metrics.arrays import Floats, Integers, as_scores
 from expunge.metrics.membership import enough, levels
 
 BLOCK = 2_000_000
@@ -72,6 +72,65 @@ def tpr_interval(
     return bootstrap(inside, outside, lambda wrong, right: found_at(wrong, right, fpr), resamples, level, seed)
 
 
+def mean_interval(values: Any, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
+    """Return a bootstrap interval of the mean of one number per example.
+
+    Args:
+        values: ``(n,)``.
+        resamples: Number of bootstrap samples.
+        level: Nominal coverage.
+        seed: Of the resampling.
+
+    Raises:
+        DataError: If there are none, or one is NaN.
+
+    Examples:
+        >>> mean_interval([0.5, 0.5])
+        Interval(low=0.5, high=0.5)
+    """
+    return statistic_interval(values, lambda drawn: drawn.mean(axis=1), resamples, level, seed)
+
+
+def quantile_interval(
+    values: Any, quantile: float, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return a bootstrap interval of a quantile of one number per example.
+
+    Args:
+        values: ``(n,)``.
+        quantile: From 0 to 1.
+        resamples: Number of bootstrap samples.
+        level: Nominal coverage.
+        seed: Of the resampling.
+
+    Raises:
+        DataError: If there are none, or one is NaN.
+
+    Examples:
+        >>> quantile_interval([0.5, 0.5], 0.95)
+        Interval(low=0.5, high=0.5)
+    """
+    take = lambda drawn: np.quantile(drawn, quantile, axis=1)  # noqa: E731
+    return statistic_interval(values, take, resamples, level, seed)
+
+
+def statistic_interval(
+    values: Any, statistic: Callable[[Floats], Any], resamples: int, level: float, seed: int
+) -> Interval:
+    """Return the interval between the outer quantiles of a statistic of resampled rows of examples."""
+    plain = as_scores(values, "interval")
+    generator, rows = np.random.default_rng(seed), max(1, BLOCK // len(plain))
+    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
+    drawn = [statistic(plain[generator.integers(0, len(plain), (size, len(plain)))]) for size in sizes]
+    return outer(np.concatenate(drawn), level)
+
+
+def outer(drawn: Floats, level: float) -> Interval:
+    """Return the interval between the outer quantiles."""
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
 def area(wrong: Floats, right: Floats) -> Floats:
     """Return the area under each curve by trapezoids, which counts ties a half."""
     return np.asarray(np.trapezoid(right, wrong, axis=1))
@@ -93,8 +152,7 @@ def bootstrap(
     """Return the interval between the outer quantiles of a statistic of resampled ROC curves."""
     generator = np.random.default_rng(seed)
     drawn = [statistic(wrong, right) for wrong, right in curves(members, others, resamples, generator)]
-    low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
+    return outer(np.concatenate(drawn), level)
 
 
 def curves(

@@ -1,0 +1,205 @@
+"""Metrics of many models: unlearned ones beside retrained ones, compared example by example."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+
+from expunge.errors import ConfigError, DataError
+from expunge.evaluation.metric import Quantity
+from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.metrics import Interval, accuracy, forgetting_quality, klom, model_scores, quantile_interval
+from expunge.metrics.arrays import Floats
+
+Part = Literal["forget", "retain", "test"]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What many models say about the same examples.
+
+    Args:
+        scores: One number per model and example, ``(models, examples)``: the margin log p_y − log(1 − p_y).
+        retain_accuracy: Mean over the models, in percent; None if unknown.
+        test_accuracy: Mean over the models, in percent, without forgotten classes; None if unknown.
+
+    Examples:
+        >>> Ensemble.of_outputs([[[3.0, 1.0]], [[0.0, 1.0]]], [0]).scores.tolist()
+        [[2.0], [-1.0]]
+    """
+
+    scores: Floats
+    retain_accuracy: float | None = None
+    test_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", model_scores(self.scores))
+
+    def __len__(self) -> int:
+        """Return the number of models."""
+        return len(self.scores)
+
+    @classmethod
+    def of_outputs(cls, outputs: Any, targets: Any = None) -> Ensemble:
+        """Return the ensemble of logits ``(models, examples, classes)`` or of scores ``(models, examples)``.
+
+        Args:
+            outputs: Of the models, an array or a tensor.
+            targets: Labels ``(examples,)``, needed with logits.
+
+        Raises:
+            DataError: If they have another form, or there are fewer than two models.
+        """
+        return cls(model_scores(outputs, targets))
+
+    @classmethod
+    def of(cls, models: Sequence[ModelOutputs], part: Part = "forget") -> Ensemble:
+        """Return the ensemble of models that were evaluated on the same split.
+
+        Args:
+            models: Outputs of each model.
+            part: Whose examples are compared.
+
+        Raises:
+            DataError: If there are fewer than two, or they were evaluated on different examples.
+        """
+        seen = [side(model, part) for model in models]
+        if any(not torch.equal(one.targets, seen[0].targets) for one in seen[1:]):
+            cure = "forget the same examples with every model"
+            raise DataError("models evaluated on the same examples", "labels that differ", cure)
+        logits = [one.logits.numpy() for one in seen]
+        scores = model_scores(np.stack(logits), seen[0].targets.numpy()) if seen else np.empty((0, 0))
+        return cls(scores, *(mean_accuracy(models, place) for place in ("retain", "test")))
+
+    def halves(self) -> tuple[Ensemble, Ensemble]:
+        """Return the first half of the models and the second."""
+        middle = len(self) // 2
+        return replace(self, scores=self.scores[:middle]), replace(self, scores=self.scores[middle:])
+
+
+def side(model: ModelOutputs, part: str) -> Outputs:
+    """Return one part of a model's outputs."""
+    parts = {"forget": model.forget, "retain": model.retain, "test": model.test}
+    if part not in parts:
+        raise ConfigError(f"one of {', '.join(parts)}", f"'{part}'", "choose one of them")
+    return parts[part]
+
+
+def mean_accuracy(models: Sequence[ModelOutputs], part: str) -> float | None:
+    """Return the mean accuracy over models on a part; None if one has no examples there."""
+    found = [accuracy(one.logits, one.targets) for one in (side(model, part) for model in models)]
+    stated = [value for value in found if value is not None]
+    return float(np.mean(stated)) if stated and len(stated) == len(found) else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A number about many unlearned models, with what it has to be read beside.
+
+    Args:
+        value: The number.
+        interval: Its 95 % bootstrap interval over examples, these models given.
+        unlearned: Number of unlearned models.
+        retrained: Number of retrained models.
+        control: What as many other retrained models get in place of the unlearned ones; None if there were none.
+    """
+
+    value: float
+    interval: Interval
+    unlearned: int
+    retrained: int
+    control: float | None
+
+
+class EnsembleMetric(Quantity):
+    """One number about many unlearned models beside many retrained ones, from what both say about the same examples."""
+
+    @abstractmethod
+    def compute(self, unlearned: Ensemble, retrained: Ensemble) -> tuple[float, Interval]:
+        """Return the number and its interval over examples."""
+
+    @final
+    def __call__(self, unlearned: Ensemble, retrained: Ensemble, control: Ensemble | None = None) -> Comparison:
+        """Return the number of the unlearned models, and beside it that of retrained ones in their place.
+
+        Args:
+            unlearned: The models to judge.
+            retrained: Models retrained without the examples. Twice as many as unlearned ones are split into reference
+                and control, where no control is given.
+            control: Other retrained models, as many as unlearned ones.
+
+        Raises:
+            DataError: If they were not evaluated on the same examples.
+        """
+        if control is None and len(retrained) >= 2 * len(unlearned):
+            retrained, control = retrained.halves()
+        value, interval = self.compute(unlearned, retrained)
+        floor = None if control is None else self.compute(control, retrained)[0]
+        return Comparison(value, interval, len(unlearned), len(retrained), floor)
+
+
+class ForgettingQuality(EnsembleMetric):
+    """Score how badly attacks tell unlearned from retrained models on the forget examples (NeurIPS 2023 challenge).
+
+    Args:
+        delta: δ of the attacks' ε.
+    """
+
+    aliases = ("forgetting_quality_epsilon",)
+    label = "forgetting quality"
+    direction = "higher"
+    target = "what retrained models score in place of the unlearned ones with as many models, which is below 1"
+    definition = (
+        "Per forget example ε = max(log((1 − δ − FPR)/FNR), log((1 − δ − FNR)/FPR)) of the best attack (all thresholds "
+        "and two fitted Gaussians) that tells N unlearned from N retrained models by the margin; 2/2^bin with bins of "
+        "½, mean over examples, times the ratios of retain and of test accuracy to those of the retrained models. It "
+        "depends on N and δ, so both and the score of retrained against retrained stand beside it."
+    )
+
+    def __init__(self, delta: float = 0.01) -> None:
+        self.delta = delta
+
+    def compute(self, unlearned: Ensemble, retrained: Ensemble) -> tuple[float, Interval]:
+        """Return the score with its interval; accuracies that are unknown on one side count as equal."""
+        ratios = (
+            ratio(unlearned.retain_accuracy, retrained.retain_accuracy),
+            ratio(unlearned.test_accuracy, retrained.test_accuracy),
+        )
+        found = forgetting_quality(unlearned.scores, retrained.scores, ratios=ratios, delta=self.delta)
+        return found.score, found.interval
+
+
+def ratio(ours: float | None, theirs: float | None) -> float:
+    """Return ours over theirs; 1 where one is unknown or theirs is 0."""
+    return ours / theirs if ours is not None and theirs else 1.0
+
+
+class MarginDivergence(EnsembleMetric):
+    """Measure how far margins of unlearned models are distributed from those of retrained ones (KLOM).
+
+    Args:
+        quantile: Which share of the examples lies below the number.
+    """
+
+    aliases = ("klom",)
+    label = "KLOM"
+    unit = "nats"
+    direction = "lower"
+    target = "what retrained models get in place of the unlearned ones, which is above 0"
+    definition = (
+        "KL(retrained ‖ unlearned) of the margins of N models each in 20 bins, per example, and of that the 95th "
+        "percentile; margins are cut at ±100 and no bin has a share below 0.00001, so that it is at most about 12."
+    )
+
+    def __init__(self, quantile: float = 0.95) -> None:
+        self.quantile = quantile
+
+    def compute(self, unlearned: Ensemble, retrained: Ensemble) -> tuple[float, Interval]:
+        """Return the quantile over examples with its interval."""
+        found = klom(unlearned.scores, retrained.scores)
+        return float(np.quantile(found, self.quantile)), quantile_interval(found, self.quantile)
