@@ -15,6 +15,7 @@ _HOMES = {
     "Stepper": "expunge.engine",
     "unlearn": "expunge.api",
     "evaluate": "expunge.api",
+    "audit": "expunge.api",
 }
 __all__ = ["__version__", *_HOMES]
 

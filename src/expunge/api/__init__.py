@@ -8,6 +8,9 @@ from typing import Any
 _HOMES = {
     "Evaluation": "expunge.api.evaluating",
     "Result": "expunge.api.unlearning",
+    "Audit": "expunge.api.auditing",
+    "audit": "expunge.api.auditing",
+    "audit_request": "expunge.api.audit_run",
     "convert": "expunge.api.convert",
     "evaluate": "expunge.api.evaluating",
     "run_request": "expunge.api.run",

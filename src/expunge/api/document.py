@@ -66,6 +66,32 @@ def read_document(path: Path) -> Document:
         loader.dispose()
 
 
+def value_of(text: str, name: str) -> Any:
+    """Return the plain value that a short text holds as YAML; None for an empty one.
+
+    Args:
+        text: For example the value of an option.
+        name: Where it stands, for messages.
+
+    Raises:
+        ConfigError: If it is not plain YAML.
+
+    Examples:
+        >>> value_of("{class: 3}", "--forget")
+        {'class': 3}
+    """
+    if control := yaml.reader.Reader.NON_PRINTABLE.search(text):
+        raise ConfigError("a value in YAML", f"the control character {control.group()!r}", "remove it", name)
+    loader, plain = Loader(text), Plain(Path(name))
+    try:
+        root = loader.get_single_node()
+        return None if root is None else plain.value(root, ())
+    except yaml.MarkedYAMLError as error:
+        raise unreadable(Path(name), error) from None
+    finally:
+        loader.dispose()
+
+
 def read_text(path: Path) -> str:
     """Return the text of a file that is small enough to be a request."""
     expected = "a request file, YAML in UTF-8"

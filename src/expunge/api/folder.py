@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,18 @@ WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, GRID, UNLEARNED, RETRAIN
 """What a run writes, whether or not the folder has it already; ``original.safetensors`` it takes as it finds it."""
 
 
-def check_folder(path: Path, overwrite: bool) -> None:
+def check_folder(path: Path, overwrite: bool, written: Sequence[str] = WRITTEN) -> None:
     """Refuse a folder that holds an earlier run, unless it may be replaced, or that cannot be written; touch nothing.
+
+    Args:
+        path: The folder.
+        overwrite: Whether an earlier run in it may be replaced.
+        written: Files that the run would write. Default: those of an unlearning run.
 
     Raises:
         ConfigError: If it does.
     """
-    there = [name for name in WRITTEN if (path / name).exists()]
+    there = [name for name in written if (path / name).exists()]
     if there and not overwrite:
         cure = "choose another folder, or pass --overwrite (overwrite=True)"
         raise ConfigError("a folder without an earlier run", f"'{there[0]}' in '{path}'", cure)
@@ -59,6 +64,7 @@ class RunFolder:
     Args:
         path: The folder; made if it is not there.
         overwrite: Whether an earlier run in it may be replaced. Default false.
+        written: Files that the run writes, those of an earlier one being removed. Default: those of an unlearning run.
 
     Raises:
         ConfigError: If the folder holds an earlier run, or cannot be written.
@@ -70,12 +76,12 @@ class RunFolder:
         'config.json'
     """
 
-    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path | str, *, overwrite: bool = False, written: Sequence[str] = WRITTEN) -> None:
         self.path = Path(path)
-        check_folder(self.path, overwrite)
+        check_folder(self.path, overwrite, written)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for name in WRITTEN:
+            for name in written:
                 (self.path / name).unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(self.path, error.strerror or type(error).__name__) from error

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from expunge import __version__
+from expunge.cli.audit import audit
 from expunge.cli.convert import convert
 from expunge.cli.demo import demo
 from expunge.cli.images import images
@@ -67,6 +68,7 @@ def expunge(
 app.command()(demo)
 app.command()(run)
 app.command()(train)
+app.command()(audit)
 app.command()(report)
 app.command()(images)
 app.command()(convert)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from expunge.errors import DataError
+from expunge.report.audit_part import AuditPart
 from expunge.report.budget_part import BudgetPart
 from expunge.report.part import Number, Part
 
@@ -129,6 +130,7 @@ class Request(Part):
     examples: tuple[Example, ...] = ()
     grids: tuple[Grid, ...] = ()
     budget: BudgetPart | None = None
+    audit: AuditPart | None = None
 
     @model_validator(mode="after")
     def reference_is_there(self) -> Request:
@@ -160,7 +162,7 @@ class Document(Part):
     """All that a report says."""
 
     schema_: Literal[1] = Field(alias="schema")
-    kind: Literal["demo", "run"] = "run"
+    kind: Literal["demo", "run", "audit"] = "run"
     title: str
     created: str = ""
     command: str = ""

@@ -79,13 +79,28 @@ BUDGET_WORDS = (
 """Words of reports that have a budget."""
 
 
+AUDIT_WORDS = (
+    Term(
+        "",
+        "Drop on fresh examples",
+        "How much accuracy the unlearned model loses against the original on the classes that stay. Its bound is from "
+        "held-out examples that no other figure here uses: those lost and those gained are counted apart and bounded "
+        "after Clopper and Pearson at half the level each, which is exact.",
+        "",
+    ),
+    Term("", "Distance of a layer", "Length of the difference over the length of the original's numbers.", ""),
+)
+"""Words of reports on a model from elsewhere."""
+
+
 def glossary(document: Document) -> tuple[Term, ...]:
     """Return the definitions of all columns of all requests, each once, then the words that are no column."""
     metrics: dict[str, Metric] = {}
     for request in document.requests:
         for metric in request.columns:
             metrics.setdefault(metric.key, metric)
-    more = BUDGET_WORDS if any(request.budget is not None for request in document.requests) else ()
+    more: tuple[Term, ...] = BUDGET_WORDS if any(request.budget is not None for request in document.requests) else ()
+    more += AUDIT_WORDS if any(request.audit is not None for request in document.requests) else ()
     return tuple(_term(metric) for metric in metrics.values()) + WORDS + more
 
 

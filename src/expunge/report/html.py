@@ -13,6 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from expunge.report import audit_words
+from expunge.report.audit_part import AuditPart
 from expunge.report.budget_figure import Track, tracks
 from expunge.report.budget_part import BudgetPart
 from expunge.report.budget_words import Fact, Listing, facts, frontier
@@ -44,6 +46,15 @@ class Spent:
 
 
 @dataclass(frozen=True)
+class Audited:
+    """All that the page shows of an audit."""
+
+    facts: tuple[Fact, ...]
+    attacks: Listing | None
+    layers: Listing | None
+
+
+@dataclass(frozen=True)
 class Section:
     """All of one request that the page shows."""
 
@@ -59,6 +70,7 @@ class Section:
     grids: tuple[Drawn, ...]
     settings: tuple[tuple[str, str, str], ...]
     spent: Spent | None
+    audited: Audited | None
 
 
 def section(request: Request, number: int) -> Section:
@@ -76,6 +88,7 @@ def section(request: Request, number: int) -> Section:
         grids(request),
         tuple((row.label, row.paper, _settings(row.settings)) for row in ranked(request)),
         _spent(request.budget),
+        _audited(request.audit),
     )
 
 
@@ -83,6 +96,12 @@ def _spent(budget: BudgetPart | None) -> Spent | None:
     if budget is None:
         return None
     return Spent(budget.sentence, facts(budget), tracks(budget), frontier(budget), tried(budget))
+
+
+def _audited(audit: AuditPart | None) -> Audited | None:
+    if audit is None:
+        return None
+    return Audited(audit_words.facts(audit), audit_words.attacks(audit), audit_words.layers(audit))
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

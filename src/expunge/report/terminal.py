@@ -10,6 +10,8 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table as Grid
 from rich.text import Text
 
+from expunge.report import audit_words
+from expunge.report.audit_part import AuditPart
 from expunge.report.document import Request, read_document
 from expunge.report.table import Line, Table, build_table
 
@@ -40,7 +42,26 @@ def print_tables(document: Mapping[str, Any], console: Console) -> None:
         console.print(_text(_footer(request, table), console), width=min(WIDTH, console.width), style="dim")
         if request.budget is not None:
             console.print(_text(request.budget.sentence, console), width=min(WIDTH, console.width))
+        if request.audit is not None:
+            _print_audit(request.audit, console)
         console.print()
+
+
+def _print_audit(audit: AuditPart, console: Console) -> None:
+    """Print what an audit found: its words, the areas of the attacks, and the layers that moved the most."""
+    width = min(WIDTH, console.width)
+    for fact in audit_words.facts(audit):
+        console.print(_text(f"{fact.name}: {fact.text}", console), width=width)
+    for listing in (audit_words.attacks(audit), audit_words.layers(audit)):
+        if listing is None:
+            continue
+        grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, padding=(0, 1))
+        for number, head in enumerate(listing.heads):
+            grid.add_column(_text(head, console), justify="right" if number else "left", no_wrap=number > 0)
+        for row in listing.rows:
+            grid.add_row(*(_text(text, console) for text in row))
+        console.print()
+        console.print(grid, width=width)
 
 
 def _text(words: str, console: Console, style: str = "") -> Text:

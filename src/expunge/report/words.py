@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
-from expunge.report import generated
+from expunge.report import audit_words, generated
+from expunge.report.audit_part import AuditPart
+from expunge.report.budget_words import bounds
 from expunge.report.document import Request, Row
 from expunge.report.headline import (
     Standing,
@@ -53,9 +55,16 @@ def brief(request: Request) -> Brief:
             Answer("Was it forgotten", forgotten(request, row)),
             Answer("What it cost", utility(request, row)),
             *([] if request.budget is None else [Answer("Was the budget kept", request.budget.sentence)]),
+            *([] if request.audit is None else audit_answers(request.audit)),
             Answer("How sure is this", sureness(request, row)),
         ),
     )
+
+
+def audit_answers(audit: AuditPart) -> tuple[Answer, ...]:
+    """Return what an audit adds to the first screen."""
+    bound = Answer("What fresh examples would show", bounds(audit.certificate))
+    return bound, Answer("Which weights moved", audit_words.moved(audit))
 
 
 def verdict(request: Request, row: Row | None) -> str:

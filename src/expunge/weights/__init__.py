@@ -1,16 +1,19 @@
 """Weights on disk: safetensors in and out, whole or not at all, and pickles refused with the one door for them."""
 
+from expunge.weights.difference import Layer, layers_moved
 from expunge.weights.file import HEADER_LIMIT, check_is_safetensors, is_pickled, is_safetensors, replacing
 from expunge.weights.load import load_into, load_weights, read_metadata
 from expunge.weights.save import check_savable, in_form_of, save_weights
 
 __all__ = [
     "HEADER_LIMIT",
+    "Layer",
     "check_is_safetensors",
     "check_savable",
     "in_form_of",
     "is_pickled",
     "is_safetensors",
+    "layers_moved",
     "load_into",
     "load_weights",
     "read_metadata",

@@ -1,0 +1,31 @@
+"""What an audit adds to a result document: the certificate, the attacks on every model, and the layers that moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from expunge.budget import UtilityCertificate
+from expunge.evaluation import Attack
+from expunge.weights import Layer
+
+
+def audit_section(
+    certificate: UtilityCertificate, attacks: Mapping[str, Sequence[Attack]], layers: Sequence[Layer]
+) -> dict[str, Any]:
+    """Return the section as plain values.
+
+    Args:
+        certificate: Of the paired drop.
+        attacks: Name of a model → the attacks on it; none where they could not be measured.
+        layers: All modules of the network.
+    """
+    told = [{"model": name, "attacks": [plain(one) for one in every]} for name, every in attacks.items()]
+    return {"certificate": asdict(certificate), "attacked": told, "layers": [asdict(layer) for layer in layers]}
+
+
+def plain(attack: Attack) -> dict[str, Any]:
+    """Return an attack as plain values."""
+    recalls = [{"fpr": one.fpr, "tpr": one.tpr, **one.interval._asdict()} for one in attack.recalls]
+    return {"score": attack.score, "auc": attack.auc, **attack.interval._asdict(), "recalls": recalls}
