@@ -77,7 +77,7 @@ def test_certify_examples_are_used_for_nothing_else_and_of_the_classes_that_stay
             read[self.name] += indices.tolist()
             return super().batch(indices)
 
-    first, second = sides()
+    _first, second = sides()
     gone = TensorExamples(second.inputs[second.targets == 1], second.targets[second.targets == 1])
     kept = TensorExamples(second.inputs[second.targets != 1], second.targets[second.targets != 1])
     halved = found(forget=gone, retain=kept, test=Watched("test", seen))
@@ -105,7 +105,7 @@ def test_the_certificate_is_that_of_the_discordant_examples():
 
 
 def test_attacks_are_against_held_out_examples_of_the_same_classes():
-    first, second = sides()
+    first, _second = sides()
     one = TensorExamples(first.inputs[first.targets == 2], first.targets[first.targets == 2])
     test, certify = held_out(), held_out(45, seed=9)
     audit = found(forget=one, test=test, certify=certify)
@@ -119,7 +119,7 @@ def test_attacks_are_against_held_out_examples_of_the_same_classes():
 
 
 def test_without_held_out_examples_alike_no_attack_is_made_and_the_words_say_why():
-    first, second = sides()
+    first, _second = sides()
     one = TensorExamples(first.inputs[first.targets == 2], first.targets[first.targets == 2])
     test = held_out()
     others = TensorExamples(test.inputs[test.targets != 2], test.targets[test.targets != 2])
