@@ -27,6 +27,24 @@ def on_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the examples of one rank stand in a batch that is spread over several.
+
+    Args:
+        first: Place of the rank's first example among those of all ranks.
+        total: Examples of all ranks.
+        most: Examples of the rank that has most of them.
+        counts: Whether the rank's examples count. False for a stand-in, which a rank without any evaluates with
+            weight 0, because the others wait for it.
+    """
+
+    first: int
+    total: int
+    most: int
+    counts: bool = True
+
+
+@dataclass(frozen=True)
 class Batch:
     """Examples that are used together.
 
@@ -35,6 +53,7 @@ class Batch:
         targets: Labels, ``(n,)`` int64 for classifiers.
         indices: Position of each example in its data set, ``(n,)`` int64.
         drawn: What an objective drew for this update (labels, noise, teacher outputs), each ``(n, ...)``.
+        place: Where they stand in the batch, if it is spread over ranks. Default: they are the batch.
 
     Examples:
         >>> batch = Batch(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]), torch.arange(4))
@@ -46,6 +65,7 @@ class Batch:
     targets: Tensor
     indices: Tensor
     drawn: Mapping[str, Tensor] = field(default_factory=dict)
+    place: Place | None = None
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -58,7 +78,22 @@ class Batch:
             function(self.targets),
             function(self.indices),
             {name: function(value) for name, value in self.drawn.items()},
+            self.place,
         )
+
+    def own(self, draw: Callable[[int], Tensor]) -> Tensor:
+        """Return these examples' part of what ``draw(n)`` draws for all n of the update, whatever rank they are on.
+
+        So an update on several ranks meets the numbers that it meets on one.
+
+        Examples:
+            >>> one = Batch(torch.zeros(2), torch.zeros(2), torch.arange(2), place=Place(first=1, total=3, most=2))
+            >>> one.own(torch.arange).tolist()
+            [1, 2]
+        """
+        if self.place is None:
+            return draw(len(self))
+        return draw(self.place.total)[self.place.first : self.place.first + len(self)]
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on ``device``; the batch itself if it is there already."""
@@ -76,7 +111,8 @@ class Batch:
 
     def part(self, low: int, high: int) -> Batch:
         """Return the examples from ``low`` up to ``high``, not included."""
-        return self.each(lambda tensor: tensor[low:high])
+        part = self.each(lambda tensor: tensor[low:high])
+        return part if part.place is None else replace(part, place=replace(part.place, first=part.place.first + low))
 
     def with_drawn(self, **drawn: Tensor) -> Batch:
         """Return the batch with more drawn quantities beside those it has."""

@@ -1,6 +1,7 @@
 """Every registered surgery keeps every contract."""
 
 import pytest
+from surgery_table import TABLE
 
 from expunge import registry
 from expunge.errors import MissingExtraError
@@ -20,19 +21,6 @@ from expunge.surgery import (
 )
 from expunge.testing import CHECKS, ContractError, check_surgery
 from expunge.testing.conformance import check_micro_batches
-
-VARIANTS = {
-    "fixed ga": lambda: Fixed(1.0, 0.0),
-    "fixed neggrad": lambda: Fixed(0.05, 1.0),
-    "unilateral tolerant": lambda: Unilateral(tolerance=0.3),
-    "implicit log": lambda: Implicit(log=True, tolerance=0.1),
-    "implicit steep": lambda: Implicit(dual_rate=20.0, start=0.0),
-    "implicit adam": lambda: Implicit(dual="adam", tolerance=0.1),
-    "implicit adam log steep": lambda: Implicit(dual="adam", log=True, dual_rate=20.0, start=0.0, highest=30.0),
-    "published steep": lambda: ImplicitPublished(error=0.5, dual_rate=3.0),
-    "fast steep": lambda: ImplicitFast(error=0.5, dual_rate=3.0),
-}
-TABLE = {name: entry.target for name, entry in registry.entries("surgeries").items()} | VARIANTS
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

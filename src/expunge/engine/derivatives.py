@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from expunge.engine.half import Setting
+from expunge.errors import SurgeryError
 from expunge.pair import Pair
 from expunge.surgery import Combine, Direction
 from expunge.surgery.direction import Scale
@@ -26,6 +28,20 @@ def slopes(combine: Combine, losses: Pair[Tensor]) -> Pair[Scale]:
         point = losses.map(lambda loss: loss.detach().clone().requires_grad_())
         found = torch.autograd.grad(combine(*point), tuple(point), allow_unused=True)
     return Pair(*(0.0 if slope is None else slope for slope in found))
+
+
+def refuse_curvature(setting: Setting) -> None:
+    """Refuse second derivatives where they cannot be had.
+
+    Raises:
+        SurgeryError: In half precision, under a scaler, with both halves in one pass, or on several ranks, whose
+            wrappers do not reduce what is differentiated twice.
+    """
+    if not setting.precision.full or setting.policy == "joint" or setting.ranks.size > 1:
+        scaled = "a gradient scaler" if setting.precision.scaler else "no gradient scaler"
+        found = f"{setting.precision.format}, {scaled}, normalisation '{setting.policy}', ranks {setting.ranks.size}"
+        cure = "use fp32 without a scaler on one rank, and normalisation 'frozen' or 'separate'"
+        raise SurgeryError("full precision and halves apart for second derivatives", found, cure)
 
 
 def hessian_product(loss: Tensor, parameters: list[Tensor], along: Direction) -> Direction:

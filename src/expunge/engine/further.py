@@ -43,17 +43,20 @@ def attempt(setting: Setting, half: Half, scale: Tensor | None) -> tuple[Directi
         parameter.grad = None
     try:
         with torch.enable_grad(), untouched_buffers(setting.predict.model):
-            losses = [backpropagated(setting, half.part(index), scale) for index in range(len(half))]
-        pieces = [torch.zeros_like(p) if p.grad is None else p.grad for p in setting.parameters]
+            losses = []
+            for index in range(len(half)):
+                with setting.ranks.reducing(index == len(half) - 1):
+                    losses.append(backpropagated(setting, half.part(index), scale))
+        pieces = [torch.zeros_like(p) if p.grad is None else setting.ranks.taken(p.grad) for p in setting.parameters]
     finally:
         for parameter, gradient in zip(setting.parameters, held, strict=True):
             parameter.grad = gradient
-    total = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+    total = setting.ranks.total(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
     return Direction(pieces) if scale is None else Direction(pieces).mul_(1 / scale), total
 
 
 def backpropagated(setting: Setting, loss: Tensor, scale: Tensor | None) -> Tensor:
     """Backpropagate a loss, if it depends on the weights, and return its value."""
     if loss.requires_grad:
-        (loss if scale is None else loss * scale).backward(inputs=setting.parameters)
+        setting.ranks.backward(loss if scale is None else loss * scale, setting.parameters)
     return loss.detach()

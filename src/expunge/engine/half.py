@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from expunge.batch import Batch, Predictor
 from expunge.engine.normalisation import Policy
 from expunge.engine.precision import Precision
 from expunge.engine.randomness import replayed
+from expunge.engine.ranks import Ranks
 from expunge.errors import ConfigError
 from expunge.objectives import Model, Objective
 from expunge.pair import Pair
@@ -27,6 +28,7 @@ class Setting:
         precision: How losses are computed and scaled.
         policy: Whose normalisation statistics an update uses.
         micro_batches: In how many parts each half is processed.
+        ranks: The processes that share the examples. Default: this one has all.
     """
 
     predict: Predictor
@@ -35,6 +37,7 @@ class Setting:
     precision: Precision
     policy: Policy = "frozen"
     micro_batches: int = 1
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def device(self) -> torch.device:
@@ -48,18 +51,28 @@ class Half:
     Args:
         setting: What stays the same from update to update.
         objective: The side's objective.
-        batch: The side's examples; may be empty.
+        batch: The side's examples on this rank; may be empty.
         seed: Of the randomness inside the model (dropout), replayed at each evaluation.
+
+    Attributes:
+        total: Number of examples on all ranks.
+        shares: Of each micro-batch in them.
     """
 
     def __init__(self, setting: Setting, objective: Objective, batch: Batch, seed: int) -> None:
         self.setting, self.objective, self.seed = setting, objective, seed
         refuse_parts(objective, setting.micro_batches)
+        most, self.total, counts = len(batch), len(batch), True
+        if batch.place is not None:
+            most, self.total, counts = batch.place.most, batch.place.total, batch.place.counts
         self.chunks = batch.chunks(setting.micro_batches) if len(batch) else ()
-        self.shares = [len(chunk) / len(batch) for chunk in self.chunks]
+        self.shares = [counts * len(chunk) / self.total for chunk in self.chunks]
+        # Every rank goes through as many passes as the one with most examples: the others wait for it.
+        missing = min(setting.micro_batches, most) - len(self.chunks)
+        self.chunks, self.shares = self.chunks + self.chunks[-1:] * missing, self.shares + [0.0] * missing
 
     def __len__(self) -> int:
-        """Return the number of micro-batches; 0 for an empty side."""
+        """Return the number of micro-batches, the same on all ranks; 0 for an empty side."""
         return len(self.chunks)
 
     def part(self, index: int, model: Model | None = None) -> Tensor:
@@ -67,12 +80,12 @@ class Half:
         setting = self.setting
         with replayed(self.seed + index, setting.device), setting.precision.autocast():
             loss = self.objective(model or setting.predict, self.chunks[index])
-        return loss * self.shares[index] if len(self.chunks) > 1 else loss
+        return loss if self.shares[index] == 1.0 else loss * self.shares[index]
 
     @torch.no_grad()
     def mean(self) -> Tensor:
-        """Return the mean loss, forward only."""
-        return torch.stack([self.part(index) for index in range(len(self))]).sum()
+        """Return the mean loss over the examples of all ranks, forward only."""
+        return self.setting.ranks.total(torch.stack([self.part(index) for index in range(len(self))]).sum())
 
 
 def refuse_parts(objective: Objective, micro_batches: int) -> None:

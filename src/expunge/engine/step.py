@@ -1,4 +1,4 @@
-"""EngineStep: the engine's side of ``Step``. Precision, micro-batches and normalisation end here."""
+"""EngineStep: the engine's side of ``Step``. Precision, micro-batches, ranks and normalisation end here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch
-from expunge.engine.derivatives import hessian_product, skips, slopes, weighted
+from expunge.engine.derivatives import hessian_product, refuse_curvature, skips, slopes, weighted
 from expunge.engine.further import Further, gradient_aside
 from expunge.engine.half import Half, Setting
 from expunge.engine.joint import joint_parts
@@ -49,13 +49,13 @@ class EngineStep:
         supply: Further | None = None,
     ) -> None:
         self.setting, self.rate, self.progress, self.observation = setting, rate, progress, observation
-        # full fills on the device; tensor(…, device=…) would copy from the host and wait for it.
-        self.sizes = batches.map(lambda batch: torch.full((), float(len(batch)), device=setting.device))
         objectives = setting.objectives
         self.halves = Pair(
             Half(setting, objectives.forget, batches.forget, seed),
             Half(setting, objectives.retain, batches.retain, seed + 2**20),
         )
+        # full fills on the device; tensor(…, device=…) would copy from the host and wait for it.
+        self.sizes = self.halves.map(lambda half: torch.full((), float(half.total), device=setting.device))
         self.probe, self.supply, self.seed = probe, supply, seed
         self.lent: dict[Role, int] = dict.fromkeys(ROLES, 0)
         self.fresh: Half | None = None
@@ -67,12 +67,13 @@ class EngineStep:
     # --- the verbs -----------------------------------------------------------------------------------------------
 
     def backward(self, combine: Combine) -> Pair[Tensor]:
-        """Backpropagate the combination, exactly, whatever the number of micro-batches."""
+        """Backpropagate the combination, exactly, whatever the number of micro-batches and ranks."""
         self._decide()
         if isinstance(combine, Linear):
             return self._descend(Pair(combine.forget, combine.retain))
         # Two graphs at a time need statistics that stand still: the second forward pass would spoil the first graph.
-        if self.setting.policy != "frozen" or max(map(len, self.halves)) > 1:
+        # With several parts, on one rank or on many, the slopes are those at the mean losses: they come first.
+        if self.setting.policy != "frozen" or max(map(len, self.halves)) > 1 or self.setting.ranks.size > 1:
             losses = Pair(self.loss("forget"), self.loss("retain"))
             self._descend(slopes(combine, losses))
             return losses
@@ -127,11 +128,7 @@ class EngineStep:
 
     def curvature(self, of: Role, along: Direction) -> Direction:
         """Return H·along by differentiating twice."""
-        if not self.setting.precision.full or self.setting.policy == "joint":
-            scaled = "a gradient scaler" if self.setting.precision.scaler else "no gradient scaler"
-            found = f"{self.setting.precision.format}, {scaled} and normalisation '{self.setting.policy}'"
-            cure = "use fp32 without a scaler, and normalisation 'frozen' or 'separate'"
-            raise SurgeryError("full precision and halves apart for second derivatives", found, cure)
+        refuse_curvature(self.setting)
         half, total = self.halves.of(of), Direction(torch.zeros_like(p) for p in self.setting.parameters)
         with untouched_buffers(self.setting.predict.model):
             for index in range(len(half)):
@@ -216,13 +213,23 @@ class EngineStep:
         if self.setting.policy == "joint":
             return self._joint_backward(weights)
         losses = []
+        needed = [role for role in ROLES if len(self.halves.of(role)) and not skips(weights.of(role))]
         for role in ROLES:
-            losses.append(self._side_backward(role, weights.of(role), graphs.of(role) if graphs else None))
+            now = self.observation.gradients or [role] == needed[-1:]
+            losses.append(self._side_backward(role, weights.of(role), graphs.of(role) if graphs else None, now))
             if self.shift == 0:
                 self.observation.saw_sum(role, weights.of(role), self.setting.parameters)
         return Pair(*losses)
 
-    def _side_backward(self, role: Role, weight: Scale, graph: Tensor | None) -> Tensor:
+    def _side_backward(self, role: Role, weight: Scale, graph: Tensor | None, now: bool = True) -> Tensor:
+        """Backpropagate one side's loss.
+
+        Args:
+            role: The side.
+            weight: Of its loss.
+            graph: The loss, where it has been computed.
+            now: Whether the ranks' gradients are reduced with this side's, or with the next one's.
+        """
         half = self.halves.of(role)
         if not len(half):
             return self._nothing()
@@ -234,15 +241,17 @@ class EngineStep:
         parts = []
         with self._statistics(role):
             for index in range(len(half)):
-                part = half.part(index)
-                self._accumulate(weighted(part, weight))
+                with self.setting.ranks.reducing(now and index == len(half) - 1):
+                    part = half.part(index)
+                    self._accumulate(weighted(part, weight))
                 parts.append(part.detach())
-        return self._remember(role, parts[0] if len(parts) == 1 else torch.stack(parts).sum())
+        own = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+        return self._remember(role, self.setting.ranks.total(own))
 
     def _accumulate(self, loss: Tensor) -> None:
         """Add a loss's gradient to that of the weights that may move, and of no others."""
         if loss.requires_grad:
-            self.setting.precision.scaled(loss).backward(inputs=self.setting.parameters)
+            self.setting.ranks.backward(self.setting.precision.scaled(loss), self.setting.parameters)
 
     def _joint_backward(self, weights: Pair[Scale]) -> Pair[Tensor]:
         losses: dict[Role, Tensor] = {role: self._nothing() for role in ROLES}
@@ -267,7 +276,8 @@ class EngineStep:
     def _take(self) -> Direction:
         pieces = []
         for parameter in self.setting.parameters:
-            pieces.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+            own = parameter.grad
+            pieces.append(torch.zeros_like(parameter) if own is None else self.setting.ranks.taken(own))
             parameter.grad = None
         factor = self.setting.precision.factor()
         return Direction(pieces) if factor is None else Direction(pieces).mul_(1 / factor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,8 @@ from expunge.engine.half import Setting
 from expunge.engine.normalisation import checked_policy, prepare_modes
 from expunge.engine.precision import Format, precision_for
 from expunge.engine.randomness import mixed_seed
+from expunge.engine.ranks import ranks_of
+from expunge.engine.shareable import refuse_undistributed
 from expunge.engine.step import EngineStep, Probe
 from expunge.engine.telemetry import Observation
 from expunge.errors import ConfigError, DataError, ModelError
@@ -112,10 +115,12 @@ class Stepper:
             precision_for(precision, device, scaler),
             checked_policy(normalisation),
             micro_batches,
+            ranks_of(model, device),
         )
         self.model, self.optimizer, self.clip, self.seed = model, optimizer, clip, seed
         self.surgery = surgery.to(device)
         self.mask = mask.to(device) if mask is not None else None
+        refuse_undistributed(self.setting, surgery, mask)
         self.updates = 0
 
     def __call__(
@@ -183,7 +188,8 @@ class Stepper:
             drawn,
             torch.as_tensor(self.optimizer.param_groups[0]["lr"]).detach().clone(),
             progress,
-            mixed_seed(self.seed, progress.step),
+            # Each rank has other examples, and so other units that dropout takes out.
+            mixed_seed(self.seed, progress.step) + 2**40 * self.setting.ranks.rank,
             self._probe(probe, progress),
             Observation(gradients=observe),
             self._supply(further, progress),
@@ -195,11 +201,16 @@ class Stepper:
         self.surgery.admit(losses)
 
     def _batches(self, forget: Any, retain: Any) -> Pair[Batch]:
-        known = [None if raw is None else as_batch(raw).to(self.setting.device) for raw in (forget, retain)]
-        first, second = known
+        first, second = self._placed(forget, retain)
         if not first and not second:
             raise DataError("a forget batch, a retain batch or both", "no example", "pass at least one")
         return Pair(first or _empty(second), second or _empty(first))
+
+    def _placed(self, *raw: Any) -> list[Batch | None]:
+        """Return batches on the device, with their places among those of all ranks."""
+        known = [None if one is None else as_batch(one).to(self.setting.device) for one in raw]
+        placed = self.setting.ranks.placed(known)
+        return [renumbered(one) if not isinstance(own, Batch) else one for own, one in zip(raw, placed, strict=True)]
 
     def _drawn(self, batches: Pair[Batch], index: int, progress: Progress) -> Batch:
         objective, batch = self.setting.objectives[index], batches[index]
@@ -210,7 +221,8 @@ class Stepper:
             return None
 
         def fetch() -> Batch:
-            batch = as_batch(probe()).to(self.setting.device)
+            [batch] = self._placed(probe())
+            batch = batch or _empty(None)
             return self.setting.objectives.retain.draw(batch, progress.epoch, self._generator(progress, 2))
 
         return fetch
@@ -220,11 +232,11 @@ class Stepper:
             return None
 
         def fetch(of: Role, number: int) -> Batch | None:
-            raw = further(of, number)
-            if raw is None or not len(batch := as_batch(raw)):
+            [batch] = self._placed(further(of, number))
+            if not batch:
                 return None
             generator = self._generator(progress, 2**16 + 2 * number + ROLES.index(of))
-            return self.setting.objectives.of(of).draw(batch.to(self.setting.device), progress.epoch, generator)
+            return self.setting.objectives.of(of).draw(batch, progress.epoch, generator)
 
         return fetch
 
@@ -280,5 +292,14 @@ def as_batch(raw: Any) -> Batch:
     raise DataError("a Batch or a pair (inputs, labels)", f"{type(raw).__name__}", "pass what your loader yields so")
 
 
+def renumbered(batch: Batch | None) -> Batch | None:
+    """Return a batch that was numbered from 0 on each rank with the numbers that it has among all ranks' examples."""
+    if batch is None or batch.place is None:
+        return batch
+    return replace(batch, indices=batch.indices + batch.place.first)
+
+
 def _empty(like: Batch | None) -> Batch:
-    return like.part(0, 0) if like is not None else Batch(torch.empty(0), torch.empty(0), torch.empty(0))
+    if like is None:
+        return Batch(torch.empty(0), torch.empty(0), torch.empty(0))
+    return replace(like.part(0, 0), place=None)

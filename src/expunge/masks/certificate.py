@@ -74,6 +74,7 @@ class Certified(Mask):
             found = f"batches={batches}, tolerance={tolerance}, every={every}"
             raise ConfigError("batches ≥ 2, a tolerance ≥ 0 and every ≥ 1", found, "change what is not")
         self.masks = nn.ModuleList(masks_of(mask))
+        self.distributed = all(part.distributed for part in self.parts())
         self.delta, self.batches, self.every = checked_level(delta), batches, every
         self.register_buffer("tolerance", torch.tensor(float(tolerance)))
         unknown = torch.tensor(torch.nan)

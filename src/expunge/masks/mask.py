@@ -21,10 +21,13 @@ class Mask(nn.Module, ABC):
     Attributes:
         aliases: Other names in the registry.
         paper: Where the mask comes from.
+        distributed: Whether it gives the single-process result when the data are spread over ranks. Where it does not,
+            several ranks are refused.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
+    distributed: bool = True
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look once at the original model and at the data, before the first update."""

@@ -61,7 +61,7 @@ class HeldOut(Objective):
             found = "none, because prepare has not been called"
             raise ObjectiveError("predictions of held-out examples", found, "call prepare(original, split) first")
         self._move(batch.targets.device)
-        labels, chance = batch.targets, torch.rand(len(batch), generator=generator)
+        labels, chance = batch.targets, batch.own(lambda count: torch.rand(count, generator=generator))
         offset = chance.to(labels.device, non_blocking=True) * self.counts[labels]
         return batch.with_drawn(teacher=self.predictions[self.order[self.starts[labels] + offset.long()]])
 

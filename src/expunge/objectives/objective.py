@@ -27,7 +27,10 @@ class Objective(ABC):
         task: The family of models that it is for, one of the ``tasks`` of the registry.
         stands_for: The objective for classifiers in whose place it comes where a method names that one; None for none.
         negative: Whether the loss can be negative, so that there is no logarithm of it.
-        batchwise: Whether the loss of a batch differs from the mean over its parts; micro-batches are refused then.
+        batchwise: Whether the loss of a batch differs from the mean over its parts; micro-batches and ranks are
+            refused then.
+        reads_weights: Whether the loss reads the weights themselves, of which a rank under ``fully_shard`` has a part
+            only.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -36,6 +39,7 @@ class Objective(ABC):
     stands_for: ClassVar[type[Objective] | None] = None
     negative: ClassVar[bool] = False
     batchwise: ClassVar[bool] = False
+    reads_weights: ClassVar[bool] = False
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look once at the original model and at the data, before the first update.
@@ -49,9 +53,10 @@ class Objective(ABC):
         """Return the batch with what this objective draws for one update.
 
         Args:
-            batch: The examples, on the model's device.
+            batch: The examples, on the model's device; on several ranks those of one of them.
             epoch: Passes made over the data so far.
-            generator: A CPU generator of this update's own.
+            generator: A CPU generator of this update's own, the same on all ranks: what is drawn from it for each
+                example goes through ``Batch.own``.
         """
         return batch
 

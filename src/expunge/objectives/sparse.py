@@ -38,6 +38,7 @@ class Sparse(CrossEntropy):
 
     aliases: ClassVar[tuple[str, ...]] = ("l1",)
     paper: ClassVar[str] = "l1-sparse, arXiv 2304.04934"
+    reads_weights: ClassVar[bool] = True
 
     def __init__(self, strength: float = 1e-4, epochs: int = 0) -> None:
         if min(strength, epochs) < 0:

@@ -50,7 +50,6 @@ class Lookahead(Surgery):
 
     aliases: ClassVar[tuple[str, ...]] = ("lur",)
     paper: ClassVar[str] = "LUR, arXiv 2503.06339"
-    distributed: ClassVar[bool] = True
 
     def __init__(
         self, alpha: float = 0.01, weight: float = 1.0, mode: Mode = "lookahead", inner: Role = "retain"
@@ -62,6 +61,8 @@ class Lookahead(Surgery):
             cure = f"choose a mode of {', '.join(get_args(Mode))} and an inner task of {', '.join(get_args(Role))}"
             raise SurgeryError("a mode and an inner task that are known", f"'{mode}' and '{inner}'", cure)
         self.alpha, self.weight, self.mode, self.inner = alpha, weight, mode, inner
+        # What is differentiated twice is reduced by no wrapper.
+        self.distributed = mode != "exact"
 
     def forward(self, step: Step) -> None:
         """Propose ∇J."""

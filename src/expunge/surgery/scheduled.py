@@ -59,6 +59,7 @@ class Scheduled(Surgery):
             found = f"tolerance {tolerance}, momentum {momentum}, decay {decay}"
             raise SurgeryError("a tolerance ≥ 0, momentum and decay in [0, 1)", found, "change the one that is not")
         self.surgery, self.momentum, self.decay = inner, momentum, decay
+        self.distributed = inner.distributed
         self.utility = UtilityLoss(decay)
         self.register_buffer("tolerance", torch.tensor(float(tolerance)))
         self.seen: Tensor | None = None

@@ -20,13 +20,14 @@ class Surgery(nn.Module, ABC):
     are buffers that a controller may set.
 
     Attributes:
-        distributed: Whether the rule gives the single-process result when the data are spread over ranks.
+        distributed: Whether the rule gives the single-process result when the data are spread over ranks. Where it does
+            not, several ranks are refused.
         waits: Whether an update waits for the device, because the rule is solved on the host.
         aliases: Other names in the registry, the paper's acronym among them.
         paper: Where the rule comes from.
     """
 
-    distributed: ClassVar[bool] = True
+    distributed: bool = True
     waits: ClassVar[bool] = False
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""

@@ -166,11 +166,12 @@ def test_images_are_noised_as_the_library_does():
 
 def test_labels_are_dropped_one_by_one_and_only_where_there_is_a_null_class():
     labels = torch.arange(20000) % 4
-    dropped = Noising(torch.rand(10), 4).dropped(labels, 0.1, generator())
+    batch = Batch(labels, labels, labels)
+    dropped = Noising(torch.rand(10), 4).dropped(batch, 0.1, generator())
     share = float((dropped == 4).double().mean())
     assert 0.09 < share < 0.11
     assert torch.equal(dropped[dropped != 4], labels[dropped != 4])
-    assert torch.equal(Noising(torch.rand(10), None).dropped(labels, 0.1, generator()), labels)
+    assert torch.equal(Noising(torch.rand(10), None).dropped(batch, 0.1, generator()), labels)
 
 
 def test_guidance_needs_a_null_class():

@@ -60,8 +60,9 @@ class Noising:
         """
         clean = batch.inputs if images is None else images
         device = clean.device
-        times = self.timesteps(len(batch), generator).to(device)
-        noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype).to(device)
+        times = batch.own(lambda count: self.timesteps(count, generator)).to(device)
+        form, kind = clean.shape[1:], clean.dtype
+        noise = batch.own(lambda count: torch.randn(count, *form, generator=generator, dtype=kind)).to(device)
         signal = self.signal.to(device, clean.dtype)[times].view(-1, 1, 1, 1)
         sample = signal**0.5 * clean + (1 - signal) ** 0.5 * noise
         told = batch.targets if labels is None else labels
@@ -80,9 +81,10 @@ class Noising:
             raise ModelError("a model with a null class", "one that knows classes alone", cure)
         return torch.full_like(labels, self.null)
 
-    def dropped(self, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
-        """Return the labels with a share of them, drawn one by one, replaced by the null class, if there is one."""
-        lost = (torch.rand(len(labels), generator=generator) < share).to(labels.device)
+    def dropped(self, batch: Batch, share: float, generator: torch.Generator) -> Tensor:
+        """Return a batch's labels, a share of them, drawn one by one, replaced by the null class, if there is one."""
+        labels = batch.targets
+        lost = (batch.own(lambda count: torch.rand(count, generator=generator)) < share).to(labels.device)
         return labels if self.null is None else torch.where(lost, self.nulls(labels), labels)
 
 

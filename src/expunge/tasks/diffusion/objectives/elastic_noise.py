@@ -44,6 +44,7 @@ class ElasticNoise(NoiseMatching):
     aliases: ClassVar[tuple[str, ...]] = ("ewc",)
     paper: ClassVar[str] = "Selective Amnesia, arXiv 2305.10120"
     stands_for: ClassVar[type[Objective] | None] = None
+    reads_weights: ClassVar[bool] = True
 
     def __init__(self, strength: float = 10.0, samples: int = 256, drop: float = 0.1) -> None:
         super().__init__(drop)

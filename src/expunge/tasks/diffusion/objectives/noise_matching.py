@@ -46,7 +46,7 @@ class NoiseMatching(NoiseObjective):
 
     def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the noised batch, some labels dropped."""
-        labels = self.noising.dropped(batch.targets, self.drop, generator)
+        labels = self.noising.dropped(batch, self.drop, generator)
         return self.noising.noised(batch, generator, labels=labels)
 
     def target(self, model: Model, batch: Batch) -> Tensor:

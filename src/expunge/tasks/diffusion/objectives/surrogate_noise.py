@@ -33,8 +33,8 @@ class SurrogateNoise(NoiseObjective):
 
     def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the batch of noised surrogates."""
-        shape, dtype = batch.inputs.shape, batch.inputs.dtype
-        images = 2 * torch.rand(shape, generator=generator, dtype=dtype) - 1
+        form, kind = batch.inputs.shape[1:], batch.inputs.dtype
+        images = 2 * batch.own(lambda count: torch.rand(count, *form, generator=generator, dtype=kind)) - 1
         return self.noising.noised(batch, generator, images=images.to(batch.inputs.device))
 
     def target(self, model: Model, batch: Batch) -> Tensor:

@@ -35,7 +35,8 @@ class UniformNoise(NoiseObjective):
         """Return the noised batch with ``target``, the numbers to be predicted."""
         noisy = super().draw(batch, epoch, generator)
         noise = noisy.drawn["noise"]
-        uniform = torch.rand(noise.shape, generator=generator, dtype=noise.dtype)
+        form, kind = noise.shape[1:], noise.dtype
+        uniform = batch.own(lambda count: torch.rand(count, *form, generator=generator, dtype=kind))
         return noisy.with_drawn(target=uniform.to(noise.device))
 
     def target(self, model: Model, batch: Batch) -> Tensor:
