@@ -113,3 +113,48 @@ def test_a_class_request_leaves_the_class_out_of_the_test_accuracy():
         outputs = Outputs(model.eval()(test.inputs), test.targets).without(torch.tensor([1]))
     right = (outputs.logits.argmax(1) == outputs.targets).double().mean().item()
     assert scores["ta"] == pytest.approx(100 * right)
+
+
+def test_costly_metrics_are_measured_where_they_are_asked_for(result):
+    usual = expunge.evaluate(result, test=test_set())
+    asked = expunge.evaluate(result, test=test_set(), retrained=classifier(), also=["cka", "cka_original", "relearn"])
+    assert {"cka", "cka_original"} <= asked.scores.keys() - usual.scores.keys()
+    part = asked.document["requests"][0]
+    assert {"cka", "cka_original"} <= {metric["key"] for metric in part["metrics"]}
+    shown = {row["key"]: row["evidence"][0] for row in part["rows"]}
+    assert shown["original"]["cka_original"]["layers"].keys() == shown["unlearned"]["cka"]["layers"].keys()
+    assert shown["unlearned"]["relearn"]["accuracy"]
+    assert asked.scores["ua"] == usual.scores["ua"]
+
+
+def test_metrics_that_need_a_model_that_is_not_given_are_refused_at_once(result):
+    first, second = sides()
+    with pytest.raises(ConfigError, match="retrained model for 'cka'"):
+        expunge.evaluate(result, test=test_set(), also=["cka"])
+    with pytest.raises(ConfigError, match="before unlearning for 'relearn'"):
+        expunge.evaluate(classifier(), forget=first, retain=second, test=test_set(), also=["relearn"])
+    with pytest.raises(ConfigError, match="many models"):
+        expunge.evaluate(result, test=test_set(), also=["klom"])
+
+
+def test_several_retrained_models_give_the_noise_floor_of_every_distance(result):
+    models = [classifier(), result.model]
+    part = expunge.evaluate(result, test=test_set(), retrained=models).document["requests"][0]
+    alone = expunge.evaluate(result, test=test_set(), retrained=models[0]).document["requests"][0]
+    assert part["noise_floors"].keys() == REFERENCED
+    assert part["noise_floor"] == part["noise_floors"]["avg_gap"]
+    assert [row["role"] for row in part["rows"]] == ["original", "retrained", "method"]
+    assert part["rows"][2]["scores"] == alone["rows"][2]["scores"]
+    assert (alone["noise_floor"], alone.get("noise_floors")) == (None, None)
+
+
+def test_every_attack_stands_behind_the_figures_with_its_interval(result):
+    part = expunge.evaluate(result, test=test_set()).document["requests"][0]
+    row = part["rows"][-1]
+    attacks = {attack["score"]: attack for attack in row["evidence"][0]["attacks"]}
+    assert attacks.keys() == {"loss", "confidence", "entropy", "modified_entropy"}
+    assert attacks["loss"]["auc"] == row["scores"]["auc"]["mean"]
+    for attack in attacks.values():
+        assert attack["interval"][0] <= attack["auc"] <= attack["interval"][1]
+        assert attack["distance"] == abs(attack["auc"] - 0.5)
+        assert attack["recalls"] == []

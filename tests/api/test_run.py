@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from expunge.api import run_request, train_request
 from expunge.cli import app
-from expunge.errors import NotFiniteError
+from expunge.errors import ConfigError, NotFiniteError
 from expunge.registry import entries
 from expunge.weights import load_weights, read_metadata, save_weights
 
@@ -310,3 +310,17 @@ def test_every_method_answers_a_request(folder, method):
     place = run(folder, **own(method=f"{{name: {method}, epochs: 1, batch: 20}}", holdout="0.5"))
     assert [row["role"] for row in rows(place).values()] == ["original", "method"]
     assert history_of(place)
+
+
+def test_further_metrics_are_measured_where_the_request_names_them(folder):
+    row = rows(run(folder, metrics="[cka-original, relearn]"))["rl"]
+    assert "cka_original" in row["scores"]
+    assert row["evidence"][0]["relearn"]["goal"] > 0
+
+
+def test_a_metric_that_nothing_could_answer_is_refused_before_anything_is_written(folder):
+    with pytest.raises(ConfigError, match="retrained model for 'cka'"):
+        run(folder, metrics="[cka]")
+    assert not (folder / "run" / "result.json").exists()
+    with pytest.raises(ConfigError, match=r"line \d+: Expected one of the metrics .* did you mean 'cka'"):
+        config(folder, metrics="[ckaa]")

@@ -24,7 +24,8 @@ from expunge.metrics import svc_efficacy
 from expunge.registry import entries, find
 
 REGISTERED = list(entries("metrics").values())
-EVERY = [entry for entry in REGISTERED if issubclass(entry.target, Metric)]
+OF_ONE_MODEL = [entry for entry in REGISTERED if issubclass(entry.target, Metric)]
+EVERY = [entry for entry in OF_ONE_MODEL if not entry.target.needs_network]
 
 
 def percent_right(part):

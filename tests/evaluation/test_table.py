@@ -44,7 +44,7 @@ def test_rows_have_the_form_of_the_result_document(random_request):
     assert all(list(metric) == ["key", "label", "unit", "definition", "direction"] for metric in table["metrics"])
     assert [row["role"] for row in table["rows"]] == ["original", "retrained", "method"]
     method = rows_of(table)["eupmu"]
-    assert list(method) == ["key", "label", "role", "scores", "per_class", "history", "settings"]
+    assert list(method) == ["key", "label", "role", "scores", "per_class", "history", "settings", "evidence"]
     assert method["history"] == [{"step": 0}]
     assert method["settings"] == {"epochs": 5}
     assert all(set(score) == {"values", "mean", "half"} for score in method["scores"].values())

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from expunge.api.budget_section import BudgetChoice
-from expunge.api.checks import a_time_limit, offer, refuse, safetensors, shown
+from expunge.api.checks import a_name, a_time_limit, offer, refuse, safetensors, shown
 from expunge.api.diffusion_config import DiffusionConfig
 from expunge.api.document import Document, read_document
 from expunge.api.names import registered_names
@@ -58,6 +58,7 @@ class RunConfig(DataRequest):
             (default) or ``forgetting``.
         within: Time that ``auto`` may take for everything where it searches, in seconds or as ``90s``, ``10min``,
             ``2h``. Default ten minutes.
+        metrics: Metrics beside those usually measured, costly ones such as ``cka`` and ``relearn``. Default none.
         show_examples: Whether pictures of forgotten examples may stand in the report. Default false.
     """
 
@@ -70,6 +71,7 @@ class RunConfig(DataRequest):
     budget: BudgetChoice | None = Field(None, examples=[1.0])
     prefer: Literal["budget", "forgetting"] = "budget"
     within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
+    metrics: list[Annotated[str, AfterValidator(a_name("metrics"))]] = Field([], examples=[["cka", "relearn"]])
     show_examples: bool = False
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from expunge.api.wish import halves_of
 from expunge.batch import Predictor, Split
 from expunge.data import as_examples, check_labels
 from expunge.errors import ConfigError, RequestError
+from expunge.evaluation import Metric
 from expunge.evaluation.collecting import home
 from expunge.report import markdown_table, write_report
 
@@ -56,7 +57,8 @@ def evaluate(
     retain: Any = None,
     test: Any,
     original: nn.Module | None = None,
-    retrained: nn.Module | None = None,
+    retrained: nn.Module | Sequence[nn.Module] | None = None,
+    also: Iterable[Metric | str] = (),
     logits: Callable[[Any], Tensor] | None = None,
     question: str = "Forget the given examples",
     class_names: Sequence[str] | None = None,
@@ -71,7 +73,10 @@ def evaluate(
         retain: The retained examples, with the test transform. Not needed with a result.
         test: Examples of all classes that no model was trained on.
         original: The model before unlearning.
-        retrained: A model trained without the forgotten examples. Without it, figures that need it are absent.
+        retrained: A model trained without the forgotten examples. Without it, figures that need it are absent. Of
+            several, the first is the reference, and all tell how far two of them are apart, the noise floor.
+        also: Metrics beside those usually measured, by name or made, costly ones such as ``cka`` and
+            ``relearn`` among them; `expunge list metrics` shows all. Default none.
         logits: Takes the model's output and returns logits, where it does not return them itself.
         question: What was asked, for the report.
         class_names: Name of each class. Default: their numbers.
@@ -97,19 +102,22 @@ def evaluate(
     tested = as_examples(test)
     check_labels(tested, split.classes)
     names = checked_names(class_names, split.classes)
-    rows = Rows(split, tested, logits=predict.logits, batch_size=batch_size)
+    rows = Rows(split, tested, logits=predict.logits, batch_size=batch_size, also=also)
     before = original or (result.original if result else None)
+    references = [retrained] if isinstance(retrained, nn.Module) else list(retrained or ())
+    rows.refuse_unmeasurable(original=before is not None, retrained=bool(references))
     if before is not None:
         rows.original(before)
-    if retrained is not None:
-        rows.retrained(retrained)
+    for reference in references:
+        rows.retrained(reference)
     if result is None:
         rows.unlearned(network)
     else:
         rows.unlearned(network, "unlearned", result.method, result.seconds, result.history)
     pictures = contact_sheet(split.forget, rows.outputs, names) if show_examples else []
     asked = Asked("request", question, "indices", names)
-    part = request_part(asked, split, tested, rows.trials(), None, pictures) | budget_of(result)
+    measured: dict[str, Any] = {"metrics": rows.metrics, "floors": rows.floors()}
+    part = request_part(asked, split, tested, rows.trials(), None, pictures, **measured) | budget_of(result)
     held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
     disclosure = callers_disclosure(result)
     return Evaluation(document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network))))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from expunge.api.pictures import data_url
 from expunge.batch import Examples, Split
-from expunge.evaluation import ModelOutputs, Trial, tabulate
+from expunge.evaluation import Metric, ModelOutputs, Trial, tabulate
 from expunge.metrics import Summary
 
 
@@ -39,6 +39,9 @@ def request_part(
     trials: Sequence[Trial],
     floor: Summary | None = None,
     examples: Sequence[dict[str, Any]] = (),
+    *,
+    metrics: Sequence[Metric] | None = None,
+    floors: Mapping[str, Summary] | None = None,
 ) -> dict[str, Any]:
     """Return the part of a result document that belongs to one request.
 
@@ -49,6 +52,8 @@ def request_part(
         trials: Every model at every seed, the original's and the retrained one's among them.
         floor: The noise floor of the average gap.
         examples: Pictures of forgotten examples with predictions.
+        metrics: What was measured. Default: what usually is.
+        floors: By metric, what two retrained models of one split get.
     """
     return {
         "id": asked.id,
@@ -63,7 +68,7 @@ def request_part(
         "classes": list(asked.class_names),
         "seeds": sorted({trial.seed for trial in trials}),
         "reference": any(trial.role == "retrained" for trial in trials),
-        **tabulate(trials, floor),
+        **tabulate(trials, floor, metrics, floors),
         "examples": list(examples),
     }
 

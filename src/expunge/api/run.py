@@ -124,9 +124,10 @@ def answer(job: Job, show_examples: bool) -> dict[str, Any]:
 
     Unlearning comes before the reference, which takes longest: what the method refuses is refused early.
     """
+    rows = Rows(job.split, job.source.test, job.config.seed, also=job.config.metrics)
+    rows.refuse_unmeasurable(original=True, retrained=job.config.reference != "none")
     if job.must_train:
         train_original(job)
-    rows = Rows(job.split, job.source.test, job.config.seed)
     rows.original(job.original)
     result = unlearned(job)
     keep(job, result.model)

@@ -23,7 +23,8 @@ def told_in_full(job: Job, rows: Rows, result: Result, show_examples: bool) -> d
     names = job.source.class_names
     sheet = contact_sheet(job.split.forget, rows.outputs, names) if show_examples else []
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
-    part = request_part(asked, job.split, job.source.test, rows.trials(), None, sheet) | budget_parts(job, result)
+    part = request_part(asked, job.split, job.source.test, rows.trials(), None, sheet, metrics=rows.metrics)
+    part |= budget_parts(job, result)
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {job.config.where() or 'request'}"
     weights = HELD_HERE if (job.folder.path / ORIGINAL).exists() else HELD_ELSEWHERE
     held = [*HOLDS, weights, *([SHOWN] if sheet else [])]

@@ -22,7 +22,7 @@ from expunge.data import Source, load_key, manifest, split_request
 from expunge.demo import plan
 from expunge.demo.plan import Case
 from expunge.errors import ConfigError, NotFiniteError
-from expunge.evaluation import ModelOutputs, Trial, gap_floor
+from expunge.evaluation import ModelOutputs, Trial, gap_floors
 from expunge.methods import build_method
 from expunge.report import print_tables, write_report
 from expunge.weights import save_weights
@@ -123,8 +123,8 @@ class Demo:
         first, names = answered.first, self.data.class_names
         sheet = contact_sheet(first.split.forget, first.outputs, names)
         asked = Asked(kind, plan.REQUESTS[kind], cases[0].request.kind, names)
-        floor = gap_floor(answered.references)
-        return request_part(asked, first.split, self.data.test, answered.trials, floor, sheet)
+        floors = gap_floors(answered.references)
+        return request_part(asked, first.split, self.data.test, answered.trials, None, sheet, floors=floors)
 
     def one_seed(self, chosen: Case, rows: Rows, shown: Bar) -> list[ModelOutputs]:
         """Train, retrain and unlearn at one seed; return what the retrained models say."""

@@ -2,6 +2,7 @@
 
 from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
 from expunge.evaluation.agreement import AverageGap, TugOfWar
+from expunge.evaluation.alignments import OriginalAlignment, RetrainedAlignment
 from expunge.evaluation.audit import Attack, Recall, membership_audit
 from expunge.evaluation.collecting import collect, outputs_of
 from expunge.evaluation.divergences import (
@@ -16,7 +17,15 @@ from expunge.evaluation.divergences import (
     TestRelativeEntropy,
 )
 from expunge.evaluation.ensembles import Comparison, Ensemble, EnsembleMetric, ForgettingQuality, MarginDivergence
-from expunge.evaluation.evaluate import Scores, evaluate_outputs, gap_floor
+from expunge.evaluation.evaluate import (
+    DEFAULT,
+    Scores,
+    as_metrics,
+    evaluate_outputs,
+    evidence_of,
+    gap_floor,
+    gap_floors,
+)
 from expunge.evaluation.membership import (
     MembershipAUC,
     MembershipInference,
@@ -24,11 +33,13 @@ from expunge.evaluation.membership import (
     TruePositivesAtOnePermille,
 )
 from expunge.evaluation.metric import Metric, Quantity
-from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.evaluation.outputs import ModelOutputs, Outputs, Subject
+from expunge.evaluation.relearning import RelearnRatio, RelearnSteps
 from expunge.evaluation.table import SECONDS, Trial, tabulate
 from expunge.metrics import Column
 
 __all__ = [
+    "DEFAULT",
     "SECONDS",
     "Attack",
     "AverageGap",
@@ -45,14 +56,19 @@ __all__ = [
     "MembershipInference",
     "Metric",
     "ModelOutputs",
+    "OriginalAlignment",
     "Outputs",
     "Quantity",
     "Recall",
+    "RelearnRatio",
+    "RelearnSteps",
     "RetainAccuracy",
     "RetainDistance",
     "RetainDivergence",
     "RetainRelativeEntropy",
+    "RetrainedAlignment",
     "Scores",
+    "Subject",
     "TestAccuracy",
     "TestDistance",
     "TestDivergence",
@@ -62,9 +78,12 @@ __all__ = [
     "TruePositivesAtOnePermille",
     "TugOfWar",
     "UnlearningAccuracy",
+    "as_metrics",
     "collect",
     "evaluate_outputs",
+    "evidence_of",
     "gap_floor",
+    "gap_floors",
     "membership_audit",
     "outputs_of",
     "tabulate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from expunge.errors import DataError
 from expunge.evaluation.membership import SCORES, Score, member_score
@@ -41,6 +42,12 @@ class Attack:
     def advantage(self) -> float:
         """Distance |AUC − .5|: an area below .5 gives the forgotten away as well as one above."""
         return abs(self.auc - 0.5)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form of the result document."""
+        recalls = [{"fpr": one.fpr, "tpr": one.tpr, "interval": list(one.interval)} for one in self.recalls]
+        told = {"score": self.score, "auc": self.auc, "interval": list(self.interval), "distance": self.advantage}
+        return told | {"recalls": recalls}
 
 
 def membership_audit(

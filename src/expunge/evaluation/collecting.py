@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor, Split, looking
 from expunge.errors import ConfigError, DataError, NotFiniteError
-from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.evaluation.outputs import ModelOutputs, Outputs, Subject
 
 
 @contextmanager
@@ -104,6 +104,8 @@ def outputs_of(
     test: Examples,
     batch_size: int = 256,
     device: torch.device | str | None = None,
+    *,
+    keep_model: bool = False,
 ) -> ModelOutputs:
     """Return the outputs of a model on the forget, retain and test examples.
 
@@ -113,6 +115,7 @@ def outputs_of(
         test: Examples of all classes that no model was trained on.
         batch_size: Examples per forward pass.
         device: Where the model is; by default the device of its first parameter.
+        keep_model: Keep the model with its outputs, for metrics that have to ask it more. Default false.
 
     Raises:
         DataError: If one of the parts is empty.
@@ -128,4 +131,6 @@ def outputs_of(
         >>> len(outputs.forget), len(outputs.test)
         (4, 4)
     """
-    return ModelOutputs(*(collect(predict, part, batch_size, device) for part in (split.forget, split.retain, test)))
+    forget, retain, held = (collect(predict, part, batch_size, device) for part in (split.forget, split.retain, test))
+    subject = Subject(predict, split, test, batch_size) if keep_model else None
+    return ModelOutputs(forget, retain, held, subject)

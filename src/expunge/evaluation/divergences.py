@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from expunge.evaluation.metric import Metric
-from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.evaluation.outputs import ModelOutputs, Outputs, Part
 from expunge.metrics import jensen_shannon, kullback_leibler, l2_distance
 
 
@@ -16,17 +16,13 @@ class Divergence(Metric):
     direction = "lower"
     target = "0, but two retrained models differ too: compare with their own divergence"
     needs_retrained = True
-    part: ClassVar[Literal["forget", "retain", "test"]]
+    part: ClassVar[Part]
 
     def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
         """Return nats; None if the part is empty or the divergence infinite."""
-        if retrained is None or not len(self.side(model)):
+        if retrained is None or not len(model.part(self.part)):
             return None
-        return self.between(self.side(retrained), self.side(model))
-
-    def side(self, outputs: ModelOutputs) -> Outputs:
-        """Return the part of the outputs that is compared."""
-        return {"forget": outputs.forget, "retain": outputs.retain, "test": outputs.test}[self.part]
+        return self.between(retrained.part(self.part), model.part(self.part))
 
     def between(self, retrained: Outputs, model: Outputs) -> float:
         """Return the mean Jensen–Shannon divergence."""

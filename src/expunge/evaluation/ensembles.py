@@ -5,18 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import Any, final
 
 import numpy as np
 import torch
 
-from expunge.errors import ConfigError, DataError
+from expunge.errors import DataError
 from expunge.evaluation.metric import Quantity
-from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.evaluation.outputs import ModelOutputs, Part
 from expunge.metrics import Interval, accuracy, forgetting_quality, klom, model_scores, quantile_interval
 from expunge.metrics.arrays import Floats
-
-Part = Literal["forget", "retain", "test"]
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,13 @@ class Ensemble:
         Raises:
             DataError: If there are fewer than two, or they were evaluated on different examples.
         """
-        seen = [side(model, part) for model in models]
+        seen = [model.part(part) for model in models]
         if any(not torch.equal(one.targets, seen[0].targets) for one in seen[1:]):
             cure = "forget the same examples with every model"
             raise DataError("models evaluated on the same examples", "labels that differ", cure)
         logits = [one.logits.numpy() for one in seen]
         scores = model_scores(np.stack(logits), seen[0].targets.numpy()) if seen else np.empty((0, 0))
-        return cls(scores, *(mean_accuracy(models, place) for place in ("retain", "test")))
+        return cls(scores, mean_accuracy(models, "retain"), mean_accuracy(models, "test"))
 
     def halves(self) -> tuple[Ensemble, Ensemble]:
         """Return the first half of the models and the second."""
@@ -82,17 +80,9 @@ class Ensemble:
         return replace(self, scores=self.scores[:middle]), replace(self, scores=self.scores[middle:])
 
 
-def side(model: ModelOutputs, part: str) -> Outputs:
-    """Return one part of a model's outputs."""
-    parts = {"forget": model.forget, "retain": model.retain, "test": model.test}
-    if part not in parts:
-        raise ConfigError(f"one of {', '.join(parts)}", f"'{part}'", "choose one of them")
-    return parts[part]
-
-
-def mean_accuracy(models: Sequence[ModelOutputs], part: str) -> float | None:
+def mean_accuracy(models: Sequence[ModelOutputs], part: Part) -> float | None:
     """Return the mean accuracy over models on a part; None if one has no examples there."""
-    found = [accuracy(one.logits, one.targets) for one in (side(model, part) for model in models)]
+    found = [accuracy(one.logits, one.targets) for one in (model.part(part) for model in models)]
     stated = [value for value in found if value is not None]
     return float(np.mean(stated)) if stated and len(stated) == len(found) else None
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from expunge.errors import ConfigError
 from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
 from expunge.evaluation.agreement import AverageGap, TugOfWar
+from expunge.evaluation.audit import membership_audit
 from expunge.evaluation.divergences import ForgetDivergence, ForgetRelativeEntropy
-from expunge.evaluation.membership import MembershipAUC, MembershipInference, TruePositivesAtOnePercent
+from expunge.evaluation.membership import (
+    MembershipAUC,
+    MembershipInference,
+    TruePositivesAtOnePercent,
+    TruePositivesAtOnePermille,
+)
 from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs
 from expunge.metrics import Summary, noise_floor
@@ -25,6 +32,7 @@ DEFAULT: tuple[Metric, ...] = (
     AverageGap(),
     MembershipAUC(),
     TruePositivesAtOnePercent(),
+    TruePositivesAtOnePermille(),
     TugOfWar(),
     ForgetDivergence(),
     ForgetRelativeEntropy(),
@@ -51,7 +59,7 @@ def as_metrics(metrics: Iterable[Metric | str] | None) -> tuple[Metric, ...]:
 def evaluate_outputs(
     model: ModelOutputs, retrained: ModelOutputs | None = None, metrics: Iterable[Metric | str] | None = None
 ) -> Scores:
-    """Return the scores of a model; those that need the retrained one are absent without it.
+    """Return the scores of a model; those that need the retrained one or the original are absent without it.
 
     Args:
         model: Outputs of the model to judge.
@@ -72,8 +80,49 @@ def evaluate_outputs(
         >>> evaluate_outputs(outputs, outputs, metrics=["tow", "js_forget"])
         {'tow': 1.0, 'js_forget': 0.0}
     """
-    chosen = [metric for metric in as_metrics(metrics) if retrained is not None or not metric.needs_retrained]
+    chosen = [metric for metric in as_metrics(metrics) if metric.possible(model, retrained)]
     return {metric.key: metric(model, retrained) for metric in chosen}
+
+
+def evidence_of(
+    model: ModelOutputs, retrained: ModelOutputs | None = None, metrics: Iterable[Metric | str] | None = None
+) -> dict[str, Any]:
+    """Return what stands behind the scores of a model: by metric, and of all attacks as ``attacks``.
+
+    Args:
+        model: Outputs of the model to judge.
+        retrained: Outputs of the model that the same seed retrained on the same split, if there is one.
+        metrics: Metrics or names of them; by default ``DEFAULT``.
+    """
+    chosen = [metric for metric in as_metrics(metrics) if metric.possible(model, retrained)]
+    found = {metric.key: dict(metric.evidence(model, retrained)) for metric in chosen}
+    attacks = [attack.as_dict() for attack in membership_audit(model)] if len(model.test_alike) else []
+    return {key: value for key, value in found.items() if value} | ({"attacks": attacks} if attacks else {})
+
+
+def gap_floors(
+    splits: Sequence[Sequence[ModelOutputs]], metrics: Iterable[Metric | str] | None = None
+) -> dict[str, Summary]:
+    """Return the noise floor of every distance to the retrained model: what two retrained models get.
+
+    Args:
+        splits: Outputs of the retrained models of each split, two or more; a split with one is left out.
+        metrics: Metrics or names of them, of which those count that need a retrained model; by default ``DEFAULT``.
+
+    Raises:
+        DataError: If models of one split were not evaluated on the same examples.
+
+    Examples:
+        >>> import torch
+        >>> from expunge.evaluation import Outputs
+        >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))
+        >>> outputs = ModelOutputs(part, part, part)
+        >>> {key: floor.mean for key, floor in gap_floors([[outputs, outputs]], ["ua", "js_forget"]).items()}
+        {'js_forget': 0.0}
+    """
+    distances = [metric for metric in as_metrics(metrics) if metric.needs_retrained]
+    found = {metric.key: gap_floor(splits, metric) for metric in distances}
+    return {key: floor for key, floor in found.items() if floor is not None}
 
 
 def gap_floor(splits: Sequence[Sequence[ModelOutputs]], metric: Metric | None = None) -> Summary | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any, ClassVar, final
 
@@ -62,9 +63,17 @@ class Metric(Quantity):
 
     Attributes:
         needs_retrained: Whether the number says nothing without the retrained model.
+        needs_original: Whether it says nothing without the model before unlearning.
+        needs_network: Whether logits do not answer it, so that the model itself has to be there.
     """
 
     needs_retrained: ClassVar[bool] = False
+    needs_original: ClassVar[bool] = False
+    needs_network: ClassVar[bool] = False
+
+    def evidence(self, model: ModelOutputs, retrained: ModelOutputs | None) -> Mapping[str, Any]:
+        """Return what stands behind the number, in plain values; by default nothing."""
+        return {}
 
     @abstractmethod
     def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
@@ -79,14 +88,31 @@ class Metric(Quantity):
             retrained: Outputs of the model retrained on the same split, on the same examples in the same order.
 
         Raises:
-            ConfigError: If the metric needs the retrained model and there is none.
+            ConfigError: If the metric needs the retrained model, the original or the model itself, and there is none.
             DataError: If the two were not collected on the same examples.
         """
+        self.check_sources(model)
         if not self.needs_retrained:
-            if self not in model.known:
-                model.known[self] = stated(self.compute(model, None))
-            return model.known[self]
+            return model.remembered(self, lambda: stated(self.compute(model, None)))
         return stated(self.compute(model, self.reference(model, retrained)))
+
+    def possible(self, model: ModelOutputs, retrained: ModelOutputs | None) -> bool:
+        """Return whether the reference models that the number needs are there."""
+        missing = (self.needs_retrained and retrained is None) or (self.needs_original and model.original is None)
+        return not missing
+
+    def check_sources(self, model: ModelOutputs) -> None:
+        """Refuse outputs that lack the original, or the model itself.
+
+        Raises:
+            ConfigError: If the metric needs what is not there.
+        """
+        if self.needs_original and model.original is None:
+            cure = "pass original= or leave the metric out"
+            raise ConfigError(f"the model before unlearning for {self.label}", "none", cure)
+        if self.needs_network and model.subject is None:
+            cure = "pass the model to expunge.evaluate, or collect with keep_model=True"
+            raise ConfigError(f"the model itself for {self.label}", "its outputs alone", cure)
 
     def reference(self, model: ModelOutputs, retrained: ModelOutputs | None) -> ModelOutputs:
         """Return the retrained model's outputs if they are there and fit.

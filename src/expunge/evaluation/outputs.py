@@ -1,18 +1,20 @@
-"""What a model said about a split: logits and labels of the forget, retain and held-out examples."""
+"""What a model said about a split: logits and labels of the forget, retain and held-out examples; and whom to ask."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from expunge.errors import DataError
+from expunge.batch import Examples, Predictor, Split
+from expunge.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    from expunge.evaluation.metric import Metric
+Part = Literal["forget", "retain", "test"]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,27 @@ class Outputs:
 
 
 @dataclass(frozen=True, eq=False)
+class Subject:
+    """A model that can still be asked, for metrics that logits do not answer; none of them changes it.
+
+    Args:
+        predict: The model with the way to read its logits.
+        split: What was forgotten and what was kept; with the test transform.
+        test: Examples that no model was trained on, of all classes.
+        batch_size: Examples in one forward pass.
+    """
+
+    predict: Predictor
+    split: Split
+    test: Examples
+    batch_size: int = 256
+
+    def examples(self, part: Part) -> Examples:
+        """Return the examples of a part; the test examples are those of all classes."""
+        return {"forget": self.split.forget, "retain": self.split.retain, "test": self.test}[part]
+
+
+@dataclass(frozen=True, eq=False)
 class ModelOutputs:
     """Outputs of one model on the three parts of a split.
 
@@ -67,6 +90,8 @@ class ModelOutputs:
         forget: On the examples to forget.
         retain: On the examples to keep.
         held_out: On examples that no model was trained on, of all classes.
+        subject: The model itself, for the metrics that have to ask it more. Default none.
+        original: Outputs of the model before unlearning, for the metrics that need them. Default none.
 
     Raises:
         DataError: If forget or retain set is empty, or the heads differ in size.
@@ -81,7 +106,9 @@ class ModelOutputs:
     forget: Outputs
     retain: Outputs
     held_out: Outputs
-    known: dict[Metric, float | None] = field(default_factory=dict, init=False, repr=False)
+    subject: Subject | None = None
+    original: ModelOutputs | None = None
+    known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         parts = {"forget": self.forget, "retain": self.retain, "held-out": self.held_out}
@@ -92,6 +119,28 @@ class ModelOutputs:
         if len(heads) > 1:
             found = f"{len(heads)} different numbers"
             raise DataError("the same number of logits everywhere", found, "collect all parts with one model")
+
+    def part(self, name: Part) -> Outputs:
+        """Return the outputs on a part; the test examples are those without the forgotten classes.
+
+        Raises:
+            ConfigError: If there is no such part.
+        """
+        parts = {"forget": self.forget, "retain": self.retain, "test": self.test}
+        if name not in parts:
+            raise ConfigError(f"one of {', '.join(parts)}", f"'{name}'", "choose one of them")
+        return parts[name]
+
+    def beside(self, original: ModelOutputs | None) -> ModelOutputs:
+        """Return the same outputs with those of the model before unlearning beside them."""
+        return replace(self, original=original)
+
+    def remembered(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return what was made under a key before, and make it where it was not."""
+        if key not in self.known:
+            self.known[key] = make()
+        value: Value = self.known[key]
+        return value
 
     @cached_property
     def forgotten_classes(self) -> Tensor:

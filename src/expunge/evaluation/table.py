@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from expunge.errors import ConfigError, DataError
-from expunge.evaluation.evaluate import DEFAULT, Scores, as_metrics, evaluate_outputs
+from expunge.evaluation.evaluate import DEFAULT, Scores, as_metrics, evaluate_outputs, evidence_of
 from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs
 from expunge.metrics import Column, Summary, per_class_accuracy, summarise
 
 Role = Literal["original", "retrained", "method"]
 
+GAP = "avg_gap"
 SECONDS = Column(
     key="seconds",
     label="seconds",
@@ -85,13 +86,17 @@ class Trial:
         timed = {} if seconds is None else {SECONDS.key: float(seconds)}
         scores = {**evaluate_outputs(outputs, retrained, metrics), **timed}
         per_class = per_class_accuracy(outputs.held_out.logits, outputs.held_out.targets)
-        return cls(key, label, role, seed, scores, per_class, history, dict(settings or {}))
+        evidence = evidence_of(outputs, retrained, metrics)
+        return cls(key, label, role, seed, scores, per_class, history, dict(settings or {}), evidence)
 
 
 def tabulate(
-    trials: Sequence[Trial], floor: Summary | None = None, metrics: Iterable[Metric | Column | str] | None = None
+    trials: Sequence[Trial],
+    floor: Summary | None = None,
+    metrics: Iterable[Metric | Column | str] | None = None,
+    floors: Mapping[str, Summary] | None = None,
 ) -> dict[str, Any]:
-    """Return ``metrics``, ``noise_floor`` and ``rows`` of a result as plain dictionaries without NaN.
+    """Return ``metrics``, ``noise_floor``, ``noise_floors`` and ``rows`` of a result as plain dictionaries without NaN.
 
     Rows come in the order of their first trial. Values come in the order of the seeds, with None where a row lacks one;
     a metric that no row has is absent. History and settings are those of a row's first trial; evidence is listed by
@@ -102,6 +107,7 @@ def tabulate(
         floor: The noise floor of the average gap.
         metrics: The metrics of the scores, in the order of the columns, or columns where no metric computes the score
             (those of generated images); by default those usually evaluated.
+        floors: By metric, what two retrained models of one split get; that of the average gap is its noise floor.
 
     Raises:
         DataError: If there is no trial, a row has two of one seed, or its trials disagree about label or role.
@@ -117,10 +123,13 @@ def tabulate(
         raise DataError("at least one model to tabulate", "none", "evaluate the original model at least")
     columns = columns_of(trials, metrics)
     seeds = sorted({trial.seed for trial in trials})
-    keys = [column.key for column in columns]
+    keys, known = [column.key for column in columns], floors or {}
+    floor = floor or known.get(GAP)
+    beside = {key: known[key].as_dict() for key in keys if key in known}
     return {
         "metrics": [column._asdict() for column in columns],
         "noise_floor": None if floor is None else floor.as_dict(),
+        **({"noise_floors": beside} if beside else {}),
         "rows": [row_of(group, keys, seeds) for group in grouped(trials)],
     }
 

@@ -1,7 +1,7 @@
 """Percentile bootstrap intervals of membership figures, members and non-members resampled apart, and of plain means.
 
-Resampling members and non-members with replacement is drawing a multinomial count for every distinct score, so whole
-blocks of ROC curves are cumulative sums of count matrices.
+A curve needs no more of a resample than how often each distinct score was drawn, so whole blocks of ROC curves are
+cumulative sums of count matrices.
 """
 
 from __future__ import annotations
@@ -168,6 +168,7 @@ def curves(
 
 def rates(ranks: Integers, width: int, count: int, generator: np.random.Generator) -> Floats:
     """Return the share of each resample at or above every level, from the top level down, after a leading 0."""
-    present = np.bincount(ranks, minlength=width)[::-1]
-    drawn = generator.multinomial(len(ranks), present / len(ranks), size=count)
-    return np.pad(np.cumsum(drawn, axis=1), ((0, 0), (1, 0))) / len(ranks)
+    drawn = ranks[generator.integers(0, len(ranks), (count, len(ranks)))]
+    places = (drawn + width * np.arange(count)[:, None]).ravel()
+    counts = np.bincount(places, minlength=count * width).reshape(count, width)
+    return np.pad(np.cumsum(counts[:, ::-1], axis=1), ((0, 0), (1, 0))) / len(ranks)

@@ -1,0 +1,104 @@
+"""Features inside a network: what its layers say of some examples, as Gram matrices of one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batch import Batch, Predictor
+from expunge.errors import ConfigError
+from expunge.evaluation.collecting import home, undisturbed
+from expunge.evaluation.outputs import Part, Subject
+from expunge.metrics.alignment import FEWEST, alignment, batch_terms
+from expunge.metrics.arrays import Floats
+
+Profile = dict[str, float | None]
+"""Name of a layer → linear CKA of two networks there; None where one of them says the same of every example."""
+
+
+def layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers that have a matrix of weights and no layers inside, by name."""
+    return {name: module for name, module in model.named_modules() if is_layer(module)}
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Return whether a module is a layer of its own: convolutions and linear maps are, containers and norms are not."""
+    weighty = any(weight.ndim >= 2 for weight in module.parameters(recurse=False))
+    return weighty and not any(True for _ in module.children())
+
+
+def products(output: Tensor) -> Floats:
+    """Return the products of all pairs of examples' centred features, ``(n, n)``; no features leave the device."""
+    flat = output.detach().flatten(1).float()
+    centred = flat - flat.mean(0)
+    found: Floats = (centred @ centred.T).double().cpu().numpy()
+    return found
+
+
+@contextmanager
+def watching(model: nn.Module, seen: dict[str, Floats]) -> Iterator[None]:
+    """Write the products of every layer's output into ``seen`` inside the context."""
+
+    def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim > 1 and output.is_floating_point():
+            seen[name] = products(output)
+
+    handles = [module.register_forward_hook(partial(keep, name)) for name, module in layers(model).items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def seen_by(predict: Predictor, batch: Batch) -> dict[str, Floats]:
+    """Return the products of every layer that a model used on a batch; the model is left as it was."""
+    seen: dict[str, Floats] = {}
+    with undisturbed(predict.model), watching(predict.model, seen):
+        predict(batch.to(home(predict.model)).inputs)
+    return seen
+
+
+def drawn(total: int, count: int, seed: int) -> Tensor:
+    """Return the indices of ``count`` random examples out of ``total``, in order; all where there are not more."""
+    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]
+    return chosen.sort().values
+
+
+def profile(first: Subject, second: Subject, part: Part, count: int, batch_size: int, seed: int) -> Profile:
+    """Return linear CKA of two networks at every layer that both have, from batches of some examples.
+
+    Args:
+        first: A model with the examples.
+        second: A model to compare it with.
+        part: Whose examples.
+        count: How many of them at most.
+        batch_size: Examples in one forward pass, whose features are held at a time.
+        seed: Of the choice.
+
+    Raises:
+        ConfigError: If the two have no layer in common.
+        DataError: If there are fewer than four examples.
+    """
+    examples = first.examples(part)
+    batches = torch.split(drawn(len(examples), count, seed), batch_size)
+    terms: dict[str, list[Floats]] = {}
+    for indices in batches:
+        if len(indices) >= FEWEST or len(batches) == 1:
+            batch = examples.batch(indices)
+            add_terms(terms, seen_by(first.predict, batch), seen_by(second.predict, batch))
+    if not terms:
+        raise ConfigError("two networks with layers of the same names", "none", "compare models of one architecture")
+    return {name: alignment(found) for name, found in terms.items()}
+
+
+def add_terms(terms: dict[str, list[Floats]], one: Mapping[str, Floats], other: Mapping[str, Floats]) -> None:
+    """Add the terms of one batch at every layer that both networks used."""
+    for name in one:
+        if name in other:
+            terms.setdefault(name, []).append(batch_terms(one[name], other[name]))
