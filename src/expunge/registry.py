@@ -30,6 +30,7 @@ ROOMS: Mapping[str, tuple[str, str | None]] = {
     "readers": ("expunge.tasks.classification.readers", None),
     "models": ("expunge.tasks.classification.models", None),
     "tasks": ("expunge.tasks.families", "Family"),
+    "trackers": ("expunge.trackers", "Tracker"),
 }
 """Kind → (package, name of the base class in it; None where the entries are functions)."""
 

@@ -18,15 +18,16 @@ from expunge.api.result import Result
 from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.family import Diffusion
+from expunge.trackers import Tracks
 
 HOLDS = ("The training data themselves, and any cache of them.", "The original model's folder.", GRID_HOLDS)
 
 
-def answer(job: DiffusionJob) -> dict[str, Any]:
+def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
     """Unlearn, draw, judge and return the result document."""
     config = job.config
     rows = GeneratedRows(job.split, job.real, job.judge, Drawing(**config.images.model_dump()), config.seed)
-    result = unlearned(job)
+    result = unlearned(job, tracks)
     kept = Diffusion().save(result.model, job.folder.path)
     with drawing(job, "Original", len(rows.labels)) as shown:
         rows.original(job.original, on_images=shown)
@@ -49,7 +50,7 @@ def drawing(job: DiffusionJob, whose: str, total: int) -> Iterator[Callable[[int
         yield shown.reached
 
 
-def unlearned(job: DiffusionJob) -> Result:
+def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
     """Unlearn with a progress bar and a history that is written as it grows."""
     config = job.config
     batch = getattr(job.method, "batch", 0) or 0
@@ -64,4 +65,5 @@ def unlearned(job: DiffusionJob) -> Result:
             average=config.average,
             on_step=shown.update,
             on_rows=lambda rows: job.folder.append_rows(HISTORY, rows),
+            track=tracks,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from expunge.api.checks import a_device, refuse
 from expunge.api.document import Document
@@ -19,6 +19,8 @@ from expunge.api.sections import (
     Rooted,
     Section,
     Seed,
+    TrackChoice,
+    as_list,
 )
 from expunge.errors import ConfigError
 
@@ -38,6 +40,7 @@ class RequestFile(Section):
         micro_batches: Parts into which each batch is cut. Default 1.
         precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
         out: Run folder. Default ``runs/`` and the file's name, beside the file.
+        track: A tracker or several, by name or with settings: tensorboard, wandb, mlflow, trackio. Default none.
         ledger: The file that requests are recorded in once they are answered. Default: none, and nothing is recorded.
     """
 
@@ -50,6 +53,7 @@ class RequestFile(Section):
     precision: Precision = "fp32"
     out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
     ledger: Rooted | None = Field(None, examples=["ledger.sqlite"])
+    track: Annotated[tuple[TrackChoice, ...], BeforeValidator(as_list)] = ()
     _document: Document | None = PrivateAttr(None)
 
     @model_validator(mode="before")

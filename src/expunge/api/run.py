@@ -21,10 +21,12 @@ from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.api.telling import told_in_full
 from expunge.api.threads import threads
+from expunge.api.tracking import figures_of, tracks_of
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
 from expunge.engine import Row
 from expunge.report import print_tables, write_report
+from expunge.trackers import Tracks
 from expunge.weights import in_form_of, load_into, load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -64,10 +66,11 @@ def run_request(
     """
     console = console or Console(quiet=True)
     check_ledger(config)
-    with threads(config.threads):
+    with threads(config.threads), tracks_of(config) as tracks:
         job = prepared(config, data_dir, overwrite, console)
         record = recording(job, again)
-        made, result = answered(job, show_examples)
+        made, result = answered(job, show_examples, tracks)
+        tracks.note(figures_of(result))
     folder = job.folder
     report = write_report(result, folder.path / REPORT)
     folder.write_json(FINISHED, result)
@@ -102,16 +105,16 @@ def prepared(config: AnyConfig, data_dir: Path | None, overwrite: bool, console:
     return prepare(config, data_dir, overwrite, console)
 
 
-def answered(job: AnyJob, show_examples: bool) -> tuple[dict[str, str], dict[str, Any]]:
+def answered(job: AnyJob, show_examples: bool, tracks: Tracks) -> tuple[dict[str, str], dict[str, Any]]:
     """Answer a request; return what was made in its folder, and the result document."""
     if isinstance(job, Job):
-        return {"Weights:": UNLEARNED}, answer(job, show_examples or job.config.show_examples)
+        return {"Weights:": UNLEARNED}, answer(job, show_examples or job.config.show_examples, tracks)
     made = {"Model:": "unlearned", "Grid:": GRID}
     if isinstance(job.config, StableDiffusionConfig):
-        return made, job.answer()
+        return made, job.answer(tracks)
     from expunge.api import diffusion_run
 
-    return made, diffusion_run.answer(job)
+    return made, diffusion_run.answer(job, tracks)
 
 
 def from_here(path: Path) -> str:
@@ -119,7 +122,7 @@ def from_here(path: Path) -> str:
     return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
 
 
-def answer(job: Job, show_examples: bool) -> dict[str, Any]:
+def answer(job: Job, show_examples: bool, tracks: Tracks) -> dict[str, Any]:
     """Train what has to be trained, unlearn, measure and return the result document.
 
     Unlearning comes before the reference, which takes longest: what the method refuses is refused early.
@@ -129,7 +132,7 @@ def answer(job: Job, show_examples: bool) -> dict[str, Any]:
     if job.must_train:
         train_original(job)
     rows.original(job.original)
-    result = unlearned(job)
+    result = unlearned(job, tracks)
     keep(job, result.model)
     rows.unlearned(result.model, job.config.method.name, result.method, result.seconds, result.history)
     if job.reference is not None:
@@ -147,7 +150,7 @@ def train_original(job: Job) -> None:
     save_weights(job.original, target, overwrite=job.config.checkpoint is None)
 
 
-def unlearned(job: Job) -> Result:
+def unlearned(job: Job, tracks: Tracks) -> Result:
     """Unlearn with a progress bar and a history that is written as it grows."""
     config = job.config
 
@@ -166,6 +169,7 @@ def unlearned(job: Job) -> Result:
             **config.conditions(),
             on_step=shown.update,
             on_rows=write,
+            track=tracks,
         )
     if result.budget is not None:
         job.folder.write_lines(HISTORY, result.history)

@@ -49,6 +49,15 @@ def long_form(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def gathered(value: Any) -> Any:
+    """Return the long form of a section, the settings that stand beside the name under ``settings``."""
+    long = long_form(value)
+    if not long.keys() - {"name", "settings"}:
+        return long
+    settings = {key: item for key, item in long.items() if key != "name"}
+    return {**({"name": long["name"]} if "name" in long else {}), "settings": settings}
+
+
 class Named(Section):
     """A section that may be written as its name alone."""
 
@@ -168,11 +177,32 @@ class MethodChoice(Section):
     @classmethod
     def gather(cls, value: Any) -> Any:
         """Turn the short form into the long one, and gather the settings that stand beside the name."""
-        long = long_form(value)
-        if not long.keys() - {"name", "settings"}:
-            return long
-        settings = {key: item for key, item in long.items() if key != "name"}
-        return {**({"name": long["name"]} if "name" in long else {}), "settings": settings}
+        return gathered(value)
+
+
+class TrackChoice(Section):
+    """A tracker, and its settings beside its name; they are checked against it once it is imported.
+
+    Args:
+        name: A registered tracker.
+        settings: Everything else in the section.
+    """
+
+    name: Annotated[str, AfterValidator(a_name("trackers"))] = Field(examples=["tensorboard"])
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def gather(cls, value: Any) -> Any:
+        """Turn the short form into the long one, and gather the settings that stand beside the name."""
+        return gathered(value)
+
+
+def as_list(value: Any) -> Any:
+    """Return a list of what stands alone, and as a tuple what is a list; nothing where there is none."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 class TrainChoice(Section):

@@ -28,6 +28,7 @@ from expunge.tasks.stable_diffusion.concept import Concept, check_concepts
 from expunge.tasks.stable_diffusion.concept_split import ConceptSplit, concept_split
 from expunge.tasks.stable_diffusion.family import StableDiffusion
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
+from expunge.trackers import Tracks
 
 UNSEEN = "No classifier looked."
 HOLDS = ("The original pipeline's folder.", "The cache of latents, where the request names one.", GRID_HOLDS)
@@ -73,11 +74,11 @@ class StableDiffusionJob:
         folder.write_json(CONFIG, self.config.model_dump(mode="json", by_alias=True))
         return folder
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, tracks: Tracks) -> dict[str, Any]:
         """Draw, unlearn, draw again and return the result document."""
         split = self.split()
         before = self.draws("Original", self.original)
-        result = self.unlearned(split)
+        result = self.unlearned(split, tracks)
         saved = StableDiffusion().save(result.model, self.folder.path)
         after = self.draws("Unlearned", TextToImage.from_pretrained(saved).to(next(self.original.parameters()).device))
         label = self.method.label or type(self.method).__name__
@@ -103,7 +104,7 @@ class StableDiffusionJob:
             split.model.checkpointing()
         return split
 
-    def unlearned(self, split: ConceptSplit) -> Result:
+    def unlearned(self, split: ConceptSplit, tracks: Tracks) -> Result:
         """Unlearn with a progress bar and a history that is written as it grows."""
         config, batch = self.config, getattr(self.method, "batch", 0) or 0
         with bar(self.console, "Unlearning", images=batch) as shown:
@@ -116,6 +117,7 @@ class StableDiffusionJob:
                 **config.conditions(),
                 on_step=shown.update,
                 on_rows=lambda rows: self.folder.append_rows(HISTORY, rows),
+                track=tracks,
             )
 
     def draws(self, whose: str, model: TextToImage) -> Tensor:

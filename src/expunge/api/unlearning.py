@@ -16,6 +16,7 @@ from expunge.api.names import AUTO
 from expunge.api.result import Result, family_of
 from expunge.api.snapshot import restored_on_failure
 from expunge.api.time_limit import WITHIN, seconds_of
+from expunge.api.tracking import begin, end, followed
 from expunge.api.trial import Trials
 from expunge.api.wanted import checked_conditions, method_for
 from expunge.api.wish import Wish, checked_wish, promised
@@ -52,6 +53,7 @@ def unlearn(
     average: float | None = None,
     observe_every: int = 10,
     inplace: bool = False,
+    track: Any = None,
     on_step: Callable[[Progress], None] = ignore,
     on_rows: Callable[[list[Row]], None] = ignore,
     **settings: Any,
@@ -87,6 +89,9 @@ def unlearn(
             from the model itself and follows closely at first. Default: the weights of the last update.
         observe_every: Cosine and removed share are recorded every so many updates. Default 10.
         inplace: Change the model itself, which ends in evaluation mode without gradients. Default false: a copy.
+        track: Trackers that show the course while it goes on: a name (``tensorboard``, ``wandb``, ``mlflow``,
+            ``trackio``), a mapping of a name and settings, a ``Tracker``, or several of these. They are told losses,
+            controls, readings and figures, and nothing of the data. Default: none.
         on_step: Called after every update with its progress.
         on_rows: Called with new rows of the history.
         **settings: Settings of the method, such as ``epochs``, ``rate`` and ``batch``.
@@ -104,7 +109,7 @@ def unlearn(
         >>> len(result.history)
         1
     """
-    began = time.perf_counter()
+    began, following = time.perf_counter(), followed(track)
     family, wish = family_of(task), checked_wish(budget, prefer, settings, average)
     sides, held = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
     named, deadline = None if method == AUTO else method, began + seconds_of(within)
@@ -114,6 +119,7 @@ def unlearn(
     def keep(rows: list[Row]) -> None:
         history.extend(rows)
         on_rows(rows)
+        tracks.rows(rows)
 
     plain: dict[str, Any] = {
         "seed": seed,
@@ -134,9 +140,11 @@ def unlearn(
         )
         recipe = keeper.recipe
     work = model if inplace else copied(model)
-    with restored_on_failure(work, active=inplace):
+    with restored_on_failure(work, active=inplace), following as tracks:
+        begin(tracks, chosen, plain, family.name, keeper)
         spending = carried_out(keeper, family.predictor(work, logits), recipe, split, conditions)
-    seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        end(tracks, seconds, len(history), spending)
     if spending is not None:
         history = with_readings(history, spending.looks)
     before = None if inplace else model

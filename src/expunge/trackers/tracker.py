@@ -1,0 +1,67 @@
+"""The protocol of trackers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from expunge.errors import MissingExtraError
+
+Plain = str | float | int | bool
+
+
+class Tracker(ABC):
+    """Shows the course of one run elsewhere: begun once, told of updates as they are read, ended once.
+
+    What it is told: names and settings of method and conditions, losses and controls of updates, readings of the
+    budget, and the figures in the end. Never inputs, labels, indices, names of classes, or paths. Whatever it raises
+    is reported once, and the run goes on without it.
+    """
+
+    @abstractmethod
+    def start(self, settings: Mapping[str, Plain]) -> None:
+        """Begin a run.
+
+        Args:
+            settings: By name.
+        """
+
+    @abstractmethod
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the finite values of one update.
+
+        Args:
+            step: Number of the update, from 0, never falling.
+            values: By name.
+        """
+
+    @abstractmethod
+    def finish(self, figures: Mapping[str, float], *, failed: bool) -> None:
+        """End the run.
+
+        Args:
+            figures: What it came to, by name.
+            failed: Whether it ended with an error.
+        """
+
+
+def imported(package: str, extra: str, module: str | None = None) -> Any:
+    """Return an optional module.
+
+    Args:
+        package: What has to be installed.
+        extra: The extra that brings it.
+        module: The module that is wanted, if it is another one.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        import_module(package)
+        return import_module(module or package)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != package:
+            raise
+        raise MissingExtraError("the tracker of that name", package, extra) from error
