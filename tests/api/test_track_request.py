@@ -55,9 +55,9 @@ def test_nothing_of_the_data_is_told(folder, told):
 
 
 def test_wrong_trackers_are_refused_at_their_line(folder, told):
-    with pytest.raises(ConfigError, match="request.yaml line 8: .*did you mean 'wandb'"):
+    with pytest.raises(ConfigError, match=r"request.yaml line 8: .*did you mean 'wandb'"):
         config(folder, track="wandbb")
-    with pytest.raises(ConfigError, match="request.yaml line 8: Expected settings of mlflow .*but found 'projekt'"):
+    with pytest.raises(ConfigError, match=r"request.yaml line 8: Expected settings of mlflow .*but found 'projekt'"):
         run_request(config(folder, track="{name: mlflow, projekt: x}"))
     assert not (folder / "run").exists()
 

@@ -152,9 +152,9 @@ def test_trackers_that_somebody_else_opened_are_left_open():
 def test_what_is_no_tracker_is_refused():
     with pytest.raises(ConfigError, match="but found 'tensorbord': did you mean 'tensorboard'"):
         as_tracks("tensorbord")
-    with pytest.raises(ConfigError, match="a tracker's name, a mapping .*but found int"):
+    with pytest.raises(ConfigError, match=r"a tracker's name, a mapping .*but found int"):
         as_tracks([3])
-    with pytest.raises(ConfigError, match="settings of wandb .*but found 'projekt'"):
+    with pytest.raises(ConfigError, match=r"settings of wandb .*but found 'projekt'"):
         as_tracks({"name": "wandb", "projekt": "x"})
     assert as_tracks(None).trackers == []
 
