@@ -15,6 +15,9 @@ import torch.multiprocessing as mp
 from surgery_table import TABLE
 from torch import distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from expunge import registry
@@ -22,7 +25,7 @@ from expunge.batch import Predictor
 from expunge.engine import Stepper
 from expunge.errors import ExpungeError, MissingExtraError
 from expunge.masks import Certified, Mask, SignAgreement
-from expunge.objectives import AdaptiveAscent, CrossEntropy, HeldOut, Objective
+from expunge.objectives import AdaptiveAscent, CrossEntropy, HeldOut, Objective, RandomLabel, Sparse
 from expunge.pair import Pair
 from expunge.surgery import Fixed, Lookahead, Scheduled, Surgery, Unilateral
 from expunge.testing import CLASSIFIER as BENCH
@@ -65,14 +68,41 @@ class UndistributedMask(SignAgreement):
     distributed = False
 
 
+class FullyShardedDataParallel(nn.Module):
+    """A stand-in for a wrapper that hides gradients: it is known by its name."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.module = model
+
+
 def bucket_views(model: nn.Module) -> nn.Module:
     """Wrap a model so that its gradients live in the buckets that are reduced."""
     return DistributedDataParallel(model, gradient_as_bucket_view=True)
 
 
+def sharded(model: nn.Module) -> nn.Module:
+    """Give each rank a part of every weight."""
+    mesh = init_device_mesh("cpu", (2,))
+    for part in (*model, model):
+        if any(True for _ in part.parameters()):
+            fully_shard(part, mesh=mesh)
+    return model
+
+
+def full(value: torch.Tensor) -> torch.Tensor:
+    """Return a tensor whole, whether or not ranks have parts of it."""
+    return value.full_tensor() if isinstance(value, DTensor) else value.clone()
+
+
 def adaptive() -> Pair[Objective]:
     """Return a forget objective that weighs the examples of a batch against one another."""
     return Pair(AdaptiveAscent(), CrossEntropy())
+
+
+def penalised() -> Pair[Objective]:
+    """Return a retain objective that reads the weights."""
+    return Pair(RandomLabel(), Sparse())
 
 
 def drawing() -> Pair[Objective]:
@@ -97,7 +127,8 @@ def cases() -> dict[str, Case]:
     rules |= {f"mask {name}": Case(mask=make) for name, make in masks.items()}
     more = {f"{name}, micro-batches": case._replace(micro_batches=3) for name, case in rules.items()}
     exact = {f"{name}, float64": case._replace(kind=torch.float64) for name, case in rules.items()}
-    return rules | more | exact | special()
+    parts = {f"{name}, fully_shard": case._replace(wrap=sharded, micro_batches=3) for name, case in rules.items()}
+    return rules | more | exact | parts | special()
 
 
 def special() -> dict[str, Case]:
@@ -107,6 +138,8 @@ def special() -> dict[str, Case]:
         "bucket views": Case(Unilateral, wrap=bucket_views),
         "bucket views, mask": Case(Unilateral, SignAgreement, wrap=bucket_views),
         "clipped": Case(Unilateral, settings={"clip": 0.05}),
+        "clipped, fully_shard": Case(Unilateral, settings={"clip": 0.05}, wrap=sharded),
+        "pairs of tensors, fully_shard": Case(Unilateral, raw=True, wrap=sharded),
         "drawn predictions": Case(objectives=drawing),
         "scaled": Case(Unilateral, settings={"scaler": torch.amp.GradScaler("cpu", init_scale=256.0)}),
     }
@@ -123,6 +156,8 @@ def refusals() -> dict[str, Case]:
         "whole batches for AdaptiveAscent": Case(objectives=adaptive),
         "normalisation 'frozen'": Case(settings={"normalisation": "joint"}),
         "all weights that require a gradient": Case(held=slice(0, 3)),
+        "objectives that need no weights": Case(objectives=penalised, wrap=sharded),
+        "a wrapper that leaves gradients with the weights": Case(wrap=FullyShardedDataParallel),
     }
 
 
@@ -145,12 +180,13 @@ def played(case: Case, rank: int | None) -> Trace:
     settings = copy.deepcopy(dict(case.settings))
     stepper = Stepper(wrapped, optimizer, surgery, objectives, mask, micro_batches=case.micro_batches, **settings)
     directions: list[torch.Tensor] = []
-    optimizer.register_step_pre_hook(lambda *_: directions.extend(p.grad.clone() for p in weights))
+    optimizer.register_step_pre_hook(lambda *_: directions.extend(full(p.grad) for p in weights))
     rows = [updated(stepper, case, rank, index) for index in range(UPDATES)]
     state = dict(surgery.state_dict())
     if mask is not None:
         state |= {f"mask {name}": value for name, value in mask.state_dict().items()}
-    return Trace([weight.detach() for weight in weights], directions, torch.stack(rows), state)
+    state = {name: full(value) for name, value in state.items() if isinstance(value, torch.Tensor)}
+    return Trace([full(weight.detach()) for weight in weights], directions, torch.stack(rows), state)
 
 
 def updated(stepper: Stepper, case: Case, rank: int | None, index: int) -> torch.Tensor:

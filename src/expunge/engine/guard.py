@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from expunge.surgery import Direction
+from expunge.surgery.direction import local
 
 Choose = Callable[[Direction], Direction]
 
@@ -49,8 +50,14 @@ def put_back_on_failure(parameters: Sequence[Tensor], before: Sequence[Tensor]) 
     try:
         yield
     except BaseException:
-        torch._foreach_copy_(list(parameters), list(before))
+        put_back(parameters, before)
         raise
+
+
+@torch.no_grad()
+def put_back(parameters: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+    """Give weights the values that they had."""
+    torch._foreach_copy_([local(parameter) for parameter in parameters], [local(old) for old in before])
 
 
 def commit_(new: Tensor, old: Tensor, weight: Tensor) -> None:

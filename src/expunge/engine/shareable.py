@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from expunge.engine.half import Setting
 from expunge.engine.normalisation import batch_norms
+from expunge.engine.ranks import Sharded
 from expunge.errors import ConfigError, ExpungeError, ModelError, SurgeryError
 from expunge.masks import Mask
 from expunge.surgery import Surgery
@@ -25,6 +26,7 @@ def refuse_undistributed(setting: Setting, surgery: Surgery, mask: Mask | None) 
         if mask is not None:
             refuse_rule(mask, ConfigError("a mask that ranks can share", repr(mask), ALONE))
         refuse_unequal_parts(setting)
+        refuse_parts_of_weights(setting)
         refuse_left_out(setting)
 
 
@@ -43,6 +45,14 @@ def refuse_unequal_parts(setting: Setting) -> None:
     if setting.policy == "joint" or (setting.policy == "separate" and batch_norms(setting.predict.model)):
         found = f"'{setting.policy}', whose statistics would be those of a rank's own examples"
         raise ConfigError("normalisation 'frozen' on several ranks", found, "use normalisation='frozen'")
+
+
+def refuse_parts_of_weights(setting: Setting) -> None:
+    """Refuse losses that read weights of which a rank has a part only."""
+    for objective in setting.objectives:
+        if objective.reads_weights and isinstance(setting.ranks, Sharded):
+            found = f"{type(objective).__name__}, which reads them, and a part of each on every rank"
+            raise ConfigError("objectives that need no weights", found, "use DistributedDataParallel")
 
 
 def refuse_left_out(setting: Setting) -> None:

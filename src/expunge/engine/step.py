@@ -11,6 +11,7 @@ from torch import Tensor
 from expunge.batch import Batch
 from expunge.engine.derivatives import hessian_product, refuse_curvature, skips, slopes, weighted
 from expunge.engine.further import Further, gradient_aside
+from expunge.engine.guard import put_back
 from expunge.engine.half import Half, Setting
 from expunge.engine.joint import joint_parts
 from expunge.engine.normalisation import untouched_buffers
@@ -148,8 +149,7 @@ class EngineStep:
             yield
         finally:
             self.shift = before
-            with torch.no_grad():
-                torch._foreach_copy_(parameters, saved)
+            put_back(parameters, saved)
 
     def propose(self, direction: Direction) -> None:
         """Give the optimiser a direction."""

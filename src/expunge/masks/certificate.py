@@ -17,7 +17,7 @@ from expunge.masks.mask import Mask
 from expunge.masks.student import quantile
 from expunge.registry import find
 from expunge.surgery import Direction, Step
-from expunge.surgery.direction import accumulator, piece_product
+from expunge.surgery.direction import inner_product
 
 
 class Certified(Mask):
@@ -155,10 +155,8 @@ def masks_of(mask: Mask | str | Sequence[Mask | str] | None) -> list[Mask]:
 def slope(sequence: Sequence[Direction], displacement: Direction, gradient: Direction) -> Tensor:
     """Return ⟨m_j ⊙ d, gradient⟩ for each mask m_j, shape (J,); the gradient's memory is used for the product."""
     torch._foreach_mul_(gradient.pieces, displacement.pieces)
-    kind = accumulator(gradient.pieces[0].device)
-    parts = [[piece_product(p, w.to(p.dtype)).to(kind) for p, w in zip(gradient, m, strict=True)] for m in sequence]
-    found: Tensor = torch.stack([torch.stack(part).sum() for part in parts])
-    return found
+    weights = ((w.to(p.dtype) for p, w in zip(gradient, mask, strict=True)) for mask in sequence)
+    return torch.stack([inner_product(gradient.pieces, mask) for mask in weights])
 
 
 def lower_bounds(slopes: Tensor, delta: float) -> Tensor:

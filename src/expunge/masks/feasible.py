@@ -14,6 +14,7 @@ from expunge.errors import ConfigError, DataError, ModelError
 from expunge.masks.mask import Mask
 from expunge.pair import Role
 from expunge.surgery import Direction, Moments, Step, moments_of
+from expunge.surgery.direction import whole
 
 PAPER = "arXiv 2511.02435; the rule is a reconstruction"
 
@@ -114,7 +115,7 @@ def share(weights: Direction) -> Tensor:
         0.625
     """
     parts = [p.count_nonzero().float() if p.dtype == torch.bool else p.sum(dtype=torch.float32) for p in weights]
-    return torch.stack(parts).sum() / sum(piece.numel() for piece in weights)
+    return torch.stack([whole(part) for part in parts]).sum() / sum(piece.numel() for piece in weights)
 
 
 def checked_level(delta: float) -> float:

@@ -58,7 +58,7 @@ class FisherRatio(Kept):
     def screen(self, weights: Sequence[Tensor], step: Step) -> None:
         """Mask the gradient of a forget update: else momentum would hand the rest of it to the retain updates."""
         free = step.sizes.forget == 0
-        for weight, piece in zip(weights, self.held(), strict=True):
+        for weight, piece in zip(weights, self.held_like(weights), strict=True):
             if weight.grad is not None:
                 weight.grad = torch.where(piece | free.to(piece.device), weight.grad, 0.0)
 

@@ -12,7 +12,7 @@ from expunge.errors import ConfigError
 from expunge.masks.feasible import FeasibleMask
 from expunge.pair import Role
 from expunge.surgery import Direction, Step
-from expunge.surgery.direction import accumulator, piece_product
+from expunge.surgery.direction import inner_product
 
 RANGE = 28.0
 """Multipliers e^±28 (10^±12) times the ratio of the gradients' norms are searched."""
@@ -82,14 +82,13 @@ def best_mask(moved: Direction, forget: Direction, retain: Direction, allowance:
         [False, True, True]
     """
     harm = Direction(torch._foreach_mul(moved.pieces, retain.pieces))
-    kind = accumulator(harm.pieces[0].device)
 
     def kept(multiplier: Tensor) -> Iterator[Tensor]:
         return (d * (f + multiplier * r) > 0 for d, f, r in zip(moved, forget, retain, strict=True))
 
     def bounded(multiplier: Tensor) -> Tensor:
-        masked = zip(harm, kept(multiplier), strict=True)
-        return torch.stack([piece_product(h, m.to(h.dtype)).to(kind) for h, m in masked]).sum() >= -allowance
+        masked = (m.to(h.dtype) for h, m in zip(harm, kept(multiplier), strict=True))
+        return inner_product(harm.pieces, masked) >= -allowance
 
     scale = forget.norm() / retain.norm()
     unbound = bounded(scale * 0)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from expunge.surgery.direction import is_sharded
+
 PART = 2**16
 """Elements of a part: half a dozen float32 tensors of it fit into a core's cache."""
 
@@ -27,7 +29,7 @@ def elementwise(rule: Callable[..., Tensor], *pieces: Tensor) -> Tensor:
         True
     """
     first = pieces[0]
-    if first.device.type != "cpu" or first.numel() <= PART:
+    if first.device.type != "cpu" or first.numel() <= PART or is_sharded(first):
         return rule(*pieces)
     rows = max(1, len(first) * PART // first.numel())
     return torch.cat([rule(*part) for part in zip(*(piece.split(rows) for piece in pieces), strict=True)])

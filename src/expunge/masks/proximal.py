@@ -11,6 +11,7 @@ from torch import Tensor
 from expunge.batch import Predictor, Split
 from expunge.errors import ConfigError
 from expunge.masks.kept import Kept
+from expunge.masks.order import smallest
 from expunge.surgery import Direction, Step
 
 
@@ -57,13 +58,14 @@ class Proximal(Kept):
 
     def settle(self, weights: Sequence[Tensor], step: Step) -> None:
         """Draw the weights back to the original's."""
-        gaps = [weight - start for weight, start in zip(weights, self.held(), strict=True)]
-        sizes = torch.cat([gap.abs().flatten() for gap in gaps])
-        count = int(self.share * (1 - (step.progress.step + 1) / step.progress.total) * len(sizes))
+        held = self.held_like(weights)
+        gaps = [weight - start for weight, start in zip(weights, held, strict=True)]
+        size = sum(gap.numel() for gap in gaps)
+        count = int(self.share * (1 - (step.progress.step + 1) / step.progress.total) * size)
         if count < 1:
             return
-        threshold = sizes.kthvalue(count).values
-        for weight, start, gap in zip(weights, self.held(), gaps, strict=True):
+        threshold = smallest([gap.abs() for gap in gaps], count)
+        for weight, start, gap in zip(weights, held, gaps, strict=True):
             near = gap.abs() <= threshold
             weight.copy_(torch.where(near, start, start + gap - gap.sign() * threshold))
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.surgery.direction import Direction, widened
+from expunge.surgery.direction import Direction, local, widened
 
 
 class Moments(nn.Module, ABC):
@@ -66,7 +66,8 @@ class Moments(nn.Module, ABC):
             absorb(gradient.pieces, *held, weight=self.weight())
             return
         generator = torch.Generator(gradient.pieces[0].device).manual_seed(self.count)
-        for piece, *stored in zip(gradient.pieces, *held, strict=True):
+        # Where ranks have parts, each rounds its own: what is drawn is other than on one process, its mean is not.
+        for piece, *stored in zip(map(local, gradient.pieces), *(map(local, own) for own in held), strict=True):
             wide = [one.to(piece.dtype) for one in stored]
             absorb([piece], *([one] for one in wide), weight=self.weight())
             for one, new in zip(stored, wide, strict=True):
