@@ -64,12 +64,14 @@ def test_help_names_every_command():
     result = call("--help")
     assert result.exit_code == 0
     assert [
-        word for word in ("demo", "run", "train", "images", "convert", "list") if f"\n  {word} " not in result.stdout
+        word
+        for word in ("demo", "run", "train", "bench", "images", "convert", "list")
+        if f"\n  {word} " not in result.stdout
     ] == []
     assert "..." not in result.stdout.split("Commands:")[1]
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "train", "images", "convert", "list"])
+@pytest.mark.parametrize("command", ["demo", "run", "train", "bench", "images", "convert", "list"])
 def test_help_of_every_command_fits_the_screen(command):
     result = call(command, "--help")
     assert result.exit_code == 0

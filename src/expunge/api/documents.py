@@ -40,7 +40,7 @@ def document(
     """Return a result document.
 
     Args:
-        kind: ``demo`` or ``run``.
+        kind: ``demo``, ``run`` or ``bench``.
         title: What the report is called.
         command: What made it.
         disclosure: How hyper-parameters were chosen.

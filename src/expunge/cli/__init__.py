@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from expunge import __version__
 from expunge.cli.audit import audit
+from expunge.cli.bench import bench
 from expunge.cli.convert import convert
 from expunge.cli.demo import demo
 from expunge.cli.images import images
@@ -69,6 +70,7 @@ app.command()(demo)
 app.command()(run)
 app.command()(train)
 app.command()(audit)
+app.command()(bench)
 app.command()(report)
 app.command()(images)
 app.command()(convert)

@@ -162,7 +162,7 @@ class Document(Part):
     """All that a report says."""
 
     schema_: Literal[1] = Field(alias="schema")
-    kind: Literal["demo", "run", "audit"] = "run"
+    kind: Literal["demo", "run", "audit", "bench"] = "run"
     title: str
     created: str = ""
     command: str = ""

@@ -1,0 +1,23 @@
+"""The runner: a recipe in a file becomes cells, each of them one model, and a result that pages are made of."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Folders": "expunge.benchmark.store",
+    "Recipe": "expunge.benchmark.recipe",
+    "load_recipe": "expunge.benchmark.recipe",
+    "run_recipe": "expunge.benchmark.run",
+    "state_of": "expunge.benchmark.run",
+    "summary": "expunge.benchmark.summarising",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for: reading a recipe must not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'expunge.benchmark' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

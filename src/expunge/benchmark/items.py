@@ -1,0 +1,193 @@
+"""What a recipe is made of: networks and cells, each with the canonical JSON that its file is named by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from expunge.api.config import RunConfig
+from expunge.api.sections import MethodChoice
+from expunge.benchmark.recipe import Entry, Recipe
+
+Role = Literal["original", "retrained", "method", "trial"]
+SCHEMA = 1
+"""Raised when the meaning of a recipe changes, so that older cells are no longer taken for answers."""
+REFERENCES = 2
+"""Retrained networks of each split: the first is the reference, both together give the noise floor."""
+APART = 10_000
+"""Added to the seed of a retrained network, times its number: it starts from weights and an order of its own."""
+DECIDES = {"model", "data", "train", "holdout", "forget", "method", "seed", "budget", "prefer", "within"}
+DECIDES |= {"normalisation", "micro_batches", "precision"}
+"""What of a request file decides what comes out; a key that is added to request files must not rename every cell."""
+
+
+def canonical(value: Any) -> str:
+    """Return plain values as JSON that is the same for the same meaning: keys sorted, no spaces, 1.0 written as 1.
+
+    Examples:
+        >>> canonical({"b": 1.0, "a": [0.5]}) == canonical({"a": [0.5], "b": 1})
+        True
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def hashed(value: Any) -> str:
+    """Return the name that plain values are filed under."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:32]
+
+
+def told(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the outcome of a request, as plain values; an index file by its content."""
+    plain = config.model_dump(mode="json", by_alias=True, include=DECIDES)
+    plain["data"].pop("dir")
+    if config.forget.indices is not None:
+        plain["forget"]["indices"] = hashlib.sha256(config.forget.indices.read_bytes()).hexdigest()
+    return plain
+
+
+class Filed(ABC):
+    """What is filed under the hash of what decides it, and is the same as anything else filed there."""
+
+    @property
+    @abstractmethod
+    def told(self) -> dict[str, Any]:
+        """What decides the outcome."""
+
+    @cached_property
+    def key(self) -> str:
+        """Name of its files."""
+        return hashed(self.told)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are filed under one name."""
+        return isinstance(other, Filed) and self.key == other.key
+
+    def __hash__(self) -> int:
+        """Return the hash of the name."""
+        return hash(self.key)
+
+
+@dataclass(frozen=True, eq=False)
+class Network(Filed):
+    """A network that all methods share: the original of a seed, or one that never saw what a request forgets.
+
+    Args:
+        recipe: That it belongs to.
+        seed: Of the cells that use it.
+        request: Place of the request; None for the original.
+        number: From 1 on among the retrained networks; 0 for the original.
+    """
+
+    recipe: Recipe
+    seed: int
+    request: int | None = None
+    number: int = 0
+
+    @property
+    def config(self) -> RunConfig:
+        """The request that draws its examples; the seed is the cell's."""
+        return self.recipe.config(self.request, self.seed)
+
+    @property
+    def start(self) -> int:
+        """Seed of initialisation and order."""
+        return self.seed + APART * self.number
+
+    @cached_property
+    def told(self) -> dict[str, Any]:
+        """What decides the weights."""
+        plain = told(self.config)
+        asked = plain["forget"] if self.request is not None else None
+        kept = {key: plain[key] for key in ("data", "model", "train")}
+        return {"schema": SCHEMA, "network": {**kept, "without": asked, "seed": self.start}}
+
+    @property
+    def needs(self) -> tuple[Network, ...]:
+        """Networks that have to be there first: none."""
+        return ()
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        if self.request is None:
+            return f"seed {self.seed} original"
+        return f"seed {self.seed} {self.recipe.key(self.request)} retrained {self.number}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cell(Filed):
+    """One model at one request and seed, with what was found of it.
+
+    Args:
+        recipe: That it belongs to.
+        role: The original, the retrained reference with the noise floor, a row of the table, or a trial of tuning.
+        request: Place of the request.
+        seed: Of draw, initialisation and order.
+        entry: The row.
+        more: The setting that was tuned.
+    """
+
+    recipe: Recipe
+    role: Role
+    request: int
+    seed: int
+    entry: Entry | None = None
+    more: tuple[tuple[str, Any], ...] = ()
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The cell as a request file, with a budget where the method keeps one."""
+        if self.entry is None:
+            return self.recipe.config(self.request, self.seed)
+        method = self.entry.choice(self.recipe.kind(self.request), dict(self.more))
+        return self.recipe.config(self.request, self.seed, method, **budget_of(self.recipe, method))
+
+    @cached_property
+    def told(self) -> dict[str, Any]:
+        """What decides its figures: trials and rows of the table are apart even where their settings are the same."""
+        plain, recipe = told(self.config), self.recipe
+        if self.entry is None:
+            plain.pop("method")
+        aside = 0.0 if recipe.tune is None else recipe.tune.holdout
+        return {"schema": SCHEMA, "role": self.role, "tuning_share": aside, "request": plain}
+
+    @cached_property
+    def needs(self) -> tuple[Network, ...]:
+        """Networks that have to be there first."""
+        original = Network(self.recipe, self.seed)
+        references = [Network(self.recipe, self.seed, self.request, 1 + number) for number in range(REFERENCES)]
+        wanted = {"trial": [original], "retrained": references}
+        return tuple(wanted.get(self.role, [original, references[0]]))
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        row = self.role if self.entry is None else self.entry.key
+        tried = "".join(f" {knob} {value}" for knob, value in self.more)
+        trial = " trial" if self.role == "trial" else ""
+        return f"seed {self.seed} {self.recipe.key(self.request)}{trial} {row}{tried}"
+
+
+Item = Network | Cell
+
+
+def budget_of(recipe: Recipe, method: MethodChoice) -> dict[str, Any]:
+    """Return the part of a cell's request about the budget; nothing for a method that cannot keep one."""
+    from expunge.benchmark.steering import keeps_budget
+
+    if recipe.budget is None or not keeps_budget(method):
+        return {}
+    timed = method.automatic and recipe.within is not None and "rate" not in method.settings
+    return {"budget": recipe.budget, "prefer": recipe.prefer, **({"within": recipe.within} if timed else {})}

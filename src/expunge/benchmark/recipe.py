@@ -1,0 +1,293 @@
+"""The recipe of a comparison: what may stand in its file, in the vocabulary of request files.
+
+Examples:
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "recipe.yaml")
+    >>> lines = "model: small_cnn", "data: digits", "requests: [{class: 3}]", "methods: [ft, salunn]"
+    >>> _ = file.write_text(chr(10).join(lines))
+    >>> load_recipe(file)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    expunge.errors.ConfigError: recipe.yaml line 4: Expected one of the methods ... did you mean 'salun'.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+
+from expunge.api.budget_section import BudgetChoice
+from expunge.api.checks import a_device, a_time_limit, refuse, shown
+from expunge.api.config import RunConfig
+from expunge.api.document import Document, read_document
+from expunge.api.names import AUTO
+from expunge.api.sections import (
+    Count,
+    DataChoice,
+    ForgetChoice,
+    MethodChoice,
+    ModelChoice,
+    Precision,
+    Section,
+    Seed,
+    Share,
+    TrainChoice,
+    gathered,
+    long_form,
+)
+from expunge.api.sentences import sentence
+from expunge.errors import ConfigError
+
+Kind = Literal["class", "indices", "fraction", "predicate"]
+Grid = dict[str, list[Any]]
+OWN = ("key", "label", "only", "by_kind", "tune")
+"""Keys of an entry that say something of the row, not of the method."""
+RETRAIN = ("retrain", "exact", "from_scratch")
+
+
+def distinct(values: list[Any]) -> list[Any]:
+    """Return a list that says nothing twice and is not empty."""
+    if not values:
+        raise refuse("at least one", "an empty list", "name one, or remove the key")
+    if any(value in values[:place] for place, value in enumerate(values)):
+        raise refuse("each once", "one twice", "remove the second")
+    return values
+
+
+def one_knob(grid: Any) -> Any:
+    """Return a grid: one setting with the values to try."""
+    if not isinstance(grid, dict) or len(grid) != 1 or not isinstance(next(iter(grid.values())), list):
+        cure = "write for example `tune: {rate: [0.001, 0.01]}`"
+        raise refuse("one setting with a list of values to try", shown(grid), cure)
+    distinct(next(iter(grid.values())))
+    return grid
+
+
+Knob = Annotated[Grid, BeforeValidator(one_knob)]
+Seeds = Annotated[list[Seed], AfterValidator(distinct)]
+
+
+class Entry(MethodChoice):
+    """A row of the comparison: a method with its settings, and what is special to the row.
+
+    Args:
+        key: Short name of the row, once per recipe. Default: the method as it is written.
+        label: How tables call it. Default: the method's own label.
+        only: The one kind of requests that it is for. Default: all.
+        by_kind: Settings for one kind of requests, such as ``{class: {exclude_true: true}}``. Default none.
+        tune: Its own grid, instead of that of the recipe.
+    """
+
+    key: str = Field("", examples=["salun"])
+    label: str = Field("", examples=["SalUn"])
+    only: Kind | None = Field(None, examples=["class"])
+    by_kind: dict[Kind, dict[str, Any]] = Field({}, examples=["{class: {exclude_true: true}}"])
+    tune: Knob | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
+
+    @model_validator(mode="before")
+    @classmethod
+    def gather(cls, value: Any) -> Any:
+        """Turn the short form into the long one, and gather the settings of the method."""
+        long = long_form(value)
+        own = {key: long[key] for key in OWN if key in long}
+        found = gathered({key: item for key, item in long.items() if key not in OWN})
+        return {**found, "key": found.get("name", ""), **own}
+
+    @property
+    def tunable(self) -> bool:
+        """Whether something is left to tune.
+
+        ``auto`` searches by itself, inside its own cell, where the time is counted; retraining is no unlearning.
+        """
+        return self.name not in (AUTO, *RETRAIN)
+
+    def choice(self, kind: Kind, more: dict[str, Any] | None = None) -> MethodChoice:
+        """Return the method alone, as a kind of requests has it, perhaps with a setting that was tuned."""
+        settings = {**self.settings, **self.by_kind.get(kind, {}), **(more or {})}
+        return MethodChoice.model_construct(name=self.name, settings=settings)  # the name was checked already
+
+
+class TuneChoice(Section):
+    """How one setting of every method is chosen, the same number of runs for each.
+
+    The criterion looks at held-out examples of its own, never at a retrained model or at the test data of the table.
+
+    Args:
+        grid: One setting and its values, for methods that have no grid of their own; written as ``rate: [...]``.
+        seeds: Seeds of the trials, none of them among those shown. Default 1000.
+        holdout: Share of the test data that trials are judged on, and nothing else is. Default .1.
+    """
+
+    grid: Knob | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
+    seeds: Seeds = Field([1000], examples=["[1000]"])
+    holdout: Share = 0.1
+
+    @model_validator(mode="before")
+    @classmethod
+    def gather(cls, value: Any) -> Any:
+        """Turn ``{rate: [...]}`` into the grid."""
+        if not isinstance(value, dict):
+            raise refuse("a mapping", shown(value), "write for example `tune: {rate: [0.001, 0.01]}`")
+        rest = {key: item for key, item in value.items() if key not in cls.model_fields}
+        kept = {key: item for key, item in value.items() if key in cls.model_fields}
+        if rest and "grid" in kept:
+            raise refuse("one grid", "grid and another setting", "keep one of them", next(iter(rest)))
+        return {**kept, **({"grid": rest} if rest else {})}
+
+
+class Recipe(Section):
+    """A comparison: requests × seeds × methods, on one network and data set.
+
+    Seed s draws the training images (where ``data`` names a subset without ``subset_seed``) and the forgotten ones, and
+    fixes initialisation and order. Held-out, tuning and test examples are the same at every seed, so that what chose a
+    setting at one seed is no test example of another.
+
+    Args:
+        title: What tables are called. Default: the file's name.
+        model: The classifier.
+        data: What it is trained on.
+        train: How the original and the references are trained.
+        holdout: Share of the test data that methods may use, and no figure is computed on. Default none.
+        requests: What to forget, each as in a request file.
+        seeds: Default 0, 1 and 2.
+        methods: Rows of the table: a name, a composition, or a mapping with settings.
+        budget: What may be lost, for ``auto`` and for methods that can keep a budget. Default none.
+        prefer: What comes first where a budget cannot be kept: ``budget`` (default) or ``forgetting``.
+        within: Time that ``auto`` may take for everything.
+        tune: How a setting is chosen. Default: every method as it is written.
+        device: As in a request file. Default ``auto``.
+        normalisation: As in a request file.
+        micro_batches: As in a request file.
+        precision: As in a request file.
+    """
+
+    title: str = ""
+    model: ModelChoice = Field(examples=["resnet20"])
+    data: DataChoice = Field(examples=["cifar10"])
+    train: TrainChoice = TrainChoice()
+    holdout: Share | None = Field(None, examples=[0.3])
+    requests: Annotated[list[ForgetChoice], AfterValidator(distinct)] = Field(examples=["[{class: 0}]"])
+    seeds: Seeds = Field([0, 1, 2], examples=["[0, 1, 2]"])
+    methods: Annotated[list[Entry], AfterValidator(distinct)] = Field(examples=["[ft, salun]"])
+    budget: BudgetChoice | None = Field(None, examples=[1.0])
+    prefer: Literal["budget", "forgetting"] = "budget"
+    within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
+    tune: TuneChoice | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
+    device: Annotated[str, AfterValidator(a_device)] = "auto"
+    normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
+    micro_batches: Count = 1
+    precision: Precision = "fp32"
+    _document: Document | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def fits_together(self) -> Recipe:
+        """Refuse what contradicts itself."""
+        keys = [entry.key for entry in self.methods]
+        if twice := next((key for place, key in enumerate(keys) if key in keys[:place]), None):
+            raise refuse("a key of its own for every method", f"'{twice}' twice", "add `key: …` to one", "methods")
+        for request in self.requests:
+            if "seed" in request.model_fields_set:
+                raise refuse("requests without a seed", "one", "remove it; `seeds` draws the examples", "requests")
+        if self.budget is not None and self.holdout is None:
+            cure = "add for example `holdout: 0.3`"
+            raise refuse("held-out examples to measure the budget on", "no holdout", cure, "budget")
+        self.check_tuning()
+        return self
+
+    def check_tuning(self) -> None:
+        """Refuse tuning that is not the same for all methods, or that sees what it must not."""
+        if self.tune is None:
+            grids = [entry.key for entry in self.methods if entry.tune is not None]
+            if grids:
+                cure = "add for example `tune: {seeds: [1000]}`"
+                raise refuse("a section 'tune' beside the grids of methods", "none", cure, "methods")
+            return
+        shown_too = sorted({*self.tune.seeds} & {*self.seeds})
+        if shown_too:
+            raise refuse("tuning seeds apart from those shown", f"{shown_too[0]} among both", "use another", "tune")
+        if self.tune.holdout + (self.holdout or 0) >= 1:
+            raise refuse("test data beside holdout and tune.holdout", "none", "lower one of them", "tune")
+        counts = {entry.key: len(self.values(entry)) for entry in self.methods if entry.tunable}
+        if len({*counts.values()}) > 1:
+            found = ", ".join(f"{key}: {count}" for key, count in counts.items())
+            raise refuse("the same number of tuning runs for every method", found, "even the grids out", "tune")
+
+    def where(self, *keys: str | int) -> str:
+        """Return the place of a setting, for messages."""
+        return self._document.where(*keys) if self._document else ""
+
+    def grid(self, entry: Entry) -> Grid:
+        """Return the grid of a method; empty where nothing is tuned."""
+        if self.tune is None or not entry.tunable:
+            return {}
+        return entry.tune or self.tune.grid or {}
+
+    def values(self, entry: Entry) -> list[dict[str, Any]]:
+        """Return the settings that are tried for a method."""
+        return [{knob: value} for knob, values in self.grid(entry).items() for value in values]
+
+    def kind(self, request: int) -> Kind:
+        """Return the kind of a request."""
+        return cast(Kind, self.requests[request].kind)
+
+    def key(self, request: int) -> str:
+        """Return the short name of a request, such as ``class-0``."""
+        chosen = self.requests[request]
+        value = getattr(chosen, "class_" if chosen.kind == "class" else chosen.kind)
+        return f"{chosen.kind}-{value.stem if isinstance(value, Path) else value}"
+
+    def config(self, request: int | None, seed: int, method: MethodChoice | None = None, **more: Any) -> RunConfig:
+        """Return a cell as a request file.
+
+        Args:
+            request: Its place in the list; None for what is the same for all requests.
+            seed: Of the cell.
+            method: Default ``auto``, where nothing depends on it.
+            **more: Such as ``budget``.
+        """
+        forget = self.requests[request or 0]
+        forget = forget if forget.fraction is None else forget.model_copy(update={"seed": seed})
+        drawn = self.data.subset is not None and "subset_seed" not in self.data.model_fields_set
+        data = self.data.model_copy(update={"subset_seed": seed}) if drawn else self.data
+        config = RunConfig(
+            model=self.model,
+            data=data,
+            train=self.train,
+            holdout=self.holdout,
+            forget=forget,
+            method=method or MethodChoice.model_construct(name=AUTO, settings={}),
+            seed=seed,
+            device=self.device,
+            normalisation=self.normalisation,
+            micro_batches=self.micro_batches,
+            precision=self.precision,
+            **more,
+        )
+        if self._document is not None:
+            object.__setattr__(config, "_document", self._document)
+        return config
+
+
+def load_recipe(path: Path | str) -> Recipe:
+    """Return the recipe that a YAML file holds; paths in it are relative to its folder.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: With the line of the first thing that is wrong, and the cure.
+    """
+    document = read_document(Path(path))
+    data = {"title": document.path.stem, **document.data}
+    try:
+        recipe = Recipe.model_validate(data, context={"folder": document.path.parent})
+    except ValidationError as error:
+        raise sentence(error, document, Recipe) from None
+    recipe._document = document
+    for place, request in enumerate(recipe.requests):
+        if request.indices is not None and not request.indices.is_file():
+            where = document.where("requests", place, "indices")
+            cure = "paths are relative to the recipe's folder"
+            raise ConfigError("a file for 'indices'", f"none at '{request.indices}'", cure, where)
+    return recipe

@@ -1,0 +1,147 @@
+"""What has been made, on the disk: written whole or not at all, and made by one process at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from expunge.benchmark.items import Cell, Item
+from expunge.weights.file import replacing
+
+FAILURE = "failure"
+"""Key of what went wrong, in the file of an item that could not be made."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things are kept.
+
+    Args:
+        out: Of the cells.
+        cache: Of the networks.
+        data: Of the data sets. Default: the variable ``EXPUNGE_DATA``.
+    """
+
+    out: Path
+    cache: Path
+    data: Path | None = None
+
+    def make(self) -> None:
+        """Make the folders that are missing."""
+        for folder in (self.out, self.cache):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, item: Item) -> Path:
+        """Return the JSON file of an item."""
+        return (self.out if isinstance(item, Cell) else self.cache) / f"{item.key}.json"
+
+    def weights(self, item: Item) -> Path:
+        """Return the weights file of a network."""
+        return self.path(item).with_suffix(".safetensors")
+
+    def found(self, item: Item) -> dict[str, Any] | None:
+        """Return what is known of an item; None if it was not made, or its file is not whole.
+
+        A network's JSON is written after its weights, so that it stands for both.
+        """
+        try:
+            found = json.loads(self.path(item).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(found, dict) or found.get("key") != item.key:
+            return None
+        whole = isinstance(item, Cell) or FAILURE in found or self.weights(item).is_file()
+        return found if whole else None
+
+    def write(self, item: Item, facts: dict[str, Any]) -> None:
+        """Write what was found of an item."""
+        write_json(self.path(item), {"key": item.key, **facts})
+
+    def forget(self, item: Item) -> None:
+        """Remove what was written of an item."""
+        self.path(item).unlink(missing_ok=True)
+
+    @contextmanager
+    def held(self, item: Item) -> Iterator[bool]:
+        """Hold an item while the body makes it; the body is told whether it does, or another process has it.
+
+        The system gives the lock back when a process ends, however it ends. What such a process left half-written is
+        removed.
+        """
+        path = self.path(item).with_name(f".{item.key}.lock")
+        with path.open("a") as file:
+            mine = locked(file.fileno())
+            if mine:
+                for rest in path.parent.glob(f".{item.key}.*.tmp"):
+                    rest.unlink(missing_ok=True)
+            yield mine
+        if mine and self.path(item).exists():  # whoever takes the name anew finds the item made
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, whole or not at all; an older file is replaced."""
+    with replacing(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it: no number for what is not finite, words for what JSON does not know.
+
+    Examples:
+        >>> plain({"loss": float("inf"), "folder": Path("runs"), "rates": (0.1, 1)})
+        {'loss': None, 'folder': 'runs', 'rates': [0.1, 1]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def locked(descriptor: int) -> bool:
+    """Lock an open file for this process alone until it is closed; return whether that was possible."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def commit() -> str | None:
+    """Return the git commit of the sources, with a mark if they differ from it; None outside of a checkout."""
+    import subprocess
+
+    import expunge
+
+    root = Path(expunge.__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        asked = [["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]]
+        said = [
+            subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True, env={**os.environ})
+            for words in asked
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said[0].stdout.strip() + (" with changes" if said[1].stdout.strip() else "")

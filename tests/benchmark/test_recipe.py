@@ -1,0 +1,130 @@
+"""What may stand in a recipe, and the names that its cells are filed under."""
+
+from __future__ import annotations
+
+import pytest
+import small_recipes
+from small_recipes import cell_of, recipe_in
+
+from expunge.benchmark.items import Cell, Network, canonical, hashed
+from expunge.benchmark.plan import expected, shown_items, tuning_items
+from expunge.benchmark.recipe import load_recipe
+from expunge.errors import ConfigError
+
+WRONG = {
+    "misspelt": ({"methods": "[ft, salunn]"}, "line 7.*did you mean 'salun'"),
+    "a key twice": ({"methods": "[{name: ft, epochs: 1}, ft]"}, "'ft' twice"),
+    "the same seed twice": ({"seeds": "[1, 1]"}, "each once"),
+    "no request": ({"requests": "[]"}, "at least one"),
+    "a request with a seed": ({"requests": "[{fraction: 0.1, seed: 4}]"}, "requests without a seed"),
+    "a tuning seed that is shown": ({"tune": "{rate: [0.1, 0.2], seeds: [1]}"}, "1 among both"),
+    "more runs for one method": ({"tune": "{rate: [0.1, 0.2, 0.3]}"}, "ft: 3, labels: 2"),
+    "a grid of two settings": ({"tune": "{rate: [0.1], batch: [16]}"}, "one setting"),
+    "a grid without tune": ({}, "a section 'tune' beside the grids"),
+    "a budget without holdout": ({"budget": "1.0"}, "held-out examples"),
+    "nothing left to test": ({"tune": "{rate: [0.1, 0.2], holdout: 0.7}"}, "test data beside"),
+    "an unknown key": ({"method": "ft"}, "did you mean 'methods'"),
+    "an unknown kind": ({"methods": "[{name: ft, by_kind: {clas: {epochs: 1}}}]"}, "class"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_recipe_is_refused_in_a_sentence(case, tmp_path):
+    lines, said = WRONG[case]
+    without = {"a grid without tune": ("tune",), "a budget without holdout": ("holdout",)}.get(case, ())
+    with pytest.raises(ConfigError, match=said):
+        recipe_in(tmp_path, without, **lines)
+
+
+def test_files_that_are_missing_are_named_with_their_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"line 5.*'indices'"):
+        recipe_in(tmp_path, requests="[{indices: nowhere.txt}]")
+
+
+def test_the_hash_does_not_know_the_order_of_keys(tmp_path):
+    first, turned = recipe_in(tmp_path), small_recipes.written(tmp_path)
+    lines = turned.read_text().splitlines()
+    turned.write_text("\n".join(reversed(lines)).replace("epochs: 2, batch: 32", "batch: 32, epochs: 2"))
+    second = load_recipe(turned)
+    assert [item.key for item in shown_items(first, {}.get)] == [item.key for item in shown_items(second, {}.get)]
+    assert hashed({"a": 1, "b": [2.0]}) == hashed({"b": [2], "a": 1.0})
+    assert canonical({"b": 1, "a": 0.5}) == '{"a":0.5,"b":1}'
+
+
+@pytest.mark.parametrize(
+    ("lines", "same"),
+    [
+        ({"title": "another"}, True),
+        ({"device": "cpu"}, True),
+        ({"seeds": "[0, 5]"}, True),
+        ({"train": "{epochs: 2, batch: 32, rate: 0.05, momentum: 0.9}"}, True),
+        ({"train": "{epochs: 3, batch: 32, rate: 0.05}"}, False),
+        ({"holdout": "0.3"}, False),
+        ({"tune": "{rate: [0.01, 0.1], holdout: 0.2}"}, False),
+        ({"methods": "[{name: ft, epochs: 2}]"}, False),
+        ({"data": "{name: digits, subset: 130, options: {test_share: 0.5}}"}, False),
+        ({"requests": "[{class: 4}]"}, False),
+        ({"precision": "bf16"}, False),
+    ],
+)
+def test_the_hash_changes_with_what_decides_the_outcome_alone(lines, same, tmp_path):
+    assert (cell_of(recipe_in(tmp_path), "ft").key == cell_of(recipe_in(tmp_path, **lines), "ft").key) is same
+
+
+def test_an_index_file_counts_by_its_content(tmp_path):
+    keys = []
+    for content in ("1\n2\n", "1\n2\n", "1\n3\n"):
+        (tmp_path / "some.txt").write_text(content)
+        keys.append(cell_of(recipe_in(tmp_path, requests="[{indices: some.txt}]"), "ft").key)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_originals_are_shared_by_requests_and_retrained_ones_are_not(tmp_path):
+    recipe = recipe_in(tmp_path)
+    cells = [Cell(recipe, "original", request, 0) for request in (0, 1)]
+    shared = {network.key for network in cells[0].needs} & {network.key for network in cells[1].needs}
+    assert shared == {Network(recipe, 0).key}
+    every = [Network(recipe, 0, request, number).key for request in (0, 1) for number in (1, 2)]
+    assert len({*every, *shared}) == 5
+
+
+def test_a_seed_draws_examples_start_and_order(tmp_path):
+    recipe = recipe_in(tmp_path)
+    config = recipe.config(1, 7)
+    assert (config.data.subset_seed, config.forget.seed, config.seed) == (7, 7, 7)
+    fixed = recipe_in(tmp_path, data="{name: digits, subset: 120, subset_seed: 3}")
+    assert fixed.config(1, 7).data.subset_seed == 3
+
+
+def test_settings_for_a_kind_of_requests_reach_that_kind_alone(tmp_path):
+    entries = "[{name: rl, key: labels, by_kind: {class: {exclude_true: true}}}, {name: ft, only: fraction}]"
+    recipe = recipe_in(tmp_path, ("tune",), methods=entries)
+    settings = [cell_of(recipe, "labels", request).config.method.settings for request in (0, 1)]
+    assert settings == [{"exclude_true": True}, {}]
+    shown = [item for item in shown_items(recipe, {}.get) if isinstance(item, Cell) and item.entry]
+    assert {(item.entry.key, item.request) for item in shown} == {("labels", 0), ("labels", 1), ("ft", 1)}
+    assert expected(recipe) == 2 * (4 + 3)
+
+
+def test_trials_come_first_and_then_whole_seeds(tmp_path):
+    recipe = recipe_in(tmp_path)
+    assert {item.seed for item in tuning_items(recipe)} == {1000}
+    assert tuning_items(recipe)[0].words == "seed 1000 original"
+    untuned = recipe_in(tmp_path, ("tune",), methods="[{name: ft, epochs: 1}]")
+    items = shown_items(untuned, {}.get)
+    assert [item.seed for item in items] == sorted(item.seed for item in items)
+    first = [item for item in items if item.seed == 0]
+    kinds = [type(item).__name__ if isinstance(item, Network) else item.role for item in first]
+    assert kinds == ["Network"] * 5 + ["original", "retrained"] * 2 + ["method"] * 2
+
+
+def test_a_budget_goes_to_methods_that_can_keep_one(tmp_path):
+    methods = "[{name: ft, epochs: 1}, {name: budgeted}, auto]"
+    recipe = recipe_in(tmp_path, ("tune",), methods=methods, budget="5.0", within="2min")
+    asked = {entry.key: cell_of(recipe, entry.key).config for entry in recipe.methods}
+    assert {key: config.budget is not None for key, config in asked.items()} == {
+        "ft": False,
+        "budgeted": True,
+        "auto": True,
+    }
+    assert [asked[key].within for key in ("budgeted", "auto")] == [None, "2min"]

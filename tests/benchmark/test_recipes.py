@@ -1,0 +1,24 @@
+"""The recipes that come with the project can be carried out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from expunge.benchmark import Folders, load_recipe, state_of
+from expunge.benchmark.making import Maker
+from expunge.errors import DataError
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_of_the_project_is_right(path, tmp_path):
+    recipe = load_recipe(path)
+    assert len(recipe.seeds) >= 3
+    assert state_of(recipe, Folders(tmp_path, tmp_path)).missing
+    try:
+        Maker(recipe, Folders(tmp_path, tmp_path)).check()
+    except DataError as error:
+        pytest.skip(str(error))
