@@ -5,27 +5,21 @@ Not a script. The geometry is the report's (``expunge.report.drawing``), so that
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from expunge.report.document import read_request
 from expunge.report.drawing import Scale, span
+from expunge.report.figure_files import svg
 from expunge.report.scatter import scatters
 
 COLOURS = ("#0a5a94", "#ad4208", "#4c7a34", "#7a4a94", "#8a6d00", "#575c63", "#b03060", "#00857a")
 STYLE = """<style>
 svg { background: #fdfdfb } text { font-family: system-ui, sans-serif; fill: #1b1d20 }
 .tick { font-size: 11px; fill: #575c63 } .axis-name { font-size: 12px; fill: #575c63 }
-.label { font-size: 12px; paint-order: stroke; stroke: #fdfdfb; stroke-width: 4px }
-.title { font-size: 13px; font-weight: 600 }
-.grid { stroke: #e8e8e3 } .axis, .leader { stroke: #7b8087 } .interval { stroke: #7b8087 }
-.window { fill: none; stroke: #7b8087; stroke-dasharray: 3 3 }
-.spot rect, .spot path { fill: #7b8087 } .spot.method circle { fill: #74b9ea } .spot.best circle { fill: #ad4208 }
+.title { font-size: 13px; font-weight: 600 } .grid { stroke: #e8e8e3 } .axis { stroke: #7b8087 }
 </style>"""
 
 
@@ -50,19 +44,7 @@ class Axes:
 
 def trade_off(request: Mapping[str, Any]) -> list[str]:
     """Return the report's trade-off panels of a request, each an SVG file's text."""
-    pages = Environment(loader=PackageLoader("expunge.report"), autoescape=True, undefined=StrictUndefined)
-    module: Any = pages.get_template("figures.html").module
-    drawn = [
-        str(module.scatter(panel, f"panel-{number}")) for number, panel in enumerate(scatters(read_request(request)))
-    ]
-    return [standing(re.search(r"<svg viewBox=.0 0 \d\d\d.*?</svg>", text, re.DOTALL)) for text in drawn]
-
-
-def standing(found: re.Match[str] | None) -> str:
-    """Return a figure that stands on its own."""
-    text = found[0] if found else ""
-    text = text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    return re.sub(r"\n\s*\n+", "\n", re.sub(r"(<svg [^>]*>)", rf"\1{STYLE}", text, count=1)) + "\n"
+    return [svg(panel, panel.title) for panel in scatters(read_request(request))]
 
 
 def chart(axes: Axes, curves: Sequence[Curve]) -> str:

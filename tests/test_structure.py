@@ -18,7 +18,7 @@ import expunge
 ROOT = Path(expunge.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 OPTIONAL = {"torchvision", "timm", "transformers", "datasets", "pyarrow", "torchjd", "torch_fidelity", "nudenet"}
-OPTIONAL |= {"diffusers", "accelerate", "peft", "torchmetrics", "bitsandbytes", "PIL"}
+OPTIONAL |= {"diffusers", "accelerate", "peft", "torchmetrics", "bitsandbytes", "PIL", "resvg_py"}
 OPTIONAL |= {"tensorboard", "wandb", "mlflow", "trackio"}
 PICKLE_READERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 FORBIDDEN_WORDS = ("TODO", "FIXME", "XXX", "HACK")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from expunge.report.document import SCHEMA, read_document
+from expunge.report.figure_files import svg_figures
 from expunge.report.html import render, write_report
 from expunge.report.markdown import markdown_table
 from expunge.report.terminal import print_tables
 
-__all__ = ["SCHEMA", "markdown_table", "print_tables", "read_document", "render", "write_report"]
+__all__ = ["SCHEMA", "markdown_table", "print_tables", "read_document", "render", "svg_figures", "write_report"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from expunge.report.budget_part import BudgetPart
 from expunge.report.budget_words import amount, short
-from expunge.report.drawing import Frame, Point, Scale, Tick, span
+from expunge.report.drawing import Frame, Key, Point, Scale, Tick, span
 
 FRAME = Frame(wide=480, high=230, left=56, right=464, top=14, bottom=184)
 PADDING = 8
@@ -36,6 +37,7 @@ class Limit:
 class Track:
     """One panel."""
 
+    kind: ClassVar[str] = "track"
     title: str
     description: str
     dots: tuple[Dot, ...]
@@ -45,6 +47,13 @@ class Track:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     frame: Frame = FRAME
+    note: str = ""
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The legend."""
+        asked = () if self.band is None else (Key("band", "asked"),)
+        return (Key("original", "original"), Key("method", "reading"), Key("best", "handed over"), *asked)
 
 
 def tracks(budget: BudgetPart) -> tuple[Track, ...]:

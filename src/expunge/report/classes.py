@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from expunge.report.document import Request, Row
-from expunge.report.drawing import Frame, Scale, Tick
+from expunge.report.drawing import Frame, Key, Scale, Tick
 from expunge.report.headline import leader
 from expunge.report.numbers import ABSENT, write
 from expunge.report.part import Number
@@ -29,6 +30,7 @@ class ClassLine:
 class Classes:
     """The drawn figure, and the figures of every model for the table under it."""
 
+    kind: ClassVar[str] = "classes"
     title: str
     description: str
     method: str
@@ -39,6 +41,18 @@ class Classes:
     left_out: int
     names: tuple[str, ...]
     figures: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The legend."""
+        return (*(Key(role, role) for role in self.roles), Key("best", self.method))
+
+    @property
+    def note(self) -> str:
+        """What is not drawn."""
+        if not self.left_out:
+            return ""
+        return f"The {len(self.lines)} classes that moved most; {self.left_out} more are in the table below."
 
 
 def _at(row: Row | None, index: int) -> Number:
@@ -60,7 +74,7 @@ def classes(request: Request) -> Classes | None:
     scale = Scale(_foot(request), 100.0, frame.left, frame.right)
     lines = tuple(_line(request, method, names, index, place, scale) for place, index in enumerate(shown))
     return Classes(
-        "Test accuracy per class",
+        "Test accuracy per class, %",
         f"Percent, original to {method.label}. " + "; ".join(line.tip for line in lines) + ".",
         method.label,
         tuple(role for role in ("original", "retrained") if request.row(role) is not None),

@@ -35,6 +35,14 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Key:
+    """A line of a legend: how marks of a role look, and what they are."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Tick:
     """A mark on an axis: where it is, in pixels, and what it says."""
 
@@ -74,6 +82,11 @@ class Scale:
         else:
             share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
+
+    @property
+    def ends(self) -> str:
+        """The ends in values and in pixels, from which a script takes a pixel back to its value."""
+        return f"{self.low:.6g} {self.high:.6g} {self.start:g} {self.end:g}"
 
     def ticks(self, most: int = 6) -> tuple[Tick, ...]:
         """Return at most ``most`` round ticks."""

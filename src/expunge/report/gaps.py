@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from expunge.report.document import Request, Row
-from expunge.report.drawing import Frame, Scale, Tick
+from expunge.report.drawing import Frame, Key, Scale, Tick
 from expunge.report.headline import best, ranked
 from expunge.report.numbers import write_with_half
 
@@ -28,6 +29,7 @@ class Bar:
 class Gaps:
     """The drawn figure."""
 
+    kind: ClassVar[str] = "gaps"
     title: str
     description: str
     bars: tuple[Bar, ...]
@@ -35,6 +37,12 @@ class Gaps:
     ticks: tuple[Tick, ...]
     logarithmic: bool
     frame: Frame
+    note: str = ""
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The legend."""
+        return () if self.band is None else (Key("band", "noise floor"),)
 
 
 def gaps(request: Request) -> Gaps | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from expunge.report.document import Document, Metric
 
 
 @dataclass(frozen=True)
 class Term:
-    """A word with its meaning; ``key`` is the metric's, empty for words that are no column."""
+    """A word with its meaning; ``key`` is the metric's, empty for words that are no column.
+
+    ``anchor`` is where links to it lead; nothing of a document is in it.
+    """
 
     key: str
     name: str
     meaning: str
     aim: str
+    anchor: str = ""
 
 
 AIMS = {
@@ -36,8 +40,17 @@ WORDS = (
         "A model trained from scratch without the forgotten examples; what unlearning tries to match.",
         "",
     ),
+    Term(
+        "",
+        "To forget, to keep, to test on",
+        "Numbers of examples: those of the request, all others that the original was trained on, and those that no "
+        "model was trained on.",
+        "",
+    ),
+    Term("", "Seed", "One repetition: it fixes what is drawn to be forgotten, the first weights, and all orders.", ""),
     Term("", "Noise floor", "The mean average gap between pairs of retrained models on the same split.", ""),
     Term("", "±", "Half the width of a 95 % t-interval over the seeds.", ""),
+    Term("", "Losses", "What an update goes down on: the mean forget and the mean retain loss of its batches.", ""),
     Term(
         "", "Cosine", "Of the angle between the gradients of forget and retain loss: below 0 they are in conflict.", ""
     ),
@@ -74,6 +87,14 @@ BUDGET_WORDS = (
         "",
     ),
     Term("", "Missing", "How far a reading is from what was asked, in the criterion's own units; 0 is met.", ""),
+    Term("", "Rate", "The learning rate of a short run that was made to choose one.", ""),
+    Term(
+        "",
+        "Distance",
+        "How far the accuracies on retained, control and forgotten examples are from where they should be, together; "
+        "for whole classes what the control accuracy lost.",
+        "",
+    ),
     Term("", "Frontier", "The readings that no other one beats in both, what was spent and what is missing.", ""),
 )
 """Words of reports that have a budget."""
@@ -101,8 +122,11 @@ def glossary(document: Document) -> tuple[Term, ...]:
             metrics.setdefault(metric.key, metric)
     more: tuple[Term, ...] = BUDGET_WORDS if any(request.budget is not None for request in document.requests) else ()
     more += AUDIT_WORDS if any(request.audit is not None for request in document.requests) else ()
-    return tuple(_term(metric) for metric in metrics.values()) + WORDS + more
+    words = [replace(word, anchor=f"word-{number}") for number, word in enumerate((*WORDS, *more), start=1)]
+    return (*(_term(metric, number) for number, metric in enumerate(metrics.values(), start=1)), *words)
 
 
-def _term(metric: Metric) -> Term:
-    return Term(metric.key, metric.label, metric.definition, AIMS[metric.direction])
+def _term(metric: Metric, number: int) -> Term:
+    """Return the term of a metric; its definition's own word about the target comes before the general one."""
+    aim = "" if "Target: " in metric.definition else AIMS[metric.direction]
+    return Term(metric.key, metric.label, metric.definition, aim, f"term-{number}")

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from expunge.report import audit_words
 from expunge.report.audit_part import AuditPart
 from expunge.report.budget_figure import Track, tracks
@@ -20,12 +17,14 @@ from expunge.report.budget_part import BudgetPart
 from expunge.report.budget_words import Fact, Listing, facts, frontier
 from expunge.report.classes import Classes, classes
 from expunge.report.contact import Sheet, sheet
-from expunge.report.document import Document, Request, read_document
+from expunge.report.document import Request, read_document
 from expunge.report.gaps import Gaps, gaps
 from expunge.report.glossary import glossary
 from expunge.report.grid import Drawn, grids
 from expunge.report.headline import ranked
-from expunge.report.numbers import count, tie
+from expunge.report.links import Links
+from expunge.report.numbers import count
+from expunge.report.pages import pages, source
 from expunge.report.scatter import Scatter, scatters
 from expunge.report.search_words import Tried, tried
 from expunge.report.table import Table, build_table
@@ -62,8 +61,8 @@ class Section:
     request: Request
     brief: Brief
     table: Table
-    scatters: tuple[Scatter, ...]
-    gaps: Gaps | None
+    sizes: str
+    figures: tuple[Scatter | Gaps | Classes, ...]
     classes: Classes | None
     telemetry: tuple[Strip, ...]
     sheet: Sheet | None
@@ -75,14 +74,16 @@ class Section:
 
 def section(request: Request, number: int) -> Section:
     """Return everything that the page shows about the request with this number."""
+    by_class, distances = classes(request), gaps(request)
+    drawn = (*scatters(request), distances, by_class)
     return Section(
         f"request-{number}",
         request,
         brief(request),
         build_table(request),
-        scatters(request),
-        gaps(request),
-        classes(request),
+        sizes(request),
+        tuple(figure for figure in drawn if figure is not None),
+        by_class,
         telemetry(request),
         sheet(request),
         grids(request),
@@ -90,6 +91,16 @@ def section(request: Request, number: int) -> Section:
         _spent(request.budget),
         _audited(request.audit),
     )
+
+
+def sizes(request: Request) -> str:
+    """Return how many examples and seeds there are, and whether there is a reference, in one line."""
+    given = ((request.sizes.forget, "examples to forget"), (request.sizes.retain, "to keep"))
+    counts = ", ".join(
+        f"{count(number)} {what}" for number, what in (*given, (request.sizes.test, "to test on")) if number is not None
+    )
+    seeds = f"seed{'' if len(request.seeds) == 1 else 's'} {', '.join(map(str, request.seeds))}"
+    return f"{counts} · {seeds} · {'compared with retraining' if request.reference else 'no retrained reference'}"
 
 
 def _spent(budget: BudgetPart | None) -> Spent | None:
@@ -121,31 +132,22 @@ def render(document: Mapping[str, Any]) -> str:
         DataError: If the document has another schema or lacks something.
     """
     checked = read_document(document)
-    pages = Environment(
-        loader=PackageLoader("expunge.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    style, script, terms = source("report.css") + source("figure.css"), source("report.js"), glossary(checked)
+    return (
+        pages()
+        .get_template("report.html")
+        .render(
+            document=checked,
+            sections=[section(request, number) for number, request in enumerate(checked.requests, start=1)],
+            terms=terms,
+            anchors={term.key: term.anchor for term in terms if term.key},
+            links=Links(terms),
+            not_shown=NOT_SHOWN,
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+        )
     )
-    pages.filters.update(count=count, tie=tie)
-    style, script = _source(pages, "report.css"), _source(pages, "report.js")
-    return pages.get_template("report.html").render(
-        document=checked,
-        sections=[section(request, number) for number, request in enumerate(checked.requests, start=1)],
-        terms=glossary(checked),
-        anchors=_anchors(checked),
-        not_shown=NOT_SHOWN,
-        style=style,
-        script=script,
-        policy=_policy(style, script),
-    )
-
-
-def _source(pages: Environment, name: str) -> Markup:
-    """Return a file of this package as it is; never anything from a document."""
-    loader = pages.loader
-    return Markup("" if loader is None else loader.get_source(pages, name)[0])
 
 
 def _policy(style: str, script: str) -> str:
@@ -157,12 +159,6 @@ def _policy(style: str, script: str) -> str:
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _anchors(document: Document) -> dict[str, str]:
-    """Return metric key → anchor of its definition, free of any character of the key itself."""
-    keys = dict.fromkeys(metric.key for request in document.requests for metric in request.columns)
-    return {key: f"term-{number}" for number, key in enumerate(keys, start=1)}
 
 
 def write_report(document: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:

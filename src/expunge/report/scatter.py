@@ -6,14 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import ClassVar
 
 from expunge.report.document import Request, Row
-from expunge.report.drawing import Frame, Scale, Tick, span
+from expunge.report.drawing import Frame, Key, Scale, Tick, span
 from expunge.report.headline import best, from_retrained
 from expunge.report.labels import Box, Label, place
 from expunge.report.numbers import join, write
 
 FRAME = Frame(wide=480, high=360, left=58, right=468, top=14, bottom=314)
+TITLE = "Trade-off of UA and TA"
 ROLES = ("original", "retrained", "method", "best")
 
 
@@ -44,6 +46,7 @@ class Mark:
 class Scatter:
     """One drawn panel."""
 
+    kind: ClassVar[str] = "scatter"
     title: str
     description: str
     x_name: str
@@ -55,6 +58,12 @@ class Scatter:
     window: Box | None
     roles: tuple[str, ...]
     frame: Frame = FRAME
+    note: str = ""
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The legend."""
+        return tuple(Key(role, "smallest gap" if role == "best" else role) for role in self.roles)
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,11 @@ def scatters(request: Request) -> tuple[Scatter, ...]:
         return ()
     window = crowd(found.spots)
     if window is None:
-        return (_panel(found, "Trade-off", found.spots, None),)
+        return (_panel(found, TITLE, found.spots, None),)
     inside = [spot for spot in found.spots if _within(spot, window)]
     return (
-        _panel(found, "Trade-off, all models", found.spots, window),
-        _panel(found, "Trade-off, close-up", inside, None),
+        _panel(found, f"{TITLE}, all models", found.spots, window),
+        _panel(found, f"{TITLE}, close-up", inside, None),
     )
 
 

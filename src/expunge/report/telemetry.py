@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from expunge.report.document import Reading, Request, Row
-from expunge.report.drawing import Frame, Point, Scale, Tick, span, thin
+from expunge.report.drawing import Frame, Key, Point, Scale, Tick, span, thin
 from expunge.report.headline import ranked
 from expunge.report.numbers import join
 
@@ -26,14 +27,19 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One small figure."""
+    """One small figure; ``across`` and ``upwards`` are the ends of its axes."""
 
+    kind: ClassVar[str] = "panel"
+    keys: ClassVar[tuple[Key, ...]] = ()
+    note: ClassVar[str] = ""
     title: str
     description: str
     curves: tuple[Curve, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     zero: float | None
+    across: str
+    upwards: str
     frame: Frame = FRAME
 
 
@@ -89,6 +95,8 @@ def _panel(row: Row, title: str, quantities: Sequence[tuple[str, str]], include:
         x.whole_ticks(5),
         y.ticks(4),
         y(0.0) if y.low < 0 < y.high else None,
+        x.ends,
+        y.ends,
     )
 
 

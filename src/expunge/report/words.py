@@ -26,6 +26,9 @@ NOT_SHOWN = (
 )
 """What no report shows, whatever its numbers."""
 
+MET, NOT_MET = "The request is met by its stop criterion", "The request is not met"
+"""What a run with a budget knows of the forgetting without a retrained model."""
+
 FLOOR = "the noise floor (the gap between two retrained models"
 
 
@@ -71,7 +74,12 @@ def verdict(request: Request, row: Row | None) -> str:
     """Return the first screen's words in brief."""
     if row is None:
         return "No method was run"
-    return generated.verdict(request) if generated.is_generated(request) else standing(request, row).value
+    if generated.is_generated(request):
+        return generated.verdict(request)
+    told = standing(request, row)
+    if told is not Standing.NO_REFERENCE or request.budget is None:
+        return told.value
+    return f"{MET if request.budget.reached else NOT_MET}. {told.value}"
 
 
 def asked(request: Request) -> str:
@@ -118,7 +126,7 @@ def _ua(request: Request, row: Row) -> str:
         if other is not None and other.mean("ua") is not None
     ]
     compared = f" ({', '.join(others)})" if others else ""
-    return f"{row.label} errs on {write(row.mean('ua'))} % of the examples to forget{compared}."
+    return f"{row.label} errs on {write(row.mean('ua'))} % of the examples to forget, its UA{compared}."
 
 
 def _ua_distance(request: Request, row: Row) -> str:
@@ -179,7 +187,8 @@ def utility(request: Request, row: Row | None) -> str:
     names = {"ta": "Test accuracy", "ra": "Accuracy on the data to keep"}
     found = [_change(request, row, key, name) for key, name in names.items()]
     text = " ".join(part for part in found if part)
-    return text or "No accuracy on kept or test data was measured."
+    unlimited = "" if request.budget is not None else " No budget was set."
+    return (text or "No accuracy on kept or test data was measured.") + unlimited
 
 
 def _change(request: Request, row: Row, key: str, name: str) -> str:

@@ -1,0 +1,71 @@
+"""The templates of this package, and what of them goes into a page as it stands."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from expunge.report.numbers import count, tie
+
+
+@cache
+def pages() -> Environment:
+    """Return the environment of the templates: everything is escaped, and what is missing is an error."""
+    made = Environment(
+        loader=PackageLoader("expunge.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(count=count, tie=tie, code=code, moment=moment)
+    return made
+
+
+def code(text: str) -> Markup:
+    """Return text as HTML, with what stands between backticks as code.
+
+    Examples:
+        >>> print(code("`expunge purge` removes <that>"))
+        <code>expunge purge</code> removes &lt;that&gt;
+    """
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def moment(text: str) -> str:
+    """Return a time to the minute, in UTC; what is no time as it is.
+
+    Examples:
+        >>> moment("2025-01-02T03:04:05+01:00"), moment("yesterday")
+        ('2025-01-02 02:04 UTC', 'yesterday')
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError):
+        return text
+
+
+def source(name: str) -> Markup:
+    """Return a file among the templates as it is; never anything from a document."""
+    loader = pages().loader
+    return Markup("" if loader is None else loader.get_source(pages(), name)[0])
+
+
+def resolved(style: str, variables: str) -> Markup:
+    """Return a style sheet with the light theme's values in the place of its variables, for viewers without them.
+
+    Args:
+        style: The style sheet.
+        variables: A style sheet that begins with ``:root { … }``.
+
+    Examples:
+        >>> print(resolved("a { fill: var(--ink); }", ":root { --ink: #123456; } :root { --ink: #ffffff; }"))
+        a { fill: #123456; }
+    """
+    block = variables[: variables.index("}")]
+    values = dict(re.findall(r"--(\w+): ([^;]+);", block))
+    return Markup(re.sub(r"var\(--(\w+)\)", lambda found: values[found[1]], style))

@@ -1,0 +1,99 @@
+"""Names from data are shown as they are and never become markup, in whatever form a report takes."""
+
+from __future__ import annotations
+
+import copy
+import re
+import xml.etree.ElementTree as Tree
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from report_pages import HOSTILE, Page
+
+from expunge.report import render, svg_figures
+from expunge.report.document import read_document
+from expunge.report.glossary import Term, glossary
+from expunge.report.links import Links
+
+TOKENS = [
+    "<",
+    ">",
+    "&",
+    '"',
+    "'",
+    "</svg>",
+    "</title>",
+    "</script>",
+    "<!--",
+    "]]>",
+    "{{ 7 * 7 }}",
+    "&lt;",
+    "\x00",
+    "\u202e",
+]
+TOKENS += ["UA", "budget", "noiſe floor", "|", "`", "\\", "$", "_", "\n", "\r", HOSTILE]
+names = st.one_of(st.text(max_size=30), st.lists(st.sampled_from(TOKENS), max_size=6).map("".join))
+relaxed = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def short(document):
+    """The document with a few updates only: Hypothesis writes it out where a test fails."""
+    for row in document["requests"][0]["rows"]:
+        row["history"] = row.get("history", [])[:5]
+    return document
+
+
+def named(document, classes, label):
+    changed = copy.deepcopy(document)
+    request = changed["requests"][0]
+    request["classes"], request["rows"][3]["label"], request["question"] = classes, label, label
+    other = f"{classes[0]}!"
+    request["examples"][0] |= {"label": classes[0], "original": classes[0], "retrained": other}
+    request["examples"][0]["unlearned"] = {"ga": classes[0], "eupmu": other}
+    return changed
+
+
+def squeezed(text):
+    """The text without what HTML and XML do not keep: kinds of white space, and characters that are none."""
+    return "".join(letter for letter in text if letter.isprintable() and not letter.isspace() and letter != "\ufffd")
+
+
+def tags(page):
+    """The tags of a page, without the links that words make, and without lines: long names have one to their mark."""
+    return [tag for tag, attrs in page.tags if tag != "line" and not re.match("#(term|word)-", attrs.get("href", ""))]
+
+
+@given(classes=st.lists(names, min_size=2, max_size=2), label=names)
+@relaxed
+def test_names_change_no_tag_of_the_page_and_are_all_to_be_read(short, classes, label):
+    plain, page = Page(render(short)), Page(render(named(short, classes, label)))
+    assert tags(page) == tags(plain)
+    text = squeezed("".join(page.text))
+    assert all(squeezed(name) in text for name in (*classes, label))
+
+
+def elements(text):
+    return [one.tag for one in Tree.fromstring(text).iter() if not one.tag.endswith("}line")]
+
+
+@given(classes=st.lists(names, min_size=2, max_size=2), label=names)
+@relaxed
+def test_names_change_no_element_of_a_figure_that_stands_alone(short, classes, label):
+    plain, found = svg_figures(short), svg_figures(named(short, classes, label))
+    assert {name: elements(text) for name, text in found.items()} == {
+        name: elements(text) for name, text in plain.items()
+    }
+    said = squeezed("".join(Tree.fromstring(found["request-1-classes"]).itertext()))
+    assert all(squeezed(name) in said for name in classes)
+
+
+@given(text=names, label=names)
+@relaxed
+def test_linked_text_reads_as_before(short, text, label):
+    terms = [*glossary(read_document(short)), Term("hostile", label, "", "", "term-99")]
+    page = Page(str(Links(terms)(text)))
+    assert squeezed("".join(page.text)) == squeezed(text)
+    assert {tag for tag, _ in page.tags} <= {"a"}
+    assert set(page.links) <= {f"#{term.anchor}" for term in terms}

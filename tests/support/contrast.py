@@ -1,0 +1,26 @@
+"""How well one colour stands out from another, as WCAG 2 defines it."""
+
+from __future__ import annotations
+
+import re
+
+
+def channels(colour):
+    """Return red, green and blue from 0 to 255, of ``#rrggbb`` or ``rgb(…)``."""
+    if colour.startswith("#"):
+        return [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    found = re.fullmatch(r"rgb\((\d+), (\d+), (\d+)\)", colour)
+    assert found, f"'{colour}' is not opaque"
+    return list(map(int, found.groups()))
+
+
+def luminance(colour):
+    shares = [channel / 255 for channel in channels(colour)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, two):
+    """Return the contrast ratio, from 1 to 21."""
+    high, low = sorted((luminance(one), luminance(two)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
