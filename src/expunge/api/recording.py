@@ -24,9 +24,9 @@ from expunge.api.folder import (
 from expunge.api.reading import located
 from expunge.data import fingerprint, root_indices
 from expunge.data.manifest import digest
-from expunge.errors import ConfigError, DataError, RequestError
+from expunge.errors import ConfigError, DataError
 from expunge.key import load_key
-from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, served
+from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, refuse_served, served
 from expunge.ledger.entry import RequestKind
 
 if TYPE_CHECKING:
@@ -101,17 +101,6 @@ def check_ledger(config: AnyConfig) -> None:
             raise ConfigError("a ledger that the run does not write over", f"'{path}'", "name another file")
         check_writable(path.parent)
         Ledger(path).check(load_key())
-
-
-def refuse_served(entry: Entry | None) -> None:
-    """Refuse a request that an entry shows to have been answered.
-
-    Raises:
-        RequestError: If there is such an entry.
-    """
-    if entry is not None:
-        found = f"entry {entry.number} of {entry.header.done[:10]} in the ledger, which answered it for this model"
-        raise RequestError("a request that was not served yet", found, "pass --again (again=True) to answer it anew")
 
 
 def asked_of(job: AnyJob, key: bytes) -> Asked:

@@ -15,6 +15,7 @@ from expunge.batch import Split
 from expunge.budget import Spending
 from expunge.engine import Row
 from expunge.errors import ConfigError
+from expunge.ledger import Entry
 from expunge.methods import Method
 from expunge.registry import find
 from expunge.tasks.family import Family
@@ -36,6 +37,7 @@ class Result:
         task: Family of the model.
         budget: What became of the budget; None without one.
         search: What ``auto`` tried and found, as plain values; None where nothing was searched.
+        entry: The ledger's entry of the request; None without a ledger, and where the model came back as it was.
     """
 
     model: nn.Module
@@ -49,6 +51,7 @@ class Result:
     task: str = "classification"
     budget: Spending | None = None
     search: dict[str, Any] | None = None
+    entry: Entry | None = None
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the run folder: the model, ``history.jsonl`` and ``config.json``.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
 from expunge.api.auto import Found, searched
+from expunge.api.call_recording import call_recording
 from expunge.api.looks import with_readings
 from expunge.api.names import AUTO
 from expunge.api.result import Result, family_of
@@ -54,6 +56,8 @@ def unlearn(
     observe_every: int = 10,
     inplace: bool = False,
     track: Any = None,
+    ledger: Path | str | None = None,
+    again: bool = False,
     on_step: Callable[[Progress], None] = ignore,
     on_rows: Callable[[list[Row]], None] = ignore,
     **settings: Any,
@@ -92,12 +96,16 @@ def unlearn(
         track: Trackers that show the course while it goes on: a name (``tensorboard``, ``wandb``, ``mlflow``,
             ``trackio``), a mapping of a name and settings, a ``Tracker``, or several of these. They are told losses,
             controls, readings and figures, and nothing of the data. Default: none.
+        ledger: A file in which the request is recorded in keyed hashes once it is answered (``Result.entry``). Default:
+            none, and nothing is recorded.
+        again: Answer a request once more that the ledger shows to have been served. Default false.
         on_step: Called after every update with its progress.
         on_rows: Called with new rows of the history.
         **settings: Settings of the method, such as ``epochs``, ``rate`` and ``batch``.
 
     Raises:
         ExpungeError: If the request, the model, the data or a setting does not fit; before the first update.
+        RequestError: If the ledger has an entry which answered this request for this model or one that it comes from.
         NotFiniteError: If a loss becomes NaN or infinite.
 
     Examples:
@@ -132,6 +140,7 @@ def unlearn(
     recipe = family.recipe(family.admit(chosen).recipe(seed))
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     family.afford(model, recipe, split, conditions, inplace=inplace)
+    recording = call_recording(ledger, again, model, split, method)
     keeper, record = None, None
     if wish is not None:
         limit = deadline if named is None and "rate" not in settings else None
@@ -147,8 +156,9 @@ def unlearn(
         end(tracks, seconds, len(history), spending)
     if spending is not None:
         history = with_readings(history, spending.looks)
+    entry = None if recording is None else recording.close(work, keeper, spending)
     before = None if inplace else model
-    return Result(work, chosen, seconds, split, history, plain, logits, before, family.name, spending, record)
+    return Result(work, chosen, seconds, split, history, plain, logits, before, family.name, spending, record, entry)
 
 
 def kept(

@@ -2,7 +2,7 @@
 
 from expunge.ledger.entry import Asked, Content, Entry, Header, Models, Spent
 from expunge.ledger.ledger import Ledger
-from expunge.ledger.served import served
+from expunge.ledger.served import refuse_served, served
 from expunge.ledger.streams import Account, accounts, streams
 from expunge.ledger.verify import Verification
 
@@ -17,6 +17,7 @@ __all__ = [
     "Spent",
     "Verification",
     "accounts",
+    "refuse_served",
     "served",
     "streams",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from expunge.errors import RequestError
 from expunge.ledger.entry import Asked, Entry
 
 
@@ -27,6 +28,17 @@ def served(entries: Sequence[Entry], asked: Asked, model: str) -> Entry | None:
         if models.original == model or models.unlearned in family:
             return entry
     return None
+
+
+def refuse_served(entry: Entry | None) -> None:
+    """Refuse a request that an entry shows to have been answered.
+
+    Raises:
+        RequestError: If there is such an entry.
+    """
+    if entry is not None:
+        found = f"entry {entry.number} of {entry.header.done[:10]} in the ledger, which answered it for this model"
+        raise RequestError("a request that was not served yet", found, "pass --again (again=True) to answer it anew")
 
 
 def ancestors(entries: Sequence[Entry], model: str) -> set[str]:

@@ -1,0 +1,147 @@
+"""A call of ``unlearn`` and the ledger: recognise a request that was served before, and record one that was."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from expunge.api.admission import origin
+from expunge.api.budgeting import spent_part
+from expunge.api.digests import keyed, state_digest, tensor_bytes
+from expunge.api.folder import check_writable
+from expunge.api.names import AUTO
+from expunge.api.wish import Halves
+from expunge.api.within import Keeper
+from expunge.batch import Examples, Split, on_tensors
+from expunge.budget import Spending
+from expunge.data import Subset, fingerprint, root_indices
+from expunge.data.manifest import digest
+from expunge.errors import ConfigError, DataError
+from expunge.key import load_key
+from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, refuse_served, served
+from expunge.methods import Method
+from expunge.registry import snake_case
+
+READ = 256
+"""Examples that are read at a time for their hashes."""
+
+
+class CallRecording(NamedTuple):
+    """The ledger's side of one call.
+
+    Args:
+        ledger: Where it is recorded.
+        key: The secret.
+        asked: What is to be forgotten.
+        before: Keyed hash of the model as it was handed in.
+        method: As it was named.
+    """
+
+    ledger: Ledger
+    key: bytes
+    asked: Asked
+    before: str
+    method: str
+
+    def close(self, model: nn.Module, keeper: Keeper | None, spending: Spending | None) -> Entry | None:
+        """Add the answered request to the ledger and return the entry.
+
+        None where the model is handed back as it came, because no iterate kept its budget: nothing was answered. None
+        too, with a warning, where the ledger cannot be written any more: the model is worth more than its entry.
+        """
+        if spending is not None and spending.chosen == 0:
+            return None
+        spent = None
+        if keeper is not None and spending is not None:
+            spent = Spent(**spent_part(spending, Halves(keeper.control, keeper.certify), self.key))
+        models = Models(self.before, state_digest(model, self.key))
+        try:
+            content = Content(self.asked, self.method)
+            return self.ledger.append("request", content, key=self.key, models=models, spent=spent)
+        except DataError as error:
+            said = f"The request is answered, but the ledger has no entry of it. {error}"
+            warnings.warn(said, stacklevel=3)
+            return None
+
+
+def call_recording(
+    path: Any, again: bool, model: nn.Module, split: Split, method: str | Method | None
+) -> CallRecording | None:
+    """Return the ledger's side of a call; None where it names no ledger.
+
+    Args:
+        path: The ledger's file, or None.
+        again: Whether a request that was served before is to be answered once more.
+        model: As it is handed in.
+        split: The request's examples.
+        method: As the caller names it.
+
+    Raises:
+        ConfigError: If the path is none, or its folder cannot be written.
+        DataError: If the file is no ledger, its chain does not hold, or it was begun under another key.
+        RequestError: If the request was served before, and is not to be answered again.
+    """
+    if path is None:
+        return None
+    if not isinstance(path, (str, Path)):
+        raise ConfigError("the path of a ledger", type(path).__name__, "write for example ledger='ledger.sqlite'")
+    check_writable(Path(path).parent)
+    ledger, key = Ledger(path), load_key()
+    ledger.check(key)
+    asked, before = asked_of_split(split, key), state_digest(model, key)
+    if not again:
+        refuse_served(served(ledger.entries(), asked, before))
+    return CallRecording(ledger, key, asked, before, name_of(method))
+
+
+def name_of(method: str | Method | None) -> str:
+    """Return a method as the ledger names it.
+
+    Examples:
+        >>> name_of(None), name_of("eupmu")
+        ('auto', 'eupmu')
+    """
+    if method is None:
+        return AUTO
+    return method if isinstance(method, str) else snake_case(type(method).__name__)
+
+
+def asked_of_split(split: Split, key: bytes) -> Asked:
+    """Return what is to be forgotten, in keyed hashes.
+
+    Of parts of one data set it is the positions in it, as of a request file. Forgotten examples that are a data set of
+    their own have no such positions: there it is what they hold, whatever their order.
+    """
+    forget, retain = split.forget, split.retain
+    if isinstance(forget, Subset) and isinstance(retain, Subset) and origin(forget) == origin(retain):
+        forgotten, data = digest(root_indices(forget), key), fingerprint(forget.root)
+    else:
+        forgotten, data = keyed(key, "examples", sorted(contents(forget, key))), "named by what they hold"
+    return Asked(forgotten, keyed(key, "data", [data.encode()]), "indices", len(forget), len(retain))
+
+
+def contents(examples: Examples, key: bytes) -> Iterator[bytes]:
+    """Yield the keyed hash of each example: its inputs and its label."""
+    for positions in torch.arange(len(examples)).split(READ):
+        batch = examples.batch(positions)
+        inputs = tensors_of(batch.inputs)
+        for number, label in enumerate(batch.targets.tolist()):
+            parts = [tensor_bytes(tensor[number]) for tensor in inputs]
+            yield keyed(key, "example", [*parts, str(label).encode()]).encode()
+
+
+def tensors_of(inputs: Any) -> list[Tensor]:
+    """Return the tensors of a batch of inputs."""
+    found: list[Tensor] = []
+
+    def take(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    on_tensors(inputs, take)
+    return found

@@ -1,0 +1,174 @@
+"""``unlearn(…, ledger=…)``: requests from Python are recorded, recognised, and added up over a stream."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_requests import assert_same, classifier, config, everything, own, sides
+from torch.utils.data import Subset, TensorDataset
+
+import expunge
+from expunge.api import run_request
+from expunge.data import TensorExamples
+from expunge.errors import ConfigError, DataError, RequestError
+from expunge.key import load_key
+from expunge.ledger import Ledger, accounts, streams
+
+RL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
+BUDGETED = {"method": "budgeted", "epochs": 2, "rate": 0.01, "batch": 16}
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "ledger.sqlite")
+
+
+def run(ledger, model=None, forget=None, **changes):
+    first, second = sides()
+    parts = {"forget": first if forget is None else forget, "retain": second}
+    return expunge.unlearn(model or classifier(), **parts, ledger=ledger.path, **{**RL, **changes})
+
+
+def held(seed: int, count: int = 400) -> TensorExamples:
+    inputs = torch.randn(count, 6, generator=torch.Generator().manual_seed(seed))
+    return TensorExamples(inputs, torch.randint(3, (count,), generator=torch.Generator().manual_seed(seed)))
+
+
+def test_a_request_is_recorded_once_it_is_answered(ledger):
+    result = run(ledger)
+    (entry,) = ledger.entries()
+    assert result.entry == entry
+    assert (entry.content.method, entry.content.evidence) == ("rl", {})
+    assert (entry.content.asked.forget, entry.content.asked.retain) == (12, 48)
+    assert entry.header.models.original != entry.header.models.unlearned
+    assert entry.header.spent is None
+    assert ledger.verify(load_key()).sound
+
+
+def test_nothing_is_recorded_that_was_not_asked_for(tmp_path):
+    first, second = sides()
+    assert expunge.unlearn(classifier(), forget=first, retain=second, **RL).entry is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_request_that_was_served_is_recognised_before_the_first_update(ledger):
+    result = run(ledger)
+    updates = []
+    for model in (classifier(), result.model):
+        with pytest.raises(RequestError, match=r"entry 1 of .*again=True"):
+            run(ledger, model, on_step=updates.append, method="ft")
+    assert updates == []
+    assert run(ledger, again=True).entry.number == 2
+
+
+def test_the_same_examples_in_another_order_are_recognised_and_others_with_their_labels_are_not(ledger):
+    first, _ = sides()
+    run(ledger)
+    order = torch.arange(len(first)).flip(0)
+    with pytest.raises(RequestError, match="entry 1"):
+        run(ledger, forget=TensorExamples(first.inputs[order], first.targets[order]))
+    assert run(ledger, forget=TensorExamples(first.inputs + 1, first.targets)).entry.number == 2
+    swapped = first.inputs.clone()
+    swapped[[0, 1]] = swapped[[1, 0]]
+    assert run(ledger, forget=TensorExamples(swapped, first.targets)).entry.number == 3
+
+
+def parts_of(data: TensorDataset, gone: list[int]) -> dict[str, Subset]:
+    kept = [index for index in range(len(data)) if index not in gone]
+    return {"forget": Subset(data, gone), "retain": Subset(data, kept)}
+
+
+def test_parts_of_one_data_set_are_named_by_their_places_as_in_a_request_file(folder):
+    import mine
+
+    place = Ledger(folder / "ledger.sqlite")
+    run_request(config(folder, **own(), ledger="ledger.sqlite"))
+    data, _ = mine.data()
+    gone = list(range(1, 60, 3))
+    with pytest.raises(RequestError, match="entry 1"):
+        expunge.unlearn(mine.net(), **parts_of(data, gone), ledger=place.path, **RL)
+    result = expunge.unlearn(mine.net(scale=2.0), **parts_of(data, gone), ledger=place.path, again=True, **RL)
+    by_file, by_call = place.entries()
+    assert (by_call.content.asked.forgotten, by_call.content.asked.data) == (
+        by_file.content.asked.forgotten,
+        by_file.content.asked.data,
+    )
+    with pytest.raises(RequestError, match="entry 2"):
+        expunge.unlearn(result.model, **parts_of(data, gone), ledger=place.path, **RL)
+
+
+def test_a_stream_is_accounted_with_its_budgets_and_certificates(ledger):
+    inputs, targets = torch.randn(60, 6, generator=torch.Generator().manual_seed(1)), torch.arange(60) % 3
+    data, model, results = TensorDataset(inputs, targets), classifier(), []
+    for number in range(3):
+        parts = parts_of(data, list(range(number, 60, 12)))
+        wish = {"holdout": held(number), "budget": expunge.Budget(points=60.0)}
+        results.append(expunge.unlearn(model, **parts, **wish, ledger=ledger.path, **BUDGETED))
+        model = results[-1].model
+    entries = ledger.entries()
+    assert [[entry.number for entry in stream] for stream in streams(entries)] == [[1, 2, 3]]
+    (account,) = accounts(entries, entries)
+    certificates = [result.budget.certificate for result in results]
+    assert account.unit == "points"
+    assert account.drop == pytest.approx(sum(100 * one.drop for one in certificates))
+    assert account.bound == pytest.approx(sum(100 * one.bound for one in certificates))
+    assert account.level == pytest.approx(sum(one.delta for one in certificates))
+    assert (account.budget, account.reopened, account.uncertified) == (180.0, (), ())
+
+
+def test_held_out_data_that_are_opened_again_certify_nothing(ledger):
+    first, second = sides()
+    model = classifier()
+    for number in range(2):
+        forget = TensorExamples(first.inputs + number, first.targets)
+        wish = {"holdout": held(7), "budget": expunge.Budget(points=60.0)}
+        parts = {"forget": forget, "retain": second}
+        model = expunge.unlearn(model, **parts, **wish, ledger=ledger.path, **BUDGETED).model
+    (account,) = accounts(ledger.entries(), ledger.entries())
+    assert (account.bound, account.reopened) == (None, (2,))
+
+
+def test_a_model_that_comes_back_as_it_was_has_answered_nothing(ledger, monkeypatch):
+    from expunge.api import within
+
+    monkeypatch.setattr(within.Keeper, "best", lambda self: within.choose([], 0.0, "budget", 0.0))
+    monkeypatch.setattr(within, "choose", lambda *_: type("Choice", (), {"kept": False, "reached": False, "chosen": 0}))
+    wish = {"holdout": held(7), "budget": expunge.Budget(points=60.0)}
+    result = run(ledger, **{**BUDGETED, **wish})
+    assert result.budget.chosen == 0
+    assert (result.entry, ledger.entries()) == (None, [])
+    assert all(torch.equal(a, b) for a, b in zip(result.model.parameters(), classifier().parameters(), strict=True))
+
+
+def test_the_file_holds_neither_numbers_nor_places(ledger):
+    data = TensorDataset(torch.full((60, 6), 0.123456), torch.arange(60) % 3)
+    expunge.unlearn(classifier(), **parts_of(data, [21, 23, 25]), ledger=ledger.path, **RL)
+    content = ledger.path.read_bytes()
+    assert data.tensors[0][0].numpy().tobytes() not in content
+    assert b"[21" not in content
+    assert str(ledger.path.parent).encode() not in content
+
+
+def test_a_ledger_that_cannot_be_used_is_refused_and_the_model_left_alone(tmp_path):
+    (tmp_path / "other").write_text("no ledger " * 200)
+    model = classifier()
+    before = everything(model)
+    for path, error, words in (
+        (tmp_path / "other", DataError, "ledger"),
+        (tmp_path / "other" / "ledger", ConfigError, "is a file"),
+        (3, ConfigError, "the path of a ledger, but found int"),
+    ):
+        with pytest.raises(error, match=words):
+            expunge.unlearn(model, forget=sides()[0], retain=sides()[1], ledger=path, inplace=True, **RL)
+    assert_same(before, everything(model))
+
+
+def test_a_ledger_that_fails_in_the_end_does_not_lose_the_model(ledger, monkeypatch):
+    def full(*arguments, **keywords):
+        raise DataError("a ledger that can be opened", "a full disk", "free it")
+
+    monkeypatch.setattr(Ledger, "append", full)
+    with pytest.warns(UserWarning, match="is answered, but the ledger has no entry of it.*a full disk"):
+        result = run(ledger)
+    assert result.entry is None
+    assert len(result.history) == 3
