@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from small_requests import OWN, config
+from small_requests import HELD_OUT, OWN, config
 
 from expunge.api import train_request
 
@@ -19,6 +19,13 @@ def key_file(tmp_path_factory, monkeypatch):
 def original(tmp_path_factory):
     """Weights of the small network, trained once."""
     return train_request(config(tmp_path_factory.mktemp("original"), train=TRAIN))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Weights that know most of the digits of a request with held-out ones."""
+    place = tmp_path_factory.mktemp("trained")
+    return train_request(config(place, **HELD_OUT, train="{epochs: 10, batch: 20, rate: 0.1}"))
 
 
 @pytest.fixture

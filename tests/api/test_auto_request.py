@@ -5,28 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from small_requests import config, history_of, result_of, write_request, written
+from small_requests import HELD_OUT, config, history_of, result_of, write_request, written
 from typer.testing import CliRunner
 
-from expunge.api import run_request, train_request
+from expunge.api import run_request
 from expunge.api.config import RunConfig, load_request
 from expunge.cli import app
 from expunge.errors import ConfigError
 from expunge.ledger import Ledger
-
-DIGITS = {
-    "model": "{name: small_cnn, options: {width: 4}}",
-    "data": "{name: digits, subset: 300, options: {test_share: 0.6}}",
-    "holdout": "0.6",
-    "method": None,
-}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Weights that know most digits."""
-    place = tmp_path_factory.mktemp("trained")
-    return train_request(config(place, **DIGITS, train="{epochs: 10, batch: 20, rate: 0.1}"))
 
 
 @pytest.fixture
@@ -116,7 +102,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize(("changes", "expected"), SETTINGS.values(), ids=SETTINGS)
 def test_what_auto_does_not_know_is_refused_before_anything_is_written(place, changes, expected):
-    write_request(place, **{**DIGITS, **changes})
+    write_request(place, **{**HELD_OUT, **changes})
     before = written(place)
     result = CliRunner().invoke(app, ["run", "request.yaml"])
     assert (result.exit_code, result.stdout.strip()) == (2, "")
@@ -125,7 +111,7 @@ def test_what_auto_does_not_know_is_refused_before_anything_is_written(place, ch
 
 
 def test_a_run_with_a_budget_and_no_method_tells_what_was_tried(place):
-    path = run_request(config(place, **DIGITS, budget="5.0", within="30s", ledger="ledger.sqlite"))
+    path = run_request(config(place, **HELD_OUT, budget="5.0", within="30s", ledger="ledger.sqlite"))
     result = result_of(path)
     part = result["requests"][0]
     row = next(row for row in part["rows"] if row["role"] == "method")
@@ -154,7 +140,7 @@ def test_a_run_with_a_budget_and_no_method_tells_what_was_tried(place):
 
 
 def test_without_a_budget_nothing_is_searched_and_settings_hold(place):
-    path = run_request(config(place, **{**DIGITS, "holdout": None, "method": "{name: auto, epochs: 1, rate: 0.02}"}))
+    path = run_request(config(place, **{**HELD_OUT, "holdout": None, "method": "{name: auto, epochs: 1, rate: 0.02}"}))
     result = result_of(path)
     row = result["requests"][0]["rows"][-1]
     assert (row["settings"]["name"], row["settings"]["epochs"], row["settings"]["rate"]) == ("Counterfactual", 1, 0.02)

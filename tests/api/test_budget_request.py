@@ -10,10 +10,10 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from small_requests import config, history_of, result_of, write_request, written
+from small_requests import HELD_OUT, config, history_of, result_of, write_request, written
 from typer.testing import CliRunner
 
-from expunge.api import run_request, train_request
+from expunge.api import run_request
 from expunge.api.config import RunConfig, load_request
 from expunge.budget import Budget, split_holdout
 from expunge.cli import app
@@ -24,12 +24,7 @@ from expunge.ledger import Ledger, Spent, accounts
 from expunge.tasks.classification.readers import digits
 from expunge.weights import save_weights
 
-DIGITS = {
-    "model": "{name: small_cnn, options: {width: 4}}",
-    "data": "{name: digits, subset: 300, options: {test_share: 0.6}}",
-    "holdout": "0.6",
-    "method": "{name: budgeted, epochs: 3, rate: 0.01, batch: 32}",
-}
+DIGITS = {**HELD_OUT, "method": "{name: budgeted, epochs: 3, rate: 0.01, batch: 32}"}
 LONGER = "{name: counterfactual, epochs: 12, rate: 0.03, batch: 32}"
 RUINOUS = "{name: budgeted, epochs: 1, rate: 5.0, batch: 64}"
 METRICS = """
@@ -43,13 +38,6 @@ def failing(predict, examples):
 
 name = "error"
 """
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Weights that know most digits."""
-    place = tmp_path_factory.mktemp("trained")
-    return train_request(config(place, **DIGITS, train="{epochs: 10, batch: 20, rate: 0.1}"))
 
 
 @pytest.fixture

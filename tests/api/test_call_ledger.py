@@ -8,7 +8,8 @@ from small_requests import assert_same, classifier, config, everything, own, sid
 from torch.utils.data import Subset, TensorDataset
 
 import expunge
-from expunge.api import run_request
+from expunge.api import run_request, within
+from expunge.budget.choice import Choice
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError, RequestError
 from expunge.key import load_key
@@ -129,10 +130,7 @@ def test_held_out_data_that_are_opened_again_certify_nothing(ledger):
 
 
 def test_a_model_that_comes_back_as_it_was_has_answered_nothing(ledger, monkeypatch):
-    from expunge.api import within
-
-    monkeypatch.setattr(within.Keeper, "best", lambda self: within.choose([], 0.0, "budget", 0.0))
-    monkeypatch.setattr(within, "choose", lambda *_: type("Choice", (), {"kept": False, "reached": False, "chosen": 0}))
+    monkeypatch.setattr(within, "choose", lambda *_: Choice(chosen=0, kept=False, reached=False))
     wish = {"holdout": held(7), "budget": expunge.Budget(points=60.0)}
     result = run(ledger, **{**BUDGETED, **wish})
     assert result.budget.chosen == 0

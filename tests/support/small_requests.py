@@ -22,6 +22,13 @@ LINES = {
     "threads": "1",
     "out": "run",
 }
+HELD_OUT = {
+    "model": MODEL,
+    "data": "{name: digits, subset: 300, options: {test_share: 0.6}}",
+    "holdout": "0.6",
+    "method": None,
+}
+"""Changes that make the request one with enough held-out digits for a budget, and leave the method to ``auto``."""
 OWN = '''
 """A user's own model, data and predicate."""
 import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -88,7 +88,6 @@ class Trials:
     split: Split
     control: Examples
     conditions: Conditions
-    known: dict[int, float] = field(default_factory=dict)
 
     @cached_property
     def first(self) -> Reading:
@@ -99,7 +98,7 @@ class Trials:
         """Return the same on a share of the forgotten and of the retained examples, drawn by the run's seed."""
         forget = drawn(self.split.forget, share, FEWEST, self.conditions.seed)
         retain = drawn(self.split.retain, share, FEWEST, self.conditions.seed)
-        return replace(self, split=replace(self.split, forget=forget, retain=retain), known={})
+        return replace(self, split=replace(self.split, forget=forget, retain=retain))
 
     def quick(self) -> Trials:
         """Return the same with few control examples and without telling anybody of its updates."""
@@ -128,19 +127,23 @@ class Trials:
     def judged(self, work: Predictor, look: Look) -> tuple[float, float]:
         """Return how much of the classes is still recognised, and how far accuracies are from where they should be."""
         beyond = 0.0 if look.recognised is None else max(0.0, look.recognised - RECOGNISED)
-        lost = self.before(self.control) - self.right(work, self.control)
+        lost = self.control_before - self.right(work, self.control)
         single = few(self.split.forget, sorted({*self.split.forget.targets.tolist()} - {*whole_classes(self.split)}))
         if not len(single):
             return beyond, lost
-        moved = self.before(self.split.retain) - self.right(work, self.split.retain)
+        moved = self.retain_before - self.right(work, self.split.retain)
         told = 0.0 if look.auc is None else 100 * abs(look.auc - 0.5)
-        return beyond, abs(moved) + abs(lost) + abs(self.right(work, single) - self.before(self.control)) + told
+        return beyond, abs(moved) + abs(lost) + abs(self.right(work, single) - self.control_before) + told
 
-    def before(self, examples: Examples) -> float:
-        """Return the original's accuracy, measured once."""
-        if id(examples) not in self.known:
-            self.known[id(examples)] = self.right(self.original, examples)
-        return self.known[id(examples)]
+    @cached_property
+    def control_before(self) -> float:
+        """The original's accuracy on the control examples, in percent."""
+        return self.right(self.original, self.control)
+
+    @cached_property
+    def retain_before(self) -> float:
+        """The original's accuracy on the retained examples of the share, in percent."""
+        return self.right(self.original, self.split.retain)
 
     def right(self, predict: Predictor, examples: Examples) -> float:
         """Return the accuracy on some of the examples, in percent."""
