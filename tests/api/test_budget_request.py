@@ -252,7 +252,7 @@ def test_a_budget_that_no_iterate_keeps_ends_plainly_and_is_not_recorded_as_serv
     before, after = load_file(place / "original.safetensors"), load_file(place / "run" / "unlearned.safetensors")
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     page = (place / "run" / "report.html").read_text()
-    assert "The frontier that was reached" in page
+    assert "that was reached</h4>" in page
     assert "None: the certify half stayed closed." in page
     assert Ledger(place / "ledger.sqlite").entries() == []
     again = CliRunner().invoke(app, ["run", "request.yaml", "--overwrite"])
