@@ -12,6 +12,7 @@ from aims_tables import AIMS_TABLES
 from certificate_tables import CERTIFICATE_TABLES
 from counterfactual_tables import COUNTERFACTUAL_TABLES
 from diffusion_tables import DIFFUSION_TABLES, TUNING_TABLES
+from gains_tables import GAINS_TABLES
 from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
 from taught_tables import TAUGHT_TABLES
@@ -120,6 +121,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "stable-diffusion-memory": (memory_table,),
     "aims-digits": AIMS_TABLES,
     "aims-fashion_mnist": AIMS_TABLES,
+    "gains": GAINS_TABLES,
     "counterfactual": COUNTERFACTUAL_TABLES,
     "diffusion-fashion-mnist": DIFFUSION_TABLES,
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,

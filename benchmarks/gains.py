@@ -1,6 +1,6 @@
 """Gains of the controller: what a tenfold range of both, and λ_min, change of what a budget buys.
 
-Run: python benchmarks/gains.py --cache FOLDER     (ten minutes on one core; resumable)
+Run: python benchmarks/gains.py --cache FOLDER     (ten minutes of one core; resumable)
 
 Real runs: digits, as in ``aims.py``, on three seeds that are not shown there; the neighbours' votes under the
 controller inside a budget of three points, two requests, two learning rates, no search. K_p in {3, 10, 30} and K_i in
@@ -97,13 +97,18 @@ def radius(step: float, proportional: float, integral: float) -> float:
     return float(np.abs(np.roots(np.poly([1 - step, DECAY, 1.0]) + gains)).max())
 
 
-def quadratic(proportional: float, integral: float) -> dict[str, float]:
-    """Return up to which rate × curvature the rest is stable, and the half-life of a deviation in updates."""
+def quadratic(proportional: float, integral: float) -> dict[str, float | None]:
+    """Return up to which rate × curvature the rest is stable, and the half-life of a deviation in updates.
+
+    None where it is not stable at a small one, or not at ``STEP``. Beyond 2 plain descent is not either.
+    """
     steps = np.geomspace(1e-4, 2.0, 4000)
     broken = [step for step in steps if radius(step, proportional, integral) >= 1]
-    half_life = np.log(0.5) / np.log(radius(STEP, proportional, integral))
-    largest = float(broken[0]) if broken else float(steps[-1])
-    return {"proportional": proportional, "integral": integral, "largest": largest, "half_life": float(half_life)}
+    largest = float(broken[0]) if broken else 2.0
+    there = radius(STEP, proportional, integral)
+    half_life = float(np.log(0.5) / np.log(there)) if there < 1 else None
+    known = {"largest": largest if largest > steps[0] else None, "half_life": half_life}
+    return {"proportional": proportional, "integral": integral, **known}
 
 
 def made(bench: GainsBench) -> list[dict[str, Any]]:
