@@ -56,9 +56,41 @@ def test_tables_are_printed_and_the_page_is_written_where_asked(result, tmp_path
     assert "Forget a tenth" in (tmp_path / "page.html").read_text()
 
 
-def test_markdown(result):
-    done = RUN.invoke(app, ["report", str(result), "--markdown"])
-    assert "| FT | 12.50 |" in done.output
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("md", "| FT | 12.50 |"),
+        ("tex", "FT & 12.50"),
+        ("csv", "r,Forget a tenth,ft,FT,method,ua,UA,%,match,12.5,,0,12.5"),
+    ],
+)
+def test_texts_go_to_the_terminal_or_into_a_file(result, tmp_path, form, words):
+    done = RUN.invoke(app, ["report", str(result.parent), "--format", form])
+    assert done.exit_code == 0, done.output
+    assert words in done.output
+    written = RUN.invoke(app, ["report", str(result), "--out", str(tmp_path / f"table.{form}")])
+    assert written.exit_code == 0, written.output
+    assert (tmp_path / f"table.{form}").read_text() == done.output
+
+
+def test_a_model_card(result, tmp_path):
+    done = RUN.invoke(app, ["report", str(result), "--format", "card", "--out", str(tmp_path / "README.md")])
+    assert (done.exit_code, done.output) == (0, "")
+    assert (tmp_path / "README.md").read_text().startswith("---\ntags:\n- machine-unlearning\n")
+
+
+def test_figures_fill_a_folder(result, tmp_path):
+    done = RUN.invoke(app, ["report", str(result), "--format", "svg", "--out", str(tmp_path / "figures")])
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["request-1-classes.svg"]
+
+
+@pytest.mark.parametrize("arguments", [["--format", "svg"], ["--out", "report.doc"], ["--format", "pdf"]])
+def test_what_cannot_be_written_is_refused(result, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    done = RUN.invoke(app, ["report", str(result), *arguments])
+    assert done.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", '{"schema": 9}', "[" * 100_000])

@@ -6,7 +6,6 @@ import copy
 import re
 import xml.etree.ElementTree as Tree
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_pages import HOSTILE, Page
@@ -35,14 +34,6 @@ TOKENS = [
 TOKENS += ["UA", "budget", "noiſe floor", "|", "`", "\\", "$", "_", "\n", "\r", HOSTILE]
 names = st.one_of(st.text(max_size=30), st.lists(st.sampled_from(TOKENS), max_size=6).map("".join))
 relaxed = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture
-def short(document):
-    """The document with a few updates only: Hypothesis writes it out where a test fails."""
-    for row in document["requests"][0]["rows"]:
-        row["history"] = row.get("history", [])[:5]
-    return document
 
 
 def named(document, classes, label):

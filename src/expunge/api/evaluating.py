@@ -22,7 +22,7 @@ from expunge.data import as_examples, check_labels
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation import Metric
 from expunge.evaluation.collecting import home
-from expunge.report import markdown_table, write_report
+from expunge.report import markdown_table, save_report
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,18 @@ class Evaluation:
         """Return the table in Markdown."""
         return markdown_table(self.document["requests"][0])
 
-    def report(self, path: Path | str) -> Path:
-        """Write one self-contained HTML file."""
-        return write_report(self.document, Path(path))
+    def report(self, path: Path | str, form: str | None = None) -> Path:
+        """Write the report: by the suffix of ``path`` one self-contained HTML file, Markdown, LaTeX or CSV.
+
+        Args:
+            path: The file, or the folder for figures.
+            form: ``html``, ``md``, ``tex``, ``csv``, ``card`` (a model card), ``svg`` or ``png`` (the figures, in a
+                folder). Default: what the suffix says.
+
+        Raises:
+            ConfigError: If there is no such form, or the suffix says none.
+        """
+        return save_report(self.document, path, form)
 
 
 def evaluate(

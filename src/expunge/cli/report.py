@@ -1,8 +1,9 @@
-"""``expunge report``: show a result again, as a page, a table in the terminal, or a table in Markdown."""
+"""``expunge report``: show a result again, as a page, as tables for text, paper and spreadsheets, or as figures."""
 
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,30 +12,53 @@ import typer
 from expunge.errors import ConfigError
 
 LARGEST = 256 * 2**20
+RESULT = "result.json"
+
+
+class Form(StrEnum):
+    """What a report can be."""
+
+    html = "html"
+    md = "md"
+    tex = "tex"
+    csv = "csv"
+    card = "card"
+    svg = "svg"
+    png = "png"
 
 
 def report(
-    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="A run's result.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="Write the page here.", show_default=False)] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables in Markdown.")] = False,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its result.json.", show_default=False)],
+    form: Annotated[Form | None, typer.Option("--format", help="  [default: by the ending of --out]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file, or the folder for figures.", show_default=False)] = None,
 ) -> None:
     """Show the result of a run again.
 
-    Prints its tables, and writes the report's page where --out says.
+    Prints its tables; with --out or --format it becomes a page (html), text (md),
+    LaTeX tables for booktabs (tex), all figures as comma-separated values (csv), a
+    model card for hosting sites (card), or a folder of drawings (svg, png).
+    Without --out a text goes to the terminal.
     """
-    document = read(result)
+    document = read(run / RESULT if run.is_dir() else run)
+    from expunge.report import save_report, text_of
+
+    if out is not None:
+        save_report(document, out, form)
+    elif form in (Form.svg, Form.png):
+        raise ConfigError("--out beside --format", f"--format {form} alone", "name a folder for the figures with --out")
+    elif form is not None:
+        typer.echo(text_of(document, form), nl=False)
+    if form is None:
+        show_tables(document)
+
+
+def show_tables(document: dict[str, Any]) -> None:
+    """Print the tables of a document."""
     from rich.console import Console
 
-    from expunge.report import markdown_table, print_tables, read_document, write_report
+    from expunge.report import print_tables
 
-    read_document(document)
-    if out is not None:
-        write_report(document, out)
-    if markdown:
-        for request in document["requests"]:
-            typer.echo(f"**{request['question']}**\n\n{markdown_table(request)}\n")
-    else:
-        print_tables(document, Console(highlight=False))
+    print_tables(document, Console(highlight=False))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -43,7 +67,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing, too large or no JSON mapping.
     """
-    expected, cure = "a result.json that Expunge wrote", "name the result.json of a run folder"
+    expected, cure = "a result.json that Expunge wrote", "name a run folder, or the result.json in it"
     try:
         if path.stat().st_size > LARGEST:
             raise ConfigError(expected, f"'{path}' of more than 256 MB", cure)

@@ -1,11 +1,24 @@
-"""Results as people read them: one HTML file, tables in a terminal, a table in Markdown. Nothing is measured here."""
+"""Results as people read them: one HTML file, tables for screen and paper, figures. Nothing is measured here."""
 
 from __future__ import annotations
 
 from expunge.report.document import SCHEMA, read_document
 from expunge.report.figure_files import svg_figures
+from expunge.report.forms import FORMS, save_report, text_of
 from expunge.report.html import render, write_report
-from expunge.report.markdown import markdown_table
+from expunge.report.markdown import markdown_report, markdown_table
 from expunge.report.terminal import print_tables
 
-__all__ = ["SCHEMA", "markdown_table", "print_tables", "read_document", "render", "svg_figures", "write_report"]
+__all__ = [
+    "FORMS",
+    "SCHEMA",
+    "markdown_report",
+    "markdown_table",
+    "print_tables",
+    "read_document",
+    "render",
+    "save_report",
+    "svg_figures",
+    "text_of",
+    "write_report",
+]

@@ -1,18 +1,22 @@
-"""The table of one request in Markdown."""
+"""The table of one request in Markdown, and a whole report."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from expunge.report import audit_words
+from expunge.report.audit_part import AuditPart
 from expunge.report.budget_part import BudgetPart
 from expunge.report.budget_words import Listing, facts, frontier
-from expunge.report.document import read_request
+from expunge.report.document import Document, Request, read_document, read_request
+from expunge.report.glossary import Term, glossary
 from expunge.report.search_words import Tried, tried
-from expunge.report.table import Line, build_table
+from expunge.report.table import Line, build_table, seeds_sentence
+from expunge.report.words import NOT_SHOWN, brief
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
 
 
 def escape(text: str) -> str:
@@ -37,7 +41,12 @@ def markdown_table(request: Mapping[str, Any]) -> str:
         DataError: If it lacks something that a table needs.
     """
     checked = read_request(request)
-    table = build_table(checked)
+    return "\n".join([*figures_table(checked), *_budget(checked.budget)])
+
+
+def figures_table(request: Request) -> list[str]:
+    """Return the lines of a request's table and of what stands under it, an empty one last."""
+    table = build_table(request)
     heads = [
         escape(f"{metric.label} ({metric.shown_unit})" if metric.shown_unit else metric.label)
         for metric in table.columns
@@ -47,9 +56,60 @@ def markdown_table(request: Mapping[str, Any]) -> str:
         _line([":---", *["---:"] * len(heads)]),
         *(_row(line) for line in (*table.references, *table.methods)),
     ]
-    seeds = len(checked.seeds)
-    sure = "One seed, so no intervals." if seeds == 1 else f"{seeds} seeds; ± is half a 95 % t-interval over seeds."
-    return "\n".join([*lines, "", f"{sure} {table.floor}", "", *_budget(checked.budget)])
+    return [*lines, "", f"{seeds_sentence(request)} {table.floor}", ""]
+
+
+def markdown_report(document: Mapping[str, Any]) -> str:
+    """Return a whole report in Markdown: the words of the first screen, the tables, the definitions, how it was made.
+
+    Args:
+        document: The result document (schema 1).
+
+    Raises:
+        DataError: If the document has another schema or lacks something.
+    """
+    checked = read_document(document)
+    parts = [f"# {escape(checked.title)}", "", *(line for request in checked.requests for line in _request(request))]
+    parts += ["## What this does not show", "", *limits(), "## Definitions", "", *definitions(glossary(checked))]
+    if checked.holds_data:
+        parts += ["## What still holds the forgotten data", "", *map(_item, checked.holds_data), ""]
+    return "\n".join([*parts, *_record(checked)]).rstrip() + "\n"
+
+
+def _request(request: Request) -> list[str]:
+    told = brief(request)
+    answers = [f"- **{one.question}:** {escape(one.text)}" for one in told.answers]
+    head = [f"## {escape(request.question)}", "", f"**{escape(told.verdict)}**", "", *answers, ""]
+    return [*head, *figures_table(request), *_budget(request.budget), *_audit(request.audit)]
+
+
+def _audit(audit: AuditPart | None) -> list[str]:
+    if audit is None:
+        return []
+    told = [_item(f"{fact.name}: {fact.text}") for fact in audit_words.facts(audit)]
+    tables = [found for found in (audit_words.attacks(audit), audit_words.layers(audit)) if found is not None]
+    return ["**Audit.**", "", *told, "", *(line for found in tables for line in _listing(found))]
+
+
+def limits() -> list[str]:
+    """Return what no report shows, as a list and an empty line."""
+    return [*map(_item, NOT_SHOWN), ""]
+
+
+def definitions(terms: Iterable[Term]) -> list[str]:
+    """Return the definitions as a list and an empty line."""
+    return [*(f"- **{escape(term.name)}**: {escape(f'{term.meaning} {term.aim}'.strip())}" for term in terms), ""]
+
+
+def _item(sentence: str) -> str:
+    return f"- {escape(sentence)}"
+
+
+def _record(document: Document) -> list[str]:
+    told = [escape(document.disclosure), ""] if document.disclosure else []
+    made = {"made": document.created, "command": document.command, **document.versions, **document.hardware}
+    given = [_item(f"{name}: {value}") for name, value in made.items() if value]
+    return ["## How it was made", "", *told, *map(_item, document.caveats), "", *given, ""]
 
 
 def _budget(budget: BudgetPart | None) -> list[str]:

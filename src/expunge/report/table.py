@@ -82,6 +82,12 @@ def build_table(request: Request) -> Table:
     return Table(columns, tuple(map(line, references)), tuple(map(line, ranked(request))), floor_sentence(request))
 
 
+def seeds_sentence(request: Request) -> str:
+    """Return how many seeds there are, and what ± means."""
+    seeds = len(request.seeds)
+    return "One seed, so no intervals." if seeds == 1 else f"{seeds} seeds; ± is half a 95 % t-interval over seeds."
+
+
 def floor_sentence(request: Request) -> str:
     """Return the noise floor in words; without a retrained reference, what the order of the methods means."""
     floor = request.noise_floor

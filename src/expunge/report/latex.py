@@ -1,0 +1,103 @@
+"""The tables of a result document in LaTeX, for the package booktabs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from expunge.report.document import Request, read_document
+from expunge.report.table import Cell, Line, Table, build_table, seeds_sentence
+
+_SIGNS = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\char34{}",
+    "`": r"\char96{}",
+    "±": r"\ensuremath{\pm}",
+    "−": r"\ensuremath{-}",
+    "≤": r"\ensuremath{\leq}",
+    "≥": r"\ensuremath{\geq}",
+    "–": "--",
+    "\u202f": r"\,",
+    "\u00a0": "~",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+
+def escape(text: str) -> str:
+    r"""Return text that LaTeX prints as it is, on one line; control characters are left out.
+
+    Examples:
+        >>> print(escape(r"50 % of \input{x}"))
+        50 \% of \textbackslash{}input\{x\}
+    """
+    line = " ".join(re.split(r"[ \t\r\n\v\f]+", text))
+    return "".join(_SIGNS.get(sign, sign) for sign in line if sign in _SIGNS or sign.isprintable())
+
+
+def latex_report(document: Mapping[str, Any]) -> str:
+    r"""Return a LaTeX table for each request of a result document; the preamble needs ``\usepackage{booktabs}``.
+
+    Args:
+        document: The result document (schema 1).
+
+    Raises:
+        DataError: If the document has another schema or lacks something.
+    """
+    requests = read_document(document).requests
+    tables = [latex_table(request, number) for number, request in enumerate(requests, start=1)]
+    return "\n\n".join([r"% Needs \usepackage{booktabs} in the preamble.", *tables]) + "\n"
+
+
+def latex_table(request: Request, number: int) -> str:
+    """Return the table of one request: original and retrained, a rule, then the methods, the closest in bold.
+
+    Args:
+        request: The checked request.
+        number: Which request of the document it is, for the label.
+    """
+    table = build_table(request)
+    groups = [table.references, table.methods]
+    bodies = [" \\\\\n".join(_row(line) for line in group) + " \\\\" for group in groups if group]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape(_caption(request, table))}}}",
+            rf"\label{{tab:request-{number}}}",
+            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+            r"\toprule",
+            " & ".join(["Model", *_heads(table)]) + r" \\",
+            r"\midrule",
+            "\n\\midrule\n".join(bodies),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _caption(request: Request, table: Table) -> str:
+    spent = "" if request.budget is None else f" {request.budget.sentence}"
+    return f"{request.question.rstrip('.')}. {seeds_sentence(request)} {table.floor}{spent}"
+
+
+def _heads(table: Table) -> list[str]:
+    return [
+        escape(f"{metric.label} ({metric.shown_unit})" if metric.shown_unit else metric.label)
+        for metric in table.columns
+    ]
+
+
+def _row(line: Line) -> str:
+    label = escape(line.label)
+    return " & ".join([rf"\textbf{{{label}}}" if line.best else label, *map(_cell, line.cells)])
+
+
+def _cell(cell: Cell) -> str:
+    return escape(cell.whole)
