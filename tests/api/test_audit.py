@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
@@ -330,6 +332,20 @@ def test_options_are_read_as_a_request_file_is(place):
     assert by_options.model_dump(include=keys) == by_file.model_dump(include=keys)
     drawn = request_from({**OPTIONS, "forget": "fraction=0.1,seed=2"}, {"checkpoint": Path("original.safetensors")})
     assert (drawn.forget.fraction, drawn.forget.seed) == (0.1, 2)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.one_of(st.text(max_size=30), st.text(alphabet="{}[]:,=&*!|>-'\"# class0123\n\t%@`", max_size=30)),
+    st.sampled_from(sorted(OPTIONS)),
+)
+def test_whatever_is_written_as_an_option_ends_in_one_sentence(text, key):
+    said = ""
+    try:
+        request_from({**OPTIONS, key: text}, {"checkpoint": Path(__file__)})
+    except ExpungeError as error:
+        said = str(error)
+    assert "\n" not in said
 
 
 def test_names_of_classes_and_layers_are_escaped(tmp_path):

@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from small_diffusion import diffusers
+from stand_in_trackers import STAND_INS, Told
 from typer.testing import CliRunner
 
 import expunge.demo
@@ -37,22 +39,27 @@ def write(folder, **changes):
     return file
 
 
-def test_a_request_is_answered_with_a_model_figures_and_pictures(tmp_path):
+def test_a_request_is_answered_with_a_model_figures_and_pictures(tmp_path, monkeypatch):
     diffusers()
     from expunge.tasks.diffusion.ddpm import DDPM
 
-    folder = run_request(load_request(write(tmp_path)))
+    before, told = DDPM.from_pretrained(DIGITS / "ddpm"), Told()  # diffusers looks for trackers while it is imported
+    monkeypatch.setitem(sys.modules, "trackio", STAND_INS["trackio"](told)["trackio"])
+    folder = run_request(load_request(write(tmp_path, track="trackio")))
     assert {"unlearned", "grid.png", "report.html", "history.jsonl"} <= {path.name for path in folder.iterdir()}
     result = json.loads((folder / "result.json").read_text())
     original, method = result["requests"][0]["rows"]
     assert (original["role"], method["role"]) == ("original", "method")
     assert method["evidence"][0]["asked"] == {"3": 12}
     assert sum(method["evidence"][0]["kept"].values()) == 135
-    before, after = DDPM.from_pretrained(DIGITS / "ddpm"), DDPM.from_pretrained(folder / "unlearned")
+    after = DDPM.from_pretrained(folder / "unlearned")
     moved = [not torch.equal(*pair) for pair in zip(before.parameters(), after.parameters(), strict=True)]
     assert any(moved), "the saved model is the unlearned one"
     sent = json.loads((folder / "history.jsonl").read_text().splitlines()[-1])
     assert sent["step"] >= 5
+    assert len(told.points["forget_loss"]) == sent["step"] + 1
+    assert told.figures["generated_ua"] == method["scores"]["generated_ua"]["mean"]
+    assert told.failed is False
 
 
 def test_without_a_method_it_is_the_one_that_did_best_in_the_study(tmp_path):

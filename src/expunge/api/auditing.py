@@ -34,6 +34,7 @@ NOT_SEEN = (
     "Whether the held-out examples had a part in making the model is for its maker to say; if they had, the "
     "certificate does not hold."
 )
+ONE = "The bound is for one model; who picks one of several by their bounds has none, and needs fresh examples."
 HOLDS = "The data sets that were measured on, and the original's weights."
 
 
@@ -197,5 +198,5 @@ def audited(
     section = {"audit": audit_section(certificate, attacks, layers)}
     part = request_part(asked, parts.split, parts.test, rows.trials()) | section
     told = document("audit", title, command, FOREIGN, [part], [HOLDS], str(home(models.unlearned)))
-    told["caveats"].append(NOT_SEEN)
+    told["caveats"] += [NOT_SEEN, ONE]
     return Audit(told, certificate, attacks, layers)
