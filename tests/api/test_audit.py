@@ -265,6 +265,8 @@ REFUSED = {
     "a broken value": ({"forget": "{class: 3"}, "--forget line 1: Expected YAML"),
     "a class that is not there": ({"forget": "class=33"}, "--forget: Expected"),
     "no network of the name": ({"model": "small_cn"}, "did you mean 'small_cnn'"),
+    "a list that is not there": ({"forget": "indices=gone.txt"}, "--forget: Expected a file for 'indices', but found"),
+    "a folder that is not there": ({"data": "{name: digits, dir: gone}"}, "paths are relative to the current folder"),
     "no reader of the name": ({"data": "digit"}, "did you mean 'digits'"),
 }
 
@@ -276,6 +278,15 @@ def test_wrong_options_are_refused_in_one_sentence(place, name):
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert sentence in refused.stderr
     assert not (place / "audit").exists()
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("gone.safetensors", "a file for"), ("old.pth", "expunge convert")])
+def test_an_original_that_is_not_there_or_may_be_a_pickle_is_refused(place, name, sentence):
+    options = [text for key, value in OPTIONS.items() for text in (f"--{key}", value)]
+    refused = CliRunner().invoke(app, ["audit", name, "unlearned.safetensors", *options])
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.startswith("ORIGINAL: Expected")
+    assert sentence in refused.stderr
 
 
 def test_a_pickle_is_never_opened(place, monkeypatch):

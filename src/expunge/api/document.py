@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -26,8 +26,12 @@ class Document:
         path: The file.
         data: Its content, plain Python values.
         lines: Path of keys → line of the last key, counted from 1.
+
+    Attributes:
+        base: What relative paths are relative to, in words.
     """
 
+    base: ClassVar[str] = "the request file's folder"
     path: Path
     data: Mapping[str, Any]
     lines: Mapping[Keys, int]

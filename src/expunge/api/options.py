@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -19,9 +19,13 @@ PAIRS = re.compile(r"\s*\w+=")
 class Options(Document):
     """Options of a command; the place of a setting is the option's name."""
 
+    base: ClassVar[str] = "the current folder"
+
     def where(self, *keys: str | int) -> str:
-        """Return ``"--forget"`` for a setting under ``forget``."""
-        return f"--{keys[0]}" if keys else "the options"
+        """Return ``"--forget"`` for a setting under ``forget``; the original's weights are the first argument."""
+        if not keys:
+            return "the options"
+        return "ORIGINAL" if keys[0] == "checkpoint" else f"--{keys[0]}"
 
 
 def request_from(options: Mapping[str, str | None], paths: Mapping[str, Path | None]) -> RunConfig:

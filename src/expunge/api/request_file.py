@@ -113,7 +113,7 @@ class RequestFile(Section):
 
     def missing(self, what: str, path: Path, *keys: str) -> ConfigError:
         """Return the error for a file or folder that is not there."""
-        cure = "paths are relative to the request file's folder"
+        cure = f"paths are relative to {(self._document or Document).base}"
         return ConfigError(f"a {what} for '{keys[-1]}'", f"none at '{path}'", cure, self.where(*keys))
 
 
