@@ -2,6 +2,7 @@
 
 import pytest
 from two_ranks import both, cases, refusals
+from two_runs import REFUSED, RUNS
 
 TOLERANCE, EXACT = 1e-5, 1e-10
 LEFT = ("weights", "directions", "rows", "state")
@@ -28,3 +29,18 @@ def test_two_ranks_are_one_process(found, name):
 def test_what_ranks_cannot_share_is_refused_on_every_rank_before_anything_moves(found, sentence):
     for rank in found:
         assert sentence in rank[sentence]["refused"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_on_two_ranks_is_one_on_one(found, name):
+    (first, alone), (second, _) = (rank[name] for rank in found)
+    assert first == second
+    assert first["buffers"] == alone["buffers"]
+    for left in ("weights", "losses", "spent"):
+        assert first[left] == pytest.approx(alone[left], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_a_run_that_ranks_cannot_share_is_refused(found, sentence):
+    for rank in found:
+        assert sentence in rank[sentence][0]["refused"]

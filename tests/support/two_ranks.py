@@ -19,6 +19,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
+from two_runs import runs
 
 from expunge import registry
 from expunge.batch import Predictor
@@ -242,6 +243,7 @@ def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     found = {name: compared(case, rank) for name, case in (cases() | refusals()).items()}
+    found |= runs()
     Path(f"{folder}/{rank}.json").write_text(json.dumps(found), encoding="utf-8")
     dist.barrier()
     # gloo's threads may abort an interpreter that ends in the usual way (pytorch issue 190489).

@@ -44,6 +44,7 @@ class Job:
         overwrite: Whether an earlier run in the folder may be replaced.
         console: Where progress goes.
         agreed: The budget, where there is one.
+        shared: Whether other processes share its updates.
     """
 
     config: RunConfig
@@ -58,6 +59,7 @@ class Job:
     overwrite: bool
     console: Console
     agreed: Agreed | None = None
+    shared: bool = False
 
     @property
     def device(self) -> torch.device:

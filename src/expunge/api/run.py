@@ -15,6 +15,7 @@ from expunge.api.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
 from expunge.api.folder import FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
+from expunge.api.launched import assist, gather, launched
 from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, recording
 from expunge.api.result import Result
@@ -24,7 +25,7 @@ from expunge.api.threads import threads
 from expunge.api.tracking import figures_of, tracks_of
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
-from expunge.engine import Row
+from expunge.engine import Row, take_over
 from expunge.report import print_tables, write_report
 from expunge.trackers import Tracks
 from expunge.weights import in_form_of, load_into, load_weights, save_weights
@@ -66,11 +67,18 @@ def run_request(
     """
     console = console or Console(quiet=True)
     check_ledger(config)
-    with threads(config.threads), tracks_of(config) as tracks:
+    with threads(config.threads), launched(config) as rank:
+        if rank:
+            assist(config, data_dir)
+            return config.out
         job = prepared(config, data_dir, overwrite, console)
-        record = recording(job, again)
-        made, result = answered(job, show_examples, tracks)
-        tracks.note(figures_of(result))
+        if isinstance(job, Job):
+            job.shared = rank is not None
+            gather(job)
+        with tracks_of(config) as tracks:
+            record = recording(job, again)
+            made, result = answered(job, show_examples, tracks)
+            tracks.note(figures_of(result))
     folder = job.folder
     report = write_report(result, folder.path / REPORT)
     folder.write_json(FINISHED, result)
@@ -131,6 +139,8 @@ def answer(job: Job, show_examples: bool, tracks: Tracks) -> dict[str, Any]:
     rows.refuse_unmeasurable(original=True, retrained=job.config.reference != "none")
     if job.must_train:
         train_original(job)
+    if job.shared:
+        take_over(job.original)
     rows.original(job.original)
     result = unlearned(job, tracks)
     keep(job, result.model)
@@ -167,6 +177,7 @@ def unlearned(job: Job, tracks: Tracks) -> Result:
             **job.asked(),
             **wish,
             **config.conditions(),
+            shared=job.shared,
             on_step=shown.update,
             on_rows=write,
             track=tracks,

@@ -28,7 +28,7 @@ from expunge.budget import Budget, Preference
 from expunge.data import as_examples
 from expunge.engine import Conditions, Format, Row
 from expunge.engine.conditions import ignore
-from expunge.errors import ModelError
+from expunge.errors import ConfigError, ModelError
 from expunge.methods import Method
 from expunge.surgery import Progress
 from expunge.tasks.classification.libraries import sentence
@@ -53,6 +53,7 @@ def unlearn(
     micro_batches: int = 1,
     precision: Format = "fp32",
     average: float | None = None,
+    shared: bool = False,
     observe_every: int = 10,
     inplace: bool = False,
     track: Any = None,
@@ -91,6 +92,8 @@ def unlearn(
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
         average: β of a running mean of the weights over the updates, which is then the unlearned model. It starts
             from the model itself and follows closely at first. Default: the weights of the last update.
+        shared: Share the examples of every update with the other processes of torch.distributed, each of which makes
+            this very call; all end with the same model. Default false.
         observe_every: Cosine and removed share are recorded every so many updates. Default 10.
         inplace: Change the model itself, which ends in evaluation mode without gradients. Default false: a copy.
         track: Trackers that show the course while it goes on: a name (``tensorboard``, ``wandb``, ``mlflow``,
@@ -135,6 +138,7 @@ def unlearn(
         "micro_batches": micro_batches,
         "precision": precision,
         **({} if average is None else {"average": average}),
+        **({"shared": True} if shared else {}),
     }
     conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step, on_rows=keep))
     recipe = family.recipe(family.admit(chosen).recipe(seed))
@@ -144,6 +148,9 @@ def unlearn(
     keeper, record = None, None
     if wish is not None:
         limit = deadline if named is None and "rate" not in settings else None
+        if limit is not None and shared:
+            cure = "name a method and its rate, such as auto with rate: .01"
+            raise ConfigError("nothing to search for on several ranks", "a budget without a learning rate", cure)
         (chosen, _, record), keeper = kept(
             wish, Found(chosen, split), family.predictor(model, logits), conditions, limit
         )
@@ -179,7 +186,8 @@ def kept(
     halves = promised(wish, original, plan.split, conditions.seed)
     if deadline is not None:
         plan = searched(plan.method, Trials(wish, original, plan.split, halves.control, conditions), deadline)
-    return plan, Keeper(wish, original, plan.method.recipe(conditions.seed), plan.split, halves)
+    recipe = plan.method.recipe(conditions.seed)
+    return plan, Keeper(wish, original, recipe, plan.split, halves, shared=conditions.shared)
 
 
 def copied(model: nn.Module) -> nn.Module:

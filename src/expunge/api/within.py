@@ -23,7 +23,7 @@ from expunge.budget import (
     read,
     utility_certificate,
 )
-from expunge.engine import STEADY, Conditions, Guidance, Judged, Recipe, execute
+from expunge.engine import STEADY, Conditions, Guidance, Judged, Recipe, agreed, execute
 from expunge.engine.execute import state_of
 from expunge.errors import DataError
 from expunge.surgery import Progress
@@ -53,6 +53,7 @@ class Keeper:
         split: Of the request, with all held-out examples.
         halves: Held-out examples of the classes that stay: what steers, and what certifies.
         looks: Control readings, at most. Default ``LOOKS``.
+        shared: Whether other processes carry out the same run; what the first one reads then counts. Default false.
 
     Raises:
         ConfigError: If the recipe cannot be steered.
@@ -60,13 +61,21 @@ class Keeper:
     """
 
     def __init__(
-        self, wish: Wish, original: Predictor, recipe: Recipe, split: Split, halves: Halves, looks: int = LOOKS
+        self,
+        wish: Wish,
+        original: Predictor,
+        recipe: Recipe,
+        split: Split,
+        halves: Halves,
+        looks: int = LOOKS,
+        shared: bool = False,
     ) -> None:
+        self.shared = shared
         self.wish, self.recipe, self.surgery, self.count = wish, recipe, steered(recipe), looks
         self.control, self.certify = halves
         self.forgetting = Forgetting(split, self.control)
         self.split = replace(split, holdout=self.control)
-        self.first = read(original, self.control, wish.budget.metric)
+        self.first = agreed(read(original, self.control, wish.budget.metric), shared)
         if not math.isfinite(self.first.loss):
             found = "a loss of NaN or infinity on held-out examples"
             raise DataError("a finite held-out loss of the model", found, "repair the held-out inputs")
@@ -81,7 +90,7 @@ class Keeper:
         """Return a reading with what was spent and what of the forgetting is missing."""
         spent = self.wish.budget.spent(self.first, now)
         # The model as handed in decides nothing, so that its look takes no share of the level.
-        forgotten = self.forgetting(predict, max(1, len(self.looks)))
+        forgotten = agreed(self.forgetting(predict, max(1, len(self.looks))), self.shared)
         measured = (now.step, now.loss, now.accuracy, now.value)
         return Look(*measured, spent, self.rule.tolerance, *forgotten)
 
@@ -104,7 +113,7 @@ class Keeper:
 
     def look(self, work: Predictor, progress: Progress) -> Guidance:
         """Measure the working model, steer the surgery by what is found, and keep the model if it is the best one."""
-        now = read(work, self.control, self.wish.budget.metric, progress.step + 1)
+        now = agreed(read(work, self.control, self.wish.budget.metric, progress.step + 1), self.shared)
         if math.isfinite(now.loss):
             self.steer(now)
             self.looks.append(self.noted(work, now))

@@ -9,6 +9,7 @@ from expunge.engine.half import Setting
 from expunge.engine.normalisation import POLICIES, Policy, checked_policy, prepare_modes
 from expunge.engine.optimisers import check_optimiser
 from expunge.engine.precision import Format, Precision, precision_for
+from expunge.engine.processes import agreed, take_over
 from expunge.engine.randomness import mixed_seed, replayed
 from expunge.engine.stages import (
     Descend,
@@ -54,6 +55,7 @@ __all__ = [
     "Setting",
     "Stage",
     "Stepper",
+    "agreed",
     "as_batch",
     "check_optimiser",
     "checked_policy",
@@ -62,5 +64,6 @@ __all__ = [
     "precision_for",
     "prepare_modes",
     "replayed",
+    "take_over",
     "trainable",
 ]

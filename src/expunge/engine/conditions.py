@@ -39,6 +39,8 @@ class Conditions:
         observe_every: Inner products of gradients are recorded at every so many updates; 0 never. Default 10.
         read_every: The device is waited for at every so many updates, to write history and to look for NaN.
             Default 25.
+        shared: Share the examples of every update with the other processes of torch.distributed, which carry out the
+            same recipe on the same data. Default false.
         average: β of a running mean of the weights (``Average``), which is what selections see and what is handed over.
             Default None: the weights themselves.
         on_step: Called with the progress after every update.
@@ -53,6 +55,7 @@ class Conditions:
     precision: Format = "fp32"
     observe_every: int = 10
     read_every: int = 25
+    shared: bool = False
     average: float | None = None
     on_step: Callable[[Progress], None] = ignore
     on_rows: Callable[[list[Row]], None] = ignore

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from expunge.batch import Batch, Examples, Predictor, Split
+from expunge.batch import Batch, Examples, Predictor, Split, on_tensors
 from expunge.data import Draw, PairStream
+from expunge.data.augment import none
 from expunge.engine.average import Average
 from expunge.engine.conditions import Conditions, Row, ignore
 from expunge.engine.finite import is_finite, refuse_broken_weights, refuse_not_finite, refuse_standstill
@@ -19,6 +21,7 @@ from expunge.engine.randomness import mixed_seed
 from expunge.engine.stages import Descend
 from expunge.engine.stepper import Move, Stepper
 from expunge.engine.telemetry import FIELDS
+from expunge.engine.wrapped import replicated
 from expunge.errors import ModelError
 from expunge.pair import ROLES, Pair, Role
 from expunge.surgery import Progress
@@ -54,8 +57,9 @@ class Descent:
         if not parameters:
             raise ModelError("at least one trainable weight", "none", "set requires_grad on what may change")
         optimizer = build_optimizer(parameters, stage.optimiser)
+        self.model = predict.model
         self.stepper = Stepper(
-            predict.model,
+            replicated(predict.model) if conditions.shared else predict.model,
             optimizer,
             stage.surgery,
             stage.objectives,
@@ -96,7 +100,7 @@ class Descent:
         if self.average is not None:
             self.average.hand_over(self.stepper.setting.parameters)
         refuse_broken_weights(self.stepper.setting.parameters)
-        self.stepper.model.eval()
+        self.model.eval()
 
     def _judged(self) -> AbstractContextManager[None]:
         """Show the weights that are judged and handed over."""
@@ -111,7 +115,7 @@ class Descent:
         conditions, progress = self.conditions, self._progress(draw)
         forget, retain = self._batches(draw)
         observe = conditions.observe_every > 0 and progress.step % conditions.observe_every == 0
-        probe = lambda: fetched(self.split.retain, draw.probe, self._generator(progress, 5))  # noqa: E731
+        probe = lambda: self._fetched(self.split.retain, draw.probe, self._generator(progress, 5))  # noqa: E731
         further = lambda of, number: self._further(draw, progress, of, number)  # noqa: E731
         move = self.stepper(
             forget,
@@ -139,7 +143,7 @@ class Descent:
         """Do what the run's driver asks."""
         guidance.applied(self.stepper.optimizer)
         if guidance.weights is not None:
-            self.stepper.model.load_state_dict(guidance.weights)
+            self.model.load_state_dict(guidance.weights)
             if self.average is not None:
                 self.average = Average(self.stepper.setting.parameters, self.average.decay)
         self.stopped = guidance.stop
@@ -163,7 +167,7 @@ class Descent:
         progress = self._progress(draw)
         sides = ((self.split.forget, draw.forget, 3), (self.split.retain, draw.retain, 4))
         forget, retain = (
-            fetched(examples, positions, self._generator(progress, stream)) if len(positions) else None
+            self._fetched(examples, positions, self._generator(progress, stream)) if len(positions) else None
             for examples, positions, stream in sides
         )
         return forget, retain
@@ -172,7 +176,12 @@ class Descent:
         positions = self.stream.further(draw.epoch, draw.step, of, number)
         generator = self._generator(progress, 2**16 + 2 * number + ROLES.index(of))
         examples = self.split.forget if of == "forget" else self.split.retain
-        return fetched(examples, positions, generator) if self._enough(positions) else None
+        return self._fetched(examples, positions, generator) if self._enough(positions) else None
+
+    def _fetched(self, examples: Examples, positions: Tensor, generator: torch.Generator) -> Batch:
+        """Return this rank's part of the examples at the positions."""
+        own, place = self.stepper.setting.ranks.share(positions)
+        return augmented(replace(examples.batch(own), place=place), examples, generator)
 
     def _enough(self, positions: Tensor) -> bool:
         """Return whether there are examples; a layer that uses the batch's own statistics cannot take a single one."""
@@ -187,13 +196,24 @@ def stream_of(stage: Descend, split: Split, seed: int) -> PairStream:
     return PairStream(Pair(len(split.forget), len(split.retain)), stage.batch, stage.mode, seed, stage.ratio)
 
 
-def fetched(examples: Examples, positions: Tensor, generator: torch.Generator) -> Batch:
-    """Return the examples at the positions, augmented where their data set says so."""
-    batch = examples.batch(positions)
-    augment = getattr(examples, "augment", None)
-    if augment is None:
+def augmented(batch: Batch, examples: Examples, generator: torch.Generator) -> Batch:
+    """Return a batch augmented where its data set says so.
+
+    On several ranks the batch of all of them is augmented, zeros in the place of the others' examples: each meets the
+    draws that it meets on one.
+    """
+    augment = getattr(examples, "augment", none)
+    if augment is none:
         return batch
-    return Batch(augment(batch.inputs, generator), batch.targets, batch.indices, batch.drawn)
+    if batch.place is None:
+        return replace(batch, inputs=augment(batch.inputs, generator))
+    low, high, total = batch.place.first, batch.place.first + len(batch), batch.place.total
+
+    def padded(own: Tensor) -> Tensor:
+        return torch.cat([own.new_zeros(low, *own.shape[1:]), own, own.new_zeros(total - high, *own.shape[1:])])
+
+    found = augment(on_tensors(batch.inputs, padded), generator)
+    return replace(batch, inputs=on_tensors(found, lambda tensor: tensor[low:high]))
 
 
 def with_verdicts(move: Move) -> Tensor:

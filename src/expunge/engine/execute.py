@@ -11,7 +11,9 @@ from torch import nn
 from expunge.batch import Predictor, Split, looking
 from expunge.engine.conditions import Conditions
 from expunge.engine.descend import Descent, stream_of
+from expunge.engine.processes import agreed, refuse_alone, take_over
 from expunge.engine.randomness import mixed_seed, replayed
+from expunge.engine.shareable import refuse_unshareable
 from expunge.engine.stages import Descend, Edit, Reading, Recipe, Select, Stage
 from expunge.errors import ConfigError
 from expunge.surgery import Progress
@@ -33,7 +35,13 @@ def execute(predict: Predictor, recipe: Recipe, split: Split, conditions: Condit
         ExpungeError: If the model, the data or a loss does not allow it; before the first update where possible.
     """
     refuse_selection_alone(recipe)
+    if conditions.shared:
+        refuse_alone()
+        take_over(predict.model)
     predict.model.eval()
+    for stage in recipe.stages:
+        if isinstance(stage, Descend) and conditions.shared:
+            refuse_unshareable(stage, predict.model, stage.normalisation or conditions.normalisation)
     for stage in recipe.stages:
         if isinstance(stage, Descend):
             prepare(stage, predict, split)
@@ -78,7 +86,7 @@ class Run:
         elif isinstance(stage, Descend):
             self.descend(stage, selection_after(self.stages, number))
         else:
-            chosen = stage.rule([reading for reading, _ in self.iterates])
+            chosen = agreed(stage.rule([reading for reading, _ in self.iterates]), self.conditions.shared)
             self.predict.model.load_state_dict(self.iterates[chosen][1])
             self.iterates.clear()
 

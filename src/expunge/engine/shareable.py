@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from expunge.engine.half import Setting
 from expunge.engine.normalisation import batch_norms
 from expunge.engine.ranks import Sharded
-from expunge.errors import ConfigError, ExpungeError, ModelError, SurgeryError
+from expunge.engine.stages import Descend
+from expunge.errors import ConfigError, ModelError, SurgeryError
 from expunge.masks import Mask
+from expunge.objectives import Objective
+from expunge.pair import Pair
 from expunge.surgery import Surgery
 
 ALONE = "use one process"
@@ -22,29 +27,38 @@ def refuse_undistributed(setting: Setting, surgery: Surgery, mask: Mask | None) 
         ModelError: If the optimiser leaves weights out that require a gradient: the wrapper waits for theirs.
     """
     if setting.ranks.size > 1:
-        refuse_rule(surgery, SurgeryError("a surgery that ranks can share", repr(surgery), ALONE))
-        if mask is not None:
-            refuse_rule(mask, ConfigError("a mask that ranks can share", repr(mask), ALONE))
-        refuse_unequal_parts(setting)
+        refuse_rules(surgery, mask)
+        refuse_unequal_parts(setting.objectives, setting.policy, setting.predict.model)
         refuse_parts_of_weights(setting)
         refuse_left_out(setting)
 
 
-def refuse_rule(rule: Surgery | Mask, error: ExpungeError) -> None:
-    """Refuse a rule that is not distributed."""
-    if not rule.distributed:
-        raise error
+def refuse_unshareable(stage: Descend, model: nn.Module, policy: str) -> None:
+    """Refuse a stage that processes cannot share, before any stage has begun.
+
+    Raises:
+        ExpungeError: As ``refuse_undistributed``.
+    """
+    refuse_rules(stage.surgery, stage.mask)
+    refuse_unequal_parts(stage.objectives, policy, model)
 
 
-def refuse_unequal_parts(setting: Setting) -> None:
+def refuse_rules(surgery: Surgery, mask: Mask | None) -> None:
+    """Refuse rules that are not distributed."""
+    if not surgery.distributed:
+        raise SurgeryError("a surgery that ranks can share", repr(surgery), ALONE)
+    if mask is not None and not mask.distributed:
+        raise ConfigError("a mask that ranks can share", repr(mask), ALONE)
+
+
+def refuse_unequal_parts(objectives: Pair[Objective], policy: str, model: nn.Module) -> None:
     """Refuse losses that a rank's part of the examples does not add its share to."""
-    for objective in setting.objectives:
+    for objective in objectives:
         if objective.batchwise:
-            found = f"{setting.ranks.size} ranks"
-            raise ConfigError(f"whole batches for {type(objective).__name__}", found, ALONE)
-    if setting.policy == "joint" or (setting.policy == "separate" and batch_norms(setting.predict.model)):
-        found = f"'{setting.policy}', whose statistics would be those of a rank's own examples"
-        raise ConfigError("normalisation 'frozen' on several ranks", found, "use normalisation='frozen'")
+            raise ConfigError(f"whole batches for {type(objective).__name__}", "several ranks", ALONE)
+    if policy == "joint" or (policy == "separate" and batch_norms(model)):
+        found = f"'{policy}', whose statistics would be those of a rank's own examples"
+        raise ConfigError("normalisation 'frozen' on several ranks", found, "use normalisation='frozen' or one process")
 
 
 def refuse_parts_of_weights(setting: Setting) -> None:

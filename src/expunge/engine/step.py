@@ -88,7 +88,8 @@ class EngineStep:
         if self.setting.policy == "joint":
             self._joint_backward(Pair(1.0, 0.0) if of == "forget" else Pair(0.0, 1.0))
         else:
-            self._side_backward(of, 1.0, None)
+            own = self._side_backward(of, 1.0, None)
+            self._reduced({of: own} if len(self.halves.of(of)) else {})
         gradient = self._take()
         if self.shift == 0:
             self.observation.saw_gradient(of, gradient)
@@ -212,14 +213,21 @@ class EngineStep:
     def _descend(self, weights: Pair[Scale], graphs: Pair[Tensor] | None = None) -> Pair[Tensor]:
         if self.setting.policy == "joint":
             return self._joint_backward(weights)
-        losses = []
+        losses = {}
         needed = [role for role in ROLES if len(self.halves.of(role)) and not skips(weights.of(role))]
         for role in ROLES:
             now = self.observation.gradients or [role] == needed[-1:]
-            losses.append(self._side_backward(role, weights.of(role), graphs.of(role) if graphs else None, now))
+            losses[role] = self._side_backward(role, weights.of(role), graphs.of(role) if graphs else None, now)
             if self.shift == 0:
                 self.observation.saw_sum(role, weights.of(role), self.setting.parameters)
-        return Pair(*losses)
+        return Pair(**losses | self._reduced({role: losses[role] for role in needed}))
+
+    def _reduced(self, losses: dict[Role, Tensor]) -> dict[Role, Tensor]:
+        """Return losses over the examples of all ranks, by one collective, and keep them."""
+        if not losses:
+            return losses
+        total = self.setting.ranks.total(torch.stack(list(losses.values())))
+        return {role: self._remember(role, loss) for role, loss in zip(losses, total, strict=True)}
 
     def _side_backward(self, role: Role, weight: Scale, graph: Tensor | None, now: bool = True) -> Tensor:
         """Backpropagate one side's loss.
@@ -229,6 +237,9 @@ class EngineStep:
             weight: Of its loss.
             graph: The loss, where it has been computed.
             now: Whether the ranks' gradients are reduced with this side's, or with the next one's.
+
+        Returns:
+            What this rank's examples contribute to the mean loss; NaN where it is not computed.
         """
         half = self.halves.of(role)
         if not len(half):
@@ -237,7 +248,7 @@ class EngineStep:
             return torch.full((), torch.nan, device=self.setting.device)
         if graph is not None:
             self._accumulate(weighted(graph, weight))
-            return self._remember(role, graph.detach())
+            return graph.detach()
         parts = []
         with self._statistics(role):
             for index in range(len(half)):
@@ -245,8 +256,7 @@ class EngineStep:
                     part = half.part(index)
                     self._accumulate(weighted(part, weight))
                 parts.append(part.detach())
-        own = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
-        return self._remember(role, self.setting.ranks.total(own))
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
     def _accumulate(self, loss: Tensor) -> None:
         """Add a loss's gradient to that of the weights that may move, and of no others."""

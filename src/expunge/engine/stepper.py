@@ -19,10 +19,10 @@ from expunge.engine.half import Setting
 from expunge.engine.normalisation import checked_policy, prepare_modes
 from expunge.engine.precision import Format, precision_for
 from expunge.engine.randomness import mixed_seed
-from expunge.engine.ranks import ranks_of
 from expunge.engine.shareable import refuse_undistributed
 from expunge.engine.step import EngineStep, Probe
 from expunge.engine.telemetry import Observation
+from expunge.engine.wrapped import ranks_of
 from expunge.errors import ConfigError, DataError, ModelError
 from expunge.masks import Mask
 from expunge.objectives import Objective

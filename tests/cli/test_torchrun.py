@@ -1,0 +1,49 @@
+"""``torchrun -m expunge run``: the processes of a launcher share one request."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+REQUEST = """
+model: {{name: small_cnn, options: {{width: 4}}}}
+checkpoint: {folder}/original.safetensors
+data: {{name: digits, subset: 300, options: {{test_share: 0.2}}}}
+forget: {{class: 3}}
+method: {{name: rl, epochs: 1, rate: 0.01, batch: 33}}
+train: {{epochs: 1}}
+threads: 1
+reference: none
+out: {folder}/run
+"""
+
+
+def launch(*command, env=None):
+    found = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, timeout=500, env=os.environ | (env or {})
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def figures(folder):
+    (part,) = json.loads((folder / "result.json").read_text())["requests"]
+    return [(row["role"], {name: row["scores"][name]["mean"] for name in ("ua", "ra", "ta")}) for row in part["rows"]]
+
+
+@pytest.mark.slow
+def test_two_processes_write_one_folder_with_the_figures_of_one(tmp_path):
+    request = tmp_path / "request.yaml"
+    request.write_text(REQUEST.format(folder=tmp_path))
+    several = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    said = launch(*several, "expunge", "run", str(request), env={"OMP_NUM_THREADS": "1"})
+    assert said.count("Ranks:   2") == 1
+    assert said.count("Weights:") == 1
+    alone = launch("expunge", "run", str(request), "--out", str(tmp_path / "alone"))
+    assert "Ranks:" not in alone
+    first, second = (load_file(tmp_path / name / "unlearned.safetensors") for name in ("run", "alone"))
+    assert max(float((first[key].double() - second[key].double()).abs().max()) for key in first) < 1e-5
+    assert figures(tmp_path / "run") == figures(tmp_path / "alone")
