@@ -12,6 +12,7 @@ _HOMES = {
     "audit": "expunge.api.auditing",
     "audit_request": "expunge.api.audit_run",
     "convert": "expunge.api.convert",
+    "estimate_retrain": "expunge.api.estimating",
     "evaluate": "expunge.api.evaluating",
     "run_request": "expunge.api.run",
     "train_request": "expunge.api.training",

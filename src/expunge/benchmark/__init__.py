@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "Folders": "expunge.benchmark.store",
     "Recipe": "expunge.benchmark.recipe",
+    "compare": "expunge.benchmark.comparing",
     "load_recipe": "expunge.benchmark.recipe",
     "run_recipe": "expunge.benchmark.run",
     "state_of": "expunge.benchmark.run",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -77,6 +77,26 @@ def run_recipe(
     Raises:
         ExpungeError: If recipe or data do not fit, before anything is made; or a process was killed.
     """
+    phases = [lambda: tuning_items(recipe), lambda: shown_items(recipe, folders.found)]
+    carried_out(recipe, folders, phases, jobs=jobs, threads=threads, retry_failed=retry_failed, console=console)
+    return state_of(recipe, folders)
+
+
+def carried_out(
+    recipe: Recipe,
+    folders: Folders,
+    phases: Sequence[Callable[[], Sequence[Item]]],
+    *,
+    jobs: int,
+    threads: int,
+    retry_failed: bool,
+    console: Console | None,
+) -> None:
+    """Make what is missing of each list of items, which is asked for once those before it are made.
+
+    Raises:
+        ExpungeError: If recipe or data do not fit, before anything is made; or a process was killed.
+    """
     if min(jobs, threads) < 1:
         raise ConfigError("at least one job and one thread", f"{min(jobs, threads)}", "use 1")
     console = console or Console(quiet=True)
@@ -85,9 +105,8 @@ def run_recipe(
         maker = Maker(recipe, folders)
         maker.check()
         work = Work(maker, jobs, threads, console)
-        work.carry_out(tuning_items(recipe), retry_failed)
-        work.carry_out(shown_items(recipe, folders.found), retry_failed)
-    return state_of(recipe, folders)
+        for items in phases:
+            work.carry_out(items(), retry_failed)
 
 
 class Work:

@@ -13,10 +13,10 @@ def keeps_budget(method: MethodChoice) -> bool:
 
     A method whose own tolerance is written decides by itself how far it goes.
     """
-    if method.automatic:
-        return True
     if "tolerance" in method.settings:
         return False
+    if method.automatic:
+        return True
     built = build_method(method.name, **method.settings)
     try:
         steered(built.recipe())

@@ -90,8 +90,13 @@ class Folders:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a mapping as JSON, whole or not at all; an older file is replaced."""
+    write_text(path, json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; an older file is replaced."""
     with replacing(path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+        temporary.write_text(text, "utf-8")
 
 
 def plain(value: Any) -> Any:

@@ -12,8 +12,10 @@ from typer.core import TyperGroup
 from expunge import __version__
 from expunge.cli.audit import audit
 from expunge.cli.bench import bench
+from expunge.cli.compare import compare
 from expunge.cli.convert import convert
 from expunge.cli.demo import demo
+from expunge.cli.estimate_retrain import estimate_retrain
 from expunge.cli.images import images
 from expunge.cli.ledger import ledger
 from expunge.cli.list import show
@@ -71,6 +73,8 @@ app.command()(run)
 app.command()(train)
 app.command()(audit)
 app.command()(bench)
+app.command()(compare)
+app.command()(estimate_retrain)
 app.command()(report)
 app.command()(images)
 app.command()(convert)

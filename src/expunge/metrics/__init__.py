@@ -13,6 +13,7 @@ from expunge.metrics.kernel_distance import kernel_distance
 from expunge.metrics.klom import klom
 from expunge.metrics.membership import attack_auc, svc_efficacy, tpr_at_fpr
 from expunge.metrics.neighbours import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from expunge.metrics.pareto import hypervolume, pareto_front
 from expunge.metrics.proportion import clopper_pearson
 from expunge.metrics.scores import confidence, entropy, loss, margin, modified_entropy
 from expunge.metrics.statistics import Summary, noise_floor, paired_differences, summarise
@@ -40,6 +41,7 @@ __all__ = [
     "frechet_distance",
     "frechet_floor",
     "gaussian_distance",
+    "hypervolume",
     "jensen_shannon",
     "kernel_distance",
     "klom",
@@ -53,6 +55,7 @@ __all__ = [
     "modified_entropy",
     "noise_floor",
     "paired_differences",
+    "pareto_front",
     "per_class_accuracy",
     "precision_recall",
     "quantile_interval",
