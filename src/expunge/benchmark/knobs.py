@@ -10,7 +10,7 @@ from expunge.benchmark.recipe import Entry, Grid
 from expunge.errors import ConfigError
 from expunge.methods import Method, build_method
 from expunge.methods.composition import Masked
-from expunge.registry import snake_case
+from expunge.registry import find
 
 USUAL: Grid = {"rate": [0.001, 0.003, 0.01, 0.03]}
 REPAIR: Grid = {"rate": [0.01, 0.03, 0.1, 0.3]}
@@ -23,7 +23,7 @@ KNOBS: Mapping[str, Grid] = {
     "l1_sparse": REPAIR,
     "gradient_ascent": ASCENT,
     "gdr_gma": ASCENT,
-    "neg_grad_plus": {"weight": [0.001, 0.005, 0.02, 0.1]},
+    "neggrad_plus": {"weight": [0.001, 0.005, 0.02, 0.1]},
     "scrub": {"rate": [0.0005, 0.002, 0.008, 0.03]},
     "scrub_rewind": {"rate": [0.0005, 0.002, 0.008, 0.03]},
     "ssd": {"selection": [3.0, 10.0, 40.0, 80.0]},
@@ -52,7 +52,7 @@ def knob_of(entry: Entry, asked: Mapping[str, Grid]) -> Grid:
         return ALLOWED
     method: Method = build_method(entry.name, **entry.settings)
     base = method.base if isinstance(method, Masked) else method
-    return KNOBS.get(snake_case(type(base).__name__), USUAL)
+    return next((grid for name, grid in KNOBS.items() if find("methods", name) is type(base)), USUAL)
 
 
 def read_knobs(texts: Sequence[str]) -> dict[str, Grid]:
