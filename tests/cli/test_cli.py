@@ -65,13 +65,15 @@ def test_help_names_every_command():
     assert result.exit_code == 0
     assert [
         word
-        for word in ("demo", "run", "train", "bench", "images", "convert", "list")
+        for word in ("demo", "run", "train", "bench", "compare", "estimate-retrain", "images", "convert", "list")
         if f"\n  {word} " not in result.stdout
     ] == []
     assert "..." not in result.stdout.split("Commands:")[1]
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "train", "bench", "images", "convert", "list"])
+@pytest.mark.parametrize(
+    "command", ["demo", "run", "train", "bench", "compare", "estimate-retrain", "images", "convert", "list"]
+)
 def test_help_of_every_command_fits_the_screen(command):
     result = call(command, "--help")
     assert result.exit_code == 0
