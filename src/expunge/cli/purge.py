@@ -14,7 +14,7 @@ def purge(
         Path | None, typer.Option(help="Add the purge to this ledger, which has the run.", show_default=False)
     ] = None,
 ) -> None:
-    """Remove from a run folder what still holds the deleted data.
+    """Remove what still holds the deleted data from a run.
 
     That is the original's weights, if they are in the folder, and pictures. Then
     it says what it does not reach.
