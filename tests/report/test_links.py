@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from budgets import broken, budget, search
@@ -55,6 +56,15 @@ def test_what_a_word_stands_for_is_in_the_glossary(document):
     assert set(WORDS.values()) <= {term.name for term in (*known, *AUDIT_WORDS) if not term.key}
     assert set(METRICS.values()) <= {term.key for term in known}
     assert len({term.anchor for term in known}) == len(known)
+
+
+def test_without_a_budget_the_words_of_an_audit_lead_to_its_own_entries(document):
+    known = [*terms(document), *(replace(term, anchor=term.name) for term in AUDIT_WORDS)]
+    assert '<a href="#Drop on fresh examples">Certificate</a>' in str(Links(known)("Certificate"))
+    assert '<a href="#Distance of a layer">weights</a>' in str(Links(known)("Which weights moved"))
+    document["requests"][0]["budget"] = budget()
+    known = [*terms(document), *(replace(term, anchor=term.name) for term in AUDIT_WORDS)]
+    assert "#word-" in str(Links(known)("Certificate"))
 
 
 def test_a_definition_is_linked_once_in_a_text_and_whole_words_only(document):

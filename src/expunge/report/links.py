@@ -14,6 +14,7 @@ METRICS = {
     "test accuracy": "ta",
     "accuracy on the data to keep": "ra",
     "membership attacks": "auc",
+    "membership": "auc",
 }
 """Words of sentences → the key of the metric that they mean."""
 
@@ -51,6 +52,14 @@ WORDS = {
 """Words of sentences, headings and figures → the entry of the glossary that says what they mean."""
 
 
+OTHERWISE = {
+    "certificate": "Drop on fresh examples",
+    "smallest drop that can be certified": "Drop on fresh examples",
+    "weights": "Distance of a layer",
+}
+"""The same for reports without a budget, where the words above have no entry."""
+
+
 class Links:
     """Turns the words of a text that the glossary has into links; all of the text is escaped.
 
@@ -71,7 +80,7 @@ class Links:
         keys = {term.key: term.anchor for term in given if term.key}
         names = {term.name: term.anchor for term in given if not term.key}
         labels = {term.name: term.anchor for term in given if term.key and term.name != term.name.lower()}
-        prose = _known(METRICS, keys) | _known(WORDS, names)
+        prose = _known(METRICS, keys) | _known(OTHERWISE, names) | _known(WORDS, names)
         self._anchors = prose | labels
         parts = [_either(labels), f"(?ai:{_either(prose)})"]
         self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)")

@@ -162,20 +162,21 @@ def _panel(found: Plane, title: str, spots: Sequence[Spot], window: Box | None) 
         found.y_name,
         x.ticks(6),
         y.ticks(6),
-        tuple(_mark(spot, x, y) for spot in spots),
+        tuple(_mark(found, spot, x, y) for spot in spots),
         tuple(place(points, [spot.name for spot in named], inner, others)),
         drawn,
         tuple(role for role in ROLES if any(spot.role == role for spot in spots)),
     )
 
 
-def _mark(spot: Spot, x: Scale, y: Scale) -> Mark:
+def _mark(found: Plane, spot: Spot, x: Scale, y: Scale) -> Mark:
     lines = []
     if spot.x_half:
         lines.append((x(spot.x - spot.x_half), y(spot.y), x(spot.x + spot.x_half), y(spot.y)))
     if spot.y_half:
         lines.append((x(spot.x), y(spot.y - spot.y_half), x(spot.x), y(spot.y + spot.y_half)))
-    tip = f"{spot.name}: {write(spot.x)} across, {write(spot.y)} up"
+    across, upwards = (name.split(",")[0] for name in (found.x_name, found.y_name))
+    tip = f"{spot.name}: {across} {write(spot.x)}, {upwards} {write(spot.y)}"
     return Mark(spot.role, x(spot.x), y(spot.y), tuple(lines), tip)
 
 
