@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from expunge.report.document import SCHEMA, read_document
 from expunge.report.figure_files import svg_figures
-from expunge.report.forms import FORMS, save_report, text_of
+from expunge.report.forms import FORMS, save_report, text_of, write_report
 from expunge.report.fronts import front_figure, fronts_table
-from expunge.report.html import render, write_report
+from expunge.report.html import render
 from expunge.report.markdown import markdown_report, markdown_table
 from expunge.report.terminal import print_tables
 

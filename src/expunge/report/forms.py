@@ -78,6 +78,20 @@ but found 'report.doc': name one of the forms html, md, tex, csv, card, svg, png
     return target
 
 
+def write_report(document: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write the page to ``path``, whatever its suffix, whole or not at all, and return the path.
+
+    Args:
+        document: The result document (schema 1).
+        path: The HTML file; its folder is made if there is none, an older file is replaced.
+
+    Raises:
+        DataError: If the document has another schema or lacks something; ``path`` is then left as it was.
+        CheckpointError: If the file cannot be written.
+    """
+    return save_report(document, path, "html")
+
+
 def form_of(path: Path) -> str:
     """Return the form that a file's suffix says.
 

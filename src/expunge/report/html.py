@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from expunge.report import audit_words
@@ -30,7 +28,6 @@ from expunge.report.search_words import Tried, tried
 from expunge.report.table import Table, build_table
 from expunge.report.telemetry import Strip, telemetry
 from expunge.report.words import NOT_SHOWN, Brief, brief
-from expunge.weights import replacing
 
 
 @dataclass(frozen=True)
@@ -159,21 +156,3 @@ def _policy(style: str, script: str) -> str:
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def write_report(document: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """Write the report to ``path``, whole or not at all, and return the path.
-
-    Args:
-        document: The result document (schema 1).
-        path: The HTML file; its folder is made if there is none, an older file is replaced.
-
-    Raises:
-        DataError: If the document has another schema or lacks something; ``path`` is then left as it was.
-        CheckpointError: If the file cannot be written.
-    """
-    page, target = render(document), Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target, overwrite=True) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
-    return target
