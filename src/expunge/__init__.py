@@ -16,6 +16,7 @@ _HOMES = {
     "unlearn": "expunge.api",
     "evaluate": "expunge.api",
     "audit": "expunge.api",
+    "audit_ulira": "expunge.api",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -7,10 +7,12 @@ from typing import Any
 
 _HOMES = {
     "Evaluation": "expunge.api.evaluating",
+    "Leakage": "expunge.api.leakage",
     "Result": "expunge.api.unlearning",
     "Audit": "expunge.api.auditing",
     "audit": "expunge.api.auditing",
     "audit_request": "expunge.api.audit_run",
+    "audit_ulira": "expunge.api.ulira",
     "convert": "expunge.api.convert",
     "estimate_retrain": "expunge.api.estimating",
     "evaluate": "expunge.api.evaluating",

@@ -3,7 +3,7 @@
 from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
 from expunge.evaluation.agreement import AverageGap, TugOfWar
 from expunge.evaluation.alignments import OriginalAlignment, RetrainedAlignment
-from expunge.evaluation.audit import Attack, Recall, membership_audit
+from expunge.evaluation.audit import Attack, membership_audit
 from expunge.evaluation.collecting import collect, outputs_of
 from expunge.evaluation.divergences import (
     ForgetDistance,
@@ -26,6 +26,7 @@ from expunge.evaluation.evaluate import (
     gap_floor,
     gap_floors,
 )
+from expunge.evaluation.leakage import UnlearningLiRA
 from expunge.evaluation.membership import (
     MembershipAUC,
     MembershipInference,
@@ -36,7 +37,7 @@ from expunge.evaluation.metric import Metric, Quantity
 from expunge.evaluation.outputs import ModelOutputs, Outputs, Subject
 from expunge.evaluation.relearning import RelearnRatio, RelearnSteps
 from expunge.evaluation.table import SECONDS, Trial, tabulate
-from expunge.metrics import Column
+from expunge.metrics import Column, Recall
 
 __all__ = [
     "DEFAULT",
@@ -78,6 +79,7 @@ __all__ = [
     "TruePositivesAtOnePermille",
     "TugOfWar",
     "UnlearningAccuracy",
+    "UnlearningLiRA",
     "as_metrics",
     "collect",
     "evaluate_outputs",

@@ -9,17 +9,8 @@ from typing import Any
 from expunge.errors import DataError
 from expunge.evaluation.membership import SCORES, Score, member_score
 from expunge.evaluation.outputs import ModelOutputs
-from expunge.metrics import Interval, attack_auc, auc_interval, tpr_at_fpr, tpr_interval
+from expunge.metrics import Interval, Recall, attack_auc, auc_interval, tpr_at_fpr, tpr_interval
 from expunge.metrics.arrays import Floats
-
-
-@dataclass(frozen=True)
-class Recall:
-    """Share of forget examples found at a false positive rate, from 0 to 1, with its 95 % bootstrap interval."""
-
-    fpr: float
-    tpr: float
-    interval: Interval
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from expunge.metrics.accuracy import accuracy, per_class_accuracy
 from expunge.metrics.agreement import average_gap, tug_of_war
 from expunge.metrics.alignment import linear_cka
-from expunge.metrics.bootstrap import Interval, auc_interval, mean_interval, quantile_interval, tpr_interval
+from expunge.metrics.bootstrap import Interval, Recall, auc_interval, mean_interval, quantile_interval, tpr_interval
 from expunge.metrics.column import Column, Direction
 from expunge.metrics.divergence import jensen_shannon, kullback_leibler, l2_distance
 from expunge.metrics.ensembles import model_scores
@@ -11,6 +11,7 @@ from expunge.metrics.forgetting_quality import Quality, attack_epsilons, bin_sco
 from expunge.metrics.frechet import SplitHalf, frechet_distance, frechet_floor, gaussian_distance, split_half
 from expunge.metrics.kernel_distance import kernel_distance
 from expunge.metrics.klom import klom
+from expunge.metrics.likelihood_ratio import LikelihoodRatio, likelihood_ratio_attack, likelihood_ratios
 from expunge.metrics.membership import attack_auc, svc_efficacy, tpr_at_fpr
 from expunge.metrics.neighbours import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
 from expunge.metrics.pareto import hypervolume, pareto_front
@@ -23,8 +24,10 @@ __all__ = [
     "DensityCoverage",
     "Direction",
     "Interval",
+    "LikelihoodRatio",
     "PrecisionRecall",
     "Quality",
+    "Recall",
     "SplitHalf",
     "Summary",
     "accuracy",
@@ -47,6 +50,8 @@ __all__ = [
     "klom",
     "kullback_leibler",
     "l2_distance",
+    "likelihood_ratio_attack",
+    "likelihood_ratios",
     "linear_cka",
     "loss",
     "margin",

@@ -7,6 +7,7 @@ cumulative sums of count matrices.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,15 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Share of members found at a false positive rate, from 0 to 1, with its 95 % bootstrap interval."""
+
+    fpr: float
+    tpr: float
+    interval: Interval
 
 
 def auc_interval(members: Any, others: Any, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:

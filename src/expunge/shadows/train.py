@@ -52,7 +52,7 @@ class Training:
     way: Choice = "auto"
     store: Store | None = None
     calibrations: list[Calibration] = field(default_factory=list)
-    _data: str = ""
+    _data: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.way not in get_args(Choice):
