@@ -109,14 +109,14 @@ def test_every_model_unlearns_once_and_a_stopped_audit_goes_on(tmp_path, monkeyp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        judged(study(tmp_path, 4), UNLEARNING, on_done=stop)
-    first = judged(study(tmp_path, 4), UNLEARNING)
-    assert calls == list(range(4))
-    again = judged(study(tmp_path, 4), UNLEARNING)
-    assert calls == list(range(4))
+        judged(study(tmp_path, 6), UNLEARNING, on_done=stop)
+    first = judged(study(tmp_path, 6), UNLEARNING)
+    assert calls == list(range(6))
+    again = judged(study(tmp_path, 6), UNLEARNING)
+    assert calls == list(range(6))
     assert again.document() == first.document()
-    judged(study(tmp_path, 4), {**UNLEARNING, "rate": 0.002})
-    assert calls == list(range(4)) * 2
+    judged(study(tmp_path, 6), {**UNLEARNING, "rate": 0.002})
+    assert calls == list(range(6)) * 2
 
 
 def test_everything_that_determines_an_answer_is_in_its_name(tmp_path):
@@ -139,17 +139,19 @@ def test_everything_that_determines_an_answer_is_in_its_name(tmp_path):
 
 @pytest.mark.slow
 def test_several_processes_give_the_answers_of_one(tmp_path):
-    plan = study(models=4)
+    plan = study(models=6)
     alone = plan.unlearned(UNLEARNING)
     together = replace(plan, training=replace(plan.training, store=Store(tmp_path))).unlearned(UNLEARNING, jobs=2)
     torch.testing.assert_close(alone.candidates, together.candidates)
-    assert len([*(tmp_path / "answers").glob("*.safetensors")]) == 4
+    assert len([*(tmp_path / "answers").glob("*.safetensors")]) == 6
 
 
 def test_a_network_that_no_other_process_can_make_is_refused():
-    plan = study(models=4)
+    plan = study(models=6)
     with pytest.raises(ConfigError, match="made by functions of a module"):
         replace(plan, training=replace(plan.training, make=lambda: network())).unlearned(UNLEARNING, jobs=2)
+    with pytest.raises(ConfigError, match="at least 6 shadow models, but found 4"):
+        study(models=4)
     with pytest.raises(ConfigError, match="at least 1 job"):
         plan.unlearned(UNLEARNING, jobs=0)
 
@@ -184,7 +186,7 @@ def test_forgotten_answers_are_those_of_the_models_that_knew_the_candidate(audit
 def test_forgetting_a_whole_class_leaves_its_test_examples_out():
     examples = noise()
     gone = (examples.targets == 1).nonzero().flatten()
-    plan = Study(Training(network, examples, SETTINGS, way="loop"), gone, noise(30, 1), models=2)
+    plan = Study(Training(network, examples, SETTINGS, way="loop"), gone, noise(30, 1), models=6)
     answers, test = plan.trained(), noise(30, 1)
     kept = test.targets != 1
     right = (answers.test[0].argmax(1) == test.targets)[kept].float().mean()

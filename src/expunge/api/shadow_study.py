@@ -25,6 +25,8 @@ from expunge.shadows.store import hash_of_examples, hash_of_positions
 
 REFERENCES = 500_000
 """Added to the seed of a shadow model for the retrained one, which starts from weights of its own."""
+FEWEST = 6
+"""Shadow models, at least: two of each kind beside a pair that is judged."""
 
 OnDone = Callable[[str, int, int], None]
 """Called with what is being done, how many models are ready, and how many there are."""
@@ -80,6 +82,7 @@ class Study:
 
     Raises:
         RequestError: If nothing is left to retain, or a candidate is named twice or is none.
+        ConfigError: If there are fewer than 6 shadow models, or an odd number.
     """
 
     training: Training
@@ -98,6 +101,9 @@ class Study:
             raise RequestError("every candidate once", "one twice", "remove the duplicates")
         if len(named) >= every:
             raise RequestError("examples to retain beside the candidates", "none", "name fewer candidates")
+        if self.models < FEWEST:
+            cure = "use 32; of each kind two must be left where one model is judged"
+            raise ConfigError(f"at least {FEWEST} shadow models", f"{self.models}", cure)
         _ = self.inside
 
     @cached_property
