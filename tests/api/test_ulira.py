@@ -130,9 +130,8 @@ def test_everything_that_determines_an_answer_is_in_its_name(tmp_path):
         replace(plan, test=noise(30, 2)).name(shadow, made),
         replace(plan, holdout=noise(30, 3)).name(shadow, made),
         replace(plan, candidates=plan.candidates.flip(0)).name(shadow, made),
-        replace(plan, training=replace(plan.training, settings=replace(SETTINGS, rate=0.2), _data="")).name(
-            shadow, made
-        ),
+        replace(plan, training=replace(plan.training, settings=replace(SETTINGS, rate=0.2))).name(shadow, made),
+        replace(plan, training=replace(plan.training, examples=noise(60, 4))).name(shadow, made),
     }
     assert len(names) == 9
 
