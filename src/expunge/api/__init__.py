@@ -18,6 +18,7 @@ _HOMES = {
     "evaluate": "expunge.api.evaluating",
     "run_request": "expunge.api.run",
     "train_request": "expunge.api.training",
+    "ulira_request": "expunge.api.ulira_run",
     "unlearn": "expunge.api.unlearning",
 }
 __all__ = sorted(_HOMES)

@@ -23,6 +23,7 @@ from expunge.cli.purge import purge
 from expunge.cli.report import report
 from expunge.cli.run import run
 from expunge.cli.train import train
+from expunge.cli.ulira import ulira
 from expunge.errors import ExpungeError
 
 __all__ = ["app", "main"]
@@ -79,6 +80,7 @@ app.command()(report)
 app.command()(images)
 app.command()(convert)
 app.command()(purge)
+app.command()(ulira)
 app.add_typer(ledger, name="ledger")
 app.command("list")(show)
 
