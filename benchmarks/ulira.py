@@ -3,7 +3,7 @@
 Run: python benchmarks/ulira.py digits --cache FOLDER
      python benchmarks/ulira.py fashion_mnist --data-dir DATA --cache FOLDER     (both resumable; one core, minutes)
 
-One study for all methods of a data set: 32 shadow models, each trained on what no method forgets and on a random half
+One study for all methods of a data set: 32 shadow models (Fashion-MNIST: 16), each trained on what no method forgets and on a random half
 of the candidates, which it then unlearns. Beside the methods, the same attack on the shadow models before they unlearn
 (what there is to find) and on as many models that no candidate was ever shown to (how far chance goes). Learning rates:
 four trials a method on a model of another seed, criterion of ``tuning.py`` on held-out images, no retrained model, no
@@ -38,18 +38,18 @@ from expunge.tasks.classification.models import small_cnn
 from expunge.tasks.classification.training import TrainSettings
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-MODELS, WIDTH = 32, 8
+WIDTH = 8
 TUNING_SEED = 1000
 USUAL, TRAINED, DISTILLED = (0.001, 0.003, 0.01, 0.03), (0.01, 0.03, 0.1, 0.3), (0.0005, 0.002, 0.008, 0.03)
 METHODS = {
     "fine_tune": ("FT", TRAINED),
     "random_labels": ("RL", USUAL),
     "salun": ("SalUn", USUAL),
-    "l1_sparse": ("l1-sparse", TRAINED),
-    "scrub": ("SCRUB", DISTILLED),
     "eupmu": ("EUPMU", USUAL),
     "lur": ("LUR", USUAL),
     "counterfactual": ("Counterfactual (auto's)", USUAL),
+    "l1_sparse": ("l1-sparse", TRAINED),
+    "scrub": ("SCRUB", DISTILLED),
 }
 """Method → its name in tables and the learning rates that are tried."""
 
@@ -60,6 +60,7 @@ class Setting:
 
     Args:
         title: Of the data.
+        models: How many shadow models.
         train: Images drawn for training, candidates among them.
         candidates: How many of them each shadow model is trained on or not.
         training: Of the shadow models.
@@ -70,6 +71,7 @@ class Setting:
     """
 
     title: str
+    models: int
     train: int
     candidates: int
     training: dict[str, Any]
@@ -82,6 +84,7 @@ class Setting:
 SETTINGS = {
     "digits": Setting(
         "scikit-learn's digits",
+        models=32,
         train=300,
         candidates=60,
         training={"epochs": 40, "batch": 16, "rate": 0.05},
@@ -90,6 +93,7 @@ SETTINGS = {
     ),
     "fashion_mnist": Setting(
         "Fashion-MNIST",
+        models=16,
         train=600,
         candidates=120,
         training={"epochs": 20, "batch": 32, "rate": 0.05, "schedule": "one_cycle"},
@@ -107,7 +111,7 @@ def study_of(name: str, cache: Path, data_dir: Path | None, seed: int) -> tuple[
     holdout, test = Subset(source.train, held), Subset(source.test, torch.arange(min(setting.test, len(source.test))))
     make = partial(small_cnn, 10, 1, width=WIDTH)
     training = Training(make, Subset(source.train, drawn), TrainSettings(**setting.training), store=Store(cache))
-    return Study(training, torch.arange(setting.candidates), test, holdout, MODELS, seed), holdout
+    return Study(training, torch.arange(setting.candidates), test, holdout, setting.models, seed), holdout
 
 
 def trial(plan: Study, options: dict[str, Any], forgotten: Split, control: Examples) -> dict[str, float] | None:
@@ -205,7 +209,7 @@ def record_of(name: str, found: dict[str | None, Leakage], tuning: dict[str, Any
         "data": SETTINGS[name].title,
         "setting": asdict(SETTINGS[name]),
         "network": {"name": "small_cnn", "width": WIDTH},
-        "models": MODELS,
+        "models": SETTINGS[name].models,
         "rows": rows,
         "missing": [label for method, (label, _) in METHODS.items() if method not in found],
         "beside_retrained": {
