@@ -16,6 +16,7 @@ from gains_tables import GAINS_TABLES
 from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
 from taught_tables import TAUGHT_TABLES
+from ulira_tables import TIMING_TABLES, ULIRA_TABLES
 
 Document = Mapping[str, Any]
 REQUEST = {"class": "class 0", "random": "random 10 %"}
@@ -125,4 +126,6 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "counterfactual": COUNTERFACTUAL_TABLES,
     "diffusion-fashion-mnist": DIFFUSION_TABLES,
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,
+    "ulira": ULIRA_TABLES,
+    "shadow-timing": TIMING_TABLES,
 }

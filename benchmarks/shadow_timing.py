@@ -84,7 +84,7 @@ def main() -> None:
     """Measure every case and write the record."""
     torch.set_num_threads(1)
     record = {
-        "study": "shadow_timing",
+        "study": "shadow-timing",
         "command": "python benchmarks/shadow_timing.py",
         "threads": 1,
         "torch": torch.__version__,

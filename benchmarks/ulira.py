@@ -3,11 +3,12 @@
 Run: python benchmarks/ulira.py digits --cache FOLDER
      python benchmarks/ulira.py fashion_mnist --data-dir DATA --cache FOLDER     (both resumable; one core, minutes)
 
-One study for all methods of a data set: 32 shadow models (Fashion-MNIST: 16), each trained on what no method forgets and on a random half
-of the candidates, which it then unlearns. Beside the methods, the same attack on the shadow models before they unlearn
-(what there is to find) and on as many models that no candidate was ever shown to (how far chance goes). Learning rates:
-four trials a method on a model of another seed, criterion of ``tuning.py`` on held-out images, no retrained model, no
-test image and no attack looked at. Writes docs/results/ulira-digits.json or docs/results/ulira-fashion_mnist.json.
+One study for all methods of a data set: shadow models (digits 32, Fashion-MNIST 16), each trained on what no method
+forgets and on a random half of the candidates, which it then unlearns. Beside the methods, the same attack on the
+shadow models before they unlearn (what there is to find) and on as many models that no candidate was ever shown to (how
+far chance goes). Learning rates: four trials a method on a model of another seed, criterion of ``tuning.py`` on
+held-out images, no retrained model, no test image and no attack looked at. The record is written after each method, to
+docs/results/ulira-digits.json or docs/results/ulira-fashion_mnist.json.
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ UNLEARNED, RETRAINED, ORIGINAL = "unlearned.safetensors", "retrained.safetensors
 WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, GRID, UNLEARNED, RETRAINED)
 """What a run writes, whether or not the folder has it already; ``original.safetensors`` it takes as it finds it."""
 
+SHADOWS = "ulira"
+"""Where an audit with shadow models lies in a run folder; below, in ``cache``, are the models themselves."""
+
 
 def check_folder(path: Path, overwrite: bool, written: Sequence[str] = WRITTEN) -> None:
     """Refuse a folder that holds an earlier run, unless it may be replaced, or that cannot be written; touch nothing.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN
-from expunge.api.folder import CONFIG, FINISHED, GRID, MANIFEST, ORIGINAL, REPORT, WRITTEN
+from expunge.api.folder import CONFIG, FINISHED, GRID, MANIFEST, ORIGINAL, REPORT, SHADOWS, WRITTEN
 from expunge.api.grids import HOLDS as GRID_HOLDS
 from expunge.api.recording import evidence_of
 from expunge.errors import ConfigError, DataError
@@ -48,8 +49,9 @@ class Purged:
 def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
     """Remove what holds the deleted data from a run folder; what is left to remove decides, so that it can be repeated.
 
-    Removed are the original's weights where the run left them in its folder, the grid and the pictures of the report
-    (which is written anew without them), and files that a killed run left half written. Figures, manifest, history and
+    Removed are the original's weights where the run left them in its folder, the shadow models of ``expunge ulira``,
+    the grid and the pictures of the report (which is written anew without them), and files that a killed run left half
+    written. Figures, manifest, history and
     the unlearned weights stay. Nothing outside the folder is touched, and links are not followed.
 
     Args:
@@ -61,13 +63,14 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
         DataError: If a file cannot be read or removed, or the ledger has no entry of this run.
     """
     place, book = Path(folder), None if ledger is None else Ledger(ledger)
-    if not any((place / name).is_file() for name in (*WRITTEN, ORIGINAL)):
+    if not any((place / name).is_file() for name in (*WRITTEN, ORIGINAL)) and not (place / SHADOWS).is_dir():
         raise ConfigError("a run folder", f"none of a run's files in '{place}'", "name the folder that a run wrote")
     number = None if book is None else number_of(book, place)
     try:
         told, removed = without_pictures(place), [path.name for path in holding(place)]
         for path in holding(place):
             path.unlink()
+        removed += without_shadows(place)
     except OSError as error:
         found = f"'{error.filename}' ({error.strerror})"
         raise DataError("files that can be removed", found, "mend its rights, and purge again") from error
@@ -80,6 +83,15 @@ def holding(folder: Path) -> list[Path]:
     """Return the files right in a run folder that hold the deleted data, or may."""
     found = (path for path in folder.iterdir() if path.is_symlink() or path.is_file())
     return sorted(p for p in found if p.name == GRID or _ORIGINALS.fullmatch(p.name) or _UNFINISHED.fullmatch(p.name))
+
+
+def without_shadows(folder: Path) -> list[str]:
+    """Remove the shadow models, most of which know forgotten examples, and say so; the audit's figures stay."""
+    cache = folder / SHADOWS / "cache"
+    if cache.is_symlink() or not cache.is_dir():
+        return []
+    shutil.rmtree(cache)
+    return ["the shadow models of the audit"]
 
 
 def without_pictures(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from expunge.api.budgeting import agreed
 from expunge.api.config import AnyConfig, RunConfig
-from expunge.api.folder import check_writable
+from expunge.api.folder import SHADOWS, check_writable
 from expunge.api.inputs import as_request, device_of, held_out
 from expunge.api.leakage import Leakage
 from expunge.api.progress import bar
@@ -26,8 +26,6 @@ from expunge.metrics import LikelihoodRatio
 from expunge.shadows import Store, Training
 from expunge.tasks.classification.build import build_model
 
-FOLDER = "ulira"
-"""Where a run folder holds the audit, and under ``cache`` its models."""
 STATES = {"original": "before unlearning", "unlearned": "after unlearning", "retrained": "never trained on them"}
 
 
@@ -71,7 +69,7 @@ def ulira_request(
     if not isinstance(config, RunConfig):
         cure = "audit a classifier"
         raise ConfigError("the request of a classifier", f"task: {config.task}", cure, config.where("task"))
-    folder = config.out / FOLDER
+    folder = config.out / SHADOWS
     with located(config, "out"):
         check_writable(folder)
     with threads(config.threads):
