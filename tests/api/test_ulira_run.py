@@ -37,7 +37,7 @@ def test_the_command_audits_says_so_and_goes_on(folder, monkeypatch):
     request(folder, reference="retrain")
     done = CliRunner().invoke(app, ["ulira", "request.yaml", "--shadows", "6"])
     assert done.exit_code == 0, done.output
-    for word in ("before unlearning", "after unlearning", "never trained", "too few", "run/ulira"):
+    for word in ("before unlearning", "after unlearning", "never trained", "run/ulira"):
         assert word.split()[0] in done.output
     document = json.loads((folder / "run" / "ulira" / "ulira.json").read_text())
     assert list(document["states"]) == ["original", "unlearned", "retrained"]

@@ -114,7 +114,7 @@ def asked_of(config: RunConfig, shadows: int, cache: Path, data_dir: Path | None
 def tell(found: Leakage, console: Console) -> None:
     """Print the figures of every state."""
     table = Table(title="What a likelihood-ratio attack on each example finds (50 % is guessing)", title_justify="left")
-    for name in ("models", "told right", "95 %", "AUC", "TPR @ 1 % FPR", "retain", "test"):
+    for name in ("models", "told right", "95 %", "AUC", "TPR @ FPR", "retain", "test"):
         table.add_column(name, justify="left" if name == "models" else "right")
     for state in found.answers:
         figures, attack = found.figures(state), found.attack(state)
@@ -127,7 +127,8 @@ def tell(found: Leakage, console: Console) -> None:
 def attack_cells(attack: LikelihoodRatio) -> list[str]:
     """Return the figures of an attack as they are shown."""
     low, high = attack.interval
-    recall = next((f"{100 * one.tpr:.1f} %" for one in attack.recalls if one.fpr == 0.01), "too few")
+    stated = [f"{100 * one.tpr:.1f} % @ {100 * one.fpr:g} %" for one in attack.recalls]
+    recall = stated[-1] if stated else "too few"
     return [
         f"{100 * attack.balanced_accuracy:.1f} %",
         f"{100 * low:.1f} – {100 * high:.1f}",

@@ -10,7 +10,7 @@ from expunge.metrics.likelihood_ratio import FLOOR
 
 
 class UnlearningLiRA(Quantity):
-    """Tell, example by example, what models were trained on and unlearned from what they never saw (U-LiRA).
+    """Tell example by example what models were trained on and unlearned from what they never saw (U-LiRA).
 
     Args:
         floor: Least standard deviation of a Gaussian, as a share of the median one over the examples.

@@ -148,7 +148,7 @@ def likelihood_ratio_attack(
     targets: Any = None,
     groups: Any = None,
     floor: float = FLOOR,
-    fprs: Sequence[float] = (0.01, 0.001),
+    fprs: Sequence[float] = (0.05, 0.01, 0.001),
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
