@@ -15,6 +15,9 @@ METRICS = {
     "accuracy on the data to keep": "ra",
     "membership attacks": "auc",
     "membership": "auc",
+    "classifier's entropy": "generated_entropy",
+    "taken for theirs": "generated_accuracy",
+    "fid to real images": "feature_fid_real",
 }
 """Words of sentences → the key of the metric that they mean."""
 

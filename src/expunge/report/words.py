@@ -182,12 +182,12 @@ def utility(request: Request, row: Row | None) -> str:
     """Return what happened to accuracy on test data and on the data to keep, against original and retrained."""
     if row is None:
         return "Nothing was changed."
+    unlimited = "" if request.budget is not None else " No budget was set."
     if generated.is_generated(request):
-        return generated.kept(request, row)
+        return generated.kept(request, row) + unlimited
     names = {"ta": "Test accuracy", "ra": "Accuracy on the data to keep"}
     found = [_change(request, row, key, name) for key, name in names.items()]
     text = " ".join(part for part in found if part)
-    unlimited = "" if request.budget is not None else " No budget was set."
     return (text or "No accuracy on kept or test data was measured.") + unlimited
 
 
