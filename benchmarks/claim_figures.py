@@ -12,6 +12,8 @@ from aims_tables import AIMS_FIGURES
 from figures import Axes, Curve, chart, trade_off
 from quadratic_figure import QUADRATIC_FIGURES
 
+from expunge.report import front_figure
+
 Document = Mapping[str, Any]
 
 
@@ -73,7 +75,18 @@ def tolerance(kind: str, title: str) -> Callable[[Document], str]:
     return draw
 
 
+def front(request: int, utility: str) -> Callable[[Document], str]:
+    """Return what draws a sweep of knobs."""
+
+    def draw(document: Document) -> str:
+        return front_figure(document["requests"][request], utility)
+
+    return draw
+
+
 FIGURES: Mapping[str, tuple[str, Callable[[Document], str]]] = {
+    "compare-digits-class.svg": ("compare-digits.json", front(0, "ta")),
+    "compare-digits-random.svg": ("compare-digits.json", front(1, "ta")),
     "methods-class.svg": ("methods-fashion-mnist.json", panel(0, 0)),
     "methods-class-close.svg": ("methods-fashion-mnist.json", panel(0, 1)),
     "methods-random.svg": ("methods-fashion-mnist.json", panel(1, 0)),

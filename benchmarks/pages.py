@@ -17,7 +17,7 @@ from typing import Any
 from claim_figures import FIGURES
 from claim_tables import STUDIES
 
-from expunge.report import markdown_table
+from expunge.report import fronts_table, markdown_table
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 BLOCK = re.compile(r"(<!-- table: (?P<file>[\w./-]+\.json)(#(?P<number>\d+))? -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -125,6 +125,8 @@ def table(match: re.Match[str]) -> str:
 
 def made_of(document: dict[str, Any], number: int) -> str:
     """Return the table with this number of a result."""
+    if document.get("kind") == "compare":
+        return fronts_table(request_in(document, number))
     if "networks" in document:
         return cost_table(document)
     if "study" in document:

@@ -128,3 +128,14 @@ def test_a_budget_goes_to_methods_that_can_keep_one(tmp_path):
         "auto": True,
     }
     assert [asked[key].within for key in ("budgeted", "auto")] == [None, "2min"]
+
+
+def test_cells_that_were_made_keep_their_names(tmp_path):
+    """A change here leaves every cell and network that anybody has made behind: raise SCHEMA if that is meant."""
+    recipe = recipe_in(tmp_path)
+    names = cell_of(recipe, "ft").key, Network(recipe, 0).key, Network(recipe, 0, 1, 2).key
+    assert names == (
+        "5ca5d291aa99c6df008bf3132225bc60",
+        "036715f4e6e660bc9b66a653b0b794e2",
+        "3ea65b123fdfbdb3110b176c6ddd05d4",
+    )
