@@ -7,6 +7,23 @@ Examples:
 
 from __future__ import annotations
 
+LONGEST = 1000
+"""Characters that are shown of each part of a sentence."""
+
+
+def shown(text: str) -> str:
+    r"""Return text on one line, cut where it is endless, with what a terminal would obey or hide written out.
+
+    Messages quote files that others wrote.
+
+    Examples:
+        >>> print(shown("a\nb \x1b[2J \ud800"))
+        a b \x1b[2J \ud800
+    """
+    line = " ".join(str(text).splitlines())
+    line = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+
 
 class ExpungeError(Exception):
     """Root of everything that Expunge raises on purpose; the command line turns it into exit code 2.
@@ -27,9 +44,10 @@ class ExpungeError(Exception):
         self.expected, self.found, self.cure, self.where = expected, found, cure, where
 
     def __str__(self) -> str:
-        """Return the sentence on one line, after the place if there is one."""
-        sentence = f"Expected {self.expected}, but found {self.found}: {self.cure}."
-        return " ".join((f"{self.where}: {sentence}" if self.where else sentence).splitlines())
+        """Return the sentence on one printable line, after the place if there is one."""
+        expected, found, cure, where = map(shown, (self.expected, self.found, self.cure, self.where))
+        sentence = f"Expected {expected}, but found {found}: {cure}."
+        return f"{where}: {sentence}" if where else sentence
 
 
 class RequestError(ExpungeError):

@@ -26,6 +26,7 @@ from expunge.tasks.diffusion.evaluation import (
     TorchmetricsDistances,
 )
 from expunge.tasks.diffusion.evaluation.clip_score import DEVIATION, MEAN
+from expunge.weights import save_weights
 
 
 def stand_in(monkeypatch, name, **things):
@@ -187,7 +188,8 @@ class Words:
     """Reads the first letter: r, g or b."""
 
     @classmethod
-    def from_pretrained(cls, folder, *, local_files_only):
+    def from_pretrained(cls, folder, *, local_files_only, trust_remote_code):
+        assert not trust_remote_code
         if not (folder / "vocab.json").exists():
             raise OSError("no vocabulary")
         return cls()
@@ -201,7 +203,7 @@ class Words:
 @pytest.fixture
 def clip(monkeypatch, tmp_path):
     stand_in(monkeypatch, "transformers", CLIPModel=Clip, AutoTokenizer=Words)
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    save_weights({"weights": torch.zeros(1)}, tmp_path / "model.safetensors")
     (tmp_path / "vocab.json").write_text("{}")
     return tmp_path
 
@@ -211,7 +213,7 @@ def test_clip_score_is_a_hundred_cosines(clip):
     score = ClipScore(clip, batch_size=2)
     found = score(colours.reshape(3, 3, 1, 1).expand(3, 3, 7, 7), ["red", "g", "r"])
     assert found == pytest.approx([100.0, 100 / np.sqrt(2), 0.0], abs=1e-3)
-    assert score.describe()["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert score.describe()["weights_sha256"] == hashlib.sha256((clip / "model.safetensors").read_bytes()).hexdigest()
 
 
 def test_clip_refuses_what_it_cannot_read(clip):

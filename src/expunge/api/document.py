@@ -162,10 +162,10 @@ class Plain:
         """Return a mapping whose keys are texts and occur once."""
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = key_node.value
             if not isinstance(key_node, yaml.ScalarNode) or not key_node.tag.endswith(":str"):
-                name = a_kind(key_node) if not isinstance(key, str) else f"'{key}'"
+                name = f"'{key_node.value}'" if isinstance(key_node, yaml.ScalarNode) else a_kind(key_node)
                 raise self.refusal(key_node, "a text as key", name, "name the key, or put it in quotes")
+            key = self.scalar(key_node, "str")
             if key in found:
                 first = self.lines[(*keys, key)]
                 raise self.refusal(key_node, "every key once", f"'{key}' again after line {first}", "keep one of them")

@@ -72,10 +72,25 @@ def real(text: str) -> float:
     return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
 
 
+def plain(text: str) -> str:
+    r"""Return a text whose escapes were read; halves of characters, as JSON writes them, are joined.
+
+    Raises:
+        ValueError: If half a character is left over, or there is a NUL, which no path and no name can hold.
+
+    Examples:
+        >>> plain("\ud83d\ude00") == "\U0001f600"
+        True
+    """
+    if "\0" in text:
+        raise ValueError(text)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16")
+
+
 SCALARS: Mapping[str, Callable[[str], Any]] = {
     "null": lambda text: None,
     "bool": truth,
     "int": whole,
     "float": real,
-    "str": str,
+    "str": plain,
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from expunge.data.mapped import mapped
 from expunge.errors import RequestError
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -66,8 +67,7 @@ def _from_json(path: Path) -> list[int]:
 
 
 def _from_numpy(path: Path) -> list[int]:
-    # A header may promise any size; mapping the file refuses more than is there, where reading would allocate it.
-    values = np.load(path, allow_pickle=False, mmap_mode="r")
+    values = mapped(path)
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise RequestError("an integer array of one dimension", f"{values.dtype} of shape {values.shape}", _CURE)
     found: list[int] = values.tolist()

@@ -2,12 +2,13 @@
 
 from expunge.weights.difference import Layer, layers_moved
 from expunge.weights.file import HEADER_LIMIT, check_is_safetensors, is_pickled, is_safetensors, replacing
-from expunge.weights.load import load_into, load_weights, read_metadata
+from expunge.weights.load import check_header, load_into, load_weights, read_metadata
 from expunge.weights.save import check_savable, in_form_of, save_weights
 
 __all__ = [
     "HEADER_LIMIT",
     "Layer",
+    "check_header",
     "check_is_safetensors",
     "check_savable",
     "in_form_of",

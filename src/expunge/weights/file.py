@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 
 from expunge.errors import CheckpointError
 
-HEADER_LIMIT = 100_000_000
-"""Longest header in bytes that is read; the format's own bound."""
+HEADER_LIMIT = 20_000_000
+"""Longest header in bytes that is read, with room for every tensor that may be there; the format allows five times."""
 
 _PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt", ".tar"})
 

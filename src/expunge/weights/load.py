@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from expunge.errors import CheckpointError
 from expunge.weights.file import check_is_safetensors, damaged, first_line
+from expunge.weights.header import read_header
 from expunge.weights.save import DIM_ORDER
 
 
@@ -71,13 +72,27 @@ def load_into(model: nn.Module, path: str | os.PathLike[str]) -> None:
     model.load_state_dict(state)
 
 
+def check_header(path: str | os.PathLike[str]) -> None:
+    """Refuse a safetensors file whose header does not fit it; no tensor is read.
+
+    Raises:
+        CheckpointError: If the file is missing, pickled or damaged.
+    """
+    check_is_safetensors(path)
+    try:
+        read_header(Path(path))
+    except (OSError, ValueError) as error:
+        raise damaged(Path(path), first_line(error)) from error
+
+
 @contextmanager
 def _reading(source: Path) -> Iterator[Any]:
-    """Open a file that has passed ``check_is_safetensors``; what the parser says becomes one sentence."""
+    """Open a file that has passed ``check_is_safetensors``; what is wrong with its header becomes one sentence."""
     try:
+        read_header(source)
         with safe_open(source, framework="pt", device="cpu") as file:
             yield file
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise damaged(source, first_line(error)) from error
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from reader_files import cifar_records, encoded, pictures, write_folder, write_idx, write_parquet, write_svhn
 
-from expunge.errors import DataError, MissingExtraError
+from expunge.errors import CheckpointError, DataError, MissingExtraError
 from expunge.tasks.classification.readers import (
     _cache,
     _parquet,
@@ -199,18 +199,29 @@ class Split(list):
     """Rows with the few features of a saved split that the reader uses."""
 
     column_names = ("image", "label")
-    features = types.MappingProxyType({"label": types.SimpleNamespace(names=["ape", "bee"])})
+
+    @property
+    def features(self):
+        return {"label": types.SimpleNamespace(names=["ape", "bee"]), "image": sys.modules["datasets"].Image()}
+
+    def cast_column(self, name, kind):
+        assert (name, kind.decode) == ("image", False)
+        return self
 
     def __getitem__(self, key):
         return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
 
 
 def test_hugging_face_rows(tmp_path, monkeypatch):
-    from PIL import Image
+    class Image:
+        def __init__(self, decode=True):
+            self.decode = decode
 
-    rows = Split({"image": Image.new("RGB", (8, 8), (40 * n, 0, 0)), "label": n % 2} for n in range(3))
+    colours = [encoded(np.full((8, 8, 3), (40 * n, 0, 0), np.uint8)) for n in range(3)]
+    rows = Split({"image": {"bytes": one, "path": None}, "label": n % 2} for n, one in enumerate(colours))
     saved = {"train": rows, "validation": Split(rows[:1])}
-    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_from_disk=lambda path: saved))
+    made = types.SimpleNamespace(load_from_disk=lambda path: saved, Image=Image)
+    monkeypatch.setitem(sys.modules, "datasets", made)
     source = huggingface_datasets(tmp_path, size=4)
     assert source.class_names == ("ape", "bee")
     assert source.train.targets.tolist() == [0, 1, 0]
@@ -218,6 +229,12 @@ def test_hugging_face_rows(tmp_path, monkeypatch):
     assert len(source.test) == 1
     with pytest.raises(DataError, match="'picture'"):
         huggingface_datasets(tmp_path, image="picture")
+    rows[1]["image"] = {"bytes": None, "path": "/etc/passwd"}
+    with pytest.raises(DataError, match="none in row 1"):
+        huggingface_datasets(tmp_path)
+    (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "../outside.arrow"}]}')
+    with pytest.raises(CheckpointError, match="names of files beside it"):
+        huggingface_datasets(tmp_path)
 
 
 def test_hugging_face_data_sets_from_disk(tmp_path):

@@ -171,7 +171,7 @@ def test_what_makes_no_sense_is_refused(tmp_path):
     refused("a model with an adapter", ModelError, lambda: save_adapter(plain, tmp_path / "none"))
     refused("a file 'pytorch_lora", CheckpointError, lambda: load_adapter(plain, tmp_path))
     (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"nothing")
-    refused("an adapter in", CheckpointError, lambda: load_adapter(plain, tmp_path))
+    refused("whole safetensors file", CheckpointError, lambda: load_adapter(plain, tmp_path))
     refused("without an adapter", ConfigError, lambda: load_adapter(adapted, tmp_path))
 
 

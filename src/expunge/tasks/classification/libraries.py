@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from expunge.errors import ConfigError, ExpungeError, MissingExtraError, ModelError
+from expunge.tasks.pretrained import check_pretrained
 
 
 def made(name: str, make: Callable[[], Any]) -> Any:
@@ -57,13 +58,15 @@ def _transformers(name: str, classes: int, channels: int, options: dict[str, Any
     library, path = _library("transformers"), f"transformers/{name}"
     auto = made(path, lambda: library.AutoModelForImageClassification)
     folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_pretrained(folder)
     default = made(path, lambda: _configuration(library, name, folder))
     strange = [word for word in options if not hasattr(default, word)]
     if strange:
         raise ConfigError(f"options of '{path}'", f"'{strange[0]}'", f"see the fields of {type(default).__name__}")
     sizes = {"num_labels": classes, "num_channels": channels, **options}
     if any(folder.glob("*.safetensors")):
-        safe = {"local_files_only": True, "use_safetensors": True}
+        safe = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
         return made(path, lambda: auto.from_pretrained(folder, **safe, **sizes))
     return made(path, lambda: auto.from_config(_configuration(library, name, folder, sizes)))
 
@@ -71,7 +74,8 @@ def _transformers(name: str, classes: int, channels: int, options: dict[str, Any
 def _configuration(library: ModuleType, name: str, folder: Path, sizes: Mapping[str, Any] | None = None) -> Any:
     """Return the configuration in a local folder, or the default one of a model type."""
     if folder.is_dir():
-        return library.AutoConfig.from_pretrained(folder, local_files_only=True, **(sizes or {}))
+        safe = {"local_files_only": True, "trust_remote_code": False}
+        return library.AutoConfig.from_pretrained(folder, **safe, **(sizes or {}))
     if name not in library.CONFIG_MAPPING:
         cure = "fetch the model into a folder and name that, or name a type such as 'vit'"
         raise ConfigError("a local folder or a model type of transformers", f"'{name}'", cure)

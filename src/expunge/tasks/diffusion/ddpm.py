@@ -13,6 +13,7 @@ from expunge.errors import CheckpointError, ModelError
 from expunge.tasks.diffusion.denoiser import Denoiser, check_prediction
 from expunge.tasks.diffusion.folders import whole_folder
 from expunge.tasks.diffusion.optional import diffusers
+from expunge.tasks.pretrained import check_pretrained, read_by_library
 
 NETWORK, AVERAGED, SCHEDULE = "unet", "unet_ema", "scheduler"
 """Folders of a ``save_pretrained`` layout."""
@@ -111,13 +112,11 @@ class DDPM(Denoiser):
         for part in (network, place / SCHEDULE):
             if not part.is_dir():
                 raise CheckpointError(f"a folder '{part.name}' in '{place}'", "none", "pass a save_pretrained folder")
-        try:
+        check_pretrained(place, network.name, SCHEDULE)
+        cure = "save it again with safe_serialization=True"
+        with read_by_library("a readable UNet2DModel with safetensors weights", cure):
             unet = library.UNet2DModel.from_pretrained(network, use_safetensors=True, local_files_only=True)
             scheduler = library.DDPMScheduler.from_pretrained(place / SCHEDULE, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0]
-            cure = "save it again with safe_serialization=True"
-            raise CheckpointError("a readable UNet2DModel with safetensors weights", first, cure) from error
         return cls(unet, scheduler, noted(place) if classes is None else classes).eval()
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from expunge.errors import CheckpointError, ConfigError, ModelError
 from expunge.tasks.diffusion.folders import whole_folder
 from expunge.tasks.diffusion.optional import imported
+from expunge.tasks.pretrained import check_pretrained
 
 Layers = Literal["cross_attention", "attention", "all"]
 NAME = "expunge"
@@ -147,6 +148,7 @@ def load_adapter(model: Any, folder: str | os.PathLike[str]) -> None:
     cure = "pass a folder that save_adapter has written, of an adapter for this model"
     if not (Path(folder) / FILE).is_file():
         raise CheckpointError(f"a file '{FILE}' in '{folder}'", "none", cure)
+    check_pretrained(Path(folder))
     try:
         model.pipeline.load_lora_weights(
             str(folder), weight_name=FILE, adapter_name=NAME, use_safetensors=True, local_files_only=True

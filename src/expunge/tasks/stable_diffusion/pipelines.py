@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,24 @@ from torch import nn
 
 from expunge.errors import CheckpointError, ModelError
 from expunge.tasks.diffusion.optional import diffusers
+from expunge.tasks.pretrained import check_pretrained, read_by_library
 
 SUPPORTED = ("StableDiffusionPipeline",)
 """Classes of pipelines that can be unlearned."""
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "unet": ("diffusers.UNet2DConditionModel",),
+    "vae": ("diffusers.AutoencoderKL",),
+    "text_encoder": ("transformers.CLIPTextModel",),
+    "tokenizer": ("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast"),
+    "safety_checker": ("stable_diffusion.StableDiffusionSafetyChecker",),
+    "feature_extractor": (
+        "transformers.CLIPImageProcessor",
+        "transformers.CLIPFeatureExtractor",
+        "transformers.CLIPImageProcessorPil",
+    ),
+    "image_encoder": ("transformers.CLIPVisionModelWithProjection",),
+}
+"""Part of a pipeline → the classes that it may be of, with their libraries; a scheduler is any of diffusers'."""
 
 
 class Frozen:
@@ -78,14 +93,15 @@ def read_pipeline(source: str | os.PathLike[str], dtype: torch.dtype | None = No
     place = os.fspath(source)
     if Path(place).is_dir() and not (Path(place) / "model_index.json").is_file():
         raise CheckpointError(f"a file 'model_index.json' in '{place}'", "none", "pass a save_pretrained folder")
-    try:
-        name = library.DiffusionPipeline.load_config(place).get("_class_name", "none")
+    cure = "pass a save_pretrained folder or a hub id, with weights as safetensors"
+    with read_by_library(f"a readable pipeline in '{place}'", cure):
+        index = library.DiffusionPipeline.load_config(place)
+        name = index.get("_class_name", "none")
         refuse_other_classes(name)
-        pipeline = getattr(library, name).from_pretrained(place, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        cure = "pass a save_pretrained folder or a hub id, with weights as safetensors"
-        raise CheckpointError(f"a readable pipeline in '{place}'", first, cure) from error
+        refuse_other_parts(index)
+        folder = place if Path(place).is_dir() else library.DiffusionPipeline.download(place, use_safetensors=True)
+        check_pretrained(Path(folder))
+        pipeline = getattr(library, name).from_pretrained(folder, use_safetensors=True, local_files_only=True)
     return pipeline if dtype is None else pipeline.to(dtype)
 
 
@@ -99,6 +115,22 @@ def checked_pipeline(pipeline: Any) -> Any:
     if not any(name in SUPPORTED for name in names):
         refuse_other_classes(names[0])
     return pipeline
+
+
+def refuse_other_parts(index: Mapping[str, Any]) -> None:
+    """Refuse an index of a pipeline with other classes than its parts are of: a library has some that run code.
+
+    Raises:
+        CheckpointError: If a part is of another class.
+    """
+    for part, entry in index.items():
+        if isinstance(entry, (list, tuple)) and not part.startswith("_"):
+            library, name = entry if len(entry) == 2 else ("", "")
+            known = PARTS.get(part, ()) if part != "scheduler" else (f"diffusers.{name}",)
+            scheduler = part == "scheduler" and not str(name).endswith("Scheduler")
+            if (library, name) != (None, None) and (f"{library}.{name}" not in known or scheduler):
+                cure = "save the pipeline with its own parts"
+                raise CheckpointError(f"'{part}' to be one of {', '.join(known)}", f"{library}.{name}", cure)
 
 
 def refuse_other_classes(name: str) -> None:

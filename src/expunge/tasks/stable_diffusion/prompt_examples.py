@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from expunge.errors import DataError
+from expunge.errors import CheckpointError, DataError
 from expunge.tasks.diffusion.folders import whole_folder
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
+from expunge.weights import load_weights
 
 LATENTS, CAPTIONS = "latents.safetensors", "captions.json"
 """Files of a folder of examples."""
+CURE = "pass a folder that PromptExamples.save has written"
 
 
 class PromptExamples:
@@ -99,10 +100,12 @@ class PromptExamples:
         place = Path(folder)
         try:
             captions = json.loads((place / CAPTIONS).read_text(encoding="utf-8"))
-            return cls(load_file(place / LATENTS)["latents"], captions)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            cure = "pass a folder that PromptExamples.save has written"
-            raise DataError(f"cached latents in '{place}'", type(error).__name__, cure) from error
+            latents = load_weights(place / LATENTS)["latents"]
+        except (OSError, ValueError, KeyError, RecursionError, CheckpointError) as error:
+            raise DataError(f"cached latents in '{place}'", type(error).__name__, CURE) from error
+        if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
+            raise DataError(f"a list of texts in '{place / CAPTIONS}'", "something else", CURE)
+        return cls(latents, captions)
 
 
 def drawn(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from expunge.data.mapped import mapped
 from expunge.tasks.classification.readers._pictures import Pixels
 
 _SAMPLE = 1 << 16
@@ -56,11 +57,10 @@ def _key(files: Sequence[Path], shape: tuple[int, ...]) -> str:
 
 def _load(path: Path, shape: tuple[int, ...]) -> Pixels | None:
     try:
-        # Mapping first: a damaged header cannot make it allocate more than the file holds.
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        found = mapped(path)
+    except (OSError, ValueError):
         return None
-    return np.array(mapped) if mapped.dtype == np.uint8 and mapped.shape == shape else None
+    return np.array(found) if found.dtype == np.uint8 and found.shape == shape else None
 
 
 def _save(path: Path, pixels: Pixels) -> None:

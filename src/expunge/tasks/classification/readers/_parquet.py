@@ -13,6 +13,11 @@ from expunge.tasks.classification.readers._cache import cached
 from expunge.tasks.classification.readers._pictures import Labels, Pixels, damaged, exact, optional, stacked
 
 _GROUP_BYTES = 2**30
+_MOST_ROWS = 10_000_000
+_ROWS = 64
+"""Rows that are read at a time: a value that many rows share is small in the file and large in memory."""
+_FAILURES = (OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, OverflowError)
+"""What pyarrow raises; most of its own errors are ValueErrors."""
 
 
 def read_pictures(folder: Path, pattern: str, size: int, *, cache: bool) -> tuple[Pixels, Labels]:
@@ -45,7 +50,7 @@ def _opened(file: Path) -> Any:
     parquet = optional("pyarrow.parquet", "reading Parquet files", "data")
     try:
         found = parquet.ParquetFile(file)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+    except _FAILURES as error:
         raise damaged(file, "a Parquet file", type(error).__name__) from error
     names, kind = found.schema_arrow.names, optional("pyarrow.types", "reading Parquet files", "data")
     if not {"image", "label"} <= set(names):
@@ -57,15 +62,18 @@ def _opened(file: Path) -> Any:
 
 
 def _groups(file: Path, column: str) -> Iterator[Any]:
-    """Yield a column row group by row group, so that what is in memory at once is bounded by a group's stated size."""
+    """Yield a column in parts, so that what is in memory at once is bounded."""
     found = _opened(file)
-    for number in range(found.num_row_groups):
-        if found.metadata.row_group(number).total_byte_size > _GROUP_BYTES:
-            raise damaged(file, f"row groups of at most {_GROUP_BYTES >> 30} GiB", "a larger one")
-        try:
-            yield from found.read_row_group(number, columns=[column]).column(column).chunks
-        except (OSError, ValueError) as error:
-            raise damaged(file, f"readable rows in group {number}", type(error).__name__) from error
+    if found.metadata.num_rows > _MOST_ROWS:
+        raise damaged(file, f"at most {_MOST_ROWS} rows", f"{found.metadata.num_rows}")
+    if any(found.metadata.row_group(n).total_byte_size > _GROUP_BYTES for n in range(found.num_row_groups)):
+        raise damaged(file, f"row groups of at most {_GROUP_BYTES >> 30} GiB", "a larger one")
+    try:
+        rows = _ROWS if column == "image" else _MOST_ROWS
+        for batch in found.iter_batches(rows, columns=[column]):
+            yield batch.column(column)
+    except _FAILURES as error:
+        raise damaged(file, "readable rows", type(error).__name__) from error
 
 
 def _labels(file: Path) -> Labels:

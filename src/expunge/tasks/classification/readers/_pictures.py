@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from expunge.data import Affine, Source, TensorExamples
 from expunge.data.augment import Augment
-from expunge.errors import DataError, MissingExtraError
+from expunge.errors import DataError, ExpungeError, MissingExtraError
 
 Pixels = NDArray[np.uint8]
 """Pictures ``(n, channels, height, width)``, or one of them."""
@@ -57,10 +59,8 @@ def opened(data: bytes, name: str) -> Any:
         MissingExtraError: If Pillow is not installed.
     """
     images = optional("PIL.Image", "reading pictures", "data")
-    try:
+    with _decoding(name):
         image = images.open(io.BytesIO(data), formats=FORMATS)
-    except (OSError, SyntaxError, ValueError, images.DecompressionBombError) as error:
-        raise _unreadable(name, error) from error
     if image.width * image.height > MOST_PIXELS:
         raise DataError(
             f"pictures of at most {MOST_PIXELS} pixels", f"{image.width} x {image.height} in {name}", "shrink it first"
@@ -87,11 +87,9 @@ def fitted(image: Any, size: int, name: str) -> Pixels:
         DataError: If it cannot be decoded.
     """
     operations = optional("PIL.ImageOps", "reading pictures", "data")
-    try:
+    with _decoding(name):
         upright = operations.exif_transpose(image).convert("RGB")
         square = operations.fit(upright, (size, size), optional("PIL.Image", "", "data").Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(name, error) from error
     return _pixels(square, name)
 
 
@@ -160,13 +158,24 @@ def source(
 
 
 def _pixels(image: Any, name: str) -> Pixels:
-    try:
+    with _decoding(name):
         return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(name, error) from error
 
 
-def _unreadable(name: str, error: Exception) -> DataError:
-    return DataError(
-        "a picture that can be decoded", f"{type(error).__name__} in {name}", "replace it, or leave it out"
-    )
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises over somebody's bytes into one sentence, and its warning of a bomb too.
+
+    Raises:
+        DataError: If it raises something.
+    """
+    bomb = optional("PIL.Image", "reading pictures", "data").DecompressionBombWarning
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", bomb)
+            yield
+    except ExpungeError:
+        raise
+    except Exception as error:
+        cure = "replace it, or leave it out"
+        raise DataError("a picture that can be decoded", f"{type(error).__name__} in {name}", cure) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,17 @@ import numpy as np
 
 from expunge.data import Source, find_root
 from expunge.errors import DataError
-from expunge.tasks.classification.readers._pictures import Labels, Pixels, fitted, optional, source, stacked, statistics
+from expunge.tasks.classification.readers._pictures import (
+    Labels,
+    Pixels,
+    fitted,
+    opened,
+    optional,
+    source,
+    stacked,
+    statistics,
+)
+from expunge.tasks.pretrained import check_pretrained
 
 
 def huggingface_datasets(
@@ -43,6 +54,7 @@ def huggingface_datasets(
 
 def _loaded(place: Path) -> dict[str, Any]:
     datasets = optional("datasets", "reading Hugging Face data sets", "datasets")
+    check_pretrained(place)
     try:
         found = datasets.load_from_disk(str(place))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -59,12 +71,20 @@ def _read(split: Any, image: str, label: str, size: int) -> tuple[Pixels, Labels
         raise DataError(
             f"whole numbers in the column '{label}'", f"{labels.dtype}", "encode it with class_encode_column"
         )
-    decoded = (fitted(_picture(row[image], place), size, f"row {place}") for place, row in enumerate(split))
+    encoded = _encoded(split, image)
+    decoded = (fitted(opened(data, f"row {row}"), size, f"row {row}") for row, data in enumerate(encoded))
     return stacked(decoded, len(split), size), labels.astype(np.int64)
 
 
-def _picture(value: Any, row: int) -> Any:
-    if not hasattr(value, "convert"):
-        cure = "cast the column to datasets.Image()"
-        raise DataError("pictures in the column of images", f"{type(value).__name__} in row {row}", cure)
-    return value
+def _encoded(split: Any, image: str) -> Iterator[bytes]:
+    """Yield the bytes of each picture; a row that names a file or an address instead is refused and never opened."""
+    kind = optional("datasets", "reading Hugging Face data sets", "datasets").Image
+    if not isinstance(split.features[image], kind):
+        found, cure = type(split.features[image]).__name__, "cast the column to datasets.Image()"
+        raise DataError(f"pictures in the column '{image}'", found, cure)
+    for number, row in enumerate(split.cast_column(image, kind(decode=False))):
+        data = row[image]["bytes"]
+        if not isinstance(data, bytes):
+            cure = "save it with save_to_disk, which copies them in"
+            raise DataError("pictures inside the data set", f"none in row {number}", cure)
+        yield data

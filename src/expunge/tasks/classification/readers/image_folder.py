@@ -39,6 +39,8 @@ def image_folder(root: Path | None = None, *, folder: str = ".", size: int = 64)
         raise DataError(
             f"the classes of 'train' in '{test_place.name}'", f"'{unknown[0]}' besides", "remove the folder"
         )
+    for part in ("train", test_place.name):
+        _check_inside(place, part)
     train, test = _read(place / "train", names, size), _read(test_place, names, size)
     licence = "that of the pictures"
     return source(train, test, names, name=place.resolve().name, licence=licence, scale=statistics(train[0]))
@@ -64,8 +66,20 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."))
 
 
+def _check_inside(place: Path, part: str) -> None:
+    """Refuse links that lead out of the folder: what they show would be taken for part of the data set."""
+    home = place.resolve()
+    classes = [path for path in (place / part).iterdir() if path.is_dir()]
+    for path in (place / part, *classes, *(picture for folder in classes for picture in _pictures(folder))):
+        if not path.resolve().is_relative_to(home):
+            cure = "copy the files into the folder"
+            raise DataError(f"links that stay inside '{place}'", f"'{path.name}', which leads out of it", cure)
+
+
 def _content(path: Path) -> bytes:
     cure = "replace it, or leave it out"
+    if path.exists() and not path.is_file():
+        raise DataError("pictures in files", f"'{path}', which is no file", cure)
     try:
         if (length := path.stat().st_size) > _MOST_BYTES:
             raise DataError(

@@ -17,6 +17,7 @@ from expunge.errors import DataError, ModelError
 from expunge.metrics import Column
 from expunge.metrics.arrays import Floats
 from expunge.tasks.diffusion.evaluation.extras import file_hash, optional, version_of
+from expunge.tasks.pretrained import check_pretrained
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -58,8 +59,9 @@ class ClipScore:
         self.hash = folder_hash(self.folder)
         local = {"local_files_only": True}
         try:
+            check_pretrained(self.folder)
             model = library.CLIPModel.from_pretrained(self.folder, use_safetensors=True, **local)
-            self.tokenizer = library.AutoTokenizer.from_pretrained(self.folder, **local)
+            self.tokenizer = library.AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, **local)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             said = (str(error).strip().splitlines() or ["no message"])[0][:160].rstrip(". ")
             cure = "name a folder that save_pretrained wrote"
