@@ -104,11 +104,11 @@ def test_results(cases, tmp_path):
     good, path, page = whole_result(), tmp_path / "result.json", tmp_path / "page.html"
     plain = Tags(rendered(good)).found
 
-    def body(result):
+    def body(result, form):
         path.write_bytes(as_json(result))
         page.unlink(missing_ok=True)
         with hostile.Watch(tmp_path):
-            for options in (["--out", str(page)], ["--markdown"]):
+            for options in (["--out", str(page)], ["--format", form]):
                 done = CliRunner().invoke(app, ["report", str(path), *options])
                 if done.exit_code not in (0, 2):
                     raise AssertionError(done.output) from done.exception
@@ -120,7 +120,7 @@ def test_results(cases, tmp_path):
             )
             assert not {tag for tag in new if " on" in tag}, new
 
-    tried(cases, body, result=mutated(good))
+    tried(cases, body, result=mutated(good), form=st.sampled_from(("md", "tex", "csv", "card")))
 
 
 def rendered(result) -> str:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import hostile
 from expunge.api.config import load_request
 from expunge.api.document import read_document
+from expunge.benchmark.recipe import load_recipe
 from expunge.cli import app
 from expunge.errors import ConfigError, ExpungeError
 from expunge.key import load_key
@@ -50,6 +51,18 @@ DIFFUSION = {
     "images": 8,
 }
 PROMPTS = {"task": "stable_diffusion", "model": "pipeline", "forget": {"prompts": ["a cat"]}, "retain": ["a dog"]}
+RECIPE = {
+    "title": "Digits",
+    "model": "small_cnn",
+    "data": {"name": "digits", "subset": 120},
+    "train": {"epochs": 1},
+    "holdout": 0.4,
+    "requests": [{"class": 3}, {"fraction": 0.1}],
+    "seeds": [0, 1],
+    "budget": 3.0,
+    "tune": {"rate": [0.001, 0.01], "seeds": [1000], "holdout": 0.2},
+    "methods": ["auto", {"name": "salun", "epochs": 1, "by_kind": {"class": {"exclude_true": True}}}],
+}
 REQUESTS = (CLASSIFIER, DIFFUSION, PROMPTS)
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
@@ -106,6 +119,18 @@ def test_values(cases, tmp_path):
             read(path)
 
     tried(cases, body, request=st.sampled_from(REQUESTS).flatmap(mutated))
+
+
+@numbers_of("recipes")
+def test_recipes(cases, tmp_path):
+    path = tmp_path / "recipe.yaml"
+
+    def body(content):
+        path.write_bytes(content)
+        with hostile.Watch():
+            load_recipe(path)
+
+    tried(cases, body, content=mutated(RECIPE).map(hostile.as_json) | broken(yaml.safe_dump(RECIPE).encode()))
 
 
 @pytest.mark.parametrize("text", NASTY, ids=lambda text: text[:12])

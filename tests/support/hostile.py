@@ -20,6 +20,7 @@ from expunge.errors import ExpungeError
 CASES = {
     "request texts": (40, 400),
     "request values": (40, 400),
+    "recipes": (30, 200),
     "runs": (3, 60),
     "index files": (40, 400),
     "results": (15, 120),

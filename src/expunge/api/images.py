@@ -73,7 +73,7 @@ class Checkpoint:
             return ()
         try:
             document = read_document(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             cure = "write the result again, or name the folder 'unlearned' itself"
             raise DataError(f"a readable '{FINISHED}' in '{self.path}'", type(error).__name__, cure) from error
         return document.requests[0].classes
