@@ -154,7 +154,14 @@ def row(found: Leakage, state: State, key: str, label: str) -> dict[str, Any]:
     scores = model_scores(found.answers[state].candidates.numpy(), found.targets.numpy())
     inside = found.inside.numpy()
     plain = [attack_auc(of[kind], of[~kind]) for of, kind in zip(scores, inside, strict=True)]
-    return {"key": key, "label": label, **found.figures(state), "one_threshold_auc": summarise(plain).as_dict()}
+    shift = np.array([of[kind].mean() - of[~kind].mean() for of, kind in zip(scores.T, inside.T, strict=True)])
+    return {
+        "key": key,
+        "label": label,
+        **found.figures(state),
+        "one_threshold_auc": summarise(plain).as_dict(),
+        "shift": {"mean": float(shift.mean()), "higher": float(np.mean(shift > 0))},
+    }
 
 
 def beside_retrained(found: Leakage, state: State) -> dict[str, Any]:
