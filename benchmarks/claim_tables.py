@@ -15,6 +15,7 @@ from diffusion_tables import DIFFUSION_TABLES, TUNING_TABLES
 from gains_tables import GAINS_TABLES
 from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
+from rank_tables import RANK_TABLES, run_table
 from taught_tables import TAUGHT_TABLES
 from ulira_tables import TIMING_TABLES, ULIRA_TABLES
 
@@ -128,4 +129,6 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,
     "ulira": ULIRA_TABLES,
     "shadow-timing": TIMING_TABLES,
+    "rank-costs": RANK_TABLES,
+    "rank-run": (run_table,),
 }

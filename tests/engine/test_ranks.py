@@ -1,7 +1,10 @@
 """Two ranks that share the examples give what one process gives."""
 
+import json
+
 import pytest
-from two_ranks import both, cases, refusals
+from rank_costs import LAYERS, OUT
+from two_ranks import COUNTED, both, cases, refusals
 from two_runs import REFUSED, RUNS
 
 TOLERANCE, EXACT = 1e-5, 1e-10
@@ -44,3 +47,22 @@ def test_a_run_on_two_ranks_is_one_on_one(found, name):
 def test_a_run_that_ranks_cannot_share_is_refused(found, sentence):
     for rank in found:
         assert sentence in rank[sentence][0]["refused"]
+
+
+@pytest.mark.parametrize("rule", COUNTED)
+def test_collectives_are_those_of_the_committed_record(found, rule):
+    recorded = json.loads(OUT.read_text(encoding="utf-8"))["rows"][rule]
+    for rank in found:
+        for how, counts in rank["collectives"][rule].items():
+            assert counts == recorded[how]["collectives"]
+
+
+def test_a_sum_reduces_its_gradient_once_and_an_explicit_rule_each_of_its_two(found):
+    counts = found[0]["collectives"]
+    assert [counts[rule]["ddp"]["gradients"] for rule in ("fixed", "implicit", "unilateral")] == [1, 1, 2]
+    # Both losses travel together, and so do the three products of a Gram matrix.
+    assert counts["fixed"]["ddp"]["allreduce"] == 1 + 1
+    assert counts["fixed"]["fsdp"]["allreduce"] == 1
+    assert counts["unilateral"]["fsdp"]["all_reduce"] == 1
+    # Two sides, each gathered for its forward and its backward pass.
+    assert counts["fixed"]["fsdp"]["allgather_base"] == 4 * LAYERS

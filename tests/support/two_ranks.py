@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import rank_costs
 import torch
 import torch.multiprocessing as mp
 from surgery_table import TABLE
@@ -19,6 +20,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from two_runs import runs
 
 from expunge import registry
@@ -32,6 +34,7 @@ from expunge.surgery import Fixed, Lookahead, Scheduled, Surgery, Unilateral
 from expunge.testing import CLASSIFIER as BENCH
 
 UPDATES = 4
+COUNTED = ("fixed", "implicit", "unilateral", "fixed + saliency")
 FORGET, RETAIN, FURTHER, PROBE = 16, 20, 16, 9
 SHARES = (((5, 11), (13, 7)), ((0, 16), (20, 0)), ((8, 8), (10, 10)), ((16, 0), (20, 0)))
 """Examples of each side on each rank, by update: unequal halves, an empty local half, a rank without any."""
@@ -49,6 +52,7 @@ class Case(NamedTuple):
     wrap: Callable[[nn.Module], nn.Module] = DistributedDataParallel
     objectives: Callable[[], Pair[Objective]] = BENCH.objectives
     held: slice = slice(None)
+    prepare: Callable[[nn.Module, Optimizer], Any] | None = None
 
 
 class Undistributed(Fixed):
@@ -94,6 +98,15 @@ def sharded(model: nn.Module) -> nn.Module:
 def full(value: torch.Tensor) -> torch.Tensor:
     """Return a tensor whole, whether or not ranks have parts of it."""
     return value.full_tensor() if isinstance(value, DTensor) else value.clone()
+
+
+def accelerated(model: nn.Module, optimizer: Optimizer) -> Any:
+    """Let Accelerate wrap a model and its optimiser, in the processes that are there."""
+    from accelerate import Accelerator
+
+    own = {"RANK": str(dist.get_rank()), "LOCAL_RANK": str(dist.get_rank()), "WORLD_SIZE": "2"}
+    os.environ.update(own, OMP_NUM_THREADS="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
+    return Accelerator(cpu=True).prepare(model, optimizer)
 
 
 def adaptive() -> Pair[Objective]:
@@ -142,6 +155,7 @@ def special() -> dict[str, Case]:
         "clipped, fully_shard": Case(Unilateral, settings={"clip": 0.05}, wrap=sharded),
         "pairs of tensors, fully_shard": Case(Unilateral, raw=True, wrap=sharded),
         "drawn predictions": Case(objectives=drawing),
+        "through Accelerate": Case(Unilateral, wrap=lambda model: model, prepare=accelerated),
         "scaled": Case(Unilateral, settings={"scaler": torch.amp.GradScaler("cpu", init_scale=256.0)}),
     }
 
@@ -178,8 +192,11 @@ def played(case: Case, rank: int | None) -> Trace:
     weights = list(wrapped.parameters())
     # A dual divides the change of a loss by the rate: a low rate would show the rounding of losses and nothing else.
     optimizer = torch.optim.SGD(weights[case.held], lr=0.5, momentum=0.9, weight_decay=5e-4)
+    stepped = optimizer
+    if rank is not None and case.prepare is not None:
+        wrapped, stepped = case.prepare(wrapped, optimizer)
     settings = copy.deepcopy(dict(case.settings))
-    stepper = Stepper(wrapped, optimizer, surgery, objectives, mask, micro_batches=case.micro_batches, **settings)
+    stepper = Stepper(wrapped, stepped, surgery, objectives, mask, micro_batches=case.micro_batches, **settings)
     directions: list[torch.Tensor] = []
     optimizer.register_step_pre_hook(lambda *_: directions.extend(full(p.grad) for p in weights))
     rows = [updated(stepper, case, rank, index) for index in range(UPDATES)]
@@ -224,7 +241,7 @@ def compared(case: Case, rank: int) -> dict[str, Any]:
     """Return the differences between this rank's updates and those of one process."""
     try:
         many = played(case, rank)
-    except MissingExtraError as error:
+    except (MissingExtraError, ModuleNotFoundError) as error:
         return {"missing": str(error)}
     except ExpungeError as error:
         return {"refused": str(error)}
@@ -243,11 +260,24 @@ def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     found = {name: compared(case, rank) for name, case in (cases() | refusals()).items()}
-    found |= runs()
+    found |= runs() | {"collectives": counted()}
     Path(f"{folder}/{rank}.json").write_text(json.dumps(found), encoding="utf-8")
     dist.barrier()
     # gloo's threads may abort an interpreter that ends in the usual way (pytorch issue 190489).
     os._exit(0)
+
+
+def counted() -> dict[str, Any]:
+    """Return how many collectives an update of some rules issues, by wrapper."""
+    found: dict[str, Any] = {}
+    for name in COUNTED:
+        found[name] = {}
+        for how, wrap in rank_costs.WRAPS.items():
+            candidate = rank_costs.Candidate(*rank_costs.candidates()[name], wrap)
+            for _ in range(rank_costs.WARM_UP):
+                candidate.update()
+            found[name][how] = rank_costs.collectives(candidate)
+    return found
 
 
 def both(folder: str) -> list[dict[str, dict[str, Any]]]:

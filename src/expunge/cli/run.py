@@ -28,7 +28,8 @@ def run(
 
     Writes the new weights, the figures and a report into the run folder. Where
     the request names no method, `auto` chooses one; with a budget it searches the
-    learning rate as well, in the time that `within` gives it.
+    learning rate as well, in the time that `within` gives it. Processes that
+    `torchrun` starts share the updates.
     """
     from expunge.api.config import load_request
 

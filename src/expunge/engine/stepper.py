@@ -54,6 +54,9 @@ class Stepper:
     ``model.eval()`` in between as you like. The first call reads both losses and refuses what the surgery cannot use
     before anything moves; later ones do not wait for the device (fp16 does, for its skip test).
 
+    A model in ``DistributedDataParallel`` or under ``fully_shard`` is shared: each rank passes its own examples, as
+    many as it has, and all make the update of one process that has all of them. They wait for one another's counts.
+
     Args:
         model: The model to be changed, in place.
         optimizer: Over the weights that may move; others are left alone, their gradients too. The rate of its first
