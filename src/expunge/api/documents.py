@@ -19,7 +19,7 @@ CAVEATS = (
     "Approximate unlearning: the figures show how the model behaves on the examples measured; they do not prove that "
     "the forgotten data have no influence left, and they are no legal conclusion.",
     "The attacks measured are average-case attacks on one model's outputs; an attacker who trains shadow models may "
-    "learn more.",
+    "learn more; `expunge ulira` tries that on the method.",
 )
 
 HELD_ELSEWHERE = "The original's weights."

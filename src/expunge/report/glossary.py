@@ -56,6 +56,14 @@ WORDS = (
     ),
     Term("", "Multiplier", "The weight that a surgery gave to the retain gradient to hold its tolerance.", ""),
     Term("", "Share removed", "The part of the forget gradient's length that a surgery took away in an update.", ""),
+    Term(
+        "",
+        "Shadow models",
+        "Models that an attacker trains like the one under attack, on data with and without an example, to learn what "
+        "each says about it. `expunge ulira` lets them unlearn too and tells example by example what they were trained "
+        "on (U-LiRA); 50 % right is guessing.",
+        "",
+    ),
 )
 
 BUDGET_WORDS = (

@@ -21,12 +21,12 @@ from expunge.tasks.classification.train_settings import TrainSettings
 from expunge.tasks.classification.training import Augment, Run, own_randomness
 
 Way = Literal["together", "loop"]
-ROUNDS = 3
+ROUNDS = 5
 """Measured rounds, after one that is not counted."""
 UPDATES = 2
 """Updates of every model in a round."""
 MARGIN = 1.05
-"""How much faster than the loop training at once has to be measured, before it is chosen."""
+"""How many times faster than the loop training at once has to come out to be chosen."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Calibration:
         together: Seconds of one update of every model, all at once; None where that cannot be done.
         loop: Seconds of one update of every model, one by one; None where it was not measured.
         models: How many models.
+        ratio: How many times faster training at once is, the median over rounds; None where one was not measured. In a
+            round both ways meet the same load of the machine, which the medians of their times need not.
         reason: Why training at once cannot be done; empty where it can.
     """
 
@@ -45,16 +47,12 @@ class Calibration:
     together: float | None
     loop: float | None
     models: int
+    ratio: float | None = None
     reason: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times faster training at once is; None where one of the two was not measured."""
-        return None if self.together is None or self.loop is None else self.loop / self.together
 
     def document(self) -> dict[str, Any]:
         """Return plain values."""
-        return {**asdict(self), "ratio": self.ratio}
+        return asdict(self)
 
 
 def calibrate(
@@ -82,12 +80,13 @@ def calibrate(
             together = TrainingTogether(copy.deepcopy(list(models)), *given)
             together.epoch(1)
         except (DataError, ModelError) as error:
-            return Calibration("loop", None, None, len(models), str(error))
+            return Calibration("loop", None, None, len(models), reason=str(error))
         loop = Loop(copy.deepcopy(list(models)), *given)
         loop.epoch(1)
         rounds = [(timed(together.epoch, 1), timed(loop.epoch, 1)) for _ in range(ROUNDS)]
     at_once, alone = (statistics.median(times) / together.parts for times in zip(*rounds, strict=True))
-    return Calibration("together" if at_once * MARGIN < alone else "loop", at_once, alone, len(models))
+    ratio = statistics.median(one / all_ for all_, one in rounds)
+    return Calibration("together" if ratio > MARGIN else "loop", at_once, alone, len(models), ratio)
 
 
 class Loop:
