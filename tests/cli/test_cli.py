@@ -90,11 +90,22 @@ def test_demo_passes_its_options_on(calls):
 
 def test_run_passes_the_request_on(calls, request_file):
     assert call("run", str(request_file)).exit_code == 0
-    options = ["--data-dir", "d", "--out", "o", "--show-examples", "--overwrite", "--ledger", "l", "--again"]
+    options = [
+        "--data-dir",
+        "d",
+        "--out",
+        "o",
+        "--show-examples",
+        "--overwrite",
+        "--ledger",
+        "l",
+        "--again",
+        "--resume",
+    ]
     assert call("run", str(request_file), *options).exit_code == 0
     (_, (first,), plain), (_, (second,), full) = calls
-    assert plain == {"data_dir": None, "overwrite": False, "show_examples": False, "again": False}
-    assert full == {"data_dir": Path("d"), "overwrite": True, "show_examples": True, "again": True}
+    assert plain == {"data_dir": None, "overwrite": False, "show_examples": False, "again": False, "resume": False}
+    assert full == {"data_dir": Path("d"), "overwrite": True, "show_examples": True, "again": True, "resume": True}
     assert (first.ledger, second.ledger) == (None, Path("l"))
     assert (first.out, second.out) == (request_file.parent / "runs" / "request", Path("o"))
     assert second.where("method") == "request.yaml line 4"

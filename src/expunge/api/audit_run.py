@@ -56,7 +56,7 @@ def audit_request(
     console = console or Console(quiet=True)
     config = classifier(config)
     with located(config, "out"):
-        check_folder(out, overwrite, FILES)
+        check_folder(out, overwrite, written=FILES)
     paths = {
         "original": original_path(config),
         "unlearned": unlearned,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any, NamedTuple, cast
 
 from expunge.api.trial import Trial, Trials, drawn
+from expunge.api.tried import Tried
 from expunge.batch import Examples, Split
 from expunge.methods import Counterfactual, Method, build_method
 from expunge.objectives import Counterfactual as Votes
@@ -59,11 +60,12 @@ def planned(retained: int, settings: dict[str, Any], *, single: bool = False) ->
     return cast(Counterfactual, found)
 
 
-def voting(method: Method, trials: Trials) -> Method:
+def voting(method: Method, trials: Trials, tried: Tried) -> Method:
     """Return the method with its vote chosen once, so that trials and the run itself need not."""
     asked, split = cast(Counterfactual, method), replace(trials.split, holdout=trials.control)
-    vote = Votes(asked.layer, asked.neighbours, asked.temperature).chosen(trials.original, split)
-    return replace(asked, **vote._asdict())
+    if tried.vote is None:
+        tried.vote = Votes(asked.layer, asked.neighbours, asked.temperature).chosen(trials.original, split)._asdict()
+    return replace(asked, **tried.vote)
 
 
 @dataclass(frozen=True)
@@ -80,43 +82,57 @@ class Search:
     Args:
         trials: What is needed for a trial.
         deadline: When the run has to be done, as ``time.perf_counter`` tells it.
+        tried: What an earlier sitting has found.
     """
 
     trials: Trials
     deadline: float
+    tried: Tried = field(default_factory=Tried)
 
     def best(self, method: Method) -> tuple[Method, dict[str, Any]]:
         """Return the method with the rate that did best, and what was tried."""
-        began = time.perf_counter()
+        began = self.tried.began
         last = began + MARGIN * (self.deadline - began)
-        candidates, rounds = list(RATES), []
+        candidates, rounds, known = list(RATES), [], self.tried.rounds
         for number, share in enumerate(SHARES):
-            found = self.round(method, candidates, share, last, ranging=number == 0)
+            over = number + 1 < len(known)
+            found = known[number] if over else self.round(method, candidates, share, last, number)
             rounds.append({"share": share, "trials": [trial.plain() for trial in found]})
             order = sorted(found, key=lambda trial: trial.badness(self.trials.wish.budget.allowed))
             candidates = sorted(trial.rate for trial in order[: ceil(len(order) / 2)])
-            if len(candidates) == 1 or time.perf_counter() > last:
+            if len(candidates) == 1 or (not over and time.perf_counter() > last):
                 break
         rate = min(trial.rate for trial in order if trial.as_good_as(order[0]))
         return replace(method, rate=rate), {"rounds": rounds, "rate": rate, "seconds": time.perf_counter() - began}
 
-    def round(self, method: Method, rates: list[float], share: float, last: float, *, ranging: bool) -> list[Trial]:
-        """Return a trial of each rate; a range test ends after the first that breaks the budget."""
+    def round(self, method: Method, rates: list[float], share: float, last: float, number: int) -> list[Trial]:
+        """Return a trial of each rate; the first round, a range test, ends after the first that breaks the budget."""
         bench, limit = self.trials.on_share(share), self.trials.wish.budget.tolerance(self.trials.first)
-        found: list[Trial] = []
-        for rate in rates:
-            found.append(bench.run(replace(method, rate=rate)))
-            if (ranging and not found[-1].rise <= limit) or time.perf_counter() > last:
+        if number == len(self.tried.rounds):
+            self.tried.rounds.append([])
+        found = self.tried.rounds[number]
+        for place, rate in enumerate(rates):
+            if place == len(found):
+                found.append(bench.run(replace(method, rate=rate)))
+                self.tried.note()
+            if (number == 0 and not found[place].rise <= limit) or time.perf_counter() > last:
                 break
         return found
 
 
 def searched(method: Method, trials: Trials, deadline: float) -> Found:
     """Return the method with what was left to choose chosen, and what the run uses of the data."""
-    best, record = Search(trials.quick(), deadline).best(voting(method, trials))
-    spent = [trial["seconds"] / trial["updates"] for part in record["rounds"] for trial in part["trials"]]
-    room = (deadline - time.perf_counter()) / max(1e-9, sum(spent) / len(spent))
-    best, retain = shortened(best, trials.split.retain, max(FEWEST, int(room)), trials.conditions.seed)
+    tried = Tried(trials.conditions.savepoints)
+    best = voting(method, trials, tried)
+    if tried.outcome is None:
+        found, record = Search(trials.quick(), deadline, tried).best(best)
+        spent = [trial["seconds"] / trial["updates"] for part in record["rounds"] for trial in part["trials"]]
+        room = (deadline - time.perf_counter()) / max(1e-9, sum(spent) / len(spent))
+        tried.outcome = {"rate": found.rate, "room": max(FEWEST, int(room)), "record": record}
+        tried.note()
+    record = dict(tried.outcome["record"])
+    best = replace(best, rate=tried.outcome["rate"])
+    best, retain = shortened(best, trials.split.retain, tried.outcome["room"], trials.conditions.seed)
     if len(retain) < len(trials.split.retain):
         record["retain"] = len(retain)
     return Found(best, replace(trials.split, retain=retain), record)

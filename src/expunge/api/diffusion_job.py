@@ -12,7 +12,7 @@ from rich.console import Console
 
 from expunge.api.admission import checked_split
 from expunge.api.diffusion_config import DiffusionConfig
-from expunge.api.folder import RunFolder, check_folder
+from expunge.api.folder import Opening, RunFolder, check_folder
 from expunge.api.inputs import as_request, device_of
 from expunge.api.job import opened_folder
 from expunge.api.reading import checked_method, checked_source, located
@@ -45,7 +45,7 @@ class DiffusionJob:
         method: The method with its settings.
         original: The model.
         judge: What looks at its images, if anything does.
-        overwrite: Whether an earlier run in the folder may be replaced.
+        opening: What may become of an earlier run in the folder.
         console: Where progress goes.
     """
 
@@ -58,7 +58,7 @@ class DiffusionJob:
     method: Method
     original: DDPM
     judge: Judge | None
-    overwrite: bool
+    opening: Opening
     console: Console
 
     @property
@@ -69,17 +69,17 @@ class DiffusionJob:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes."""
-        return opened_folder(self.config, self.overwrite, self.request, self.positions, self.source)
+        return opened_folder(self.config, self.opening, self.request, self.positions, self.source)
 
 
-def prepare(config: DiffusionConfig, data_dir: Path | None, overwrite: bool, console: Console) -> DiffusionJob:
+def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, console: Console) -> DiffusionJob:
     """Read everything and refuse what does not fit; nothing is written.
 
     Raises:
         ExpungeError: With the line of the request file that is to blame.
     """
     with located(config, "out"):
-        check_folder(config.out, overwrite)
+        check_folder(config.out, *opening)
         config.check_apart(config.model)
     method = checked_method(config, Diffusion())
     with located(config, "device"):
@@ -99,7 +99,7 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, overwrite: bool, con
         sides = positions.map(lambda part: Subset(source.train, part))
         split = checked_split(Diffusion().predictor(original), *sides, known=Diffusion().classes)
         check_classes(original, source)
-    return DiffusionJob(config, source, real, request, positions, split, method, original, judge, overwrite, console)
+    return DiffusionJob(config, source, real, request, positions, split, method, original, judge, opening, console)
 
 
 def check_whole_classes(source: Source, positions: Pair[torch.Tensor]) -> None:

@@ -15,6 +15,7 @@ from expunge.api.grids import HOLDS as GRID_HOLDS
 from expunge.api.progress import bar
 from expunge.api.requests import Asked
 from expunge.api.result import Result
+from expunge.api.sitting import savepoints_of
 from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.family import Diffusion
@@ -66,4 +67,5 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
             on_step=shown.update,
             on_rows=lambda rows: job.folder.append_rows(HISTORY, rows),
             track=tracks,
+            resume=savepoints_of(config, job.folder),
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from expunge.errors import ConfigError
 from expunge.weights import replacing
@@ -14,6 +15,8 @@ from expunge.weights import replacing
 FINISHED = "result.json"
 CONFIG, MANIFEST, HISTORY, REPORT = "config.json", "manifest.json", "history.jsonl", "report.html"
 GRID = "grid.png"
+SAVEPOINTS = "savepoints"
+"""Folder of a run's state while it is under way; it holds the original's weights."""
 UNLEARNED, RETRAINED, ORIGINAL = "unlearned.safetensors", "retrained.safetensors", "original.safetensors"
 WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, GRID, UNLEARNED, RETRAINED)
 """What a run writes, whether or not the folder has it already; ``original.safetensors`` it takes as it finds it."""
@@ -22,20 +25,41 @@ SHADOWS = "ulira"
 """Where an audit with shadow models lies in a run folder; below, in ``cache``, are the models themselves."""
 
 
-def check_folder(path: Path, overwrite: bool, written: Sequence[str] = WRITTEN) -> None:
-    """Refuse a folder that holds an earlier run, unless it may be replaced, or that cannot be written; touch nothing.
+FREE = {"out", "ledger", "show_examples", "savepoints"}
+"""What a request may say otherwise when its run is gone on with."""
+
+
+class Opening(NamedTuple):
+    """What may become of an earlier run in a folder; by default there must be none.
+
+    Args:
+        overwrite: It may be replaced.
+        resume: It is gone on with.
+    """
+
+    overwrite: bool = False
+    resume: bool = False
+
+
+def check_folder(path: Path, overwrite: bool, resume: bool = False, written: Sequence[str] = WRITTEN) -> None:
+    """Refuse a folder that holds an earlier run, unless it may be replaced or gone on with, or that cannot be written.
+
+    Nothing is touched.
 
     Args:
         path: The folder.
         overwrite: Whether an earlier run in it may be replaced.
+        resume: Whether it may be gone on with. Default false.
         written: Files that the run would write. Default: those of an unlearning run.
 
     Raises:
         ConfigError: If it does.
     """
     there = [name for name in written if (path / name).exists()]
-    if there and not overwrite:
+    if there and not (overwrite or resume):
         cure = "choose another folder, or pass --overwrite (overwrite=True)"
+        if not (path / FINISHED).exists():
+            cure += "; --resume (resume=True) goes on with a run that was stopped"
         raise ConfigError("a folder without an earlier run", f"'{there[0]}' in '{path}'", cure)
     check_writable(path)
 
@@ -53,6 +77,28 @@ def check_writable(path: Path) -> None:
         raise unwritable(path, f"no right to write into '{nearest}'")
 
 
+def refuse_another(path: Path, told: Mapping[str, Any]) -> None:
+    """Refuse to go on with the run of another request.
+
+    Args:
+        path: What the folder has of the request.
+        told: The request, as plain values.
+
+    Raises:
+        ConfigError: If they differ in more than where results go and how often the state is saved.
+    """
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        saved = {}
+    now = json.loads(json.dumps(told, default=str))
+    other = [key for key in {**now, **saved} if key not in FREE and now.get(key) != saved.get(key)]
+    if other:
+        found = f"another {' and '.join(other)}"
+        cure = "ask for the same as then, or pass --overwrite instead to begin anew"
+        raise ConfigError(f"the request that the run in '{path.parent}' was begun for", found, cure)
+
+
 def unwritable(path: Path, reason: str) -> ConfigError:
     """Return the error for a folder that cannot be written."""
     return ConfigError("a run folder that can be written", f"'{path}' ({reason})", "choose another with out (--out)")
@@ -67,6 +113,7 @@ class RunFolder:
     Args:
         path: The folder; made if it is not there.
         overwrite: Whether an earlier run in it may be replaced. Default false.
+        resume: Whether an earlier run in it is gone on with: all but its history stays. Default false.
         written: Files that the run writes, those of an earlier one being removed. Default: those of an unlearning run.
 
     Raises:
@@ -79,15 +126,30 @@ class RunFolder:
         'config.json'
     """
 
-    def __init__(self, path: Path | str, *, overwrite: bool = False, written: Sequence[str] = WRITTEN) -> None:
+    def __init__(
+        self, path: Path | str, *, overwrite: bool = False, resume: bool = False, written: Sequence[str] = WRITTEN
+    ) -> None:
         self.path = Path(path)
-        check_folder(self.path, overwrite, written)
+        check_folder(self.path, overwrite, resume, written)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for name in written:
+            for name in self.stale(resume, written):
                 (self.path / name).unlink(missing_ok=True)
+            if HISTORY in written and not resume:
+                self.forget_savepoints()
         except OSError as error:
             raise unwritable(self.path, error.strerror or type(error).__name__) from error
+
+    def stale(self, resume: bool, written: Sequence[str]) -> Sequence[str]:
+        """Return the files that a run writes anew from its beginning."""
+        if not resume:
+            return written
+        return () if (self.path / FINISHED).exists() else (HISTORY,)
+
+    def forget_savepoints(self) -> None:
+        """Remove the state of a run that is done, or that another one replaces."""
+        if (self.path / SAVEPOINTS).is_dir():
+            shutil.rmtree(self.path / SAVEPOINTS)
 
     def within(self, name: str) -> Path:
         """Return the path of a file in the folder, its parents made."""

@@ -15,7 +15,16 @@ from torch import nn
 from expunge.api.admission import checked_split
 from expunge.api.budgeting import Agreed, agreed, halves_record
 from expunge.api.config import RunConfig
-from expunge.api.folder import CONFIG, MANIFEST, WRITTEN, RunFolder, check_folder, check_writable
+from expunge.api.folder import (
+    CONFIG,
+    MANIFEST,
+    WRITTEN,
+    Opening,
+    RunFolder,
+    check_folder,
+    check_writable,
+    refuse_another,
+)
 from expunge.api.inputs import as_request, device_of, held_out
 from expunge.api.reading import checked_method, checked_source, given_weights, loaded, located, train_settings
 from expunge.api.request_file import DataRequest
@@ -41,7 +50,7 @@ class Job:
         original: The model; its weights may still have to be trained.
         checkpoint: The file that its weights come from; None while there is none.
         reference: The retrained model, where the request names its weights.
-        overwrite: Whether an earlier run in the folder may be replaced.
+        opening: What may become of an earlier run in the folder.
         console: Where progress goes.
         agreed: The budget, where there is one.
         shared: Whether other processes share its updates.
@@ -56,7 +65,7 @@ class Job:
     original: nn.Module
     checkpoint: Path | None
     reference: nn.Module | None
-    overwrite: bool
+    opening: Opening
     console: Console
     agreed: Agreed | None = None
     shared: bool = False
@@ -82,33 +91,36 @@ class Job:
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes: a request that ends before the first step leaves no trace."""
         more = {} if self.agreed is None else {"holdout": halves_record(self.agreed.halves, load_key())}
-        return opened_folder(self.config, self.overwrite, self.request, self.positions, self.source, more)
+        return opened_folder(self.config, self.opening, self.request, self.positions, self.source, more)
 
 
 def opened_folder(
     config: DataRequest,
-    overwrite: bool,
+    opening: Opening,
     request: Request,
     positions: Pair[torch.Tensor],
     source: Source,
     more: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Return the run folder with what is known before the first step: the request, and the manifest of the split."""
-    folder = RunFolder(config.out, overwrite=overwrite)
+    folder = RunFolder(config.out, **opening._asdict())
+    if opening.resume and all((folder.path / name).exists() for name in (CONFIG, MANIFEST)):
+        refuse_another(folder.path / CONFIG, told(config))
+        return folder
     folder.write_json(CONFIG, told(config))
     record = manifest(request, *positions, source.name, source.train, load_key())
     folder.write_json(MANIFEST, {**record, **(more or {})})
     return folder
 
 
-def prepare(config: RunConfig, data_dir: Path | None, overwrite: bool, console: Console) -> Job:
+def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console: Console) -> Job:
     """Read everything and refuse what does not fit; nothing is written.
 
     Raises:
         ExpungeError: With the line of the request file that is to blame.
     """
     with located(config, "out"):
-        check_folder(config.out, overwrite)
+        check_folder(config.out, *opening)
         check_inputs_survive(config)
     if config.checkpoint is not None and not config.checkpoint.exists():
         with located(config, "checkpoint"):
@@ -125,7 +137,7 @@ def prepare(config: RunConfig, data_dir: Path | None, overwrite: bool, console: 
         positions = split_request(source.train, request, source.class_names)
     if config.train is not None:
         train_settings(config)
-    checkpoint = given_weights(config, overwrite)
+    checkpoint = given_weights(config, opening.overwrite)
     original = loaded(config, source, device, checkpoint, "checkpoint")
     with located(config, "model"):
         check_savable(original.state_dict())
@@ -134,7 +146,7 @@ def prepare(config: RunConfig, data_dir: Path | None, overwrite: bool, console: 
     wanted = config.reference if isinstance(config.reference, Path) else None
     reference = None if wanted is None else loaded(config, source, device, wanted, "reference")
     given = config, source, request, positions, split, method, original, checkpoint, reference
-    return Job(*given, overwrite, console, budget)
+    return Job(*given, opening, console, budget)
 
 
 def check_inputs_survive(config: RunConfig) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import distributed as dist
 
 from expunge.api.config import AnyConfig, RunConfig
+from expunge.api.folder import Opening
 from expunge.api.job import Job, prepare
 from expunge.api.unlearning import unlearn
 from expunge.engine import take_over
@@ -27,10 +28,10 @@ PATIENCE = timedelta(days=7)
 
 
 @contextmanager
-def launched(config: AnyConfig) -> Iterator[int | None]:
+def launched(config: AnyConfig, resume: bool = False) -> Iterator[int | None]:
     """Join the processes that a launcher has started, and leave them after the body; give this one's rank.
 
-    It is None where this process is the only one.
+    It is None where this process is the only one. What several do is not saved, and cannot be gone on with.
 
     Raises:
         ConfigError: If the request cannot be shared.
@@ -38,6 +39,9 @@ def launched(config: AnyConfig) -> Iterator[int | None]:
     if not all(name in os.environ for name in TOLD) or int(os.environ["WORLD_SIZE"]) < 2:
         yield None
         return
+    if resume:
+        found = f"--resume on {os.environ['WORLD_SIZE']} processes, whose state is not saved"
+        raise ConfigError("one process for a run that is gone on with", found, "run it anew with --overwrite")
     if not isinstance(config, RunConfig):
         found = f"task: {config.task} on {os.environ['WORLD_SIZE']} processes"
         raise ConfigError("a request to a classifier, whose updates processes can share", found, "use one process")
@@ -63,7 +67,7 @@ def gather(job: Job) -> None:
 def assist(config: AnyConfig, data_dir: Path | None) -> None:
     """Do this process's share of every update: what comes before and after, and the folder, are the first one's."""
     # What the first process writes into the folder meanwhile is no reason to refuse it.
-    job = prepare(cast(RunConfig, config), data_dir, True, Console(quiet=True))
+    job = prepare(cast(RunConfig, config), data_dir, Opening(overwrite=True), Console(quiet=True))
     job.shared = True
     gather(job)
     take_over(job.original)

@@ -59,6 +59,12 @@ class Recording:
         if not again and self.original is not None:
             refuse_served(served(self.ledger.entries(), self.asked, self.original))
 
+    @property
+    def closed(self) -> bool:
+        """Whether the ledger has an entry of the run as it is in its folder."""
+        evidence = evidence_of(self.job.folder.path, self.key)
+        return any(entry.content is not None and entry.content.evidence == evidence for entry in self.ledger.entries())
+
     def close(self, result: Mapping[str, Any]) -> Entry:
         """Add the finished run to the ledger.
 

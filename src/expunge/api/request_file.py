@@ -17,6 +17,7 @@ from expunge.api.sections import (
     MethodChoice,
     Precision,
     Rooted,
+    SavepointChoice,
     Section,
     Seed,
     TrackChoice,
@@ -41,6 +42,7 @@ class RequestFile(Section):
         precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
         out: Run folder. Default ``runs/`` and the file's name, beside the file.
         track: A tracker or several, by name or with settings: tensorboard, wandb, mlflow, trackio. Default none.
+        savepoints: How often the run's state is saved, so that `--resume` can go on with it. Default every minute.
         ledger: The file that requests are recorded in once they are answered. Default: none, and nothing is recorded.
     """
 
@@ -52,6 +54,7 @@ class RequestFile(Section):
     micro_batches: Count = 1
     precision: Precision = "fp32"
     out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
+    savepoints: SavepointChoice = Field(SavepointChoice(updates=None), examples=["{updates: 500}"])
     ledger: Rooted | None = Field(None, examples=["ledger.sqlite"])
     track: Annotated[tuple[TrackChoice, ...], BeforeValidator(as_list)] = ()
     _document: Document | None = PrivateAttr(None)

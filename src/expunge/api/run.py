@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,7 @@ from torch import nn
 
 from expunge.api.budgeting import handed_back
 from expunge.api.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
-from expunge.api.folder import FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED
+from expunge.api.folder import CONFIG, FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED, Opening
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
 from expunge.api.launched import assist, gather, launched
@@ -20,19 +23,24 @@ from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, recording
 from expunge.api.result import Result
 from expunge.api.rows import Rows
+from expunge.api.sitting import savepoints_of
 from expunge.api.telling import told_in_full
 from expunge.api.threads import threads
 from expunge.api.tracking import figures_of, tracks_of
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
-from expunge.engine import Row, take_over
+from expunge.engine import PROCESS, Row, Stopped, take_over
+from expunge.errors import ConfigError
 from expunge.report import print_tables, write_report
 from expunge.trackers import Tracks
-from expunge.weights import in_form_of, load_into, load_weights, save_weights
+from expunge.weights import in_form_of, load_into, load_weights, locked, read_metadata, save_weights
 
 if TYPE_CHECKING:
     from expunge.api.recording import AnyJob
 
+IN_USE = "wait for it to end, or choose another folder with out (--out)"
+SECONDS = "seconds"
+"""In the header of the reference's file: what its training took."""
 REFERENCE_SEED = 10_000
 """Added to the seed of the run, so that the reference starts from weights of its own."""
 
@@ -44,6 +52,7 @@ def run_request(
     overwrite: bool = False,
     show_examples: bool = False,
     again: bool = False,
+    resume: bool = False,
     console: Console | None = None,
 ) -> Path:
     """Answer a request and return its run folder.
@@ -58,36 +67,74 @@ def run_request(
         overwrite: Replace an earlier run. Default false.
         show_examples: Put pictures of forgotten examples into the report, whatever the request says. Default false.
         again: Answer a request once more that the ledger shows to have been served. Default false.
+        resume: Go on with a run that was stopped or killed, to the same bits; begin where there is none, and leave one
+            that is finished as it is. Default false.
         console: Where progress and tables go. Default: nowhere.
 
     Raises:
         ExpungeError: If something does not fit; before the first step, with the folder as it was.
         RequestError: If the request names a ledger, and that has an entry which answered it for this model.
         NotFiniteError: If the model diverges; what was done until then is in the folder.
+        Stopped: After SIGTERM or the interrupt key, once the state is saved.
     """
-    console = console or Console(quiet=True)
+    console, opening = console or Console(quiet=True), Opening(overwrite, resume)
+    if overwrite and resume:
+        raise ConfigError("--overwrite or --resume", "both", "go on with the run in the folder, or replace it")
     check_ledger(config)
-    with threads(config.threads), launched(config) as rank:
+    with stoppable(config), threads(config.threads), launched(config, resume) as rank:
         if rank:
             assist(config, data_dir)
             return config.out
-        job = prepared(config, data_dir, overwrite, console)
+        job = prepared(config, data_dir, opening, console)
         if isinstance(job, Job):
             job.shared = rank is not None
             gather(job)
-        with tracks_of(config) as tracks:
-            record = recording(job, again)
-            made, result = answered(job, show_examples, tracks)
-            tracks.note(figures_of(result))
+        done = resume and (config.out / FINISHED).exists()
+        record = recording(job, again or done)
+        with locked(config.out, IN_USE):
+            if done:
+                return finished(job, record, console)
+            with tracks_of(config) as tracks:
+                made, result = answered(job, show_examples, tracks)
+                tracks.note(figures_of(result))
+            show(job, made, result, console)
+            if record is not None:
+                close(record, result, console)
+    return config.out
+
+
+def show(job: AnyJob, made: Mapping[str, str], result: dict[str, Any], console: Console) -> None:
+    """Write report and result, which marks the run as finished, and print what there is to see."""
     folder = job.folder
     report = write_report(result, folder.path / REPORT)
     folder.write_json(FINISHED, result)
+    folder.forget_savepoints()
     print_tables(result, console)
     for what, path in {**{what: folder.path / name for what, name in made.items()}, "Report:": report}.items():
         console.print(f"{what:<8} {from_here(path)}", soft_wrap=True)
-    if record is not None:
-        close(record, result, console)
-    return folder.path
+
+
+@contextmanager
+def stoppable(config: AnyConfig) -> Iterator[None]:
+    """End the body between two updates after SIGTERM or the interrupt key, and say how to go on."""
+    try:
+        with PROCESS.listening():
+            yield
+    except Stopped as stopped:
+        if not (config.out / CONFIG).exists():
+            raise Stopped(stopped.signal, "Stopped before anything was done.") from None
+        command = f"expunge run {config.where() or 'REQUEST.yaml'} --resume"
+        told = f"Stopped; what was done is saved in '{from_here(config.out)}', and `{command}` goes on from there."
+        raise Stopped(stopped.signal, told) from None
+
+
+def finished(job: AnyJob, record: Recording | None, console: Console) -> Path:
+    """Do for a run that is finished what a kill right after that may have left undone."""
+    job.folder.forget_savepoints()
+    console.print(f"The run in '{from_here(job.config.out)}' is finished.", soft_wrap=True)
+    if record is not None and not record.closed:
+        close(record, json.loads((job.folder.path / FINISHED).read_text(encoding="utf-8")), console)
+    return job.folder.path
 
 
 def close(record: Recording, result: dict[str, Any], console: Console) -> None:
@@ -100,17 +147,17 @@ def close(record: Recording, result: dict[str, Any], console: Console) -> None:
     console.print(f"Head:    {entry.hash}", soft_wrap=True)
 
 
-def prepared(config: AnyConfig, data_dir: Path | None, overwrite: bool, console: Console) -> AnyJob:
+def prepared(config: AnyConfig, data_dir: Path | None, opening: Opening, console: Console) -> AnyJob:
     """Read everything that a request needs, and refuse what does not fit; nothing is written."""
     if isinstance(config, DiffusionConfig):
         from expunge.api import diffusion_job
 
-        return diffusion_job.prepare(config, data_dir, overwrite, console)
+        return diffusion_job.prepare(config, data_dir, opening, console)
     if isinstance(config, StableDiffusionConfig):
         from expunge.api.stable_diffusion_run import StableDiffusionJob
 
-        return StableDiffusionJob(config, overwrite, console)
-    return prepare(config, data_dir, overwrite, console)
+        return StableDiffusionJob(config, opening, console)
+    return prepare(config, data_dir, opening, console)
 
 
 def answered(job: AnyJob, show_examples: bool, tracks: Tracks) -> tuple[dict[str, str], dict[str, Any]]:
@@ -181,6 +228,7 @@ def unlearned(job: Job, tracks: Tracks) -> Result:
             on_step=shown.update,
             on_rows=write,
             track=tracks,
+            resume=None if job.shared else savepoints_of(config, job.folder),
         )
     if result.budget is not None:
         job.folder.write_lines(HISTORY, result.history)
@@ -200,10 +248,17 @@ def keep(job: Job, model: nn.Module) -> None:
 
 
 def retrained(job: Job) -> tuple[nn.Module, float]:
-    """Train the reference without the forgotten examples; return it with the seconds that took."""
+    """Train the reference without the forgotten examples; return it with the seconds that took.
+
+    A run that is gone on with takes the one that it has made already.
+    """
+    path = job.folder.within(RETRAINED)
     model = fresh_model(job.config, job.source, job.config.seed + REFERENCE_SEED).to(job.device)
+    if job.opening.resume and path.exists():
+        load_into(model, path)
+        return model, float(read_metadata(path)[SECONDS])
     began = time.perf_counter()
     trained(model, job.split.retain, job.config, job.console, "Retraining")
     seconds = time.perf_counter() - began
-    save_weights(model, job.folder.within(RETRAINED), overwrite=True)
+    save_weights(model, path, {SECONDS: repr(seconds)}, overwrite=True)
     return model, seconds

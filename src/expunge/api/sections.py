@@ -229,3 +229,15 @@ class TrainChoice(Section):
     warmup: Annotated[float, Field(ge=0)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class SavepointChoice(Section):
+    """How often a run saves its state: whenever one of the two is reached.
+
+    Args:
+        seconds: Since the last time; more where saving would take more than 2 % of the run. Default 60.
+        updates: Since the last time. Default: no such limit.
+    """
+
+    seconds: Annotated[float, Field(gt=0)] = 60.0
+    updates: Count | None = Field(None, examples=[500])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import document
-from expunge.api.folder import CONFIG, GRID, HISTORY, RunFolder, check_folder
+from expunge.api.folder import CONFIG, GRID, HISTORY, Opening, RunFolder, check_folder, refuse_another
 from expunge.api.grids import HOLDS as GRID_HOLDS
 from expunge.api.grids import ImageGrid, image_grid
 from expunge.api.inputs import device_of
@@ -20,6 +20,7 @@ from expunge.api.progress import bar
 from expunge.api.reading import checked_method, located
 from expunge.api.result import Result
 from expunge.api.rows import settings_of
+from expunge.api.sitting import savepoints_of
 from expunge.api.stable_diffusion_config import ConceptChoice, StableDiffusionConfig
 from expunge.api.unlearning import unlearn
 from expunge.evaluation import SECONDS, Trial, tabulate
@@ -39,17 +40,17 @@ class StableDiffusionJob:
 
     Args:
         config: The request file.
-        overwrite: Whether an earlier run in the folder may be replaced.
+        opening: What may become of an earlier run in the folder.
         console: Where progress goes.
 
     Raises:
         ExpungeError: With the line of the request file that is to blame.
     """
 
-    def __init__(self, config: StableDiffusionConfig, overwrite: bool, console: Console) -> None:
-        self.config, self.overwrite, self.console = config, overwrite, console
+    def __init__(self, config: StableDiffusionConfig, opening: Opening, console: Console) -> None:
+        self.config, self.opening, self.console = config, opening, console
         with located(config, "out"):
-            check_folder(config.out, overwrite)
+            check_folder(config.out, *opening)
             config.check_apart(Path(config.model))
         self.method: Method = checked_method(config, StableDiffusion())
         with located(config, "device"):
@@ -70,8 +71,12 @@ class StableDiffusionJob:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes."""
-        folder = RunFolder(self.config.out, overwrite=self.overwrite)
-        folder.write_json(CONFIG, self.config.model_dump(mode="json", by_alias=True))
+        folder = RunFolder(self.config.out, **self.opening._asdict())
+        told = self.config.model_dump(mode="json", by_alias=True)
+        if self.opening.resume and (folder.path / CONFIG).exists():
+            refuse_another(folder.path / CONFIG, told)
+            return folder
+        folder.write_json(CONFIG, told)
         return folder
 
     def answer(self, tracks: Tracks) -> dict[str, Any]:
@@ -118,6 +123,7 @@ class StableDiffusionJob:
                 on_step=shown.update,
                 on_rows=lambda rows: self.folder.append_rows(HISTORY, rows),
                 track=tracks,
+                resume=savepoints_of(config, self.folder),
             )
 
     def draws(self, whose: str, model: TextToImage) -> Tensor:

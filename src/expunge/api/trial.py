@@ -102,7 +102,7 @@ class Trials:
 
     def quick(self) -> Trials:
         """Return the same with few control examples and without telling anybody of its updates."""
-        quiet = replace(self.conditions, on_step=ignore, on_rows=ignore, observe_every=0)
+        quiet = replace(self.conditions, on_step=ignore, on_rows=ignore, observe_every=0, savepoints=None)
         return replace(self, control=drawn(self.control, READ / len(self.control), 0, 0), conditions=quiet)
 
     def copied(self) -> Predictor:

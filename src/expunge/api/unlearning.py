@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 from expunge.api.admission import checked_split
 from expunge.api.auto import Found, searched
 from expunge.api.call_recording import call_recording
+from expunge.api.history import History
 from expunge.api.looks import with_readings
 from expunge.api.names import AUTO
 from expunge.api.result import Result, family_of
+from expunge.api.sitting import attached, gone_on, sitting, subject
 from expunge.api.snapshot import restored_on_failure
 from expunge.api.time_limit import WITHIN, seconds_of
 from expunge.api.tracking import begin, end, followed
@@ -26,7 +29,7 @@ from expunge.api.within import Keeper, carried_out
 from expunge.batch import Predictor
 from expunge.budget import Budget, Preference
 from expunge.data import as_examples
-from expunge.engine import Conditions, Format, Row
+from expunge.engine import Conditions, Format, Row, Savepoints
 from expunge.engine.conditions import ignore
 from expunge.errors import ConfigError, ModelError
 from expunge.methods import Method
@@ -61,6 +64,7 @@ def unlearn(
     again: bool = False,
     on_step: Callable[[Progress], None] = ignore,
     on_rows: Callable[[list[Row]], None] = ignore,
+    resume: Path | str | Savepoints | None = None,
     **settings: Any,
 ) -> Result:
     """Return a model that has forgotten ``forget`` and kept what it knows of ``retain``, approximately.
@@ -104,6 +108,9 @@ def unlearn(
         again: Answer a request once more that the ledger shows to have been served. Default false.
         on_step: Called after every update with its progress.
         on_rows: Called with new rows of the history.
+        resume: A folder of the run's own, where its state is saved every minute, or ``Savepoints`` that say otherwise.
+            What an earlier call with the same arguments left there is gone on with, to the same bits. The state holds
+            the original's weights: remove the folder once the result is saved. Default: nothing is saved.
         **settings: Settings of the method, such as ``epochs``, ``rate`` and ``batch``.
 
     Raises:
@@ -125,13 +132,6 @@ def unlearn(
     sides, held = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
     named, deadline = None if method == AUTO else method, began + seconds_of(within)
     chosen = method_for(family, named, sides, settings)
-    history: list[Row] = []
-
-    def keep(rows: list[Row]) -> None:
-        history.extend(rows)
-        on_rows(rows)
-        tracks.rows(rows)
-
     plain: dict[str, Any] = {
         "seed": seed,
         "normalisation": normalisation or DEFAULT_POLICY,
@@ -140,32 +140,39 @@ def unlearn(
         **({} if average is None else {"average": average}),
         **({"shared": True} if shared else {}),
     }
-    conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step, on_rows=keep))
+    if shared and resume is not None:
+        raise ConfigError("one process where the state is saved", "shared=True beside resume=", "leave one out")
+    conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step))
     recipe = family.recipe(family.admit(chosen).recipe(seed))
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     family.afford(model, recipe, split, conditions, inplace=inplace)
     recording = call_recording(ledger, again, model, split, method)
     keeper, record = None, None
-    if wish is not None:
-        limit = deadline if named is None and "rate" not in settings else None
-        if limit is not None and shared:
-            cure = "name a method and its rate, such as auto with rate: .01"
-            raise ConfigError("nothing to search for on several ranks", "a budget without a learning rate", cure)
-        (chosen, _, record), keeper = kept(
-            wish, Found(chosen, split), family.predictor(model, logits), conditions, limit
-        )
-        recipe = keeper.recipe
-    work = model if inplace else copied(model)
-    with restored_on_failure(work, active=inplace), following as tracks:
-        begin(tracks, chosen, plain, family.name, keeper)
-        spending = carried_out(keeper, family.predictor(work, logits), recipe, split, conditions)
-        seconds = time.perf_counter() - began
-        end(tracks, seconds, len(history), spending)
-    if spending is not None:
-        history = with_readings(history, spending.looks)
+    with sitting(resume) as points, following as tracks:
+        history = History([on_rows, tracks.rows], None if points is None else points.folder)
+        earlier = gone_on(points, lambda: subject(model, chosen, split, plain | {"observe_every": observe_every}, wish))
+        began, deadline = began - earlier, deadline - earlier
+        conditions = replace(conditions, on_rows=history.add, savepoints=points)
+        if wish is not None:
+            limit = deadline if named is None and "rate" not in settings else None
+            if limit is not None and shared:
+                cure = "name a method and its rate, such as auto with rate: .01"
+                raise ConfigError("nothing to search for on several ranks", "a budget without a learning rate", cure)
+            (chosen, _, record), keeper = kept(
+                wish, Found(chosen, split), family.predictor(model, logits), conditions, limit
+            )
+            recipe = keeper.recipe
+        work = model if inplace else copied(model)
+        with restored_on_failure(work, active=inplace):
+            begin(tracks, chosen, plain, family.name, keeper)
+            attached(points, keeper=keeper, history=history)
+            spending = carried_out(keeper, family.predictor(work, logits), recipe, split, conditions)
+            seconds = time.perf_counter() - began
+            end(tracks, seconds, len(history.rows), spending)
+        rows = history.rows if spending is None else with_readings(history.rows, spending.looks)
     entry = None if recording is None else recording.close(work, keeper, spending)
     before = None if inplace else model
-    return Result(work, chosen, seconds, split, history, plain, logits, before, family.name, spending, record, entry)
+    return Result(work, chosen, seconds, split, rows, plain, logits, before, family.name, spending, record, entry)
 
 
 def kept(

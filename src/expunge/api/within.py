@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from expunge.api.landing import Landing
@@ -85,6 +86,21 @@ class Keeper:
         self.states = {0: state_of(original.model)}
         self.surgery.tolerance.fill_(self.rule.tolerance)
         self.landing: Landing | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return readings, iterates, rule and landing; the surgery's state belongs to the descent."""
+        return {
+            "looks": [asdict(look) for look in self.looks],
+            "states": self.states,
+            "rule": asdict(self.rule),
+            "landing": self.landing if self.landing is None else tuple(self.landing),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.looks = [Look(**look) for look in state["looks"]]
+        self.states, self.rule = dict(state["states"]), Rescaled(**state["rule"])
+        self.landing = None if state["landing"] is None else Landing(*state["landing"])
 
     def noted(self, predict: Predictor, now: Reading) -> Look:
         """Return a reading with what was spent and what of the forgetting is missing."""

@@ -42,9 +42,9 @@ class Commands(TyperGroup):
         except ExpungeError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(BAD_INPUT) from None
-        except KeyboardInterrupt:
-            typer.echo("Interrupted; nothing of yours was changed.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as stopped:
+            typer.echo(str(stopped) or "Interrupted; nothing of yours was changed.", err=True)
+            raise typer.Exit(getattr(stopped, "code", INTERRUPTED)) from None
 
 
 def version(wanted: bool) -> None:

@@ -23,6 +23,7 @@ def run(
     overwrite: Overwrite = False,
     ledger: Annotated[Path | None, typer.Option(help="Record the request here, instead of its own file.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Answer a request that was served before.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
 ) -> None:
     """Answer the request in a YAML file.
 
@@ -47,5 +48,6 @@ def run(
         overwrite=overwrite,
         show_examples=show_examples,
         again=again,
+        resume=resume,
         console=Console(highlight=False),
     )

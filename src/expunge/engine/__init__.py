@@ -11,6 +11,7 @@ from expunge.engine.optimisers import check_optimiser
 from expunge.engine.precision import Format, Precision, precision_for
 from expunge.engine.processes import agreed, take_over
 from expunge.engine.randomness import mixed_seed, replayed
+from expunge.engine.savepoints import Every, Savepoints, Stateful
 from expunge.engine.stages import (
     Descend,
     Edit,
@@ -25,11 +26,13 @@ from expunge.engine.stages import (
 )
 from expunge.engine.step import EngineStep
 from expunge.engine.stepper import Move, Stepper, as_batch, trainable
+from expunge.engine.stopping import PROCESS, Stopped, Stopping
 from expunge.engine.telemetry import FIELDS, Observation
 
 __all__ = [
     "FIELDS",
     "POLICIES",
+    "PROCESS",
     "STEADY",
     "Average",
     "Conditions",
@@ -37,6 +40,7 @@ __all__ = [
     "Descent",
     "Edit",
     "EngineStep",
+    "Every",
     "Format",
     "Guidance",
     "Judged",
@@ -50,11 +54,15 @@ __all__ = [
     "Reading",
     "Recipe",
     "Row",
+    "Savepoints",
     "Schedule",
     "Select",
     "Setting",
     "Stage",
+    "Stateful",
     "Stepper",
+    "Stopped",
+    "Stopping",
     "agreed",
     "as_batch",
     "check_optimiser",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,6 +45,18 @@ class Average:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(self.pieces, [weight.detach() for weight in weights], 1 - decay)
         self.updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average and the number of updates in it."""
+        return {"pieces": self.pieces, "updates": self.updates}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        torch._foreach_copy_(
+            self.pieces, [p.to(own.device) for p, own in zip(state["pieces"], self.pieces, strict=True)]
+        )
+        self.updates = state["updates"]
 
     @torch.no_grad()
     def hand_over(self, weights: Sequence[Tensor]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from expunge.engine.guidance import STEADY, Guidance
 from expunge.engine.precision import Format
+from expunge.engine.savepoints import Savepoints
 from expunge.surgery import Progress
 
 Row = dict[str, Any]
@@ -47,6 +48,7 @@ class Conditions:
         on_rows: Called with new rows of the history.
         guide: Called after every update, after ``on_step``, with the progress and with what shows the weights that
             are judged; says whether and how to go on.
+        savepoints: Where the run's state is saved, and what of it there is already. Default: nowhere.
     """
 
     seed: int = 0
@@ -60,3 +62,4 @@ class Conditions:
     on_step: Callable[[Progress], None] = ignore
     on_rows: Callable[[list[Row]], None] = ignore
     guide: Callable[[Progress, Judged], Guidance] = steady
+    savepoints: Savepoints | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,6 +79,7 @@ class Descent:
         self.before = before or Progress(0, self.total, 0)
         self.unread: list[tuple[Progress, Tensor]] = []
         self.columns: tuple[str, ...] = FIELDS
+        self.done = 0
         self.skipped = 0
         self.stopped = False
 
@@ -89,27 +91,50 @@ class Descent:
                 half precision overflows time after time; if weights are not finite in the end.
             ObjectiveError: If the surgery cannot use the losses of the first batch.
         """
-        for draw in self._draws():
-            self._update(draw)
-            if self.stopped:
-                break
-            if draw.step == len(self.stream) - 1:
-                with self._judged():
-                    self.on_epoch(draw.epoch + 1)
+        savepoints = self.conditions.savepoints
+        while self.done < self.total and not self.stopped:
+            with nullcontext() if savepoints is None else savepoints.update():
+                self._advance(self.stream.at(*divmod(self.done, len(self.stream))))
+            if savepoints is not None and savepoints.due:
+                self._read()
+                refuse_broken_weights(self.stepper.setting.parameters)
+                savepoints.save()
         self._read()
         if self.average is not None:
             self.average.hand_over(self.stepper.setting.parameters)
         refuse_broken_weights(self.stepper.setting.parameters)
         self.model.eval()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the updates so far have left beside the model's own state; every row has been read."""
+        return {
+            "done": self.done,
+            "skipped": self.skipped,
+            "stopped": self.stopped,
+            "stepper": self.stepper.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there, with a model that has the weights of then."""
+        self.done, self.skipped, self.stopped = state["done"], state["skipped"], state["stopped"]
+        self.stepper.load_state_dict(state["stepper"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
     def _judged(self) -> AbstractContextManager[None]:
         """Show the weights that are judged and handed over."""
         return nullcontext() if self.average is None else self.average.shown(self.stepper.setting.parameters)
 
-    def _draws(self) -> Iterator[Draw]:
-        for epoch in range(self.stage.epochs):
-            for step in range(len(self.stream)):
-                yield self.stream.at(epoch, step)
+    def _advance(self, draw: Draw) -> None:
+        self._update(draw)
+        self.done += 1
+        if not self.stopped and draw.step == len(self.stream) - 1:
+            with self._judged():
+                self.on_epoch(draw.epoch + 1)
 
     def _update(self, draw: Draw) -> None:
         conditions, progress = self.conditions, self._progress(draw)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from expunge.batch import Predictor, Split, looking
 from expunge.engine.conditions import Conditions
 from expunge.engine.descend import Descent, stream_of
 from expunge.engine.processes import agreed, refuse_alone, take_over
-from expunge.engine.randomness import mixed_seed, replayed
+from expunge.engine.randomness import generators_now, mixed_seed, put_generators, replayed
 from expunge.engine.shareable import refuse_unshareable
 from expunge.engine.stages import Descend, Edit, Reading, Recipe, Select, Stage
 from expunge.errors import ConfigError
@@ -45,9 +46,7 @@ def execute(predict: Predictor, recipe: Recipe, split: Split, conditions: Condit
     for stage in recipe.stages:
         if isinstance(stage, Descend):
             prepare(stage, predict, split)
-    run = Run(recipe.stages, predict, split, conditions)
-    for number, stage in enumerate(recipe.stages):
-        run.carry_out(number, stage)
+    Run(recipe.stages, predict, split, conditions).complete()
     predict.model.eval()
 
 
@@ -76,8 +75,49 @@ class Run:
         self.stages, self.predict, self.split, self.conditions = stages, predict, split, conditions
         self.descents = [stage for stage in stages if isinstance(stage, Descend)]
         self.lengths = [stage.epochs * len(stream_of(stage, split, 0)) for stage in self.descents]
-        self.done = 0
+        self.number, self.done = 0, 0
         self.iterates: list[tuple[Reading, dict[str, Any]]] = []
+        self.descent: Descent | None = None
+        self.begun: Mapping[str, Any] | None = None
+
+    def complete(self) -> None:
+        """Carry out every stage, those left over where the run goes on from a savepoint."""
+        savepoints = self.conditions.savepoints
+        if savepoints is not None:
+            savepoints.attach("run", self)
+        while self.number < len(self.stages):
+            self.carry_out(self.number, self.stages[self.number])
+            self.number, self.descent = self.number + 1, None
+            if savepoints is not None and savepoints.due:
+                savepoints.save()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the run stands: stage, iterates, the model's state, and the descent under way."""
+        model = self.predict.model
+        return {
+            "number": self.number,
+            "done": self.done,
+            "iterates": [(dict(reading), state) for reading, state in self.iterates],
+            "model": model.state_dict(),
+            "unnamed": unnamed_buffers(model),
+            "descent": None if self.descent is None else self.descent.state_dict(),
+            "generators": generators_now(device_of(model)),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there; edits that gave the model other weights than it came with are applied again first."""
+        model = self.predict.model
+        self.number, self.done = state["number"], state["done"]
+        self.iterates = [(reading, weights) for reading, weights in state["iterates"]]
+        if shapes(model.state_dict()) != shapes(state["model"]):
+            for number, stage in enumerate(self.stages[: self.number]):
+                if isinstance(stage, Edit):
+                    edit(stage, self.predict, self.split, self.conditions.seed + number)
+        model.load_state_dict(state["model"])
+        for name, buffer in unnamed_buffers(model).items():
+            buffer.copy_(state["unnamed"][name])
+        self.begun = state["descent"]
+        put_generators(state["generators"], device_of(model))
 
     def carry_out(self, number: int, stage: Stage) -> None:
         """Carry out the next stage."""
@@ -102,7 +142,11 @@ class Run:
         seed = mixed_seed(self.conditions.seed, self.done) if self.done else self.conditions.seed
         epochs = sum(earlier.epochs for earlier in self.descents[: self.done])
         before = Progress(sum(self.lengths[: self.done]), sum(self.lengths), epochs)
-        Descent(self.predict, stage, self.split, replace(self.conditions, seed=seed), keep, before).run()
+        self.descent = Descent(self.predict, stage, self.split, replace(self.conditions, seed=seed), keep, before)
+        if self.begun is not None:
+            self.descent.load_state_dict(self.begun)
+            self.begun = None
+        self.descent.run()
         self.done += 1
 
 
@@ -134,6 +178,21 @@ def prepare(stage: Descend, predict: Predictor, split: Split) -> None:
 
 def edit(stage: Edit, predict: Predictor, split: Split, seed: int) -> None:
     """Apply a closed-form change with randomness of its own, leaving the global generators as they were."""
-    device = next(predict.model.parameters(), torch.empty(0)).device
-    with replayed(seed, device), torch.no_grad():
+    with replayed(seed, device_of(predict.model)), torch.no_grad():
         stage.apply(predict, split)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return where a model's first weight is."""
+    return next(model.parameters(), torch.empty(0)).device
+
+
+def unnamed_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Return the buffers that a model's own state leaves out."""
+    named = model.state_dict()
+    return {name: buffer for name, buffer in model.named_buffers() if name not in named}
+
+
+def shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shapes of a state's tensors, by name."""
+    return {name: getattr(value, "shape", None) for name, value in state.items()}

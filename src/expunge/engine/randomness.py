@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -50,3 +53,19 @@ def mixed_seed(*parts: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
         state ^= state >> 31
     return state >> 1
+
+
+def generators_now(device: torch.device | None = None) -> dict[str, Any]:
+    """Return the states of all global generators, Python's and numpy's too, as plain values and tensors."""
+    found = generators_of(device or torch.device("cpu"))
+    kind, key, *rest = np.random.get_state(legacy=True)
+    states = [generator.get_state() for generator in found]
+    return {"python": random.getstate(), "numpy": (kind, key, *rest), "torch": states}
+
+
+def put_generators(states: dict[str, Any], device: torch.device | None = None) -> None:
+    """Put all global generators where they were."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    for generator, state in zip(generators_of(device or torch.device("cpu")), states["torch"], strict=False):
+        generator.set_state(state)

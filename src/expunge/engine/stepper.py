@@ -171,6 +171,31 @@ class Stepper:
         row = step.observation.row(multiplier, moved)
         return Move(Pair(row[0], row[1]), moved, row, self.mask.verdicts() if self.mask is not None else {})
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the updates so far have left beside the model's own state: optimiser, surgery, mask, scale."""
+        scaler = self.setting.precision.scaler
+        return {
+            "updates": self.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "surgery": self.surgery.state_dict(),
+            "mask": {} if self.mask is None else self.mask.state_dict(),
+            "scaler": {} if scaler is None else scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there, with a model that has the weights of then; a mask need not be prepared anew."""
+        device, scaler = self.setting.device, self.setting.precision.scaler
+        self.updates = state["updates"]
+        self.optimizer.load_state_dict(dict(state["optimizer"]))
+        # assign keeps types and shapes that a surgery has changed; what is loaded comes from the CPU.
+        self.surgery.load_state_dict(state["surgery"], assign=True)
+        self.surgery.to(device)
+        if self.mask is not None:
+            self.mask.load_state_dict(state["mask"], assign=True)
+            self.mask.to(device)
+        if scaler is not None:
+            scaler.load_state_dict(dict(state["scaler"]))
+
     def lend(
         self,
         forget: Any,

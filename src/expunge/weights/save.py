@@ -55,7 +55,7 @@ def save_weights(
     target = Path(path)
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
     dense = dict(_dense(state))
-    header = {"format": "pt", **_dim_orders(state), **(metadata or {})}
+    header = {"format": "pt", **dim_orders(state), **(metadata or {})}
     with replacing(target, overwrite=overwrite) as temporary:
         save_file(dense, temporary, metadata=header)
     return target
@@ -110,7 +110,7 @@ def _kind(value: Any) -> str:
     return f"a tensor of {value.dtype}, {value.layout}, on {value.device}".replace("torch.", "")
 
 
-def _dim_orders(state: Mapping[str, Tensor]) -> dict[str, str]:
+def dim_orders(state: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the order of dimensions in memory, outermost first, of tensors that are permuted but without gaps."""
     orders = {}
     for name, tensor in state.items():

@@ -1,0 +1,190 @@
+"""Savepoints: everything a run has to know to go on after it was killed, written from time to time."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from expunge.engine.randomness import generators_now, put_generators
+from expunge.engine.stopping import PROCESS, Stopped, Stopping
+from expunge.errors import CheckpointError
+from expunge.weights import load_state, save_state
+
+KEPT = 2
+"""Savepoints that stay: the newest, and the one before it in case the newest is damaged."""
+SHARE = 0.02
+"""Share of the run's time that savepoints may take: large models are saved less often."""
+AGAIN = "free the disk, then go on from the last savepoint with --resume (resume=)"
+NAME = "state-{:06d}.safetensors"
+_NAMED = re.compile(r"state-(\d{6,})\.safetensors")
+_HALF = re.compile(r"\.state-\d+\.safetensors\.[0-9a-f]{8}\.tmp")
+
+
+class Stateful(Protocol):
+    """A part of a run that knows what it would need to go on."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return it as plain values and tensors."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Any:
+        """Go on from there."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often a run saves its state: whenever one of the two is reached.
+
+    Args:
+        seconds: Since the last savepoint; more where savepoints would take more than 2 % of the time. Default 60.
+        updates: Since the last savepoint. Default: no such limit.
+    """
+
+    seconds: float = 60.0
+    updates: int | None = None
+
+
+class Savepoints:
+    """Writes the state of a run's parts into a folder, and gives it back to them in a later process.
+
+    A part is attached under a name as soon as it exists; if the run goes on from a savepoint, it is told its state
+    then. Files are written under a temporary name, synced and renamed, with a digest; a damaged one is passed over
+    for the one before it. No decision looks at the clock on the wall.
+
+    Args:
+        folder: Where; nobody else's, and locked by the caller.
+        every: How often.
+        stopping: Asked between updates whether a signal wants the run to end. Default: the process's own.
+    """
+
+    def __init__(self, folder: Path, every: Every | None = None, stopping: Stopping | None = None) -> None:
+        self.folder, self.every, self.stopping = folder, every or Every(), stopping or PROCESS
+        self.subject: Mapping[str, Any] = {}
+        self.first: Any = None
+        self.parts: dict[str, Stateful] = {}
+        self.found: dict[str, Any] = {}
+        self.passed_over: list[str] = []
+        self.number, self.updates, self.cost, self.earlier = 0, 0, 0.0, 0.0
+        self.began = self.last = time.monotonic()
+
+    def open(self, subject: Mapping[str, Any]) -> bool:
+        """Read the newest savepoint that is whole, and return whether there is one.
+
+        Args:
+            subject: What the run is about, as plain values; nothing else may be gone on with.
+
+        Raises:
+            CheckpointError: If the savepoints are of another run, or none of them is whole.
+        """
+        self.subject = subject
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if _HALF.fullmatch(path.name):
+                path.unlink()
+        state = self.newest()
+        if state is None:
+            self.first = generators_now()
+            return False
+        refuse_other(subject, state["subject"], self.folder)
+        self.first, self.earlier, self.found = state["first"], state["seconds"], state["parts"]
+        put_generators(self.first)
+        return True
+
+    def newest(self) -> dict[str, Any] | None:
+        """Return the newest state that is whole; None where nothing was saved.
+
+        Raises:
+            CheckpointError: If something was saved and none of it is whole.
+        """
+        for path in reversed(self.files()):
+            self.number = max(self.number, number_of(path))
+            try:
+                return load_state(path)
+            except CheckpointError as error:
+                self.passed_over.append(f"{path.name}: {error.found}")
+        if self.passed_over:
+            cure = f"remove '{self.folder}' to begin anew"
+            raise CheckpointError("a savepoint that is whole", "; ".join(self.passed_over), cure)
+        return None
+
+    def files(self) -> list[Path]:
+        """Return the savepoints, the oldest first."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted((path for path in found if _NAMED.fullmatch(path.name)), key=number_of)
+
+    def attach(self, name: str, part: Stateful) -> bool:
+        """Save a part from now on, and give it the state that was found for it; return whether there was one."""
+        found = self.found.pop(name, None)
+        if found is not None:
+            part.load_state_dict(found)
+        self.parts[name] = part
+        return found is not None
+
+    def update(self) -> AbstractContextManager[None]:
+        """Return the context of one update, which no signal interrupts."""
+        self.updates += 1
+        return self.stopping.held_back()
+
+    @property
+    def due(self) -> bool:
+        """Whether the state is to be saved now."""
+        passed = time.monotonic() - self.last >= max(self.every.seconds, self.cost / SHARE)
+        enough = self.every.updates is not None and self.updates >= self.every.updates
+        return passed or enough or self.stopping.asked is not None
+
+    @property
+    def seconds(self) -> float:
+        """What the run took so far, in all its sittings; what was lost between them is not counted."""
+        return self.earlier + time.monotonic() - self.began
+
+    def save(self) -> None:
+        """Write the state of every part, and end the run if a signal asked for it.
+
+        Raises:
+            CheckpointError: If it cannot be written; the savepoint before stands.
+            Stopped: If a signal came.
+        """
+        began = time.monotonic()
+        parts = {**self.found, **{name: part.state_dict() for name, part in self.parts.items()}}
+        state = {"subject": self.subject, "first": self.first, "seconds": self.seconds, "parts": parts}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_state(state, self.folder / NAME.format(self.number + 1))
+        except OSError as error:
+            raise CheckpointError(f"to write into '{self.folder}'", error.strerror or "an error", AGAIN) from error
+        except CheckpointError as error:
+            raise CheckpointError(error.expected, error.found, AGAIN) from error
+        self.number += 1
+        for path in self.files()[:-KEPT]:
+            with suppress(OSError):
+                path.unlink()
+        self.last, self.updates = time.monotonic(), 0
+        self.cost = self.last - began
+        if self.stopping.asked is not None:
+            raise Stopped(self.stopping.asked)
+
+    def clear(self) -> None:
+        """Remove every savepoint: the run is done, and they hold the original's weights."""
+        for path in self.files():
+            path.unlink()
+
+
+def number_of(path: Path) -> int:
+    """Return the number in a savepoint's name."""
+    named = _NAMED.fullmatch(path.name)
+    return int(named[1]) if named else 0
+
+
+def refuse_other(subject: Mapping[str, Any], saved: Mapping[str, Any], folder: Path) -> None:
+    """Refuse savepoints of another run.
+
+    Raises:
+        CheckpointError: If they differ in what they are about.
+    """
+    other = [name for name in {**subject, **saved} if subject.get(name) != saved.get(name)]
+    if other:
+        cure = "ask for the same as before, or name another folder"
+        raise CheckpointError(f"the run that '{folder}' was begun for", f"another {' and '.join(other)}", cure)

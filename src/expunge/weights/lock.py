@@ -1,0 +1,101 @@
+"""One process at a time: a folder that is in use says by whom."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from expunge.errors import ConfigError
+
+LOCK = ".lock"
+BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+LONGEST = 1000
+
+
+@contextmanager
+def locked(folder: Path, cure: str = "wait for it to end, or choose another folder") -> Iterator[None]:
+    """Keep other processes out of a folder while the body runs.
+
+    The operating system holds the lock and lets go of it when the process ends, however it ends; the file ``.lock``
+    only tells who it is. Where the file system has no locks there is none.
+
+    Args:
+        folder: Which; made if it is not there.
+        cure: What to do if it is in use.
+
+    Raises:
+        ConfigError: If another process is at work in it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = taken(folder, cure)
+    except OSError as error:
+        found = f"'{folder}' ({error.strerror or type(error).__name__})"
+        raise ConfigError("a folder that can be written", found, "choose another") from error
+    try:
+        yield
+    finally:
+        # Removed while it is held: who opened it meanwhile finds another file, or none, under the name.
+        with suppress(OSError):
+            (folder / LOCK).unlink()
+        file.close()
+
+
+def taken(folder: Path, cure: str) -> BinaryIO:
+    """Return the lock's open file, this process's name in it.
+
+    Raises:
+        ConfigError: If another process has it.
+    """
+    path = folder / LOCK
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        try:
+            hold(file)
+        except OSError as error:
+            if error.errno in BUSY:
+                found = f"{holder(file)} at work in '{folder}'"
+                file.close()
+                raise ConfigError("a folder that no other process uses", found, cure) from None
+        if still_there(file, path):
+            break
+        file.close()
+    file.truncate(0)
+    file.write(b"\0" + json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    return file
+
+
+def hold(file: BinaryIO) -> None:
+    """Take the lock on an open file, or raise at once."""
+    if os.name == "nt":
+        system: Any = importlib.import_module("msvcrt")
+        system.locking(file.fileno(), system.LK_NBLCK, 1)
+    else:
+        system = importlib.import_module("fcntl")
+        system.flock(file.fileno(), system.LOCK_EX | system.LOCK_NB)
+
+
+def still_there(file: BinaryIO, path: Path) -> bool:
+    """Return whether a path still names an open file; who held it before may have removed it in between."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(file.fileno()), there)
+
+
+def holder(file: BinaryIO) -> str:
+    """Return who holds a lock, as it says of itself."""
+    try:
+        file.seek(1)
+        told = json.loads(file.read(LONGEST))
+        return f"process {int(told['pid'])} on '{told['host']}'"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

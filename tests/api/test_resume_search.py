@@ -1,0 +1,107 @@
+"""A budgeted run that searches its learning rate is gone on with from any moment: no trial twice, the same bits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import expunge
+from expunge.api.trial import Trials
+from expunge.budget import Budget
+from expunge.data import Subset, TensorExamples
+from expunge.engine import Every, Savepoints
+from expunge.errors import CheckpointError, ConfigError
+
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+def clouds(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(3).repeat_interleave(count)
+    inputs = torch.randn(3 * count, 8, generator=generator)
+    inputs[:, :3] += 1.5 * functional.one_hot(labels, 3)
+    return TensorExamples(inputs, labels)
+
+
+@pytest.fixture(scope="module")
+def case():
+    data = clouds(150, 0)
+    chosen = torch.arange(450) % 9 == 0
+    sides = [Subset(data, side.nonzero().flatten()) for side in (chosen, ~chosen)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(data.inputs), data.targets).backward()
+        optimizer.step()
+    return model.eval(), {"forget": sides[0], "retain": sides[1], "holdout": clouds(120, 1)}
+
+
+def asked(case, **options):
+    return expunge.unlearn(case[0], **case[1], **{"budget": Budget(points=4.0), "epochs": 3, "seed": 1, **options})
+
+
+def dying(folder, update):
+    """What makes a run save after every update and die after one of them."""
+
+    def on_step(progress):
+        if progress.step == update:
+            raise Killed
+
+    return {"resume": Savepoints(folder, Every(seconds=1e9, updates=1)), "on_step": on_step}
+
+
+def timeless(record):
+    return [[{**trial, "seconds": 0} for trial in part["trials"]] for part in record["rounds"]], record["rate"]
+
+
+def assert_same(found, expected):
+    assert timeless(found.search) == timeless(expected.search)
+    assert (found.method, found.budget, found.history) == (expected.method, expected.budget, expected.history)
+    for name, value in expected.model.state_dict().items():
+        assert torch.equal(value, found.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("update", [0, 3, 7, 13, 18, 20])
+def test_a_search_and_a_run_that_are_killed(case, tmp_path, monkeypatch, update):
+    expected, trials, run = asked(case), [], Trials.run
+
+    def counted(self, method):
+        trials.append(method.rate)
+        if len(trials) == 3:
+            raise Killed
+        return run(self, method)
+
+    monkeypatch.setattr(Trials, "run", counted)
+    with pytest.raises(Killed):
+        asked(case, resume=tmp_path)
+    with pytest.raises(Killed):
+        asked(case, **dying(tmp_path, update))
+    done = len(trials)
+    assert done == 1 + sum(len(part["trials"]) for part in expected.search["rounds"]), "none but the killed one twice"
+    assert_same(asked(case, resume=tmp_path), expected)
+    assert len(trials) == done
+    again = asked(case, resume=Savepoints(tmp_path, Every(updates=1)))
+    assert_same(again, expected)
+
+
+def test_another_request_is_not_gone_on_with(case, tmp_path):
+    options = {"method": "rl", "budget": None, "epochs": 1}
+    asked(case, **options, resume=Savepoints(tmp_path, Every(updates=1)))
+    for other in ({"seed": 2}, {"epochs": 2}, {"observe_every": 3}, {"holdout": None}):
+        given = {**options, **other}
+        sides = {**case[1], **({"holdout": None} if "holdout" in given else {})}
+        given.pop("holdout", None)
+        with pytest.raises(CheckpointError, match="another"):
+            asked((case[0], sides), **given, resume=tmp_path)
+    moved = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+    with pytest.raises(CheckpointError, match="another model"):
+        asked((moved, case[1]), **options, resume=tmp_path)
+    with pytest.raises(ConfigError, match="one process"):
+        asked(case, **options, resume=tmp_path, shared=True)

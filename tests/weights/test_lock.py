@@ -1,0 +1,61 @@
+"""One process at a time in a folder, whatever became of the one before."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+import pytest
+from lock_holder import holder
+
+from expunge.errors import ConfigError
+from expunge.weights import locked
+from expunge.weights.lock import LOCK
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A process at work in the folder."""
+    process = holder(tmp_path)
+    yield process
+    with suppress(ProcessLookupError):
+        kill(process)
+
+
+def kill(process):
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+
+
+def test_the_other_process_is_named(tmp_path, other):
+    with pytest.raises(ConfigError, match=rf"found process {other} on '.+' at work in .*: wait for it"):
+        locked(tmp_path).__enter__()
+
+
+def test_a_kill_leaves_nothing_that_blocks(tmp_path, other):
+    kill(other)
+    assert (tmp_path / LOCK).exists(), "what a kill leaves behind"
+    with locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_process_cannot_have_it_twice(tmp_path):
+    with locked(tmp_path), pytest.raises(ConfigError, match=f"process {os.getpid()} "):
+        locked(tmp_path).__enter__()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_damaged_name_is_no_reason_to_fail(tmp_path):
+    with locked(tmp_path):
+        (tmp_path / LOCK).write_bytes(b"\x00\xff[]")
+        with pytest.raises(ConfigError, match="found another process at work"):
+            locked(tmp_path).__enter__()
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="a folder that can be written"):
+        locked(tmp_path / "file").__enter__()
