@@ -13,7 +13,7 @@ from rich.console import Console
 from expunge.api.config import AnyConfig, RunConfig
 from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import document
-from expunge.api.folder import FINISHED, REPORT
+from expunge.api.folder import FINISHED, REPORT, Opening
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
 from expunge.api.reading import located, train_settings
@@ -121,7 +121,7 @@ def estimate_retrain(
     place = out or config.out.with_name(f"{config.out.name}-estimate")
     alone = config.model_copy(update={"out": place, "checkpoint": None, "reference": "none", "ledger": None})
     with threads(config.threads):
-        job = prepare(alone, data_dir, overwrite, console)
+        job = prepare(alone, data_dir, Opening(overwrite), console)
         result = estimated(job, share)
     write_report(result, job.folder.path / REPORT)
     job.folder.write_json(FINISHED, result)
