@@ -14,15 +14,16 @@ export EXPUNGE_DATA
 endif
 
 PY := $(VENV)/bin/python
-LOCK := constraints.txt pyproject.toml
+LOCK_FILE ?= constraints.txt
+LOCK := $(LOCK_FILE) pyproject.toml
 # Several small torch processes on few cores starve each other; the tests' arrays are tiny.
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest
 
 # $(call install,WHAT): pip's errors and exit code pass; its notes on local folders that are not there do not.
-install = set -o pipefail; $(PY) -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e $(1) 2>&1 \
+install = set -o pipefail; $(PY) -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c $(LOCK_FILE) -e $(1) 2>&1 \
 	| { grep -v -e '^WARNING: Location .* is ignored' -e '^WARNING: Skipping .* due to invalid' >&2 || true; }
 
-.PHONY: help demo demo-diffusion demo-stable-diffusion test test-slow lint format bench clean
+.PHONY: help demo demo-diffusion demo-stable-diffusion test test-slow test-floor lint format docs bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-21s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,11 +59,17 @@ format: $(VENV)/.development ## Format the sources
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
+docs: $(VENV)/.docs ## Build the documentation site into build/site, with every warning an error
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet $(ARGS) && echo "build/site/index.html"
+
+test-floor: ## Run the tests with the lowest versions that pyproject.toml allows (in .venv-floor)
+	@$(MAKE) --no-print-directory test VENV=.venv-floor LOCK_FILE=constraints-floor.txt ARGS="--ignore tests/test_project.py $(ARGS)"
+
 bench: $(VENV)/.runtime ## Measure what one update of each surgery costs
 	@$(PY) benchmarks/step_cost.py $(ARGS)
 
 clean: ## Remove the environment, caches and the demo's run folder
-	rm -rf $(VENV) build dist expunge-demo expunge-demo-diffusion expunge-demo-stable-diffusion .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-floor build dist expunge-demo expunge-demo-diffusion expunge-demo-stable-diffusion .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:
@@ -74,6 +81,11 @@ $(VENV)/.made:
 $(VENV)/.diffusion: $(LOCK) | $(VENV)/.made
 	@echo "Installing what diffusion models need into $(VENV)"
 	@$(call install,'.[diffusion]')
+	@touch $@
+
+$(VENV)/.docs: $(LOCK) | $(VENV)/.made
+	@echo "Installing what the documentation needs into $(VENV)"
+	@$(call install,'.[docs]')
 	@touch $@
 
 $(VENV)/.runtime: $(LOCK) | $(VENV)/.made
