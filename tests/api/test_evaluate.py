@@ -155,6 +155,14 @@ def test_every_attack_stands_behind_the_figures_with_its_interval(result):
     assert attacks.keys() == {"loss", "confidence", "entropy", "modified_entropy"}
     assert attacks["loss"]["auc"] == row["scores"]["auc"]["mean"]
     for attack in attacks.values():
-        assert attack["interval"][0] <= attack["auc"] <= attack["interval"][1]
+        assert attack["low"] <= attack["auc"] <= attack["high"]
         assert attack["distance"] == abs(attack["auc"] - 0.5)
         assert attack["recalls"] == []
+
+
+def test_cost_stands_beside_that_of_retraining(result):
+    scores = expunge.evaluate(result, test=test_set(), retrained=classifier(), retrain_seconds=100.0).scores
+    assert scores["speedup"] == pytest.approx(100.0 / result.seconds)
+    if result.peak is not None:
+        assert scores["peak_memory"] == result.peak / 2**20
+    assert "speedup" not in expunge.evaluate(result, test=test_set()).scores

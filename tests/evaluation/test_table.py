@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from expunge.errors import ConfigError, DataError
-from expunge.evaluation import AverageGap, Trial, evaluate_outputs, gap_floor, tabulate
+from expunge.evaluation import AverageGap, ForgetDivergence, Trial, evaluate_outputs, gap_floor, gap_floors, tabulate
 from expunge.metrics import summarise
 
 METRICS = ["ua", "ra", "ta", "mia", "avg_gap", "auc"]
@@ -110,3 +110,29 @@ def test_trials_that_do_not_fit_together_are_refused():
         tabulate([one, Trial("ft", "Fine-tuning", "method", 1, {"ua": 1.0})])
     with pytest.raises(ConfigError, match="'mine'"):
         tabulate([Trial("ft", "FT", "method", 0, {"mine": 1.0})])
+
+
+def test_cost_is_stated_as_far_as_it_is_known(random_request):
+    trial = lambda **known: Trial.of(  # noqa: E731
+        random_request(0), key="a", label="A", role="method", seed=0, metrics=["ua"], **known
+    )
+    full = tabulate([trial(seconds=2.0, peak=3 * 2**20, retrain_seconds=10.0)], metrics=["ua"])
+    assert {column["key"]: column["direction"] for column in full["metrics"]} == {
+        "ua": "match",
+        "seconds": "lower",
+        "peak_memory": "lower",
+        "speedup": "higher",
+    }
+    scores = full["rows"][0]["scores"]
+    assert [scores[key]["mean"] for key in ("seconds", "peak_memory", "speedup")] == [2.0, 3.0, 5.0]
+    assert trial(retrain_seconds=10.0).scores.keys() == {"ua"}
+    assert trial(seconds=2.0).scores.keys() == {"ua", "seconds"}
+
+
+def test_the_floor_of_every_distance_stands_beside_the_rows(random_request):
+    floors = gap_floors([[random_request(5), random_request(6)]])
+    assert floors.keys() == {"avg_gap", "tow", "js_forget", "kl_forget"}
+    assert floors["js_forget"].mean == gap_floor([[random_request(5), random_request(6)]], ForgetDivergence()).mean > 0
+    table = tabulate(trials_of(random_request), floors=floors)
+    assert table["noise_floor"] == floors["avg_gap"].as_dict()
+    assert table["noise_floors"] == {"avg_gap": table["noise_floor"]}, "columns that are not there have no floor"

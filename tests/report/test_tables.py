@@ -7,6 +7,10 @@ from rich.console import Console
 
 from expunge.errors import DataError
 from expunge.report import markdown_table, print_tables, read_document
+from expunge.report.attacks import attacks
+from expunge.report.document import read_request
+from expunge.report.html import render
+from expunge.report.numbers import ABSENT
 
 
 def printed(document, **options):
@@ -98,3 +102,34 @@ def test_a_claimed_reference_that_is_not_there_is_refused(document):
 def test_something_that_is_no_mapping_is_refused():
     with pytest.raises(DataError, match="a list"):
         read_document([])
+
+
+ATTACK = {"score": "loss", "auc": 0.6, "low": 0.52, "high": 0.68, "distance": 0.1}
+RECALL = {"fpr": 0.01, "tpr": 0.034, "low": 0.02, "high": 0.05}
+
+
+def test_the_floor_of_every_distance_is_a_line_below_the_references(document):
+    request = document["requests"][0]
+    assert "Noise floor |" not in markdown_table(request)
+    request["noise_floors"] = {"avg_gap": {"values": [0.5, 0.7], "mean": 0.6, "half": 0.2}}
+    lines = markdown_table(request).splitlines()
+    heads, floor = ([cell.strip() for cell in lines[row].strip("|").split("|")] for row in (0, 4))
+    assert floor[0] == "Noise floor"
+    stated = {head: cell for head, cell in zip(heads, floor, strict=True) if cell != ABSENT}
+    assert stated["avg gap (points)"].startswith("0.60 ± 0.20")
+    assert len(stated) == 2
+
+
+def test_attacks_behind_the_figures_are_told_with_their_intervals(document):
+    request = document["requests"][0]
+    assert attacks(read_request(request)) is None
+    request["rows"][2]["evidence"] = [{"seed": 0, "attacks": [ATTACK | {"recalls": [RECALL]}], "cka": {"layers": {}}}]
+    request["rows"][3]["evidence"] = [{"seed": 0, "attacks": [ATTACK]}]
+    found = attacks(read_request(request))
+    assert found.heads == ("Attack", "GA", "EUPMU")
+    assert found.rows == (
+        ("AUC, loss", ".600 (.520–.680)", ".600 (.520–.680)"),
+        ("|AUC − .5|, loss", ".100", ".100"),
+        ("TPR @ 1 %, loss", "3.4 % (2.0–5.0)", ABSENT),
+    )
+    assert ".600 (.520–.680)" in render(document)

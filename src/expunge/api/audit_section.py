@@ -21,11 +21,5 @@ def audit_section(
         attacks: Name of a model → the attacks on it; none where they could not be measured.
         layers: All modules of the network.
     """
-    told = [{"model": name, "attacks": [plain(one) for one in every]} for name, every in attacks.items()]
+    told = [{"model": name, "attacks": [one.as_dict() for one in every]} for name, every in attacks.items()]
     return {"certificate": asdict(certificate), "attacked": told, "layers": [asdict(layer) for layer in layers]}
-
-
-def plain(attack: Attack) -> dict[str, Any]:
-    """Return an attack as plain values."""
-    recalls = [{"fpr": one.fpr, "tpr": one.tpr, **one.interval._asdict()} for one in attack.recalls]
-    return {"score": attack.score, "auc": attack.auc, **attack.interval._asdict(), "recalls": recalls}

@@ -67,6 +67,7 @@ def evaluate(
     test: Any,
     original: nn.Module | None = None,
     retrained: nn.Module | Sequence[nn.Module] | None = None,
+    retrain_seconds: float | None = None,
     also: Iterable[Metric | str] = (),
     logits: Callable[[Any], Tensor] | None = None,
     question: str = "Forget the given examples",
@@ -84,6 +85,7 @@ def evaluate(
         original: The model before unlearning.
         retrained: A model trained without the forgotten examples. Without it, figures that need it are absent. Of
             several, the first is the reference, and all tell how far two of them are apart, the noise floor.
+        retrain_seconds: What retraining took, to state how many times faster the method was. Default unknown.
         also: Metrics beside those usually measured, by name or made, costly ones such as ``cka`` and
             ``relearn`` among them; `expunge list metrics` shows all. Default none.
         logits: Takes the model's output and returns logits, where it does not return them itself.
@@ -118,11 +120,11 @@ def evaluate(
     if before is not None:
         rows.original(before)
     for reference in references:
-        rows.retrained(reference)
+        rows.retrained(reference, retrain_seconds)
     if result is None:
         rows.unlearned(network)
     else:
-        rows.unlearned(network, "unlearned", result.method, result.seconds, result.history)
+        rows.unlearned(network, "unlearned", result.method, result.seconds, result.history, result.peak)
     pictures = contact_sheet(split.forget, rows.outputs, names) if show_examples else []
     asked = Asked("request", question, "indices", names)
     measured: dict[str, Any] = {"metrics": rows.metrics, "floors": rows.floors()}

@@ -38,6 +38,7 @@ class Result:
         budget: What became of the budget; None without one.
         search: What ``auto`` tried and found, as plain values; None where nothing was searched.
         entry: The ledger's entry of the request; None without a ledger, and where the model came back as it was.
+        peak: Most bytes of memory held beyond those held before; None where the system does not tell.
     """
 
     model: nn.Module
@@ -52,6 +53,7 @@ class Result:
     budget: Spending | None = None
     search: dict[str, Any] | None = None
     entry: Entry | None = None
+    peak: int | None = None
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the run folder: the model, ``history.jsonl`` and ``config.json``.

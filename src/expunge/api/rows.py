@@ -30,6 +30,7 @@ class Row:
     outputs: ModelOutputs | None
     seconds: float | None = None
     history: Sequence[Mapping[str, Any]] = ()
+    peak: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -122,6 +123,7 @@ class Rows:
         method: Method | None = None,
         seconds: float | None = None,
         history: Sequence[Mapping[str, Any]] = (),
+        peak: int | None = None,
     ) -> None:
         """Add an unlearned model.
 
@@ -131,18 +133,24 @@ class Rows:
             method: What made it, if that is known.
             seconds: What that took.
             history: What was recorded of it.
+            peak: Most bytes of memory that took, if that is known.
         """
         label = "Unlearned" if method is None else method.label or type(method).__name__
         if key in (ORIGINAL, RETRAIN):
             key, label = f"{key}_method", f"{label} (method)"
         outputs = None if model is None else self.ask(model)
         settings = {} if method is None else settings_of(method)
-        self.rows.append(Row(key, label, "method", outputs, seconds, history, settings))
+        self.rows.append(Row(key, label, "method", outputs, seconds, history, peak, settings))
 
     @property
     def outputs(self) -> dict[str, ModelOutputs]:
         """What each model says, by the key of its row, those that diverged left out."""
         return {row.key: row.outputs for row in self.rows if row.outputs is not None}
+
+    @property
+    def retrain_seconds(self) -> float | None:
+        """What retraining took, if that is known."""
+        return next((row.seconds for row in self.rows if row.role == "retrained"), None)
 
     def judged(self) -> dict[str, ModelOutputs]:
         """Return what each model says, by the key of its row, with the original's words beside it where they count."""
@@ -160,6 +168,7 @@ class Rows:
         if row.outputs is None:
             return Trial(**named, scores={}, per_class=[None] * self.split.classes, settings=row.settings)
         made: dict[str, Any] = {"seconds": row.seconds, "history": row.history, "settings": row.settings}
+        made |= {"peak": row.peak, "retrain_seconds": self.retrain_seconds if row.role == "method" else None}
         beside: dict[str, Any] = {"retrained": judged.get(RETRAIN), "metrics": self.metrics}
         return Trial.of(judged[row.key], **named, **made, **beside)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +28,7 @@ from expunge.api.threads import threads
 from expunge.api.tracking import figures_of, tracks_of
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
-from expunge.engine import PROCESS, Row, Stopped, take_over
+from expunge.engine import PROCESS, Meter, Row, Stopped, take_over
 from expunge.errors import ConfigError
 from expunge.report import print_tables, write_report
 from expunge.trackers import Tracks
@@ -191,7 +190,7 @@ def answer(job: Job, show_examples: bool, tracks: Tracks) -> dict[str, Any]:
     rows.original(job.original)
     result = unlearned(job, tracks)
     keep(job, result.model)
-    rows.unlearned(result.model, job.config.method.name, result.method, result.seconds, result.history)
+    rows.unlearned(result.model, job.config.method.name, result.method, result.seconds, result.history, result.peak)
     if job.reference is not None:
         rows.retrained(job.reference)
     elif job.config.reference == "retrain":
@@ -257,8 +256,8 @@ def retrained(job: Job) -> tuple[nn.Module, float]:
     if job.opening.resume and path.exists():
         load_into(model, path)
         return model, float(read_metadata(path)[SECONDS])
-    began = time.perf_counter()
+    meter = Meter(job.device)
     trained(model, job.split.retain, job.config, job.console, "Retraining")
-    seconds = time.perf_counter() - began
+    seconds = meter.stop().seconds
     save_weights(model, path, {SECONDS: repr(seconds)}, overwrite=True)
     return model, seconds

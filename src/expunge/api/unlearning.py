@@ -29,7 +29,7 @@ from expunge.api.within import Keeper, carried_out
 from expunge.batch import Predictor
 from expunge.budget import Budget, Preference
 from expunge.data import as_examples
-from expunge.engine import Conditions, Format, Row, Savepoints
+from expunge.engine import Conditions, Format, Meter, Row, Savepoints, place_of
 from expunge.engine.conditions import ignore
 from expunge.errors import ConfigError, ModelError
 from expunge.methods import Method
@@ -127,8 +127,8 @@ def unlearn(
         >>> len(result.history)
         1
     """
-    began, following = time.perf_counter(), followed(track)
-    family, wish = family_of(task), checked_wish(budget, prefer, settings, average)
+    began, following, family = time.perf_counter(), followed(track), family_of(task)
+    meter, wish = Meter(place_of(model)), checked_wish(budget, prefer, settings, average)
     sides, held = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
     named, deadline = None if method == AUTO else method, began + seconds_of(within)
     chosen = method_for(family, named, sides, settings)
@@ -151,7 +151,7 @@ def unlearn(
     with sitting(resume) as points, following as tracks:
         history = History([on_rows, tracks.rows], None if points is None else points.folder)
         earlier = gone_on(points, lambda: subject(model, chosen, split, plain | {"observe_every": observe_every}, wish))
-        began, deadline = began - earlier, deadline - earlier
+        deadline -= earlier
         conditions = replace(conditions, on_rows=history.add, savepoints=points)
         if wish is not None:
             limit = deadline if named is None and "rate" not in settings else None
@@ -167,12 +167,14 @@ def unlearn(
             begin(tracks, chosen, plain, family.name, keeper)
             attached(points, keeper=keeper, history=history)
             spending = carried_out(keeper, family.predictor(work, logits), recipe, split, conditions)
-            seconds = time.perf_counter() - began
+            seconds, peak = meter.stop()
+            seconds += earlier
             end(tracks, seconds, len(history.rows), spending)
         rows = history.rows if spending is None else with_readings(history.rows, spending.looks)
     entry = None if recording is None else recording.close(work, keeper, spending)
     before = None if inplace else model
-    return Result(work, chosen, seconds, split, rows, plain, logits, before, family.name, spending, record, entry)
+    told = (spending, record, entry, peak)
+    return Result(work, chosen, seconds, split, rows, plain, logits, before, family.name, *told)
 
 
 def kept(

@@ -2,6 +2,7 @@
 
 from expunge.engine.average import Average
 from expunge.engine.conditions import Conditions, Judged, Row
+from expunge.engine.cost import Cost, Meter, place_of
 from expunge.engine.descend import Descent
 from expunge.engine.execute import execute
 from expunge.engine.guidance import STEADY, Guidance
@@ -36,6 +37,7 @@ __all__ = [
     "STEADY",
     "Average",
     "Conditions",
+    "Cost",
     "Descend",
     "Descent",
     "Edit",
@@ -44,6 +46,7 @@ __all__ = [
     "Format",
     "Guidance",
     "Judged",
+    "Meter",
     "Mode",
     "Move",
     "Observation",
@@ -69,6 +72,7 @@ __all__ = [
     "checked_policy",
     "execute",
     "mixed_seed",
+    "place_of",
     "precision_for",
     "prepare_modes",
     "replayed",

@@ -36,12 +36,15 @@ from expunge.evaluation.membership import (
 from expunge.evaluation.metric import Metric, Quantity
 from expunge.evaluation.outputs import ModelOutputs, Outputs, Subject
 from expunge.evaluation.relearning import RelearnRatio, RelearnSteps
-from expunge.evaluation.table import SECONDS, Trial, tabulate
+from expunge.evaluation.table import COST, PEAK, SECONDS, SPEEDUP, Trial, tabulate
 from expunge.metrics import Column, Recall
 
 __all__ = [
+    "COST",
     "DEFAULT",
+    "PEAK",
     "SECONDS",
+    "SPEEDUP",
     "Attack",
     "AverageGap",
     "Column",

@@ -36,8 +36,8 @@ class Attack:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the form of the result document."""
-        recalls = [{"fpr": one.fpr, "tpr": one.tpr, "interval": list(one.interval)} for one in self.recalls]
-        told = {"score": self.score, "auc": self.auc, "interval": list(self.interval), "distance": self.advantage}
+        recalls = [{"fpr": one.fpr, "tpr": one.tpr, **one.interval._asdict()} for one in self.recalls]
+        told = {"score": self.score, "auc": self.auc, **self.interval._asdict(), "distance": self.advantage}
         return told | {"recalls": recalls}
 
 

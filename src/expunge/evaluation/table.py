@@ -22,7 +22,26 @@ SECONDS = Column(
     definition="Wall-clock seconds of making the model, mask and other preparing passes included; evaluation is not.",
     direction="lower",
 )
-"""The one column that no metric computes: it is measured where the model is made."""
+PEAK = Column(
+    key="peak_memory",
+    label="peak memory",
+    unit="MiB",
+    definition=(
+        "Most memory held while the model was made, beyond what was held before: on an accelerator what PyTorch "
+        "allocated there, on the CPU resident memory of the process, which hides what an earlier run left to be used "
+        "again."
+    ),
+    direction="lower",
+)
+SPEEDUP = Column(
+    key="speedup",
+    label="speed-up",
+    unit="×",
+    definition="Seconds of retraining over seconds of the method, mask and other preparing passes included in both.",
+    direction="higher",
+)
+COST = (SECONDS, PEAK, SPEEDUP)
+"""The columns that no metric computes: they are measured where the model is made."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,8 @@ class Trial:
         seed: int,
         retrained: ModelOutputs | None = None,
         seconds: float | None = None,
+        peak: int | None = None,
+        retrain_seconds: float | None = None,
         metrics: Iterable[Metric | str] | None = None,
         history: Sequence[Mapping[str, Any]] = (),
         settings: Mapping[str, Any] | None = None,
@@ -76,6 +97,8 @@ class Trial:
             seed: Which draw, initialisation and order.
             retrained: Outputs of the model that *this seed* retrained, if there is one.
             seconds: What it took to make the model.
+            peak: Most bytes of memory that took.
+            retrain_seconds: What it took to retrain, to state how many times faster this was.
             metrics: Metrics or names of them; by default all that are usually evaluated.
             history: What was recorded of its updates.
             settings: What it was made with.
@@ -83,11 +106,20 @@ class Trial:
         Raises:
             DataError: If the two models were not evaluated on the same examples.
         """
-        timed = {} if seconds is None else {SECONDS.key: float(seconds)}
-        scores = {**evaluate_outputs(outputs, retrained, metrics), **timed}
+        scores = {**evaluate_outputs(outputs, retrained, metrics), **cost_of(seconds, peak, retrain_seconds)}
         per_class = per_class_accuracy(outputs.held_out.logits, outputs.held_out.targets)
         evidence = evidence_of(outputs, retrained, metrics)
         return cls(key, label, role, seed, scores, per_class, history, dict(settings or {}), evidence)
+
+
+def cost_of(seconds: float | None, peak: int | None, retrain_seconds: float | None) -> dict[str, float]:
+    """Return the scores of what a model cost, as far as they are known."""
+    found = {} if seconds is None else {SECONDS.key: float(seconds)}
+    if peak is not None:
+        found[PEAK.key] = peak / 2**20
+    if seconds and retrain_seconds is not None:
+        found[SPEEDUP.key] = retrain_seconds / seconds
+    return found
 
 
 def tabulate(
@@ -140,7 +172,7 @@ def columns_of(trials: Sequence[Trial], metrics: Iterable[Metric | Column | str]
     Raises:
         ConfigError: If a score belongs to none of the metrics.
     """
-    known = [*map(as_column, DEFAULT if metrics is None else metrics), SECONDS]
+    known = [*map(as_column, DEFAULT if metrics is None else metrics), *COST]
     used = {key for trial in trials for key in trial.scores}
     strangers = used - {column.key for column in known}
     if strangers:

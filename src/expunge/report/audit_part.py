@@ -24,6 +24,7 @@ class Attack(Part):
     auc: float
     low: float
     high: float
+    distance: Number = None
     recalls: tuple[Recall, ...] = ()
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from expunge.report.audit_part import Attack, AuditPart, Layer
+from expunge.report.audit_part import AuditPart, Layer
 from expunge.report.budget_words import Fact, Listing, bounds, opened, short
 from expunge.report.numbers import ABSENT, count
 
-NAMES = {
-    "loss": "loss",
-    "confidence": "confidence",
-    "entropy": "entropy",
-    "modified_entropy": "modified entropy",
-}
 MOST = 12
 """Layers in the table; the others are counted."""
 
@@ -52,39 +46,6 @@ def membership(audit: AuditPart) -> str:
         "Forgotten against held-out examples of the same classes: an area of .5 is chance, an interval that leaves it "
         "out tells them apart. These are average-case attacks on one model; attacks with shadow models find more."
     )
-
-
-def attacks(audit: AuditPart) -> Listing | None:
-    """Return the areas and recalls of every model, an attack in each row; None without attacks."""
-    if not audit.attacked:
-        return None
-    columns = [dict(line for attack in one.attacks for line in lines(attack)) for one in audit.attacked]
-    rows = tuple((name, *(column.get(name, ABSENT) for column in columns)) for name in columns[0])
-    return Listing(("Attack", *(one.model for one in audit.attacked)), rows)
-
-
-def lines(attack: Attack) -> list[tuple[str, str]]:
-    """Return the lines of one attack: the area, then the recalls."""
-    name = NAMES.get(attack.score, attack.score)
-    first = (f"AUC, {name}", f"{area(attack.auc)} ({area(attack.low)}–{area(attack.high)})")
-    found = [
-        (
-            f"TPR @ {short(100 * one.fpr)} %, {name}",
-            f"{100 * one.tpr:.1f} % ({100 * one.low:.1f}–{100 * one.high:.1f})",
-        )
-        for one in attack.recalls
-    ]
-    return [first, *found]
-
-
-def area(value: float) -> str:
-    """Return an area from 0 to 1 without the 0 before its point.
-
-    Examples:
-        >>> area(0.5), area(1.0)
-        ('.500', '1.00')
-    """
-    return f"{value:.3f}".lstrip("0") if value < 0.9995 else f"{value:.2f}"
 
 
 def layers(audit: AuditPart) -> Listing | None:

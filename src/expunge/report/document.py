@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from expunge.errors import DataError
-from expunge.report.audit_part import AuditPart
+from expunge.report.audit_part import Attack, AuditPart
 from expunge.report.budget_part import BudgetPart
 from expunge.report.part import Number, Part
 
@@ -50,6 +50,12 @@ class Reading(Part):
     removed: Number = None
 
 
+class Evidence(Part):
+    """What stands behind the figures of one model at one seed, as far as a report shows it."""
+
+    attacks: tuple[Attack, ...] = ()
+
+
 class Row(Part):
     """One model of a request: the original, the retrained reference, or what a method made."""
 
@@ -61,6 +67,12 @@ class Row(Part):
     per_class: tuple[Number, ...] = ()
     history: tuple[Reading, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def attacks(self) -> tuple[Attack, ...]:
+        """The membership attacks at the first seed; none where they were not measured."""
+        return self.evidence[0].attacks if self.evidence else ()
 
     def mean(self, key: str) -> float | None:
         """Return the mean of a metric, None if the model has none."""
@@ -126,6 +138,7 @@ class Request(Part):
     reference: bool
     metrics: tuple[Metric, ...] = Field(min_length=1)
     noise_floor: Score | None = None
+    noise_floors: dict[str, Score] = Field(default_factory=dict)
     rows: tuple[Row, ...] = Field(min_length=1)
     examples: tuple[Example, ...] = ()
     grids: tuple[Grid, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from expunge.report.attacks import attacks
 from expunge.report.document import Document, Metric
 
 
@@ -48,7 +49,13 @@ WORDS = (
         "",
     ),
     Term("", "Seed", "One repetition: it fixes what is drawn to be forgotten, the first weights, and all orders.", ""),
-    Term("", "Noise floor", "The mean average gap between pairs of retrained models on the same split.", ""),
+    Term(
+        "",
+        "Noise floor",
+        "What two models that were retrained on the same split get beside each other, mean over pairs: no method can "
+        "be told from retraining below it.",
+        "",
+    ),
     Term("", "±", "Half the width of a 95 % t-interval over the seeds.", ""),
     Term("", "Losses", "What an update goes down on: the mean forget and the mean retain loss of its batches.", ""),
     Term(
@@ -121,6 +128,19 @@ AUDIT_WORDS = (
 )
 """Words of reports on a model from elsewhere."""
 
+ATTACK_WORDS = (
+    Term(
+        "",
+        "Membership attacks",
+        "Each compares one number of forgotten and of held-out examples of the same classes: the loss, the probability "
+        "of the true label, the entropy of the prediction, or the modified entropy, which is 0 for sure and right and "
+        "large for sure and wrong. AUC is the chance that a forgotten example looks more like one trained on, TPR the "
+        "share of them found where so many held-out ones are wrongly accused.",
+        "",
+    ),
+)
+"""Words of reports that have attacks behind their figures."""
+
 
 def glossary(document: Document) -> tuple[Term, ...]:
     """Return the definitions of all columns of all requests, each once, then the words that are no column."""
@@ -130,6 +150,7 @@ def glossary(document: Document) -> tuple[Term, ...]:
             metrics.setdefault(metric.key, metric)
     more: tuple[Term, ...] = BUDGET_WORDS if any(request.budget is not None for request in document.requests) else ()
     more += AUDIT_WORDS if any(request.audit is not None for request in document.requests) else ()
+    more += ATTACK_WORDS if any(attacks(request) for request in document.requests) else ()
     words = [replace(word, anchor=f"word-{number}") for number, word in enumerate((*WORDS, *more), start=1)]
     return (*(_term(metric, number) for number, metric in enumerate(metrics.values(), start=1)), *words)
 

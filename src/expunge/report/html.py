@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.report import audit_words
+from expunge.report.attacks import attacks
 from expunge.report.audit_part import AuditPart
 from expunge.report.budget_figure import Track, tracks
 from expunge.report.budget_part import BudgetPart
@@ -46,7 +47,6 @@ class Audited:
     """All that the page shows of an audit."""
 
     facts: tuple[Fact, ...]
-    attacks: Listing | None
     layers: Listing | None
 
 
@@ -67,6 +67,7 @@ class Section:
     settings: tuple[tuple[str, str, str], ...]
     spent: Spent | None
     audited: Audited | None
+    attacks: Listing | None
 
 
 def section(request: Request, number: int) -> Section:
@@ -87,6 +88,7 @@ def section(request: Request, number: int) -> Section:
         tuple((row.label, row.paper, _settings(row.settings)) for row in ranked(request)),
         _spent(request.budget),
         _audited(request.audit),
+        attacks(request),
     )
 
 
@@ -109,7 +111,7 @@ def _spent(budget: BudgetPart | None) -> Spent | None:
 def _audited(audit: AuditPart | None) -> Audited | None:
     if audit is None:
         return None
-    return Audited(audit_words.facts(audit), audit_words.attacks(audit), audit_words.layers(audit))
+    return Audited(audit_words.facts(audit), audit_words.layers(audit))
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

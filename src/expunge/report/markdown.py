@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from expunge.report import audit_words
+from expunge.report.attacks import attacks
 from expunge.report.audit_part import AuditPart
 from expunge.report.budget_part import BudgetPart
 from expunge.report.budget_words import Listing, facts, frontier
@@ -80,15 +81,21 @@ def _request(request: Request) -> list[str]:
     told = brief(request)
     answers = [f"- **{one.question}:** {escape(one.text)}" for one in told.answers]
     head = [f"## {escape(request.question)}", "", f"**{escape(told.verdict)}**", "", *answers, ""]
-    return [*head, *figures_table(request), *_budget(request.budget), *_audit(request.audit)]
+    below = [*_attacks(request), *_budget(request.budget), *_audit(request.audit)]
+    return [*head, *figures_table(request), *below]
+
+
+def _attacks(request: Request) -> list[str]:
+    found = attacks(request)
+    return [] if found is None else ["Membership attacks, with 95 % bootstrap intervals:", "", *_listing(found)]
 
 
 def _audit(audit: AuditPart | None) -> list[str]:
     if audit is None:
         return []
     told = [_item(f"{fact.name}: {fact.text}") for fact in audit_words.facts(audit)]
-    tables = [found for found in (audit_words.attacks(audit), audit_words.layers(audit)) if found is not None]
-    return ["**Audit.**", "", *told, "", *(line for found in tables for line in _listing(found))]
+    moved = audit_words.layers(audit)
+    return ["**Audit.**", "", *told, "", *([] if moved is None else _listing(moved))]
 
 
 def limits() -> list[str]:

@@ -78,8 +78,16 @@ def build_table(request: Request) -> Table:
         return Line(row.key, row.label, row.paper, tuple(_cell(row, metric) for metric in columns), row is winner)
 
     roles = {"original": 0, "retrained": 1}
+    floor = [_floor(request, columns)] if request.noise_floors else []
     references = sorted((row for row in request.rows if row.role in roles), key=lambda row: roles[row.role])
-    return Table(columns, tuple(map(line, references)), tuple(map(line, ranked(request))), floor_sentence(request))
+    return Table(columns, (*map(line, references), *floor), tuple(map(line, ranked(request))), floor_sentence(request))
+
+
+def _floor(request: Request, columns: tuple[Metric, ...]) -> Line:
+    """Return the line of two retrained models beside each other; only distances to the retrained model have a cell."""
+    scores = request.noise_floors
+    floor = Row(key="noise_floor", label="Noise floor", role="retrained", scores=scores)
+    return Line(floor.key, floor.label, "", tuple(_cell(floor, metric) for metric in columns), False)
 
 
 def seeds_sentence(request: Request) -> str:

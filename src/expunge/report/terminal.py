@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from expunge.report import audit_words
+from expunge.report.attacks import listing as listing_of
 from expunge.report.audit_part import AuditPart
 from expunge.report.document import Request, read_document
 from expunge.report.table import Line, Table, build_table
@@ -52,7 +53,7 @@ def _print_audit(audit: AuditPart, console: Console) -> None:
     width = min(WIDTH, console.width)
     for fact in audit_words.facts(audit):
         console.print(_text(f"{fact.name}: {fact.text}", console), width=width)
-    for listing in (audit_words.attacks(audit), audit_words.layers(audit)):
+    for listing in (listing_of(audit.attacked), audit_words.layers(audit)):
         if listing is None:
             continue
         grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, padding=(0, 1))

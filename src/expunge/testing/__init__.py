@@ -1,8 +1,9 @@
-"""Shipped conformance suite: contracts that our surgeries and masks keep, for yours."""
+"""Shipped conformance suite: contracts that our surgeries, masks and metrics keep, for yours."""
 
 from expunge.testing.bench import CLASSIFIER, Bench
 from expunge.testing.conformance import CHECKS, ContractError, check_surgery
 from expunge.testing.masks import check_mask
+from expunge.testing.metrics import check_ensemble_metric, check_metric
 from expunge.testing.toy import ToyStep, linear, quadratic
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "Bench",
     "ContractError",
     "ToyStep",
+    "check_ensemble_metric",
     "check_mask",
+    "check_metric",
     "check_surgery",
     "linear",
     "quadratic",
