@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from tuning import accuracies, badness
 
 from expunge import unlearn
@@ -69,6 +70,7 @@ class Setting:
         options: Of the reader.
         held: Images held out, for the methods that want some and for tuning.
         test: Images tested on, at most.
+        pooled: Pixels a side that the network takes the mean of first.
     """
 
     title: str
@@ -80,6 +82,7 @@ class Setting:
     options: dict[str, Any] = field(default_factory=dict)
     held: int = 300
     test: int = 500
+    pooled: int = 1
 
 
 SETTINGS = {
@@ -97,10 +100,17 @@ SETTINGS = {
         models=16,
         train=600,
         candidates=120,
-        training={"epochs": 20, "batch": 32, "rate": 0.05, "schedule": "one_cycle"},
-        common={"epochs": 5, "batch": 128, "forget_batch": 32},
+        training={"epochs": 60, "batch": 16, "rate": 0.1, "schedule": "one_cycle"},
+        common={"epochs": 5, "batch": 64, "forget_batch": 32},
+        pooled=2,
     ),
 }
+
+
+def network(pooled: int) -> nn.Module:
+    """Return the network of all models, which sees the means of squares of so many pixels a side."""
+    small = small_cnn(10, 1, width=WIDTH)
+    return small if pooled == 1 else nn.Sequential(nn.AvgPool2d(pooled), small)
 
 
 def study_of(name: str, cache: Path, data_dir: Path | None, seed: int) -> tuple[Study, Examples]:
@@ -110,7 +120,7 @@ def study_of(name: str, cache: Path, data_dir: Path | None, seed: int) -> tuple[
     order = torch.randperm(len(source.train), generator=torch.Generator().manual_seed(seed))
     drawn, held = order[: setting.train], order[setting.train : setting.train + setting.held]
     holdout, test = Subset(source.train, held), Subset(source.test, torch.arange(min(setting.test, len(source.test))))
-    make = partial(small_cnn, 10, 1, width=WIDTH)
+    make = partial(network, setting.pooled)
     training = Training(make, Subset(source.train, drawn), TrainSettings(**setting.training), store=Store(cache))
     return Study(training, torch.arange(setting.candidates), test, holdout, setting.models, seed), holdout
 

@@ -100,4 +100,16 @@ def timing(document: Document) -> str:
 
 
 ULIRA_TABLES = (attacks, beside, rates)
-TIMING_TABLES = (timing,)
+
+
+def cost(document: Document) -> str:
+    """Return what one audit costs."""
+    found = document["audit"]
+    seconds = found["seconds"]
+    heads = ["audit", "shadow models", "candidates", "seconds of the processor", "seconds on the clock"]
+    cells = [found["method"], f"{found['models']}", f"{found['candidates']}"]
+    return written([heads, [*cells, f"{seconds['processor']:.0f}", f"{seconds['wall']:.0f}"]], 1)
+
+
+ULIRA_TABLES = (attacks, beside, rates)
+TIMING_TABLES = (timing, cost)
