@@ -11,6 +11,7 @@ from typing import Any
 from aims_tables import AIMS_TABLES
 from certificate_tables import CERTIFICATE_TABLES
 from counterfactual_tables import COUNTERFACTUAL_TABLES
+from crash_tables import CRASH_TABLES
 from diffusion_tables import DIFFUSION_TABLES, TUNING_TABLES
 from gains_tables import GAINS_TABLES
 from memory_table import memory_table
@@ -124,6 +125,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "aims-digits": AIMS_TABLES,
     "aims-fashion_mnist": AIMS_TABLES,
     "gains": GAINS_TABLES,
+    "crash": CRASH_TABLES,
     "counterfactual": COUNTERFACTUAL_TABLES,
     "diffusion-fashion-mnist": DIFFUSION_TABLES,
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,

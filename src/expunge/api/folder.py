@@ -99,6 +99,15 @@ def refuse_another(path: Path, told: Mapping[str, Any]) -> None:
         raise ConfigError(f"the request that the run in '{path.parent}' was begun for", found, cure)
 
 
+def forget_savepoints(run: Path) -> bool:
+    """Remove the savepoints of a run folder, and return whether there were any; a link is not followed."""
+    place = run / SAVEPOINTS
+    if place.is_symlink() or not place.is_dir():
+        return False
+    shutil.rmtree(place)
+    return True
+
+
 def unwritable(path: Path, reason: str) -> ConfigError:
     """Return the error for a folder that cannot be written."""
     return ConfigError("a run folder that can be written", f"'{path}' ({reason})", "choose another with out (--out)")
@@ -148,8 +157,7 @@ class RunFolder:
 
     def forget_savepoints(self) -> None:
         """Remove the state of a run that is done, or that another one replaces."""
-        if (self.path / SAVEPOINTS).is_dir():
-            shutil.rmtree(self.path / SAVEPOINTS)
+        forget_savepoints(self.path)
 
     def within(self, name: str) -> Path:
         """Return the path of a file in the folder, its parents made."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN
-from expunge.api.folder import CONFIG, FINISHED, GRID, MANIFEST, ORIGINAL, REPORT, SHADOWS, WRITTEN
+from expunge.api.folder import CONFIG, FINISHED, GRID, MANIFEST, ORIGINAL, REPORT, SHADOWS, WRITTEN, forget_savepoints
 from expunge.api.grids import HOLDS as GRID_HOLDS
 from expunge.api.recording import evidence_of
 from expunge.errors import ConfigError, DataError
@@ -49,10 +49,9 @@ class Purged:
 def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
     """Remove what holds the deleted data from a run folder; what is left to remove decides, so that it can be repeated.
 
-    Removed are the original's weights where the run left them in its folder, the shadow models of ``expunge ulira``,
-    the grid and the pictures of the report (which is written anew without them), and files that a killed run left half
-    written. Figures, manifest, history and
-    the unlearned weights stay. Nothing outside the folder is touched, and links are not followed.
+    Removed are the original's weights where the run left them in its folder, its savepoints, the shadow models
+    of ``expunge ulira``, the grid and the pictures of the report (which is written anew without them), and files that a
+    killed run left half written. Figures, manifest, history and the unlearned weights stay. Nothing outside the folder is touched, and links are not followed.
 
     Args:
         folder: The run folder.
@@ -70,7 +69,7 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
         told, removed = without_pictures(place), [path.name for path in holding(place)]
         for path in holding(place):
             path.unlink()
-        removed += without_shadows(place)
+        removed += [*without_shadows(place), *(["the run's savepoints"] if forget_savepoints(place) else [])]
     except OSError as error:
         found = f"'{error.filename}' ({error.strerror})"
         raise DataError("files that can be removed", found, "mend its rights, and purge again") from error

@@ -47,7 +47,7 @@ def answer(request: str, out: str, environment: Mapping[str, str]) -> None:
     run_request(config, resume=True)
 
 
-def started(request: Path, out: Path):
+def started(request: Path, out: Path) -> BaseProcess:
     """Start a process that answers a request; it comes from a server that has imported everything."""
     environment = {name: value for name, value in os.environ.items() if name.startswith(("EXPUNGE", "OMP"))}
     process = SERVER.Process(target=answer, args=(str(request), str(out), environment))

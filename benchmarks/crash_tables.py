@@ -1,0 +1,40 @@
+"""The tables of the runs that were killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def kills(document: Mapping[str, Any]) -> str:
+    """Return what killing came to, case by case."""
+    lines = ["| request | kills | of them while saving | runs | identical to the run left alone |"]
+    lines += ["| :--- | ---: | ---: | ---: | ---: |"]
+    every = [*document["cases"], total(document["cases"])]
+    for case in every:
+        cells = [case["case"], *(str(case[key]) for key in ("kills", "saving", "runs", "identical"))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def total(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the sums of all cases."""
+    return {
+        "case": "all",
+        **{key: sum(case[key] for case in cases) for key in ("kills", "saving", "runs", "identical")},
+    }
+
+
+def costs(document: Mapping[str, Any]) -> str:
+    """Return what a savepoint takes, by the size of the model."""
+    lines = ["| weights | MB | seconds to save | to read | share of the run at the default |"]
+    lines += ["| ---: | ---: | ---: | ---: | ---: |"]
+    for row in document["costs"]:
+        share = row["seconds"] / (max(60.0, row["seconds"] / 0.02) + row["seconds"])
+        sizes = [f"{row['weights'] / 1e6:.3g} M", f"{row['bytes'] / 1e6:.3g}"]
+        times = [f"{row['seconds']:.3g}", f"{row['read']:.3g}", f"{share:.1%}"]
+        lines.append(f"| {' | '.join([*sizes, *times])} |")
+    return "\n".join([*lines, "", f"`{document['command']}`: {document['machine']}."])
+
+
+CRASH_TABLES: tuple[Callable[[Mapping[str, Any]], str], ...] = (kills, costs)
