@@ -43,7 +43,7 @@ savepoints: {updates: 1}
 CASES = {
     "eupmu": "method: {name: eupmu, epochs: 4, rate: 0.01, batch: 32}",
     "scrub_rewind": "method: {name: scrub_rewind, epochs: 3, rate: 0.01, batch: 32}\nholdout: 0.3",
-    "auto, one point": "budget: 1.0\nholdout: 0.6\nwithin: 2h",
+    "auto, two points": "budget: 2.0\nholdout: 0.6\nwithin: 2h",
 }
 SIZES = {"a million": 2**20, "ten million": 10 * 2**20, "a hundred million": 100 * 2**20}
 MOST = 6

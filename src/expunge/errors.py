@@ -79,7 +79,13 @@ class SurgeryError(ExpungeError):
 
 
 class NotFiniteError(ExpungeError):
-    """A loss or an update that is NaN or infinite."""
+    """A loss or an update that is NaN or infinite.
+
+    Attributes:
+        model: The model with the last weights that were good, from ``unlearn`` on a copy; None elsewhere.
+    """
+
+    model: object = None
 
 
 class MissingExtraError(ExpungeError, ImportError):

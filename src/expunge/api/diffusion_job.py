@@ -69,7 +69,7 @@ class DiffusionJob:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes."""
-        return opened_folder(self.config, self.opening, self.request, self.positions, self.source)
+        return opened_folder(self.config, self.opening, self.request, self.positions, self.source, self.device)
 
 
 def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, console: Console) -> DiffusionJob:

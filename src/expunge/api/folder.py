@@ -25,7 +25,7 @@ SHADOWS = "ulira"
 """Where an audit with shadow models lies in a run folder; below, in ``cache``, are the models themselves."""
 
 
-FREE = {"out", "ledger", "show_examples", "savepoints"}
+FREE = {"out", "ledger", "show_examples", "savepoints", "environment"}
 """What a request may say otherwise when its run is gone on with."""
 
 

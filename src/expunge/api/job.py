@@ -28,6 +28,7 @@ from expunge.api.folder import (
 from expunge.api.inputs import as_request, device_of, held_out
 from expunge.api.reading import checked_method, checked_source, given_weights, loaded, located, train_settings
 from expunge.api.request_file import DataRequest
+from expunge.api.threads import environment
 from expunge.batch import Predictor, Split
 from expunge.data import Request, Source, Subset, load_key, manifest, split_request
 from expunge.errors import ConfigError
@@ -91,7 +92,7 @@ class Job:
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes: a request that ends before the first step leaves no trace."""
         more = {} if self.agreed is None else {"holdout": halves_record(self.agreed.halves, load_key())}
-        return opened_folder(self.config, self.opening, self.request, self.positions, self.source, more)
+        return opened_folder(self.config, self.opening, self.request, self.positions, self.source, self.device, more)
 
 
 def opened_folder(
@@ -100,6 +101,7 @@ def opened_folder(
     request: Request,
     positions: Pair[torch.Tensor],
     source: Source,
+    device: torch.device,
     more: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Return the run folder with what is known before the first step: the request, and the manifest of the split."""
@@ -107,7 +109,7 @@ def opened_folder(
     if opening.resume and all((folder.path / name).exists() for name in (CONFIG, MANIFEST)):
         refuse_another(folder.path / CONFIG, told(config))
         return folder
-    folder.write_json(CONFIG, told(config))
+    folder.write_json(CONFIG, told(config) | {"environment": environment(device)})
     record = manifest(request, *positions, source.name, source.train, load_key())
     folder.write_json(MANIFEST, {**record, **(more or {})})
     return folder

@@ -49,9 +49,10 @@ class Purged:
 def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
     """Remove what holds the deleted data from a run folder; what is left to remove decides, so that it can be repeated.
 
-    Removed are the original's weights where the run left them in its folder, its savepoints, the shadow models
-    of ``expunge ulira``, the grid and the pictures of the report (which is written anew without them), and files that a
-    killed run left half written. Figures, manifest, history and the unlearned weights stay. Nothing outside the folder is touched, and links are not followed.
+    Removed are the original's weights where the run left them in its folder, its savepoints, the shadow models of
+    ``expunge ulira``, the grid and the pictures of the report (which is written anew without them), and files that a
+    killed run left half written. Figures, manifest, history and the unlearned weights stay. Nothing outside the folder
+    is touched, and links are not followed.
 
     Args:
         folder: The run folder.

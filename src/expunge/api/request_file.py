@@ -37,6 +37,7 @@ class RequestFile(Section):
         seed: Seed of the run. Default 0.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Default ``auto``.
         threads: Processor threads. Default: torch's own choice.
+        deterministic: Only kernels that give the same bits each time. Default false, which does so on processors.
         normalisation: ``frozen``, ``joint`` or ``separate``. Default: the method's.
         micro_batches: Parts into which each batch is cut. Default 1.
         precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
@@ -50,6 +51,7 @@ class RequestFile(Section):
     seed: Seed = 0
     device: Annotated[str, AfterValidator(a_device)] = "auto"
     threads: Count | None = Field(None, examples=[2])
+    deterministic: bool = False
     normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
     micro_batches: Count = 1
     precision: Precision = "fp32"

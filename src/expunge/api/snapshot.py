@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from expunge.errors import NotFiniteError
 from expunge.evaluation.collecting import put_back
 
 
@@ -17,10 +18,15 @@ def restored_on_failure(model: nn.Module, *, active: bool = True) -> Iterator[No
 
     Args:
         model: The model, which the body changes in place.
-        active: Whether to do anything. Default true.
+        active: Whether to do so; else an error about numbers that are not finite takes the model along, which has its
+            last good weights. Default true.
     """
     if not active:
-        yield
+        try:
+            yield
+        except NotFiniteError as error:
+            error.model = model.eval()
+            raise
         return
     snapshot = Snapshot(model)
     try:

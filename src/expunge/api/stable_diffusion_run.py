@@ -22,6 +22,7 @@ from expunge.api.result import Result
 from expunge.api.rows import settings_of
 from expunge.api.sitting import savepoints_of
 from expunge.api.stable_diffusion_config import ConceptChoice, StableDiffusionConfig
+from expunge.api.threads import environment
 from expunge.api.unlearning import unlearn
 from expunge.evaluation import SECONDS, Trial, tabulate
 from expunge.methods import Method
@@ -76,7 +77,8 @@ class StableDiffusionJob:
         if self.opening.resume and (folder.path / CONFIG).exists():
             refuse_another(folder.path / CONFIG, told)
             return folder
-        folder.write_json(CONFIG, told)
+        device = next(self.original.parameters()).device
+        folder.write_json(CONFIG, told | {"environment": environment(device)})
         return folder
 
     def answer(self, tracks: Tracks) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from expunge.api.folder import ORIGINAL, check_writable
 from expunge.api.inputs import device_of
 from expunge.api.progress import bar
 from expunge.api.reading import checked_source, located, train_settings, trainable_model
-from expunge.api.threads import threads
+from expunge.api.threads import kernels, threads
 from expunge.batch import Examples
 from expunge.errors import ConfigError
 from expunge.evaluation.collecting import home
@@ -49,7 +49,7 @@ def train_request(
         check_writable(target.parent)
     with located(config, "device"):
         device = device_of(config.device)
-    with threads(config.threads):
+    with threads(config.threads), kernels(config.deterministic):
         source = checked_source(config, data_dir)
         model = trainable_model(config, source).to(device)
         record = trained(model, source.train, config, console, "Training")

@@ -116,7 +116,7 @@ def unlearn(
     Raises:
         ExpungeError: If the request, the model, the data or a setting does not fit; before the first update.
         RequestError: If the ledger has an entry which answered this request for this model or one that it comes from.
-        NotFiniteError: If a loss becomes NaN or infinite.
+        NotFiniteError: If a loss becomes NaN or infinite; its ``model`` is the last good iterate, unless ``inplace``.
 
     Examples:
         >>> import torch

@@ -23,6 +23,9 @@ def run(
     overwrite: Overwrite = False,
     ledger: Annotated[Path | None, typer.Option(help="Record the request here, instead of its own file.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Answer a request that was served before.")] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Use kernels alone that give the same bits each time.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
 ) -> None:
     """Answer the request in a YAML file.
@@ -37,6 +40,8 @@ def run(
     config = load_request(request)
     given = {"out": out, "ledger": ledger}
     config = config.model_copy(update={key: path for key, path in given.items() if path is not None})
+    if deterministic:
+        config = config.model_copy(update={"deterministic": True})
 
     from rich.console import Console
 

@@ -15,7 +15,7 @@ from expunge.data import Draw, PairStream
 from expunge.data.augment import none
 from expunge.engine.average import Average
 from expunge.engine.conditions import Conditions, Row, ignore
-from expunge.engine.finite import is_finite, refuse_broken_weights, refuse_not_finite, refuse_standstill
+from expunge.engine.finite import LastGood, is_finite, refuse_broken_weights, refuse_not_finite, refuse_standstill
 from expunge.engine.guidance import Guidance
 from expunge.engine.optimisers import build_optimizer, build_schedule
 from expunge.engine.randomness import mixed_seed
@@ -23,7 +23,7 @@ from expunge.engine.stages import Descend
 from expunge.engine.stepper import Move, Stepper
 from expunge.engine.telemetry import FIELDS
 from expunge.engine.wrapped import replicated
-from expunge.errors import ModelError
+from expunge.errors import ModelError, NotFiniteError
 from expunge.pair import ROLES, Pair, Role
 from expunge.surgery import Progress
 
@@ -79,6 +79,7 @@ class Descent:
         self.before = before or Progress(0, self.total, 0)
         self.unread: list[tuple[Progress, Tensor]] = []
         self.columns: tuple[str, ...] = FIELDS
+        self.good = LastGood(self.model, self.before.step)
         self.done = 0
         self.skipped = 0
         self.stopped = False
@@ -97,12 +98,12 @@ class Descent:
                 self._advance(self.stream.at(*divmod(self.done, len(self.stream))))
             if savepoints is not None and savepoints.due:
                 self._read()
-                refuse_broken_weights(self.stepper.setting.parameters)
+                self._refuse_broken()
                 savepoints.save()
         self._read()
         if self.average is not None:
             self.average.hand_over(self.stepper.setting.parameters)
-        refuse_broken_weights(self.stepper.setting.parameters)
+        self._refuse_broken()
         self.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
@@ -119,6 +120,7 @@ class Descent:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there, with a model that has the weights of then."""
         self.done, self.skipped, self.stopped = state["done"], state["skipped"], state["stopped"]
+        self.good = LastGood(self.model, self.before.step + self.done)
         self.stepper.load_state_dict(state["stepper"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
@@ -181,9 +183,31 @@ class Descent:
         rows = [as_row(progress, row, self.columns) for (progress, _), row in zip(self.unread, values, strict=True)]
         self.unread.clear()
         self.conditions.on_rows(rows)
-        for row, (forget, retain, *_, finite) in zip(rows, values, strict=True):
+        for place, (row, (forget, retain, *_, finite)) in enumerate(zip(rows, values, strict=True)):
             if not finite:
-                refuse_not_finite(Pair(forget, retain), f"at update {row['step']}")
+                self._give_up(Pair(forget, retain), row["step"])
+            if place == 0:
+                self.good.confirm()
+        self.good.note(rows[-1]["step"] + 1)
+
+    def _refuse_broken(self) -> None:
+        """Refuse weights that are not finite, and go back to the last good ones."""
+        try:
+            refuse_broken_weights(self.stepper.setting.parameters)
+        except NotFiniteError:
+            self.good.restore()
+            raise
+
+    def _give_up(self, losses: Pair[float], step: int) -> None:
+        """Go back to the last good weights, and say at which batch it went wrong.
+
+        Raises:
+            NotFiniteError: With both.
+        """
+        back = self.good.restore()
+        epoch, batch = divmod(step - self.before.step, len(self.stream))
+        where = f"at update {step} (batch {batch} of epoch {self.before.epoch + epoch})"
+        refuse_not_finite(losses, f"{where}; the weights are back at those after {back} updates")
 
     def _progress(self, draw: Draw) -> Progress:
         return Progress(draw.epoch * len(self.stream) + draw.step, self.total, draw.epoch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from expunge.errors import NotFiniteError
 from expunge.pair import Pair
@@ -13,6 +13,52 @@ from expunge.pair import Pair
 CURE = "check the checkpoint and the inputs, or lower the learning rate"
 MOST_SKIPS = 40
 """Halvings that bring the usual first loss scale, 2¹⁶, below any that helps."""
+
+
+class LastGood:
+    """The last weights of a model at which the losses are known to be finite, in the CPU's memory.
+
+    Weights are noted where the device is waited for anyway, and turn out to be good once the loss of the update after
+    them has been read; until then those before are kept too.
+
+    Args:
+        model: The model as it is at first.
+        begun: Updates that it has behind it. Default 0.
+    """
+
+    def __init__(self, model: nn.Module, begun: int = 0) -> None:
+        self.model = model
+        self.noted = self.good = (begun, self.copies())
+
+    def live(self) -> list[Tensor]:
+        """Return what updates change: weights that are trained, and buffers."""
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        return [*weights, *self.model.buffers()]
+
+    def copies(self) -> list[Tensor]:
+        """Return copies of it."""
+        return [value.detach().to("cpu", copy=True) for value in self.live()]
+
+    def confirm(self) -> None:
+        """Take the noted weights as good."""
+        self.good = self.noted
+
+    def note(self, updates: int) -> None:
+        """Note the weights after so many updates."""
+        self.noted = updates, self.copies()
+
+    @torch.no_grad()
+    def restore(self) -> int:
+        """Put the good ones back, and return how many updates they have behind them."""
+        updates, values = self.good
+        for value, good in zip(self.live(), values, strict=True):
+            value.copy_(good)
+        return updates
+
+
+def all_finite(values: Sequence[Tensor]) -> bool:
+    """Return whether no tensor has a NaN or an infinity; the device is waited for once."""
+    return not values or bool(torch.stack([value.isfinite().all() for value in values]).all())
 
 
 def is_finite(value: float) -> bool:
@@ -37,7 +83,7 @@ def refuse_broken_weights(parameters: Sequence[Tensor]) -> None:
     Raises:
         NotFiniteError: If one of them is.
     """
-    if not bool(torch.stack([parameter.detach().isfinite().all() for parameter in parameters]).all()):
+    if not all_finite([parameter.detach() for parameter in parameters]):
         raise NotFiniteError("finite weights", "NaN or infinite ones after the last update", CURE)
 
 
