@@ -63,7 +63,7 @@ docs: $(VENV)/.docs ## Build the documentation site into build/site, with every 
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet $(ARGS) && echo "build/site/index.html"
 
 test-floor: ## Run the tests with the lowest versions that pyproject.toml allows (in .venv-floor)
-	@$(MAKE) --no-print-directory test VENV=.venv-floor LOCK_FILE=constraints-floor.txt ARGS="--ignore tests/test_project.py $(ARGS)"
+	@$(MAKE) --no-print-directory test VENV=.venv-floor LOCK_FILE=constraints-floor.txt ARGS="-W default --ignore tests/test_project.py $(ARGS)"
 
 bench: $(VENV)/.runtime ## Measure what one update of each surgery costs
 	@$(PY) benchmarks/step_cost.py $(ARGS)

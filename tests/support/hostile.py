@@ -228,8 +228,11 @@ class Watch:
             if writes:
                 self.judge(event, path)
         elif event in self.CHANGES:
+            inside = arguments[-1] if event != "os.truncate" else -1  # a folder that is open, names are relative to it
             for path in arguments[:2]:
-                self.judge(event, path)
+                if isinstance(path, str | bytes | os.PathLike):
+                    place = os.readlink(f"/proc/self/fd/{inside}") if isinstance(inside, int) and inside >= 0 else ""
+                    self.judge(event, os.path.join(place, os.fsdecode(path)))
         elif event in self.STARTS:
             self.found.append(f"{event} {arguments}")
 
