@@ -12,7 +12,7 @@ from aims_tables import AIMS_TABLES
 from certificate_tables import CERTIFICATE_TABLES
 from counterfactual_tables import COUNTERFACTUAL_TABLES
 from crash_tables import CRASH_TABLES
-from diffusion_tables import DIFFUSION_TABLES, TUNING_TABLES
+from diffusion_tables import AUTO_TABLES, DIFFUSION_TABLES, TUNING_TABLES
 from gains_tables import GAINS_TABLES
 from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
@@ -127,6 +127,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "gains": GAINS_TABLES,
     "crash": CRASH_TABLES,
     "counterfactual": COUNTERFACTUAL_TABLES,
+    "diffusion-auto": AUTO_TABLES,
     "diffusion-fashion-mnist": DIFFUSION_TABLES,
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,
     "ulira": ULIRA_TABLES,

@@ -74,7 +74,8 @@ def test_without_a_method_it_is_the_one_that_did_best_in_the_study(tmp_path):
     assert row["key"] == "auto"
     assert row["settings"]["mask"]["name"] == "feasible"
     assert row["settings"]["epochs"] == 1
-    assert "for what it leaves out, those of auto. Nothing was tuned" in result["disclosure"]
+    assert "The learning rate, " in result["disclosure"]
+    assert "by a range test on retained examples" in result["disclosure"]
 
 
 def test_without_a_judge_there_are_pictures_and_no_figures(tmp_path):
@@ -105,6 +106,7 @@ def test_the_command_line_answers_it_too(tmp_path):
         ({"images": "{guidance: -1}"}, 7, "a number greater than or equal to 0"),
         ({"checkpoint": "x.safetensors"}, 10, "one of task, model"),
         ({"average": "1.5"}, 10, "a number less than 1"),
+        ({"within": "90s"}, 10, "but found method 'rl'"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_line(tmp_path, changes, line, words):

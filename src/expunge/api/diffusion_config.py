@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from expunge.api.checks import a_name
+from expunge.api.checks import a_name, a_time_limit, refuse
 from expunge.api.request_file import DataRequest
 from expunge.api.sections import Count, Rooted, Section, Seed, Weights
 
@@ -53,6 +53,7 @@ class DiffusionConfig(DataRequest):
         judge: The classifier that tells what images show. Default: none, and there are pictures but no figures.
         images: Which images are drawn.
         average: β of a running mean of the weights, which is then the unlearned model. Default: none.
+        within: Time that ``auto`` may take for everything, in seconds or as ``90s``, ``10min``, ``2h``. Default 10min.
     """
 
     task: Literal["diffusion"] = "diffusion"
@@ -60,6 +61,20 @@ class DiffusionConfig(DataRequest):
     judge: JudgeChoice | None = Field(None, examples=["{name: resnet8, weights: judge.safetensors}"])
     images: ImagesChoice = ImagesChoice()
     average: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, examples=[0.99])
+
+    within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
+
+    @model_validator(mode="after")
+    def timed(self) -> DiffusionConfig:
+        """Refuse a time limit where nothing is searched."""
+        reasons = {
+            f"method '{self.method.name}'": not self.method.automatic,
+            "a rate beside it": "rate" in self.method.settings,
+        }
+        found = [reason for reason, holds in reasons.items() if holds]
+        if found and self.within is not None:
+            raise refuse("within beside `method: auto`, which searches a rate", found[0], "remove it", "within")
+        return self
 
     def check_files(self) -> None:
         """Refuse a request that names a file or folder which is not there."""

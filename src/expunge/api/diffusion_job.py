@@ -14,7 +14,7 @@ from expunge.api.admission import checked_split
 from expunge.api.diffusion_config import DiffusionConfig
 from expunge.api.folder import Opening, RunFolder, check_folder
 from expunge.api.inputs import as_request, device_of
-from expunge.api.job import opened_folder
+from expunge.api.job import as_asked, opened_folder
 from expunge.api.reading import checked_method, checked_source, located
 from expunge.batch import Split
 from expunge.data import Affine, Request, Source, Subset, split_request
@@ -42,7 +42,7 @@ class DiffusionJob:
         request: The forget request.
         positions: Positions in the training data that it forgets and retains.
         split: The same as examples.
-        method: The method with its settings.
+        method: The method with its settings; for ``auto`` what it stands for, whose rate the run finds.
         original: The model.
         judge: What looks at its images, if anything does.
         opening: What may become of an earlier run in the folder.
@@ -60,6 +60,10 @@ class DiffusionJob:
     judge: Judge | None
     opening: Opening
     console: Console
+
+    def asked(self) -> dict[str, Any]:
+        """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
+        return as_asked(self.config, None if self.config.method.automatic else self.method)
 
     @property
     def device(self) -> torch.device:

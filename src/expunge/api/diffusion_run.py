@@ -34,7 +34,7 @@ def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
         rows.original(job.original, on_images=shown)
     with drawing(job, "Unlearned", len(rows.labels)) as shown:
         saved = DDPM.from_pretrained(kept).to(job.device)
-        rows.unlearned(saved, config.method.name, job.method, result.seconds, result.history, shown)
+        rows.unlearned(saved, config.method.name, result.method, result.seconds, result.history, shown)
     names = job.source.class_names
     rows.grid(names).write(job.folder.path / GRID)
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
@@ -61,7 +61,7 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
             forget=job.split.forget,
             retain=job.split.retain,
             task="diffusion",
-            method=job.method,
+            **job.asked(),
             **config.conditions(),
             average=config.average,
             on_step=shown.update,

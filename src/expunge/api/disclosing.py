@@ -45,11 +45,29 @@ def search_words(search: Mapping[str, Any]) -> str:
         'The learning rate, 0.01, was chosen by a range test and successive halving on control exam'
     """
     count = sum(len(part["trials"]) for part in search["rounds"])
+    ranged = search.get("examples")
+    how = "a range test and successive halving on control" if ranged is None else f"a range test on {ranged}"
     words = (
-        f"The learning rate, {search['rate']:g}, was chosen by a range test and successive halving on control "
-        f"examples: {count} short run{'' if count == 1 else 's'} in {search['seconds']:.3g} seconds. Neither the "
-        "certify half, nor test data, nor a retrained model was looked at."
+        f"The learning rate, {search['rate']:g}, was chosen by {how} examples: {count} short "
+        f"run{'' if count == 1 else 's'} in {search['seconds']:.3g} seconds. Neither "
+        f"{'the certify half, nor ' if ranged is None else ''}test data, nor a retrained model was looked at."
     )
     if "retain" not in search:
-        return words
-    return f"{words} For lack of time the run itself used {search['retain']} retained examples."
+        return f"{words}{end_words(search)}"
+    reason = "For lack of time the" if ranged is None else "The"
+    return f"{words} {reason} run itself used {search['retain']} retained examples.{end_words(search)}"
+
+
+def end_words(search: Mapping[str, Any]) -> str:
+    """Return when a run ended that watched what the model recognises; empty where it did not.
+
+    Examples:
+        >>> end_words({"recognised": [{"step": 20, "share": 0.5}, {"step": 40, "share": 0.125}]})
+        ' By its own error the model recognised 12.5 % of the forgotten examples after update 40, the last look.'
+    """
+    looks = search.get("recognised")
+    if not looks:
+        return ""
+    share, step = 100 * looks[-1]["share"], looks[-1]["step"]
+    known = f" By its own error the model recognised {share:.3g} % of the forgotten examples"
+    return f"{known} after update {step}, the last look."

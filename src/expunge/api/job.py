@@ -15,6 +15,7 @@ from torch import nn
 from expunge.api.admission import checked_split
 from expunge.api.budgeting import Agreed, agreed, halves_record
 from expunge.api.config import RunConfig
+from expunge.api.diffusion_config import DiffusionConfig
 from expunge.api.folder import (
     CONFIG,
     MANIFEST,
@@ -83,16 +84,21 @@ class Job:
 
     def asked(self) -> dict[str, Any]:
         """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
-        if self.method is not None:
-            return {"method": self.method}
-        time = {} if self.config.within is None else {"within": self.config.within}
-        return {"method": self.config.method.name, **self.config.method.settings, **time}
+        return as_asked(self.config, self.method)
 
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes: a request that ends before the first step leaves no trace."""
         more = {} if self.agreed is None else {"holdout": halves_record(self.agreed.halves, load_key())}
         return opened_folder(self.config, self.opening, self.request, self.positions, self.source, self.device, more)
+
+
+def as_asked(config: RunConfig | DiffusionConfig, method: Method | None) -> dict[str, Any]:
+    """Return the method as ``unlearn`` is told of it; None for ``auto``, which has to keep to what the request says."""
+    if method is not None:
+        return {"method": method}
+    time = {} if config.within is None else {"within": config.within}
+    return {"method": config.method.name, **config.method.settings, **time}
 
 
 def opened_folder(

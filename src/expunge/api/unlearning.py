@@ -17,6 +17,7 @@ from expunge.api.call_recording import call_recording
 from expunge.api.history import History
 from expunge.api.looks import with_readings
 from expunge.api.names import AUTO
+from expunge.api.ranging import Ending, ranged
 from expunge.api.result import Result, family_of
 from expunge.api.sitting import attached, gone_on, sitting, subject
 from expunge.api.snapshot import restored_on_failure
@@ -82,7 +83,8 @@ def unlearn(
             ``stable_diffusion`` for a ``TextToImage``.
         method: Name of a method (``expunge list methods``), a ``Method``, or ``auto`` (default): for classifiers the
             neighbours' votes under a controller, with a learning rate that is searched on control examples where there
-            is a budget; for other families what did best in their study.
+            is a budget; for other families what did best in their study, where it has a learning rate with one that a
+            range test finds.
         within: Time that ``auto`` may take for everything, search included: seconds, or text such as ``90s``. Default
             ``10min``. Where that is too little for a pass over all retained examples, fewer of them are used.
         budget: How much worse the model may become on held-out retain examples, such as ``Budget(points=1.0)``. The
@@ -162,11 +164,20 @@ def unlearn(
                 wish, Found(chosen, split), family.predictor(model, logits), conditions, limit
             )
             recipe = keeper.recipe
+        elif named is None and family.rates and "rate" not in settings:
+            chosen, split, record = ranged(
+                family, family.predictor(model, logits), split, settings, conditions, deadline
+            )
+            recipe = family.recipe(chosen.recipe(seed))
         work = model if inplace else copied(model)
         with restored_on_failure(work, active=inplace):
             begin(tracks, chosen, plain, family.name, keeper)
-            attached(points, keeper=keeper, history=history)
-            spending = carried_out(keeper, family.predictor(work, logits), recipe, split, conditions)
+            predict, ending = family.predictor(work, logits), None
+            if keeper is None and record is not None and "epochs" not in settings:
+                ending = Ending(family, split, record)
+                conditions = ending.watching(predict, conditions)
+            attached(points, keeper=keeper, ending=ending, history=history)
+            spending = carried_out(keeper, predict, recipe, split, conditions)
             seconds, peak = meter.stop()
             seconds += earlier
             end(tracks, seconds, len(history.rows), spending)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -20,6 +20,18 @@ from expunge.registry import describe, entries, find, is_registered
 from expunge.tasks.image_sampler import ImageSampler
 
 
+class Recognised(NamedTuple):
+    """What a model still knows of examples, by a measure of its family.
+
+    Args:
+        share: Of the examples that are recognised.
+        limit: Up to which share they count as forgotten.
+    """
+
+    share: float
+    limit: float
+
+
 class Family(ABC):
     """A family of models: how they are read, checked and saved, and which objectives are theirs.
 
@@ -29,6 +41,7 @@ class Family(ABC):
         shares: Other families whose objectives serve this one too, after its own.
         votes: Whether its models are classifiers, so that ``auto`` can teach neighbours' votes.
         automatic: What ``auto`` stands for where they are none: a method's name, or a composition in words.
+        rates: Learning rates that ``auto`` tries there, from the smallest up. Default: none, it keeps the method's.
         defaults: Settings of methods for this family, wherever a method has no value of its own and none is written.
     """
 
@@ -37,6 +50,7 @@ class Family(ABC):
     shares: ClassVar[tuple[str, ...]] = ()
     votes: ClassVar[bool] = False
     automatic: ClassVar[str] = "eupmu"
+    rates: ClassVar[tuple[float, ...]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
 
     @property
@@ -92,6 +106,10 @@ class Family(ABC):
     def no_images(self) -> ConfigError:
         """Return the error about models that draw no images."""
         return ConfigError("a family of models that draw images", f"{self.name}", "name a diffusion model")
+
+    def recognised(self, predict: Predictor, examples: Examples) -> Recognised | None:
+        """Return how many of the examples a model still recognises; None where the family cannot say."""
+        return None
 
     def afford(self, model: nn.Module, recipe: Recipe, split: Split, conditions: Conditions, *, inplace: bool) -> None:
         """Refuse a run for which there is too little memory; a family that cannot tell beforehand lets it start."""

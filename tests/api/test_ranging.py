@@ -1,0 +1,160 @@
+"""The range test of ``auto`` for diffusion models, on the committed model of handwritten digits."""
+
+import copy
+import math
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from small_diffusion import diffusers
+
+import expunge.demo
+from expunge.api import ranging
+from expunge.api.ranging import RISE, RangeTest, kept
+from expunge.api.unlearning import unlearn
+from expunge.batch import Split
+from expunge.budget import read
+from expunge.data import Subset, TensorExamples
+from expunge.engine import Conditions
+
+DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"
+
+
+@pytest.fixture(scope="module")
+def case():
+    diffusers()
+    from expunge.demo import diffusion_plan
+
+    return diffusion_plan.case(diffusion_plan.DIGITS, None)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(ranging, "TRIED", 3)
+    monkeypatch.setattr(ranging, "UPDATES", 4)
+    monkeypatch.setattr(ranging, "READ", 100)
+
+
+def unlearned(case, **more):
+    sides = {"forget": case.split.forget, "retain": case.split.retain}
+    return unlearn(case.original, **sides, task="diffusion", batch=32, **more)
+
+
+def test_the_largest_rate_that_leaves_the_loss_where_it_was_is_taken(case, quick):
+    before = copy.deepcopy(case.original.state_dict())
+    result = unlearned(case)
+    trials = result.search["rounds"][0]["trials"]
+    rates, spent = [trial["rate"] for trial in trials], [trial["spent"] for trial in trials]
+    assert rates == sorted(rates)
+    assert all(rise <= RISE for rise in spent[:-1]), "it ends at the first rate that is too large"
+    good = [rate for rate, rise in zip(rates, spent, strict=True) if rise <= RISE]
+    assert result.search["rate"] == result.method.rate == max(good, default=rates[0])
+    assert [trial["updates"] for trial in trials] == [3] * len(trials)
+    assert len(result.history) == 4
+    assert "recognised" in result.search
+    assert result.search["retain"] == len(result.split.retain) < len(case.split.retain)
+    assert all(torch.equal(value, before[name]) for name, value in case.original.state_dict().items())
+
+
+def test_a_trial_tells_how_much_the_loss_rose(case, quick):
+    """Against the same updates made by hand, from the same seed."""
+    result = unlearned(case, epochs=1)
+    first = result.search["rounds"][0]["trials"][0]
+    few = ranging.some(case.split.retain, 3 * 32, 0)
+    plain = unlearn(
+        case.original, forget=case.split.forget, retain=few, task="diffusion", batch=32, epochs=1, rate=first["rate"]
+    )
+    from expunge.tasks.diffusion.family import Diffusion
+
+    family, judged = Diffusion(), kept(case.split)
+    before, after = (read(family.predictor(model), judged).loss for model in (case.original, plain.model))
+    assert first["rise"] == pytest.approx(after - before, rel=1e-4)
+    assert first["spent"] == pytest.approx(after / before - 1, rel=1e-4)
+
+
+def test_what_the_caller_says_is_not_searched(case, quick):
+    assert unlearned(case, rate=1e-4, epochs=1).search is None
+    whole = unlearned(case, epochs=1)
+    assert whole.method.epochs == 1
+    assert len(whole.split.retain) == len(case.split.retain), "epochs are passes over what the caller gave"
+
+
+def test_the_run_ends_once_the_class_is_no_longer_recognised(case, quick, monkeypatch):
+    from expunge.tasks.diffusion import recognition
+
+    monkeypatch.setattr(ranging, "EVERY", 2)
+    result = unlearned(case)
+    assert [look["step"] for look in result.search["recognised"]] == [2, 4]
+    monkeypatch.setattr(ranging, "EVERY", 1)
+    monkeypatch.setattr(recognition, "HELPED", 1.0)
+    soon = unlearned(case)
+    assert [look["step"] for look in soon.search["recognised"]] == [1, 2], "no share is above the limit, twice"
+    assert len(soon.history) == 2
+
+
+def range_test(spent, deadline=math.inf):
+    """A range test whose trials cost what is written."""
+
+    class Written(RangeTest):
+        def trial(self, rate, examples, first):
+            return ranging.Trial(rate, 0.0, spent[rate], updates=3, seconds=1.0)
+
+    data = TensorExamples(torch.zeros(60, 2), [0, 1] * 30)
+    split = Split(Subset(data, [0]), data, 2)
+
+    def build(**more):
+        from expunge.methods import EUPMU
+
+        return EUPMU(**{"batch": 4, **more})
+
+    return Written(torch.nn.Identity(), split, build, None, Conditions(), deadline)
+
+
+@pytest.mark.parametrize(
+    ("spent", "rate", "tried"),
+    [
+        ({1: 0.0, 2: 0.01, 4: 0.2, 8: 0.0}, 2, 3),
+        ({1: 0.3, 2: 0.0}, 1, 1),
+        ({1: 0.0, 2: math.nan, 4: 0.0}, 1, 2),
+        ({1: 0.0, 2: math.inf}, 1, 2),
+        ({1: -0.1, 2: 0.0}, 2, 2),
+    ],
+)
+def test_the_search_ends_at_the_first_rate_that_breaks_the_limit(monkeypatch, spent, rate, tried):
+    monkeypatch.setattr(ranging, "read", lambda *_: None)
+    found = range_test(spent, time.perf_counter() + 1e6).found(sorted(spent), whole=False)
+    assert found.method.rate == rate
+    assert len(found.record["rounds"][0]["trials"]) == tried
+
+
+def test_a_search_that_is_gone_on_with_repeats_no_trial(monkeypatch):
+    monkeypatch.setattr(ranging, "read", lambda *_: None)
+    fresh = range_test({1: 0.0, 2: 0.01, 4: 0.2}, time.perf_counter() + 1e6)
+    whole = fresh.found([1, 2, 4], whole=False)
+    later = range_test({4: 0.2}, time.perf_counter() + 1e6)
+    state = fresh.done.state_dict()
+    later.done.load_state_dict({**state, "outcome": None, "rounds": [state["rounds"][0][:2]]})
+    again = later.found([1, 2, 4], whole=False)
+    assert again.method.rate == whole.method.rate == 2
+    assert again.record == whole.record
+    assert again.method.epochs == whole.method.epochs
+    decided = range_test({})
+    decided.done.load_state_dict(state)
+    assert decided.found([1, 2, 4], whole=False).record == whole.record
+
+
+def test_a_late_search_takes_what_it_has(monkeypatch):
+    monkeypatch.setattr(ranging, "read", lambda *_: None)
+    found = range_test({1: 0.0, 2: 0.0}, time.perf_counter() - 1).found([1, 2], whole=False)
+    assert found.method.rate == 1
+    updates = found.method.epochs * math.ceil(len(found.split.retain) / 4)
+    assert updates <= ranging.TRIED, "no more updates than a trial has"
+
+
+def test_held_out_examples_of_what_stays_judge_the_trials():
+    data = TensorExamples(torch.zeros(6, 2), [0, 1, 0, 1, 2, 2])
+    held = TensorExamples(torch.zeros(5, 2), [2, 1, 0, 2, 1])
+    split = Split(Subset(data, [4, 5]), Subset(data, [0, 1, 2, 3]), 3, held)
+    assert sorted(kept(split).targets.tolist()) == [0, 1, 1]
+    assert len(kept(Split(split.forget, split.retain, 3))) == 4
