@@ -233,11 +233,11 @@ class Watch:
                 if isinstance(path, str | bytes | os.PathLike):
                     place = os.readlink(f"/proc/self/fd/{inside}") if isinstance(inside, int) and inside >= 0 else ""
                     self.judge(event, os.path.join(place, os.fsdecode(path)))
-        elif event in self.STARTS:
+        elif event in self.STARTS and arguments[0] != "uname":  # how Python finds the processor's name
             self.found.append(f"{event} {arguments}")
 
     def judge(self, event: str, path: object) -> None:
-        """Note a path that is outside; caches of compiled modules and the null device are nobody's."""
+        """Note a path that is outside; caches of compiled modules and the system's doors are nobody's."""
         if not isinstance(path, str | bytes | os.PathLike):
             return
         path = os.path.abspath(os.fsdecode(path))  # what is removed or renamed is a link itself, not what it leads to
@@ -245,7 +245,8 @@ class Watch:
         real = os.path.realpath(path) if event == "open" else os.path.join(os.path.realpath(folder), name)
         within = any(real == folder or real.startswith(folder + os.sep) for folder in self.allowed)
         within |= event == "os.mkdir" and any(folder.startswith(real + os.sep) for folder in self.allowed)
-        if not (within or "__pycache__" in real or real == os.devnull):
+        system = real in (os.devnull, f"/proc/{os.getpid()}/clear_refs")  # the second begins to count memory anew
+        if not (within or "__pycache__" in real or system):
             self.found.append(f"{event} {real}")
 
 
