@@ -228,3 +228,30 @@ def test_short_runs_save_nothing_by_default(folder, monkeypatch):
     monkeypatch.setattr(Savepoints, "save", never)
     place = run_request(config(folder, method=METHOD), console=Console(quiet=True))
     assert not (place / "savepoints").exists()
+
+
+@pytest.mark.slow
+def test_a_search_inside_a_budget_killed_at_random(folder):
+    changes = {"data": "{name: digits, subset: 300, options: {test_share: 0.6}}", "holdout": "0.6", "budget": "2.0"}
+    assert_survives(folder, 20, 2, **changes, method="auto", within="2h", savepoints=EACH)
+
+
+def test_the_clock_on_the_wall_decides_nothing(folder, monkeypatch, expected):
+    interrupted(folder, monkeypatch)
+    for path in (folder / "run").rglob("*"):
+        os.utime(path, (0, 0))
+    monkeypatch.setattr("time.time", lambda: -1e6)
+    assert bits(resumed(folder)) == expected
+
+
+def test_a_folder_that_became_unwritable_is_one_sentence(folder, monkeypatch, expected):
+    interrupted(folder, monkeypatch)
+    with monkeypatch.context() as patch:
+
+        def refused(path, *_):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        patch.setattr("pathlib.Path.touch", refused)
+        with pytest.raises(CheckpointError, match="Permission denied"):
+            resumed(folder)
+    assert bits(resumed(folder)) == expected

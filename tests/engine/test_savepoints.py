@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import fields, replace
+
+import numpy as np
 import pytest
 import torch
 from small_requests import classifier, sides
@@ -11,9 +15,10 @@ from expunge.batch import Predictor, Split
 from expunge.engine import Conditions, Descend, Every, Optimiser, Recipe, Savepoints, execute
 from expunge.errors import MissingExtraError
 from expunge.masks import Certified, Lenient, Mask
+from expunge.methods import build_method
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Surgery, Unilateral
+from expunge.surgery import Fixed, Implicit, Surgery, Unilateral
 
 MASKS = {
     name: lambda entry=entry: entry.target(
@@ -38,7 +43,7 @@ def split() -> Split:
 
 def outcome(make, folder=None, kill=None, **conditions):
     """Weights and rows of a run; one that is killed after an update goes on from the savepoint of the last one."""
-    rows, model = [], classifier().double() if conditions.pop("double", False) else classifier()
+    rows, model = [], classifier()
     points = None if folder is None else Savepoints(folder, Every(seconds=1e9, updates=1))
     if points is not None:
         points.open({"what": "test"})
@@ -84,3 +89,73 @@ def test_every_surgery(name, tmp_path):
 @pytest.mark.parametrize("name", MASKS)
 def test_every_mask(name, tmp_path):
     assert_resumes(lambda: descent(Unilateral(), MASKS[name]()), tmp_path)
+
+
+CONDITIONS = {
+    "joint statistics": {"normalisation": "joint"},
+    "statistics of their own": {"normalisation": "separate"},
+    "micro-batches": {"micro_batches": 2},
+    "bfloat16": {"precision": "bf16"},
+    "a running mean": {"average": 0.9},
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_every_condition(name, tmp_path):
+    assert_resumes(lambda: descent(Implicit()), tmp_path, **CONDITIONS[name])
+
+
+@pytest.mark.parametrize("optimiser", [Optimiser(0.01, "adamw"), Optimiser(0.01, clip=0.1, momentum=0.0)], ids=repr)
+def test_every_optimiser(optimiser, tmp_path):
+    assert_resumes(lambda: descent(Fixed(), optimiser=optimiser), tmp_path)
+
+
+METHODS = [name for name, entry in registry.entries("methods").items() if entry.target.task in (None, "classification")]
+
+
+@pytest.mark.parametrize("kill", [0, 6, 13])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method(name, kill, tmp_path):
+    """Whatever its stages: edits that change the model's form, several descents, selections."""
+
+    def make():
+        wanted = {"epochs": 3, "batch": 40, "forget_batch": 10}
+        known = {field.name for field in fields(build_method(name))}
+        return build_method(name, **{key: value for key, value in wanted.items() if key in known}).recipe(0)
+
+    updates = sum(isinstance(stage, Descend) for stage in make().stages)
+    if not updates:
+        pytest.skip("closed form: it begins anew")
+    expected, rows = outcome(make)
+    if kill >= len(rows):
+        kill = len(rows) - 1
+    assert outcome(make, tmp_path, kill) is None
+    found, rest = outcome(make, tmp_path)
+    assert [part for part, value in expected.items() if not torch.equal(value, found[part])] == []
+    assert rest == rows[kill:]
+
+
+def test_global_generators_are_where_they_were(tmp_path):
+    """A user's objective may draw from them."""
+
+    class Drawn(RandomLabel):
+        def draw(self, batch, epoch, generator):
+            shift = torch.rand(()) + random.random() + np.random.rand()
+            return super().draw(replace(batch, inputs=batch.inputs + float(shift)), epoch, generator)
+
+    def make():
+        stage = descent(Fixed()).stages[0]
+        return Recipe((replace(stage, objectives=Pair(Drawn(), CrossEntropy())),))
+
+    def seeded(*given):
+        torch.manual_seed(1)
+        random.seed(1)
+        np.random.seed(1)
+        return outcome(make, *given)
+
+    expected, rows = seeded()
+    assert seeded(tmp_path, 5) is None
+    torch.manual_seed(9)
+    found, rest = outcome(make, tmp_path)
+    assert [part for part, value in expected.items() if not torch.equal(value, found[part])] == []
+    assert rest == rows[5:]

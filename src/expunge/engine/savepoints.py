@@ -147,6 +147,13 @@ class Savepoints:
             CheckpointError: If it cannot be written; the savepoint before stands.
             Stopped: If a signal came.
         """
+        with self.stopping.held_back():
+            self.write()
+        if self.stopping.asked is not None:
+            raise Stopped(self.stopping.asked)
+
+    def write(self) -> None:
+        """Write the state of every part, and remove all but the newest files."""
         began = time.monotonic()
         parts = {**self.found, **{name: part.state_dict() for name, part in self.parts.items()}}
         state = {"subject": self.subject, "first": self.first, "seconds": self.seconds, "parts": parts}
@@ -163,8 +170,6 @@ class Savepoints:
                 path.unlink()
         self.last, self.updates = time.monotonic(), 0
         self.cost = self.last - began
-        if self.stopping.asked is not None:
-            raise Stopped(self.stopping.asked)
 
     def clear(self) -> None:
         """Remove every savepoint: the run is done, and they hold the original's weights."""
