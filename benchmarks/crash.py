@@ -23,7 +23,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from killed_runs import killed, straight
+from killed_runs import Killed, killed, straight
 from torch import nn
 
 from expunge.api import train_request
@@ -55,10 +55,12 @@ def survived(name: str, folder: Path, kills: int, luck: random.Random) -> dict[s
     request = folder / "request.yaml"
     request.write_text(REQUEST + CASES[name] + "\n")
     expected, seconds = straight(request, folder / "straight")
-    found = []
+    found, longest = list[Killed](), seconds
     while sum(run.kills for run in found) < kills:
         left = kills - sum(run.kills for run in found)
-        found.append(killed(request, folder / f"run{len(found)}", seconds, luck, most=min(MOST, left)))
+        found.append(killed(request, folder / f"run{len(found)}", longest, luck, most=min(MOST, left)))
+        # A machine that others use is faster at times: kills are to hit, so that the fastest run tells until when.
+        longest = longest if found[-1].kills else min(longest, found[-1].seconds)
         print(name, found[-1].kills, found[-1].digests == expected, flush=True)
     return {
         "case": name,

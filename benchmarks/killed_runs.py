@@ -33,11 +33,13 @@ class Killed(NamedTuple):
         kills: How often it was killed.
         saving: In how many of these a savepoint was half written.
         digests: Of what it left in the end.
+        seconds: Of the last process.
     """
 
     kills: int
     saving: int
     digests: dict[str, str]
+    seconds: float
 
 
 def answer(request: str, out: str, environment: Mapping[str, str]) -> None:
@@ -76,13 +78,13 @@ def killed(request: Path, out: Path, longest: float, luck: random.Random, most: 
     """Kill a run after random times and go on with it, ``most`` times at most, until it is done."""
     kills, halves = 0, set[str]()
     while True:
-        process = started(request, out)
+        began, process = time.monotonic(), started(request, out)
         process.join(luck.uniform(0, longest) if kills < most else None)
         if process.exitcode is None:
             process.kill()
             process.join()
         if process.exitcode != -signal.SIGKILL:
             assert process.exitcode == 0, "a run that is gone on with fails"
-            return Killed(kills, len(halves), digests(out))
+            return Killed(kills, len(halves), digests(out), time.monotonic() - began)
         kills += 1
         halves.update(path.name for path in (out / "savepoints").glob(".state-*.tmp"))

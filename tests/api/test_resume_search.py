@@ -34,13 +34,13 @@ def case():
     sides = [Subset(data, side.nonzero().flatten()) for side in (chosen, ~chosen)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+        model = nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(60):
         optimizer.zero_grad()
         functional.cross_entropy(model(data.inputs), data.targets).backward()
         optimizer.step()
-    return model.eval(), {"forget": sides[0], "retain": sides[1], "holdout": clouds(120, 1)}
+    return model.train(), {"forget": sides[0], "retain": sides[1], "holdout": clouds(120, 1)}
 
 
 def asked(case, **options):
@@ -66,6 +66,13 @@ def assert_same(found, expected):
     assert (found.method, found.budget, found.history) == (expected.method, expected.budget, expected.history)
     for name, value in expected.model.state_dict().items():
         assert torch.equal(value, found.model.state_dict()[name]), name
+
+
+def test_the_model_stays_as_it_is_in_training_mode_too(case):
+    before = {name: value.clone() for name, value in case[0].state_dict().items()}
+    asked(case)
+    assert case[0].training
+    assert all(torch.equal(value, before[name]) for name, value in case[0].state_dict().items())
 
 
 @pytest.mark.parametrize("update", [0, 3, 7, 13, 18, 20])

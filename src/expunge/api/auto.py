@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from expunge.api.trial import Trial, Trials, drawn
 from expunge.api.tried import Tried
-from expunge.batch import Examples, Split
+from expunge.batch import Examples, Split, looking
 from expunge.methods import Counterfactual, Method, build_method
 from expunge.objectives import Counterfactual as Votes
 
@@ -64,7 +64,10 @@ def voting(method: Method, trials: Trials, tried: Tried) -> Method:
     """Return the method with its vote chosen once, so that trials and the run itself need not."""
     asked, split = cast(Counterfactual, method), replace(trials.split, holdout=trials.control)
     if tried.vote is None:
-        tried.vote = Votes(asked.layer, asked.neighbours, asked.temperature).chosen(trials.original, split)._asdict()
+        # A model in training mode would move its statistics, which are the caller's, and answer by those of a batch.
+        with looking(trials.original.model):
+            vote = Votes(asked.layer, asked.neighbours, asked.temperature).chosen(trials.original, split)
+        tried.vote = vote._asdict()
     return replace(asked, **tried.vote)
 
 
