@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from expunge.api import estimating
 from expunge.api.estimating import Cost, estimate_retrain, shared, together
+from expunge.api.folder import Opening
 from expunge.api.job import prepare
 from expunge.cli import app
 from expunge.data import root_indices
@@ -27,7 +28,7 @@ def asked(folder):
 
 
 def test_original_and_references_share_the_examples_that_the_request_leaves(asked):
-    job = prepare(asked, None, False, Console(quiet=True))
+    job = prepare(asked, None, Opening(), Console(quiet=True))
     split = shared(job, 0.5)
     sides = [root_indices(part) for part in (split.forget, split.retain)]
     for part, whole in zip(sides, (job.split.forget, job.split.retain), strict=True):

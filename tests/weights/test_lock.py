@@ -59,3 +59,16 @@ def test_a_file_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="a folder that can be written"):
         locked(tmp_path / "file").__enter__()
+
+
+def test_a_folder_that_was_made_for_nothing_is_gone_again(tmp_path):
+    with locked(tmp_path / "new"):
+        assert (tmp_path / "new").is_dir()
+    assert not (tmp_path / "new").exists()
+    with locked(tmp_path / "used"):
+        (tmp_path / "used" / "kept").touch()
+    assert (tmp_path / "used" / "kept").exists()
+    (tmp_path / "empty").mkdir()
+    with locked(tmp_path / "empty"):
+        pass
+    assert (tmp_path / "empty").is_dir(), "the user's own"

@@ -27,12 +27,13 @@ def locked(folder: Path, cure: str = "wait for it to end, or choose another fold
     only tells who it is. Where the file system has no locks there is none.
 
     Args:
-        folder: Which; made if it is not there.
+        folder: Which; made if it is not there, and removed again if nothing was written into it.
         cure: What to do if it is in use.
 
     Raises:
         ConfigError: If another process is at work in it, or it cannot be written.
     """
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = taken(folder, cure)
@@ -46,6 +47,9 @@ def locked(folder: Path, cure: str = "wait for it to end, or choose another fold
         with suppress(OSError):
             (folder / LOCK).unlink()
         file.close()
+        with suppress(OSError):  # something may have been written into it
+            if made:
+                folder.rmdir()
 
 
 def taken(folder: Path, cure: str) -> BinaryIO:
