@@ -18,19 +18,22 @@ if TYPE_CHECKING:
 
 Recipes = Annotated[list[Path], typer.Argument(metavar="RECIPE.yaml...", help="The recipes.", show_default=False)]
 CELLS, NETWORKS = Path("runs/bench"), "networks"
+Cache = Annotated[Path | None, typer.Option(help="Folder of the networks that cells share.  [default: OUT/networks]")]
+Out = Annotated[Path, typer.Option(help="Folder of the cells.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
+Threads = Annotated[int, typer.Option(min=1, help="Processor threads of each process.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Make again what failed before.")]
 
 
 def bench(
     recipes: Recipes,
     data_dir: DataDir = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder of the networks that cells share.  [default: OUT/networks]")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the cells.")] = CELLS,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads of each process.")] = 1,
+    cache: Cache = None,
+    out: Out = CELLS,
+    jobs: Jobs = 1,
+    threads: Threads = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what is there and what is missing.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Make again what failed before.")] = False,
+    retry_failed: RetryFailed = False,
     summary: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Write the result of the cells that are there; run nothing."),

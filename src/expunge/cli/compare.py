@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from expunge.cli.bench import CELLS, NETWORKS
+from expunge.cli.bench import CELLS, NETWORKS, Cache, Jobs, Out, RetryFailed, Threads
 from expunge.cli.run import DataDir
 
 if TYPE_CHECKING:
@@ -24,13 +24,11 @@ def compare(
     ] = None,
     result: Annotated[Path, typer.Option(help="Folder of the result.")] = Path("runs/compare"),
     data_dir: DataDir = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder of the networks that cells share.  [default: OUT/networks]")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the cells.")] = CELLS,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads of each process.")] = 1,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Make again what failed before.")] = False,
+    cache: Cache = None,
+    out: Out = CELLS,
+    jobs: Jobs = 1,
+    threads: Threads = 1,
+    retry_failed: RetryFailed = False,
 ) -> None:
     """Trade forgetting against utility, method by method.
 

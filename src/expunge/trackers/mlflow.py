@@ -30,23 +30,23 @@ class MLflow(Tracker):
 
     def __init__(self, experiment: str = "expunge", run: str | None = None, uri: str | None = None) -> None:
         self.experiment, self.run_name, self.uri = experiment, run, uri
-        self.library = imported("mlflow", "mlflow")
+        self.package = imported("mlflow", "mlflow")
         self.client: Any = None
         self.id = ""
 
     def start(self, settings: Mapping[str, Plain]) -> None:
         """Begin a run."""
-        self.client = self.library.MlflowClient(tracking_uri=self.uri)
+        self.client = self.package.MlflowClient(tracking_uri=self.uri)
         known = self.client.get_experiment_by_name(self.experiment)
         place = self.client.create_experiment(self.experiment) if known is None else known.experiment_id
         self.id = self.client.create_run(place, run_name=self.run_name).info.run_id
-        told = [self.library.entities.Param(name, str(value)) for name, value in settings.items()]
+        told = [self.package.entities.Param(name, str(value)) for name, value in settings.items()]
         for first in range(0, len(told), MOST):
             self.client.log_batch(self.id, params=told[first : first + MOST])
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Send a point of each curve."""
-        now, metric = int(1000 * time.time()), self.library.entities.Metric
+        now, metric = int(1000 * time.time()), self.package.entities.Metric
         self.client.log_batch(self.id, metrics=[metric(name, value, now, step) for name, value in values.items()])
 
     def finish(self, figures: Mapping[str, float], *, failed: bool) -> None:

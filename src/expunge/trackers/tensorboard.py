@@ -23,12 +23,12 @@ class TensorBoard(Tracker):
 
     def __init__(self, folder: str | Path = "runs/tensorboard") -> None:
         self.folder = Path(folder)
-        self.library = imported("tensorboard", "tensorboard", "torch.utils.tensorboard")
+        self.package = imported("tensorboard", "tensorboard", "torch.utils.tensorboard")
         self.writer: Any = None
 
     def start(self, settings: Mapping[str, Plain]) -> None:
         """Open a file, with the settings as a text."""
-        self.writer = self.library.SummaryWriter(str(self.folder))
+        self.writer = self.package.SummaryWriter(str(self.folder))
         lines = [f"| {name} | {value} |" for name, value in settings.items()]
         self.writer.add_text("settings", "\n".join(["| setting | value |", "|---|---|", *lines]))
 

@@ -23,21 +23,21 @@ class Trackio(Tracker):
 
     def __init__(self, project: str = "expunge", run: str | None = None) -> None:
         self.project, self.run_name = project, run
-        self.library = imported("trackio", "trackio")
+        self.package = imported("trackio", "trackio")
         self.run: Any = None
         self.last = 0
 
     def start(self, settings: Mapping[str, Plain]) -> None:
         """Begin a run."""
-        self.run = self.library.init(project=self.project, name=self.run_name, config=dict(settings), embed=False)
+        self.run = self.package.init(project=self.project, name=self.run_name, config=dict(settings), embed=False)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point of each curve."""
         self.last = step
-        self.library.log(dict(values), step=step)
+        self.package.log(dict(values), step=step)
 
     def finish(self, figures: Mapping[str, float], *, failed: bool) -> None:
         """Add the figures after the last update, and end the run."""
         ended = {f"final/{name}": value for name, value in figures.items()} | {"final/failed": float(failed)}
-        self.library.log(ended, step=self.last + 1)
-        self.library.finish()
+        self.package.log(ended, step=self.last + 1)
+        self.package.finish()

@@ -29,7 +29,7 @@ class WandB(Tracker):
 
     def __init__(self, project: str = "expunge", run: str | None = None, folder: str | Path | None = None) -> None:
         self.project, self.run_name, self.folder = project, run, None if folder is None else Path(folder)
-        self.library = imported("wandb", "wandb")
+        self.package = imported("wandb", "wandb")
         self.run: Any = None
 
     def start(self, settings: Mapping[str, Plain]) -> None:
@@ -37,7 +37,7 @@ class WandB(Tracker):
         place = {} if self.folder is None else {"dir": str(self.folder)}
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-        self.run = self.library.init(
+        self.run = self.package.init(
             project=self.project, name=self.run_name, config=dict(settings), settings=dict(SILENT), **place
         )
 

@@ -14,8 +14,8 @@ DRAWS = 4
 """Pairs of noise and timestep for each image and class."""
 HELPED = 0.25
 """Share of images up to which a class is forgotten, where the model has a null class. Where a class says nothing it is
-½; objectives that name another one push it below. Forgetting the digits 2, 5, 8 and 9 in turn, every run with no more
-had a UA of at least 99."""
+½; objectives that name another one push it below. Set by models that forgot other classes than those whose figures are
+shown (``docs/results/diffusion-auto.md``)."""
 CHANCES = 2.0
 """Where it has none: how many times the share that chance has."""
 
