@@ -18,6 +18,11 @@ def run(folder, *, again=False, overwrite=False, **changes):
     return run_request(config(folder, **{"ledger": "ledger.sqlite", **changes}), again=again, overwrite=overwrite)
 
 
+def without_hashes(text):
+    """Return a text without hexadecimal runs, in which a short name stands by chance."""
+    return re.sub(r"[0-9a-f]{16,}", "", text)
+
+
 @pytest.fixture
 def ledger(folder):
     return Ledger(folder / "ledger.sqlite")
@@ -103,7 +108,8 @@ def test_the_entry_holds_hashes_of_the_evidence_and_no_names_or_indices(folder, 
     )
     assert manifest["dataset"]["fingerprint"] not in ledger.path.read_bytes().decode("latin-1")
     text = ledger.path.read_bytes().decode("latin-1")
-    assert [word for word in ("secret", "list.txt", "mine", "ant", "bee", str(folder)) if word in text] == []
+    names = ("secret", "list.txt", "mine", "ant", "bee", str(folder))
+    assert [name for name in names if name in without_hashes(text)] == []
     assert re.search(r"\b21\D+23\D+25\b", text) is None
 
 
