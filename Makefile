@@ -16,8 +16,10 @@ endif
 PY := $(VENV)/bin/python
 LOCK_FILE ?= constraints.txt
 LOCK := $(LOCK_FILE) pyproject.toml
-# Several small torch processes on few cores starve each other; the tests' arrays are tiny.
-PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest
+JOBS ?= auto
+# One process a core, each with one thread: the tests' arrays are tiny, and more threads than cores starve each other.
+# A file stays in one process, so that what its tests share is made once.
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n $(JOBS) --dist
 
 # $(call install,WHAT): pip's errors and exit code pass; its notes on local folders that are not there do not.
 install = set -o pipefail; $(PY) -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c $(LOCK_FILE) -e $(1) 2>&1 \
@@ -30,6 +32,7 @@ help: ## Show this list
 	@echo
 	@echo "PYTHON=$(PYTHON)  the Python that makes $(VENV); 3.11 or later"
 	@echo "PIP_ARGS=        passed to pip: an index option here chooses where torch comes from"
+	@echo "JOBS=auto        processes of the tests; as many as there are cores, 0 for none of their own"
 	@echo "ARGS=            passed to the command that a target runs"
 	@echo "EXPUNGE_DATA=    folder of the data sets; tests that need one that is not there are skipped"
 
@@ -44,10 +47,10 @@ demo-stable-diffusion: $(VENV)/.diffusion ## A tiny pipeline is taught captions 
 	@$(PY) benchmarks/tiny_stable_diffusion.py study --cache expunge-demo-stable-diffusion $(ARGS)
 
 test: $(VENV)/.development ## Run the tests
-	@$(PYTEST) -m "not slow" $(ARGS)
+	@$(PYTEST) loadfile -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.development ## Run the long tests
-	@$(PYTEST) -m slow $(ARGS) || { code=$$?; [ $$code -eq 5 ] || exit $$code; echo "There are no slow tests."; }
+	@$(PYTEST) worksteal -m slow $(ARGS) || { code=$$?; [ $$code -eq 5 ] || exit $$code; echo "There are no slow tests."; }
 
 lint: $(VENV)/.development ## Check style, types and the direction of imports
 	@$(PY) -m ruff check .
