@@ -1,6 +1,7 @@
 """``method="auto"`` with the same defaults everywhere, beside the best hand-tuned methods and the noise floor.
 
-Run: python benchmarks/aims.py SET --data-dir DATA --cache FOLDER     (SET: digits or fashion_mnist; resumable)
+Run: python benchmarks/aims.py SET --data-dir DATA --cache FOLDER     (resumable; SET: digits,
+     fashion_mnist, or fashion_mnist_12000, which is the bench of fashion_methods.py)
 
 Each seed has its own draw of training images, its own original, and two networks retrained without the forgotten
 images; gaps are to the first, the second gives the noise floor. ``auto`` is given the budget and the held-out images
@@ -27,7 +28,11 @@ from expunge.evaluation import gap_floor
 from expunge.metrics import summarise
 
 SCORES = ("ua", "ra", "ta", "mia", "avg_gap", "auc")
-SEEDS: Mapping[str, Sequence[int]] = {"digits": range(10), "fashion_mnist": range(5)}
+SEEDS: Mapping[str, Sequence[int]] = {
+    "digits": range(10),
+    "fashion_mnist": range(5),
+    "fashion_mnist_12000": range(5),
+}
 
 
 LABELS = {"exclude_true": True}
@@ -43,15 +48,17 @@ class Rival(NamedTuple):
     normalisation: str = "frozen"
 
 
+CLOTHES = (
+    Rival("salun_soft", "class", "salun_soft", {**COMMON, **LABELS, "rate": 0.003}),
+    Rival("scrub_separate", "class", "scrub", {**COMMON, "rate": 0.008}, "separate"),
+    Rival("gdr_gma", "random", "gdr_gma", {**COMMON, "rate": 0.0001}),
+)
 RIVALS: Mapping[str, Sequence[Rival]] = {
     "digits": [
         Rival(name, kind, name, plan.settings(name, kind)) for kind in KINDS for name in ("eupmu", "eupmu_fast")
     ],
-    "fashion_mnist": [
-        Rival("salun_soft", "class", "salun_soft", {**COMMON, **LABELS, "rate": 0.003}),
-        Rival("scrub_separate", "class", "scrub", {**COMMON, "rate": 0.008}, "separate"),
-        Rival("gdr_gma", "random", "gdr_gma", {**COMMON, "rate": 0.0001}),
-    ],
+    "fashion_mnist": CLOTHES,
+    "fashion_mnist_12000": CLOTHES,
 }
 
 
