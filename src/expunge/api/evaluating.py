@@ -18,7 +18,7 @@ from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.api.wish import halves_of
 from expunge.batch import Predictor, Split
-from expunge.data import as_examples, check_labels
+from expunge.data import as_examples, check_labels, kept_on
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation import Metric
 from expunge.evaluation.collecting import home
@@ -117,14 +117,15 @@ def evaluate(
     before = original or (result.original if result else None)
     references = [retrained] if isinstance(retrained, nn.Module) else list(retrained or ())
     rows.refuse_unmeasurable(original=before is not None, retrained=bool(references))
-    if before is not None:
-        rows.original(before)
-    for reference in references:
-        rows.retrained(reference, retrain_seconds)
-    if result is None:
-        rows.unlearned(network)
-    else:
-        rows.unlearned(network, "unlearned", result.method, result.seconds, result.history, result.peak)
+    with kept_on(home(network), split.forget, split.retain, tested):
+        if before is not None:
+            rows.original(before)
+        for reference in references:
+            rows.retrained(reference, retrain_seconds)
+        if result is None:
+            rows.unlearned(network)
+        else:
+            rows.unlearned(network, "unlearned", result.method, result.seconds, result.history, result.peak)
     pictures = contact_sheet(split.forget, rows.outputs, names) if show_examples else []
     asked = Asked("request", question, "indices", names)
     measured: dict[str, Any] = {"metrics": rows.metrics, "floors": rows.floors()}

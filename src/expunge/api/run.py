@@ -28,6 +28,7 @@ from expunge.api.threads import kernels, threads
 from expunge.api.tracking import figures_of, tracks_of
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
+from expunge.data import kept_on
 from expunge.engine import PROCESS, Meter, Row, Stopped, take_over
 from expunge.errors import ConfigError
 from expunge.report import print_tables, write_report
@@ -162,7 +163,8 @@ def prepared(config: AnyConfig, data_dir: Path | None, opening: Opening, console
 def answered(job: AnyJob, show_examples: bool, tracks: Tracks) -> tuple[dict[str, str], dict[str, Any]]:
     """Answer a request; return what was made in its folder, and the result document."""
     if isinstance(job, Job):
-        return {"Weights:": UNLEARNED}, answer(job, show_examples or job.config.show_examples, tracks)
+        with kept_on(job.device, job.source.train, job.source.test):
+            return {"Weights:": UNLEARNED}, answer(job, show_examples or job.config.show_examples, tracks)
     made = {"Model:": "unlearned", "Grid:": GRID}
     if isinstance(job.config, StableDiffusionConfig):
         return made, job.answer(tracks)

@@ -27,15 +27,16 @@ from expunge.api.trial import Trials
 from expunge.api.wanted import checked_conditions, method_for
 from expunge.api.wish import Wish, checked_wish, promised
 from expunge.api.within import Keeper, carried_out
-from expunge.batch import Predictor
+from expunge.batch import Predictor, Split
 from expunge.budget import Budget, Preference
-from expunge.data import as_examples
+from expunge.data import as_examples, resident_split, split_at_home
 from expunge.engine import Conditions, Format, Meter, Row, Savepoints, place_of
 from expunge.engine.conditions import ignore
 from expunge.errors import ConfigError, ModelError
 from expunge.methods import Method
 from expunge.surgery import Progress
 from expunge.tasks.classification.libraries import sentence
+from expunge.tasks.family import Family
 
 DEFAULT_POLICY = "frozen"
 
@@ -149,7 +150,7 @@ def unlearn(
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     family.afford(model, recipe, split, conditions, inplace=inplace)
     recording = call_recording(ledger, again, model, split, method)
-    keeper, record = None, None
+    keeper, record, near = None, None, nearby(split, model, family, wish)
     with sitting(resume) as points, following as tracks:
         history = History([on_rows, tracks.rows], None if points is None else points.folder)
         earlier = gone_on(points, lambda: subject(model, chosen, split, plain | {"observe_every": observe_every}, wish))
@@ -161,23 +162,21 @@ def unlearn(
                 cure = "name a method and its rate, such as auto with rate: .01"
                 raise ConfigError("nothing to search for on several ranks", "a budget without a learning rate", cure)
             (chosen, _, record), keeper = kept(
-                wish, Found(chosen, split), family.predictor(model, logits), conditions, limit
+                wish, Found(chosen, near), family.predictor(model, logits), conditions, limit
             )
             recipe = keeper.recipe
         elif named is None and family.rates and "rate" not in settings:
-            chosen, split, record = ranged(
-                family, family.predictor(model, logits), split, settings, conditions, deadline
-            )
+            chosen, near, record = ranged(family, family.predictor(model, logits), near, settings, conditions, deadline)
             recipe = family.recipe(chosen.recipe(seed))
         work = model if inplace else copied(model)
         with restored_on_failure(work, active=inplace):
             begin(tracks, chosen, plain, family.name, keeper)
             predict, ending = family.predictor(work, logits), None
             if keeper is None and record is not None and "epochs" not in settings:
-                ending = Ending(family, split, record)
+                ending = Ending(family, near, record)
                 conditions = ending.watching(predict, conditions)
             attached(points, keeper=keeper, ending=ending, history=history)
-            spending = carried_out(keeper, predict, recipe, split, conditions)
+            spending = carried_out(keeper, predict, recipe, near, conditions)
             seconds, peak = meter.stop()
             seconds += earlier
             end(tracks, seconds, len(history.rows), spending)
@@ -185,7 +184,7 @@ def unlearn(
     entry = None if recording is None else recording.close(work, keeper, spending)
     before = None if inplace else model
     told = (spending, record, entry, peak)
-    return Result(work, chosen, seconds, split, rows, plain, logits, before, family.name, *told)
+    return Result(work, chosen, seconds, split_at_home(near), rows, plain, logits, before, family.name, *told)
 
 
 def kept(
@@ -208,6 +207,15 @@ def kept(
         plan = searched(plan.method, Trials(wish, original, plan.split, halves.control, conditions), deadline)
     recipe = plan.method.recipe(conditions.seed)
     return plan, Keeper(wish, original, recipe, plan.split, halves, shared=conditions.shared)
+
+
+def nearby(split: Split, model: nn.Module, family: Family, wish: Wish | None) -> Split:
+    """Return the split with its examples where the model is, as far as they fit there beside it."""
+    if not family.resident:
+        return split
+    near = resident_split(split, place_of(model))
+    # The caller's own measure reads the held-out examples where the caller left them.
+    return near if wish is None or wish.budget.metric is None else replace(near, holdout=split.holdout)
 
 
 def copied(model: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ from expunge.data.dataset_examples import DatasetExamples
 from expunge.data.examples import Subset, as_examples, num_classes, root_indices
 from expunge.data.manifest import fingerprint, manifest
 from expunge.data.request import ByClass, ByFraction, ByIndices, ByPredicate, Request
+from expunge.data.residency import kept_on, resident, resident_split, resident_up_to, split_at_home
 from expunge.data.source import Source, find_root
 from expunge.data.split import check_labels, split_request
 from expunge.data.stream import Draw, PairStream
@@ -30,10 +31,15 @@ __all__ = [
     "crop_flip",
     "find_root",
     "fingerprint",
+    "kept_on",
     "load_key",
     "manifest",
     "none",
     "num_classes",
+    "resident",
+    "resident_split",
+    "resident_up_to",
     "root_indices",
+    "split_at_home",
     "split_request",
 ]

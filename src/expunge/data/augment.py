@@ -68,7 +68,8 @@ def _windows(inputs: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     count, _, height, width = inputs.shape
 
     def draw(high: int) -> Tensor:
-        return torch.randint(high, (count, 1), generator=generator, device=generator.device).to(inputs.device)
+        drawn = torch.randint(high, (count, 1), generator=generator, device=generator.device)
+        return drawn.to(inputs.device, non_blocking=True)
 
     top, left, mirrored = draw(2 * _MARGIN + 1), draw(2 * _MARGIN + 1), draw(2).bool()
     across = torch.arange(width, device=inputs.device).expand(count, width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,18 @@ class Affine:
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return the normalised values; channels are dimension 1."""
-        shape = (1, -1) + (1,) * (values.dim() - 2)
-        return values.sub(values.new_tensor(self.mean).view(shape)).div_(values.new_tensor(self.std).view(shape))
+        return self.on(values.device)(values)
+
+    def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Return the same normalisation with its numbers on a device, so that none travels there when it is used."""
+        # Double precision, so that each type of values meets the numbers rounded once.
+        mean, std = (torch.tensor(numbers, dtype=torch.float64).to(device) for numbers in (self.mean, self.std))
+
+        def normalise(values: Tensor) -> Tensor:
+            shape = (1, -1) + (1,) * (values.dim() - 2)
+            return values.sub(mean.to(values.dtype).view(shape)).div_(std.to(values.dtype).view(shape))
+
+        return normalise
 
 
 class TensorExamples:
@@ -78,13 +88,15 @@ class TensorExamples:
 
     def batch(self, indices: Tensor) -> Batch:
         """Return the examples at ``indices``, normalised but never augmented."""
-        inputs = on_tensors(self.inputs, lambda tensor: self._ready(tensor.index_select(0, indices)))
+        inputs = on_tensors(self.inputs, lambda tensor: as_numbers(tensor.index_select(0, indices), self.scale))
         return Batch(inputs, self.targets.index_select(0, indices), indices)
 
-    def _ready(self, values: Tensor) -> Tensor:
-        if values.dtype == torch.uint8:
-            values = values.float().div_(255)
-        return self.scale(values) if self.scale is not None and values.is_floating_point() else values
+
+def as_numbers(values: Tensor, scale: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """Return what was read as a model takes it: bytes as numbers between 0 and 1, and real numbers normalised."""
+    if values.dtype == torch.uint8:
+        values = values.float().div_(255)
+    return scale(values) if scale is not None and values.is_floating_point() else values
 
 
 def _as_tensors(inputs: Any) -> Any:

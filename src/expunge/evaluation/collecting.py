@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor, Split, looking
+from expunge.data.residency import resident
 from expunge.errors import ConfigError, DataError, NotFiniteError
 from expunge.evaluation.outputs import ModelOutputs, Outputs, Subject
 
@@ -68,8 +69,9 @@ def collect(
     if not len(examples):
         raise DataError("at least one example to evaluate", "none", "pass a data set that is not empty")
     place = torch.device(device) if device is not None else home(predict.model)
+    near = resident(examples, place)
     with undisturbed(predict.model):
-        parts = [read(predict, examples, part, place) for part in torch.split(torch.arange(len(examples)), batch_size)]
+        parts = [read(predict, near, part, place) for part in torch.split(torch.arange(len(near)), batch_size)]
     logits, targets = (torch.cat(pieces) for pieces in zip(*parts, strict=True))
     refuse_diverged(logits)
     return Outputs(logits, targets)
@@ -131,6 +133,9 @@ def outputs_of(
         >>> len(outputs.forget), len(outputs.test)
         (4, 4)
     """
-    forget, retain, held = (collect(predict, part, batch_size, device) for part in (split.forget, split.retain, test))
+    place = torch.device(device) if device is not None else home(predict.model)
+    # All are moved before the first is read: parts of one data set go together, and once.
+    near = [resident(part, place) for part in (split.forget, split.retain, test)]
+    forget, retain, held = (collect(predict, part, batch_size, place) for part in near)
     subject = Subject(predict, split, test, batch_size) if keep_model else None
     return ModelOutputs(forget, retain, held, subject)

@@ -14,6 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
 
 from expunge.batch import Examples, Predictor
+from expunge.data.residency import resident
 from expunge.errors import DataError, ExpungeError, ModelError, NotFiniteError
 from expunge.shadows.plan import Shadow
 from expunge.tasks.classification.train_settings import TrainSettings
@@ -132,12 +133,13 @@ class TrainingTogether:
         logits: Callable[[Any], Tensor] | None = None,
     ) -> None:
         check(shadows, settings)
-        self.examples, self.settings, self.augment = examples, settings, augment
+        self.settings, self.augment = settings, augment
         self.positions = torch.stack([shadow.positions for shadow in shadows])
         self.orders, self.luck = ([generator(shadow.seed) for shadow in shadows] for _ in range(2))
         self.parts = math.ceil(self.positions.shape[1] / settings.batch)
         self.stack = Stack([model.train() for model in models], logits)
         self.device = next(iter(self.stack.state.values())).device
+        self.examples = resident(examples, self.device, augment)
         self.optimizer = torch.optim.SGD(
             list(self.stack.leaves.values()),
             lr=settings.rate,

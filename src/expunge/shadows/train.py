@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.batch import Examples
-from expunge.data import Subset
+from expunge.data import Subset, kept_on
 from expunge.errors import ConfigError
 from expunge.shadows.calibration import Calibration, Way, calibrate
 from expunge.shadows.plan import Shadow, groups
@@ -105,10 +105,11 @@ def train_shadows(
     missing = [number for number in range(len(shadows)) if number not in made]
     report = on_done or (lambda ready, every: None)
     report(len(made), len(shadows))
-    for group in groups([shadows[number] for number in missing], training.at_once):
-        numbers = [missing[place] for place in group]
-        made |= zip(numbers, train_group(training, [shadows[number] for number in numbers]), strict=True)
-        report(len(made), len(shadows))
+    with kept_on(torch.device(training.device), training.examples):
+        for group in groups([shadows[number] for number in missing], training.at_once):
+            numbers = [missing[place] for place in group]
+            made |= zip(numbers, train_group(training, [shadows[number] for number in numbers]), strict=True)
+            report(len(made), len(shadows))
     return [made[number] for number in range(len(shadows))]
 
 

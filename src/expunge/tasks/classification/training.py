@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from expunge.batch import Batch, Examples, Predictor
+from expunge.data.residency import resident
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
 from expunge.tasks.classification.train_settings import TrainSettings
 
@@ -60,7 +61,8 @@ def fit(
         settings: How.
         device: Where.
         on_epoch: Called after each epoch with (epoch from 1, epochs, mean loss, accuracy) of its updates.
-        augment: Called as ``augment(inputs, generator)`` on every batch, where the examples are (usually the CPU).
+        augment: Called as ``augment(inputs, generator)`` on every batch, where the examples are: on the CPU, or on the
+            device if they fit there and the function says that it works anywhere (``resident``).
         logits: Reads the logits from the model's output, as in ``Predictor``.
 
     Raises:
@@ -72,7 +74,7 @@ def fit(
     _check(model, examples, settings, augment)
     began, device = time.perf_counter(), torch.device(device)
     model.to(device)
-    run = Run(Predictor(model, logits), examples, settings, device, augment)
+    run = Run(Predictor(model, logits), resident(examples, device, augment), settings, device, augment)
     with own_randomness(settings.seed, device):
         for epoch in range(1, settings.epochs + 1):
             loss, accuracy = run.epoch(epoch)

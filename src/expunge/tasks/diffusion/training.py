@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Examples, Predictor, Split
+from expunge.data.residency import resident
 from expunge.engine import Average, mixed_seed, replayed
 from expunge.errors import ConfigError, DataError, NotFiniteError
 from expunge.tasks.diffusion.denoiser import Denoiser
@@ -126,11 +127,12 @@ class _Run:
     """One training: its optimiser, its average and the order of its examples."""
 
     def __init__(self, model: Denoiser, examples: Examples, settings: DiffusionTraining) -> None:
-        self.model, self.examples, self.settings = model, examples, settings
+        self.model, self.settings = model, settings
         self.predict, self.objective = Predictor(model), NoiseMatching(settings.drop)
         self.objective.prepare(self.predict, Split(examples, examples, model.classes))
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.device = self.weights[0].device
+        self.examples = resident(examples, self.device)
         self.average = Average(self.weights, settings.average)
         self.optimizer = torch.optim.AdamW(self.weights, lr=settings.rate, weight_decay=settings.weight_decay)
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from expunge.batch import Split
+from expunge.data.residency import free_memory as free_on_accelerator
 from expunge.engine import Conditions, Descend, Format, Recipe, Stage
 from expunge.errors import ConfigError
 from expunge.masks import Certified, Mask
@@ -184,11 +185,8 @@ def byte_size_beside(model: TextToImage) -> int:
 
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that are free on a device; None where that cannot be known."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     if device.type != "cpu":
-        return None
+        return free_on_accelerator(device)
     known = (available(Path("/proc/meminfo")), in_group(Path("/sys/fs/cgroup")))
     return min((found for found in known if found is not None), default=None)
 

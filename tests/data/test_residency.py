@@ -1,0 +1,191 @@
+"""Examples that live on the model's device: the same batches, and nothing waits for them.
+
+The meta device stands for an accelerator: it refuses to be read, and to be mixed with the CPU by most operations.
+"""
+
+import gc
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from expunge.batch import Split
+from expunge.data import (
+    Affine,
+    DatasetExamples,
+    Subset,
+    TensorExamples,
+    crop_flip,
+    kept_on,
+    none,
+    residency,
+    resident,
+    resident_split,
+    resident_up_to,
+    split_at_home,
+)
+from expunge.data.residency import Resident
+from expunge.errors import ConfigError
+
+CPU, AWAY = torch.device("cpu"), torch.device("meta")
+
+
+def pictures(count=20, **options):
+    drawn = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return TensorExamples(drawn, torch.arange(count) % 4, scale=Affine((0.4, 0.5, 0.6), (0.2, 0.3, 0.25)), **options)
+
+
+@pytest.fixture
+def roomy(monkeypatch):
+    monkeypatch.setattr(residency, "free_memory", lambda device: 2**40)
+
+
+def words():
+    return TensorExamples({"ids": torch.arange(40).view(20, 2), "mask": torch.ones(20, 2)}, [0, 1] * 10)
+
+
+@pytest.mark.parametrize("examples", [pictures(), words(), TensorExamples(torch.rand(20, 5).double(), [0, 1] * 10)])
+def test_batches_are_the_same_to_the_bit(examples):
+    near, at = Resident(examples, CPU), torch.tensor([3, 19, 3, 0])
+    one, other = examples.batch(at), near.batch(at)
+    assert one.inputs.keys() == other.inputs.keys() if isinstance(one.inputs, dict) else True
+    pairs = zip(tensors(one.inputs), tensors(other.inputs), strict=True)
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
+    assert torch.equal(one.targets, other.targets)
+    assert torch.equal(one.indices, other.indices)
+    assert len(near) == 20
+
+
+def tensors(inputs):
+    return list(inputs.values()) if isinstance(inputs, dict) else [inputs]
+
+
+class Travels(TorchDispatchMode):
+    """Lists the copies between devices that wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.waited = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        found = function(*args, **kwargs)
+        if function.overloadpacket is torch.ops.aten._to_copy and found.device != args[0].device:
+            self.waited += [] if kwargs.get("non_blocking") else [kwargs]
+        return found
+
+
+def test_a_batch_is_made_and_augmented_away_without_waiting(roomy):
+    near = resident(Subset(pictures(), [4, 7, 9]), AWAY)
+    with Travels() as travels:
+        batch = near.batch(torch.tensor([2, 0]))
+        images = crop_flip(batch.inputs, torch.Generator().manual_seed(0))
+    assert {batch.inputs.device, batch.targets.device, batch.indices.device, images.device} == {AWAY}
+    assert batch.inputs.dtype == torch.float32
+    assert images.shape == (2, 3, 8, 8)
+    assert near.targets.tolist() == [0, 3, 1]  # known where it was
+    assert travels.waited == []
+
+
+def test_the_watch_sees_a_copy_that_waits():
+    with Travels() as travels:
+        torch.ones(2).to(AWAY)
+    assert len(travels.waited) == 1
+
+
+def test_on_the_processor_examples_stay_as_they_are(roomy):
+    examples = pictures()
+    assert resident(examples, CPU) is examples
+
+
+@pytest.mark.parametrize("free", [None, 0, 4 * 20 * 3 * 8 * 8])
+def test_what_does_not_fit_stays(monkeypatch, free):
+    monkeypatch.setattr(residency, "free_memory", lambda device: free)
+    examples = pictures()
+    assert resident(examples, AWAY) is examples
+
+
+def test_the_share_of_free_memory_counts_bytes_and_labels(monkeypatch):
+    examples = pictures()
+    size = 20 * 3 * 8 * 8 + 20 * 8
+    monkeypatch.setattr(residency, "free_memory", lambda device: 4 * size)
+    near = resident(examples, AWAY)
+    assert isinstance(near, Resident)
+    other = pictures()
+    assert resident(other, AWAY) is other  # what is there already takes its room
+    assert resident(examples, AWAY) is near
+    del near
+    assert isinstance(resident(other, AWAY), Resident)
+
+
+def test_the_limit_is_the_callers(roomy):
+    examples = pictures()
+    with resident_up_to(0):
+        assert resident(examples, AWAY) is examples
+        with resident_up_to(1):
+            assert resident(examples, AWAY) is not examples
+        assert resident(examples, AWAY) is examples
+    with pytest.raises(ConfigError, match="GiB"), resident_up_to(-1):
+        pass
+    assert residency.limit(2**40) == 2 * 2**30
+
+
+def test_no_memory_after_all(roomy, monkeypatch):
+    def refuse(*_):
+        raise torch.OutOfMemoryError("none left")
+
+    monkeypatch.setattr(residency, "Resident", refuse)
+    examples = pictures()
+    assert resident(examples, AWAY) is examples
+
+
+def test_augmentations_that_may_not_work_there_keep_examples_here(roomy):
+    def own(images, generator):
+        return images
+
+    def anywhere(images, generator):
+        return images
+
+    anywhere.any_device = True
+    for augment, moves in [(None, True), (none, True), (crop_flip, True), (own, False), (anywhere, True)]:
+        examples = pictures(augment=augment)
+        near = resident_split(Split(examples, examples, 4), AWAY)
+        assert (near.forget is not examples) == moves
+        assert near.retain.augment is (augment or none)
+
+
+def test_data_sets_that_are_read_item_by_item_stay(roomy):
+    examples = DatasetExamples([(torch.zeros(2), 1), (torch.ones(2), 0)])
+    assert resident(examples, AWAY) is examples
+
+
+def test_parts_of_one_data_set_are_moved_once_and_leave_with_the_last(roomy, monkeypatch):
+    moved, make = [], Resident.__init__
+    monkeypatch.setattr(Resident, "__init__", lambda self, *args: (moved.append(args), make(self, *args))[1])
+    examples, test = pictures(), pictures()
+    split = Split(Subset(examples, [0, 1]), Subset(examples, [2, 3, 4]), 4, test)
+    with kept_on(AWAY, examples, test):
+        first, second = resident_split(split, AWAY), resident_split(split, AWAY)
+        assert first.forget.root is first.retain.root is second.retain.root
+        assert len(moved) == 2
+        del first, second
+        assert len(residency._alive) == 2
+    gc.collect()
+    assert len(residency._alive) == 0
+
+
+def test_another_tensor_in_the_place_of_the_inputs_is_moved_anew(roomy):
+    examples = pictures()
+    near = resident(examples, AWAY)
+    examples.inputs = examples.inputs.clone()
+    assert resident(examples, AWAY) is not near
+
+
+def test_a_split_comes_back_home(roomy):
+    examples, listed = pictures(), DatasetExamples([(torch.zeros(3, 8, 8), 1)])
+    split = Split(Subset(examples, [5, 1]), examples, 4, listed)
+    back = split_at_home(resident_split(split, AWAY))
+    assert back.retain is examples
+    assert back.holdout is listed
+    assert back.forget.root is examples
+    assert back.forget.positions.tolist() == [5, 1]
