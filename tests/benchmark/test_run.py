@@ -135,6 +135,18 @@ def test_the_noise_floor_is_the_gap_of_two_retrained_networks(study):
     assert floors[0] > 0
 
 
+def test_one_reference_leaves_the_noise_floor_open_and_the_rest_as_it_is(small, tmp_path):
+    recipe = recipe_in(tmp_path, ("tune",), **SMALL, references="1")
+    carried_out(recipe, tmp_path)
+    assert len(list((tmp_path / "networks").glob("*.safetensors"))) == 2
+    alone = figures(tmp_path)
+    assert alone.keys() & small.keys() == {name for name in alone if alone[name] == small.get(name)}
+    assert len(alone.keys() & small.keys()) == 3
+    made = summary(recipe, folders_in(tmp_path))
+    assert made["requests"][0]["noise_floor"]["mean"] is None
+    assert not made["requests"][0]["incomplete"]
+
+
 def test_the_summary_is_made_of_the_cells(study):
     recipe, folder, _ = study
     found = summary(recipe, folders_in(folder))

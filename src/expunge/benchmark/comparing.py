@@ -12,7 +12,7 @@ from expunge.api.auto import VOTES
 from expunge.api.documents import SCHEMA, hardware, versions
 from expunge.api.inputs import device_of
 from expunge.api.names import AUTO
-from expunge.benchmark.items import REFERENCES, Cell, Item, Network, Role
+from expunge.benchmark.items import Cell, Item, Network, Role, retrained_networks
 from expunge.benchmark.knobs import equal_budgets, knob_of
 from expunge.benchmark.plan import rows
 from expunge.benchmark.recipe import Entry, Grid, Recipe
@@ -65,7 +65,7 @@ def items(recipe: Recipe, grids: Mapping[str, Grid]) -> list[Item]:
     places = range(len(recipe.requests))
     for seed in recipe.seeds:
         found.append(Network(recipe, seed))
-        found += [Network(recipe, seed, place, 1 + number) for place in places for number in range(REFERENCES)]
+        found += [network for place in places for network in retrained_networks(recipe, seed, place)]
         for place in places:
             found += [Cell(recipe, "original", place, seed), Cell(recipe, "retrained", place, seed)]
             for entry in rows(recipe, place):

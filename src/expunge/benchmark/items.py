@@ -16,8 +16,6 @@ from expunge.benchmark.recipe import Entry, Recipe
 Role = Literal["original", "retrained", "method", "trial"]
 SCHEMA = 1
 """Raised when the meaning of a recipe changes, so that older cells are no longer taken for answers."""
-REFERENCES = 2
-"""Retrained networks of each split: the first is the reference, both together give the noise floor."""
 APART = 10_000
 """Added to the seed of a retrained network, times its number: it starts from weights and an order of its own."""
 DECIDES = {"model", "data", "train", "holdout", "forget", "method", "seed", "budget", "prefer", "within"}
@@ -161,13 +159,14 @@ class Cell(Filed):
         if self.entry is None:
             plain.pop("method")
         aside = 0.0 if recipe.tune is None else recipe.tune.holdout
-        return {"schema": SCHEMA, "role": self.role, "tuning_share": aside, "request": plain}
+        alone = {"references": 1} if self.role == "retrained" and recipe.references == 1 else {}
+        return {"schema": SCHEMA, "role": self.role, "tuning_share": aside, "request": plain, **alone}
 
     @cached_property
     def needs(self) -> tuple[Network, ...]:
         """Networks that have to be there first."""
         original = Network(self.recipe, self.seed)
-        references = [Network(self.recipe, self.seed, self.request, 1 + number) for number in range(REFERENCES)]
+        references = retrained_networks(self.recipe, self.seed, self.request)
         wanted = {"trial": [original], "retrained": references}
         return tuple(wanted.get(self.role, [original, references[0]]))
 
@@ -181,6 +180,11 @@ class Cell(Filed):
 
 
 Item = Network | Cell
+
+
+def retrained_networks(recipe: Recipe, seed: int, request: int) -> list[Network]:
+    """Return the networks that never saw what a request forgets; the first is the reference of the seed."""
+    return [Network(recipe, seed, request, 1 + number) for number in range(recipe.references)]
 
 
 def budget_of(recipe: Recipe, method: MethodChoice) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from expunge.api.unlearning import unlearn
 from expunge.api.wish import halves_of
 from expunge.batch import Examples, Predictor, Split
 from expunge.benchmark import tuning
-from expunge.benchmark.items import REFERENCES, Cell, Item, Network
+from expunge.benchmark.items import Cell, Item, Network
 from expunge.benchmark.recipe import Recipe
 from expunge.benchmark.store import FAILURE, Folders, commit
 from expunge.budget import whole_classes
@@ -207,15 +207,15 @@ class Maker:
         return {**found, **told, "sizes": sizes, "classes": list(case.names)}
 
     def retrained(self, item: Cell, case: Case) -> dict[str, Any]:
-        """Measure the reference, and the noise floor: its distance to the second one."""
-        every = [self.reference(item.request, item.seed, 1 + number) for number in range(REFERENCES)]
+        """Measure the reference, and where there is a second one the noise floor: their distance."""
+        every = [self.reference(item.request, item.seed, network.number) for network in item.needs]
         facts = [self.folders.found(network) or {} for network in item.needs]
         floor = gap_floor([every])
         told = {
             "seconds": facts[0].get("seconds"),
             "train_accuracy": [one.get("train_accuracy") for one in facts],
             "noise_floor": None if floor is None else floor.mean,
-            "second": self.scored(item, every[1])["scores"],
+            "second": self.scored(item, every[1])["scores"] if len(every) > 1 else None,
         }
         return {**self.scored(item, every[0]), **told}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from expunge.benchmark.items import REFERENCES, Cell, Item, Network
+from expunge.benchmark.items import Cell, Item, Network, retrained_networks
 from expunge.benchmark.recipe import Entry, Recipe
 from expunge.benchmark.tuning import chosen, trials
 
@@ -42,7 +42,7 @@ def shown_items(recipe: Recipe, found: Found) -> list[Item]:
     settled = {(place, entry.key): chosen(recipe, place, entry, found) for place in places for entry in recipe.methods}
     for seed in recipe.seeds:
         items.append(Network(recipe, seed))
-        items += [Network(recipe, seed, place, 1 + number) for place in places for number in range(REFERENCES)]
+        items += [network for place in places for network in retrained_networks(recipe, seed, place)]
         items += [Cell(recipe, role, place, seed) for place in places for role in ("original", "retrained")]
         for place in places:
             for entry in rows(recipe, place):

@@ -151,6 +151,7 @@ class Recipe(Section):
         holdout: Share of the test data that methods may use, and no figure is computed on. Default none.
         requests: What to forget, each as in a request file.
         seeds: Default 0, 1 and 2.
+        references: Networks retrained for each request and seed: 2 (default), the second for the noise floor, or 1.
         methods: Rows of the table: a name, a composition, or a mapping with settings.
         budget: What may be lost, for ``auto`` and for methods that can keep a budget. Default none.
         prefer: What comes first where a budget cannot be kept: ``budget`` (default) or ``forgetting``.
@@ -169,6 +170,7 @@ class Recipe(Section):
     holdout: Share | None = Field(None, examples=[0.3])
     requests: Annotated[list[ForgetChoice], AfterValidator(distinct)] = Field(examples=["[{class: 0}]"])
     seeds: Seeds = Field([0, 1, 2], examples=["[0, 1, 2]"])
+    references: Literal[1, 2] = 2
     methods: Annotated[list[Entry], AfterValidator(distinct)] = Field(examples=["[ft, salun]"])
     budget: BudgetChoice | None = Field(None, examples=[1.0])
     prefer: Literal["budget", "forgetting"] = "budget"
