@@ -133,3 +133,19 @@ def test_attacks_behind_the_figures_are_told_with_their_intervals(document):
         ("TPR @ 1 %, loss", "3.4 % (2.0–5.0)", ABSENT),
     )
     assert ".600 (.520–.680)" in render(document)
+
+
+def test_what_has_no_figures_is_said_under_every_table(document):
+    lost = [{"row": "ga", "seed": seed, "what": "missing", "sentence": "it was not made yet"} for seed in (1, 2)]
+    lost.append({"row": "eupmu", "seed": 0, "what": "ZeroDivisionError", "sentence": "Expected <b>, but found [x]."})
+    for form in (printed, lambda made: markdown_table(made["requests"][0]), lambda made: render(made)):
+        assert "Without figures" not in form(document)
+    document["requests"][0]["incomplete"] = lost
+    told = "Without figures, and means over the other seeds: GA at seeds 1, 2 (it was not made yet); EUPMU at seed 0"
+    assert told in " ".join(printed(document).split())
+    assert "(expected <b>, but found [x])" in " ".join(printed(document).split())
+    assert told in markdown_table(document["requests"][0])
+    assert r"\<b\>" in markdown_table(document["requests"][0])
+    page = " ".join(render(document).replace("\xa0", " ").split())
+    assert "Without figures" in page
+    assert "expected <b>" not in page

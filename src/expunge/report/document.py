@@ -126,6 +126,14 @@ class Sizes(Part):
     test: int | None = None
 
 
+class Lost(Part):
+    """A model of the table that has no figures at one seed: it failed, or was not made yet."""
+
+    row: str
+    seed: int
+    sentence: str
+
+
 class Request(Part):
     """One forget request with everything that was measured for it."""
 
@@ -142,6 +150,7 @@ class Request(Part):
     rows: tuple[Row, ...] = Field(min_length=1)
     examples: tuple[Example, ...] = ()
     grids: tuple[Grid, ...] = ()
+    incomplete: tuple[Lost, ...] = ()
     budget: BudgetPart | None = None
     audit: AuditPart | None = None
 

@@ -80,7 +80,7 @@ def build_table(request: Request) -> Table:
     roles = {"original": 0, "retrained": 1}
     floor = [_floor(request, columns)] if request.noise_floors else []
     references = sorted((row for row in request.rows if row.role in roles), key=lambda row: roles[row.role])
-    return Table(columns, (*map(line, references), *floor), tuple(map(line, ranked(request))), floor_sentence(request))
+    return Table(columns, (*map(line, references), *floor), tuple(map(line, ranked(request))), foot(request))
 
 
 def _floor(request: Request, columns: tuple[Metric, ...]) -> Line:
@@ -94,6 +94,36 @@ def seeds_sentence(request: Request) -> str:
     """Return how many seeds there are, and what ± means."""
     seeds = len(request.seeds)
     return "One seed, so no intervals." if seeds == 1 else f"{seeds} seeds; ± is half a 95 % t-interval over seeds."
+
+
+def foot(request: Request) -> str:
+    """Return what stands under the table beside the number of seeds: the noise floor, and what is missing."""
+    return " ".join([floor_sentence(request), *lost_sentences(request)])
+
+
+def lost_sentences(request: Request) -> list[str]:
+    """Return which rows have no figures at which seeds, and why; nothing where all are there.
+
+    Examples:
+        >>> from expunge.report.document import Lost
+        >>> lost = [Lost(row="ft", seed=seed, sentence="It was not made yet.") for seed in (1, 2)]
+        >>> lost_sentences(Request.model_construct(incomplete=tuple(lost), rows=()))[0]
+        'Without figures, and means over the other seeds: ft at seeds 1, 2 (it was not made yet).'
+    """
+    labels = {row.key: row.label for row in request.rows}
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for one in request.incomplete:
+        seeds.setdefault((labels.get(one.row, one.row), one.sentence), []).append(str(one.seed))
+    told = [
+        f"{row} at seed{'s' * (len(found) > 1)} {', '.join(found)} ({_inside(why)})"
+        for (row, why), found in seeds.items()
+    ]
+    return [f"Without figures, and means over the other seeds: {'; '.join(told)}."] if told else []
+
+
+def _inside(sentence: str) -> str:
+    """Return a sentence as it stands in brackets."""
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
 
 
 def floor_sentence(request: Request) -> str:
