@@ -18,7 +18,8 @@ import torch
 import transformers
 from torch import nn
 
-from expunge.tasks.stable_diffusion.memory import STATE, peak_memory
+from expunge.tasks.stable_diffusion.memory import STATE
+from expunge.tasks.stable_diffusion.peak import peak_memory
 from expunge.tasks.stable_diffusion.trainable import train_only
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "stable-diffusion-memory.json"

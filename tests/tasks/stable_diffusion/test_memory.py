@@ -13,7 +13,8 @@ from expunge.errors import ConfigError, MissingExtraError
 from expunge.tasks.stable_diffusion import memory
 from expunge.tasks.stable_diffusion.concept import Concept
 from expunge.tasks.stable_diffusion.concept_split import concept_split
-from expunge.tasks.stable_diffusion.memory import byte_size, peak_memory
+from expunge.tasks.stable_diffusion.memory import byte_size
+from expunge.tasks.stable_diffusion.peak import peak_memory
 from expunge.tasks.stable_diffusion.simulation import pass_peak
 
 SD1 = {

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from expunge.batch import Split
 from expunge.data.residency import free_memory as free_on_accelerator
-from expunge.engine import Conditions, Descend, Format, Recipe, Stage
+from expunge.engine import Conditions, Descend, Recipe, Stage
 from expunge.errors import ConfigError
 from expunge.masks import Certified, Mask
-from expunge.methods import Method, build_method
 from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, Surgery
 from expunge.tasks.diffusion.objectives import ElasticNoise
 from expunge.tasks.stable_diffusion.simulation import pass_peak
@@ -65,38 +63,6 @@ class MemoryEstimate:
         """Return the parts in GiB."""
         parts = ", ".join(f"{field.name} {getattr(self, field.name) / GIB:.1f}" for field in fields(self))
         return f"{self.total / GIB:.1f} GiB ({parts})"
-
-
-def peak_memory(
-    model: TextToImage,
-    method: str | Method = "eupmu",
-    *,
-    precision: Format = "fp32",
-    micro_batches: int = 1,
-    average: bool = False,
-    inplace: bool = False,
-    **settings: Any,
-) -> MemoryEstimate:
-    """Return what unlearning would need at its peak, estimated from sizes; nothing is computed.
-
-    Args:
-        model: With the weights that are to be trained, see ``TextToImage.trainable``, and checkpointing as it will be.
-        method: As for ``expunge.unlearn``.
-        precision: As there. Default ``fp32``.
-        micro_batches: As there. Default 1.
-        average: Whether averaged weights are asked for. Default false.
-        inplace: As there. Default false.
-        **settings: Settings of the method, such as ``batch`` and ``optimiser``. Default: those of the family.
-
-    Raises:
-        ConfigError: If the method or a setting is not understood.
-    """
-    from expunge.tasks.stable_diffusion.family import StableDiffusion
-
-    family = StableDiffusion()
-    chosen = build_method(method, **family.settings(method, settings)) if isinstance(method, str) else method
-    conditions = Conditions(precision=precision, micro_batches=micro_batches, average=0.5 if average else None)
-    return estimated(model, family.recipe(chosen.recipe()), conditions, inplace)
 
 
 def estimated(
