@@ -159,8 +159,8 @@ class Predictor:
         model: Any module; called with the batch's inputs, as keywords if they are a mapping.
         logits: Takes what the model returns and gives the logits ``(n, classes)``. By default a tensor is taken as
             it is, and an output with an attribute ``logits`` (transformers) by that attribute.
-        loss: The loss that the model was trained on: takes a reading of it and a batch of examples, and gives the sum
-            over the examples. Default: the cross entropy of the logits.
+        loss: The loss that the model was trained on: takes a reading of it and a batch of examples, and gives that of
+            each example, ``(n,)``. Default: the cross entropy of the logits.
         at_once: The most examples in one pass where gradients of whole data sets are computed. Default: no limit.
 
     Raises:
@@ -199,8 +199,14 @@ class Predictor:
         What saliency and Fisher information are gradients of, whatever the family of the model.
         """
         if self.own_loss is not None:
-            return self.own_loss(self, batch)
+            return self.own_loss(self, batch).sum()
         return functional.cross_entropy(self(batch.inputs), batch.targets, reduction="sum")
+
+    def losses(self, batch: Batch) -> Tensor:
+        """Return the loss that the model was trained on, of each example, ``(n,)``."""
+        if self.own_loss is not None:
+            return self.own_loss(self, batch)
+        return functional.cross_entropy(self(batch.inputs).float(), batch.targets, reduction="none")
 
     def on(self, model: nn.Module) -> Predictor:
         """Return the same reading of another model."""

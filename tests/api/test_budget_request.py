@@ -33,6 +33,11 @@ def error(predict, examples):
     batch = examples.batch(torch.arange(len(examples)))
     return (predict(batch.inputs).argmax(1) != batch.targets).float().mean()
 
+def wrong(predict, examples):
+    import torch
+    batch = examples.batch(torch.arange(len(examples)))
+    return predict(batch.inputs).argmax(1) != batch.targets
+
 def failing(predict, examples):
     return {}["a"]
 
@@ -64,6 +69,7 @@ def part_of(path):
         ("{points: 0}", {"points": 0.0}),
         ("{relative: 0.1}", {"relative": 0.1}),
         ("{metric: a.b:c, drop: 0.01}", {"metric": "a.b:c", "drop": 0.01}),
+        ("{metric: a.b:c, drop: 1, bounds: [0, 2]}", {"metric": "a.b:c", "drop": 1.0, "bounds": [0.0, 2.0]}),
         (
             "{metric: a.b:c, drop: 2, higher_is_better: false}",
             {"metric": "a.b:c", "drop": 2.0, "higher_is_better": False},
@@ -272,8 +278,25 @@ def test_a_users_metric_is_measured_and_accounted_in_its_own_unit(place):
     assert told["asked"]["metric"] == "error"
     look = told["looks"][told["chosen"]]
     assert look["value"] == pytest.approx(1 - look["accuracy"] / 100, abs=1e-6)
-    assert (spent["unit"], spent["budget"], spent["drop"]) == ("own metric", 0.04, look["spent"])
-    assert spent["examples"] == told["examples"]["control"]
+    certificate = told["certificate"]
+    assert (certificate["kind"], certificate["exact"], told["certified"]) == ("whole set", False, None)
+    assert (spent["unit"], spent["budget"], spent["exact"]) == ("own metric", 0.04, False)
+    assert (spent["drop"], spent["bound"]) == (certificate["drop"], certificate["bound"])
+    assert spent["examples"] == told["examples"]["certify"]
+
+
+def test_a_metric_of_known_range_has_an_exact_certificate(place):
+    budget = "{metric: metrics:wrong, drop: 0.04, higher_is_better: false, bounds: [0, 1]}"
+    path = run(place, budget=budget, ledger="ledger.sqlite")
+    told, spent = part_of(path)["budget"], part_of(path)["spent"]
+    assert told["asked"]["bounds"] == [0.0, 1.0]
+    assert told["certificate"]["kind"] == "bounded mean"
+    assert told["certified"] is (told["certificate"]["bound"] <= 0.04)
+    assert told["smallest"] == told["certificate"]["smallest"]
+    assert (spent["bound"], spent["exact"]) == (told["certificate"]["bound"], True)
+    assert "of wrong: what the certificate says where no example" in (path / "report.html").read_text()
+    (account,) = accounts(*[Ledger(place / "ledger.sqlite").entries()] * 2)
+    assert (account.unit, account.bound, account.exact) == ("own metric", spent["bound"], True)
 
 
 def test_weights_that_are_rounded_after_the_certificate_say_so(place):

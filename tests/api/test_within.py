@@ -70,6 +70,12 @@ def asked(problem, **options):
     return expunge.unlearn(model, **request, **{"budget": Budget(points=POINTS), "rate": 0.05, **options})
 
 
+def rightness(predict, examples):
+    """Whether each example is right: a metric whose values lie between 0 and 1."""
+    batch = examples.batch(torch.arange(len(examples)))
+    return (predict(batch.inputs).argmax(1) == batch.targets).double()
+
+
 def halves(problem, seed=0, without=(3,)):
     holdout = problem[1]["holdout"]
     return [Subset(holdout, half) for half in split_holdout(holdout.targets, seed, without=without)]
@@ -250,10 +256,16 @@ def test_the_certify_half_is_opened_once_and_after_everything_else(problem, requ
 
 
 def test_a_relative_budget_is_its_own_tolerance(easy):
-    found = asked(easy, budget=Budget(relative=0.2), epochs=4).budget
+    result = asked(easy, budget=Budget(relative=0.2), epochs=4)
+    found = result.budget
     assert {look.tolerance for look in found.looks} == {0.2 * found.looks[0].loss}
-    assert found.certified is None
     assert "20 % of the held-out loss" in found.sentence
+    assert (found.certificate.kind, found.certified) == ("mean", None), "what is approximate certifies nothing"
+    assert found.inside is (found.certificate.bound <= 0.2)
+    before, after = (read(Predictor(model), halves(easy)[1]).loss for model in (easy[0], result.model))
+    assert found.certificate.drop == pytest.approx(after / before - 1, rel=1e-5)
+    assert "With about 95 % confidence the loss on fresh examples" in found.sentence
+    assert found.sentence.endswith("This is approximate, by a paired bootstrap.")
 
 
 def test_a_users_metric_is_what_is_kept(easy):
@@ -267,6 +279,33 @@ def test_a_users_metric_is_what_is_kept(easy):
     assert handed.spent <= 0.01
     assert handed.spent == pytest.approx(handed.value - found.looks[0].value)
     assert handed.value == pytest.approx(1 - handed.accuracy / 100, abs=1e-6)
+    assert (found.certificate.kind, found.certified) == ("whole set", None)
+    assert found.sentence.endswith("This is approximate, by a jackknife.")
+
+
+def test_a_metric_of_known_range_is_certified(easy):
+    """Accuracy, said as a metric: about the same bound as that of its counts, in the metric's unit."""
+    found = asked(easy, budget=Budget(metric=rightness, drop=0.02, bounds=(0, 1)), epochs=20).budget
+    assert (found.certificate.kind, found.certified, found.unsaid) == ("bounded mean", True, "")
+    counted = asked(easy, epochs=20).budget.certificate
+    assert found.certificate.smallest == pytest.approx(counted.smallest, rel=0.2)
+    assert "With 95 % confidence the metric on fresh examples rose by at least" in found.sentence, "it got better"
+    assert found.sentence.endswith("which is inside the budget.")
+    assert found.looks[0].value == pytest.approx(found.looks[0].accuracy / 100)
+
+
+def test_a_metric_that_fails_at_the_end_costs_no_model(easy):
+    control, _ = halves(easy)
+
+    def picky(predict, examples):
+        if not torch.equal(examples.targets, control.targets):
+            raise ValueError("not on these")
+        return 0.5
+
+    result = asked(easy, budget=Budget(metric=picky, drop=0.1), epochs=2)
+    assert (result.budget.certificate, result.budget.chosen > 0) == (None, True)
+    assert "The certify half says nothing: the metric failed on them with ValueError." in result.budget.sentence
+    assert not all(torch.equal(a, b) for a, b in zip(result.model.parameters(), easy[0].parameters(), strict=True))
 
 
 def test_the_run_folder_tells_what_became_of_the_budget(easy, tmp_path):
@@ -298,9 +337,14 @@ def test_an_evaluation_shows_what_became_of_the_budget(easy, tmp_path):
         (
             {"holdout": clouds(20, 1)},
             DataError,
-            r"found 30, whose smallest certifiable drop \(smallest_drop\) is 11.57",
+            "found 30, whose smallest certifiable drop is 11.6 points",
         ),
         ({"budget": Budget(points=0.5)}, DataError, "held-out examples to certify a budget of 0.5 points"),
+        (
+            {"budget": Budget(metric=rightness, drop=0.005, bounds=(0, 1))},
+            DataError,
+            "held-out examples to certify a budget of 0.005 of the metric with, but found 450",
+        ),
         ({"budget": 1.0}, ConfigError, "a Budget, but found float"),
         ({"prefer": "utility"}, ConfigError, "prefer='budget' or 'forgetting'"),
         ({"tolerance": 0.1}, ConfigError, "found tolerance= beside it"),

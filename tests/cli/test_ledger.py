@@ -46,6 +46,18 @@ def test_show_states_the_certificate_of_a_whole_stream(path):
     assert "Budget: 3 points, of which 1.5 are left\n" in text
 
 
+def test_what_is_approximate_is_called_so(path):
+    ledger = stream(path, 0)
+    for number, exact in enumerate((True, False)):
+        spent = Spent("relative loss", 0.1, 0.5, 0.01, 100, digest(("split", number)), budget=1.0, exact=exact)
+        serve(ledger, f"ids {number}", number, number + 1, spent)
+    text = call("ledger", "show", str(path)).stdout
+    assert "at most 0.5 with confidence 99 %\n" in text
+    assert "at most 0.5 with confidence about 99 %\n" in text
+    assert "Bounded, approximately: at most 1.25 relative loss with confidence 98 %\n" in text
+    assert "Certified" not in text
+
+
 def test_verify_of_a_sound_ledger(path):
     ledger = stream(path)
     head = ledger.verify().head

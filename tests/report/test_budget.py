@@ -121,6 +121,51 @@ def test_a_budget_that_could_not_be_kept_is_said_plainly_with_its_frontier(docum
     assert "could not be kept: every iterate spent more" in text
 
 
+OTHER = {"lost": None, "gained": None, "approximate": None, "smallest": None}
+
+
+def certificate(kind, **more):
+    """Of another unit than points."""
+    exact = kind == "bounded mean"
+    return {"kind": kind, "exact": exact, "examples": 1500, "delta": 0.05, "drop": 0.01, "bound": 0.04} | OTHER | more
+
+
+def test_a_loss_is_bounded_in_percent_and_approximately(document):
+    found = budget(asked={"relative": 0.1}, certificate=certificate("mean"), certified=None, smallest=None)
+    words = said(found, document)
+    assert words["Certificate"].startswith("Of 1\u202f500 examples that nothing was chosen by, opened once, each was")
+    assert (
+        "With about 95 % confidence the loss on fresh examples like these rose by at most 4 %." in words["Certificate"]
+    )
+    assert "That is inside the budget. This is approximate, by a paired bootstrap" in words["Certificate"]
+    assert "Smallest drop that can be certified" not in words
+    found["asked"] = {"relative": 0.03}
+    assert "That is more than the budget. This is approximate" in said(found, document)["Certificate"]
+
+
+def test_a_metric_of_known_range_is_bounded_exactly_in_its_own_unit(document):
+    asked, exact = {"metric": "recall", "drop": 0.1}, certificate("bounded mean", smallest=0.002)
+    words = said(budget(asked=asked, certificate=exact, certified=True), document)
+    bound = "With 95 % confidence recall on fresh examples like these became worse by at most 0.04."
+    assert words["Certificate"].endswith(f"{bound} That is inside the budget.")
+    assert words["Smallest drop that can be certified"].startswith("0.002 of recall: what the certificate says where")
+    words = said(budget(asked=asked, certificate=certificate("whole set"), certified=None), document)
+    assert "by a jackknife over ten parts" in words["Certificate"]
+
+
+def test_a_half_that_says_nothing_is_told_with_the_reason(document):
+    words = said(budget(certificate=None, certified=None, unsaid="expected 30 examples, found 9"), document)
+    assert words["Certificate"] == (
+        "None: the certify half was opened and says nothing, expected 30 examples, found 9."
+    )
+
+
+def test_accuracy_is_not_certified_without_its_counts(document):
+    document["requests"][0]["budget"] = budget(certificate=certificate("accuracy"))
+    with pytest.raises(DataError, match="'lost' and 'gained'"):
+        render(document)
+
+
 @pytest.mark.parametrize(
     ("asked", "allowed", "paid"),
     [

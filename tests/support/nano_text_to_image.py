@@ -8,7 +8,7 @@ from torch import nn
 
 from expunge.batch import Batch, Predictor
 from expunge.pair import Pair
-from expunge.tasks.diffusion.noising import summed_noise_loss
+from expunge.tasks.diffusion.noising import noise_losses
 from expunge.tasks.diffusion.objectives import NoiseMatching
 from expunge.tasks.stable_diffusion.objectives import OtherPrompt
 from expunge.testing import Bench
@@ -51,7 +51,7 @@ def latent_batch(seed, dtype=torch.float32, size=16):
 
 
 def reading(model):
-    return Predictor(model, loss=summed_noise_loss, at_once=4)
+    return Predictor(model, loss=noise_losses, at_once=4)
 
 
 def bench():

@@ -10,7 +10,7 @@ from expunge.batch import Batch, Predictor, Split
 from expunge.data import TensorExamples
 from expunge.pair import Pair
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.noising import summed_noise_loss
+from expunge.tasks.diffusion.noising import noise_losses
 from expunge.tasks.diffusion.objectives import NoiseMatching, OtherClass
 from expunge.testing import Bench
 
@@ -52,7 +52,7 @@ def image_batch(seed, dtype=torch.float32, size=16):
 
 
 def reading(model):
-    return Predictor(model, loss=summed_noise_loss)
+    return Predictor(model, loss=noise_losses)
 
 
 def image_split(dtype=torch.float32, forgotten=3):

@@ -22,4 +22,4 @@ def audit_section(
         layers: All modules of the network.
     """
     told = [{"model": name, "attacks": [one.as_dict() for one in every]} for name, every in attacks.items()]
-    return {"certificate": asdict(certificate), "attacked": told, "layers": [asdict(layer) for layer in layers]}
+    return {"certificate": certificate.document(), "attacked": told, "layers": [asdict(layer) for layer in layers]}

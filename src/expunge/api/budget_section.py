@@ -22,6 +22,7 @@ class BudgetChoice(Section):
         metric: ``package.module:function``, called with a predictor and examples; with ``drop``.
         drop: How much worse the metric may become, in its own unit.
         higher_is_better: Direction of the metric. Default true.
+        bounds: Between what two numbers the metric's value of a single example lies, where it gives one for each.
     """
 
     points: Amount | None = Field(None, examples=[1.0])
@@ -29,6 +30,7 @@ class BudgetChoice(Section):
     metric: Annotated[str, AfterValidator(a_name(None))] | None = Field(None, examples=["package.module:function"])
     drop: Amount | None = Field(None, examples=[0.01])
     higher_is_better: bool | None = None
+    bounds: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(None, examples=["[0, 1]"])
 
     @model_validator(mode="before")
     @classmethod
@@ -51,7 +53,7 @@ class BudgetChoice(Section):
             raise refuse(UNITS, " and ".join(given), "keep one of them", given[1])
         if self.metric is not None and self.drop is None:
             raise refuse("drop beside metric", "none", "say how much worse it may become, for example `drop: 0.01`")
-        alone = [name for name in ("drop", "higher_is_better") if getattr(self, name) is not None]
+        alone = [name for name in ("drop", "higher_is_better", "bounds") if getattr(self, name) is not None]
         if self.metric is None and alone:
             raise refuse(f"{alone[0]} beside metric only", f"it beside {given[0]}", "remove it", alone[0])
         return self

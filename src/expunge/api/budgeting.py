@@ -15,15 +15,15 @@ from expunge.api.digests import keyed
 from expunge.api.reading import located
 from expunge.api.wish import DELTA, Halves, Wish, checked_wish, halves_of, steered
 from expunge.batch import Examples, Predictor, Split, looking
-from expunge.budget import Budget, Forgetting, Spending, smallest_drop
-from expunge.budget.budget import Measure
+from expunge.budget import Budget, Forgetting, Measure, Spending, smallest_of
 from expunge.budget.forgetting import CLOSE, MARGIN, RECOGNISED
+from expunge.budget.reading import numbers
 from expunge.data import Subset, fingerprint, root_indices
 from expunge.data.manifest import digest
 from expunge.errors import ConfigError, DataError, ExpungeError
 from expunge.ledger import Spent
-from expunge.ledger.entry import Unit
 from expunge.methods import Method
+from expunge.metrics.arrays import Floats
 from expunge.python_path import import_object
 from expunge.tasks.classification.libraries import sentence
 
@@ -66,7 +66,7 @@ def agreed(config: RunConfig, method: Method | None, predict: Predictor, split: 
     with located(config, "budget", "metric"), looking(predict.model):
         # A metric that fails must not do so after hours of training.
         if wish.budget.metric is not None:
-            wish.budget.metric(predict, halves.control)
+            wish.budget.measured(predict, halves.control)
     return Agreed(wish, halves)
 
 
@@ -97,9 +97,9 @@ def users_metric(path: str) -> Measure:
         raise ConfigError(f"'{path}' to be a function", type(found).__name__, cure)
 
     @wraps(found)
-    def measure(predict: Predictor, examples: Examples) -> float:
+    def measure(predict: Predictor, examples: Examples) -> Floats:
         try:
-            return float(found(predict, examples))
+            return numbers(found(predict, examples), len(examples))
         except ExpungeError:
             raise
         except Exception as error:
@@ -121,11 +121,12 @@ def budget_part(spending: Spending, halves: Halves, search: Mapping[str, Any] | 
     """Return a request's part of the result document about its budget.
 
     Beside what ``Spending`` says these are the sizes of both halves, the least drop that the certify half can certify
-    (a share), what the stop criterion permits, and what ``auto`` tried before, where it did.
+    (of accuracy as a share; none where a certificate is approximate), what the stop criterion permits, and what
+    ``auto`` tried before, where it did.
     """
     return spending.document() | {
         "examples": {name: len(half) for name, half in halves._asdict().items()},
-        "smallest": smallest_drop(len(halves.certify), DELTA),
+        "smallest": smallest_of(spending.asked, len(halves.certify), DELTA),
         "criterion": {"recognised": RECOGNISED, "margin": MARGIN, "close": CLOSE},
         "search": search,
     }
@@ -134,25 +135,18 @@ def budget_part(spending: Spending, halves: Halves, search: Mapping[str, Any] | 
 def spent_part(spending: Spending, halves: Halves, key: bytes) -> dict[str, Any]:
     """Return what the ledger accounts, with the fields of ``Spent``.
 
-    A budget in points is accounted by its certificate, from the certify half; any other by the reading of the model
-    that is handed over, on the control half.
+    It is the certificate, from the certify half; where nothing could be said, the reading of the model that is handed
+    over, on the control half.
     """
     asked, certificate = spending.asked, spending.certificate
-    if asked.points is not None and certificate is not None:
-        drop, bound = 100 * certificate.drop, 100 * certificate.bound
-        split = source_digest(halves.certify, key)
-        told = Spent("points", drop, bound, certificate.delta, certificate.examples, split, asked.allowed)
+    if certificate is not None:
+        drop, bound = asked.scale * certificate.drop, asked.scale * certificate.bound
+        split, level, count = source_digest(halves.certify, key), certificate.delta, certificate.examples
+        told = Spent(asked.unit, drop, bound, level, count, split, asked.allowed, exact=certificate.exact)
         return asdict(told)
     drop = spending.looks[spending.chosen].spent
     measured = drop if math.isfinite(drop) else None
-    return asdict(Spent(unit_of(asked), measured, examples=len(halves.control), budget=asked.allowed))
-
-
-def unit_of(budget: Budget) -> Unit:
-    """Return a budget's unit, as the ledger calls it."""
-    if budget.points is not None:
-        return "points"
-    return "relative loss" if budget.relative is not None else "own metric"
+    return asdict(Spent(asked.unit, measured, examples=len(halves.control), budget=asked.allowed))
 
 
 def source_digest(half: Examples, key: bytes) -> str:

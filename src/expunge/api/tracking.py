@@ -50,7 +50,9 @@ def end(tracks: Tracks, seconds: float, updates: int, spending: Spending | None)
     if spending is not None:
         chosen, found = spending.looks[spending.chosen], spending.certificate
         tracks.note({"spent": chosen.spent, "kept": float(spending.kept), "reached": float(spending.reached)})
-        tracks.note({} if found is None else {"certified_drop": 100 * found.bound})
+        if found is not None:
+            name = "certified_drop" if found.exact else "approximate_bound"
+            tracks.note({name: spending.asked.scale * found.bound})
 
 
 def figures_of(result: Mapping[str, Any]) -> dict[str, float | None]:

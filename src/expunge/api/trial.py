@@ -92,7 +92,7 @@ class Trials:
     @cached_property
     def first(self) -> Reading:
         """The original on the control examples."""
-        return read(self.original, self.control, self.wish.budget.metric)
+        return read(self.original, self.control, self.wish.budget.gauge)
 
     def on_share(self, share: float) -> Trials:
         """Return the same on a share of the forgotten and of the retained examples, drawn by the run's seed."""

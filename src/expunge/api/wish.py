@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol, cast, get_args
 from torch import Tensor
 
 from expunge.batch import Examples, Predictor, Split
-from expunge.budget import Budget, Preference, smallest_drop, split_holdout, whole_classes
+from expunge.budget import Budget, Preference, smallest_of, split_holdout, whole_classes
+from expunge.budget.spending import amount
 from expunge.data import Subset
 from expunge.engine import Descend, Recipe
 from expunge.errors import ConfigError, DataError
@@ -98,7 +99,7 @@ def halves_of(budget: Budget, split: Split, seed: int) -> Halves:
     """Return the control and the certify half of the held-out examples of the classes that stay.
 
     Raises:
-        DataError: If there are none, or too few to certify a budget in points.
+        DataError: If there are none, or too few to certify the budget.
     """
     if split.holdout is None:
         cure = "pass holdout=, examples that the model was never trained on"
@@ -114,10 +115,9 @@ def refuse_too_few(budget: Budget, count: int) -> None:
     Raises:
         DataError: If it is.
     """
-    if budget.points is None or 100 * smallest_drop(count, DELTA) <= budget.points:
+    least = smallest_of(budget, count, DELTA)
+    if least is None or budget.scale * least <= budget.allowed:
         return
-    found = (
-        f"{count}, whose smallest certifiable drop (smallest_drop) is {100 * smallest_drop(count, DELTA):.2f} points"
-    )
+    found = f"{count}, whose smallest certifiable drop is {amount(budget, budget.scale * least)}"
     cure = "allow more, or hold out more examples"
-    raise DataError(f"held-out examples to certify a budget of {budget.points:g} points with", found, cure)
+    raise DataError(f"held-out examples to certify a budget of {amount(budget, budget.allowed)} with", found, cure)

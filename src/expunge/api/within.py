@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,11 +18,12 @@ from expunge.budget import (
     Reading,
     Rescaled,
     Spending,
-    UtilityCertificate,
+    Witness,
     choose,
     frontier,
+    opened,
     read,
-    utility_certificate,
+    witness,
 )
 from expunge.engine import STEADY, Conditions, Guidance, Judged, Recipe, agreed, execute
 from expunge.engine.execute import state_of
@@ -76,7 +77,7 @@ class Keeper:
         self.control, self.certify = halves
         self.forgetting = Forgetting(split, self.control)
         self.split = replace(split, holdout=self.control)
-        self.first = agreed(read(original, self.control, wish.budget.metric), shared)
+        self.first = agreed(read(original, self.control, wish.budget.gauge), shared)
         if not math.isfinite(self.first.loss):
             found = "a loss of NaN or infinity on held-out examples"
             raise DataError("a finite held-out loss of the model", found, "repair the held-out inputs")
@@ -129,7 +130,7 @@ class Keeper:
 
     def look(self, work: Predictor, progress: Progress) -> Guidance:
         """Measure the working model, steer the surgery by what is found, and keep the model if it is the best one."""
-        now = agreed(read(work, self.control, self.wish.budget.metric, progress.step + 1), self.shared)
+        now = agreed(read(work, self.control, self.wish.budget.gauge, progress.step + 1), self.shared)
         if math.isfinite(now.loss):
             self.steer(now)
             self.looks.append(self.noted(work, now))
@@ -183,21 +184,21 @@ class Keeper:
         found = self.best()
         back = not found.kept and self.wish.prefer == "budget"
         chosen = 0 if back else 1 + found.chosen
-        certificate = None if back else self.opened(work, chosen)
+        said = (None, "") if back else opened(self.wish.budget, self.seen(work), chosen, DELTA)
         work.model.load_state_dict(self.states[chosen])
         reached = self.looks[chosen].missing <= 0 and not back
         best = tuple(1 + index for index in frontier([look.candidate() for look in self.looks[1:]]))
         looks = tuple(self.looks)
-        return Spending(*self.wish, looks, chosen, back or found.kept, reached, best, certificate)
+        return Spending(*self.wish, looks, chosen, back or found.kept, reached, best, *said)
 
-    def opened(self, work: Predictor, chosen: int) -> UtilityCertificate:
-        """Return the certificate of an iterate, from the certify half."""
+    def seen(self, work: Predictor) -> Callable[[int], Witness]:
+        """Return how an iterate is read on the certify half."""
 
-        def right(index: int) -> Any:
+        def witnessed(index: int) -> Witness:
             work.model.load_state_dict(self.states[index])
-            return read(work, self.certify).right
+            return witness(self.wish.budget, work, self.certify)
 
-        return utility_certificate(right(0), right(chosen), DELTA)
+        return witnessed
 
 
 def carried_out(

@@ -197,9 +197,9 @@ def trial(key: str, label: str, role: Row, seed: int, facts: Facts | None) -> Tr
 
 
 def budget_facts(seed: int, facts: Facts) -> dict[str, Any]:
-    """Return what became of a budget at one seed; points and drop in percent of the examples, the bound too."""
+    """Return what became of a budget at one seed; points and drop in percent of the examples, a bound of points too."""
     budget, certificate = facts["budget"], facts["budget"].get("certificate") or {}
-    bound = certificate.get("bound")
+    bound = certificate.get("bound") if certificate.get("kind", "accuracy") == "accuracy" else None
     return {
         "seed": seed,
         "kept": budget.get("kept"),

@@ -1,11 +1,11 @@
 """The budget room: what unlearning may cost, how it is read, certified and kept, and when to stop."""
 
+from expunge.budget.betting import betting_bound, smallest_mean_drop
 from expunge.budget.budget import Budget
 from expunge.budget.certificate import (
+    Certificate,
     UtilityCertificate,
     certificate_of,
-    fixed_sequence,
-    level_of,
     smallest_drop,
     tango_bound,
     utility_certificate,
@@ -13,7 +13,10 @@ from expunge.budget.certificate import (
 from expunge.budget.choice import Candidate, Choice, Preference, choose, frontier
 from expunge.budget.forgetting import Forgetting, Forgotten, whole_classes
 from expunge.budget.halves import Halves, split_holdout
-from expunge.budget.reading import Reading, read
+from expunge.budget.levels import fixed_sequence, level_of
+from expunge.budget.opening import Witness, certificate_for, opened, smallest_of, witness
+from expunge.budget.reading import Measure, Reading, read
+from expunge.budget.resampling import bootstrap_bound, jackknife_bound
 from expunge.budget.rescaled import Rescaled
 from expunge.budget.spending import Look, Spending
 from expunge.budget.stop import Equivalence, equivalence, least_margin, unrecognised
@@ -21,29 +24,40 @@ from expunge.budget.stop import Equivalence, equivalence, least_margin, unrecogn
 __all__ = [
     "Budget",
     "Candidate",
+    "Certificate",
     "Choice",
     "Equivalence",
     "Forgetting",
     "Forgotten",
     "Halves",
     "Look",
+    "Measure",
     "Preference",
     "Reading",
     "Rescaled",
     "Spending",
     "UtilityCertificate",
+    "Witness",
+    "betting_bound",
+    "bootstrap_bound",
+    "certificate_for",
     "certificate_of",
     "choose",
     "equivalence",
     "fixed_sequence",
     "frontier",
+    "jackknife_bound",
     "least_margin",
     "level_of",
+    "opened",
     "read",
     "smallest_drop",
+    "smallest_mean_drop",
+    "smallest_of",
     "split_holdout",
     "tango_bound",
     "unrecognised",
     "utility_certificate",
     "whole_classes",
+    "witness",
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from expunge.batch import Examples, Predictor
-from expunge.budget.reading import Reading
+from expunge.budget.reading import Measure, Reading, numbers
 from expunge.errors import ConfigError, DataError
+from expunge.metrics.arrays import Floats
 
-Measure = Callable[[Predictor, Examples], float]
+Unit = Literal["points", "relative loss", "own metric"]
 
 NATS_PER_SHARE = 5.0
 """A first guess of how far the mean loss rises where all examples are lost: one point is taken for .05 nats."""
@@ -24,9 +25,12 @@ class Budget:
     Args:
         points: Accuracy points that may be lost, ≥ 0.
         relative: Share of the held-out loss by which it may rise, ≥ 0; of ``floor`` where the loss is lower.
-        metric: The user's own measure of a model in evaluation mode on examples; with ``drop``.
+        metric: The user's own measure of a model in evaluation mode on examples, a number or one for each example,
+            whose mean is then meant; with ``drop``.
         drop: How much worse the metric may become, in its own unit, ≥ 0.
         higher_is_better: Direction of the metric. Default true.
+        bounds: Between what the metric's value of a single example lies, where it gives one for each: what an exact
+            certificate of it needs. Default: unknown.
         floor: Least loss that ``relative`` refers to, in nats. Default .05: every share of a loss of nearly 0 is
             nothing.
 
@@ -45,6 +49,7 @@ class Budget:
     metric: Measure | None = None
     drop: float | None = None
     higher_is_better: bool = True
+    bounds: tuple[float, float] | None = None
     floor: float = 0.05
 
     def __post_init__(self) -> None:
@@ -55,6 +60,45 @@ class Budget:
             raise ConfigError("points, relative, or metric with drop", found, "write for example Budget(points=1.0)")
         if not self.allowed >= 0 or not self.floor > 0:
             raise ConfigError("a budget ≥ 0 and a floor > 0", f"{self.allowed} and {self.floor}", "change it")
+        if self.bounds is not None:
+            object.__setattr__(self, "bounds", checked_bounds(self.bounds, self.metric))
+
+    @property
+    def unit(self) -> Unit:
+        """In what it is counted."""
+        if self.points is not None:
+            return "points"
+        return "relative loss" if self.relative is not None else "own metric"
+
+    @property
+    def scale(self) -> float:
+        """What a share is multiplied by to be in its unit: a hundred for points, which are percent."""
+        return 1.0 if self.points is None else 100.0
+
+    @property
+    def gauge(self) -> Measure | None:
+        """The metric, whose values are checked; None where there is none."""
+        return None if self.metric is None else self.measured
+
+    def measured(self, predict: Predictor, examples: Examples) -> Floats:
+        """Return what the metric says, a number ``(1,)`` or one for each example.
+
+        Raises:
+            DataError: If that is neither, or outside of the bounds.
+        """
+        if self.metric is None:
+            raise DataError("a metric to measure by", "a budget without one", "read loss and accuracy instead")
+        values = numbers(self.metric(predict, examples), len(examples))
+        if self.bounds is None:
+            return values
+        if len(values) < len(examples):
+            cure = "return a tensor of them, or leave bounds out"
+            raise DataError("one value for each example from a metric with bounds", "a single number", cure)
+        low, high = self.bounds
+        if not bool(((values >= low) & (values <= high)).all()):
+            found = f"{values.min():g} to {values.max():g}"
+            raise DataError(f"values of the metric from {low:g} to {high:g}", found, "correct the bounds")
+        return values
 
     @property
     def allowed(self) -> float:
@@ -85,6 +129,23 @@ class Budget:
     def kept(self, first: Reading, now: Reading) -> bool:
         """Return whether no more was spent than is allowed; false where it cannot be told."""
         return self.spent(first, now) <= self.allowed
+
+
+def checked_bounds(bounds: tuple[float, float], metric: Measure | None) -> tuple[float, float]:
+    """Return the bounds of a metric as two numbers.
+
+    Raises:
+        ConfigError: If there is no metric, or they are no range.
+    """
+    try:
+        low, high = (float(bound) for bound in bounds)
+        sound = -float("inf") < low < high < float("inf")
+    except (TypeError, ValueError):
+        sound = False
+    if metric is None or not sound:
+        found = "no metric" if metric is None else f"{bounds!r}"
+        raise ConfigError("a metric with bounds that are two finite numbers, the lower one first", found, "correct it")
+    return low, high
 
 
 def stated(value: float | None, what: str) -> float:

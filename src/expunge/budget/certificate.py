@@ -2,42 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from expunge.errors import ConfigError, DataError
 from expunge.metrics import clopper_pearson
 
+Kind = Literal["accuracy", "bounded mean", "mean", "whole set"]
+"""Of what a certificate speaks: accuracy, the mean of values of known range, a mean of any values, a whole set."""
+EXACT: frozenset[Kind] = frozenset({"accuracy", "bounded mean"})
+"""Those whose bound is missed with probability δ at most, however few examples there are and whatever they are."""
 
-@dataclass(frozen=True)
-class UtilityCertificate:
-    """What one opening of the certify split says of the drop P(lost) − P(gained).
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What one opening of the certify split says of how much worse a model is on fresh examples.
 
     With probability at least 1 − δ over the draw of the examples, the drop on fresh data like these is at most
-    ``bound``.
+    ``bound``; with about that probability where the certificate is not exact.
 
     Args:
+        kind: ``accuracy``, ``bounded mean`` (betting), ``mean`` (paired bootstrap) or ``whole set`` (jackknife).
         examples: n.
-        lost: Examples that the original has right and the unlearned model wrong, n₁₀.
-        gained: The reverse, n₀₁.
         delta: δ.
-        drop: (n₁₀ − n₀₁)/n, the estimate.
-        bound: CP_upper(n₁₀/n, δ/2) − CP_lower(n₀₁/n, δ/2). Exact: its coverage is at least 1 − δ.
-        approximate: Tango's score bound at δ; its coverage is about 1 − δ.
-        smallest: The least drop that n examples can certify at this δ.
+        drop: The estimate: of accuracy as a share, of a loss relative to the original's, of a metric in its own unit.
+        bound: On the same.
+        smallest: The least drop that n examples can certify at this δ; None where there is no such number.
     """
 
+    kind: Kind
     examples: int
-    lost: int
-    gained: int
     delta: float
     drop: float
     bound: float
+    smallest: float | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the bound holds as it says, or only about so."""
+        return self.kind in EXACT
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self) | {"exact": self.exact}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UtilityCertificate(Certificate):
+    """The certificate of accuracy, on the drop P(lost) − P(gained).
+
+    Its ``drop`` is (n₁₀ − n₀₁)/n, its ``bound`` CP_upper(n₁₀/n, δ/2) − CP_lower(n₀₁/n, δ/2), which is exact.
+
+    Args:
+        lost: Examples that the original has right and the unlearned model wrong, n₁₀.
+        gained: The reverse, n₀₁.
+        approximate: Tango's score bound at δ; its coverage is about 1 − δ.
+    """
+
+    kind: Kind = "accuracy"
+    lost: int
+    gained: int
     approximate: float
-    smallest: float
 
 
 def utility_certificate(before: Any, after: Any, delta: float = 0.05) -> UtilityCertificate:
@@ -82,14 +109,14 @@ def certificate_of(examples: int, lost: int, gained: int, delta: float = 0.05) -
         found = f"{lost} lost and {gained} gained of {examples}"
         raise DataError("counts that fit at least one example", found, "count over the same examples")
     return UtilityCertificate(
-        examples,
-        lost,
-        gained,
-        level,
-        (lost - gained) / examples,
-        paired_bound(lost, gained, examples, level),
-        tango_bound(lost, gained, examples, level),
-        smallest_drop(examples, level),
+        examples=examples,
+        lost=lost,
+        gained=gained,
+        delta=level,
+        drop=(lost - gained) / examples,
+        bound=paired_bound(lost, gained, examples, level),
+        approximate=tango_bound(lost, gained, examples, level),
+        smallest=smallest_drop(examples, level),
     )
 
 
@@ -142,45 +169,6 @@ def constrained(lost: int, gained: int, examples: int, drop: float) -> float:
     last = -gained * drop * (1 - drop)
     root = float(np.sqrt(max(middle**2 - 4 * square * last, 0.0)))
     return (root - middle) / (2 * square)
-
-
-def level_of(opening: int, delta: float = 0.05) -> float:
-    """Return δ_k = δ/(k(k + 1)) of the k-th opening over a stream of requests; all of them together add up to δ.
-
-    A stream has no known end, so later openings have less. Each needs fresh examples: those of an earlier opening have
-    been seen, and the next request may depend on what they said.
-
-    Args:
-        opening: k, from 1.
-        delta: δ of the whole stream. Default .05.
-
-    Raises:
-        ConfigError: If k is below 1 or δ not between 0 and 1.
-
-    Examples:
-        >>> level_of(1), round(sum(level_of(k) for k in range(1, 1000)), 4)
-        (0.025, 0.05)
-    """
-    if opening < 1:
-        raise ConfigError("an opening counted from 1", f"{opening}", "count the openings of the stream")
-    return checked_level(delta) / (opening * (opening + 1))
-
-
-def fixed_sequence(bounds: Sequence[float], allowed: float) -> int:
-    """Return how many candidates of a list are certified, from its start up to the first that is not.
-
-    One split may certify a list of candidates at δ each without any correction if the list and its order were frozen
-    before the split was opened, and if it ends at the first failure: an error needs a first bad candidate to pass.
-
-    Args:
-        bounds: Of the candidates, in the frozen order.
-        allowed: The largest drop that the budget permits.
-
-    Examples:
-        >>> fixed_sequence([0.004, 0.008, 0.02, 0.006], allowed=0.01)
-        2
-    """
-    return next((index for index, bound in enumerate(bounds) if not bound <= allowed), len(bounds))
 
 
 def truths(values: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:

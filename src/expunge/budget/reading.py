@@ -12,6 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, looking
+from expunge.errors import DataError
+from expunge.metrics.arrays import Floats
+
+Measure = Callable[[Predictor, Examples], Any]
+"""A user's own measure of a model on examples: a number, or one for each example, whose mean is then meant."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Reading:
 def read(
     predict: Predictor,
     examples: Examples,
-    metric: Callable[[Predictor, Examples], float] | None = None,
+    metric: Measure | None = None,
     step: int = 0,
     batch: int = 256,
 ) -> Reading:
@@ -51,7 +56,7 @@ def read(
     """
     with looking(predict.model):
         losses, right = zip(*(looked(predict, part) for part in parts(predict, examples, batch)), strict=True)
-        value = None if metric is None else float(metric(predict, examples))
+        value = None if metric is None else float(numbers(metric(predict, examples), len(examples)).mean())
     mean = float(torch.stack(losses).double().sum()) / len(examples)
     known = [each for each in right if each is not None]
     if not known:
@@ -66,6 +71,30 @@ def looked(predict: Predictor, part: Batch) -> tuple[Tensor, Tensor | None]:
         return predict.summed_loss(part), None
     logits = predict(part.inputs).float()
     return functional.cross_entropy(logits, part.targets, reduction="sum"), logits.argmax(1) == part.targets
+
+
+def numbers(measured: Any, count: int) -> Floats:
+    """Return what a metric measured: one number ``(1,)``, or one for each example, ``(count,)``.
+
+    Raises:
+        DataError: If it is neither.
+    """
+    try:
+        found = measured.detach().cpu() if isinstance(measured, Tensor) else measured
+        array = np.asarray(found, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        cure = "return a number or a tensor of numbers"
+        raise DataError("numbers from the metric", type(measured).__name__, cure) from error
+    if array.size not in (1, count):
+        raise DataError(f"one number from the metric, or one for each of {count} examples", f"{array.size}", "mend it")
+    return array
+
+
+def losses_of(predict: Predictor, examples: Examples, batch: int = 256) -> Floats:
+    """Return the loss of each example in evaluation mode, ``(n,)``; the model is left as it was found."""
+    with looking(predict.model):
+        found = [predict.losses(part).double().cpu() for part in parts(predict, examples, batch)]
+    return torch.cat(found).numpy()
 
 
 def parts(predict: Predictor, examples: Examples, size: int) -> Iterator[Batch]:

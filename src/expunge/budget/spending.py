@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
 from expunge.budget.budget import Budget
-from expunge.budget.certificate import UtilityCertificate
+from expunge.budget.certificate import Certificate, Kind
 from expunge.budget.choice import Candidate, Preference
 from expunge.budget.stop import Verdict
 
@@ -58,8 +58,9 @@ class Spending:
         kept: Whether it is inside the budget, on the control half.
         reached: Whether it forgets as asked, by the estimate; whether that is *shown* says its verdict.
         frontier: Places of the iterates that no other one beats, from the cheapest to the one that forgets most.
-        certificate: From the certify half, opened once; None where it stayed closed, because the model is handed back
-            as it came.
+        certificate: In the budget's unit, from the certify half, opened once; None where it stayed closed, because the
+            model is handed back as it came, or where nothing can be said.
+        unsaid: Why nothing can be said; empty where something is, or the half stayed closed.
     """
 
     asked: Budget
@@ -69,19 +70,25 @@ class Spending:
     kept: bool
     reached: bool
     frontier: tuple[int, ...]
-    certificate: UtilityCertificate | None = None
+    certificate: Certificate | None = None
+    unsaid: str = ""
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the certificate's bound is inside the budget; None without one."""
+        if self.certificate is None:
+            return None
+        return self.asked.scale * self.certificate.bound <= self.asked.allowed
 
     @property
     def certified(self) -> bool | None:
-        """Whether the certificate's bound is inside a budget in points; None for other units or without one."""
-        if self.certificate is None or self.asked.points is None:
-            return None
-        return 100 * self.certificate.bound <= self.asked.points
+        """Whether an exact bound is inside the budget; None where the bound is approximate, or without one."""
+        return self.inside if self.certificate is not None and self.certificate.exact else None
 
     @property
     def sentence(self) -> str:
         """What became of the budget, for people."""
-        return " ".join([self.verdict(), *self.cheapest(), *certified_words(self.certificate, self.certified)])
+        return " ".join([self.verdict(), *self.cheapest(), *certified_words(self)])
 
     def verdict(self) -> str:
         """Return whether the budget was kept and the request met."""
@@ -119,8 +126,9 @@ class Spending:
             "kept": self.kept,
             "reached": self.reached,
             "frontier": list(self.frontier),
-            "certificate": None if self.certificate is None else asdict(self.certificate),
+            "certificate": None if self.certificate is None else self.certificate.document(),
             "certified": self.certified,
+            "unsaid": self.unsaid,
             "sentence": self.sentence,
         }
 
@@ -158,12 +166,33 @@ def left(look: Look) -> str:
     return ", ".join(words)
 
 
-def certified_words(certificate: UtilityCertificate | None, certified: bool | None) -> list[str]:
+def certified_words(spending: Spending) -> list[str]:
     """Return what the certify half says."""
-    if certificate is None:
-        return []
-    end = {None: "", True: ", which is inside the budget", False: ", which is more than the budget"}[certified]
-    level = f"{100 * (1 - certificate.delta):.3g} %"
-    moved = "fell by at most" if certificate.bound >= 0 else "rose by at least"
-    bound = f"{100 * abs(certificate.bound):.3g} points"
-    return [f"With {level} confidence the accuracy on fresh examples {moved} {bound}{end}."]
+    found = spending.certificate
+    if found is None:
+        return [f"The certify half says nothing: {spending.unsaid}."] if spending.unsaid else []
+    inside = "inside the budget" if spending.inside else "more than the budget"
+    level, about = f"{100 * (1 - found.delta):.3g} %", "" if found.exact else "about "
+    end = "" if found.exact else f" This is approximate, by {APPROXIMATELY[found.kind]}."
+    said = f"With {about}{level} confidence {moved(spending.asked, spending.asked.scale * found.bound)}"
+    return [f"{said}, which is {inside}.{end}"]
+
+
+APPROXIMATELY: Mapping[Kind, str] = {"mean": "a paired bootstrap", "whole set": "a jackknife"}
+"""How a bound was found that is not exact."""
+
+
+def moved(budget: Budget, bound: float) -> str:
+    """Return a bound in words.
+
+    Examples:
+        >>> moved(Budget(points=1.0), 0.5), moved(Budget(relative=0.1), -0.02)
+        ('the accuracy on fresh examples fell by at most 0.5 points', 'the loss on fresh examples fell by at least 2 %')
+    """
+    size, by = abs(bound), "at most" if bound >= 0 else "at least"
+    up, down = ("rose", "fell") if bound >= 0 else ("fell", "rose")
+    if budget.points is not None:
+        return f"the accuracy on fresh examples {down} by {by} {size:.3g} points"
+    if budget.relative is not None:
+        return f"the loss on fresh examples {up} by {by} {100 * size:.3g} %"
+    return f"the metric on fresh examples {down if budget.higher_is_better else up} by {by} {size:.3g}"

@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from expunge.budget.certificate import checked_level, level_of, truths
+from expunge.budget.certificate import checked_level, truths
+from expunge.budget.levels import level_of
 from expunge.errors import ConfigError
 from expunge.metrics import Interval, attack_auc
 

@@ -90,7 +90,8 @@ def share(spent: Spent | None) -> str:
     drop = "" if spent.drop is None else f", drop {spent.drop:.3g} {spent.unit}"
     if spent.bound is None or spent.level is None:
         return drop
-    return f"{drop}, at most {spent.bound:.3g} with confidence {100 * (1 - spent.level):.4g} %"
+    about = "" if spent.exact else "about "
+    return f"{drop}, at most {spent.bound:.3g} with confidence {about}{100 * (1 - spent.level):.4g} %"
 
 
 def told(account: Account) -> list[str]:
@@ -99,7 +100,8 @@ def told(account: Account) -> list[str]:
     said = [f"Measured drop, all together: {account.drop:.3g} {unit}{without(account.unmeasured)}"]
     if account.bound is not None:
         confidence = 100 * (1 - account.level)
-        said.append(f"Certified: at most {account.bound:.3g} {unit} with confidence {confidence:.4g} %")
+        how = "Certified: at most" if account.exact else "Bounded, approximately: at most"
+        said.append(f"{how} {account.bound:.3g} {unit} with confidence {confidence:.4g} %")
     elif account.uncertified:
         said.append(f"Not certified: no certificate in {listed(account.uncertified)}")
     if account.reopened:

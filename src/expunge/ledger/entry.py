@@ -18,6 +18,7 @@ from expunge.errors import DataError
 Kind = Literal["request", "purge", "redaction"]
 RequestKind = Literal["class", "fraction", "indices", "predicate", "concept"]
 Unit = Literal["points", "relative loss", "own metric"]
+"""The units of ``expunge.budget.Budget``."""
 Since = Literal["request", "stream"]
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Spent:
         budget: What the request was allowed. Default: nothing was agreed.
         since: Whether drop and bound are against the model that the ``request`` was made to, or against the one that
             the ``stream`` of requests began with. Default ``request``.
+        exact: Whether the bound is missed no more often than its level says, or about as often. Default true.
 
     Raises:
         DataError: If a number is not one, or a bound comes without its level and its split.
@@ -77,6 +79,7 @@ class Spent:
     split: str | None = None
     budget: float | None = None
     since: Since = "request"
+    exact: bool = True
 
     def __post_init__(self) -> None:
         check(self.unit, f"one of {', '.join(get_args(Unit))}", lambda unit: unit in get_args(Unit))
@@ -87,6 +90,7 @@ class Spent:
             self.level, "a level between 0 and 1", lambda value: value is None or (is_number(value) and 0 < value < 1)
         )
         check(self.examples, "a number of examples", lambda value: value is None or is_count(value))
+        check(self.exact, "exact as true or false", lambda value: isinstance(value, bool))
         check_digests(split=self.split or "0" * 64)
         together = len({part is None for part in (self.bound, self.level, self.split)}) == 1
         check(self.bound, "a bound with its level and its split", lambda _: together)

@@ -27,6 +27,7 @@ class Account:
         unmeasured: Requests whose drop is not in the sum.
         bound: Upper bound on the stream's drop; None unless every request is certified on fresh data.
         level: Σδ, the probability with which the bound may be missed; 1 at most.
+        exact: Whether all bounds of the sum are exact; else the level is approximate.
         uncertified: Requests without a bound in this unit.
         reopened: Requests that were certified on data which an earlier entry had opened.
         budget: Sum of what the requests were allowed; None unless each was allowed something.
@@ -41,6 +42,7 @@ class Account:
     uncertified: tuple[int, ...]
     reopened: tuple[int, ...]
     budget: float | None
+    exact: bool = True
 
     def left(self) -> float | None:
         """Return what is left of the budget after the certified bound, or after the measured drop where there is none.
@@ -117,6 +119,7 @@ def account(stream: Sequence[Entry], unit: Unit, opened: dict[int, set[str]]) ->
         uncertified=uncertified,
         reopened=reopened,
         budget=together(unit, allowed) if len(allowed) == len(budgets) else None,
+        exact=all(share.exact for share in certified),
     )
 
 

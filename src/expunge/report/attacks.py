@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from expunge.report.audit_part import Attack, Attacked
-from expunge.report.budget_words import Listing, short
+from expunge.report.budget_words import Listing
 from expunge.report.document import Request
-from expunge.report.numbers import ABSENT
+from expunge.report.numbers import ABSENT, short
 
 NAMES = {
     "loss": "loss",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from expunge.report.audit_part import AuditPart, Layer
-from expunge.report.budget_words import Fact, Listing, bounds, opened, short
-from expunge.report.numbers import ABSENT, count
+from expunge.report.budget_words import Fact, Listing
+from expunge.report.certificate_words import bounds, opened
+from expunge.report.numbers import ABSENT, count, short
 
 MOST = 12
 """Layers in the table; the others are counted."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from expunge.report.budget_part import BudgetPart
-from expunge.report.budget_words import amount, short
+from expunge.report.budget_words import amount
 from expunge.report.drawing import Frame, Key, Point, Scale, Tick, span
+from expunge.report.numbers import short
 
 FRAME = Frame(wide=480, high=230, left=56, right=464, top=14, bottom=184)
 PADDING = 8

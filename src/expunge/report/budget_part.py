@@ -24,6 +24,10 @@ class Allowed(Part):
             return self.points
         return 100 * self.relative if self.relative is not None else (self.drop or 0.0)
 
+    def of_share(self, value: float) -> float:
+        """Return an amount of a certificate, in which points and a loss are shares, as ``amount`` is."""
+        return value if self.metric is not None else 100 * value
+
     def shown(self, value: float | None) -> float | None:
         """Return an amount as ``amount`` is: a relative loss in percent."""
         return 100 * value if value is not None and self.relative is not None else value
@@ -49,16 +53,25 @@ class Look(Part):
 
 
 class Certificate(Part):
-    """What one opening of the certify half says; drop and bounds are shares."""
+    """What one opening of the certify half says; of accuracy and of a loss, drop and bounds are shares."""
 
+    kind: Literal["accuracy", "bounded mean", "mean", "whole set"] = "accuracy"
+    exact: bool = True
     examples: int = Field(ge=1)
-    lost: int
-    gained: int
+    lost: int | None = None
+    gained: int | None = None
     delta: float = Field(gt=0, lt=1)
     drop: float
     bound: float
     approximate: Number = None
     smallest: Number = None
+
+    @model_validator(mode="after")
+    def counted(self) -> Certificate:
+        """Refuse a certificate of accuracy without its counts."""
+        if self.kind == "accuracy" and (self.lost is None or self.gained is None):
+            raise ValueError("a certificate of accuracy must have 'lost' and 'gained'")
+        return self
 
 
 class HalfSizes(Part):
@@ -113,6 +126,7 @@ class BudgetPart(Part):
     frontier: tuple[int, ...] = ()
     certificate: Certificate | None = None
     certified: bool | None = None
+    unsaid: str = ""
     sentence: str
     examples: HalfSizes | None = None
     smallest: Number = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from expunge.report.budget_part import Allowed, BudgetPart, Certificate, Look
-from expunge.report.numbers import ABSENT, count
+from expunge.report.budget_part import Allowed, BudgetPart, Look
+from expunge.report.certificate_words import certificate, smallest
+from expunge.report.numbers import ABSENT, count, short
 
 VERDICTS = {
     "equivalent": "equivalent, which the test shows",
@@ -61,18 +62,6 @@ def unit(asked: Allowed) -> str:
     return "% of the held-out loss" if asked.relative is not None else f"of {asked.metric}"
 
 
-def short(value: float | None) -> str:
-    """Return a number with three digits, all of them where it is large, and a true minus sign.
-
-    Examples:
-        >>> short(0.12345), short(-67234.0)
-        ('0.123', '−67234')
-    """
-    if value is None:
-        return ABSENT
-    return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "−")
-
-
 def allowed(budget: BudgetPart) -> str:
     """Return what was allowed, and what comes first."""
     first = "the budget" if budget.prefer == "budget" else "forgetting"
@@ -87,52 +76,6 @@ def spent(budget: BudgetPart) -> str:
     on = "" if budget.examples is None else f", on the {count(budget.examples.control)} control examples"
     what = amount(budget.asked, budget.asked.shown(budget.handed.spent))
     return f"{what} after update {budget.handed.step}{on}, which also steered and chose; see the certificate."
-
-
-def certificate(budget: BudgetPart) -> str:
-    """Return what the certify half says."""
-    found = budget.certificate
-    if found is None:
-        return "None: the certify half stayed closed." if budget.handed_back else "None."
-    return f"{opened(found)} {bounds(found)}{inside(budget)}"
-
-
-def opened(found: Certificate) -> str:
-    """Return what was counted on the certify half."""
-    return (
-        f"Of {count(found.examples)} examples that nothing was chosen by, opened once, {count(found.lost)} were right "
-        f"before and are wrong now, {count(found.gained)} the reverse."
-    )
-
-
-def bounds(found: Certificate) -> str:
-    """Return both bounds on the drop."""
-    second = "" if found.approximate is None else f"; Tango's bound, approximate, is {short(100 * found.approximate)}"
-    return (
-        f"With {confidence(found.delta)} confidence the accuracy on fresh examples like these fell by at most "
-        f"{short(100 * found.bound)} points{second}."
-    )
-
-
-def inside(budget: BudgetPart) -> str:
-    """Return how the bound stands to a budget in points."""
-    told = {True: " That is inside the budget.", False: " That is more than the budget: it was not certified."}
-    return "" if budget.certified is None else told[budget.certified]
-
-
-def confidence(delta: float) -> str:
-    """Return 1 − δ in percent."""
-    return f"{100 * (1 - delta):.4g} %"
-
-
-def smallest(budget: BudgetPart) -> str:
-    """Return the least drop that so many examples can certify; empty where that is not known."""
-    least = budget.smallest if budget.certificate is None else budget.certificate.smallest
-    if least is None:
-        return ""
-    many = "" if budget.examples is None else f" of {count(budget.examples.certify)}"
-    said = f"{short(100 * least)} points: what the certificate says where no example{many} is lost and none gained"
-    return f"{said}. Gained ones lower it, but nobody can plan for them."
 
 
 def stop(budget: BudgetPart) -> str:

@@ -88,3 +88,15 @@ def join(words: Sequence[str]) -> str:
         ('UA, RA and TA', 'UA')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def short(value: float | None) -> str:
+    """Return a number with three digits, all of them where it is large, and a true minus sign.
+
+    Examples:
+        >>> short(0.12345), short(-67234.0)
+        ('0.123', '−67234')
+    """
+    if value is None:
+        return ABSENT
+    return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "−")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.report.budget_part import BudgetPart, Round, Trial
-from expunge.report.budget_words import Listing, listing, share, short, unit
-from expunge.report.numbers import ABSENT
+from expunge.report.budget_words import Listing, listing, share, unit
+from expunge.report.numbers import ABSENT, short
 
 DIVERGED = "diverged"
 ORDER = (

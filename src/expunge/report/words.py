@@ -7,7 +7,7 @@ from statistics import fmean
 
 from expunge.report import audit_words, generated
 from expunge.report.audit_part import AuditPart
-from expunge.report.budget_words import bounds
+from expunge.report.certificate_words import bounds
 from expunge.report.document import Request, Row
 from expunge.report.headline import (
     Standing,

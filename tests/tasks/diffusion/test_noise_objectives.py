@@ -9,7 +9,7 @@ from small_diffusion import CLASSES, STEPS, diffusers, image_batch, image_split,
 from expunge import registry
 from expunge.batch import Batch, Predictor, Split
 from expunge.errors import ModelError, ObjectiveError
-from expunge.tasks.diffusion.noising import Noising, noising_of, summed_noise_loss
+from expunge.tasks.diffusion.noising import Noising, noise_losses, noising_of
 from expunge.tasks.diffusion.objectives import (
     ElasticNoise,
     NegativeGuidance,
@@ -216,7 +216,7 @@ def test_fisher_information_is_that_of_the_training_loss():
     expected = [torch.zeros_like(weight) for weight in model.parameters()]
     for index in torch.randperm(len(split.retain), generator=generator(0))[:5]:
         model.zero_grad()
-        summed_noise_loss(Predictor(model), split.retain.batch(index[None])).backward()
+        noise_losses(Predictor(model), split.retain.batch(index[None])).backward()
         for total, weight in zip(expected, model.parameters(), strict=True):
             total += weight.grad.square() / 5
     for found, wanted in zip(objective.fisher, expected, strict=True):
@@ -225,10 +225,12 @@ def test_fisher_information_is_that_of_the_training_loss():
 
 def test_the_loss_of_training_is_the_sum_of_noise_matching():
     model, batch = small_model(DOUBLE), image_batch(1, DOUBLE, 6)
-    whole = summed_noise_loss(Predictor(model), batch)
-    assert torch.equal(summed_noise_loss(Predictor(model), batch), whole), "drawn from the indices alone"
+    whole = Predictor(model, loss=noise_losses).summed_loss(batch)
+    assert torch.equal(noise_losses(Predictor(model), batch).sum(), whole), "drawn from the indices alone"
     many = [
-        float(summed_noise_loss(Predictor(model), Batch(batch.inputs, batch.targets, batch.indices + 100 * k)).detach())
+        float(
+            noise_losses(Predictor(model), Batch(batch.inputs, batch.targets, batch.indices + 100 * k)).sum().detach()
+        )
         for k in range(300)
     ]
     noising, total = noising_of(model), []

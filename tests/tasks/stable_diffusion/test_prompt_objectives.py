@@ -9,7 +9,7 @@ import expunge
 from expunge import registry
 from expunge.batch import Batch, Predictor, Split
 from expunge.errors import ModelError, ObjectiveError
-from expunge.tasks.diffusion.noising import summed_noise_loss
+from expunge.tasks.diffusion.noising import noise_losses
 from expunge.tasks.diffusion.objectives import NegativeGuidance
 from expunge.tasks.stable_diffusion.concept import Concept
 from expunge.tasks.stable_diffusion.concept_split import concept_split
@@ -50,7 +50,7 @@ def split_of(request_):
 
 
 def reading(model):
-    return Predictor(model, loss=summed_noise_loss)
+    return Predictor(model, loss=noise_losses)
 
 
 def forget_batch(request_):

@@ -14,7 +14,7 @@ from expunge.errors import ConfigError, DataError
 from expunge.tasks.diffusion.class_sampler import ClassSampler
 from expunge.tasks.diffusion.ddpm import AVERAGED, DDPM, NETWORK, SCHEDULE
 from expunge.tasks.diffusion.denoiser import Denoiser, as_denoiser
-from expunge.tasks.diffusion.noising import summed_noise_loss
+from expunge.tasks.diffusion.noising import noise_losses
 from expunge.tasks.diffusion.recognition import recognised
 from expunge.tasks.family import Family, Recognised
 
@@ -46,7 +46,7 @@ class Diffusion(Family):
         """Return the model with the loss of its training."""
         if logits is not None:
             raise ConfigError("no logits= for a diffusion model", "a function", "leave it out")
-        return Predictor(as_denoiser(model), loss=summed_noise_loss)
+        return Predictor(as_denoiser(model), loss=noise_losses)
 
     def classes(self, predict: Predictor, *sides: Examples) -> int:
         """Return the number of classes that the model was trained with.

@@ -97,12 +97,12 @@ def noising_of(model: nn.Module) -> Noising:
     return Noising(as_denoiser(model).signal, as_denoiser(model).null)
 
 
-def summed_noise_loss(predict: Predictor, batch: Batch) -> Tensor:
-    """Return the sum over examples of the loss that the model was trained on: noise matching with the true classes.
+def noise_losses(predict: Predictor, batch: Batch) -> Tensor:
+    """Return the loss of each example that the model was trained on, ``(n,)``: noise matching with the true classes.
 
-    Formula: Σ_i ‖ε_i − ε(x_{i,t}, t_i, c_i)‖² / d, d the numbers of an image. Timesteps and noise depend on the indices
-    of the examples alone.
+    Formula: ‖ε_i − ε(x_{i,t}, t_i, c_i)‖² / d, d the numbers of an image. Timesteps and noise depend on the indices of
+    the examples in the batch alone, so that two models meet the same.
     """
     seed = mixed_seed(len(batch), int(batch.indices.sum()), int(batch.indices[0]))
     noisy = noising_of(predict.model).noised(batch, torch.Generator().manual_seed(seed))
-    return (predict(noisy.inputs) - noisy.drawn["noise"]).square().flatten(1).mean(1).sum()
+    return (predict(noisy.inputs) - noisy.drawn["noise"]).square().flatten(1).mean(1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from expunge.batch import Examples, Predictor, Split
 from expunge.engine import Conditions, Recipe
 from expunge.errors import ConfigError, DataError, ModelError
-from expunge.tasks.diffusion.noising import summed_noise_loss
+from expunge.tasks.diffusion.noising import noise_losses
 from expunge.tasks.family import Family
 from expunge.tasks.stable_diffusion.adapters import has_adapter, save_adapter
 from expunge.tasks.stable_diffusion.memory import AT_ONCE, afford
@@ -46,7 +46,7 @@ class StableDiffusion(Family):
         """Return the model with the loss of its training."""
         if logits is not None:
             raise ConfigError("no logits= for a text-to-image model", "a function", "leave it out")
-        return Predictor(as_text_to_image(model), loss=summed_noise_loss, at_once=AT_ONCE)
+        return Predictor(as_text_to_image(model), loss=noise_losses, at_once=AT_ONCE)
 
     def classes(self, predict: Predictor, *sides: Examples) -> int:
         """Return the number of prompts in the model's table.
