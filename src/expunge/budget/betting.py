@@ -55,7 +55,7 @@ def smallest_mean_drop(examples: int, reach: float = 1.0, delta: float = 0.05) -
 
     Examples:
         >>> round(smallest_mean_drop(500), 4)
-        0.007
+        0.0069
     """
     return betting_bound(np.zeros(examples), reach, delta)
 

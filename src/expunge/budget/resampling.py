@@ -100,7 +100,7 @@ def jackknife_bound(whole: float, without: Any, delta: float = 0.05) -> float:
 
     Examples:
         >>> round(jackknife_bound(0.1, [0.08, 0.09, 0.1, 0.11, 0.12]), 3)
-        0.221
+        0.16
     """
     from scipy.stats import t
 

@@ -85,7 +85,7 @@ BUDGET_WORDS = (
         "An upper bound on the drop of accuracy on fresh examples, from the certify half: examples that were lost and "
         "that were gained are counted apart and bounded after Clopper and Pearson at half the level each, which is "
         "exact. Tango's score bound is closer and holds approximately. A metric with values of known range for each "
-        "example is bounded exactly too, by betting; a loss or a metric of a whole set approximately, as is said there.",
+        "example is bounded exactly too, by betting; a loss or a metric of a whole set approximately, and so called.",
         "",
     ),
     Term(
