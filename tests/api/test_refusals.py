@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 import expunge
 from expunge.api import run_request
+from expunge.api.purge import purge
 from expunge.cli import app
 from expunge.data import Subset, TensorExamples
 from expunge.engine import Descend, Optimiser, Recipe
@@ -237,6 +238,19 @@ def test_a_loss_that_is_not_finite_at_the_first_batch_leaves_no_trace(folder):
     assert result.exit_code == 2
     assert_one_sentence(result.stderr)
     assert written(folder) == before
+
+
+def test_a_run_that_diverges_keeps_its_last_good_weights_and_says_where(folder):
+    write_request(folder, method="{name: ga, rate: 1.0e30, epochs: 3, batch: 8, clip: null}")
+    result = CliRunner().invoke(app, ["run", "request.yaml"])
+    assert result.exit_code == 2
+    assert_one_sentence(result.stderr)
+    assert "the last good weights are in 'run/last-good.safetensors'" in " ".join(result.stderr.split())
+    good, original = load_file(folder / "run" / "last-good.safetensors"), load_file(folder / "original.safetensors")
+    assert good.keys() == original.keys()
+    assert all(torch.equal(good[name], original[name]) for name in good), "the first update broke it"
+    assert not (folder / "run" / "unlearned.safetensors").exists()
+    assert "last-good.safetensors" in " ".join(purge(folder / "run").removed)
 
 
 @pytest.mark.parametrize("command", ["train", "run"])

@@ -18,7 +18,9 @@ GRID = "grid.png"
 SAVEPOINTS = "savepoints"
 """Folder of a run's state while it is under way; it holds the original's weights."""
 UNLEARNED, RETRAINED, ORIGINAL = "unlearned.safetensors", "retrained.safetensors", "original.safetensors"
-WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, GRID, UNLEARNED, RETRAINED)
+LAST_GOOD = "last-good.safetensors"
+"""What a run leaves that broke off at a loss that is not finite: half unlearned."""
+WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, GRID, UNLEARNED, RETRAINED, LAST_GOOD)
 """What a run writes, whether or not the folder has it already; ``original.safetensors`` it takes as it finds it."""
 
 SHADOWS = "ulira"

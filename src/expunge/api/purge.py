@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN
-from expunge.api.folder import CONFIG, FINISHED, GRID, MANIFEST, ORIGINAL, REPORT, SHADOWS, WRITTEN, forget_savepoints
+from expunge.api.folder import (
+    CONFIG,
+    FINISHED,
+    GRID,
+    LAST_GOOD,
+    MANIFEST,
+    ORIGINAL,
+    REPORT,
+    SHADOWS,
+    WRITTEN,
+    forget_savepoints,
+)
 from expunge.api.grids import HOLDS as GRID_HOLDS
 from expunge.api.recording import evidence_of
 from expunge.errors import ConfigError, DataError
@@ -49,10 +60,10 @@ class Purged:
 def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
     """Remove what holds the deleted data from a run folder; what is left to remove decides, so that it can be repeated.
 
-    Removed are the original's weights where the run left them in its folder, its savepoints, the shadow models of
-    ``expunge ulira``, the grid and the pictures of the report (which is written anew without them), and files that a
-    killed run left half written. Figures, manifest, history and the unlearned weights stay. Nothing outside the folder
-    is touched, and links are not followed.
+    Removed are the original's weights where the run left them in its folder, half unlearned ones, its savepoints, the
+    shadow models of ``expunge ulira``, the grid and the pictures of the report (which is written anew without them),
+    and files that a killed run left half written. Figures, manifest, history and the unlearned weights stay. Nothing
+    outside the folder is touched, and links are not followed.
 
     Args:
         folder: The run folder.
@@ -82,7 +93,12 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
 def holding(folder: Path) -> list[Path]:
     """Return the files right in a run folder that hold the deleted data, or may."""
     found = (path for path in folder.iterdir() if path.is_symlink() or path.is_file())
-    return sorted(p for p in found if p.name == GRID or _ORIGINALS.fullmatch(p.name) or _UNFINISHED.fullmatch(p.name))
+    return sorted(path for path in found if path.name in (GRID, LAST_GOOD) or holds_weights(path.name))
+
+
+def holds_weights(name: str) -> bool:
+    """Return whether a file has the name of an original, or of one that a killed run left half written."""
+    return _ORIGINALS.fullmatch(name) is not None or _UNFINISHED.fullmatch(name) is not None
 
 
 def without_shadows(folder: Path) -> list[str]:

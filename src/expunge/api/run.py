@@ -17,6 +17,7 @@ from expunge.api.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
 from expunge.api.folder import CONFIG, FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED, Opening
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
+from expunge.api.last_good import last_good_kept
 from expunge.api.launched import assist, gather, launched
 from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, recording
@@ -216,7 +217,7 @@ def unlearned(job: Job, tracks: Tracks) -> Result:
         job.folder.append_rows(HISTORY, rows)
 
     wish = {} if job.agreed is None else job.agreed.wish._asdict()
-    with bar(job.console, "Unlearning") as shown:
+    with last_good_kept(job.folder), bar(job.console, "Unlearning") as shown:
         result = unlearn(
             job.original,
             forget=job.split.forget,
