@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from expunge.api import checks
 from expunge.api.config import RunConfig, load_request
 from expunge.api.sentences import known_keys
+from expunge.data.residency import MOST
 from expunge.errors import ConfigError
 from expunge.tasks.classification.train_settings import TrainSettings
 
@@ -82,6 +83,7 @@ def test_short_forms_and_defaults(folder):
         "auto",
     )
     assert (config.threads, config.normalisation, config.micro_batches, config.precision) == (None, None, 1, "fp32")
+    assert (config.channels_last, config.resident) == (None, MOST)
     assert config.show_examples is False
 
 

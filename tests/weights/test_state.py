@@ -53,6 +53,14 @@ def test_tensors_come_back_to_the_bit(kind, tmp_path):
     assert found["channels last"].is_contiguous(memory_format=torch.channels_last)
 
 
+def test_many_permuted_tensors_come_back_in_their_order(tmp_path):
+    state = {"all": [torch.randn(3, 4, 5, 6).contiguous(memory_format=torch.channels_last) for _ in range(12)]}
+    found = load_state(save_state(state, tmp_path / "a.safetensors"))
+    for one, other in zip(found["all"], state["all"], strict=True):
+        assert torch.equal(one, other)
+        assert one.stride() == other.stride()
+
+
 def test_what_is_not_a_number_comes_back(tmp_path):
     state = {"plain": [math.nan, math.inf, -0.0], "tensor": torch.tensor([math.nan, -math.inf]), "key": np.arange(3)}
     found = load_state(save_state(state, tmp_path / "a.safetensors"))

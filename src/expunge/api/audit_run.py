@@ -17,7 +17,7 @@ from expunge.api.inputs import as_request, device_of, fresh_model, held_out
 from expunge.api.reading import checked_source, given_weights, located
 from expunge.api.requests import Asked
 from expunge.api.run import from_here
-from expunge.api.threads import threads
+from expunge.api.threads import computing
 from expunge.batch import Predictor
 from expunge.data import Source, Subset, split_request
 from expunge.errors import ConfigError, ExpungeError
@@ -65,7 +65,7 @@ def audit_request(
     for path in paths.values():
         if path is not None:
             check_is_safetensors(path)
-    with threads(config.threads):
+    with computing(config):
         found = measured(config, paths, data_dir)
     folder = found.save(out, overwrite=overwrite)
     print_tables(found.document, console)

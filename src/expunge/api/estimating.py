@@ -21,7 +21,7 @@ from expunge.api.requests import Asked, request_part
 from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.api.run import REFERENCE_SEED, from_here
-from expunge.api.threads import threads
+from expunge.api.threads import computing
 from expunge.api.training import trained
 from expunge.api.trial import drawn
 from expunge.api.unlearning import unlearn
@@ -120,7 +120,7 @@ def estimate_retrain(
     console = console or Console(quiet=True)
     place = out or config.out.with_name(f"{config.out.name}-estimate")
     alone = config.model_copy(update={"out": place, "checkpoint": None, "reference": "none", "ledger": None})
-    with threads(config.threads):
+    with computing(config):
         job = prepare(alone, data_dir, Opening(overwrite), console)
         result = estimated(job, share)
     write_report(result, job.folder.path / REPORT)

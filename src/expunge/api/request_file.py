@@ -41,6 +41,8 @@ class RequestFile(Section):
         normalisation: ``frozen``, ``joint`` or ``separate``. Default: the method's.
         micro_batches: Parts into which each batch is cut. Default 1.
         precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
+        channels_last: Whether weights of convolutions are held with channels last meanwhile. Default: on accelerators.
+        resident: GiB of examples, at most, that are kept on an accelerator as a whole; 0 for none. Default 2.
         out: Run folder. Default ``runs/`` and the file's name, beside the file.
         track: A tracker or several, by name or with settings: tensorboard, wandb, mlflow, trackio. Default none.
         savepoints: How often the run's state is saved, so that `--resume` can go on with it. Default every minute.
@@ -55,6 +57,8 @@ class RequestFile(Section):
     normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
     micro_batches: Count = 1
     precision: Precision = "fp32"
+    channels_last: bool | None = Field(None, examples=[True])
+    resident: Annotated[float, Field(ge=0)] = 2.0
     out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
     savepoints: SavepointChoice = Field(SavepointChoice(updates=None), examples=["{updates: 500}"])
     ledger: Rooted | None = Field(None, examples=["ledger.sqlite"])
@@ -84,7 +88,8 @@ class RequestFile(Section):
 
     def conditions(self) -> dict[str, Any]:
         """Return what ``unlearn`` is told of how to compute, whatever the model."""
-        return self.model_dump(include={"seed", "normalisation", "micro_batches", "precision"})
+        told = self.model_dump(include={"seed", "normalisation", "micro_batches", "precision"})
+        return told if self.channels_last is None else {**told, "channels_last": self.channels_last}
 
     def check_apart(self, model: Path) -> None:
         """Refuse a run folder that would write over the folder of the model.

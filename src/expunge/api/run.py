@@ -25,7 +25,7 @@ from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.api.sitting import savepoints_of
 from expunge.api.telling import told_in_full
-from expunge.api.threads import kernels, threads
+from expunge.api.threads import computing
 from expunge.api.tracking import figures_of, tracks_of
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
@@ -82,7 +82,7 @@ def run_request(
     if overwrite and resume:
         raise ConfigError("--overwrite or --resume", "both", "go on with the run in the folder, or replace it")
     check_ledger(config)
-    with stoppable(config), threads(config.threads), kernels(config.deterministic), launched(config, resume) as rank:
+    with stoppable(config), computing(config), launched(config, resume) as rank:
         if rank:
             assist(config, data_dir)
             return config.out

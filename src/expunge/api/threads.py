@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 import expunge
+from expunge.api.request_file import RequestFile
+from expunge.data import resident_up_to
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -47,6 +49,13 @@ def kernels(deterministic: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before)
         torch.backends.cudnn.benchmark = tuned
+
+
+@contextmanager
+def computing(config: RequestFile) -> Iterator[None]:
+    """Compute in the body as a request says: threads, kernels, and how many examples live on an accelerator."""
+    with threads(config.threads), kernels(config.deterministic), resident_up_to(config.resident):
+        yield
 
 
 def environment(device: torch.device) -> dict[str, Any]:

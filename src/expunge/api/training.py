@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from torch import nn
@@ -12,7 +13,7 @@ from expunge.api.folder import ORIGINAL, check_writable
 from expunge.api.inputs import device_of
 from expunge.api.progress import bar
 from expunge.api.reading import checked_source, located, train_settings, trainable_model
-from expunge.api.threads import kernels, threads
+from expunge.api.threads import computing
 from expunge.batch import Examples
 from expunge.errors import ConfigError
 from expunge.evaluation.collecting import home
@@ -49,7 +50,7 @@ def train_request(
         check_writable(target.parent)
     with located(config, "device"):
         device = device_of(config.device)
-    with threads(config.threads), kernels(config.deterministic):
+    with computing(config):
         source = checked_source(config, data_dir)
         model = trainable_model(config, source).to(device)
         record = trained(model, source.train, config, console, "Training")
@@ -64,4 +65,5 @@ def trained(model: nn.Module, examples: Examples, config: RunConfig, console: Co
     """Train a network, where it is, as the section ``train`` says."""
     settings, augment = train_settings(config), getattr(examples, "augment", None)
     with bar(console, what, settings.epochs) as shown:
-        return fit(model, examples, settings, device=home(model), on_epoch=shown.epoch, augment=augment)
+        given: dict[str, Any] = {"on_epoch": shown.epoch, "augment": augment, "channels_last": config.channels_last}
+        return fit(model, examples, settings, device=home(model), **given)

@@ -17,7 +17,7 @@ from expunge.api.leakage import Leakage
 from expunge.api.progress import bar
 from expunge.api.reading import checked_method, checked_source, located, train_settings, trainable_model
 from expunge.api.shadow_study import Study
-from expunge.api.threads import threads
+from expunge.api.threads import computing
 from expunge.api.ulira import judged
 from expunge.batch import Predictor, Split
 from expunge.data import Subset, split_request
@@ -72,7 +72,7 @@ def ulira_request(
     folder = config.out / SHADOWS
     with located(config, "out"):
         check_writable(folder)
-    with threads(config.threads):
+    with computing(config):
         asked = asked_of(config, shadows, cache or folder / "cache", data_dir)
         with bar(console, "Shadow models", width=17) as shown:
 

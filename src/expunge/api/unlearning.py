@@ -57,6 +57,7 @@ def unlearn(
     normalisation: str | None = None,
     micro_batches: int = 1,
     precision: Format = "fp32",
+    channels_last: bool | None = None,
     average: float | None = None,
     shared: bool = False,
     observe_every: int = 10,
@@ -97,6 +98,8 @@ def unlearn(
         normalisation: ``frozen``, ``joint`` or ``separate``. Default ``frozen``, which measured best.
         micro_batches: Parts in which each half batch is processed. Default 1.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
+        channels_last: Hold the weights of convolutions with channels last while they are changed, which is faster on
+            accelerators; the model that is handed back has them as they came. Default: on accelerators alone.
         average: β of a running mean of the weights over the updates, which is then the unlearned model. It starts
             from the model itself and follows closely at first. Default: the weights of the last update.
         shared: Share the examples of every update with the other processes of torch.distributed, each of which makes
@@ -142,10 +145,12 @@ def unlearn(
         "precision": precision,
         **({} if average is None else {"average": average}),
         **({"shared": True} if shared else {}),
+        **({} if channels_last is None else {"channels_last": channels_last}),
     }
     if shared and resume is not None:
         raise ConfigError("one process where the state is saved", "shared=True beside resume=", "leave one out")
-    conditions = checked_conditions(Conditions(**plain, observe_every=observe_every, on_step=on_step))
+    usual: dict[str, Any] = {"channels_last": False if family.accounted else None}
+    conditions = checked_conditions(Conditions(**{**usual, **plain}, observe_every=observe_every, on_step=on_step))
     recipe = family.recipe(family.admit(chosen).recipe(seed))
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     family.afford(model, recipe, split, conditions, inplace=inplace)
@@ -211,7 +216,7 @@ def kept(
 
 def nearby(split: Split, model: nn.Module, family: Family, wish: Wish | None) -> Split:
     """Return the split with its examples where the model is, as far as they fit there beside it."""
-    if not family.resident:
+    if family.accounted:
         return split
     near = resident_split(split, place_of(model))
     # The caller's own measure reads the held-out examples where the caller left them.

@@ -37,6 +37,7 @@ class Conditions:
         normalisation: ``frozen`` (default), ``joint`` or ``separate``.
         micro_batches: Parts of each half batch. Default 1.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
+        channels_last: Hold the weights of convolutions with channels last meanwhile. Default None: on accelerators.
         observe_every: Inner products of gradients are recorded at every so many updates; 0 never. Default 10.
         read_every: The device is waited for at every so many updates, to write history and to look for NaN.
             Default 25.
@@ -55,6 +56,7 @@ class Conditions:
     normalisation: str = "frozen"
     micro_batches: int = 1
     precision: Format = "fp32"
+    channels_last: bool | None = None
     observe_every: int = 10
     read_every: int = 25
     shared: bool = False

@@ -57,7 +57,7 @@ class Descent:
         parameters = [p for p in predict.model.parameters() if p.requires_grad]
         if not parameters:
             raise ModelError("at least one trainable weight", "none", "set requires_grad on what may change")
-        optimizer = build_optimizer(parameters, stage.optimiser)
+        optimizer = build_optimizer(parameters, stage.optimiser, scaled=conditions.precision == "fp16")
         self.model = predict.model
         self.stepper = Stepper(
             replicated(predict.model) if conditions.shared else predict.model,

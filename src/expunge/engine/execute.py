@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from expunge.batch import Predictor, Split, looking
 from expunge.engine.conditions import Conditions
 from expunge.engine.descend import Descent, stream_of
+from expunge.engine.layout import laid_out
 from expunge.engine.processes import agreed, refuse_alone, take_over
 from expunge.engine.randomness import generators_now, mixed_seed, put_generators, replayed
 from expunge.engine.shareable import refuse_unshareable
@@ -142,11 +143,13 @@ class Run:
         seed = mixed_seed(self.conditions.seed, self.done) if self.done else self.conditions.seed
         epochs = sum(earlier.epochs for earlier in self.descents[: self.done])
         before = Progress(sum(self.lengths[: self.done]), sum(self.lengths), epochs)
-        self.descent = Descent(self.predict, stage, self.split, replace(self.conditions, seed=seed), keep, before)
-        if self.begun is not None:
-            self.descent.load_state_dict(self.begun)
-            self.begun = None
-        self.descent.run()
+        # Only here: what re-initialises weights draws them in the order of memory. Ranks have a layout of their own.
+        with laid_out(self.predict.model, False if self.conditions.shared else self.conditions.channels_last):
+            self.descent = Descent(self.predict, stage, self.split, replace(self.conditions, seed=seed), keep, before)
+            if self.begun is not None:
+                self.descent.load_state_dict(self.begun)
+                self.begun = None
+            self.descent.run()
         self.done += 1
 
 

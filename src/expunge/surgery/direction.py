@@ -99,6 +99,9 @@ def piece_product(left: Tensor, right: Tensor) -> Tensor:
     left, right = widened(left), widened(right)
     if is_sharded(left):
         return whole((left * right).sum())
+    if not left.is_contiguous():  # channels last, say: in the order of memory nothing has to be copied
+        order = sorted(range(left.dim()), key=left.stride, reverse=True)
+        left, right = left.permute(order), right.permute(order)
     return torch.dot(left.flatten(), right.flatten())
 
 

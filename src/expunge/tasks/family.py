@@ -42,7 +42,7 @@ class Family(ABC):
         votes: Whether its models are classifiers, so that ``auto`` can teach neighbours' votes.
         automatic: What ``auto`` stands for where they are none: a method's name, or a composition in words.
         rates: Learning rates that ``auto`` tries there, from the smallest up. Default: none, it keeps the method's.
-        resident: Whether its examples may be moved to an accelerator as a whole. Default true.
+        accounted: Whether ``afford`` reckons with all of the device's memory, so that nothing takes any to be faster.
         defaults: Settings of methods for this family, wherever a method has no value of its own and none is written.
     """
 
@@ -52,7 +52,7 @@ class Family(ABC):
     votes: ClassVar[bool] = False
     automatic: ClassVar[str] = "eupmu"
     rates: ClassVar[tuple[float, ...]] = ()
-    resident: ClassVar[bool] = True
+    accounted: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = {}
 
     @property

@@ -65,7 +65,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 def digest(tree: str, tensors: Mapping[str, Tensor]) -> str:
     """Return SHA-256, in hex, over the text and over names, types, shapes, layouts and bytes of the tensors."""
-    made, orders = hashlib.sha256(tree.encode()), dim_orders(tensors)
+    made, orders = hashlib.sha256(tree.encode()), dict(sorted(dim_orders(tensors).items()))
     for name, tensor in sorted(tensors.items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {orders}".encode())

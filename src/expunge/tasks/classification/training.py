@@ -15,6 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from expunge.batch import Batch, Examples, Predictor
 from expunge.data.residency import resident
+from expunge.engine.layout import laid_out
+from expunge.engine.optimisers import fused
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
 from expunge.tasks.classification.train_settings import TrainSettings
 
@@ -50,6 +52,7 @@ def fit(
     on_epoch: OnEpoch | None = None,
     augment: Augment | None = None,
     logits: Callable[[Any], Tensor] | None = None,
+    channels_last: bool | None = None,
 ) -> TrainRecord:
     """Train a classifier in place; the same seed, machine and number of threads give the same bits.
 
@@ -64,6 +67,7 @@ def fit(
         augment: Called as ``augment(inputs, generator)`` on every batch, where the examples are: on the CPU, or on the
             device if they fit there and the function says that it works anywhere (``resident``).
         logits: Reads the logits from the model's output, as in ``Predictor``.
+        channels_last: Hold the weights of convolutions with channels last meanwhile. Default: on accelerators.
 
     Raises:
         ConfigError: If the settings name an augmentation and none is given.
@@ -74,8 +78,8 @@ def fit(
     _check(model, examples, settings, augment)
     began, device = time.perf_counter(), torch.device(device)
     model.to(device)
-    run = Run(Predictor(model, logits), resident(examples, device, augment), settings, device, augment)
-    with own_randomness(settings.seed, device):
+    with laid_out(model, channels_last), own_randomness(settings.seed, device):
+        run = Run(Predictor(model, logits), resident(examples, device, augment), settings, device, augment)
         for epoch in range(1, settings.epochs + 1):
             loss, accuracy = run.epoch(epoch)
             if on_epoch is not None:
@@ -122,8 +126,10 @@ class Run:
         self.order = torch.Generator().manual_seed(settings.seed)
         self.luck = torch.Generator().manual_seed(settings.seed)
         self.parts = math.ceil(len(examples) / settings.batch)
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = fused(
+            torch.optim.SGD,
             [weight for weight in predict.model.parameters() if weight.requires_grad],
+            scaled=False,
             lr=settings.rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,

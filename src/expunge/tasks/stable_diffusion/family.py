@@ -38,7 +38,7 @@ class StableDiffusion(Family):
 
     aliases: ClassVar[tuple[str, ...]] = ("sd", "text_to_image")
     shares: ClassVar[tuple[str, ...]] = ("diffusion",)
-    resident: ClassVar[bool] = False  # ``afford`` reckons with all of the device's memory
+    accounted: ClassVar[bool] = True
     automatic: ClassVar[str] = "uce"
     defaults: ClassVar[Mapping[str, Any]] = {"optimiser": "adamw", "rate": 1e-5, "weight_decay": 0.0, "batch": 8}
 
