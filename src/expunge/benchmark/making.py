@@ -29,7 +29,7 @@ from expunge.benchmark.items import Cell, Item, Network
 from expunge.benchmark.recipe import Recipe
 from expunge.benchmark.store import FAILURE, Folders, commit
 from expunge.budget import whole_classes
-from expunge.data import Source, Subset, split_request
+from expunge.data import Source, Subset, resident, split_request
 from expunge.errors import ConfigError, ExpungeError, ModelError
 from expunge.evaluation import ModelOutputs, Trial, gap_floor, outputs_of
 from expunge.metrics import accuracy
@@ -69,6 +69,7 @@ class Maker:
     def __init__(self, recipe: Recipe, folders: Folders) -> None:
         self.recipe, self.folders = recipe, folders
         self.device = device_of(recipe.device)
+        self.near: list[Examples] = []
         self.source = lru_cache(maxsize=2)(self.drawn_source)
         self.case = lru_cache(maxsize=4)(self.read_case)
         self.reference = lru_cache(maxsize=4)(self.ask_reference)
@@ -76,10 +77,12 @@ class Maker:
 
     @cached_property
     def whole(self) -> Source:
-        """All data, read once."""
+        """All data, read once, and kept on the device where they fit."""
         config = self.recipe.config(None, 0)
         data = config.data.model_copy(update={"subset": None})
-        return checked_source(config.model_copy(update={"data": data}), self.folders.data)
+        source = checked_source(config.model_copy(update={"data": data}), self.folders.data)
+        self.near = [resident(part, self.device) for part in (source.train, source.test)]
+        return source
 
     def drawn_source(self, seed: int) -> Source:
         """Return the data of a seed."""
