@@ -65,9 +65,10 @@ def case(label: str, make: Callable[[], nn.Module], pixels: int, batch: int, mod
     shadows = [Shadow(torch.arange(UPDATES * batch), number) for number in range(models)]
     settings = TrainSettings(epochs=ROUNDS + 1, batch=batch)
     training = Training(make, examples, settings)
+    lesson = training.lesson
     networks, others = ([training.fresh(shadow) for shadow in shadows] for _ in range(2))
-    chosen = calibrate(networks, examples, shadows, settings)
-    together, loop = TrainingTogether(networks, examples, shadows, settings), Loop(others, examples, shadows, settings)
+    chosen = calibrate(networks, shadows, lesson)
+    together, loop = TrainingTogether(networks, shadows, lesson), Loop(others, shadows, lesson)
     rounds = [(timed(together.epoch, number), timed(loop.epoch, number)) for number in range(1, ROUNDS + 2)][1:]
     ratios = sorted(alone / at_once for at_once, alone in rounds)
     low, median, high = statistics.quantiles(ratios, n=4)

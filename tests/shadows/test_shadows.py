@@ -13,6 +13,7 @@ from expunge.data import Subset, TensorExamples
 from expunge.errors import CheckpointError, ConfigError, DataError, ModelError, NotFiniteError
 from expunge.evaluation import collect
 from expunge.shadows import (
+    Lesson,
     Shadow,
     Store,
     Training,
@@ -173,13 +174,13 @@ def test_what_cannot_be_trained_at_once_is_refused_in_a_sentence_and_left_to_the
 def test_other_refusals():
     models, examples = [plain(), plain()], images()
     with pytest.raises(DataError, match=r"as many examples for each model .* found 5, 6"):
-        train_together(models, examples, [Shadow(torch.arange(5), 0), Shadow(torch.arange(6), 0)], SETTINGS)
+        train_together(models, [Shadow(torch.arange(5), 0), Shadow(torch.arange(6), 0)], Lesson(examples, SETTINGS))
     with pytest.raises(ModelError, match="precision bf16"):
-        train_together(models, examples, drawn(models=2), replace(SETTINGS, precision="bf16"))
+        train_together(models, drawn(models=2), Lesson(examples, replace(SETTINGS, precision="bf16")))
     with pytest.raises(ModelError, match="trained at once"):
-        train_together([plain(), grouped()], examples, drawn(models=2), SETTINGS)
+        train_together([plain(), grouped()], drawn(models=2), Lesson(examples, SETTINGS))
     with pytest.raises(NotFiniteError, match="finite training losses"):
-        train_together(models, examples, drawn(models=2), replace(SETTINGS, rate=1e30))
+        train_together(models, drawn(models=2), Lesson(examples, replace(SETTINGS, rate=1e30)))
     with pytest.raises(ConfigError, match="a way"):
         Training(plain, examples, SETTINGS, way="both")
     with pytest.raises(ConfigError, match="at least 1 model"):
@@ -189,7 +190,7 @@ def test_other_refusals():
 def test_the_calibration_leaves_the_models_as_they_are_and_measures_both():
     models, shadows = [normalised(), normalised()], drawn(models=2)
     before = [{name: value.clone() for name, value in model.state_dict().items()} for model in models]
-    found = calibrate(models, images(), shadows, SETTINGS)
+    found = calibrate(models, shadows, Lesson(images(), SETTINGS))
     assert min(found.together, found.loop, found.ratio) > 0
     assert (found.way == "together") == (found.ratio > 1.05)
     for model, state in zip(models, before, strict=True):
@@ -202,7 +203,7 @@ def test_a_load_that_comes_and_goes_does_not_decide(ratio, way, monkeypatch):
     loads = [(1.0, 1.0), (10.0, 10.0), (10.0, 1.0), (1.0, 10.0), (3.0, 3.0)]
     clock = iter([time for one, other in loads for time in (one, other * ratio)])
     monkeypatch.setattr(calibration, "timed", lambda *_: next(clock))
-    found = calibrate([plain(), plain()], images(), drawn(models=2), SETTINGS)
+    found = calibrate([plain(), plain()], drawn(models=2), Lesson(images(), SETTINGS))
     assert (found.way, found.ratio) == (way, pytest.approx(ratio))
 
 

@@ -10,15 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from expunge.batch import Examples, Predictor
-from expunge.data import Subset
 from expunge.errors import DataError, ModelError
+from expunge.shadows.lesson import Lesson
 from expunge.shadows.plan import Shadow
-from expunge.shadows.together import TrainingTogether, seeded
-from expunge.tasks.classification.train_settings import TrainSettings
-from expunge.tasks.classification.training import Augment, Run, own_randomness
+from expunge.shadows.together import TrainingTogether
+from expunge.tasks.classification.training import own_randomness
 
 Way = Literal["together", "loop"]
 ROUNDS = 5
@@ -55,33 +53,22 @@ class Calibration:
         return asdict(self)
 
 
-def calibrate(
-    models: Sequence[nn.Module],
-    examples: Examples,
-    shadows: Sequence[Shadow],
-    settings: TrainSettings,
-    augment: Augment | None = None,
-    logits: Callable[[Any], Tensor] | None = None,
-) -> Calibration:
+def calibrate(models: Sequence[nn.Module], shadows: Sequence[Shadow], lesson: Lesson) -> Calibration:
     """Return which way is faster for these models, from a few updates of copies of them, measured in turns.
 
     Args:
         models: The networks; they stay as they are.
-        examples: What they are trained on.
         shadows: Which of the examples and which seed, model for model.
-        settings: How they are trained.
-        augment: As for ``fit``.
-        logits: As for ``fit``.
+        lesson: What they learn, and how.
     """
-    few = [Shadow(shadow.positions[: UPDATES * settings.batch], shadow.seed) for shadow in shadows]
-    given = (examples, few, settings, augment, logits)
-    with own_randomness(settings.seed, next(models[0].parameters()).device):
+    few = [Shadow(shadow.positions[: UPDATES * lesson.settings.batch], shadow.seed) for shadow in shadows]
+    with own_randomness(lesson.settings.seed, next(models[0].parameters()).device):
         try:
-            together = TrainingTogether(copy.deepcopy(list(models)), *given)
+            together = TrainingTogether(copy.deepcopy(list(models)), few, lesson)
             together.epoch(1)
         except (DataError, ModelError) as error:
             return Calibration("loop", None, None, len(models), reason=str(error))
-        loop = Loop(copy.deepcopy(list(models)), *given)
+        loop = Loop(copy.deepcopy(list(models)), few, lesson)
         loop.epoch(1)
         rounds = [(timed(together.epoch, 1), timed(loop.epoch, 1)) for _ in range(ROUNDS)]
     at_once, alone = (statistics.median(times) / together.parts for times in zip(*rounds, strict=True))
@@ -92,26 +79,9 @@ def calibrate(
 class Loop:
     """The same training one by one, as ``fit`` does it."""
 
-    def __init__(
-        self,
-        models: Sequence[nn.Module],
-        examples: Examples,
-        shadows: Sequence[Shadow],
-        settings: TrainSettings,
-        augment: Augment | None = None,
-        logits: Callable[[Any], Tensor] | None = None,
-    ) -> None:
+    def __init__(self, models: Sequence[nn.Module], shadows: Sequence[Shadow], lesson: Lesson) -> None:
         pairs = zip(models, shadows, strict=True)
-        self.runs = [
-            Run(
-                Predictor(model, logits),
-                Subset(examples, shadow.positions),
-                seeded(settings, shadow),
-                next(model.parameters()).device,
-                augment,
-            )
-            for model, shadow in pairs
-        ]
+        self.runs = [lesson.alone(model, shadow, next(model.parameters()).device) for model, shadow in pairs]
 
     def epoch(self, epoch: int) -> None:
         """Make one pass with every model."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,12 +12,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.functional import cross_entropy
 
-from expunge.batch import Examples, Predictor
+from expunge.batch import Predictor
 from expunge.data.residency import resident
 from expunge.errors import DataError, ExpungeError, ModelError, NotFiniteError
+from expunge.shadows.lesson import Lesson
 from expunge.shadows.plan import Shadow
 from expunge.tasks.classification.train_settings import TrainSettings
-from expunge.tasks.classification.training import Augment, own_randomness
+from expunge.tasks.classification.training import own_randomness
 
 State = dict[str, Tensor]
 
@@ -112,34 +112,24 @@ class TrainingTogether:
 
     Args:
         models: The networks with their starting weights, on one device; changed when ``finish`` is called.
-        examples: What they are trained on.
         shadows: Which of the examples and which seed, model for model; as many examples each.
-        settings: How; their seed is not used.
-        augment: As for ``fit``.
-        logits: As for ``fit``.
+        lesson: What they learn, and how; the seed of its settings is not used.
 
     Raises:
         DataError: If they have not as many examples each.
         ModelError: If they cannot be trained at once.
     """
 
-    def __init__(
-        self,
-        models: Sequence[nn.Module],
-        examples: Examples,
-        shadows: Sequence[Shadow],
-        settings: TrainSettings,
-        augment: Augment | None = None,
-        logits: Callable[[Any], Tensor] | None = None,
-    ) -> None:
+    def __init__(self, models: Sequence[nn.Module], shadows: Sequence[Shadow], lesson: Lesson) -> None:
+        settings = lesson.settings
         check(shadows, settings)
-        self.settings, self.augment = settings, augment
+        self.settings, self.augment = settings, lesson.augment
         self.positions = torch.stack([shadow.positions for shadow in shadows])
         self.orders, self.luck = ([generator(shadow.seed) for shadow in shadows] for _ in range(2))
         self.parts = math.ceil(self.positions.shape[1] / settings.batch)
-        self.stack = Stack([model.train() for model in models], logits)
+        self.stack = Stack([model.train() for model in models], lesson.logits)
         self.device = next(iter(self.stack.state.values())).device
-        self.examples = resident(examples, self.device, augment)
+        self.examples = resident(lesson.examples, self.device, lesson.augment)
         self.optimizer = torch.optim.SGD(
             list(self.stack.leaves.values()),
             lr=settings.rate,
@@ -193,23 +183,13 @@ class TrainingTogether:
             model.eval()
 
 
-def train_together(
-    models: Sequence[nn.Module],
-    examples: Examples,
-    shadows: Sequence[Shadow],
-    settings: TrainSettings,
-    augment: Augment | None = None,
-    logits: Callable[[Any], Tensor] | None = None,
-) -> None:
+def train_together(models: Sequence[nn.Module], shadows: Sequence[Shadow], lesson: Lesson) -> None:
     """Train networks in place, all at once, to what ``fit`` makes of each alone, up to rounding.
 
     Args:
         models: The networks with their starting weights, on one device.
-        examples: What they are trained on.
         shadows: Which of the examples and which seed, model for model; as many examples each.
-        settings: How; their seed is not used. Single precision only.
-        augment: As for ``fit``.
-        logits: As for ``fit``.
+        lesson: What they learn, and how; the seed of its settings is not used. Single precision only.
 
     Raises:
         DataError: If they have not as many examples each.
@@ -220,11 +200,12 @@ def train_together(
         >>> from expunge.data import TensorExamples
         >>> examples = TensorExamples(torch.randn(12, 4), torch.arange(12) % 3)
         >>> shadows = [Shadow(torch.arange(8), 0), Shadow(torch.arange(4, 12), 1)]
-        >>> train_together([nn.Linear(4, 3), nn.Linear(4, 3)], examples, shadows, TrainSettings(epochs=1, batch=4))
+        >>> lesson = Lesson(examples, TrainSettings(epochs=1, batch=4))
+        >>> train_together([nn.Linear(4, 3), nn.Linear(4, 3)], shadows, lesson)
     """
-    training = TrainingTogether(models, examples, shadows, settings, augment, logits)
-    with own_randomness(settings.seed, training.device):
-        for epoch in range(1, settings.epochs + 1):
+    training = TrainingTogether(models, shadows, lesson)
+    with own_randomness(lesson.settings.seed, training.device):
+        for epoch in range(1, lesson.settings.epochs + 1):
             training.epoch(epoch)
     training.finish()
 
@@ -242,11 +223,6 @@ def check(shadows: Sequence[Shadow], settings: TrainSettings) -> None:
         raise DataError("as many examples for each model that is trained at once", found, "train them one by one")
     if settings.precision != "fp32":
         raise refused(ValueError(f"precision {settings.precision}"))
-
-
-def seeded(settings: TrainSettings, shadow: Shadow) -> TrainSettings:
-    """Return the settings with the seed of a shadow model."""
-    return replace(settings, seed=shadow.seed)
 
 
 def generator(seed: int) -> torch.Generator:

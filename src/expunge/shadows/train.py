@@ -14,9 +14,10 @@ from expunge.batch import Examples
 from expunge.data import Subset, kept_on
 from expunge.errors import ConfigError
 from expunge.shadows.calibration import Calibration, Way, calibrate
+from expunge.shadows.lesson import Lesson
 from expunge.shadows.plan import Shadow, groups
 from expunge.shadows.store import Store, hash_of_examples, hash_of_model, hash_of_positions, hashed
-from expunge.shadows.together import seeded, train_together
+from expunge.shadows.together import train_together
 from expunge.tasks.classification.train_settings import TrainSettings
 from expunge.tasks.classification.training import Augment, fit
 
@@ -60,6 +61,11 @@ class Training:
         if self.at_once < 1:
             raise ConfigError("at least 1 model at once", f"{self.at_once}", "use for example 32")
 
+    @property
+    def lesson(self) -> Lesson:
+        """What they learn, and how."""
+        return Lesson(self.examples, self.settings, self.augment, self.logits)
+
     def fresh(self, shadow: Shadow) -> nn.Module:
         """Return the network of a shadow model as it starts; the caller's random state is untouched."""
         with torch.random.fork_rng(devices=[]):
@@ -73,7 +79,7 @@ class Training:
         """
         self._data = self._data or hash_of_examples(self.examples)
         augment = None if self.augment is None else getattr(self.augment, "__qualname__", repr(self.augment))
-        parts = {"settings": asdict(seeded(self.settings, shadow)), "augment": augment, "data": self._data}
+        parts = {"settings": asdict(self.lesson.settings_of(shadow)), "augment": augment, "data": self._data}
         return hashed(parts, hash_of_positions(shadow.positions), hash_of_model(self.fresh(shadow)))
 
 
@@ -129,9 +135,8 @@ def train_group(training: Training, shadows: Sequence[Shadow]) -> list[nn.Module
     """Train models that can be trained at once, in the faster way, keep them and return them."""
     models = [training.fresh(shadow) for shadow in shadows]
     way, began = chosen_way(training, models, shadows), time.perf_counter()
-    given = (training.augment, training.logits)
     if way == "together":
-        train_together(models, training.examples, shadows, training.settings, *given)
+        train_together(models, shadows, training.lesson)
         keep(training, models, shadows, way, (time.perf_counter() - began) / len(models))
         return models
     for model, shadow in zip(models, shadows, strict=True):
@@ -146,7 +151,7 @@ def train_alone(training: Training, model: nn.Module, shadow: Shadow) -> None:
     fit(
         model,
         Subset(training.examples, shadow.positions),
-        seeded(training.settings, shadow),
+        training.lesson.settings_of(shadow),
         device=training.device,
         augment=training.augment,
         logits=training.logits,
@@ -162,7 +167,7 @@ def chosen_way(training: Training, models: Sequence[nn.Module], shadows: Sequenc
     for known in training.calibrations:
         if known.models == len(models) or known.reason:
             return known.way
-    found = calibrate(models, training.examples, shadows, training.settings, training.augment, training.logits)
+    found = calibrate(models, shadows, training.lesson)
     training.calibrations.append(found)
     return found.way
 
