@@ -1,4 +1,4 @@
-"""``torchrun -m expunge run``: the processes of a launcher share one request."""
+"""``torchrun -m expunge run`` and ``accelerate launch``: the processes of a launcher share one request."""
 
 import json
 import os
@@ -34,12 +34,21 @@ def figures(folder):
     return [(row["role"], {name: row["scores"][name]["mean"] for name in ("ua", "ra", "ta")}) for row in part["rows"]]
 
 
+LAUNCHERS = {
+    "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+    "accelerate": ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
+    + ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+}
+
+
 @pytest.mark.slow
-def test_two_processes_write_one_folder_with_the_figures_of_one(tmp_path):
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_write_one_folder_with_the_figures_of_one(launcher, tmp_path):
+    if launcher == "accelerate":
+        pytest.importorskip("accelerate")
     request = tmp_path / "request.yaml"
     request.write_text(REQUEST.format(folder=tmp_path))
-    several = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-    said = launch(*several, "expunge", "run", str(request), env={"OMP_NUM_THREADS": "1"})
+    said = launch(*LAUNCHERS[launcher], "-m", "expunge", "run", str(request), env={"OMP_NUM_THREADS": "1"})
     assert said.count("Ranks:   2") == 1
     assert said.count("Weights:") == 1
     alone = launch("expunge", "run", str(request), "--out", str(tmp_path / "alone"))
