@@ -130,10 +130,22 @@ def test_a_budget_goes_to_methods_that_can_keep_one(tmp_path):
     assert [asked[key].within for key in ("budgeted", "auto")] == [None, "2min"]
 
 
+def test_a_key_that_was_added_later_decides_where_it_is_used(tmp_path):
+    asked = {"methods": "[auto]", "holdout": "0.3", "within": "1min"}
+    metric = "{metric: expunge.metrics:accuracy, drop: 0.1"
+    plain, bounded = (
+        cell_of(recipe_in(tmp_path, ("tune",), budget=metric + more, **asked), "auto").key
+        for more in ("}", ", bounds: [0, 1]}")
+    )
+    assert plain != bounded
+
+
 def test_cells_that_were_made_keep_their_names(tmp_path):
     """A change here leaves every cell and network that anybody has made behind: raise SCHEMA if that is meant."""
     recipe = recipe_in(tmp_path)
     names = cell_of(recipe, "ft").key, Network(recipe, 0).key, Network(recipe, 0, 1, 2).key
+    kept = recipe_in(tmp_path, ("tune",), holdout="0.3", budget="3.0", methods="[auto]")
+    assert cell_of(kept, "auto").key == "5d1c3af744e29abe89908ea8c5252afd"
     assert names == (
         "5ca5d291aa99c6df008bf3132225bc60",
         "036715f4e6e660bc9b66a653b0b794e2",

@@ -23,6 +23,10 @@ DECIDES |= {"normalisation", "micro_batches", "precision"}
 """What of a request file decides what comes out; a key that is added to request files must not rename every cell."""
 
 
+LATER: dict[str, dict[str, Any]] = {"budget": {"bounds": None}}
+"""Keys that sections have got since, with their defaults: where they are left out nothing is decided otherwise."""
+
+
 def canonical(value: Any) -> str:
     """Return plain values as JSON that is the same for the same meaning: keys sorted, no spaces, 1.0 written as 1.
 
@@ -50,9 +54,18 @@ def told(config: RunConfig) -> dict[str, Any]:
     """Return what decides the outcome of a request, as plain values; an index file by its content."""
     plain = config.model_dump(mode="json", by_alias=True, include=DECIDES)
     plain["data"].pop("dir")
+    for section, added in LATER.items():
+        plain[section] = without_defaults(plain[section], added)
     if config.forget.indices is not None:
         plain["forget"]["indices"] = hashlib.sha256(config.forget.indices.read_bytes()).hexdigest()
     return plain
+
+
+def without_defaults(section: Any, added: dict[str, Any]) -> Any:
+    """Return a section without keys that were added later and say what was always so."""
+    if not isinstance(section, dict):
+        return section
+    return {key: value for key, value in section.items() if key not in added or value != added[key]}
 
 
 class Filed(ABC):

@@ -107,18 +107,27 @@ def lost_sentences(request: Request) -> list[str]:
     Examples:
         >>> from expunge.report.document import Lost
         >>> lost = [Lost(row="ft", seed=seed, sentence="It was not made yet.") for seed in (1, 2)]
-        >>> lost_sentences(Request.model_construct(incomplete=tuple(lost), rows=()))[0]
-        'Without figures, and means over the other seeds: ft at seeds 1, 2 (it was not made yet).'
+        >>> rows = [Row(key=key, label=key.upper(), role="method", scores={}) for key in ("ft", "rl")]
+        >>> lost_sentences(Request.model_construct(incomplete=tuple(lost), rows=tuple(rows)))[0]
+        'Without figures, and means over the other seeds: FT at seeds 1, 2 (it was not made yet).'
     """
     labels = {row.key: row.label for row in request.rows}
-    seeds: dict[tuple[str, str], list[str]] = {}
+    seeds: dict[tuple[str, str], list[int]] = {}
     for one in request.incomplete:
-        seeds.setdefault((labels.get(one.row, one.row), one.sentence), []).append(str(one.seed))
+        seeds.setdefault((one.row, one.sentence), []).append(one.seed)
+    rows: dict[tuple[tuple[int, ...], str], list[str]] = {}
+    for (row, why), found in seeds.items():
+        rows.setdefault((tuple(sorted(found)), why), []).append(row)
     told = [
-        f"{row} at seed{'s' * (len(found) > 1)} {', '.join(found)} ({_inside(why)})"
-        for (row, why), found in seeds.items()
+        f"{_named(found, labels)} at seed{'s' * (len(at) > 1)} {', '.join(map(str, at))} ({_inside(why)})"
+        for (at, why), found in rows.items()
     ]
     return [f"Without figures, and means over the other seeds: {'; '.join(told)}."] if told else []
+
+
+def _named(rows: list[str], labels: dict[str, str]) -> str:
+    """Return rows by their labels, all of them in one word."""
+    return "every row" if len(rows) == len(labels) > 1 else ", ".join(labels.get(row, row) for row in rows)
 
 
 def _inside(sentence: str) -> str:
