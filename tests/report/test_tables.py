@@ -149,3 +149,18 @@ def test_what_has_no_figures_is_said_under_every_table(document):
     page = " ".join(render(document).replace("\xa0", " ").split())
     assert "Without figures" in page
     assert "expected <b>" not in page
+
+
+def test_seeds_at_which_nothing_was_made_are_not_counted(document):
+    rows = document["requests"][0]["rows"]
+    lost = [
+        {"row": row["key"], "seed": seed, "what": "missing", "sentence": "it was not made yet"}
+        for row in rows
+        for seed in (1, 2)
+    ]
+    document["requests"][0]["incomplete"] = lost
+    table = markdown_table(document["requests"][0])
+    assert "One seed, so no intervals." in table
+    assert "every row at seeds 1, 2" in table
+    document["requests"][0]["incomplete"] = lost[1:]
+    assert "2 seeds" in markdown_table(document["requests"][0])

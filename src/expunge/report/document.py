@@ -166,6 +166,12 @@ class Request(Part):
         return next((row for row in self.rows if row.role == role), None)
 
     @property
+    def measured(self) -> tuple[int, ...]:
+        """The seeds at which at least one row has figures."""
+        lost = {seed: {one.row for one in self.incomplete if one.seed == seed} for seed in self.seeds}
+        return tuple(seed for seed in self.seeds if len(lost[seed]) < len(self.rows))
+
+    @property
     def methods(self) -> tuple[Row, ...]:
         """The rows of unlearned models, in the order of the document."""
         return tuple(row for row in self.rows if row.role == "method")

@@ -98,7 +98,7 @@ def sizes(request: Request) -> str:
     counts = ", ".join(
         f"{count(number)} {what}" for number, what in (*given, (request.sizes.test, "to test on")) if number is not None
     )
-    seeds = f"seed{'' if len(request.seeds) == 1 else 's'} {', '.join(map(str, request.seeds))}"
+    seeds = f"seed{'' if len(request.measured) == 1 else 's'} {', '.join(map(str, request.measured))}"
     return f"{counts} · {seeds} · {'compared with retraining' if request.reference else 'no retrained reference'}"
 
 

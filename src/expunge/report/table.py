@@ -92,7 +92,7 @@ def _floor(request: Request, columns: tuple[Metric, ...]) -> Line:
 
 def seeds_sentence(request: Request) -> str:
     """Return how many seeds there are, and what ± means."""
-    seeds = len(request.seeds)
+    seeds = len(request.measured)
     return "One seed, so no intervals." if seeds == 1 else f"{seeds} seeds; ± is half a 95 % t-interval over seeds."
 
 

@@ -220,7 +220,7 @@ def sureness(request: Request, row: Row | None) -> str:
 
 
 def _seeds(request: Request) -> str:
-    seeds = len(request.seeds)
+    seeds = len(request.measured)
     if seeds <= 1:
         return "One seed: no interval can be given, and another seed may change every figure."
     paired = ", each compared with its own retrained model" if request.reference else ""
