@@ -140,3 +140,14 @@ def test_no_words_promise_what_cannot_be_shown(document, bare):
             assert claim not in said
     assert any("approximate" in sentence for sentence in NOT_SHOWN)
     assert any("legal" in sentence for sentence in NOT_SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [("ga", "It keeps no budget."), ("eupmu", "Its budget was kept in 2 of 3 runs.")]
+)
+def test_a_comparison_says_how_often_a_budget_was_kept(document, key, told):
+    row = next(row for row in checked(document).rows if row.key == key)
+    assert utility(checked(document), row).endswith("No budget was set.")
+    runs = [{"seed": seed, "kept": seed > 0, "true_drop": 0.1} for seed in range(3)]
+    document["requests"][0]["budgets"] = {"eupmu": runs}
+    assert utility(checked(document), row).endswith(told)

@@ -134,6 +134,13 @@ class Lost(Part):
     sentence: str
 
 
+class Kept(Part):
+    """Whether a method kept its budget at one seed of a comparison."""
+
+    seed: int
+    kept: bool | None = None
+
+
 class Request(Part):
     """One forget request with everything that was measured for it."""
 
@@ -151,6 +158,7 @@ class Request(Part):
     examples: tuple[Example, ...] = ()
     grids: tuple[Grid, ...] = ()
     incomplete: tuple[Lost, ...] = ()
+    budgets: dict[str, tuple[Kept, ...]] = Field(default_factory=dict)
     budget: BudgetPart | None = None
     audit: AuditPart | None = None
 

@@ -182,13 +182,24 @@ def utility(request: Request, row: Row | None) -> str:
     """Return what happened to accuracy on test data and on the data to keep, against original and retrained."""
     if row is None:
         return "Nothing was changed."
-    unlimited = "" if request.budget is not None else " No budget was set."
+    limit = _limit(request, row)
     if generated.is_generated(request):
-        return generated.kept(request, row) + unlimited
+        return generated.kept(request, row) + limit
     names = {"ta": "Test accuracy", "ra": "Accuracy on the data to keep"}
     found = [_change(request, row, key, name) for key, name in names.items()]
     text = " ".join(part for part in found if part)
-    return (text or "No accuracy on kept or test data was measured.") + unlimited
+    return (text or "No accuracy on kept or test data was measured.") + limit
+
+
+def _limit(request: Request, row: Row) -> str:
+    """Return what a comparison knows of budgets, after a space; what a run knows stands under a heading of its own."""
+    if request.budget is not None:
+        return ""
+    runs = request.budgets.get(row.key)
+    if runs is None:
+        return " It keeps no budget." if request.budgets else " No budget was set."
+    kept = sum(run.kept is True for run in runs)
+    return f" Its budget was kept in {kept} of {count(len(runs))} {'run' if len(runs) == 1 else 'runs'}."
 
 
 def _change(request: Request, row: Row, key: str, name: str) -> str:
