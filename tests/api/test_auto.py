@@ -11,11 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.auto import FEWEST, RATES, planned, shortened
+from expunge.api.auto import FEWEST, RATES, planned, searched, shortened
 from expunge.api.result import family_of
 from expunge.api.time_limit import seconds_of
 from expunge.api.trial import drawn
-from expunge.api.unlearning import searched
 from expunge.api.wanted import method_for
 from expunge.api.within import Keeper
 from expunge.budget import Budget, split_holdout
@@ -125,7 +124,7 @@ def test_the_certify_half_stays_closed_during_search_and_run(kind, monkeypatch):
         story.append("hand over")
         return HAND_OVER(self, work)
 
-    monkeypatch.setattr("expunge.api.unlearning.searched", noted)
+    monkeypatch.setattr("expunge.api.deciding.searched", noted)
     monkeypatch.setattr(Keeper, "hand_over", opened)
     result = asked((model, {**request, "holdout": holdout}), prefer="forgetting")
     begun, found, handed = (story.index(word) for word in ("search", "found", "hand over"))

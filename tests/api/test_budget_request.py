@@ -68,6 +68,7 @@ def part_of(path):
         ("1", {"points": 1.0}),
         ("{points: 0}", {"points": 0.0}),
         ("{relative: 0.1}", {"relative": 0.1}),
+        ("{loss: 0.1}", {"relative": 0.1}),
         ("{metric: a.b:c, drop: 0.01}", {"metric": "a.b:c", "drop": 0.01}),
         ("{metric: a.b:c, drop: 1, bounds: [0, 2]}", {"metric": "a.b:c", "drop": 1.0, "bounds": [0.0, 2.0]}),
         (
@@ -135,16 +136,15 @@ def test_a_wrong_section_is_refused_at_its_line(folder, changes, expected):
     assert str(caught.value).startswith(f"request.yaml {expected}")
 
 
-@pytest.mark.parametrize("task", ["diffusion", "stable_diffusion"])
 @pytest.mark.parametrize("key", ["budget", "prefer"])
-def test_models_without_classes_have_no_budget(tmp_path, task, key):
+def test_models_that_read_prompts_have_no_budget(tmp_path, key):
     file = tmp_path / "request.yaml"
-    file.write_text(f"task: {task}\nmodel: base\n{key}: budget\n")
+    file.write_text(f"task: stable_diffusion\nmodel: base\n{key}: budget\n")
     with pytest.raises(ConfigError) as caught:
         load_request(file)
     assert str(caught.value) == (
-        f"request.yaml line 3: Expected '{key}' in a request to a classifier, but found it beside task: {task}: "
-        "remove it; a model without classes has no budget so far."
+        f"request.yaml line 3: Expected '{key}' in a request to a classifier or a class-conditional diffusion model, "
+        "but found it beside task: stable_diffusion: remove it; such a model has no budget so far."
     )
 
 

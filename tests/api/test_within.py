@@ -400,7 +400,7 @@ def same(one, other):
 @pytest.fixture
 def keepers(monkeypatch):
     monkeypatch.setattr(Kept, "made", [])
-    monkeypatch.setattr("expunge.api.unlearning.Keeper", Kept)
+    monkeypatch.setattr("expunge.api.deciding.Keeper", Kept)
     return Kept.made
 
 

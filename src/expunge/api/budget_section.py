@@ -18,7 +18,7 @@ class BudgetChoice(Section):
 
     Args:
         points: Accuracy points that may be lost.
-        relative: Share of the held-out loss by which it may rise.
+        relative: Share of the held-out loss by which it may rise; ``loss`` is another word for it.
         metric: ``package.module:function``, called with a predictor and examples; with ``drop``.
         drop: How much worse the metric may become, in its own unit.
         higher_is_better: Direction of the metric. Default true.
@@ -35,12 +35,14 @@ class BudgetChoice(Section):
     @model_validator(mode="before")
     @classmethod
     def spell_out(cls, value: Any) -> Any:
-        """Turn a number alone into points."""
+        """Turn a number alone into points, and ``loss`` into what it is short for."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return {"points": value}
         if not isinstance(value, dict):
             expected = "a number of points, or a mapping with points, relative or metric"
             raise refuse(expected, shown(value), "write for example `budget: 1.0`")
+        if "loss" in value and "relative" not in value:
+            return {("relative" if name == "loss" else name): given for name, given in value.items()}
         return value
 
     @model_validator(mode="after")

@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from expunge.api.config import RunConfig
+from expunge.api.config import DiffusionConfig, RunConfig
 from expunge.api.digests import keyed
 from expunge.api.reading import located
-from expunge.api.wish import DELTA, Halves, Wish, checked_wish, halves_of, steered
+from expunge.api.recognising import forgetting_of
+from expunge.api.result import family_of
+from expunge.api.wish import DELTA, Halves, Wish, checked_wish, halves_of, steered, suited
 from expunge.batch import Examples, Predictor, Split, looking
-from expunge.budget import Budget, Forgetting, Measure, Spending, smallest_of
-from expunge.budget.forgetting import CLOSE, MARGIN, RECOGNISED
+from expunge.budget import Budget, Measure, Spending, smallest_of
+from expunge.budget.forgetting import CLOSE, MARGIN
 from expunge.budget.reading import numbers
 from expunge.data import Subset, fingerprint, root_indices
 from expunge.data.manifest import digest
@@ -40,29 +42,40 @@ class Agreed(NamedTuple):
     halves: Halves
 
 
-def agreed(config: RunConfig, method: Method | None, predict: Predictor, split: Split) -> Agreed | None:
+def agreed(
+    config: RunConfig | DiffusionConfig, method: Method | None, predict: Predictor, split: Split
+) -> Agreed | None:
     """Return the budget that a request names, None without one.
 
     Without a method, which is then that of ``auto``, it can be steered.
 
+    Args:
+        config: The request.
+        method: What it names.
+        predict: The original.
+        split: The examples.
+
     Raises:
         ExpungeError: If it cannot be promised, with the line of the request file.
     """
-    budget = asked_budget(config)
+    budget, average = asked_budget(config), getattr(config, "average", None)
+    family = family_of(config.task)
     try:
-        wish = checked_wish(budget, config.prefer, config.method.settings, None)
+        wish = suited(checked_wish(budget, config.prefer, config.method.settings, average), family)
     except ExpungeError as error:
-        error.where = error.where or config.where_setting("tolerance")
+        tolerance = "tolerance" in config.method.settings
+        place = config.where("average" if average is not None else "budget")
+        error.where = error.where or (config.where_setting("tolerance") if tolerance else place)
         raise
     if wish is None:
         return None
     if method is not None:
         with located(config, "method"):
-            steered(method.recipe(config.seed))
+            steered(family.recipe(method.recipe(config.seed)))
     with located(config, "budget"):
         halves = halves_of(wish.budget, split, config.seed)
     with located(config, "holdout"):
-        Forgetting(split, halves.control)
+        forgetting_of(family, split, halves.control)
     with located(config, "budget", "metric"), looking(predict.model):
         # A metric that fails must not do so after hours of training.
         if wish.budget.metric is not None:
@@ -70,7 +83,7 @@ def agreed(config: RunConfig, method: Method | None, predict: Predictor, split: 
     return Agreed(wish, halves)
 
 
-def asked_budget(config: RunConfig) -> Budget | None:
+def asked_budget(config: RunConfig | DiffusionConfig) -> Budget | None:
     """Return the budget of a request file, its metric imported."""
     if config.budget is None:
         return None
@@ -127,7 +140,7 @@ def budget_part(spending: Spending, halves: Halves, search: Mapping[str, Any] | 
     return spending.document() | {
         "examples": {name: len(half) for name, half in halves._asdict().items()},
         "smallest": smallest_of(spending.asked, len(halves.certify), DELTA),
-        "criterion": {"recognised": RECOGNISED, "margin": MARGIN, "close": CLOSE},
+        "criterion": {"recognised": spending.limit, "margin": MARGIN, "close": CLOSE, "own": spending.own},
         "search": search,
     }
 

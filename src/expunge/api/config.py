@@ -18,13 +18,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
-from expunge.api.budget_section import BudgetChoice
+from expunge.api.budgeted_request import BudgetedRequest
 from expunge.api.checks import a_name, a_time_limit, offer, refuse, safetensors, shown
 from expunge.api.diffusion_config import DiffusionConfig
 from expunge.api.document import Document, read_document
 from expunge.api.names import registered_names
-from expunge.api.request_file import DataRequest
-from expunge.api.sections import ModelChoice, Share, TrainChoice, Weights, rooted
+from expunge.api.sections import ModelChoice, TrainChoice, Weights, rooted
 from expunge.api.sentences import sentence
 from expunge.api.stable_diffusion_config import StableDiffusionConfig
 from expunge.errors import ConfigError
@@ -41,7 +40,7 @@ def origin(value: Any, info: ValidationInfo) -> Any:
     return safetensors(rooted(value, info))
 
 
-class RunConfig(DataRequest):
+class RunConfig(BudgetedRequest):
     """One request to a classifier: whose influence to remove, from which model, by which method.
 
     Args:
@@ -51,11 +50,6 @@ class RunConfig(DataRequest):
             without weights the original is trained first, from the weights that ``model`` starts with.
         reference: ``none``, ``retrain`` or the path of a retrained model's weights. Default ``none``.
         train: How to train the original and the reference.
-        holdout: Share of the test data that no figure is computed on. Default none.
-        budget: How much worse the model may become on the held-out examples, half of which steer and half of which
-            certify. Default none.
-        prefer: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``
-            (default) or ``forgetting``.
         within: Time that ``auto`` may take for everything where it searches, in seconds or as ``90s``, ``10min``,
             ``2h``. Default ten minutes.
         metrics: Metrics beside those usually measured, costly ones such as ``cka`` and ``relearn``. Default none.
@@ -67,9 +61,6 @@ class RunConfig(DataRequest):
     checkpoint: Weights | None = Field(None, examples=["original.safetensors"])
     reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(origin)] = "none"
     train: TrainChoice | None = Field(None, examples=["{epochs: 20}"])
-    holdout: Share | None = Field(None, examples=[0.1])
-    budget: BudgetChoice | None = Field(None, examples=[1.0])
-    prefer: Literal["budget", "forgetting"] = "budget"
     within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
     metrics: list[Annotated[str, AfterValidator(a_name("metrics"))]] = Field([], examples=[["cka", "relearn"]])
     show_examples: bool = False
@@ -82,16 +73,6 @@ class RunConfig(DataRequest):
         if self.train is None and self.checkpoint is None and not self.model.from_python:
             cure = "add `checkpoint: original.safetensors`, or `train: {epochs: 20}` to train the original first"
             raise refuse("the weights of the original", "neither checkpoint nor train", cure, "model")
-        return self
-
-    @model_validator(mode="after")
-    def affordable(self) -> RunConfig:
-        """Refuse a budget that nothing could be measured on, and a preference without a budget."""
-        if self.budget is not None and self.holdout is None:
-            expected = "held-out examples to measure the budget on"
-            raise refuse(expected, "no holdout", "add for example `holdout: 0.3`", "budget")
-        if self.budget is None and "prefer" in self.model_fields_set:
-            raise refuse("prefer beside a budget", "no budget", "add for example `budget: 1.0`, or remove it", "prefer")
         return self
 
     @model_validator(mode="after")

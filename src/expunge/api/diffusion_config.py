@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from expunge.api.budgeted_request import BudgetedRequest
 from expunge.api.checks import a_name, a_time_limit, refuse
-from expunge.api.request_file import DataRequest
 from expunge.api.sections import Count, Rooted, Section, Seed, Weights
 
 
@@ -44,8 +44,8 @@ class ImagesChoice(Section):
     seed: Seed = 0
 
 
-class DiffusionConfig(DataRequest):
-    """One request to a class-conditional diffusion model.
+class DiffusionConfig(BudgetedRequest):
+    """One request to a class-conditional diffusion model. A budget is of its loss or in a metric of one's own.
 
     Args:
         task: ``diffusion``.
@@ -74,6 +74,14 @@ class DiffusionConfig(DataRequest):
         found = [reason for reason, holds in reasons.items() if holds]
         if found and self.within is not None:
             raise refuse("within beside `method: auto`, which searches a rate", found[0], "remove it", "within")
+        return self
+
+    @model_validator(mode="after")
+    def in_a_unit(self) -> DiffusionConfig:
+        """Refuse a budget in points: there is no accuracy that could be lost."""
+        if self.budget is not None and self.budget.points is not None:
+            expected = "a budget of the loss or in a metric for a model without classes to be right about"
+            raise refuse(expected, "points", "write for example `budget: {loss: 0.05}`", "budget")
         return self
 
     def check_files(self) -> None:

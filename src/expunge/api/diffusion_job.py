@@ -11,14 +11,16 @@ import torch
 from rich.console import Console
 
 from expunge.api.admission import checked_split
+from expunge.api.budgeting import Agreed, agreed, halves_record
 from expunge.api.diffusion_config import DiffusionConfig
 from expunge.api.folder import Opening, RunFolder, check_folder
-from expunge.api.inputs import as_request, device_of
+from expunge.api.inputs import as_request, device_of, held_out
 from expunge.api.job import as_asked, opened_folder
 from expunge.api.reading import checked_method, checked_source, located
 from expunge.batch import Split
 from expunge.data import Affine, Request, Source, Subset, split_request
 from expunge.errors import ConfigError, RequestError
+from expunge.key import load_key
 from expunge.methods import Method
 from expunge.pair import Pair
 from expunge.tasks.classification.build import build_model
@@ -47,6 +49,7 @@ class DiffusionJob:
         judge: What looks at its images, if anything does.
         opening: What may become of an earlier run in the folder.
         console: Where progress goes.
+        agreed: The budget; None without one.
     """
 
     config: DiffusionConfig
@@ -60,6 +63,7 @@ class DiffusionJob:
     judge: Judge | None
     opening: Opening
     console: Console
+    agreed: Agreed | None = None
 
     def asked(self) -> dict[str, Any]:
         """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
@@ -73,7 +77,8 @@ class DiffusionJob:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes."""
-        return opened_folder(self.config, self.opening, self.request, self.positions, self.source, self.device)
+        more = {} if self.agreed is None else {"holdout": halves_record(self.agreed.halves, load_key())}
+        return opened_folder(self.config, self.opening, self.request, self.positions, self.source, self.device, more)
 
 
 def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, console: Console) -> DiffusionJob:
@@ -85,10 +90,12 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
     with located(config, "out"):
         check_folder(config.out, *opening)
         config.check_apart(config.model)
-    method = checked_method(config, Diffusion())
+    method, family = checked_method(config, Diffusion()), Diffusion()
     with located(config, "device"):
         device = device_of(config.device)
     source = checked_source(config, data_dir)
+    with located(config, "holdout"):
+        source, holdout = held_out(source, config.holdout, config.seed)
     with located(config, "forget", config.forget.kind):
         request = as_request(config)
         positions = split_request(source.train, request, source.class_names)
@@ -101,9 +108,12 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
     with located(config, "model"):
         original = DDPM.from_pretrained(config.model).to(device)
         sides = positions.map(lambda part: Subset(source.train, part))
-        split = checked_split(Diffusion().predictor(original), *sides, known=Diffusion().classes)
+        predict = family.predictor(original)
+        split = checked_split(predict, *sides, holdout, known=family.classes)
         check_classes(original, source)
-    return DiffusionJob(config, source, real, request, positions, split, method, original, judge, opening, console)
+    budget = agreed(config, None if config.method.automatic else method, predict, split)
+    given = config, source, real, request, positions, split, method, original, judge
+    return DiffusionJob(*given, opening, console, budget)
 
 
 def check_whole_classes(source: Source, positions: Pair[torch.Tensor]) -> None:

@@ -16,6 +16,7 @@ from expunge.api.progress import bar
 from expunge.api.requests import Asked
 from expunge.api.result import Result
 from expunge.api.sitting import savepoints_of
+from expunge.api.telling import budget_parts
 from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.family import Diffusion
@@ -39,7 +40,7 @@ def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
     rows.grid(names).write(job.folder.path / GRID)
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {config.where() or 'request'}"
-    part = generated_part(asked, rows, len(job.real))
+    part = generated_part(asked, rows, len(job.real)) | budget_parts(job, result)
     disclosure = request_disclosure(config.method.automatic, result)
     return document("run", title, command, disclosure, [part], HOLDS, str(job.device))
 
@@ -55,13 +56,16 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
     """Unlearn with a progress bar and a history that is written as it grows."""
     config = job.config
     batch = getattr(job.method, "batch", 0) or 0
+    wish = {} if job.agreed is None else job.agreed.wish._asdict()
     with bar(job.console, "Unlearning", images=batch) as shown:
-        return unlearn(
+        result = unlearn(
             job.original,
             forget=job.split.forget,
             retain=job.split.retain,
+            holdout=job.split.holdout,
             task="diffusion",
             **job.asked(),
+            **wish,
             **config.conditions(),
             average=config.average,
             on_step=shown.update,
@@ -69,3 +73,6 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
             track=tracks,
             resume=savepoints_of(config, job.folder),
         )
+    if result.budget is not None:
+        job.folder.write_lines(HISTORY, result.history)
+    return result

@@ -15,8 +15,9 @@ from expunge.api.auto import Found
 from expunge.api.trial import Trial
 from expunge.api.tried import Tried
 from expunge.api.wanted import method_for
+from expunge.api.wish import NO_FLOOR, steered
 from expunge.batch import Examples, Predictor, Split
-from expunge.budget import Reading, read, whole_classes
+from expunge.budget import Budget, Reading, read, whole_classes
 from expunge.data import Subset
 from expunge.engine import STEADY, Conditions, Guidance, Judged, Recipe, execute
 from expunge.engine.conditions import ignore
@@ -27,8 +28,12 @@ from expunge.tasks.family import Family
 
 RISE = 0.05
 """What the loss on kept examples may rise by in a trial, relative to the original's."""
+USUAL = Budget(relative=RISE, floor=NO_FLOOR)
+"""The same as a budget, which is what a trial may spend where the caller has none."""
 UPDATES = 300
 """Updates of the run, at most."""
+SLOWER = 2
+"""How many times as many there may be inside a budget, where forgetting is held back and ends as soon as it is met."""
 EVERY = 20
 """Updates from one look at the forgotten examples to the next."""
 LOOKED = 64
@@ -61,6 +66,7 @@ class RangeTest:
         conditions: Of the run.
         deadline: When the run has to be done, as ``time.perf_counter`` tells it.
         done: What an earlier sitting has tried already. Default: nothing.
+        budget: What a trial may spend on the held-out examples. Default: ``RISE`` of the loss.
     """
 
     original: Predictor
@@ -70,6 +76,7 @@ class RangeTest:
     conditions: Conditions
     deadline: float
     done: Tried = field(default_factory=Tried)
+    budget: Budget = USUAL
 
     def found(self, rates: Sequence[float], *, whole: bool) -> Found:
         """Return the method with its rate, what the run uses of the data, and what was tried.
@@ -96,16 +103,18 @@ class RangeTest:
         part = {"share": self.share(TRIED), "trials": [trial.plain() for trial in trials]}
         seconds = sum(trial.seconds for trial in trials)
         held = "held-out" if self.split.holdout is not None else "retained"
-        rate = max((trial.rate for trial in trials if trial.spent <= RISE), default=rates[0])
+        held = held if self.budget is USUAL else "control"
+        rate = max((trial.rate for trial in trials if trial.spent <= self.budget.allowed), default=rates[0])
         left = max(0.0, self.deadline - time.perf_counter())
+        most = UPDATES if self.budget is USUAL else SLOWER * UPDATES
         room = left * sum(trial.updates for trial in trials) / max(seconds, 1e-9)
         record = {"rounds": [part], "rate": rate, "seconds": seconds, "examples": held}
-        return {"rate": rate, "room": max(TRIED, int(min(UPDATES, room))), "record": record}
+        return {"rate": rate, "room": max(TRIED, int(min(most, room))), "record": record}
 
     def tried(self, rates: Sequence[float], last: float) -> list[Trial]:
         """Return a trial of each rate up to the first that is too large, or until the time is up."""
         examples = kept(self.split)
-        first = read(self.original, examples)
+        first = read(self.original, examples, self.budget.gauge)
         if not self.done.rounds:
             self.done.rounds.append([])
         found = self.done.rounds[0]
@@ -113,7 +122,7 @@ class RangeTest:
             if place == len(found):
                 found.append(self.trial(rate, examples, first))
                 self.done.note()
-            if not found[place].spent <= RISE or time.perf_counter() > last:
+            if not found[place].spent <= self.budget.allowed or time.perf_counter() > last:
                 break
         return found
 
@@ -123,14 +132,18 @@ class RangeTest:
         work.model = copy.deepcopy(self.original.model)
         retain, epochs = self.sized(TRIED)
         method = self.build(rate=rate, epochs=epochs)
+        recipe = self.recipe(method)
+        if self.budget is not USUAL:
+            steered(recipe).tolerance.fill_(self.budget.tolerance(first))
         quiet = replace(self.conditions, on_step=ignore, on_rows=ignore, observe_every=0, savepoints=None)
         try:
-            execute(work, self.recipe(method), replace(self.split, retain=retain), quiet)
+            execute(work, recipe, replace(self.split, retain=retain), quiet)
         except NotFiniteError:
             return Trial(rate, math.inf, seconds=time.perf_counter() - began)
-        rise = read(work, examples).loss - first.loss
+        now = read(work, examples, self.budget.gauge)
         made = epochs * math.ceil(len(retain) / method.batch)
-        return Trial(rate, rise, rise / first.loss, updates=made, seconds=time.perf_counter() - began)
+        spent, seconds = self.budget.spent(first, now), time.perf_counter() - began
+        return Trial(rate, now.loss - first.loss, spent, updates=made, seconds=seconds)
 
     def share(self, updates: int) -> float:
         """Return the share of the retained examples that so many updates need, 1 at most."""
@@ -185,9 +198,10 @@ def ranged(
     family: Family,
     original: Predictor,
     split: Split,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     conditions: Conditions,
     deadline: float,
+    budget: Budget = USUAL,
 ) -> Found:
     """Return what ``auto`` stands for in a family, with a rate that a range test found.
 
@@ -198,13 +212,15 @@ def ranged(
         settings: Of the method, that the caller wants otherwise.
         conditions: Of the run.
         deadline: When the run has to be done, as ``time.perf_counter`` tells it.
+        budget: What a trial may spend. Default: ``RISE`` of the loss, and the method is one that keeps no budget.
 
     Raises:
         ConfigError: If several processes share the run.
     """
 
     def build(**more: Any) -> Method:
-        return family.admit(method_for(family, None, (split.forget, split.retain), {**settings, **more}))
+        sides, inside = (split.forget, split.retain), budget is not USUAL
+        return family.admit(method_for(family, None, sides, {**settings, **more}, budgeted=inside))
 
     def recipe(method: Method) -> Recipe:
         return family.recipe(method.recipe(conditions.seed))
@@ -212,7 +228,7 @@ def ranged(
     if conditions.shared:
         cure = "name a rate, such as auto with rate: .0003"
         raise ConfigError("nothing to search for on several ranks", "auto without a learning rate", cure)
-    test = RangeTest(original, split, build, recipe, conditions, deadline, Tried(conditions.savepoints))
+    test = RangeTest(original, split, build, recipe, conditions, deadline, Tried(conditions.savepoints), budget)
     return test.found(family.rates, whole="epochs" in settings)
 
 

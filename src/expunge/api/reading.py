@@ -60,7 +60,7 @@ def method_name(config: RequestFile, family: Family | None) -> str:
     """Return the name of the method, for ``auto`` of the one that it stands for."""
     if not config.method.automatic:
         return config.method.name
-    return VOTES if family is None else family.automatic
+    return VOTES if family is None else family.stands_for(budgeted=getattr(config, "budget", None) is not None)
 
 
 def is_refused(name: str, key: str, value: Any) -> bool:

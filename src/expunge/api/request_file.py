@@ -68,11 +68,11 @@ class RequestFile(Section):
     @model_validator(mode="before")
     @classmethod
     def without_budget(cls, value: Any) -> Any:
-        """Refuse a budget, and time to search inside it, for a model without classes."""
+        """Refuse a budget, and time to search inside it, for a family that can keep none."""
         keys = [key for key in ("budget", "prefer", "within") if isinstance(value, dict) and key in value]
         if keys and keys[0] not in cls.model_fields:
-            expected = f"'{keys[0]}' in a request to a classifier"
-            cure = "remove it; a model without classes has no budget so far"
+            expected = f"'{keys[0]}' in a request to a classifier or a class-conditional diffusion model"
+            cure = "remove it; such a model has no budget so far"
             raise refuse(expected, f"it beside task: {value.get('task')}", cure, keys[0])
         return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expunge.api.budgeting import ROUNDED, budget_part, is_rounded, spent_part
 from expunge.api.disclosing import request_disclosure
@@ -14,6 +14,9 @@ from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.key import load_key
 from expunge.weights import load_weights
+
+if TYPE_CHECKING:
+    from expunge.api.diffusion_job import DiffusionJob
 
 HOLDS = ("The training data themselves, and any cache of them.",)
 
@@ -35,7 +38,7 @@ def told_in_full(job: Job, rows: Rows, result: Result, show_examples: bool) -> d
     return made
 
 
-def budget_parts(job: Job, result: Result) -> dict[str, Any]:
+def budget_parts(job: Job | DiffusionJob, result: Result) -> dict[str, Any]:
     """Return what became of the budget, and what of it the ledger accounts; nothing without one."""
     if job.agreed is None or result.budget is None:
         return {}

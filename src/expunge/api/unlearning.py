@@ -12,22 +12,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
-from expunge.api.auto import Found, searched
 from expunge.api.call_recording import call_recording
+from expunge.api.deciding import Call, decided
 from expunge.api.history import History
 from expunge.api.looks import with_readings
 from expunge.api.names import AUTO
-from expunge.api.ranging import Ending, ranged
+from expunge.api.ranging import Ending
 from expunge.api.result import Result, family_of
 from expunge.api.sitting import attached, gone_on, sitting, subject
 from expunge.api.snapshot import restored_on_failure
 from expunge.api.time_limit import WITHIN, seconds_of
 from expunge.api.tracking import begin, end, followed
-from expunge.api.trial import Trials
 from expunge.api.wanted import checked_conditions, method_for
-from expunge.api.wish import Wish, checked_wish, promised
-from expunge.api.within import Keeper, carried_out
-from expunge.batch import Predictor, Split
+from expunge.api.wish import Wish, checked_wish, suited
+from expunge.api.within import carried_out
+from expunge.batch import Split
 from expunge.budget import Budget, Preference
 from expunge.data import as_examples, resident_split, split_at_home
 from expunge.engine import Conditions, Format, Meter, Row, Savepoints, place_of
@@ -134,10 +133,10 @@ def unlearn(
         1
     """
     began, following, family = time.perf_counter(), followed(track), family_of(task)
-    meter, wish = Meter(place_of(model)), checked_wish(budget, prefer, settings, average)
+    meter, wish = Meter(place_of(model)), suited(checked_wish(budget, prefer, settings, average), family)
     sides, held = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
     named, deadline = None if method == AUTO else method, began + seconds_of(within)
-    chosen = method_for(family, named, sides, settings)
+    chosen = method_for(family, named, sides, settings, budgeted=wish is not None)
     plain: dict[str, Any] = {
         "seed": seed,
         "normalisation": normalisation or DEFAULT_POLICY,
@@ -155,24 +154,17 @@ def unlearn(
     split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
     family.afford(model, recipe, split, conditions, inplace=inplace)
     recording = call_recording(ledger, again, model, split, method)
-    keeper, record, near = None, None, nearby(split, model, family, wish)
+    near = nearby(split, model, family, wish)
     with sitting(resume) as points, following as tracks:
         history = History([on_rows, tracks.rows], None if points is None else points.folder)
         earlier = gone_on(points, lambda: subject(model, chosen, split, plain | {"observe_every": observe_every}, wish))
         deadline -= earlier
         conditions = replace(conditions, on_rows=history.add, savepoints=points)
-        if wish is not None:
-            limit = deadline if named is None and "rate" not in settings else None
-            if limit is not None and shared:
-                cure = "name a method and its rate, such as auto with rate: .01"
-                raise ConfigError("nothing to search for on several ranks", "a budget without a learning rate", cure)
-            (chosen, _, record), keeper = kept(
-                wish, Found(chosen, near), family.predictor(model, logits), conditions, limit
-            )
-            recipe = keeper.recipe
-        elif named is None and family.rates and "rate" not in settings:
-            chosen, near, record = ranged(family, family.predictor(model, logits), near, settings, conditions, deadline)
-            recipe = family.recipe(chosen.recipe(seed))
+        call = Call(
+            family, family.predictor(model, logits), near, chosen, settings, conditions, deadline, named is None
+        )
+        course = decided(call, wish)
+        chosen, near, record, keeper = course.method, course.split, course.record, course.keeper
         work = model if inplace else copied(model)
         with restored_on_failure(work, active=inplace):
             begin(tracks, chosen, plain, family.name, keeper)
@@ -181,7 +173,7 @@ def unlearn(
                 ending = Ending(family, near, record)
                 conditions = ending.watching(predict, conditions)
             attached(points, keeper=keeper, ending=ending, history=history)
-            spending = carried_out(keeper, predict, recipe, near, conditions)
+            spending = carried_out(keeper, predict, course.recipe, near, conditions)
             seconds, peak = meter.stop()
             seconds += earlier
             end(tracks, seconds, len(history.rows), spending)
@@ -190,28 +182,6 @@ def unlearn(
     before = None if inplace else model
     told = (spending, record, entry, peak)
     return Result(work, chosen, seconds, split_at_home(near), rows, plain, logits, before, family.name, *told)
-
-
-def kept(
-    wish: Wish, plan: Found, original: Predictor, conditions: Conditions, deadline: float | None
-) -> tuple[Found, Keeper]:
-    """Return what is carried out, and what keeps it inside the budget.
-
-    Args:
-        wish: The budget.
-        plan: The method and the request.
-        original: The model as it was handed in.
-        conditions: Of the run.
-        deadline: Until when what is left to choose may be searched for; None without a search.
-
-    Raises:
-        ExpungeError: If the budget cannot be promised.
-    """
-    halves = promised(wish, original, plan.split, conditions.seed)
-    if deadline is not None:
-        plan = searched(plan.method, Trials(wish, original, plan.split, halves.control, conditions), deadline)
-    recipe = plan.method.recipe(conditions.seed)
-    return plan, Keeper(wish, original, recipe, plan.split, halves, shared=conditions.shared)
 
 
 def nearby(split: Split, model: nn.Module, family: Family, wish: Wish | None) -> Split:

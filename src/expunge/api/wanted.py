@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from expunge.api.auto import planned
@@ -13,7 +14,12 @@ from expunge.tasks.family import Family
 
 
 def method_for(
-    family: Family, method: str | Method | None, sides: tuple[Examples, Examples], settings: dict[str, Any]
+    family: Family,
+    method: str | Method | None,
+    sides: tuple[Examples, Examples],
+    settings: Mapping[str, Any],
+    *,
+    budgeted: bool = False,
 ) -> Method:
     """Return the method for a model of a family; with None, what ``auto`` begins with or stands for.
 
@@ -22,15 +28,16 @@ def method_for(
         method: The method, its name, or None.
         sides: Examples to forget and to keep.
         settings: Of the method.
+        budgeted: Whether it has to be one that keeps a budget, where ``auto`` chooses. Default false.
 
     Raises:
         ConfigError: If it is neither a name nor a method, or a setting is not understood.
     """
     if method is None and family.votes:
         single = bool({*sides[0].targets.tolist()} & {*sides[1].targets.tolist()})
-        return planned(len(sides[1]), settings, single=single)
-    named = family.automatic if method is None else method
-    return checked_method(named, family.settings(named, settings) if isinstance(named, str) else settings)
+        return planned(len(sides[1]), dict(settings), single=single)
+    named = family.stands_for(budgeted=budgeted) if method is None else method
+    return checked_method(named, family.settings(named, settings) if isinstance(named, str) else dict(settings))
 
 
 def checked_method(method: str | Method, settings: dict[str, Any]) -> Method:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, cast, get_args
 
 from torch import Tensor
 
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Examples, Split
 from expunge.budget import Budget, Preference, smallest_of, split_holdout, whole_classes
 from expunge.budget.spending import amount
 from expunge.data import Subset
 from expunge.engine import Descend, Recipe
 from expunge.errors import ConfigError, DataError
+from expunge.tasks.family import Family
 
 DELTA = 0.05
 """Level of the utility certificate."""
+NO_FLOOR = 1e-9
+"""The least loss of models without classes."""
 
 
 class Wish(NamedTuple):
@@ -68,15 +72,36 @@ def checked_wish(budget: Any, prefer: str, settings: dict[str, Any], average: fl
     return Wish(budget, cast(Preference, prefer))
 
 
-def promised(wish: Wish, original: Predictor, split: Split, seed: int) -> Halves:
+def suited(wish: Wish | None, family: Family) -> Wish | None:
+    """Return the wish as a family understands it.
+
+    The loss of models without classes has no unit in which a least loss could be stated: a share of it is of all of it.
+
+    Raises:
+        ConfigError: If the unit makes no sense there, or the family can keep no budget.
+    """
+    if wish is None or family.votes:
+        return wish
+    if not family.steerable:
+        raise unbudgeted(family)
+    if wish.budget.points is not None:
+        cure = "write for example Budget(relative=0.05), or {loss: 0.05} in a request file"
+        raise ConfigError("a budget of the loss, or of your own metric, for a model without classes", "points", cure)
+    return wish._replace(budget=replace(wish.budget, floor=min(wish.budget.floor, NO_FLOOR)))
+
+
+def unbudgeted(family: Family) -> ConfigError:
+    """Return the error about models that no budget can be kept for."""
+    expected = "a classifier or a class-conditional diffusion model for a budget"
+    return ConfigError(expected, f"a model of the family {family.name}", "leave budget out")
+
+
+def promised(wish: Wish, split: Split, seed: int) -> Halves:
     """Return the two halves of the held-out examples that a budget is kept and certified on.
 
     Raises:
-        ConfigError: If the model is no classifier.
         DataError: If there are no held-out examples, or too few to certify the budget.
     """
-    if original.own_loss is not None:
-        raise ConfigError("a classifier for a budget", "a model without classes", "leave budget out")
     return halves_of(wish.budget, split, seed)
 
 

@@ -13,6 +13,7 @@ from expunge.api.wish import DELTA, Halves, Wish, steered
 from expunge.batch import Predictor, Split
 from expunge.budget import (
     Choice,
+    Criterion,
     Forgetting,
     Look,
     Reading,
@@ -56,6 +57,7 @@ class Keeper:
         halves: Held-out examples of the classes that stay: what steers, and what certifies.
         looks: Control readings, at most. Default ``LOOKS``.
         shared: Whether other processes carry out the same run; what the first one reads then counts. Default false.
+        forgetting: Says what of the forgetting is missing. Default: ``Forgetting``, that of classifiers.
 
     Raises:
         ConfigError: If the recipe cannot be steered.
@@ -71,11 +73,12 @@ class Keeper:
         halves: Halves,
         looks: int = LOOKS,
         shared: bool = False,
+        forgetting: Criterion | None = None,
     ) -> None:
         self.shared = shared
         self.wish, self.recipe, self.surgery, self.count = wish, recipe, steered(recipe), looks
         self.control, self.certify = halves
-        self.forgetting = Forgetting(split, self.control)
+        self.forgetting = Forgetting(split, self.control) if forgetting is None else forgetting
         self.split = replace(split, holdout=self.control)
         self.first = agreed(read(original, self.control, wish.budget.gauge), shared)
         if not math.isfinite(self.first.loss):
@@ -189,7 +192,8 @@ class Keeper:
         reached = self.looks[chosen].missing <= 0 and not back
         best = tuple(1 + index for index in frontier([look.candidate() for look in self.looks[1:]]))
         looks = tuple(self.looks)
-        return Spending(*self.wish, looks, chosen, back or found.kept, reached, best, *said)
+        asked = self.forgetting.limit, self.forgetting.own
+        return Spending(*self.wish, looks, chosen, back or found.kept, reached, best, *said, *asked)
 
     def seen(self, work: Predictor) -> Callable[[int], Witness]:
         """Return how an iterate is read on the certify half."""

@@ -11,7 +11,7 @@ from expunge.budget.certificate import (
     utility_certificate,
 )
 from expunge.budget.choice import Candidate, Choice, Preference, choose, frontier
-from expunge.budget.forgetting import Forgetting, Forgotten, whole_classes
+from expunge.budget.forgetting import Criterion, Forgetting, Forgotten, whole_classes
 from expunge.budget.halves import Halves, split_holdout
 from expunge.budget.levels import fixed_sequence, level_of
 from expunge.budget.opening import Witness, certificate_for, opened, smallest_of, witness
@@ -26,6 +26,7 @@ __all__ = [
     "Candidate",
     "Certificate",
     "Choice",
+    "Criterion",
     "Equivalence",
     "Forgetting",
     "Forgotten",

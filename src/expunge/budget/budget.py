@@ -15,7 +15,7 @@ Unit = Literal["points", "relative loss", "own metric"]
 NATS_PER_SHARE = 5.0
 """A first guess of how far the mean loss rises where all examples are lost: one point is taken for .05 nats."""
 UNKNOWN = 0.05
-"""Where a user's metric says nothing of losses: the first τ, in nats."""
+"""Where a user's metric says nothing of losses: the first τ, in nats; without classes in shares of the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,14 +108,17 @@ class Budget:
     def tolerance(self, first: Reading) -> float:
         """Return the first τ for the mean retain loss, in nats; ``Rescaled`` corrects it at each reading.
 
-        A relative budget is τ itself, never rescaled. Points are taken for .05 nats each, a metric's drop for .05.
+        A relative budget is τ itself, never rescaled. Points are taken for .05 nats each, a metric's drop for .05 nats
+        of a classifier, and for a twentieth of the loss of other models.
 
         Args:
             first: Of the original.
         """
         if self.relative is not None:
             return self.relative * max(first.loss, self.floor)
-        return NATS_PER_SHARE * self.points / 100 if self.points is not None else UNKNOWN
+        if self.points is not None:
+            return NATS_PER_SHARE * self.points / 100
+        return UNKNOWN if first.accuracy is not None else UNKNOWN * first.loss
 
     def spent(self, first: Reading, now: Reading) -> float:
         """Return how much worse a model has become, in the budget's own unit; negative where it is better."""

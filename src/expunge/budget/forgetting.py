@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -44,6 +44,27 @@ class Forgotten(NamedTuple):
     verdict: Verdict | None = None
 
 
+class Criterion(Protocol):
+    """What says at a reading how far a model is from what was asked.
+
+    Attributes:
+        limit: Share of what is to be forgotten as a whole that may still be recognised.
+        own: Whether it is recognised by the model's own error, and not by what a classifier answers.
+    """
+
+    limit: float
+    own: bool
+
+    @property
+    def slack(self) -> float:
+        """Differences of what is missing that so few examples do not tell."""
+        ...
+
+    def __call__(self, predict: Predictor, look: int = 1) -> Forgotten:
+        """Look at a model in evaluation mode; it is left as it was found."""
+        ...
+
+
 class Forgetting:
     """The two principled targets: a class is no longer recognised, single examples look like held-out ones.
 
@@ -61,6 +82,9 @@ class Forgetting:
         >>> Forgetting(split, part(0, 1))(Predictor(torch.nn.Identity()))
         Forgotten(missing=0.995, recognised=1.0, auc=None, verdict=None)
     """
+
+    limit: float = RECOGNISED
+    own: bool = False
 
     def __init__(self, split: Split, control: Examples) -> None:
         whole = whole_classes(split)

@@ -10,6 +10,7 @@ from typing import Any
 from expunge.budget.budget import Budget
 from expunge.budget.certificate import Certificate, Kind
 from expunge.budget.choice import Candidate, Preference
+from expunge.budget.forgetting import RECOGNISED
 from expunge.budget.stop import Verdict
 
 
@@ -61,6 +62,8 @@ class Spending:
         certificate: In the budget's unit, from the certify half, opened once; None where it stayed closed, because the
             model is handed back as it came, or where nothing can be said.
         unsaid: Why nothing can be said; empty where something is, or the half stayed closed.
+        limit: Share of what is to be forgotten as a whole that may still be recognised.
+        own: Whether it is recognised by the model's own error, and not by what a classifier answers. Default false.
     """
 
     asked: Budget
@@ -72,6 +75,8 @@ class Spending:
     frontier: tuple[int, ...]
     certificate: Certificate | None = None
     unsaid: str = ""
+    limit: float = RECOGNISED
+    own: bool = False
 
     @property
     def inside(self) -> bool | None:

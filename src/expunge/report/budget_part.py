@@ -82,11 +82,15 @@ class HalfSizes(Part):
 
 
 class Criterion(Part):
-    """What of a forgotten class may still be recognised, how far from .5 an AUC may lie, and accuracies apart."""
+    """What of a forgotten class may still be recognised, how far from .5 an AUC may lie, and accuracies apart.
+
+    ``own`` says that it is recognised by the model's own error.
+    """
 
     recognised: float = 0.005
     margin: float = 0.05
     close: Number = None
+    own: bool = False
 
 
 class Trial(Part):

@@ -90,11 +90,13 @@ def recognised(budget: BudgetPart, look: Look) -> str:
     """Return whether a forgotten class is still recognised; empty where none is forgotten as a whole."""
     if look.recognised is None:
         return ""
-    most = short(100 * budget.criterion.recognised)
-    return (
-        f"At most {most} % of the forgotten class, forgotten or held-out examples, may still be recognised: "
-        f"{short(100 * look.recognised)} % are."
-    )
+    most, are = short(100 * budget.criterion.recognised), short(100 * look.recognised)
+    if budget.criterion.own:
+        return (
+            f"At most {most} % of the forgotten images may still be recognised by the model's own error: {are} % are."
+        )
+    which = "of the forgotten class, forgotten or held-out examples,"
+    return f"At most {most} % {which} may still be recognised: {are} % are."
 
 
 def told_apart(budget: BudgetPart, look: Look) -> str:

@@ -41,6 +41,7 @@ class Family(ABC):
         shares: Other families whose objectives serve this one too, after its own.
         votes: Whether its models are classifiers, so that ``auto`` can teach neighbours' votes.
         automatic: What ``auto`` stands for where they are none: a method's name, or a composition in words.
+        steerable: What ``auto`` stands for there inside a budget. Default: the same, which keeps none.
         rates: Learning rates that ``auto`` tries there, from the smallest up. Default: none, it keeps the method's.
         accounted: Whether ``afford`` reckons with all of the device's memory, so that nothing takes any to be faster.
         defaults: Settings of methods for this family, wherever a method has no value of its own and none is written.
@@ -51,6 +52,7 @@ class Family(ABC):
     shares: ClassVar[tuple[str, ...]] = ()
     votes: ClassVar[bool] = False
     automatic: ClassVar[str] = "eupmu"
+    steerable: ClassVar[str] = ""
     rates: ClassVar[tuple[float, ...]] = ()
     accounted: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -59,6 +61,14 @@ class Family(ABC):
     def name(self) -> str:
         """Its name in the registry."""
         return describe(type(self)).name
+
+    def stands_for(self, *, budgeted: bool) -> str:
+        """Return the name of what ``auto`` stands for, where its models are no classifiers.
+
+        Args:
+            budgeted: Whether there is a budget to keep.
+        """
+        return self.steerable if budgeted and self.steerable else self.automatic
 
     @abstractmethod
     def predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:

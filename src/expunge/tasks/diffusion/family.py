@@ -30,7 +30,8 @@ class Diffusion(Family):
     ``auto`` is EUPMU under the lenient mask, which alone of six methods met all aims of the study on Fashion-MNIST
     (``docs/results/diffusion-fashion-mnist.md``, one seed): the class was forgotten, and the distance of the other
     images from real ones and from the original's was the least. Its learning rate is found by a range
-    test, and it ends when images of the class are no longer recognised.
+    test, and it ends when images of the class are no longer recognised. Inside a budget it is the same objectives and
+    the same mask under the controller of the whole run's loss.
 
     Examples:
         >>> Diffusion().name
@@ -39,6 +40,7 @@ class Diffusion(Family):
 
     aliases: ClassVar[tuple[str, ...]] = ("ddpm",)
     automatic: ClassVar[str] = "eupmu + feasible(lenient, delta=0.1)"
+    steerable: ClassVar[str] = "budgeted + feasible(lenient, delta=0.1)"
     rates: ClassVar[tuple[float, ...]] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
     defaults: ClassVar[Mapping[str, Any]] = {"optimiser": "adamw", "rate": 1e-3, "weight_decay": 0.0, "batch": 64}
 
