@@ -143,7 +143,7 @@ def test_training_a_diffusion_model_by_request_is_refused_by_name(tmp_path):
 
 
 def test_what_is_known_of_a_classifier_is_not_taken_for_this_family():
-    assert {"checkpoint", "reference", "train", "holdout"}.isdisjoint(DiffusionConfig.model_fields)
+    assert {"checkpoint", "reference", "train"}.isdisjoint(DiffusionConfig.model_fields)
 
 
 def test_requests_are_recorded_and_recognised(tmp_path):
