@@ -32,6 +32,7 @@ from expunge.api.request_file import DataRequest
 from expunge.api.threads import environment
 from expunge.batch import Predictor, Split
 from expunge.data import Request, Source, Subset, load_key, manifest, split_request
+from expunge.engine.compiled import refuse_without_compiler
 from expunge.errors import ConfigError
 from expunge.methods import Method
 from expunge.pair import Pair
@@ -137,6 +138,9 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
     method = None if config.method.automatic else checked
     with located(config, "device"):
         device = device_of(config.device)
+    with located(config, "compile"):
+        if config.compile:
+            refuse_without_compiler(device)
     source = checked_source(config, data_dir)
     with located(config, "holdout"):
         source, holdout = held_out(source, config.holdout, config.seed)

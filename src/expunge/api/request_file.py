@@ -42,6 +42,7 @@ class RequestFile(Section):
         micro_batches: Parts into which each batch is cut. Default 1.
         precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
         channels_last: Whether weights of convolutions are held with channels last meanwhile. Default: on accelerators.
+        compile: Whether unlearning passes batches through the model by ``torch.compile``. Default false.
         resident: GiB of examples, at most, that are kept on an accelerator as a whole; 0 for none. Default 2.
         out: Run folder. Default ``runs/`` and the file's name, beside the file.
         track: A tracker or several, by name or with settings: tensorboard, wandb, mlflow, trackio. Default none.
@@ -58,6 +59,7 @@ class RequestFile(Section):
     micro_batches: Count = 1
     precision: Precision = "fp32"
     channels_last: bool | None = Field(None, examples=[True])
+    compile: bool = False
     resident: Annotated[float, Field(ge=0)] = 2.0
     out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
     savepoints: SavepointChoice = Field(SavepointChoice(updates=None), examples=["{updates: 500}"])
@@ -89,6 +91,8 @@ class RequestFile(Section):
     def conditions(self) -> dict[str, Any]:
         """Return what ``unlearn`` is told of how to compute, whatever the model."""
         told = self.model_dump(include={"seed", "normalisation", "micro_batches", "precision"})
+        # Only what was asked for: what is named by its conditions keeps its name.
+        told |= {"compile": True} if self.compile else {}
         return told if self.channels_last is None else {**told, "channels_last": self.channels_last}
 
     def check_apart(self, model: Path) -> None:

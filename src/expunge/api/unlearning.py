@@ -30,6 +30,7 @@ from expunge.batch import Split
 from expunge.budget import Budget, Preference
 from expunge.data import as_examples, resident_split, split_at_home
 from expunge.engine import Conditions, Format, Meter, Row, Savepoints, place_of
+from expunge.engine.compiled import refuse_without_compiler
 from expunge.engine.conditions import ignore
 from expunge.errors import ConfigError, ModelError
 from expunge.methods import Method
@@ -57,6 +58,7 @@ def unlearn(
     micro_batches: int = 1,
     precision: Format = "fp32",
     channels_last: bool | None = None,
+    compile: bool = False,
     average: float | None = None,
     shared: bool = False,
     observe_every: int = 10,
@@ -99,6 +101,8 @@ def unlearn(
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
         channels_last: Hold the weights of convolutions with channels last while they are changed, which is faster on
             accelerators; the model that is handed back has them as they came. Default: on accelerators alone.
+        compile: Pass batches through the model by ``torch.compile`` while it is changed. The first passes take the time
+            of compiling, so it pays in long runs alone; what is handed back is not compiled. Default false.
         average: β of a running mean of the weights over the updates, which is then the unlearned model. It starts
             from the model itself and follows closely at first. Default: the weights of the last update.
         shared: Share the examples of every update with the other processes of torch.distributed, each of which makes
@@ -145,9 +149,12 @@ def unlearn(
         **({} if average is None else {"average": average}),
         **({"shared": True} if shared else {}),
         **({} if channels_last is None else {"channels_last": channels_last}),
+        **({"compile": True} if compile else {}),
     }
     if shared and resume is not None:
         raise ConfigError("one process where the state is saved", "shared=True beside resume=", "leave one out")
+    if compile:
+        refuse_without_compiler(place_of(model))
     usual: dict[str, Any] = {"channels_last": False if family.accounted else None}
     conditions = checked_conditions(Conditions(**{**usual, **plain}, observe_every=observe_every, on_step=on_step))
     recipe = family.recipe(family.admit(chosen).recipe(seed))

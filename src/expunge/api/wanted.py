@@ -70,6 +70,8 @@ def checked_conditions(conditions: Conditions) -> Conditions:
     formats = get_args(Format)
     if conditions.precision not in formats:
         raise ConfigError(f"a precision ({', '.join(formats)})", f"{conditions.precision!r}", "choose one of them")
+    if conditions.compile and conditions.shared:
+        raise ConfigError("one process for compile=True", "shared=True beside it", "leave one out")
     if conditions.average is not None:
         Average([], conditions.average)
     checked_policy(conditions.normalisation)

@@ -38,6 +38,7 @@ class Conditions:
         micro_batches: Parts of each half batch. Default 1.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
         channels_last: Hold the weights of convolutions with channels last meanwhile. Default None: on accelerators.
+        compile: Pass batches through the model by ``torch.compile`` while stages descend. Default false.
         observe_every: Inner products of gradients are recorded at every so many updates; 0 never. Default 10.
         read_every: The device is waited for at every so many updates, to write history and to look for NaN.
             Default 25.
@@ -57,6 +58,7 @@ class Conditions:
     micro_batches: int = 1
     precision: Format = "fp32"
     channels_last: bool | None = None
+    compile: bool = False
     observe_every: int = 10
     read_every: int = 25
     shared: bool = False

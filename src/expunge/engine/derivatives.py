@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from expunge.engine.compiled import UNCOMPILED, is_compiled
 from expunge.engine.half import Setting
 from expunge.errors import SurgeryError
 from expunge.pair import Pair
@@ -34,9 +35,11 @@ def refuse_curvature(setting: Setting) -> None:
     """Refuse second derivatives where they cannot be had.
 
     Raises:
-        SurgeryError: In half precision, under a scaler, with both halves in one pass, or on several ranks, whose
-            wrappers do not reduce what is differentiated twice.
+        SurgeryError: In a compiled model, in half precision, under a scaler, with both halves in one pass, or on
+            several ranks, whose wrappers do not reduce what is differentiated twice.
     """
+    if is_compiled(setting.predict.model):
+        raise SurgeryError("a plain pass for second derivatives", "a compiled one", UNCOMPILED)
     if not setting.precision.full or setting.policy == "joint" or setting.ranks.size > 1:
         scaled = "a gradient scaler" if setting.precision.scaler else "no gradient scaler"
         found = f"{setting.precision.format}, {scaled}, normalisation '{setting.policy}', ranks {setting.ranks.size}"

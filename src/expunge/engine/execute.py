@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.batch import Predictor, Split, looking
+from expunge.engine.compiled import compiled
 from expunge.engine.conditions import Conditions
 from expunge.engine.descend import Descent, stream_of
 from expunge.engine.layout import laid_out
@@ -144,7 +145,8 @@ class Run:
         epochs = sum(earlier.epochs for earlier in self.descents[: self.done])
         before = Progress(sum(self.lengths[: self.done]), sum(self.lengths), epochs)
         # Only here: what re-initialises weights draws them in the order of memory. Ranks have a layout of their own.
-        with laid_out(self.predict.model, False if self.conditions.shared else self.conditions.channels_last):
+        layout = laid_out(self.predict.model, False if self.conditions.shared else self.conditions.channels_last)
+        with layout, compiled(self.predict.model, self.conditions.compile):
             self.descent = Descent(self.predict, stage, self.split, replace(self.conditions, seed=seed), keep, before)
             if self.begun is not None:
                 self.descent.load_state_dict(self.begun)

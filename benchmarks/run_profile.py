@@ -1,0 +1,98 @@
+"""Where the time of ``expunge run`` goes: reading, batches, passes, steps, and everything else.
+
+Not a script: ``throughput.py`` calls it. Each part's functions are wrapped; a part's time is what is spent in it and
+not in another part that it calls.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from expunge.api import inputs, job, run_request
+from expunge.api.config import load_request
+from expunge.batch import Predictor
+from expunge.data import TensorExamples
+
+REQUEST = """model: {model}
+data: {{name: fashion_mnist, subset: {subset}, augment: crop_flip}}
+forget: {{class: 0}}
+method: {{name: eupmu, epochs: 1, batch: 64}}
+train: {{epochs: 2, batch: 64}}
+reference: retrain
+threads: 1
+device: {device}
+out: run
+"""
+READING, BATCHES, FORWARD, BACKWARD, STEP = "reading the files", "batches", "forward", "backward", "optimiser's step"
+ELSE = "everything else"
+
+
+class Clock:
+    """Takes the time of parts; while one part calls another, the first one's clock stands still."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.open = [ELSE]
+        self.since = time.process_time()
+
+    def switch(self) -> None:
+        """Give the part that is open the time since the last switch."""
+        now = time.process_time()
+        self.seconds[self.open[-1]] = self.seconds.get(self.open[-1], 0.0) + now - self.since
+        self.since = now
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Give the body's time to a part."""
+        self.switch()
+        self.open.append(name)
+        try:
+            yield
+        finally:
+            self.switch()
+            self.open.pop()
+
+    def wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function whose time goes to a part."""
+
+        def timed(*args: Any, **options: Any) -> Any:
+            with self.part(name):
+                return function(*args, **options)
+
+        return timed
+
+
+def profile(model: str, subset: int, device: str, data: Path | None) -> dict[str, Any]:
+    """Return processor seconds and shares of a small request on Fashion-MNIST, from its data to its report."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        file = Path(folder, "request.yaml")
+        file.write_text(REQUEST.format(model=model, subset=subset, device=device))
+        config = load_request(file)
+        clock = Clock()
+        places: list[tuple[Any, str, str]] = [
+            (job, "checked_source", READING),
+            (TensorExamples, "batch", BATCHES),
+            (Predictor, "__call__", FORWARD),
+            (torch.Tensor, "backward", BACKWARD),
+            (torch.autograd, "grad", BACKWARD),
+            (torch.optim.SGD, "step", STEP),
+        ]
+        for owner, name, part in places:
+            stack.enter_context(patch.object(owner, name, clock.wrapped(part, getattr(owner, name))))
+        crop = clock.wrapped(BATCHES, inputs.AUGMENTATIONS["crop_flip"])
+        stack.enter_context(patch.dict(inputs.AUGMENTATIONS, {"crop_flip": crop}))
+        clock.since = time.process_time()
+        run_request(config, data_dir=data)
+        clock.switch()
+    total = sum(clock.seconds.values())
+    parts = {name: clock.seconds.get(name, 0.0) for name in (READING, BATCHES, FORWARD, BACKWARD, STEP, ELSE)}
+    shares = {name: {"seconds": round(value, 3), "share": round(value / total, 4)} for name, value in parts.items()}
+    return {"model": model, "subset": subset, "seconds": round(total, 2), "parts": shares}

@@ -1,0 +1,83 @@
+"""An update with weights and examples on another device: nothing is read from it, and no copy to it waits.
+
+The meta device stands for an accelerator. Its tensors have no values: whatever would wait for one fails.
+"""
+
+import pytest
+import torch
+from small_networks import batch, normalised, sgd
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from expunge import registry
+from expunge.engine import Stepper, randomness
+from expunge.errors import MissingExtraError
+from expunge.objectives import CrossEntropy, RandomLabel
+from expunge.pair import Pair
+from expunge.surgery import Fixed
+
+SURGERIES = {name: entry.target for name, entry in registry.entries("surgeries").items()}
+AWAY = torch.device("meta")
+
+
+class Copies(TorchDispatchMode):
+    """Lists the copies from one device to another that wait for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.waited = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        found = function(*args, **kwargs)
+        if function.overloadpacket is torch.ops.aten._to_copy and found.device != args[0].device:
+            self.waited += [] if kwargs.get("non_blocking") else [(function, args[0].shape)]
+        return found
+
+
+@pytest.fixture(autouse=True)
+def without_generator(monkeypatch):
+    """The meta device has no generator of its own."""
+    monkeypatch.setattr(randomness, "generators_of", lambda device: [torch.default_generator])
+
+
+def made(make):
+    try:
+        return make()
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+
+
+def copies_of(surgery, policy="frozen"):
+    """The copies that wait in two updates after the first, which reads its losses on purpose."""
+    model = normalised(torch.float32).to(AWAY)
+    step = Stepper(model, sgd(model.parameters()), surgery, Pair(RandomLabel(), CrossEntropy()), normalisation=policy)
+    step.updates = 1
+    further = lambda of, number: batch(100 + number, dtype=torch.float32)  # noqa: E731
+    with Copies() as copies:
+        for observe in (True, False):
+            sides = batch(1, dtype=torch.float32), batch(2, dtype=torch.float32)
+            step(*sides, lambda: batch(3, dtype=torch.float32), observe=observe, further=further)
+    return copies.waited
+
+
+@pytest.mark.parametrize("policy", ["frozen", "joint", "separate"])
+@pytest.mark.parametrize("name", SURGERIES)
+def test_no_surgery_waits(name, policy):
+    surgery = made(SURGERIES[name])
+    if surgery.waits:
+        pytest.skip("it says that it does")
+    assert copies_of(surgery, policy) == []
+
+
+def test_what_waits_is_seen():
+    class Reading(Fixed):
+        def follow_up(self, step):
+            float(step.loss("retain"))
+
+    class Sending(Fixed):
+        def follow_up(self, step):
+            torch.ones(1).to(AWAY)
+
+    with pytest.raises(RuntimeError, match="meta"):
+        copies_of(Reading())
+    assert len(copies_of(Sending())) == 2
