@@ -14,10 +14,12 @@ from counterfactual_tables import COUNTERFACTUAL_TABLES
 from crash_tables import CRASH_TABLES
 from diffusion_tables import AUTO_TABLES, DIFFUSION_TABLES, TUNING_TABLES
 from gains_tables import GAINS_TABLES
+from known_tables import beside
 from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
 from rank_tables import RANK_TABLES, run_table
 from taught_tables import TAUGHT_TABLES
+from throughput_tables import THROUGHPUT_TABLES
 from ulira_tables import TIMING_TABLES, ULIRA_TABLES
 
 Document = Mapping[str, Any]
@@ -124,6 +126,8 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "stable-diffusion-memory": (memory_table,),
     "aims-digits": AIMS_TABLES,
     "aims-fashion_mnist": AIMS_TABLES,
+    "aims-fashion_mnist_12000": AIMS_TABLES,
+    "known-figures": (beside,),
     "gains": GAINS_TABLES,
     "crash": CRASH_TABLES,
     "counterfactual": COUNTERFACTUAL_TABLES,
@@ -132,6 +136,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,
     "ulira": ULIRA_TABLES,
     "shadow-timing": TIMING_TABLES,
+    "throughput": THROUGHPUT_TABLES,
     "rank-costs": RANK_TABLES,
     "rank-run": (run_table,),
 }

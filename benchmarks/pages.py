@@ -16,13 +16,10 @@ from typing import Any
 
 from claim_figures import FIGURES
 from claim_tables import STUDIES
-from throughput_tables import THROUGHPUT_TABLES
 
 from expunge.report import fronts_table, markdown_table
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-TABLES = {**STUDIES, "throughput": THROUGHPUT_TABLES}
-"""Study → the functions that make its tables."""
 BLOCK = re.compile(r"(<!-- table: (?P<file>[\w./-]+\.json)(#(?P<number>\d+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -133,7 +130,7 @@ def made_of(document: dict[str, Any], number: int) -> str:
     if "networks" in document:
         return cost_table(document)
     if "study" in document:
-        return TABLES[document["study"]][number](document)
+        return STUDIES[document["study"]][number](document)
     return markdown_table(request_in(document, number))
 
 
