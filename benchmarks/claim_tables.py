@@ -12,7 +12,7 @@ from aims_tables import AIMS_TABLES
 from certificate_tables import CERTIFICATE_TABLES
 from counterfactual_tables import COUNTERFACTUAL_TABLES
 from crash_tables import CRASH_TABLES
-from diffusion_tables import AUTO_TABLES, DIFFUSION_TABLES, TUNING_TABLES
+from diffusion_tables import AUTO_TABLES, BUDGET_TABLES, DIFFUSION_TABLES, TUNING_TABLES
 from gains_tables import GAINS_TABLES
 from known_tables import beside
 from memory_table import memory_table
@@ -132,6 +132,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "crash": CRASH_TABLES,
     "counterfactual": COUNTERFACTUAL_TABLES,
     "diffusion-auto": AUTO_TABLES,
+    "diffusion-budget": BUDGET_TABLES,
     "diffusion-fashion-mnist": DIFFUSION_TABLES,
     "diffusion-fashion-mnist-tuning": TUNING_TABLES,
     "ulira": ULIRA_TABLES,

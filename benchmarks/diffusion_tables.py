@@ -126,6 +126,30 @@ def auto_cells(row: Mapping[str, Any], found: Mapping[str, Any], made: Iterator[
     ]
 
 
+def budgeted(document: Mapping[str, Any]) -> str:
+    """Return what became of budgets of the loss, in percent."""
+    head = ["budget", "rate", "updates", "spent on control", "drop on certify", "bound", "recognised by own error"]
+    rows = [[*head, "kept", "met", "UA, %", "kept right, %"]]
+    for run, drawn in zip(document["runs"], document["drawn"][1:], strict=True):
+        rows.append([*spent_cells(run), f"{drawn['generated_ua']:.1f}", f"{drawn['generated_accuracy']:.1f}"])
+    before = document["drawn"][0]
+    empty = ["–"] * (len(head) + 1)
+    rows.insert(1, ["original", *empty, f"{before['generated_ua']:.1f}", f"{before['generated_accuracy']:.1f}"])
+    return written(rows)
+
+
+def spent_cells(run: Mapping[str, Any]) -> list[str]:
+    """Return what one run made of its budget."""
+    budget, certificate = run["budget"], run["budget"]["certificate"] or {}
+    look = budget["looks"][budget["chosen"]]
+    shares = (look["spent"], certificate.get("drop"), certificate.get("bound"), look["recognised"])
+    cells = ["–" if share is None else f"{100 * share:.1f}" for share in shares]
+    ends = ["yes" if budget[name] else "no" for name in ("kept", "reached")]
+    allowed, rate = f"{100 * budget['asked']['relative']:g} %", f"{run['search']['rate']:g}"
+    return [allowed, rate, f"{run['updates']}", *cells, *ends]
+
+
 DIFFUSION_TABLES = (figures, aims)
+BUDGET_TABLES = (budgeted,)
 AUTO_TABLES = (auto,)
 TUNING_TABLES = (tuning,)
