@@ -140,6 +140,12 @@ def test_a_key_that_was_added_later_decides_where_it_is_used(tmp_path):
     assert plain != bounded
 
 
+def test_the_layout_of_weights_has_no_part_in_names(tmp_path):
+    plain, other = (recipe_in(tmp_path, **more) for more in ({}, {"channels_last": "true"}))
+    assert other.config(0, 0).conditions()["channels_last"] is True
+    assert cell_of(plain, "ft").key == cell_of(other, "ft").key
+
+
 def test_cells_that_were_made_keep_their_names(tmp_path):
     """A change here leaves every cell and network that anybody has made behind: raise SCHEMA if that is meant."""
     recipe = recipe_in(tmp_path)

@@ -161,6 +161,7 @@ class Recipe(Section):
         normalisation: As in a request file.
         micro_batches: As in a request file.
         precision: As in a request file.
+        channels_last: As in a request file; like the device it has no part in the names of cells.
     """
 
     title: str = ""
@@ -180,6 +181,7 @@ class Recipe(Section):
     normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
     micro_batches: Count = 1
     precision: Precision = "fp32"
+    channels_last: bool | None = Field(None, examples=[True])
     _document: Document | None = PrivateAttr(None)
 
     @model_validator(mode="after")
@@ -264,6 +266,7 @@ class Recipe(Section):
             normalisation=self.normalisation,
             micro_batches=self.micro_batches,
             precision=self.precision,
+            channels_last=self.channels_last,
             **more,
         )
         if self._document is not None:
