@@ -1,5 +1,6 @@
 """Files that are missing, cut off or corrupt: one sentence, never a traceback of a parser, never a large allocation."""
 
+import functools
 import gzip
 
 import numpy as np
@@ -20,21 +21,25 @@ def write_mnist(tmp_path):
     return folder
 
 
+packed = functools.partial(gzip.compress, mtime=0)
+"""The same bytes at any time: they are part of a test's name, which every process has to find alike."""
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx_bytes(0x803, (3, 28, 28), IMAGES))[:-12], "whole idx file"),
+        ("train-images-idx3-ubyte.gz", packed(idx_bytes(0x803, (3, 28, 28), IMAGES))[:-12], "whole idx file"),
         ("train-images-idx3-ubyte.gz", b"\x1f\x8b\x08", "idx"),
         ("train-images-idx3-ubyte.gz", b"not gzip at all", "whole idx file"),
         ("train-images-idx3-ubyte.gz", b"", "idx"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx_bytes(0x801, (3, 28, 28), IMAGES)), "magic number 0x803"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx_bytes(0x803, (3, 28, 28), IMAGES[:2])), "fewer"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx_bytes(0x803, (2, 28, 28), IMAGES)), "more"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx_bytes(0x803, (3, 32, 32), IMAGES)), "sizes"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx_bytes(0x803, (4_000_000_000, 28, 28), IMAGES)), "sizes"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx_bytes(0x803, (0, 28, 28), [])), "sizes"),
-        ("train-labels-idx1-ubyte.gz", gzip.compress(idx_bytes(0x801, (2,), [0, 1])), "3 labels"),
-        ("train-labels-idx1-ubyte.gz", gzip.compress(idx_bytes(0x801, (3,), [0, 1, 10])), "labels from 0 to 9"),
+        ("train-images-idx3-ubyte.gz", packed(idx_bytes(0x801, (3, 28, 28), IMAGES)), "magic number 0x803"),
+        ("train-images-idx3-ubyte.gz", packed(idx_bytes(0x803, (3, 28, 28), IMAGES[:2])), "fewer"),
+        ("train-images-idx3-ubyte.gz", packed(idx_bytes(0x803, (2, 28, 28), IMAGES)), "more"),
+        ("train-images-idx3-ubyte.gz", packed(idx_bytes(0x803, (3, 32, 32), IMAGES)), "sizes"),
+        ("train-images-idx3-ubyte.gz", packed(idx_bytes(0x803, (4_000_000_000, 28, 28), IMAGES)), "sizes"),
+        ("train-images-idx3-ubyte.gz", packed(idx_bytes(0x803, (0, 28, 28), [])), "sizes"),
+        ("train-labels-idx1-ubyte.gz", packed(idx_bytes(0x801, (2,), [0, 1])), "3 labels"),
+        ("train-labels-idx1-ubyte.gz", packed(idx_bytes(0x801, (3,), [0, 1, 10])), "labels from 0 to 9"),
     ],
 )
 def test_damaged_idx_files(tmp_path, name, content, sentence):
