@@ -16,8 +16,8 @@ endif
 PY := $(VENV)/bin/python
 LOCK_FILE ?= constraints.txt
 LOCK := $(LOCK_FILE) pyproject.toml
-JOBS ?= auto
-# One process a core, each with one thread: the tests' arrays are tiny, and more threads than cores starve each other.
+JOBS ?= 2
+# One thread a process: the tests' arrays are tiny, and more threads than cores starve each other.
 # A file stays in one process, so that what its tests share is made once.
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n $(JOBS) --dist
 
@@ -32,7 +32,7 @@ help: ## Show this list
 	@echo
 	@echo "PYTHON=$(PYTHON)  the Python that makes $(VENV); 3.11 or later"
 	@echo "PIP_ARGS=        passed to pip: an index option here chooses where torch comes from"
-	@echo "JOBS=auto        processes of the tests; as many as there are cores, 0 for none of their own"
+	@echo "JOBS=2           processes of the tests, a core each; 0 keeps them in one, for a debugger"
 	@echo "ARGS=            passed to the command that a target runs"
 	@echo "EXPUNGE_DATA=    folder of the data sets; tests that need one that is not there are skipped"
 

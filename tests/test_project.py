@@ -146,7 +146,7 @@ def test_test_installs_the_development_lock_which_serves_the_demos_too(venv):
         assert make(demo, f"VENV={venv}").returncode == 0
     (call,) = installs(venv)
     assert call.endswith("-c constraints.txt -e .[data,diffusion,dev]")
-    assert (venv / "bin" / "calls").read_text().splitlines()[-1] == "-m pytest -n auto --dist loadfile -m not slow -x"
+    assert (venv / "bin" / "calls").read_text().splitlines()[-1] == "-m pytest -n 2 --dist loadfile -m not slow -x"
 
 
 def test_a_changed_lock_is_installed_again(venv):
