@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_diffusion import CLASSES, SIZE, diffusers, reading, small_model
+from written_requests import write_lines
 
 import expunge
 import expunge.demo
@@ -210,10 +211,7 @@ LINES = {
 
 
 def write(folder, **changes):
-    lines = {key: value for key, value in {**LINES, **changes}.items() if value is not None}
-    file = folder / "request.yaml"
-    file.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
-    return file
+    return write_lines(folder, LINES, **changes)
 
 
 def test_a_request_file_is_answered_inside_its_budget(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import torch
 from small_diffusion import diffusers
 from stand_in_trackers import STAND_INS, Told
 from typer.testing import CliRunner
+from written_requests import write_lines
 
 import expunge.demo
 from expunge.api import run_request
@@ -33,10 +34,7 @@ LINES = {
 
 
 def write(folder, **changes):
-    lines = {key: value for key, value in {**LINES, **changes}.items() if value is not None}
-    file = folder / "request.yaml"
-    file.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
-    return file
+    return write_lines(folder, LINES, **changes)
 
 
 def test_a_request_is_answered_with_a_model_figures_and_pictures(tmp_path, monkeypatch):

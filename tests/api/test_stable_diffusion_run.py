@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_pipeline import tiny_pipeline
 from typer.testing import CliRunner
+from written_requests import write_lines
 
 from expunge.api import run_request
 from expunge.api.config import load_request
@@ -29,10 +30,7 @@ LINES = {
 
 
 def write(folder, **changes):
-    lines = {key: value for key, value in {**LINES, **changes}.items() if value is not None}
-    file = folder / "request.yaml"
-    file.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
-    return file
+    return write_lines(folder, LINES, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import gc
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from travels import Travels
 
 from expunge.batch import Split
 from expunge.data import (
@@ -58,21 +58,6 @@ def test_batches_are_the_same_to_the_bit(examples):
 
 def tensors(inputs):
     return list(inputs.values()) if isinstance(inputs, dict) else [inputs]
-
-
-class Travels(TorchDispatchMode):
-    """Lists the copies between devices that wait."""
-
-    def __init__(self):
-        super().__init__()
-        self.waited = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        found = function(*args, **kwargs)
-        if function.overloadpacket is torch.ops.aten._to_copy and found.device != args[0].device:
-            self.waited += [] if kwargs.get("non_blocking") else [kwargs]
-        return found
 
 
 def test_a_batch_is_made_and_augmented_away_without_waiting(roomy):

@@ -6,7 +6,7 @@ The meta device stands for an accelerator. Its tensors have no values: whatever 
 import pytest
 import torch
 from small_networks import batch, normalised, sgd
-from torch.utils._python_dispatch import TorchDispatchMode
+from travels import Travels
 
 from expunge import registry
 from expunge.engine import Stepper, randomness
@@ -17,21 +17,6 @@ from expunge.surgery import Fixed
 
 SURGERIES = {name: entry.target for name, entry in registry.entries("surgeries").items()}
 AWAY = torch.device("meta")
-
-
-class Copies(TorchDispatchMode):
-    """Lists the copies from one device to another that wait for it."""
-
-    def __init__(self):
-        super().__init__()
-        self.waited = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        found = function(*args, **kwargs)
-        if function.overloadpacket is torch.ops.aten._to_copy and found.device != args[0].device:
-            self.waited += [] if kwargs.get("non_blocking") else [(function, args[0].shape)]
-        return found
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +38,7 @@ def copies_of(surgery, policy="frozen"):
     step = Stepper(model, sgd(model.parameters()), surgery, Pair(RandomLabel(), CrossEntropy()), normalisation=policy)
     step.updates = 1
     further = lambda of, number: batch(100 + number, dtype=torch.float32)  # noqa: E731
-    with Copies() as copies:
+    with Travels() as copies:
         for observe in (True, False):
             sides = batch(1, dtype=torch.float32), batch(2, dtype=torch.float32)
             step(*sides, lambda: batch(3, dtype=torch.float32), observe=observe, further=further)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from written_requests import write_lines
 
 from expunge.api.config import load_request
 from expunge.data import TensorExamples
@@ -127,10 +128,7 @@ def unsure(index, inputs, label):
 
 def write_request(folder: Path, **changes: str | None) -> Path:
     """Write the good request with other values, each key on a line of its own; None leaves a key out."""
-    lines = {**LINES, **changes}
-    file = folder / "request.yaml"
-    file.write_text("".join(f"{key}: {value}\n" for key, value in lines.items() if value is not None))
-    return file
+    return write_lines(folder, LINES, **changes)
 
 
 def config(folder: Path, **changes: str | None):

@@ -59,7 +59,7 @@ class Course:
 
     Args:
         method: With every setting.
-        split: What the run uses of the request.
+        split: The request, as far as the run uses it; a keeper has its own part of it.
         recipe: The stages.
         record: What was tried and found; None where nothing was searched.
         keeper: What keeps it inside a budget; None without one.

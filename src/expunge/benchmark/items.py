@@ -21,8 +21,6 @@ APART = 10_000
 DECIDES = {"model", "data", "train", "holdout", "forget", "method", "seed", "budget", "prefer", "within"}
 DECIDES |= {"normalisation", "micro_batches", "precision"}
 """What of a request file decides what comes out; a key that is added to request files must not rename every cell."""
-
-
 LATER: dict[str, dict[str, Any]] = {"budget": {"bounds": None}}
 """Keys that sections have got since, with their defaults: where they are left out nothing is decided otherwise."""
 
