@@ -7,18 +7,23 @@ import math
 
 import pytest
 import torch
+from searches import timeless
 from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.auto import FEWEST, RATES, planned, searched, shortened
+from expunge.api.auto import FEWEST, FEWEST_LOOKS, LEAST, RATES, Room, Search, planned, searched, shortened
 from expunge.api.result import family_of
 from expunge.api.time_limit import seconds_of
-from expunge.api.trial import drawn
+from expunge.api.trial import Trial, Trials, drawn
+from expunge.api.tried import Tried
 from expunge.api.wanted import method_for
+from expunge.api.wish import Wish
 from expunge.api.within import Keeper
+from expunge.batch import Predictor, Split
 from expunge.budget import Budget, split_holdout
 from expunge.data import Subset, TensorExamples
+from expunge.engine import Conditions
 from expunge.errors import ConfigError
 from expunge.methods import build_method
 from expunge.objectives import Counterfactual as Votes
@@ -69,10 +74,6 @@ def gone():
 
 def asked(case, **options):
     return expunge.unlearn(case[0], **case[1], **{"budget": Budget(points=POINTS), "epochs": 3, **options})
-
-
-def timeless(record):
-    return [[{**trial, "seconds": 0} for trial in part["trials"]] for part in record["rounds"]], record["rate"]
 
 
 def test_the_same_call_gives_the_same_search_and_the_same_bits(either):
@@ -175,20 +176,63 @@ CHOSEN = Votes.chosen
 
 
 def test_too_short_a_time_means_fewer_retained_examples_and_still_an_answer(gone, monkeypatch):
-    monkeypatch.setattr("expunge.api.auto.FEWEST", 2)
+    monkeypatch.setattr("expunge.api.auto.LEAST", 2)
     result = asked(gone, within=1e-3)
     assert len(result.search["rounds"]) == 1
     assert len(result.search["rounds"][0]["trials"]) == 1
-    assert (result.method.epochs, result.search["retain"]) == (1, 120)
+    assert (result.method.epochs, result.search["retain"], result.search["looks"]) == (1, 120, FEWEST_LOOKS)
     assert len(result.history) == 2
     assert len(result.split.retain) == 300
-    assert "retain" not in asked(gone, within="1h").search
+    assert {"retain", "looks"}.isdisjoint(asked(gone, within="1h").search)
 
 
-def test_a_run_of_the_fewest_updates_is_never_shortened(gone):
+def test_the_least_is_a_trial_and_a_run_of_as_many_updates_and_three_readings(gone):
     result = expunge.unlearn(gone[0], **gone[1], budget=Budget(points=POINTS), within=1e-3)
-    assert result.method.epochs * math.ceil(300 / 64) >= FEWEST
-    assert "retain" not in result.search
+    assert len(result.search["rounds"][0]["trials"]) == len(result.search["rounds"]) == 1
+    assert len(result.history) == LEAST - LEAST % math.ceil(300 / 64)
+    assert len(result.budget.looks) == 1 + FEWEST_LOOKS
+
+
+def trial(pace, reading):
+    return Trial(0.01, 0.0, updates=24, seconds=1.0, pace=pace, reading=reading)
+
+
+SIZES = Split(clouds(100, 0), clouds(300, 1), 3)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pace", "reading", "room"),
+    [
+        (100.01, 0.1, 0.0, (1000, 10)),
+        # Two seconds a reading: ten of them and three more passes, 1,200 + 2 × 2,000 examples.
+        (100.01, 0.1, 1e-3, (748, 10)),
+        # Ten seconds a reading: of a hundred a quarter is two, so three; with the passes they take 56.
+        (100.01, 0.1, 5e-3, (440, FEWEST_LOOKS)),
+        (-5.0, 0.1, 5e-3, (LEAST, FEWEST_LOOKS)),
+    ],
+)
+def test_there_is_room_for_what_remains_after_readings(seconds, pace, reading, room):
+    found = Room.left(seconds, [trial(pace, reading), trial(9.0, 9.0), trial(0.0, 0.0)], SIZES, 2000)
+    assert found == room
+
+
+@pytest.mark.parametrize(("seconds", "tried"), [(0.0, [4, 2]), (40.0, [1]), (20.0, [2])])
+def test_no_trial_begins_that_would_end_after_half_of_the_time(gone, monkeypatch, seconds, tried):
+    """What a trial took is made up, so that no other work on this machine decides."""
+    now = [0.0]
+
+    def run(self, method):
+        now[0] += seconds
+        spent = {0.005: 2.0, 0.01: 1.0, 0.02: 3.0, 0.04: 3.5}[method.rate]
+        return Trial(method.rate, 0.0, spent, 0.0, spent, 24, seconds, 0.0, 0.0)
+
+    monkeypatch.setattr("expunge.api.trial.Trials.run", run)
+    monkeypatch.setattr("expunge.api.auto.time.perf_counter", lambda: now[0])
+    wish, (model, request) = Wish(Budget(points=POINTS), "budget"), gone
+    split = Split(request["forget"], request["retain"], 3, request["holdout"])
+    trials = Trials(wish, Predictor(model), split, request["holdout"], Conditions())
+    record = Search(trials, 100.0, Tried()).best(planned(300, {}))[1]
+    assert [len(part["trials"]) for part in record["rounds"]] == tried
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from searches import timeless
 from torch import nn
 from torch.nn import functional
 
@@ -55,10 +56,6 @@ def dying(folder, update):
             raise Killed
 
     return {"resume": Savepoints(folder, Every(seconds=1e9, updates=1)), "on_step": on_step}
-
-
-def timeless(record):
-    return [[{**trial, "seconds": 0} for trial in part["trials"]] for part in record["rounds"]], record["rate"]
 
 
 def assert_same(found, expected):

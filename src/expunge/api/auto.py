@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import ceil
+from statistics import median
 from typing import Any, NamedTuple, cast
 
-from expunge.api.trial import Trial, Trials, drawn
+from expunge.api.looks import LOOKS
+from expunge.api.trial import UPDATES, Trial, Trials, drawn
 from expunge.api.tried import Tried
 from expunge.batch import Examples, Split, looking
 from expunge.methods import Counterfactual, Method, build_method
@@ -18,7 +21,13 @@ VOTES = "counterfactual"
 BATCH = 64
 """Examples of each side in an update."""
 FEWEST = 200
-"""Updates of a run, at least."""
+"""Updates that a run is planned with, at least."""
+LEAST = UPDATES
+"""Updates of a run, at least, however little time there is: what a trial of the search has."""
+READINGS = 0.25
+"""Share of the time left that control readings take at most; where that is too little there are fewer of them."""
+FEWEST_LOOKS = 3
+"""Control readings of a run, at least."""
 PASSES = 2
 """Passes over the retained examples, at least, where single examples are forgotten; for whole classes one is enough."""
 RATES = (0.005, 0.01, 0.02, 0.04)
@@ -36,11 +45,45 @@ class Found(NamedTuple):
         method: With every setting.
         split: What the run uses: with fewer retained examples where the time is short.
         record: What was tried and found, as plain values; None where nothing was searched.
+        looks: Control readings that there is time for.
     """
 
     method: Method
     split: Split
     record: dict[str, Any] | None = None
+    looks: int = LOOKS
+
+
+class Room(NamedTuple):
+    """What there is time for.
+
+    Args:
+        updates: Of the run.
+        looks: Control readings.
+    """
+
+    updates: int
+    looks: int
+
+    @classmethod
+    def left(cls, seconds: float, tried: Iterable[Trial], split: Split, looked_at: int) -> Room:
+        """Return what fits into a time, by what trials took.
+
+        Beside updates and readings there are three more passes without gradients: votes for what is forgotten, the
+        first look and the certify half.
+
+        Args:
+            seconds: That are left.
+            tried: Trials, at least one.
+            split: Of the request.
+            looked_at: Examples that a reading reads.
+        """
+        trials = list(tried)
+        pace, each = (median(values) for values in zip(*((it.pace, it.reading) for it in trials), strict=True))
+        reading = max(1e-9, each * looked_at)
+        looks = max(FEWEST_LOOKS, min(LOOKS, int(READINGS * max(0.0, seconds) / reading)))
+        passes = each * (len(split.retain) + len(split.forget)) + (looks + 2) * reading
+        return cls(max(LEAST, int((seconds - passes) / max(1e-9, pace))), looks)
 
 
 def planned(retained: int, settings: dict[str, Any], *, single: bool = False) -> Counterfactual:
@@ -99,11 +142,13 @@ class Search:
         candidates, rounds, known = list(RATES), [], self.tried.rounds
         for number, share in enumerate(SHARES):
             over = number + 1 < len(known)
+            if number == len(known) > 0 and self.late(last):
+                break
             found = known[number] if over else self.round(method, candidates, share, last, number)
             rounds.append({"share": share, "trials": [trial.plain() for trial in found]})
             order = sorted(found, key=lambda trial: trial.badness(self.trials.wish.budget.allowed))
             candidates = sorted(trial.rate for trial in order[: ceil(len(order) / 2)])
-            if len(candidates) == 1 or (not over and time.perf_counter() > last):
+            if len(candidates) == 1:
                 break
         rate = min(trial.rate for trial in order if trial.as_good_as(order[0]))
         return replace(method, rate=rate), {"rounds": rounds, "rate": rate, "seconds": time.perf_counter() - began}
@@ -116,11 +161,18 @@ class Search:
         found = self.tried.rounds[number]
         for place, rate in enumerate(rates):
             if place == len(found):
+                if found and self.late(last):
+                    break
                 found.append(bench.run(replace(method, rate=rate)))
                 self.tried.note()
-            if (number == 0 and not found[place].rise <= limit) or time.perf_counter() > last:
+            if number == 0 and not found[place].rise <= limit:
                 break
         return found
+
+    def late(self, last: float) -> bool:
+        """Return whether one more trial, which takes as long as the latest, would end too late."""
+        latest = [trial for trials in self.tried.rounds for trial in trials][-1]
+        return time.perf_counter() + latest.seconds > last
 
 
 def searched(method: Method, trials: Trials, deadline: float) -> Found:
@@ -129,16 +181,18 @@ def searched(method: Method, trials: Trials, deadline: float) -> Found:
     best = voting(method, trials, tried)
     if tried.outcome is None:
         found, record = Search(trials.quick(), deadline, tried).best(best)
-        spent = [trial["seconds"] / trial["updates"] for part in record["rounds"] for trial in part["trials"]]
-        room = (deadline - time.perf_counter()) / max(1e-9, sum(spent) / len(spent))
-        tried.outcome = {"rate": found.rate, "room": max(FEWEST, int(room)), "record": record}
+        made = [trial for part in tried.rounds for trial in part]
+        room = Room.left(deadline - time.perf_counter(), made, trials.split, trials.looked_at)
+        tried.outcome = {"rate": found.rate, "room": room._asdict(), "record": record}
         tried.note()
-    record = dict(tried.outcome["record"])
+    record, room = dict(tried.outcome["record"]), Room(**tried.outcome["room"])
     best = replace(best, rate=tried.outcome["rate"])
-    best, retain = shortened(best, trials.split.retain, tried.outcome["room"], trials.conditions.seed)
+    best, retain = shortened(best, trials.split.retain, room.updates, trials.conditions.seed)
     if len(retain) < len(trials.split.retain):
         record["retain"] = len(retain)
-    return Found(best, replace(trials.split, retain=retain), record)
+    if room.looks < LOOKS:
+        record["looks"] = room.looks
+    return Found(best, replace(trials.split, retain=retain), record, room.looks)
 
 
 def shortened(method: Method, retain: Examples, room: int, seed: int) -> tuple[Method, Examples]:

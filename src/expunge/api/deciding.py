@@ -107,5 +107,6 @@ def inside(call: Call, wish: Wish) -> Course:
         judged = replace(call.split, holdout=halves.control)
         plan = ranged(call.family, call.original, judged, call.settings, call.conditions, call.deadline, wish.budget)
     recipe, judge = call.recipe(plan.method), forgetting_of(call.family, plan.split, halves.control)
-    keeper = Keeper(wish, call.original, recipe, plan.split, halves, shared=call.conditions.shared, forgetting=judge)
+    looks, shared = plan.looks, call.conditions.shared
+    keeper = Keeper(wish, call.original, recipe, plan.split, halves, looks, shared=shared, forgetting=judge)
     return Course(plan.method, call.split, recipe, plan.record, keeper)

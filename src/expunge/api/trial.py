@@ -14,7 +14,7 @@ import torch
 from expunge.api.wish import Halves, Wish
 from expunge.api.within import Keeper
 from expunge.batch import Examples, Predictor, Split
-from expunge.budget import Look, Reading, read, whole_classes
+from expunge.budget import Forgetting, Look, Reading, read, whole_classes
 from expunge.budget.forgetting import RECOGNISED, few
 from expunge.data import Subset
 from expunge.engine import Conditions, execute
@@ -28,6 +28,8 @@ READ = 2_000
 """Examples of each kind that a trial is judged on, at most."""
 UPDATES = 24
 """Updates of a trial, at least."""
+LOOKS = 2
+"""Control readings of a trial, at most."""
 FEWEST = 512
 """Examples of a share, of the forgotten and of the retained ones, at least: fewer tell no rate from another."""
 
@@ -45,6 +47,8 @@ class Trial(NamedTuple):
             accuracy lost.
         updates: That were made.
         seconds: That they took, readings included.
+        pace: Seconds of one update, readings apart; of a run that diverged, of all of it.
+        reading: Seconds of looking at one example.
     """
 
     rate: float
@@ -54,6 +58,8 @@ class Trial(NamedTuple):
     distance: float = math.inf
     updates: int = 1
     seconds: float = 0.0
+    pace: float = 0.0
+    reading: float = 0.0
 
     def badness(self, allowed: float) -> tuple[bool, float, float]:
         """Return what is to be least: budgets that are broken, then recognition, then distance."""
@@ -116,13 +122,24 @@ class Trials:
         method = replace(method, epochs=math.ceil(UPDATES / math.ceil(len(self.split.retain) / method.batch)))
         began = time.perf_counter()
         work, recipe = self.copied(), method.recipe(self.conditions.seed)
-        keeper = Keeper(self.wish, self.original, recipe, self.split, Halves(self.control, self.control), looks=2)
+        halves = Halves(self.control, self.control)
+        keeper = Keeper(self.wish, self.original, recipe, self.split, halves, looks=LOOKS)
+        read_once = time.perf_counter() - began
         try:
             execute(work, recipe, keeper.split, keeper.watching(work, self.conditions))
         except NotFiniteError:
-            return Trial(method.rate, math.inf, seconds=time.perf_counter() - began)
-        look, seconds = keeper.looks[-1], time.perf_counter() - began
-        return Trial(method.rate, look.loss - self.first.loss, look.spent, *self.judged(work, look), look.step, seconds)
+            lost = time.perf_counter() - began
+            return Trial(method.rate, math.inf, seconds=lost, pace=lost, reading=read_once / self.looked_at)
+        look, ran = keeper.looks[-1], time.perf_counter() - began
+        pace = max(0.0, ran - (1 + LOOKS) * read_once) / look.step
+        judged, rise = self.judged(work, look), look.loss - self.first.loss
+        seconds = time.perf_counter() - began
+        return Trial(method.rate, rise, look.spent, *judged, look.step, seconds, pace, read_once / self.looked_at)
+
+    @property
+    def looked_at(self) -> int:
+        """How many examples one look reads."""
+        return len(self.control) + Forgetting(self.split, self.control).examples
 
     def judged(self, work: Predictor, look: Look) -> tuple[float, float]:
         """Return how much of the classes is still recognised, and how far accuracies are from where they should be."""

@@ -89,8 +89,9 @@ def unlearn(
             is a budget; for other families what did best in their study, where it has a learning rate with one that a
             range test finds.
         within: Time that ``auto`` may take for everything, search included: seconds, or text such as ``90s``. Default
-            ``10min``. Where that is too little for a pass over all retained examples, fewer of them are used, though
-            for 200 updates at least; readings are not reckoned with, so that it can take longer.
+            ``10min``. By what its trials took it reckons what there is time for; where that is too little for a pass
+            over all retained examples, fewer of them are used and fewer control readings are made, though there are
+            one trial, 24 updates and three readings whatever the time.
         budget: How much worse the model may become on held-out retain examples, such as ``Budget(points=1.0)``. The
             best iterate inside it is handed over; ``Result.budget`` says what became of it. Default: none.
         prefer: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``

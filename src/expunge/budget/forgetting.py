@@ -100,6 +100,11 @@ class Forgetting:
         """Differences of ``missing`` that so few examples do not tell: half a standard error of a share of ½."""
         return 0.25 / len(self.single) ** 0.5 if len(self.single) else 0.0
 
+    @property
+    def examples(self) -> int:
+        """How many examples one look reads."""
+        return sum(len(side) for side in (*self.gone, self.single, self.unseen))
+
     def __call__(self, predict: Predictor, look: int = 1) -> Forgotten:
         """Look at a model in evaluation mode; it is left as it was found.
 
