@@ -19,7 +19,7 @@ from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
 from rank_tables import RANK_TABLES, run_table
 from taught_tables import TAUGHT_TABLES
-from throughput_tables import THROUGHPUT_TABLES
+from throughput_tables import DEMO_TABLES, THROUGHPUT_TABLES
 from ulira_tables import TIMING_TABLES, ULIRA_TABLES
 
 Document = Mapping[str, Any]
@@ -138,6 +138,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "ulira": ULIRA_TABLES,
     "shadow-timing": TIMING_TABLES,
     "throughput": THROUGHPUT_TABLES,
+    "demo-profile": DEMO_TABLES,
     "rank-costs": RANK_TABLES,
     "rank-run": (run_table,),
 }

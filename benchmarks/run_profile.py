@@ -1,7 +1,7 @@
-"""Where the time of ``expunge run`` goes: reading, batches, passes, steps, and everything else.
+"""Where the time of a command goes: reading, batches, passes, steps, and everything else.
 
-Not a script: ``throughput.py`` calls it. Each part's functions are wrapped; a part's time is what is spent in it and
-not in another part that it calls.
+Not a script: ``throughput.py`` and ``demo_profile.py`` call it. Each part's functions are wrapped; a part's time is
+what is spent in it and not in another part that it calls.
 """
 
 from __future__ import annotations
@@ -70,29 +70,42 @@ class Clock:
         return timed
 
 
+PLACES: list[tuple[Any, str, str]] = [
+    (TensorExamples, "batch", BATCHES),
+    (Predictor, "__call__", FORWARD),
+    (torch.Tensor, "backward", BACKWARD),
+    (torch.autograd, "grad", BACKWARD),
+    (torch.optim.SGD, "step", STEP),
+]
+
+
 def profile(model: str, subset: int, device: str, data: Path | None) -> dict[str, Any]:
     """Return processor seconds and shares of a small request on Fashion-MNIST, from its data to its report."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "request.yaml")
         file.write_text(REQUEST.format(model=model, subset=subset, device=device))
-        config = load_request(file)
-        clock = Clock()
-        places: list[tuple[Any, str, str]] = [
-            (job, "checked_source", READING),
-            (TensorExamples, "batch", BATCHES),
-            (Predictor, "__call__", FORWARD),
-            (torch.Tensor, "backward", BACKWARD),
-            (torch.autograd, "grad", BACKWARD),
-            (torch.optim.SGD, "step", STEP),
-        ]
+        config, places = load_request(file), [(job, "checked_source", READING), *PLACES]
+        found = shares(lambda: run_request(config, data_dir=data), places)
+    return {"model": model, "subset": subset, **found}
+
+
+def shares(call: Callable[[], Any], places: list[tuple[Any, str, str]]) -> dict[str, Any]:
+    """Return the processor seconds of a call, and those of its parts with their shares.
+
+    Args:
+        call: What is measured.
+        places: An object, the name of a function of it, and the part that its time belongs to.
+    """
+    clock = Clock()
+    with ExitStack() as stack:
         for owner, name, part in places:
             stack.enter_context(patch.object(owner, name, clock.wrapped(part, getattr(owner, name))))
         crop = clock.wrapped(BATCHES, inputs.AUGMENTATIONS["crop_flip"])
         stack.enter_context(patch.dict(inputs.AUGMENTATIONS, {"crop_flip": crop}))
         clock.since = time.process_time()
-        run_request(config, data_dir=data)
+        call()
         clock.switch()
-    total = sum(clock.seconds.values())
-    parts = {name: clock.seconds.get(name, 0.0) for name in (READING, BATCHES, FORWARD, BACKWARD, STEP, ELSE)}
-    shares = {name: {"seconds": round(value, 3), "share": round(value / total, 4)} for name, value in parts.items()}
-    return {"model": model, "subset": subset, "seconds": round(total, 2), "parts": shares}
+    total, names = sum(clock.seconds.values()), [*dict.fromkeys([*(part for *_, part in places), ELSE])]
+    parts = {name: clock.seconds.get(name, 0.0) for name in names}
+    found = {name: {"seconds": round(value, 3), "share": round(value / total, 4)} for name, value in parts.items()}
+    return {"seconds": round(total, 2), "parts": found}

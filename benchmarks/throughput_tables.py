@@ -42,8 +42,21 @@ def layout(document: Mapping[str, Any]) -> str:
 def parts(document: Mapping[str, Any]) -> str:
     """Return where a run's time goes."""
     run = document["run"]
-    lines = [f"| part ({run['model']}, {run['subset']} images) | seconds | share |", "| :--- | ---: | ---: |"]
-    for name, found in run["parts"].items():
+    return shared_out(f"{run['model']}, {run['subset']} images", run["parts"])
+
+
+def demo_parts(document: Mapping[str, Any]) -> str:
+    """Return where the demo's time goes."""
+    about = f"{document['seeds']} seeds, {document['seconds']:.0f} s"
+    versions = document["versions"]
+    told = f"`{document['command']}`: {document['machine']}, 1 thread, torch {versions['torch']}, processor seconds."
+    return f"{shared_out(about, document['parts'])}\n\n{told}"
+
+
+def shared_out(about: str, parts: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the seconds and the share of each part."""
+    lines = [f"| part ({about}) | seconds | share |", "| :--- | ---: | ---: |"]
+    for name, found in parts.items():
         lines.append(row([name, f"{found['seconds']:.1f}", f"{found['share']:.1%}"]))
     return "\n".join(lines)
 
@@ -63,3 +76,4 @@ def told(document: Mapping[str, Any]) -> str:
 
 
 THROUGHPUT_TABLES: tuple[Callable[[Mapping[str, Any]], str], ...] = (loops, layout, parts)
+DEMO_TABLES: tuple[Callable[[Mapping[str, Any]], str], ...] = (demo_parts,)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import run_profile
-from throughput_tables import THROUGHPUT_TABLES
+from throughput_tables import DEMO_TABLES, THROUGHPUT_TABLES
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,3 +38,23 @@ def test_time_in_a_part_that_another_calls_is_its_own(monkeypatch):
 @pytest.mark.parametrize("part", THROUGHPUT_TABLES)
 def test_tables_come_from_the_committed_result(part):
     assert part(json.loads((ROOT / "docs" / "results" / "throughput.json").read_text())).startswith("| ")
+
+
+def test_the_profile_of_the_demo_shares_out_all_of_its_time():
+    found = json.loads((ROOT / "docs" / "results" / "demo-profile.json").read_text())
+    assert sum(part["seconds"] for part in found["parts"].values()) == pytest.approx(found["seconds"], abs=0.1)
+    assert sum(part["share"] for part in found["parts"].values()) == pytest.approx(1.0, abs=1e-3)
+    assert all(name in DEMO_TABLES[0](found) for name in found["parts"])
+
+
+def test_a_call_is_shared_out_between_its_parts(monkeypatch):
+    class Slow:
+        def wait(self):
+            pass
+
+    now = iter([0.0, 1.0, 2.0, 4.0, 8.0])
+    monkeypatch.setattr(run_profile.time, "process_time", lambda: next(now))
+    found = run_profile.shares(lambda: Slow().wait(), [(Slow, "wait", "waiting")])
+    parts = {name: part["seconds"] for name, part in found["parts"].items()}
+    assert parts == {"waiting": 4.0 - 2.0, "everything else": (2.0 - 1.0) + (8.0 - 4.0)}
+    assert found["seconds"] == 8.0 - 1.0
