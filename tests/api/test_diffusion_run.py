@@ -1,5 +1,6 @@
 """Request files of diffusion models, on the committed model of handwritten digits."""
 
+import copy
 import json
 import re
 import sys
@@ -15,9 +16,11 @@ from written_requests import write_lines
 import expunge.demo
 from expunge.api import run_request
 from expunge.api.config import DiffusionConfig, load_request
+from expunge.api.purge import purge
 from expunge.cli import app
-from expunge.errors import ConfigError, ExpungeError, RequestError
+from expunge.errors import ConfigError, ExpungeError, NotFiniteError, RequestError
 from expunge.ledger import Ledger
+from expunge.weights import load_into
 
 DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"
 LINES = {
@@ -83,6 +86,22 @@ def test_without_a_judge_there_are_pictures_and_no_figures(tmp_path):
     assert [metric["key"] for metric in request["metrics"]] == ["seconds"]
     assert len(request["grids"][0]["rows"]) == 2
     assert (folder / "grid.png").is_file()
+
+
+def test_a_run_that_diverges_keeps_its_last_good_weights_and_says_where(tmp_path):
+    diffusers()
+    from expunge.tasks.diffusion.ddpm import DDPM
+
+    request = write(tmp_path, method="{name: ga, rate: 1.0e30, epochs: 3, batch: 32, clip: null}")
+    with pytest.raises(NotFiniteError, match=r"the last good weights are in '.*run/last-good\.safetensors'"):
+        run_request(load_request(request))
+    original = DDPM.from_pretrained(DIGITS / "ddpm")
+    changed = copy.deepcopy(original)
+    load_into(changed, tmp_path / "run" / "last-good.safetensors")
+    pairs = zip(original.state_dict().values(), changed.state_dict().values(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs), "the first update broke it"
+    assert not (tmp_path / "run" / "unlearned").exists()
+    assert "last-good.safetensors" in " ".join(purge(tmp_path / "run").removed)
 
 
 def test_the_command_line_answers_it_too(tmp_path):

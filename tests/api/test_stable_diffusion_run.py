@@ -12,8 +12,9 @@ from expunge.api import run_request
 from expunge.api.config import load_request
 from expunge.api.purge import purge
 from expunge.cli import app
-from expunge.errors import ConfigError, ExpungeError, RequestError
+from expunge.errors import ConfigError, ExpungeError, NotFiniteError, RequestError
 from expunge.ledger import Ledger
+from expunge.weights import load_weights
 
 STYLE = "{name: van gogh, prompts: [a cat in the style of van gogh], anchor: a photo of a cat}"
 LINES = {
@@ -58,6 +59,16 @@ def test_without_a_method_it_is_the_one_that_did_best_in_the_study(place):
     row = result["requests"][0]["rows"][-1]
     assert (row["key"], row["label"]) == ("auto", "UCE")
     assert result["disclosure"].endswith("those of auto. Nothing was tuned by this run. No classifier looked.")
+
+
+def test_a_run_that_diverges_keeps_its_last_good_weights_and_says_where(place):
+    request = write(place, method="{name: rl, epochs: 3, batch: 2, rate: 1.0e30, clip: null}")
+    with pytest.raises(NotFiniteError, match=r"the last good weights are in '.*run/last-good\.safetensors'"):
+        run_request(load_request(request))
+    good = load_weights(place / "run" / "last-good.safetensors")
+    before = weights(place / "pipeline")
+    assert all(torch.equal(good[f"unet.{name}"], value) for name, value in before.items()), "the first update broke it"
+    assert not (place / "run" / "unlearned").exists()
 
 
 def test_an_adapter_without_a_method_is_refused(place):

@@ -12,6 +12,7 @@ from expunge.api.documents import document
 from expunge.api.folder import GRID, HISTORY
 from expunge.api.generated import Drawing, GeneratedRows, generated_part
 from expunge.api.grids import HOLDS as GRID_HOLDS
+from expunge.api.last_good import last_good_kept
 from expunge.api.progress import bar
 from expunge.api.requests import Asked
 from expunge.api.result import Result
@@ -57,7 +58,7 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
     config = job.config
     batch = getattr(job.method, "batch", 0) or 0
     wish = {} if job.agreed is None else job.agreed.wish._asdict()
-    with bar(job.console, "Unlearning", images=batch) as shown:
+    with last_good_kept(job.folder), bar(job.console, "Unlearning", images=batch) as shown:
         result = unlearn(
             job.original,
             forget=job.split.forget,

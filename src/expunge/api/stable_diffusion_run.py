@@ -16,6 +16,7 @@ from expunge.api.folder import CONFIG, GRID, HISTORY, Opening, RunFolder, check_
 from expunge.api.grids import HOLDS as GRID_HOLDS
 from expunge.api.grids import ImageGrid, image_grid
 from expunge.api.inputs import device_of
+from expunge.api.last_good import last_good_kept
 from expunge.api.progress import bar
 from expunge.api.reading import checked_method, located
 from expunge.api.result import Result
@@ -114,7 +115,7 @@ class StableDiffusionJob:
     def unlearned(self, split: ConceptSplit, tracks: Tracks) -> Result:
         """Unlearn with a progress bar and a history that is written as it grows."""
         config, batch = self.config, getattr(self.method, "batch", 0) or 0
-        with bar(self.console, "Unlearning", images=batch) as shown:
+        with last_good_kept(self.folder), bar(self.console, "Unlearning", images=batch) as shown:
             return unlearn(
                 split.model,
                 forget=split.forget,
