@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,24 @@ def test_one_reference_leaves_the_noise_floor_open_and_the_rest_as_it_is(small, 
     made = summary(recipe, folders_in(tmp_path))
     assert made["requests"][0]["noise_floor"]["mean"] is None
     assert not made["requests"][0]["incomplete"]
+
+
+@pytest.mark.parametrize(("device", "shown"), [("cpu (x86_64)", False), ("cuda (a device)", True)])
+def test_peak_memory_is_noted_and_shown_where_it_says_something(study, tmp_path, device, shown):
+    """A processor's is that of a worker, which uses memory of earlier cells again."""
+    recipe, folder, _ = study
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    folders = folders_in(tmp_path)
+    for path in (tmp_path / "cells").glob("*.json"):
+        facts = json.loads(path.read_text())
+        if "settings" in facts:
+            assert facts["peak_bytes"] is None or facts["peak_bytes"] >= 0
+            facts |= {"peak_bytes": 3 * 2**20, "hardware": {**facts["hardware"], "device": device}}
+            path.write_text(json.dumps(facts))
+    part = summary(recipe, folders)["requests"][0]
+    found = [row["scores"].get("peak_memory") for row in part["rows"] if row["role"] == "method"]
+    assert ("peak_memory" in [column["key"] for column in part["metrics"]]) == shown
+    assert all((each is not None and each["mean"] == 3.0) == shown for each in found)
 
 
 def test_the_summary_is_made_of_the_cells(study):

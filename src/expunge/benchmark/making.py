@@ -248,7 +248,8 @@ class Maker:
         parts: dict[str, Any] = {"forget": split.forget, "retain": split.retain, "holdout": split.holdout}
         cpu = time.process_time()
         result = unlearn(model, **parts, **asked, **wish, **config.conditions(), observe_every=OBSERVE)
-        facts = {"seconds": result.seconds, "unlearning_process_seconds": time.process_time() - cpu}
+        spent = {"unlearning_process_seconds": time.process_time() - cpu, "peak_bytes": result.peak}
+        facts = {"seconds": result.seconds, **spent}
         label = (item.entry.label if item.entry else "") or ("auto" if method.automatic else "")
         told = {"label": label or result.method.label or type(result.method).__name__}
         return result, {**facts, **told, "settings": settings_of(result.method)}

@@ -12,7 +12,8 @@ from expunge.benchmark.recipe import Entry, Recipe
 from expunge.benchmark.store import FAILURE, Folders
 from expunge.benchmark.tuning import CRITERION, badness, chosen, trials
 from expunge.errors import DataError
-from expunge.evaluation import SECONDS, Trial, tabulate
+from expunge.evaluation import Trial, tabulate
+from expunge.evaluation.table import cost_of
 from expunge.metrics import summarise
 
 Facts = Mapping[str, Any]
@@ -191,9 +192,17 @@ def trial(key: str, label: str, role: Row, seed: int, facts: Facts | None) -> Tr
     """Return one model of the table; without figures where there are none."""
     if facts is None:
         return Trial(key, label, role, seed, {})
-    seconds = {} if facts.get("seconds") is None or role == "original" else {SECONDS.key: facts["seconds"]}
-    settings = facts.get("settings", {})
-    return Trial(key, label, role, seed, {**facts["scores"], **seconds}, facts["per_class"], (), settings)
+    cost = cost_of(None if role == "original" else facts.get("seconds"), peak_of(facts), None)
+    return Trial(key, label, role, seed, {**facts["scores"], **cost}, facts["per_class"], (), facts.get("settings", {}))
+
+
+def peak_of(facts: Facts) -> int | None:
+    """Return the most memory that a row took on an accelerator.
+
+    That of a processor says nothing here: a worker makes one cell after the other, and uses memory again.
+    """
+    on_processor = str(facts["hardware"]["device"]).startswith("cpu")
+    return None if on_processor else facts.get("peak_bytes")
 
 
 def budget_facts(seed: int, facts: Facts) -> dict[str, Any]:
