@@ -27,7 +27,7 @@ from killed_runs import Killed, killed, straight
 from torch import nn
 
 from expunge.api import train_request
-from expunge.api.config import load_request
+from expunge.api.request.config import load_request
 from expunge.engine import Savepoints
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "crash.json"

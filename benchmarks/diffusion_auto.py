@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from diffusion_fashion import RESULTS
 
-from expunge.api.generated import Drawing, GeneratedRows
+from expunge.api.generative.generated import Drawing, GeneratedRows
 from expunge.api.unlearning import unlearn
 from expunge.demo import diffusion_plan
 from expunge.demo.diffusion_plan import Plan

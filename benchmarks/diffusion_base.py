@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from expunge.api.diffusion_job import signed
 from expunge.api.documents import hardware, versions
+from expunge.api.generative.diffusion_job import signed
 from expunge.api.progress import bar
 from expunge.batch import Predictor
 from expunge.data import Source

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from expunge import Budget
-from expunge.api.generated import Drawing, GeneratedRows
+from expunge.api.generative.generated import Drawing, GeneratedRows
 from expunge.api.unlearning import unlearn
 from expunge.demo import diffusion_plan
 

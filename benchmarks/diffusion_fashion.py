@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from expunge.api.generated import Drawing, GeneratedRows
+from expunge.api.generative.generated import Drawing, GeneratedRows
 from expunge.api.unlearning import unlearn
 from expunge.demo import diffusion_plan
 from expunge.demo.diffusion import built, run_diffusion_demo

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from expunge.api import run_request
-from expunge.api.config import load_request
+from expunge.api.request.config import load_request
 from expunge.registry import entries
 
 RESULTS = ("unlearned.safetensors", "history.jsonl")

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import torch
 
 from expunge.api import inputs, job, run_request
-from expunge.api.config import load_request
+from expunge.api.request.config import load_request
 from expunge.batch import Predictor
 from expunge.data import TensorExamples
 

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from ulira import SETTINGS, study_of
 
-from expunge.api.ulira import judged
+from expunge.api.audits.ulira import judged
 from expunge.data import TensorExamples
 from expunge.shadows import Shadow, Training, calibrate
 from expunge.shadows.calibration import Loop, timed

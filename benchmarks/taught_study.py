@@ -19,7 +19,7 @@ from captioned_pictures import CAPTIONS, GENERAL, numbers, pictures
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from expunge.api.grids import ImageGrid, image_grid
+from expunge.api.generative.grids import ImageGrid, image_grid
 from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.evaluation import ImageEvaluation, Judge, ShownImages
 from expunge.tasks.stable_diffusion.concept import Concept

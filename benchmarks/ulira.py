@@ -27,8 +27,8 @@ from torch import nn
 from tuning import accuracies, badness
 
 from expunge import unlearn
-from expunge.api.leakage import Leakage, State
-from expunge.api.shadow_study import Answers, Study
+from expunge.api.audits.leakage import Leakage, State
+from expunge.api.audits.shadow_study import Answers, Study
 from expunge.batch import Examples, Split
 from expunge.data import Source, Subset
 from expunge.errors import NotFiniteError

@@ -15,7 +15,7 @@ from typing import Any
 from mkdocs.structure.files import File
 
 from expunge import api
-from expunge.api.names import SOURCES, exported_names
+from expunge.api.request.names import SOURCES, exported_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ("CONTRIBUTING", "SECURITY", "CHANGELOG")

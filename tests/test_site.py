@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import expunge.api
-from expunge.api.names import SOURCES, exported_names
+from expunge.api.request.names import SOURCES, exported_names
 
 ROOT = Path(__file__).parent.parent
 needs_mkdocs = pytest.mark.skipif(

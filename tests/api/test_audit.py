@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 
 import expunge
 from expunge.api import Audit, audit_request, run_request
-from expunge.api.options import request_from
+from expunge.api.request.options import request_from
 from expunge.cli import app
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError, ExpungeError, ModelError, RequestError

@@ -12,14 +12,14 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.auto import FEWEST, FEWEST_LOOKS, LEAST, RATES, Room, Search, planned, searched, shortened
+from expunge.api.request.time_limit import seconds_of
 from expunge.api.result import family_of
-from expunge.api.time_limit import seconds_of
-from expunge.api.trial import Trial, Trials, drawn
-from expunge.api.tried import Tried
-from expunge.api.wanted import method_for
-from expunge.api.wish import Wish
-from expunge.api.within import Keeper
+from expunge.api.steering.auto import FEWEST, FEWEST_LOOKS, LEAST, RATES, Room, Search, planned, searched, shortened
+from expunge.api.steering.trial import Trial, Trials, drawn
+from expunge.api.steering.tried import Tried
+from expunge.api.steering.wanted import method_for
+from expunge.api.steering.wish import Wish
+from expunge.api.steering.within import Keeper
 from expunge.batch import Predictor, Split
 from expunge.budget import Budget, split_holdout
 from expunge.data import Subset, TensorExamples
@@ -125,7 +125,7 @@ def test_the_certify_half_stays_closed_during_search_and_run(kind, monkeypatch):
         story.append("hand over")
         return HAND_OVER(self, work)
 
-    monkeypatch.setattr("expunge.api.deciding.searched", noted)
+    monkeypatch.setattr("expunge.api.steering.deciding.searched", noted)
     monkeypatch.setattr(Keeper, "hand_over", opened)
     result = asked((model, {**request, "holdout": holdout}), prefer="forgetting")
     begun, found, handed = (story.index(word) for word in ("search", "found", "hand over"))
@@ -176,7 +176,7 @@ CHOSEN = Votes.chosen
 
 
 def test_too_short_a_time_means_fewer_retained_examples_and_still_an_answer(gone, monkeypatch):
-    monkeypatch.setattr("expunge.api.auto.LEAST", 2)
+    monkeypatch.setattr("expunge.api.steering.auto.LEAST", 2)
     result = asked(gone, within=1e-3)
     assert len(result.search["rounds"]) == 1
     assert len(result.search["rounds"][0]["trials"]) == 1
@@ -226,8 +226,8 @@ def test_no_trial_begins_that_would_end_after_half_of_the_time(gone, monkeypatch
         spent = {0.005: 2.0, 0.01: 1.0, 0.02: 3.0, 0.04: 3.5}[method.rate]
         return Trial(method.rate, 0.0, spent, 0.0, spent, 24, seconds, 0.0, 0.0)
 
-    monkeypatch.setattr("expunge.api.trial.Trials.run", run)
-    monkeypatch.setattr("expunge.api.auto.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("expunge.api.steering.trial.Trials.run", run)
+    monkeypatch.setattr("expunge.api.steering.auto.time.perf_counter", lambda: now[0])
     wish, (model, request) = Wish(Budget(points=POINTS), "budget"), gone
     split = Split(request["forget"], request["retain"], 3, request["holdout"])
     trials = Trials(wish, Predictor(model), split, request["holdout"], Conditions())

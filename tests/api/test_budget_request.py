@@ -14,7 +14,7 @@ from small_requests import HELD_OUT, config, history_of, result_of, write_reques
 from typer.testing import CliRunner
 
 from expunge.api import run_request
-from expunge.api.config import RunConfig, load_request
+from expunge.api.request.config import RunConfig, load_request
 from expunge.budget import Budget, split_holdout
 from expunge.cli import app
 from expunge.data.manifest import digest

@@ -8,7 +8,8 @@ from small_requests import assert_same, classifier, config, everything, own, sid
 from torch.utils.data import Subset, TensorDataset
 
 import expunge
-from expunge.api import run_request, within
+from expunge.api import run_request
+from expunge.api.steering import within
 from expunge.budget.choice import Choice
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError, RequestError

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expunge.api import checks
-from expunge.api.config import RunConfig, load_request
-from expunge.api.sentences import known_keys
+from expunge.api.request import checks
+from expunge.api.request.config import RunConfig, load_request
+from expunge.api.request.sentences import known_keys
 from expunge.data.residency import MOST
 from expunge.errors import ConfigError
 from expunge.tasks.classification.train_settings import TrainSettings
@@ -430,7 +430,7 @@ def test_nothing_heavy_is_imported(folder):
     file = folder / "request.yaml"
     file.write_text(text(model="a.b:c", data="{python: a.b:c}", method="mispelt"))
     code = (
-        "import sys\nfrom expunge.api.config import load_request\nfrom expunge.errors import ConfigError\n"
+        "import sys\nfrom expunge.api.request.config import load_request\nfrom expunge.errors import ConfigError\n"
         "try:\n    load_request(sys.argv[1])\nexcept ConfigError:\n"
         "    print([name for name in ('torch', 'numpy', 'sklearn', 'matplotlib') if name in sys.modules])"
     )

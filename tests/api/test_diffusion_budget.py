@@ -13,10 +13,11 @@ from written_requests import write_lines
 
 import expunge
 import expunge.demo
-from expunge.api import ranging, run_request
-from expunge.api.config import load_request
-from expunge.api.landing import Landing
-from expunge.api.ranging import RangeTest
+from expunge.api import run_request
+from expunge.api.request.config import load_request
+from expunge.api.steering import ranging
+from expunge.api.steering.landing import Landing
+from expunge.api.steering.ranging import RangeTest
 from expunge.budget import Budget, bootstrap_bound, read, split_holdout
 from expunge.budget.reading import losses_of
 from expunge.data import Subset, TensorExamples
@@ -178,7 +179,7 @@ def test_what_cannot_be_promised_is_refused_in_one_sentence(case, options, error
 
 
 def test_models_that_read_prompts_keep_none():
-    from expunge.api.wish import checked_wish, suited
+    from expunge.api.steering.wish import checked_wish, suited
 
     wish = checked_wish(Budget(relative=0.1), "budget", {}, None)
     with pytest.raises(ConfigError, match="class-conditional diffusion model for a budget, but found a model of the"):
@@ -186,7 +187,7 @@ def test_models_that_read_prompts_keep_none():
 
 
 def test_what_auto_stands_for_inside_a_budget_can_be_steered():
-    from expunge.api.wish import steered
+    from expunge.api.steering.wish import steered
     from expunge.tasks.diffusion.family import Diffusion
 
     family = Diffusion()
@@ -216,7 +217,7 @@ def write(folder, **changes):
 
 def test_a_request_file_is_answered_inside_its_budget(tmp_path, monkeypatch):
     diffusers()
-    monkeypatch.setattr("expunge.api.recognising.LOOKED", 8)
+    monkeypatch.setattr("expunge.api.steering.recognising.LOOKED", 8)
     path = run_request(load_request(write(tmp_path)))
     part = json.loads((path / "result.json").read_text())["requests"][0]
     told, spent = part["budget"], part["spent"]

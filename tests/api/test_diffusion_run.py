@@ -15,8 +15,8 @@ from written_requests import write_lines
 
 import expunge.demo
 from expunge.api import run_request
-from expunge.api.config import DiffusionConfig, load_request
 from expunge.api.purge import purge
+from expunge.api.request.config import DiffusionConfig, load_request
 from expunge.cli import app
 from expunge.errors import ConfigError, ExpungeError, NotFiniteError, RequestError
 from expunge.ledger import Ledger

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from expunge.api.grids import GUTTER, image_grid, same_seed_grid
+from expunge.api.generative.grids import GUTTER, image_grid, same_seed_grid
 from expunge.errors import CheckpointError, DataError, NotFiniteError
 from expunge.report import read_document, render
 

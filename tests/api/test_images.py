@@ -18,10 +18,10 @@ from torch import nn
 from typer.testing import CliRunner
 
 from expunge import registry
-from expunge.api import images as room
-from expunge.api.grids import GUTTER, image_grid
-from expunge.api.images import draw_images, seeds_of
-from expunge.api.lettering import LINE, PAD, lettered, wrapped
+from expunge.api.generative import images as room
+from expunge.api.generative.grids import GUTTER, image_grid
+from expunge.api.generative.images import draw_images, seeds_of
+from expunge.api.generative.lettering import LINE, PAD, lettered, wrapped
 from expunge.cli import app
 from expunge.errors import CheckpointError, ConfigError, DataError, ExpungeError, ModelError, RequestError
 from expunge.tasks.families import Classification, Diffusion, StableDiffusion

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from expunge.api.landing import Landing
+from expunge.api.steering.landing import Landing
 from expunge.engine import Guidance
 from expunge.surgery import Progress
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from expunge import registry
-from expunge.api.names import registered_names, room_names
+from expunge.api.request.names import registered_names, room_names
 
 
 def is_there(package: str) -> bool:
@@ -95,7 +95,7 @@ def test_a_room_that_is_not_there_has_no_names(sources):
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys; from expunge.api.names import registered_names; from expunge.registry import ROOMS\n"
+        "import sys; from expunge.api.request.names import registered_names; from expunge.registry import ROOMS\n"
         "for kind in ROOMS: registered_names(kind)\n"
         "print([name for name in ('torch', 'numpy', 'sklearn', 'matplotlib') if name in sys.modules])"
     )

@@ -10,8 +10,8 @@ import torch
 from small_diffusion import diffusers
 
 import expunge.demo
-from expunge.api import ranging
-from expunge.api.ranging import RISE, RangeTest, kept
+from expunge.api.steering import ranging
+from expunge.api.steering.ranging import RISE, RangeTest, kept
 from expunge.api.unlearning import unlearn
 from expunge.batch import Split
 from expunge.budget import read

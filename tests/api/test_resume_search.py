@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.trial import Trials
+from expunge.api.steering.trial import Trials
 from expunge.budget import Budget
 from expunge.data import Subset, TensorExamples
 from expunge.engine import Every, Savepoints

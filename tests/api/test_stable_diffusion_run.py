@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from written_requests import write_lines
 
 from expunge.api import run_request
-from expunge.api.config import load_request
 from expunge.api.purge import purge
+from expunge.api.request.config import load_request
 from expunge.cli import app
 from expunge.errors import ConfigError, ExpungeError, NotFiniteError, RequestError
 from expunge.ledger import Ledger

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import expunge
-from expunge.api import shadow_study
-from expunge.api.shadow_study import Study, unlearn_one
-from expunge.api.ulira import audit_ulira, judged
+from expunge.api.audits import shadow_study
+from expunge.api.audits.shadow_study import Study, unlearn_one
+from expunge.api.audits.ulira import audit_ulira, judged
 from expunge.batch import Predictor
 from expunge.data import Subset, TensorExamples
 from expunge.errors import ConfigError, RequestError

@@ -7,9 +7,9 @@ import torch
 from small_requests import config, own, written
 from typer.testing import CliRunner
 
-from expunge.api import ulira_run
+from expunge.api.audits import ulira_run
+from expunge.api.audits.ulira_run import asked_of, ulira_request
 from expunge.api.purge import purge
-from expunge.api.ulira_run import asked_of, ulira_request
 from expunge.cli import app
 from expunge.errors import ConfigError
 
@@ -47,7 +47,7 @@ def test_the_command_audits_says_so_and_goes_on(folder, monkeypatch):
         raise AssertionError("trained again")
 
     monkeypatch.setattr("expunge.shadows.train.train_group", never)
-    monkeypatch.setattr("expunge.api.shadow_study.unlearn_one", never)
+    monkeypatch.setattr("expunge.api.audits.shadow_study.unlearn_one", never)
     again = CliRunner().invoke(app, ["ulira", "request.yaml", "--shadows", "6"])
     assert again.exit_code == 0, again.output
     figures = json.loads((folder / "run" / "ulira" / "ulira.json").read_text())

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.within import OVERRUN, RECOVERY, SHORTER, Keeper
+from expunge.api.steering.within import OVERRUN, RECOVERY, SHORTER, Keeper
 from expunge.batch import Predictor
 from expunge.budget import Budget, Candidate, choose, read, split_holdout
 from expunge.data import Subset, TensorExamples
@@ -400,7 +400,7 @@ def same(one, other):
 @pytest.fixture
 def keepers(monkeypatch):
     monkeypatch.setattr(Kept, "made", [])
-    monkeypatch.setattr("expunge.api.deciding.Keeper", Kept)
+    monkeypatch.setattr("expunge.api.steering.deciding.Keeper", Kept)
     return Kept.made
 
 

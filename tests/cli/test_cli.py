@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import expunge
 from expunge import api, registry
-from expunge.api import checks
+from expunge.api.request import checks
 from expunge.cli import app
 from expunge.errors import RequestError
 

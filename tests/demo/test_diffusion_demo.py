@@ -10,7 +10,7 @@ from reader_files import real_data
 from small_diffusion import diffusers
 from typer.testing import CliRunner
 
-from expunge.api.generated import Drawing
+from expunge.api.generative.generated import Drawing
 from expunge.cli import app
 from expunge.demo import diffusion_plan
 from expunge.demo.diffusion import run_diffusion_demo

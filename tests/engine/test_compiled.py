@@ -10,7 +10,7 @@ import torch
 from small_networks import mlp, normalised
 
 import expunge
-from expunge.api.config import load_request
+from expunge.api.request.config import load_request
 from expunge.api.run import run_request
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples

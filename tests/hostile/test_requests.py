@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import hostile
-from expunge.api.config import load_request
-from expunge.api.document import read_document
+from expunge.api.request.config import load_request
+from expunge.api.request.document import read_document
 from expunge.benchmark.recipe import load_recipe
 from expunge.cli import app
 from expunge.errors import ConfigError, ExpungeError

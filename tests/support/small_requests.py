@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from written_requests import write_lines
 
-from expunge.api.config import load_request
+from expunge.api.request.config import load_request
 from expunge.data import TensorExamples
 
 MODEL = "{name: small_cnn, options: {width: 4}}"

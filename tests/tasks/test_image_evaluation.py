@@ -332,7 +332,7 @@ def test_the_first_screen_speaks_of_images(document):
 
 def test_nothing_that_generates_or_torchvision_is_imported():
     code = (
-        "import sys, expunge.tasks.diffusion.evaluation, expunge.api.images, expunge.tasks.families; "
+        "import sys, expunge.tasks.diffusion.evaluation, expunge.api.generative.images, expunge.tasks.families; "
         "print(sorted({'torchvision', 'diffusers', 'transformers', 'peft', 'accelerate', 'torch_fidelity', "
         "'torchmetrics', 'nudenet', 'PIL'} & set(sys.modules)))"
     )

@@ -7,18 +7,18 @@ from typing import Any
 
 _HOMES = {
     "Evaluation": "expunge.api.evaluating",
-    "Leakage": "expunge.api.leakage",
+    "Leakage": "expunge.api.audits.leakage",
     "Result": "expunge.api.unlearning",
-    "Audit": "expunge.api.auditing",
-    "audit": "expunge.api.auditing",
-    "audit_request": "expunge.api.audit_run",
-    "audit_ulira": "expunge.api.ulira",
+    "Audit": "expunge.api.audits.auditing",
+    "audit": "expunge.api.audits.auditing",
+    "audit_request": "expunge.api.audits.audit_run",
+    "audit_ulira": "expunge.api.audits.ulira",
     "convert": "expunge.api.convert",
     "estimate_retrain": "expunge.api.estimating",
     "evaluate": "expunge.api.evaluating",
     "run_request": "expunge.api.run",
     "train_request": "expunge.api.training",
-    "ulira_request": "expunge.api.ulira_run",
+    "ulira_request": "expunge.api.audits.ulira_run",
     "unlearn": "expunge.api.unlearning",
 }
 __all__ = sorted(_HOMES)

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from expunge.api.config import DiffusionConfig, RunConfig
 from expunge.api.digests import keyed
 from expunge.api.reading import located
-from expunge.api.recognising import forgetting_of
+from expunge.api.request.config import DiffusionConfig, RunConfig
 from expunge.api.result import family_of
-from expunge.api.wish import DELTA, Halves, Wish, checked_wish, halves_of, steered, suited
+from expunge.api.steering.recognising import forgetting_of
+from expunge.api.steering.wish import DELTA, Halves, Wish, checked_wish, halves_of, steered, suited
 from expunge.batch import Examples, Predictor, Split, looking
 from expunge.budget import Budget, Measure, Spending, smallest_of
 from expunge.budget.forgetting import CLOSE, MARGIN

@@ -14,9 +14,9 @@ from expunge.api.admission import origin
 from expunge.api.budgeting import spent_part
 from expunge.api.digests import keyed, state_digest, tensor_bytes
 from expunge.api.folder import check_writable
-from expunge.api.names import AUTO
-from expunge.api.wish import Halves
-from expunge.api.within import Keeper
+from expunge.api.request.names import AUTO
+from expunge.api.steering.wish import Halves
+from expunge.api.steering.within import Keeper
 from expunge.batch import Examples, Split, on_tensors
 from expunge.budget import Spending
 from expunge.data import Subset, fingerprint, root_indices

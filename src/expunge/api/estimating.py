@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from expunge.api.config import AnyConfig, RunConfig
 from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import document
 from expunge.api.folder import FINISHED, REPORT, Opening
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
 from expunge.api.reading import located, train_settings
+from expunge.api.request.config import AnyConfig, RunConfig
 from expunge.api.requests import Asked, request_part
 from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.api.run import REFERENCE_SEED, from_here
+from expunge.api.steering.trial import drawn
 from expunge.api.threads import computing
 from expunge.api.training import trained
-from expunge.api.trial import drawn
 from expunge.api.unlearning import unlearn
 from expunge.batch import Examples, Split
 from expunge.data import Subset, root_indices

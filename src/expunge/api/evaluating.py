@@ -16,7 +16,7 @@ from expunge.api.documents import SHOWN, document
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.result import Result
 from expunge.api.rows import Rows
-from expunge.api.wish import halves_of
+from expunge.api.steering.wish import halves_of
 from expunge.batch import Predictor, Split
 from expunge.data import as_examples, check_labels, kept_on
 from expunge.errors import ConfigError, RequestError

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.api.config import RunConfig
-from expunge.api.request_file import DataRequest
+from expunge.api.request.config import RunConfig
+from expunge.api.request.request_file import DataRequest
 from expunge.batch import Examples
 from expunge.data import (
     ByClass,

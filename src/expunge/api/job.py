@@ -14,8 +14,6 @@ from torch import nn
 
 from expunge.api.admission import checked_split
 from expunge.api.budgeting import Agreed, agreed, halves_record
-from expunge.api.config import RunConfig
-from expunge.api.diffusion_config import DiffusionConfig
 from expunge.api.folder import (
     CONFIG,
     MANIFEST,
@@ -28,7 +26,9 @@ from expunge.api.folder import (
 )
 from expunge.api.inputs import as_request, device_of, held_out
 from expunge.api.reading import checked_method, checked_source, given_weights, loaded, located, train_settings
-from expunge.api.request_file import DataRequest
+from expunge.api.request.config import RunConfig
+from expunge.api.request.diffusion_config import DiffusionConfig
+from expunge.api.request.request_file import DataRequest
 from expunge.api.threads import environment
 from expunge.batch import Predictor, Split
 from expunge.data import Request, Source, Subset, load_key, manifest, split_request

@@ -14,9 +14,9 @@ import torch
 from rich.console import Console
 from torch import distributed as dist
 
-from expunge.api.config import AnyConfig, RunConfig
 from expunge.api.folder import Opening
 from expunge.api.job import Job, prepare
+from expunge.api.request.config import AnyConfig, RunConfig
 from expunge.api.unlearning import unlearn
 from expunge.engine import take_over
 from expunge.errors import ConfigError

@@ -23,7 +23,7 @@ from expunge.api.folder import (
     WRITTEN,
     forget_savepoints,
 )
-from expunge.api.grids import HOLDS as GRID_HOLDS
+from expunge.api.generative.grids import HOLDS as GRID_HOLDS
 from expunge.api.recording import evidence_of
 from expunge.errors import ConfigError, DataError
 from expunge.key import load_key

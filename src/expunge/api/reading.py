@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from expunge.api.admission import check_inputs, check_weights, few, head_size
-from expunge.api.auto import VOTES
-from expunge.api.config import RunConfig
 from expunge.api.folder import ORIGINAL
 from expunge.api.inputs import fresh_model, read_source
-from expunge.api.request_file import DataRequest, RequestFile
+from expunge.api.request.config import RunConfig
+from expunge.api.request.request_file import DataRequest, RequestFile
+from expunge.api.steering.auto import VOTES
 from expunge.batch import Predictor
 from expunge.data import Source, check_labels
 from expunge.errors import ConfigError, DataError, ExpungeError

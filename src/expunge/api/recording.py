@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from expunge.api.config import AnyConfig, RunConfig, StableDiffusionConfig
 from expunge.api.digests import file_digest, keyed, state_digest, weights_digest
 from expunge.api.folder import (
     CONFIG,
@@ -22,6 +21,7 @@ from expunge.api.folder import (
     check_writable,
 )
 from expunge.api.reading import located
+from expunge.api.request.config import AnyConfig, RunConfig, StableDiffusionConfig
 from expunge.data import fingerprint, root_indices
 from expunge.data.manifest import digest
 from expunge.errors import ConfigError, DataError
@@ -30,9 +30,9 @@ from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, refuse_
 from expunge.ledger.entry import RequestKind
 
 if TYPE_CHECKING:
-    from expunge.api.diffusion_job import DiffusionJob
+    from expunge.api.generative.diffusion_job import DiffusionJob
+    from expunge.api.generative.stable_diffusion_run import StableDiffusionJob
     from expunge.api.job import Job
-    from expunge.api.stable_diffusion_run import StableDiffusionJob
 
     AnyJob = Job | DiffusionJob | StableDiffusionJob
 

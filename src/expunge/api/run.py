@@ -13,7 +13,6 @@ from rich.console import Console
 from torch import nn
 
 from expunge.api.budgeting import handed_back
-from expunge.api.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
 from expunge.api.folder import CONFIG, FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED, Opening
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
@@ -21,6 +20,7 @@ from expunge.api.last_good import last_good_kept
 from expunge.api.launched import assist, gather, launched
 from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, recording
+from expunge.api.request.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
 from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.api.sitting import savepoints_of
@@ -151,11 +151,11 @@ def close(record: Recording, result: dict[str, Any], console: Console) -> None:
 def prepared(config: AnyConfig, data_dir: Path | None, opening: Opening, console: Console) -> AnyJob:
     """Read everything that a request needs, and refuse what does not fit; nothing is written."""
     if isinstance(config, DiffusionConfig):
-        from expunge.api import diffusion_job
+        from expunge.api.generative import diffusion_job
 
         return diffusion_job.prepare(config, data_dir, opening, console)
     if isinstance(config, StableDiffusionConfig):
-        from expunge.api.stable_diffusion_run import StableDiffusionJob
+        from expunge.api.generative.stable_diffusion_run import StableDiffusionJob
 
         return StableDiffusionJob(config, opening, console)
     return prepare(config, data_dir, opening, console)
@@ -169,7 +169,7 @@ def answered(job: AnyJob, show_examples: bool, tracks: Tracks) -> tuple[dict[str
     made = {"Model:": "unlearned", "Grid:": GRID}
     if isinstance(job.config, StableDiffusionConfig):
         return made, job.answer(tracks)
-    from expunge.api import diffusion_run
+    from expunge.api.generative import diffusion_run
 
     return made, diffusion_run.answer(job, tracks)
 

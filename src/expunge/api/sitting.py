@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import nn
 
-from expunge.api.config import AnyConfig
 from expunge.api.digests import keyed, state_digest
 from expunge.api.folder import SAVEPOINTS, RunFolder
+from expunge.api.request.config import AnyConfig
 from expunge.api.rows import settings_of
-from expunge.api.wish import Wish
+from expunge.api.steering.wish import Wish
 from expunge.batch import Split
 from expunge.data import root_indices
 from expunge.data.manifest import digest, fingerprint

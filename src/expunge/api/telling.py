@@ -16,7 +16,7 @@ from expunge.key import load_key
 from expunge.weights import load_weights
 
 if TYPE_CHECKING:
-    from expunge.api.diffusion_job import DiffusionJob
+    from expunge.api.generative.diffusion_job import DiffusionJob
 
 HOLDS = ("The training data themselves, and any cache of them.",)
 

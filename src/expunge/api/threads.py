@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import expunge
-from expunge.api.request_file import RequestFile
+from expunge.api.request.request_file import RequestFile
 from expunge.data import resident_up_to
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"

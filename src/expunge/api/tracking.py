@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from expunge.api.looks import with_readings
 from expunge.api.reading import located
-from expunge.api.request_file import RequestFile
+from expunge.api.request.request_file import RequestFile
 from expunge.api.rows import settings_of
-from expunge.api.within import Keeper
+from expunge.api.steering.looks import with_readings
+from expunge.api.steering.within import Keeper
 from expunge.budget import Spending
 from expunge.methods import Method
 from expunge.trackers import Tracks, as_tracks, build_tracker

@@ -8,11 +8,11 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from expunge.api.config import AnyConfig, RunConfig
 from expunge.api.folder import ORIGINAL, check_writable
 from expunge.api.inputs import device_of
 from expunge.api.progress import bar
 from expunge.api.reading import checked_source, located, train_settings, trainable_model
+from expunge.api.request.config import AnyConfig, RunConfig
 from expunge.api.threads import computing
 from expunge.batch import Examples
 from expunge.errors import ConfigError

@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
 from expunge.api.call_recording import call_recording
-from expunge.api.deciding import Call, decided
 from expunge.api.history import History
-from expunge.api.looks import with_readings
-from expunge.api.names import AUTO
-from expunge.api.ranging import Ending
+from expunge.api.request.names import AUTO
+from expunge.api.request.time_limit import WITHIN, seconds_of
 from expunge.api.result import Result, family_of
 from expunge.api.sitting import attached, gone_on, sitting, subject
 from expunge.api.snapshot import restored_on_failure
-from expunge.api.time_limit import WITHIN, seconds_of
+from expunge.api.steering.deciding import Call, decided
+from expunge.api.steering.looks import with_readings
+from expunge.api.steering.ranging import Ending
+from expunge.api.steering.wanted import checked_conditions, method_for
+from expunge.api.steering.wish import Wish, checked_wish, suited
+from expunge.api.steering.within import carried_out
 from expunge.api.tracking import begin, end, followed
-from expunge.api.wanted import checked_conditions, method_for
-from expunge.api.wish import Wish, checked_wish, suited
-from expunge.api.within import carried_out
 from expunge.batch import Split
 from expunge.budget import Budget, Preference
 from expunge.data import as_examples, resident_split, split_at_home

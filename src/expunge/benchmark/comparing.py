@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
-from expunge.api.auto import VOTES
 from expunge.api.documents import SCHEMA, hardware, versions
 from expunge.api.inputs import device_of
-from expunge.api.names import AUTO
+from expunge.api.request.names import AUTO
+from expunge.api.steering.auto import VOTES
 from expunge.benchmark.items import Cell, Item, Network, Role, retrained_networks
 from expunge.benchmark.knobs import equal_budgets, knob_of
 from expunge.benchmark.plan import rows

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from expunge.api.config import RunConfig
-from expunge.api.sections import MethodChoice
+from expunge.api.request.config import RunConfig
+from expunge.api.request.sections import MethodChoice
 from expunge.benchmark.recipe import Entry, Recipe
 
 Role = Literal["original", "retrained", "method", "trial"]

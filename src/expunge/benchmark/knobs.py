@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expunge.api.names import AUTO
+from expunge.api.request.names import AUTO
 from expunge.benchmark.recipe import Entry, Grid
 from expunge.errors import ConfigError
 from expunge.methods import Method, build_method

@@ -20,9 +20,9 @@ from expunge.api.inputs import as_request, device_of, fresh_model
 from expunge.api.reading import checked_method, checked_source, trainable_model
 from expunge.api.result import Result
 from expunge.api.rows import settings_of
+from expunge.api.steering.wish import halves_of
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
-from expunge.api.wish import halves_of
 from expunge.batch import Examples, Predictor, Split
 from expunge.benchmark import tuning
 from expunge.benchmark.items import Cell, Item, Network

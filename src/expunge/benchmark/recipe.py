@@ -17,12 +17,12 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
-from expunge.api.budget_section import BudgetChoice
-from expunge.api.checks import a_device, a_time_limit, refuse, shown
-from expunge.api.config import RunConfig
-from expunge.api.document import Document, read_document
-from expunge.api.names import AUTO
-from expunge.api.sections import (
+from expunge.api.request.budget_section import BudgetChoice
+from expunge.api.request.checks import a_device, a_time_limit, refuse, shown
+from expunge.api.request.config import RunConfig
+from expunge.api.request.document import Document, read_document
+from expunge.api.request.names import AUTO
+from expunge.api.request.sections import (
     Count,
     DataChoice,
     ForgetChoice,
@@ -36,7 +36,7 @@ from expunge.api.sections import (
     gathered,
     long_form,
 )
-from expunge.api.sentences import sentence
+from expunge.api.request.sentences import sentence
 from expunge.errors import ConfigError
 
 Kind = Literal["class", "indices", "fraction", "predicate"]

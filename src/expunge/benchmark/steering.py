@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from expunge.api.sections import MethodChoice
-from expunge.api.wish import steered
+from expunge.api.request.sections import MethodChoice
+from expunge.api.steering.wish import steered
 from expunge.errors import ConfigError
 from expunge.methods import build_method
 

@@ -37,8 +37,8 @@ def audit(
 
     expunge audit request.yaml unlearned.safetensors
     """
-    from expunge.api.config import load_request
-    from expunge.api.options import request_from
+    from expunge.api.request.config import load_request
+    from expunge.api.request.options import request_from
 
     options = {"model": model, "data": data, "forget": forget}
     if original.suffix.lower() in REQUESTS:

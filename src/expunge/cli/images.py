@@ -26,7 +26,7 @@ def images(
     """
     from rich.console import Console
 
-    from expunge.api.images import draw_images, seeds_of
+    from expunge.api.generative.images import draw_images, seeds_of
 
     draw_images(
         checkpoints,

@@ -35,7 +35,7 @@ def run(
     learning rate as well, in the time that `within` gives it. Processes that
     `torchrun` starts share the updates.
     """
-    from expunge.api.config import load_request
+    from expunge.api.request.config import load_request
 
     config = load_request(request)
     given = {"out": out, "ledger": ledger}

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from expunge.api.documents import document
 from expunge.api.folder import CONFIG, FINISHED, GRID, MANIFEST, REPORT, RunFolder
-from expunge.api.generated import Drawing, GeneratedRows, generated_part
-from expunge.api.grids import HOLDS
+from expunge.api.generative.generated import Drawing, GeneratedRows, generated_part
+from expunge.api.generative.grids import HOLDS
 from expunge.api.progress import bar
 from expunge.api.requests import Asked
 from expunge.api.run import from_here

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from expunge.api.diffusion_job import scale_of, signed
-from expunge.api.generated import Drawing
+from expunge.api.generative.diffusion_job import scale_of, signed
+from expunge.api.generative.generated import Drawing
 from expunge.batch import Split
 from expunge.data import ByClass, Source, Subset, split_request
 from expunge.registry import find

@@ -1,0 +1,1 @@
+"""Somebody else's unlearning, and the attack with shadow models."""

@@ -1,0 +1,123 @@
+"""``audit_ulira``: how much of the forgotten examples a method leaves to the strongest attack we have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge.api.audits.leakage import Leakage, State
+from expunge.api.audits.shadow_study import Answers, OnDone, Study, ignore
+from expunge.data import as_examples
+from expunge.methods import Method
+from expunge.shadows import Store, Training
+from expunge.shadows.train import AT_ONCE, Choice
+from expunge.tasks.classification.train_settings import TrainSettings
+
+
+def audit_ulira(
+    make: Callable[[], nn.Module],
+    *,
+    train: Any,
+    candidates: Any,
+    test: Any,
+    settings: TrainSettings,
+    method: str | Method | None = None,
+    shadows: int = 32,
+    holdout: Any = None,
+    reference: bool = False,
+    cache: Path | str | None = None,
+    seed: int = 0,
+    augment: Callable[[Any, torch.Generator], Any] | None = None,
+    logits: Callable[[Any], Tensor] | None = None,
+    device: torch.device | str = "cpu",
+    way: Choice = "auto",
+    at_once: int = AT_ONCE,
+    jobs: int = 1,
+    on_done: OnDone = ignore,
+    **options: Any,
+) -> Leakage:
+    """Return how well an attacker with shadow models tells what a network was trained on and then unlearned (U-LiRA).
+
+    Hayes et al., 2024 (arXiv 2403.01218). Every shadow model is trained on the examples that are no candidates and on a
+    random half of the candidates, and unlearns that half; so each candidate is trained on and unlearned by half of the
+    models and was never seen by the others, and as many models unlearn as there are shadows, whatever the number of
+    candidates. Attacks on one model's scores understate what this one finds.
+
+    Args:
+        make: Returns a network with fresh weights, drawn from the global generator.
+        train: The training set, candidates among it.
+        candidates: Positions in it of the examples to ask about. A forget set has half of them.
+        test: Examples that no model is trained on, for accuracies.
+        settings: How networks are trained.
+        method: As in ``unlearn``. Default ``auto``.
+        shadows: How many shadow models, an even number. Default 32.
+        holdout: As in ``unlearn``. Default none.
+        reference: Whether as many models are trained without any candidate too: nothing can be found in them. Default
+            false.
+        cache: Folder for models and answers, by the hash of everything that determines them; what is there is not made
+            again, and an audit that was stopped goes on. It holds models that know the examples. Default none.
+        seed: Of halves, initialisations, orders and unlearning. Default 0.
+        augment: As in ``fit``. Default none.
+        logits: Takes the model's output and returns logits, where it does not return them itself.
+        device: Where. Default the CPU.
+        way: ``together`` trains shadow models at once, ``loop`` one by one; ``auto`` (default) measures which is
+            faster.
+        at_once: Models that are trained at once, at most. Default 32.
+        jobs: Processes that unlearn side by side. Default 1.
+        on_done: Called as ``on_done(what, ready, all)`` when models are ready.
+        **options: Settings of the method, and what ``unlearn`` takes besides.
+
+    Raises:
+        ExpungeError: If the request, the network or the data do not fit.
+        NotFiniteError: If a training or an unlearning diverges.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> x, y = torch.randn(60, 4), torch.arange(60) % 3
+        >>> data = {"train": TensorExamples(x[:40], y[:40]), "test": TensorExamples(x[40:], y[40:])}
+        >>> how = {"settings": TrainSettings(epochs=1, batch=8), "method": "ft", "epochs": 1, "shadows": 6}
+        >>> found = audit_ulira(lambda: nn.Linear(4, 3), **data, candidates=range(10), **how)
+        >>> found.answers["unlearned"].candidates.shape, found.inside.sum(0).unique().tolist()
+        (torch.Size([6, 10, 3]), [3])
+    """
+    store = None if cache is None else Store(Path(cache))
+    training = Training(make, as_examples(train), settings, augment, logits, device, at_once, way, store)
+    held = None if holdout is None else as_examples(holdout)
+    study = Study(training, torch.as_tensor(candidates).long(), as_examples(test), held, shadows, seed)
+    return judged(study, {"method": method, **options}, reference, jobs, on_done)
+
+
+def judged(
+    study: Study, options: Mapping[str, Any], reference: bool = False, jobs: int = 1, on_done: OnDone = ignore
+) -> Leakage:
+    """Return what the shadow models of a study give away before and after unlearning by one method.
+
+    Args:
+        study: The shadow models.
+        options: Of ``unlearn``: method, settings, conditions.
+        reference: Whether retrained models are asked too.
+        jobs: Processes that unlearn side by side.
+        on_done: Called when models are ready.
+    """
+    answers: dict[State, Answers] = {"original": study.trained(on_done)}
+    answers["unlearned"] = study.unlearned(options, jobs, on_done)
+    if reference:
+        answers["retrained"] = study.retrained(on_done)
+    training = asdict(study.training.settings)
+    del training["seed"]
+    about = {
+        "models": study.models,
+        "candidates": len(study.candidates),
+        "retained": len(study.retained),
+        "seed": study.seed,
+        "training": training,
+        "unlearning": {name: str(value) for name, value in options.items()},
+        "calibrations": [found.document() for found in study.training.calibrations],
+    }
+    test_targets = study.test.targets
+    return Leakage(study.inside, study.targets, answers, test_targets, about)

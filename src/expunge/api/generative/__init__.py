@@ -1,0 +1,1 @@
+"""Requests to models that draw images, and pictures of what they draw."""

@@ -1,0 +1,1 @@
+"""What a request file says, read and checked before anything heavy is imported."""

@@ -1,0 +1,61 @@
+"""The section ``budget`` of a request file: what unlearning may cost, in exactly one unit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from expunge.api.request.checks import a_name, refuse, shown
+from expunge.api.request.sections import Section
+
+Amount = Annotated[float, Field(ge=0)]
+UNITS = "exactly one of points, relative, metric"
+
+
+class BudgetChoice(Section):
+    """How much worse the model may become on held-out examples of the classes that stay; a number alone is points.
+
+    Args:
+        points: Accuracy points that may be lost.
+        relative: Share of the held-out loss by which it may rise; ``loss`` is another word for it.
+        metric: ``package.module:function``, called with a predictor and examples; with ``drop``.
+        drop: How much worse the metric may become, in its own unit.
+        higher_is_better: Direction of the metric. Default true.
+        bounds: Between what two numbers the metric's value of a single example lies, where it gives one for each.
+    """
+
+    points: Amount | None = Field(None, examples=[1.0])
+    relative: Amount | None = Field(None, examples=[0.1])
+    metric: Annotated[str, AfterValidator(a_name(None))] | None = Field(None, examples=["package.module:function"])
+    drop: Amount | None = Field(None, examples=[0.01])
+    higher_is_better: bool | None = None
+    bounds: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(None, examples=["[0, 1]"])
+
+    @model_validator(mode="before")
+    @classmethod
+    def spell_out(cls, value: Any) -> Any:
+        """Turn a number alone into points, and ``loss`` into what it is short for."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return {"points": value}
+        if not isinstance(value, dict):
+            expected = "a number of points, or a mapping with points, relative or metric"
+            raise refuse(expected, shown(value), "write for example `budget: 1.0`")
+        if "loss" in value and "relative" not in value:
+            return {("relative" if name == "loss" else name): given for name, given in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def one_unit(self) -> BudgetChoice:
+        """Refuse two units, none, and parts of a metric without it."""
+        given = [name for name in ("points", "relative", "metric") if getattr(self, name) is not None]
+        if not given:
+            raise refuse(UNITS, "none of them", "write for example `budget: 1.0`")
+        if len(given) > 1:
+            raise refuse(UNITS, " and ".join(given), "keep one of them", given[1])
+        if self.metric is not None and self.drop is None:
+            raise refuse("drop beside metric", "none", "say how much worse it may become, for example `drop: 0.01`")
+        alone = [name for name in ("drop", "higher_is_better", "bounds") if getattr(self, name) is not None]
+        if self.metric is None and alone:
+            raise refuse(f"{alone[0]} beside metric only", f"it beside {given[0]}", "remove it", alone[0])
+        return self

@@ -1,0 +1,38 @@
+"""The part of a request file about a budget, for the families whose models can keep one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from expunge.api.request.budget_section import BudgetChoice
+from expunge.api.request.checks import refuse
+from expunge.api.request.request_file import DataRequest
+from expunge.api.request.sections import Share
+
+
+class BudgetedRequest(DataRequest):
+    """A request that may say what it may cost.
+
+    Args:
+        holdout: Share of the test data that no figure is computed on. Default none.
+        budget: How much worse the model may become on the held-out examples, half of which steer and half of which
+            certify. Default none.
+        prefer: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``
+            (default) or ``forgetting``.
+    """
+
+    holdout: Share | None = Field(None, examples=[0.1])
+    budget: BudgetChoice | None = Field(None, examples=[1.0])
+    prefer: Literal["budget", "forgetting"] = "budget"
+
+    @model_validator(mode="after")
+    def affordable(self) -> BudgetedRequest:
+        """Refuse a budget that nothing could be measured on, and a preference without a budget."""
+        if self.budget is not None and self.holdout is None:
+            expected = "held-out examples to measure the budget on"
+            raise refuse(expected, "no holdout", "add for example `holdout: 0.3`", "budget")
+        if self.budget is None and "prefer" in self.model_fields_set:
+            raise refuse("prefer beside a budget", "no budget", "add for example `budget: 1.0`, or remove it", "prefer")
+        return self

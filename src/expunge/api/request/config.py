@@ -1,0 +1,142 @@
+"""The request file: what may stand in it, checked before anything heavy is imported.
+
+Examples:
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "request.yaml")
+    >>> lines = "model: package.module:factory", "data: {python: package.module:data}", "forget: {clas: 0}"
+    >>> _ = file.write_text(chr(10).join(lines))
+    >>> load_request(file)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    expunge.errors.ConfigError: request.yaml line 3: Expected one of class, ... but found 'clas': did you mean 'class'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
+
+from expunge.api.request.budgeted_request import BudgetedRequest
+from expunge.api.request.checks import a_name, a_time_limit, offer, refuse, safetensors, shown
+from expunge.api.request.diffusion_config import DiffusionConfig
+from expunge.api.request.document import Document, read_document
+from expunge.api.request.names import registered_names
+from expunge.api.request.sections import ModelChoice, TrainChoice, Weights, rooted
+from expunge.api.request.sentences import sentence
+from expunge.api.request.stable_diffusion_config import StableDiffusionConfig
+from expunge.errors import ConfigError
+
+__all__ = ["AnyConfig", "DiffusionConfig", "RunConfig", "StableDiffusionConfig", "load_request", "registered_names"]
+
+
+def origin(value: Any, info: ValidationInfo) -> Any:
+    """Return ``none``, ``retrain`` or the path of a retrained model's weights."""
+    if value is None or value in ("none", "retrain"):
+        return value or "none"
+    if not isinstance(value, (str, Path)):
+        raise refuse("none, retrain or the path of a safetensors file", shown(value), "choose one of them")
+    return safetensors(rooted(value, info))
+
+
+class RunConfig(BudgetedRequest):
+    """One request to a classifier: whose influence to remove, from which model, by which method.
+
+    Args:
+        task: ``classification``.
+        model: The classifier.
+        checkpoint: Its weights; may be missing if ``train`` is there or the model comes from Python. With ``train`` and
+            without weights the original is trained first, from the weights that ``model`` starts with.
+        reference: ``none``, ``retrain`` or the path of a retrained model's weights. Default ``none``.
+        train: How to train the original and the reference.
+        within: Time that ``auto`` may take for everything where it searches, in seconds or as ``90s``, ``10min``,
+            ``2h``. Default ten minutes.
+        metrics: Metrics beside those usually measured, costly ones such as ``cka`` and ``relearn``. Default none.
+        show_examples: Whether pictures of forgotten examples may stand in the report. Default false.
+    """
+
+    task: Literal["classification"] = "classification"
+    model: ModelChoice = Field(examples=["resnet20"])
+    checkpoint: Weights | None = Field(None, examples=["original.safetensors"])
+    reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(origin)] = "none"
+    train: TrainChoice | None = Field(None, examples=["{epochs: 20}"])
+    within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
+    metrics: list[Annotated[str, AfterValidator(a_name("metrics"))]] = Field([], examples=[["cka", "relearn"]])
+    show_examples: bool = False
+
+    @model_validator(mode="after")
+    def trainable(self) -> RunConfig:
+        """Refuse a request whose original or reference comes from nowhere."""
+        if self.train is None and self.reference == "retrain":
+            raise refuse("the section 'train' for reference: retrain", "none", "add `train: {epochs: 20}`", "reference")
+        if self.train is None and self.checkpoint is None and not self.model.from_python:
+            cure = "add `checkpoint: original.safetensors`, or `train: {epochs: 20}` to train the original first"
+            raise refuse("the weights of the original", "neither checkpoint nor train", cure, "model")
+        return self
+
+    @model_validator(mode="after")
+    def timed(self) -> RunConfig:
+        """Refuse a time limit where nothing is searched, and so nothing would keep to it."""
+        if "within" not in self.model_fields_set:
+            return self
+        reasons = {
+            f"method '{self.method.name}'": not self.method.automatic,
+            "no budget": self.budget is None,
+            "a rate beside it": "rate" in self.method.settings,
+        }
+        found = [reason for reason, holds in reasons.items() if holds]
+        if found:
+            raise refuse(
+                "within beside a budget and `method: auto`, which searches a rate", found[0], "remove it", "within"
+            )
+        return self
+
+    def check_files(self) -> None:
+        """Refuse a request that names a file which is not there; a checkpoint may be, if it is still to be trained."""
+        super().check_files()
+        self.check_file(self.reference if isinstance(self.reference, Path) else None, "reference")
+        self.check_file(self.checkpoint if self.train is None else None, "checkpoint")
+
+
+AnyConfig = RunConfig | DiffusionConfig | StableDiffusionConfig
+
+CONFIGS: Mapping[str, type[AnyConfig]] = {
+    "classification": RunConfig,
+    "diffusion": DiffusionConfig,
+    "stable_diffusion": StableDiffusionConfig,
+}
+"""Family of the model → what its request file may say."""
+
+
+def load_request(path: Path | str) -> AnyConfig:
+    """Return the request that a YAML file holds; paths in it are relative to its folder.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: With the line of the first thing that is wrong, and the cure.
+    """
+    document = read_document(Path(path))
+    data = {"out": f"runs/{document.path.stem}", **document.data}
+    kind = CONFIGS[checked_task(document)]
+    try:
+        config = kind.model_validate(data, context={"folder": document.path.parent})
+    except ValidationError as error:
+        raise sentence(error, document, kind) from None
+    config.read_from(document)
+    return config
+
+
+def checked_task(document: Document) -> str:
+    """Return the family of models that a request file is about.
+
+    Raises:
+        ConfigError: If there is no such family.
+    """
+    task = document.data.get("task", "classification")
+    if not isinstance(task, str) or task not in CONFIGS:
+        cure = offer(str(task), list(CONFIGS), "write for example `task: classification`")
+        raise ConfigError(f"one of {', '.join(CONFIGS)} for 'task'", shown(task), cure, document.where("task"))
+    return task

@@ -1,0 +1,92 @@
+"""The request file of a class-conditional diffusion model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from expunge.api.request.budgeted_request import BudgetedRequest
+from expunge.api.request.checks import a_name, a_time_limit, refuse
+from expunge.api.request.sections import Count, Rooted, Section, Seed, Weights
+
+
+class JudgeChoice(Section):
+    """The classifier that looks at the images.
+
+    Args:
+        name: A built-in network, ``package.module:factory``, ``timm/NAME`` or ``transformers/NAME``.
+        weights: Its weights, as ``expunge train`` leaves them; it takes the images as the data's reader scales them.
+        options: Keyword arguments for the network. Default none.
+    """
+
+    name: Annotated[str, AfterValidator(a_name("models", "timm/", "transformers/"))] = Field(examples=["resnet8"])
+    weights: Weights = Field(examples=["judge.safetensors"])
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class ImagesChoice(Section):
+    """The images that original and unlearned model are asked for, with the same seeds.
+
+    Args:
+        forgotten: How many of the forgotten class. Default 500.
+        remaining: How many of all other classes together; a Fréchet distance of fewer than 5,000 is large for their
+            number alone. Default 5000.
+        guidance: Strength of classifier-free guidance; 1 is none. Default 2.
+        steps: Steps of the sampler. Default 25.
+        seed: Of the starting noise. Default 0.
+    """
+
+    forgotten: Count = 500
+    remaining: Count = 5000
+    guidance: Annotated[float, Field(ge=0)] = 2.0
+    steps: Count = 25
+    seed: Seed = 0
+
+
+class DiffusionConfig(BudgetedRequest):
+    """One request to a class-conditional diffusion model. A budget is of its loss or in a metric of one's own.
+
+    Args:
+        task: ``diffusion``.
+        model: Its folder, of diffusers' ``save_pretrained`` layout, with ``unet`` (or ``unet_ema``) and ``scheduler``.
+        judge: The classifier that tells what images show. Default: none, and there are pictures but no figures.
+        images: Which images are drawn.
+        average: β of a running mean of the weights, which is then the unlearned model. Default: none.
+        within: Time that ``auto`` may take for everything, in seconds or as ``90s``, ``10min``, ``2h``. Default 10min.
+    """
+
+    task: Literal["diffusion"] = "diffusion"
+    model: Rooted = Field(examples=["base"])
+    judge: JudgeChoice | None = Field(None, examples=["{name: resnet8, weights: judge.safetensors}"])
+    images: ImagesChoice = ImagesChoice()
+    average: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, examples=[0.99])
+
+    within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
+
+    @model_validator(mode="after")
+    def timed(self) -> DiffusionConfig:
+        """Refuse a time limit where nothing is searched."""
+        reasons = {
+            f"method '{self.method.name}'": not self.method.automatic,
+            "a rate beside it": "rate" in self.method.settings,
+        }
+        found = [reason for reason, holds in reasons.items() if holds]
+        if found and self.within is not None:
+            raise refuse("within beside `method: auto`, which searches a rate", found[0], "remove it", "within")
+        return self
+
+    @model_validator(mode="after")
+    def in_a_unit(self) -> DiffusionConfig:
+        """Refuse a budget in points: there is no accuracy that could be lost."""
+        if self.budget is not None and self.budget.points is not None:
+            expected = "a budget of the loss or in a metric for a model without classes to be right about"
+            raise refuse(expected, "points", "write for example `budget: {loss: 0.05}`", "budget")
+        return self
+
+    def check_files(self) -> None:
+        """Refuse a request that names a file or folder which is not there."""
+        super().check_files()
+        if not self.model.is_dir():
+            raise self.missing("folder", self.model, "model")
+        self.check_file(None if self.judge is None else self.judge.weights, "judge", "weights")

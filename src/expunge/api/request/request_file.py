@@ -1,0 +1,151 @@
+"""What every request file may say, whatever the family of its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
+
+from expunge.api.request.checks import a_device, refuse
+from expunge.api.request.document import Document
+from expunge.api.request.names import AUTO
+from expunge.api.request.sections import (
+    Count,
+    DataChoice,
+    ForgetChoice,
+    MethodChoice,
+    Precision,
+    Rooted,
+    SavepointChoice,
+    Section,
+    Seed,
+    TrackChoice,
+    as_list,
+)
+from expunge.errors import ConfigError
+
+UNLEARNED_FOLDER = "unlearned"
+"""Where a run folder holds a model that is a folder itself."""
+
+
+class RequestFile(Section):
+    """The part of a request that all families share.
+
+    Args:
+        method: The method and its settings; ``auto`` chooses it. Default ``auto``.
+        seed: Seed of the run. Default 0.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Default ``auto``.
+        threads: Processor threads. Default: torch's own choice.
+        deterministic: Only kernels that give the same bits each time. Default false, which does so on processors.
+        normalisation: ``frozen``, ``joint`` or ``separate``. Default: the method's.
+        micro_batches: Parts into which each batch is cut. Default 1.
+        precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
+        channels_last: Whether weights of convolutions are held with channels last meanwhile. Default: on accelerators.
+        compile: Whether unlearning passes batches through the model by ``torch.compile``. Default false.
+        resident: GiB of examples, at most, that are kept on an accelerator as a whole; 0 for none. Default 2.
+        out: Run folder. Default ``runs/`` and the file's name, beside the file.
+        track: A tracker or several, by name or with settings: tensorboard, wandb, mlflow, trackio. Default none.
+        savepoints: How often the run's state is saved, so that `--resume` can go on with it. Default every minute.
+        ledger: The file that requests are recorded in once they are answered. Default: none, and nothing is recorded.
+    """
+
+    method: MethodChoice = Field(MethodChoice(name=AUTO), examples=["eupmu"])
+    seed: Seed = 0
+    device: Annotated[str, AfterValidator(a_device)] = "auto"
+    threads: Count | None = Field(None, examples=[2])
+    deterministic: bool = False
+    normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
+    micro_batches: Count = 1
+    precision: Precision = "fp32"
+    channels_last: bool | None = Field(None, examples=[True])
+    compile: bool = False
+    resident: Annotated[float, Field(ge=0)] = 2.0
+    out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
+    savepoints: SavepointChoice = Field(SavepointChoice(updates=None), examples=["{updates: 500}"])
+    ledger: Rooted | None = Field(None, examples=["ledger.sqlite"])
+    track: Annotated[tuple[TrackChoice, ...], BeforeValidator(as_list)] = ()
+    _document: Document | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_budget(cls, value: Any) -> Any:
+        """Refuse a budget, and time to search inside it, for a family that can keep none."""
+        keys = [key for key in ("budget", "prefer", "within") if isinstance(value, dict) and key in value]
+        if keys and keys[0] not in cls.model_fields:
+            expected = f"'{keys[0]}' in a request to a classifier or a class-conditional diffusion model"
+            cure = "remove it; such a model has no budget so far"
+            raise refuse(expected, f"it beside task: {value.get('task')}", cure, keys[0])
+        return value
+
+    def where(self, *keys: str | int) -> str:
+        """Return the place of a setting, for messages: ``"request.yaml line 7"``, or nothing without a file."""
+        return self._document.where(*keys) if self._document else ""
+
+    def where_setting(self, *name: str) -> str:
+        """Return the place of a setting of the method, written beside its name or under ``settings``."""
+        beside, inside = ("method", *name), ("method", "settings", *name)
+        lines = self._document.lines if self._document else {}
+        return self.where(*(inside if inside in lines else beside))
+
+    def conditions(self) -> dict[str, Any]:
+        """Return what ``unlearn`` is told of how to compute, whatever the model."""
+        told = self.model_dump(include={"seed", "normalisation", "micro_batches", "precision"})
+        # Only what was asked for: what is named by its conditions keeps its name.
+        told |= {"compile": True} if self.compile else {}
+        return told if self.channels_last is None else {**told, "channels_last": self.channels_last}
+
+    def check_apart(self, model: Path) -> None:
+        """Refuse a run folder that would write over the folder of the model.
+
+        Raises:
+            ConfigError: If the unlearned model's place is that of the original.
+        """
+        if (self.out / UNLEARNED_FOLDER).resolve() == model.resolve():
+            raise ConfigError("a run folder apart from the model", f"'{self.out}'", "choose another with out (--out)")
+
+    def read_from(self, document: Document) -> None:
+        """Take note of the file, and refuse what it names and is not there.
+
+        Raises:
+            ConfigError: With the line.
+        """
+        self._document = document
+        self.check_files()
+
+    def check_files(self) -> None:
+        """Refuse a request that names a file or folder which is not there.
+
+        Raises:
+            ConfigError: With the line.
+        """
+
+    def check_file(self, path: Path | None, *keys: str) -> None:
+        """Refuse a file that is not there; None is no file."""
+        if path is not None and not path.is_file():
+            raise self.missing("file", path, *keys)
+
+    def missing(self, what: str, path: Path, *keys: str) -> ConfigError:
+        """Return the error for a file or folder that is not there."""
+        cure = f"paths are relative to {(self._document or Document).base}"
+        return ConfigError(f"a {what} for '{keys[-1]}'", f"none at '{path}'", cure, self.where(*keys))
+
+
+class DataRequest(RequestFile):
+    """A request about examples of the model's training data.
+
+    Args:
+        data: What the model was trained on.
+        forget: What to forget.
+    """
+
+    data: DataChoice = Field(examples=["fashion_mnist"])
+    forget: ForgetChoice = Field(examples=["{class: 0}"])
+
+    def check_files(self) -> None:
+        """Refuse a request that names a file or folder which is not there."""
+        super().check_files()
+        self.check_file(self.forget.indices, "forget", "indices")
+        folder = self.data.dir
+        if folder is not None and not folder.is_dir():
+            raise self.missing("folder", folder, "data", "dir")

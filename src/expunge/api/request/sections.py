@@ -1,0 +1,243 @@
+"""The sections of a request file and the types of their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+
+from expunge.api.request.checks import a_method, a_name, refuse, safetensors, shown, whole_or_text
+from expunge.api.request.names import AUTO
+
+
+def rooted(value: Any, info: ValidationInfo) -> Any:
+    """Return a path relative to the request file's folder; what is no text is left to the next check."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        raise refuse("a path", "an empty text", "name the file or folder, or remove the key")
+    return (info.context or {}).get("folder", Path()) / Path(value).expanduser()
+
+
+Rooted = Annotated[Path, BeforeValidator(rooted)]
+Weights = Annotated[Path, BeforeValidator(rooted), AfterValidator(safetensors)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=1)]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class Section(BaseModel):
+    """Settings of which each has its type, without conversion, and none is unknown."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def long_form(value: Any) -> Any:
+    """Return the section that a name alone stands for; a section is returned as it is."""
+    if not isinstance(value, (str, dict)):
+        raise refuse("a name, or a mapping with the name in it", shown(value), "write the name alone")
+    return {"name": value} if isinstance(value, str) else value
+
+
+def gathered(value: Any) -> Any:
+    """Return the long form of a section, the settings that stand beside the name under ``settings``."""
+    long = long_form(value)
+    if not long.keys() - {"name", "settings"}:
+        return long
+    settings = {key: item for key, item in long.items() if key != "name"}
+    return {**({"name": long["name"]} if "name" in long else {}), "settings": settings}
+
+
+class Named(Section):
+    """A section that may be written as its name alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def spell_out(cls, value: Any) -> Any:
+        """Turn the short form into the long one."""
+        return long_form(value)
+
+
+class ModelChoice(Named):
+    """The classifier.
+
+    Args:
+        name: A built-in network, ``package.module:factory``, ``timm/NAME`` or ``transformers/NAME``.
+        options: Keyword arguments for it. Default none.
+    """
+
+    name: Annotated[str, AfterValidator(a_name("models", "timm/", "transformers/"))] = Field(examples=["resnet20"])
+    options: dict[str, Any] = {}
+
+    @property
+    def from_python(self) -> bool:
+        """Whether the user's own code makes the model, perhaps with weights in it."""
+        return ":" in self.name
+
+
+class DataChoice(Named):
+    """The data that the model was trained on, by reader or from Python.
+
+    Args:
+        name: A reader.
+        python: ``package.module:factory``, instead of ``name``. It returns ``(train, test)``, or a mapping with these
+            and ``class_names``.
+        dir: Folder of the files. Default: ``--data-dir`` or the variable ``EXPUNGE_DATA``.
+        subset: Number of training examples, drawn without replacement. Default all.
+        subset_seed: Seed of that draw. Default 0.
+        augment: ``none`` or ``crop_flip``. Default ``none``; examples from Python keep their own.
+        options: Keyword arguments for the reader. Default none.
+    """
+
+    name: Annotated[str, AfterValidator(a_name("readers"))] | None = Field(None, examples=["fashion_mnist"])
+    python: Annotated[str, AfterValidator(a_name(None))] | None = Field(None, examples=["package.module:factory"])
+    dir: Rooted | None = Field(None, examples=["data"])
+    subset: Count | None = Field(None, examples=[12000])
+    subset_seed: Seed = 0
+    augment: Literal["none", "crop_flip"] = "none"
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def one_source(self) -> DataChoice:
+        """Refuse two sources, or none."""
+        if (self.name is None) == (self.python is None):
+            found = "neither" if self.name is None else "both"
+            raise refuse("either a reader's name or python", found, "keep the one that holds the data")
+        return self
+
+
+class ForgetChoice(Section):
+    """What to forget: exactly one of the four.
+
+    Args:
+        class_: A class by number or name; written ``class`` in the file.
+        indices: A text file with one index of a training example per line.
+        fraction: Share of the training examples, between 0 and 1, drawn with ``seed``.
+        predicate: ``package.module:function``, called per example.
+        seed: Seed of the draw, for ``fraction`` only. Default 0.
+    """
+
+    class_: Annotated[int | str, BeforeValidator(whole_or_text)] | None = Field(None, alias="class", examples=[0])
+    indices: Rooted | None = Field(None, examples=["forget.txt"])
+    fraction: Share | None = Field(None, examples=[0.1])
+    predicate: Annotated[str, AfterValidator(a_name(None))] | None = Field(None, examples=["package.module:function"])
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def one_kind(self) -> ForgetChoice:
+        """Refuse two kinds of request, none, and a seed that nothing uses."""
+        kinds = "one of class, indices, fraction, predicate"
+        given = self.given()
+        if not given:
+            raise refuse(kinds, "none of them", "write for example `class: 0`")
+        if len(given) > 1:
+            raise refuse(f"exactly {kinds}", " and ".join(given), "write one request per file", given[1])
+        if "seed" in self.model_fields_set and given != ["fraction"]:
+            raise refuse("seed beside fraction only", f"it beside {given[0]}", "remove it", "seed")
+        return self
+
+    def given(self) -> list[str]:
+        """Return the kinds that are set."""
+        values = {"class": self.class_, "indices": self.indices, "fraction": self.fraction, "predicate": self.predicate}
+        return [kind for kind, value in values.items() if value is not None]
+
+    @property
+    def kind(self) -> str:
+        """One of ``class``, ``indices``, ``fraction``, ``predicate``."""
+        return self.given()[0]
+
+
+class MethodChoice(Section):
+    """The method, and its settings beside its name.
+
+    Args:
+        name: A registered method, a composition such as ``eupmu + feasible(lenient, delta=0.1)``, or ``auto``.
+        settings: Everything else in the section; checked against the method once that is imported.
+    """
+
+    name: Annotated[str, AfterValidator(a_method)] = Field(examples=["eupmu"])
+    settings: dict[str, Any] = {}
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the method is still to be chosen."""
+        return self.name == AUTO
+
+    @model_validator(mode="before")
+    @classmethod
+    def gather(cls, value: Any) -> Any:
+        """Turn the short form into the long one, and gather the settings that stand beside the name."""
+        return gathered(value)
+
+
+class TrackChoice(Section):
+    """A tracker, and its settings beside its name; they are checked against it once it is imported.
+
+    Args:
+        name: A registered tracker.
+        settings: Everything else in the section.
+    """
+
+    name: Annotated[str, AfterValidator(a_name("trackers"))] = Field(examples=["tensorboard"])
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def gather(cls, value: Any) -> Any:
+        """Turn the short form into the long one, and gather the settings that stand beside the name."""
+        return gathered(value)
+
+
+def as_list(value: Any) -> Any:
+    """Return a list of what stands alone, and as a tuple what is a list; nothing where there is none."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+class TrainChoice(Section):
+    """How the original, and the reference that never saw the forgotten data, are trained.
+
+    Args:
+        epochs: Passes over the training data. Default 20.
+        batch: Examples per step. Default 128.
+        rate: Peak learning rate of SGD. Default 0.1.
+        momentum: Its momentum. Default 0.9.
+        weight_decay: L2 penalty of all weights. Default 5e-4.
+        schedule: ``one_cycle``, ``cosine``, ``step`` or ``constant``. Default ``one_cycle``.
+        warmup: Epochs of linear rise before the schedule. Default 0.
+        label_smoothing: Share of the target that is spread over all classes. Default 0.
+        precision: ``fp32`` or ``bf16``. Default ``fp32``.
+    """
+
+    epochs: Count = 20
+    batch: Count = 128
+    rate: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    schedule: Literal["one_cycle", "cosine", "step", "constant"] = "one_cycle"
+    warmup: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class SavepointChoice(Section):
+    """How often a run saves its state: whenever one of the two is reached.
+
+    Args:
+        seconds: Since the last time; more where saving would take more than 2 % of the run. Default 60.
+        updates: Since the last time. Default: no such limit.
+    """
+
+    seconds: Annotated[float, Field(gt=0)] = 60.0
+    updates: Count | None = Field(None, examples=[500])

@@ -1,0 +1,134 @@
+"""The request file of a text-to-image model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+
+from expunge.api.request.checks import refuse
+from expunge.api.request.request_file import RequestFile
+from expunge.api.request.sections import Count, Named, Rooted, Section, Seed, rooted
+
+Strength = Annotated[float, Field(ge=0)]
+
+
+def listed(value: Any) -> Any:
+    """Return a list of what is written alone."""
+    return [value] if isinstance(value, (str, dict)) else value
+
+
+def folder_or_hub(value: Any, info: ValidationInfo) -> Any:
+    """Return a folder relative to the request file if it is there, and else the text: a name on the hub."""
+    path = rooted(value, info)
+    return str(path) if isinstance(path, Path) and path.is_dir() else value
+
+
+Texts = Annotated[list[str], BeforeValidator(listed)]
+
+
+class ConceptChoice(Section):
+    """A concept to forget.
+
+    Args:
+        name: What it is called; written into the templates of ``kind``.
+        kind: ``concept``, ``class``, ``style``, ``instance`` or ``nsfw``, whose templates give the prompts.
+        prompts: Prompts that show it, in place of a kind.
+        anchor: What it is to become: a name for the templates; or a prompt, or one for each of ``prompts``.
+    """
+
+    name: str = Field(examples=["Van Gogh"])
+    kind: Literal["concept", "class", "style", "instance", "nsfw"] | None = Field(None, examples=["style"])
+    prompts: Texts = Field(default_factory=list, examples=["[a field by Van Gogh]"])
+    anchor: Texts = Field(examples=["an unknown painter"])
+
+    @model_validator(mode="after")
+    def one_way(self) -> ConceptChoice:
+        """Refuse prompts beside a kind, and neither."""
+        if (self.kind is None) == (not self.prompts):
+            found = "neither" if self.kind is None else "both"
+            raise refuse("either a kind, for prompts from templates, or prompts", found, "keep one of them")
+        return self
+
+
+class TrainedPart(Named):
+    """Which weights may change.
+
+    Args:
+        name: ``full``, ``cross_attention`` or ``lora``, a new low-rank adapter.
+        rank: Of the adapter. Default 1.
+        layers: Where the adapter is: ``cross_attention``, ``attention`` or ``all``. Default ``cross_attention``.
+    """
+
+    name: Literal["full", "cross_attention", "lora"] = Field(examples=["cross_attention"])
+    rank: Count = 1
+    layers: Literal["cross_attention", "attention", "all"] = "cross_attention"
+
+
+class LatentsChoice(Section):
+    """The images, as latents, that the model draws of its prompts to unlearn with.
+
+    Args:
+        count: For each prompt. Default 8.
+        guidance: Default 7.5.
+        steps: Default 50.
+        seed: Default 0.
+        cache: A folder that keeps them; it shows what is to be forgotten. Default: none.
+    """
+
+    count: Count = 8
+    guidance: Strength = 7.5
+    steps: Count = 50
+    seed: Seed = 0
+    cache: Rooted | None = None
+
+
+class SamplesChoice(Section):
+    """The images before and after.
+
+    Args:
+        each: Of every prompt. Default 4.
+        guidance: Default 7.5.
+        steps: Default 50.
+        seed: Of the first image. Default 1000, apart from the latents' that the model unlearns with.
+    """
+
+    each: Count = 4
+    guidance: Strength = 7.5
+    steps: Count = 50
+    seed: Seed = 1000
+
+
+class StableDiffusionConfig(RequestFile):
+    """One request to a text-to-image model.
+
+    Args:
+        task: ``stable_diffusion``.
+        model: A local ``save_pretrained`` folder of a pipeline, or its name on the hub.
+        forget: A concept, or a list of them.
+        keep: Prompts whose images must not change.
+        train: Which weights may change. Default ``full``.
+        latents: What the model draws to unlearn with.
+        images: What it draws before and after, with the same seeds.
+        checkpointing: Whether activations are computed again in the backward pass, to save memory. Default false.
+    """
+
+    task: Literal["stable_diffusion"] = "stable_diffusion"
+    model: Annotated[str, BeforeValidator(folder_or_hub)] = Field(examples=["stable-diffusion"])
+    forget: Annotated[list[ConceptChoice], BeforeValidator(listed), Field(min_length=1)] = Field(
+        examples=["{name: Van Gogh, kind: style, anchor: an unknown painter}"]
+    )
+    keep: Texts = Field(examples=["[a photo of a dog]"])
+    train: TrainedPart = TrainedPart(name="full")
+    latents: LatentsChoice = LatentsChoice()
+    images: SamplesChoice = SamplesChoice()
+    checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def adaptable(self) -> StableDiffusionConfig:
+        """Refuse an adapter for the method that is taken where none is named: it changes the weights themselves."""
+        if self.method.automatic and self.train.name == "lora":
+            cure = "write for example `method: eupmu`"
+            raise refuse("a method that trains an adapter", "auto, which trains none", cure, "train")
+        return self

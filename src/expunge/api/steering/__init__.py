@@ -1,0 +1,1 @@
+"""What ``auto`` chooses, and what keeps a run inside a budget."""
