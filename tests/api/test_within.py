@@ -145,6 +145,7 @@ def test_who_prefers_forgetting_gets_the_cheapest_that_forgets_and_is_told_the_p
     assert (found.kept, found.reached, found.certified) == (False, True, False)
     assert found.looks[found.chosen].spent == cost > POINTS
     assert "was not kept. The model forgets as asked" in found.sentence
+    assert "retraining" not in found.sentence
 
 
 def test_forgetting_that_was_not_reached_is_admitted(easy):
@@ -152,6 +153,7 @@ def test_forgetting_that_was_not_reached_is_admitted(easy):
     assert (found.kept, found.reached) == (True, False)
     assert "94 % of the class are still recognised" in found.sentence
     assert "No iterate forgot as asked." in found.sentence
+    assert found.sentence.endswith("`expunge estimate-retrain` tells what retraining would cost.")
 
 
 def test_the_best_reading_is_handed_over_and_all_are_in_the_history(memorised):

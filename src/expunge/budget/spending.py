@@ -93,7 +93,7 @@ class Spending:
     @property
     def sentence(self) -> str:
         """What became of the budget, for people."""
-        return " ".join([self.verdict(), *self.cheapest(), *certified_words(self)])
+        return " ".join([self.verdict(), *self.cheapest(), *certified_words(self), *self.advice()])
 
     def verdict(self) -> str:
         """Return whether the budget was kept and the request met."""
@@ -118,6 +118,13 @@ class Spending:
         if not costs:
             return ["No iterate forgot as asked."]
         return [f"The cheapest iterate that forgot as asked spent {amount(self.asked, min(costs))}."]
+
+    def advice(self) -> list[str]:
+        """Return what can be done where the model that is handed over does not forget as asked."""
+        if self.reached:
+            return []
+        more = "A larger budget or more time may be enough"
+        return [f"{more}." if self.own else f"{more}; `expunge estimate-retrain` tells what retraining would cost."]
 
     def document(self) -> dict[str, Any]:
         """Return everything as plain values."""
