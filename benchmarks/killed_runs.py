@@ -1,4 +1,4 @@
-"""Runs in processes of their own that are killed at random moments and gone on with."""
+"""Runs in processes of their own, one or several that share it, that are killed at random moments and gone on with."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -49,12 +50,34 @@ def answer(request: str, out: str, environment: Mapping[str, str]) -> None:
     run_request(config, resume=True)
 
 
-def started(request: Path, out: Path) -> BaseProcess:
-    """Start a process that answers a request; it comes from a server that has imported everything."""
+def started(request: Path, out: Path, ranks: int = 1) -> list[BaseProcess]:
+    """Start processes that answer a request together; they come from a server that has imported everything."""
     environment = {name: value for name, value in os.environ.items() if name.startswith(("EXPUNGE", "OMP"))}
-    process = SERVER.Process(target=answer, args=(str(request), str(out), environment))
-    process.start()
-    return process
+    processes = []
+    for told in launches(ranks):
+        process = SERVER.Process(target=answer, args=(str(request), str(out), {**environment, **told}))
+        process.start()
+        processes.append(process)
+    return processes
+
+
+def launches(ranks: int) -> list[dict[str, str]]:
+    """Return what a launcher tells each of so many processes; nothing where there is one."""
+    if ranks == 1:
+        return [{}]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    own = ({"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)} for rank in range(ranks))
+    return [address | told for told in own]
+
+
+def ended(processes: Sequence[BaseProcess], seconds: float | None = None) -> bool:
+    """Wait so long at most, and return whether all processes have ended."""
+    until = None if seconds is None else time.monotonic() + seconds
+    for process in processes:
+        process.join(None if until is None else max(0.0, until - time.monotonic()))
+    return all(process.exitcode is not None for process in processes)
 
 
 def digests(out: Path) -> dict[str, str]:
@@ -62,29 +85,29 @@ def digests(out: Path) -> dict[str, str]:
     return {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in RESULTS}
 
 
-def straight(request: Path, out: Path) -> tuple[dict[str, str], float]:
+def straight(request: Path, out: Path, ranks: int = 1) -> tuple[dict[str, str], float]:
     """Answer a request without a kill; return the hashes and the seconds it took, those of the server left out."""
     if not WARM:
-        WARM.append(started(request, out.with_name("warm")))
-        WARM[0].join()
+        WARM.extend(started(request, out.with_name("warm")))
+        ended(WARM)
     began = time.monotonic()
-    process = started(request, out)
-    process.join()
-    assert process.exitcode == 0
+    processes = started(request, out, ranks)
+    ended(processes)
+    assert all(process.exitcode == 0 for process in processes)
     return digests(out), time.monotonic() - began
 
 
-def killed(request: Path, out: Path, longest: float, luck: random.Random, most: int) -> Killed:
+def killed(request: Path, out: Path, longest: float, luck: random.Random, most: int, ranks: int = 1) -> Killed:
     """Kill a run after random times and go on with it, ``most`` times at most, until it is done."""
     kills, halves = 0, set[str]()
     while True:
-        began, process = time.monotonic(), started(request, out)
-        process.join(luck.uniform(0, longest) if kills < most else None)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        if process.exitcode != -signal.SIGKILL:
-            assert process.exitcode == 0, "a run that is gone on with fails"
+        began, processes = time.monotonic(), started(request, out, ranks)
+        if not ended(processes, luck.uniform(0, longest) if kills < most else None):
+            for process in processes:
+                process.kill()
+            ended(processes)
+        if all(process.exitcode != -signal.SIGKILL for process in processes):
+            assert all(process.exitcode == 0 for process in processes), "a run that is gone on with fails"
             return Killed(kills, len(halves), digests(out), time.monotonic() - began)
         kills += 1
-        halves.update(path.name for path in (out / "savepoints").glob(".state-*.tmp"))
+        halves.update(path.name for path in (out / "savepoints").rglob(".state-*.tmp"))

@@ -32,6 +32,7 @@ from expunge.api.request.request_file import DataRequest
 from expunge.api.threads import environment
 from expunge.batch import Predictor, Split
 from expunge.data import Request, Source, Subset, load_key, manifest, split_request
+from expunge.engine import Council
 from expunge.engine.compiled import refuse_without_compiler
 from expunge.errors import ConfigError
 from expunge.methods import Method
@@ -56,7 +57,7 @@ class Job:
         opening: What may become of an earlier run in the folder.
         console: Where progress goes.
         agreed: The budget, where there is one.
-        shared: Whether other processes share its updates.
+        council: The processes that share its updates; None where this is the only one.
     """
 
     config: RunConfig
@@ -71,7 +72,12 @@ class Job:
     opening: Opening
     console: Console
     agreed: Agreed | None = None
-    shared: bool = False
+    council: Council | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes share its updates."""
+        return self.council is not None
 
     @property
     def device(self) -> torch.device:

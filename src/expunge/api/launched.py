@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,31 +16,38 @@ from torch import distributed as dist
 from expunge.api.folder import Opening
 from expunge.api.job import Job, prepare
 from expunge.api.request.config import AnyConfig, RunConfig
+from expunge.api.sitting import savepoints_of
 from expunge.api.unlearning import unlearn
-from expunge.engine import take_over
+from expunge.engine import Council, take_over
+from expunge.engine.processes import PATIENCE
 from expunge.errors import ConfigError
 
 TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What ``torchrun`` and ``accelerate launch`` tell each process that they start."""
-PATIENCE = timedelta(days=7)
-"""The others wait while the first process trains the original; the launcher ends all when one fails."""
+
+
+def processes() -> int:
+    """Return how many processes a launcher has started; 1 without one."""
+    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in TOLD) else 1
+
+
+def helping() -> bool:
+    """Return whether this process is one that a launcher has started beside the first."""
+    return processes() > 1 and os.environ["RANK"] != "0"
 
 
 @contextmanager
-def launched(config: AnyConfig, resume: bool = False) -> Iterator[int | None]:
-    """Join the processes that a launcher has started, and leave them after the body; give this one's rank.
+def launched(config: AnyConfig) -> Iterator[Council | None]:
+    """Join the processes that a launcher has started, and leave them after the body.
 
-    It is None where this process is the only one. What several do is not saved, and cannot be gone on with.
+    What is lent is None where this process is the only one.
 
     Raises:
         ConfigError: If the request cannot be shared.
     """
-    if not all(name in os.environ for name in TOLD) or int(os.environ["WORLD_SIZE"]) < 2:
+    if processes() < 2:
         yield None
         return
-    if resume:
-        found = f"--resume on {os.environ['WORLD_SIZE']} processes, whose state is not saved"
-        raise ConfigError("one process for a run that is gone on with", found, "run it anew with --overwrite")
     if not isinstance(config, RunConfig):
         found = f"task: {config.task} on {os.environ['WORLD_SIZE']} processes"
         raise ConfigError("a request to a classifier, whose updates processes can share", found, "use one process")
@@ -50,28 +56,40 @@ def launched(config: AnyConfig, resume: bool = False) -> Iterator[int | None]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if on_cuda else "gloo", timeout=PATIENCE)
     try:
-        yield dist.get_rank()
+        yield Council()
     finally:
         # What still holds the group at the interpreter's end may abort it, after all work is done.
         gc.collect()
         dist.destroy_process_group()
 
 
-def gather(job: Job) -> None:
-    """Wait until every process has read the request, and say how many share it."""
-    if job.shared:
-        dist.barrier()
-        job.console.print(f"Ranks:   {dist.get_world_size()}", soft_wrap=True)
+def jointly(council: Council | None) -> AbstractContextManager[None]:
+    """Return the context of what every process has to succeed in: where one refuses, all do, with one sentence."""
+    return nullcontext() if council is None else council.jointly()
 
 
-def assist(config: AnyConfig, data_dir: Path | None) -> None:
+def gather(job: Job, council: Council, done: bool) -> None:
+    """Tell the others whether the request is answered already, and the reader how many share it."""
+    job.council = council
+    council.everyone(done)
+    job.console.print(f"Ranks:   {council.size}", soft_wrap=True)
+
+
+def assist(config: AnyConfig, data_dir: Path | None, council: Council) -> None:
     """Do this process's share of every update: what comes before and after, and the folder, are the first one's."""
-    # What the first process writes into the folder meanwhile is no reason to refuse it.
-    job = prepare(cast(RunConfig, config), data_dir, Opening(overwrite=True), Console(quiet=True))
-    job.shared = True
-    gather(job)
+    with council.jointly():
+        # What the first process writes into the folder meanwhile is no reason to refuse it.
+        job = prepare(cast(RunConfig, config), data_dir, Opening(overwrite=True), Console(quiet=True))
+    job.council = council
+    done, *_ = council.everyone(False)
+    if done:
+        return
+    with council.jointly():
+        pass  # the first one opens the folder
     take_over(job.original)
     wish = {} if job.agreed is None else job.agreed.wish._asdict()
     told: dict[str, Any] = {**job.asked(), **wish, **job.config.conditions(), "shared": True}
     sides = job.split
-    unlearn(job.original, forget=sides.forget, retain=sides.retain, holdout=sides.holdout, **told)
+    saved = savepoints_of(job.config)
+    unlearn(job.original, forget=sides.forget, retain=sides.retain, holdout=sides.holdout, resume=saved, **told)
+    council.everyone(None)

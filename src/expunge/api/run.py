@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,22 @@ from rich.console import Console
 from torch import nn
 
 from expunge.api.budgeting import handed_back
-from expunge.api.folder import CONFIG, FINISHED, GRID, HISTORY, ORIGINAL, REPORT, RETRAINED, UNLEARNED, Opening
+from expunge.api.folder import (
+    CONFIG,
+    FINISHED,
+    GRID,
+    HISTORY,
+    ORIGINAL,
+    REPORT,
+    RETRAINED,
+    SAVEPOINTS,
+    UNLEARNED,
+    Opening,
+)
 from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
 from expunge.api.last_good import last_good_kept
-from expunge.api.launched import assist, gather, launched
+from expunge.api.launched import assist, gather, helping, jointly, launched, processes
 from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, recording
 from expunge.api.request.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
@@ -82,25 +93,25 @@ def run_request(
     if overwrite and resume:
         raise ConfigError("--overwrite or --resume", "both", "go on with the run in the folder, or replace it")
     check_ledger(config)
-    with stoppable(config), computing(config), launched(config, resume) as rank:
-        if rank:
-            assist(config, data_dir)
+    with stoppable(config), computing(config), launched(config) as council, ExitStack() as held:
+        if council is not None and council.rank:
+            assist(config, data_dir, council)
             return config.out
-        job = prepared(config, data_dir, opening, console)
-        if isinstance(job, Job):
-            job.shared = rank is not None
-            gather(job)
-        done = resume and (config.out / FINISHED).exists()
-        record = recording(job, again or done)
-        with locked(config.out, IN_USE):
-            if done:
-                return finished(job, record, console)
-            with tracks_of(config) as tracks:
-                made, result = answered(job, show_examples, tracks)
-                tracks.note(figures_of(result))
-            show(job, made, result, console)
-            if record is not None:
-                close(record, result, console)
+        with jointly(council):
+            job = prepared(config, data_dir, opening, console)
+            done = resume and (config.out / FINISHED).exists()
+            record = recording(job, again or done)
+            held.enter_context(locked(config.out, IN_USE))
+        if council is not None and isinstance(job, Job):
+            gather(job, council, done)
+        if done:
+            return finished(job, record, console)
+        with tracks_of(config) as tracks:
+            made, result = answered(job, show_examples, tracks)
+            tracks.note(figures_of(result))
+        show(job, made, result, console)
+        if record is not None:
+            close(record, result, console)
     return config.out
 
 
@@ -122,10 +133,13 @@ def stoppable(config: AnyConfig) -> Iterator[None]:
         with PROCESS.listening():
             yield
     except Stopped as stopped:
+        if helping():
+            raise Stopped(stopped.signal, f"Process {os.environ['RANK']} stopped.") from None
         if not (config.out / CONFIG).exists():
             raise Stopped(stopped.signal, "Stopped before anything was done.") from None
-        command = f"expunge run {config.where() or 'REQUEST.yaml'} --resume"
-        told = f"Stopped; what was done is saved in '{from_here(config.out)}', and `{command}` goes on from there."
+        command = f"`expunge run {config.where() or 'REQUEST.yaml'} --resume`"
+        command += f" on {processes()} processes" if processes() > 1 else ""
+        told = f"Stopped; what was done is saved in '{from_here(config.out)}', and {command} goes on from there."
         raise Stopped(stopped.signal, told) from None
 
 
@@ -185,13 +199,19 @@ def answer(job: Job, show_examples: bool, tracks: Tracks) -> dict[str, Any]:
     Unlearning comes before the reference, which takes longest: what the method refuses is refused early.
     """
     rows = Rows(job.split, job.source.test, job.config.seed, also=job.config.metrics)
-    rows.refuse_unmeasurable(original=True, retrained=job.config.reference != "none")
+    with jointly(job.council):
+        rows.refuse_unmeasurable(original=True, retrained=job.config.reference != "none")
+        if job.shared:
+            job.folder.within(SAVEPOINTS)  # opened before the others write there
     if job.must_train:
         train_original(job)
     if job.shared:
         take_over(job.original)
     rows.original(job.original)
     result = unlearned(job, tracks)
+    if job.council is not None:
+        # What is removed in the end, the other processes have let go of.
+        job.council.everyone(None)
     keep(job, result.model)
     rows.unlearned(result.model, job.config.method.name, result.method, result.seconds, result.history, result.peak)
     if job.reference is not None:
@@ -230,7 +250,7 @@ def unlearned(job: Job, tracks: Tracks) -> Result:
             on_step=shown.update,
             on_rows=write,
             track=tracks,
-            resume=None if job.shared else savepoints_of(config, job.folder),
+            resume=savepoints_of(config),
         )
     if result.budget is not None:
         job.folder.write_lines(HISTORY, result.history)

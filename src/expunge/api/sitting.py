@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,37 +12,59 @@ from typing import Any
 from torch import nn
 
 from expunge.api.digests import keyed, state_digest
-from expunge.api.folder import SAVEPOINTS, RunFolder
+from expunge.api.folder import SAVEPOINTS
 from expunge.api.request.config import AnyConfig
 from expunge.api.rows import settings_of
 from expunge.api.steering.wish import Wish
 from expunge.batch import Split
 from expunge.data import root_indices
 from expunge.data.manifest import digest, fingerprint
-from expunge.engine import Every, Savepoints, Stateful
+from expunge.engine import Every, Savepoints, SharedSavepoints, Stateful, Stopped
 from expunge.key import load_key
 from expunge.methods import Method
 from expunge.weights import locked
 
 
-def savepoints_of(config: AnyConfig, folder: RunFolder) -> Savepoints:
+def savepoints_of(config: AnyConfig) -> Savepoints:
     """Return where a run saves its state, as often as its request says."""
-    return Savepoints(folder.path / SAVEPOINTS, Every(**config.savepoints.model_dump()))
+    return Savepoints(config.out / SAVEPOINTS, Every(**config.savepoints.model_dump()))
 
 
 @contextmanager
-def sitting(resume: Path | str | Savepoints | None) -> Iterator[Savepoints | None]:
+def sitting(resume: Path | str | Savepoints | None, shared: bool = False) -> Iterator[Savepoints | None]:
     """Lend the savepoints of a folder, which no other process may use meanwhile; None without a folder.
+
+    Args:
+        resume: The folder, or what says more.
+        shared: Whether the ranks of torch.distributed share the run; each is lent a folder of its own, below.
 
     Raises:
         ConfigError: If another process is at work there, or it cannot be written.
+        Stopped: On ranks, if a signal came after the last savepoint.
     """
-    if resume is None:
+    points = Savepoints(Path(resume)) if isinstance(resume, Path | str) else resume
+    if points is None:
         yield None
-        return
-    points = resume if isinstance(resume, Savepoints) else Savepoints(Path(resume))
-    with locked(points.folder):
-        yield points
+    elif shared:
+        yield from together(points)
+    else:
+        with locked(points.folder):
+            yield points
+
+
+def together(points: Savepoints) -> Iterator[Savepoints]:
+    """Lend this rank's own savepoints below a folder.
+
+    A signal waits until all ranks have agreed to end: where one ended by itself, the others would wait for it in vain.
+    """
+    own = SharedSavepoints(points.folder, points.every, points.stopping)
+    with own.stopping.held_back(), ExitStack() as held:
+        held.callback(own.council.adjourn)
+        own.jointly(lambda: held.enter_context(locked(own.folder)))
+        yield own
+        own.due()
+    if own.asked is not None:
+        raise Stopped(own.asked)
 
 
 def gone_on(points: Savepoints | None, about: Callable[[], Mapping[str, Any]]) -> float:

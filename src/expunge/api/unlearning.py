@@ -32,7 +32,8 @@ from expunge.data import as_examples, resident_split, split_at_home
 from expunge.engine import Conditions, Format, Meter, Row, Savepoints, place_of
 from expunge.engine.compiled import refuse_without_compiler
 from expunge.engine.conditions import ignore
-from expunge.errors import ConfigError, ModelError
+from expunge.engine.shareable import refuse_sharded
+from expunge.errors import ModelError
 from expunge.methods import Method
 from expunge.surgery import Progress
 from expunge.tasks.classification.libraries import sentence
@@ -121,7 +122,9 @@ def unlearn(
         on_rows: Called with new rows of the history.
         resume: A folder of the run's own, where its state is saved every minute, or ``Savepoints`` that say otherwise.
             What an earlier call with the same arguments left there is gone on with, to the same bits. The state holds
-            the original's weights: remove the folder once the result is saved. Default: nothing is saved.
+            the original's weights: remove the folder once the result is saved. With ``shared=True`` every process
+            names the same folder and has one of its own in it; as many have to go on as began. Default: nothing is
+            saved.
         **settings: Settings of the method, such as ``epochs``, ``rate`` and ``batch``.
 
     Raises:
@@ -153,8 +156,8 @@ def unlearn(
         **({} if channels_last is None else {"channels_last": channels_last}),
         **({"compile": True} if compile else {}),
     }
-    if shared and resume is not None:
-        raise ConfigError("one process where the state is saved", "shared=True beside resume=", "leave one out")
+    if shared:
+        refuse_sharded(model)
     if compile:
         refuse_without_compiler(place_of(model))
     usual: dict[str, Any] = {"channels_last": False if family.accounted else None}
@@ -164,7 +167,7 @@ def unlearn(
     family.afford(model, recipe, split, conditions, inplace=inplace)
     recording = call_recording(ledger, again, model, split, method)
     near = nearby(split, model, family, wish)
-    with sitting(resume) as points, following as tracks:
+    with sitting(resume, shared) as points, following as tracks:
         history = History([on_rows, tracks.rows], None if points is None else points.folder)
         earlier = gone_on(points, lambda: subject(model, chosen, split, plain | {"observe_every": observe_every}, wish))
         deadline -= earlier

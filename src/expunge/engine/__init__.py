@@ -10,9 +10,10 @@ from expunge.engine.half import Setting
 from expunge.engine.normalisation import POLICIES, Policy, checked_policy, prepare_modes
 from expunge.engine.optimisers import check_optimiser
 from expunge.engine.precision import Format, Precision, precision_for
-from expunge.engine.processes import agreed, take_over
+from expunge.engine.processes import Council, agreed, take_over
 from expunge.engine.randomness import mixed_seed, replayed
 from expunge.engine.savepoints import Every, Savepoints, Stateful
+from expunge.engine.shared_savepoints import SharedSavepoints
 from expunge.engine.stages import (
     Descend,
     Edit,
@@ -38,6 +39,7 @@ __all__ = [
     "Average",
     "Conditions",
     "Cost",
+    "Council",
     "Descend",
     "Descent",
     "Edit",
@@ -61,6 +63,7 @@ __all__ = [
     "Schedule",
     "Select",
     "Setting",
+    "SharedSavepoints",
     "Stage",
     "Stateful",
     "Stepper",

@@ -17,8 +17,9 @@ from expunge.engine.average import Average
 from expunge.engine.conditions import Conditions, Row, ignore
 from expunge.engine.finite import LastGood, is_finite, refuse_broken_weights, refuse_not_finite, refuse_standstill
 from expunge.engine.guidance import Guidance
+from expunge.engine.normalisation import untouched_buffers
 from expunge.engine.optimisers import build_optimizer, build_schedule
-from expunge.engine.randomness import mixed_seed
+from expunge.engine.randomness import generators_now, mixed_seed, put_generators
 from expunge.engine.stages import Descend
 from expunge.engine.stepper import Move, Stepper
 from expunge.engine.telemetry import FIELDS
@@ -96,7 +97,7 @@ class Descent:
         while self.done < self.total and not self.stopped:
             with nullcontext() if savepoints is None else savepoints.update():
                 self._advance(self.stream.at(*divmod(self.done, len(self.stream))))
-            if savepoints is not None and savepoints.due:
+            if savepoints is not None and savepoints.due():
                 self._read()
                 self._refuse_broken()
                 savepoints.save()
@@ -119,6 +120,8 @@ class Descent:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there, with a model that has the weights of then."""
+        if self.conditions.shared:
+            self._rehearse()
         self.done, self.skipped, self.stopped = state["done"], state["skipped"], state["stopped"]
         self.good = LastGood(self.model, self.before.step + self.done)
         self.stepper.load_state_dict(state["stepper"])
@@ -126,6 +129,20 @@ class Descent:
             self.scheduler.load_state_dict(state["scheduler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+    def _rehearse(self) -> None:
+        """Let the new wrapper meet a backward pass, as the one before had met when the state was saved.
+
+        It lays out the buckets of gradients in the order of the first pass, and how three ranks and more sum depends on
+        the place in a bucket.
+        """
+        draw, device = self.stream.at(0, 0), self.stepper.setting.device
+        before = generators_now(device)
+        step = self.stepper.lend(*self._batches(draw), None, self._progress(draw), observe=False)
+        with untouched_buffers(self.model):
+            step.gradient("retain" if len(draw.retain) else "forget")
+        self.stepper.optimizer.zero_grad(set_to_none=True)
+        put_generators(before, device)
 
     def _judged(self) -> AbstractContextManager[None]:
         """Show the weights that are judged and handed over."""

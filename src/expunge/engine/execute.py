@@ -90,7 +90,7 @@ class Run:
         while self.number < len(self.stages):
             self.carry_out(self.number, self.stages[self.number])
             self.number, self.descent = self.number + 1, None
-            if savepoints is not None and savepoints.due:
+            if savepoints is not None and savepoints.due():
                 savepoints.save()
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed as dist
 from torch import nn
 
-from expunge.errors import ConfigError
+from expunge.errors import ConfigError, ExpungeError
 
 T = TypeVar("T")
+PATIENCE = timedelta(days=7)
+"""The others wait while the first process trains the original; the launcher ends all when one fails."""
 
 
 def refuse_alone() -> None:
@@ -43,3 +48,50 @@ def agreed(value: T, shared: bool = True) -> T:
     said = [value]
     dist.broadcast_object_list(said, 0)
     return said[0]
+
+
+class Council:
+    """What ranks agree on between two updates, through their processors: no device is waited for.
+
+    Attributes:
+        rank: Which one this is, from 0.
+        size: Number of processes.
+    """
+
+    def __init__(self) -> None:
+        refuse_alone()
+        self.group = None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE)
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+
+    def largest(self, number: int) -> int:
+        """Return the largest number of all ranks: one collective."""
+        told = torch.tensor([number])
+        dist.all_reduce(told, dist.ReduceOp.MAX, group=self.group)
+        return int(told)
+
+    def everyone(self, value: T) -> list[T]:
+        """Return what every rank says, in their order; nobody goes on before all have said it."""
+        told: list[Any] = [None] * self.size
+        dist.all_gather_object(told, value, group=self.group)
+        return told
+
+    @contextmanager
+    def jointly(self) -> Iterator[None]:
+        """Let every rank do the body, which none of them may wait for another in.
+
+        Raises:
+            ExpungeError: On all of them, if it fails on one.
+        """
+        failed: ExpungeError | None = None
+        try:
+            yield
+        except ExpungeError as error:
+            failed = error
+        for found in (failed, *self.everyone(failed)):
+            if found is not None:
+                raise found
+
+    def adjourn(self) -> None:
+        """Let go of the group, if it is one of its own."""
+        if self.group is not None:
+            dist.destroy_process_group(self.group)

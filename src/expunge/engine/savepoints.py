@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from expunge.engine.randomness import generators_now, put_generators
+from expunge.engine.state_files import number_of, refuse_another_number, remove_halves, state_file, state_files
 from expunge.engine.stopping import PROCESS, Stopped, Stopping
 from expunge.errors import CheckpointError
 from expunge.weights import load_state, save_state
@@ -20,9 +20,6 @@ KEPT = 2
 SHARE = 0.02
 """Share of the run's time that savepoints may take: large models are saved less often."""
 AGAIN = "free the disk, then go on from the last savepoint with --resume (resume=)"
-NAME = "state-{:06d}.safetensors"
-_NAMED = re.compile(r"state-(\d{6,})\.safetensors")
-_HALF = re.compile(r"\.state-\d+\.safetensors\.[0-9a-f]{8}\.tmp")
 
 
 class Stateful(Protocol):
@@ -63,6 +60,7 @@ class Savepoints:
 
     def __init__(self, folder: Path, every: Every | None = None, stopping: Stopping | None = None) -> None:
         self.folder, self.every, self.stopping = folder, every or Every(), stopping or PROCESS
+        self.run, self.size = folder, 1
         self.subject: Mapping[str, Any] = {}
         self.first: Any = None
         self.parts: dict[str, Stateful] = {}
@@ -78,17 +76,16 @@ class Savepoints:
             subject: What the run is about, as plain values; nothing else may be gone on with.
 
         Raises:
-            CheckpointError: If the savepoints are of another run, or none of them is whole.
+            CheckpointError: If the savepoints are of another run or of another number of processes, or none is whole.
         """
         self.subject = subject
-        for path in self.folder.iterdir() if self.folder.is_dir() else ():
-            if _HALF.fullmatch(path.name):
-                path.unlink()
+        self.jointly(lambda: refuse_another_number(self.run, self.size))
+        remove_halves(self.folder)
         state = self.newest()
         if state is None:
             self.first = generators_now()
             return False
-        refuse_other(subject, state["subject"], self.folder)
+        self.jointly(lambda: refuse_other(subject, state["subject"], self.folder))
         self.first, self.earlier, self.found = state["first"], state["seconds"], state["parts"]
         put_generators(self.first)
         return True
@@ -101,19 +98,29 @@ class Savepoints:
         """
         for path in reversed(self.files()):
             self.number = max(self.number, number_of(path))
-            try:
-                return load_state(path)
-            except CheckpointError as error:
-                self.passed_over.append(f"{path.name}: {error.found}")
+            state = self.whole(path)
+            if state is not None:
+                return state
         if self.passed_over:
             cure = f"remove '{self.folder}' to begin anew"
             raise CheckpointError("a savepoint that is whole", "; ".join(self.passed_over), cure)
         return None
 
+    def whole(self, path: Path) -> dict[str, Any] | None:
+        """Return the state that a file holds; None, and a note, where it is not whole."""
+        try:
+            return load_state(path)
+        except CheckpointError as error:
+            self.passed_over.append(f"{path.name}: {error.found}")
+            return None
+
+    def jointly(self, act: Callable[[], None]) -> None:
+        """Do what every process that shares the run has to succeed in."""
+        act()
+
     def files(self) -> list[Path]:
         """Return the savepoints, the oldest first."""
-        found = self.folder.iterdir() if self.folder.is_dir() else ()
-        return sorted((path for path in found if _NAMED.fullmatch(path.name)), key=number_of)
+        return state_files(self.folder)
 
     def attach(self, name: str, part: Stateful) -> bool:
         """Save a part from now on, and give it the state that was found for it; return whether there was one."""
@@ -128,12 +135,20 @@ class Savepoints:
         self.updates += 1
         return self.stopping.held_back()
 
-    @property
     def due(self) -> bool:
-        """Whether the state is to be saved now."""
+        """Return whether the state is to be saved now; ranks agree on it, so that all have to ask."""
+        return self.asked is not None or self.reached
+
+    @property
+    def asked(self) -> int | None:
+        """The signal that wants the run to end, if there is one."""
+        return self.stopping.asked
+
+    @property
+    def reached(self) -> bool:
+        """Whether one of the limits since the last savepoint is reached."""
         passed = time.monotonic() - self.last >= max(self.every.seconds, self.cost / SHARE)
-        enough = self.every.updates is not None and self.updates >= self.every.updates
-        return passed or enough or self.stopping.asked is not None
+        return passed or (self.every.updates is not None and self.updates >= self.every.updates)
 
     @property
     def seconds(self) -> float:
@@ -149,8 +164,8 @@ class Savepoints:
         """
         with self.stopping.held_back():
             self.write()
-        if self.stopping.asked is not None:
-            raise Stopped(self.stopping.asked)
+        if self.asked is not None:
+            raise Stopped(self.asked)
 
     def write(self) -> None:
         """Write the state of every part, and remove all but the newest files."""
@@ -159,7 +174,7 @@ class Savepoints:
         state = {"subject": self.subject, "first": self.first, "seconds": self.seconds, "parts": parts}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_state(state, self.folder / NAME.format(self.number + 1))
+            save_state(state, state_file(self.folder, self.number + 1))
         except OSError as error:
             raise CheckpointError(f"to write into '{self.folder}'", error.strerror or "an error", AGAIN) from error
         except CheckpointError as error:
@@ -175,12 +190,6 @@ class Savepoints:
         """Remove every savepoint: the run is done, and they hold the original's weights."""
         for path in self.files():
             path.unlink()
-
-
-def number_of(path: Path) -> int:
-    """Return the number in a savepoint's name."""
-    named = _NAMED.fullmatch(path.name)
-    return int(named[1]) if named else 0
 
 
 def refuse_other(subject: Mapping[str, Any], saved: Mapping[str, Any], folder: Path) -> None:

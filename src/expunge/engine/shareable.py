@@ -13,6 +13,7 @@ from expunge.masks import Mask
 from expunge.objectives import Objective
 from expunge.pair import Pair
 from expunge.surgery import Surgery
+from expunge.surgery.direction import is_sharded
 
 ALONE = "use one process"
 
@@ -41,6 +42,17 @@ def refuse_unshareable(stage: Descend, model: nn.Module, policy: str) -> None:
     """
     refuse_rules(stage.surgery, stage.mask)
     refuse_unequal_parts(stage.objectives, policy, model)
+
+
+def refuse_sharded(model: nn.Module) -> None:
+    """Refuse to share a run of a model of whose weights this rank has parts only.
+
+    Raises:
+        ModelError: If it has.
+    """
+    if any(is_sharded(weight) for weight in model.parameters()):
+        found = "one under fully_shard, whose parts no rank could copy, measure or save"
+        raise ModelError("a model that every rank has whole", found, "share it unsharded, or use a Stepper in a loop")
 
 
 def refuse_rules(surgery: Surgery, mask: Mask | None) -> None:

@@ -72,7 +72,7 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
             on_step=shown.update,
             on_rows=lambda rows: job.folder.append_rows(HISTORY, rows),
             track=tracks,
-            resume=savepoints_of(config, job.folder),
+            resume=savepoints_of(config),
         )
     if result.budget is not None:
         job.folder.write_lines(HISTORY, result.history)

@@ -126,7 +126,7 @@ class StableDiffusionJob:
                 on_step=shown.update,
                 on_rows=lambda rows: self.folder.append_rows(HISTORY, rows),
                 track=tracks,
-                resume=savepoints_of(config, self.folder),
+                resume=savepoints_of(config),
             )
 
     def draws(self, whose: str, model: TextToImage) -> Tensor:
