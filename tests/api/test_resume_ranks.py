@@ -66,6 +66,13 @@ def test_a_signal_to_one_rank_ends_all_after_the_same_update(found):
     assert [rank["struck_at_the_end"]["told"] for rank in found] == [[130]] * SIZE
 
 
+def test_an_update_costs_one_collective_of_one_number_more(found):
+    for rank in found:
+        without, beside = rank["counted"]["collectives"]
+        # Once more after the stage, and once at the end.
+        assert beside - without == rank["counted"]["updates"] + 2
+
+
 SENTENCES = {
     "lost": "a savepoint that is whole on every rank, but found none that all have",
     "another_number": "begun with, 3, but found 1: start 3",

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from safetensors.torch import load_file
@@ -58,3 +60,27 @@ def test_two_processes_write_one_folder_with_the_figures_of_one(launcher, tmp_pa
     first, second = (load_file(tmp_path / name / "unlearned.safetensors") for name in ("run", "alone"))
     assert max(float((first[key].double() - second[key].double()).abs().max()) for key in first) < 1e-5
     assert figures(tmp_path / "run") == figures(tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_launcher_lets_every_process_save(tmp_path):
+    request = tmp_path / "request.yaml"
+    # A machine that others use may need longer than the usual 30 seconds to end a process.
+    environment = {"OMP_NUM_THREADS": "1", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "300"}
+    wanted = REQUEST.format(folder=tmp_path).replace("epochs: 1, rate", "epochs: 4, rate")
+    request.write_text(wanted + "savepoints: {updates: 1}\n")
+    command = ["-m", *LAUNCHERS["torchrun"], "-m", "expunge", "run", str(request)]
+    launch(*command[1:], "--out", str(tmp_path / "straight"), env=environment)
+    both = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+    while not list(tmp_path.glob("run/savepoints/rank-1-of-2/state-*")):
+        assert both.poll() is None
+        time.sleep(0.05)
+    both.send_signal(signal.SIGTERM)
+    said = both.communicate(timeout=400)[1]
+    assert f"`expunge run {request} --resume` on 2 processes goes on from there." in said
+    assert "Process 1 stopped." in said
+    assert not (tmp_path / "run" / "result.json").exists()
+    launch(*command[1:], "--resume", env=environment)
+    found, expected = ((tmp_path / name / "unlearned.safetensors").read_bytes() for name in ("run", "straight"))
+    assert found == expected
+    assert not (tmp_path / "run" / "savepoints").exists()

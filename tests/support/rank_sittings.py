@@ -54,11 +54,12 @@ def ran(
     augment: Any = None,
     wrap: Callable[[Any], Any] = lambda model: model,
     shared: bool = True,
+    updates: int | None = 1,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Unlearn, saving after every update, and return what came of it; or the sentence of a refusal."""
+    """Unlearn, saving after so many updates, and return what came of it; or the sentence of a refusal."""
     model, sides = problem(augment)
-    points = None if folder is None else Savepoints(folder, Every(seconds=1e9, updates=1))
+    points = None if folder is None else Savepoints(folder, Every(seconds=1e9, updates=updates))
     try:
         found = unlearn(wrap(model), **sides, shared=shared, seed=3, on_step=on_step, resume=points, **settings)
     except ExpungeError as error:
@@ -246,11 +247,27 @@ def parts_of_weights(folder: Path) -> dict[str, Any]:
     return {"sentences": [ran(folder, wrap=lambda model: fully_shard(model, mesh=mesh), inplace=True, **RL)["refused"]]}
 
 
+def counted(folder: Path) -> dict[str, Any]:
+    """Count the collectives of numbers of a run that saves nothing, and of one that would if it took long enough."""
+    real, calls = dist.all_reduce, []
+
+    def all_reduce(*given: Any, **more: Any) -> Any:
+        calls.append(len(given))
+        return real(*given, **more)
+
+    dist.all_reduce = all_reduce
+    try:
+        found = [(ran(place, updates=None, **RL), len(calls), calls.clear()) for place in (None, folder)]
+    finally:
+        dist.all_reduce = real
+    return {"collectives": [number for _, number, _ in found], "updates": len(found[0][0]["rows"])}
+
+
 SCENES: dict[str, Callable[[Path], dict[str, Any]]] = {
     scene.__name__: scene
     for scene in (
         *(one_behind, written_anew, first_cut, lost, damaged, another_number),
-        *(full_disk, signalled, struck_at_the_end, in_use, parts_of_weights),
+        *(full_disk, signalled, struck_at_the_end, in_use, parts_of_weights, counted),
     )
 }
 
