@@ -11,7 +11,7 @@ from typing import Any
 from aims_tables import AIMS_TABLES
 from certificate_tables import CERTIFICATE_TABLES
 from counterfactual_tables import COUNTERFACTUAL_TABLES
-from crash_tables import CRASH_TABLES
+from crash_tables import CRASH_TABLES, shared_kills
 from diffusion_tables import AUTO_TABLES, BUDGET_TABLES, DIFFUSION_TABLES, TUNING_TABLES
 from gains_tables import GAINS_TABLES
 from known_tables import beside
@@ -130,6 +130,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "known-figures": (beside,),
     "gains": GAINS_TABLES,
     "crash": CRASH_TABLES,
+    "crash-ranks": (shared_kills,),
     "counterfactual": COUNTERFACTUAL_TABLES,
     "diffusion-auto": AUTO_TABLES,
     "diffusion-budget": BUDGET_TABLES,

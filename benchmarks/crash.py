@@ -1,10 +1,14 @@
 """A hundred kills: runs that are killed at random moments and gone on with, beside the same runs left alone.
 
 Run: python benchmarks/crash.py     (about ten minutes of one core)
+     python benchmarks/crash.py --ranks 2 --kills 18     (about two minutes of two cores)
 
 Writes docs/results/crash.json. Three requests on scikit-learn's digits: a method as it is, one with a selection after
 its epochs, and ``auto`` inside a budget, which searches its learning rate; the state is saved after every update, so
 that kills fall into saving too. The cost of a savepoint is measured beside it, for three sizes of model.
+
+With ``--ranks`` so many processes share each run and are killed at once, ``auto`` is told its rate, and the record is
+docs/results/crash-ranks.json, without the costs.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from expunge.api import train_request
 from expunge.api.request.config import load_request
 from expunge.engine import Savepoints
 
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "crash.json"
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
 REQUEST = """
 model: {name: small_cnn, options: {width: 4}}
 data: {name: digits, subset: 300, options: {test_share: 0.6}}
@@ -45,20 +49,22 @@ CASES = {
     "scrub_rewind": "method: {name: scrub_rewind, epochs: 3, rate: 0.01, batch: 32}\nholdout: 0.3",
     "auto, two points": "budget: 2.0\nholdout: 0.6\nwithin: 2h",
 }
+SHARED = CASES | {"auto, two points": "method: {name: auto, rate: 0.02, epochs: 3}\nbudget: 2.0\nholdout: 0.6"}
+"""What several processes are asked for: they search no rate."""
 SIZES = {"a million": 2**20, "ten million": 10 * 2**20, "a hundred million": 100 * 2**20}
 MOST = 6
 """Kills of one run, at most; then it is left alone."""
 
 
-def survived(name: str, folder: Path, kills: int, luck: random.Random) -> dict[str, Any]:
+def survived(name: str, folder: Path, kills: int, luck: random.Random, ranks: int) -> dict[str, Any]:
     """Return what killing runs of a request came to."""
     request = folder / "request.yaml"
-    request.write_text(REQUEST + CASES[name] + "\n")
-    expected, seconds = straight(request, folder / "straight")
+    request.write_text(REQUEST + (CASES if ranks == 1 else SHARED)[name] + "\n")
+    expected, seconds = straight(request, folder / "straight", ranks)
     found, longest = list[Killed](), seconds
     while sum(run.kills for run in found) < kills:
         left = kills - sum(run.kills for run in found)
-        found.append(killed(request, folder / f"run{len(found)}", longest, luck, most=min(MOST, left)))
+        found.append(killed(request, folder / f"run{len(found)}", longest, luck, most=min(MOST, left), ranks=ranks))
         # A machine that others use is faster at times: kills are to hit, so that the fastest run tells until when.
         longest = longest if found[-1].kills else min(longest, found[-1].seconds)
         print(name, found[-1].kills, found[-1].digests == expected, flush=True)
@@ -111,6 +117,7 @@ def main() -> None:
     """Kill, measure and write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=102)
+    parser.add_argument("--ranks", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
     luck, cases = random.Random(0), []
@@ -123,11 +130,14 @@ def main() -> None:
             place = folder / name.replace(" ", "-")
             place.mkdir()
             (place / "original.safetensors").write_bytes((folder / "original.safetensors").read_bytes())
-            cases.append(survived(name, place, options.kills // len(CASES), luck))
-        costs = [cost(name, folder / f"cost{number}") for number, name in enumerate(SIZES)]
+            cases.append(survived(name, place, options.kills // len(CASES), luck, options.ranks))
+        alone = options.ranks == 1
+        costs = [cost(name, folder / f"cost{number}") for number, name in enumerate(SIZES)] if alone else []
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, one thread"
-    record = {"study": "crash", "command": "python benchmarks/crash.py", "machine": machine}
-    RESULT.write_text(json.dumps({**record, "cases": cases, "costs": costs}, indent=1) + "\n")
+    name, told = ("crash", "") if alone else ("crash-ranks", f" --ranks {options.ranks} --kills {options.kills}")
+    record = {"study": name, "command": f"python benchmarks/crash.py{told}", "machine": machine, "cases": cases}
+    found = record | ({"costs": costs} if alone else {"ranks": options.ranks})
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

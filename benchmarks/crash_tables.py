@@ -17,6 +17,11 @@ def kills(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def shared_kills(document: Mapping[str, Any]) -> str:
+    """Return the same of runs that several processes share, and how it was made."""
+    return "\n".join([kills(document), "", f"`{document['command']}`: {document['machine']} each."])
+
+
 def total(cases: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the sums of all cases."""
     return {

@@ -44,6 +44,7 @@ def test_a_run_killed_on_all_ranks_ends_with_the_bits_of_one_that_saved_nothing(
 
 
 ENDS = ["one_behind", "written_anew", "first_cut", "lost", "damaged", "full_disk", "signalled", "struck_at_the_end"]
+ENDS += ["on_accelerators"]
 
 
 @pytest.mark.parametrize("scene", ENDS)
@@ -71,6 +72,10 @@ def test_an_update_costs_one_collective_of_one_number_more(found):
         without, beside = rank["counted"]["collectives"]
         # Once more after the stage, and once at the end.
         assert beside - without == rank["counted"]["updates"] + 2
+
+
+def test_ranks_agree_through_processors_wherever_the_model_is(found):
+    assert [rank["on_accelerators"]["made"] for rank in found] == [["gloo", "gloo"]] * SIZE
 
 
 SENTENCES = {

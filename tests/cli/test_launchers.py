@@ -77,7 +77,7 @@ def test_a_signal_to_the_launcher_lets_every_process_save(tmp_path):
         time.sleep(0.05)
     both.send_signal(signal.SIGTERM)
     said = both.communicate(timeout=400)[1]
-    assert f"`expunge run {request} --resume` on 2 processes goes on from there." in said
+    assert "`expunge run request.yaml --resume` on 2 processes goes on from there." in said
     assert "Process 1 stopped." in said
     assert not (tmp_path / "run" / "result.json").exists()
     launch(*command[1:], "--resume", env=environment)

@@ -247,6 +247,22 @@ def parts_of_weights(folder: Path) -> dict[str, Any]:
     return {"sentences": [ran(folder, wrap=lambda model: fully_shard(model, mesh=mesh), inplace=True, **RL)["refused"]]}
 
 
+def on_accelerators(folder: Path) -> dict[str, Any]:
+    """Go on where the group of all ranks is not one of processors, so that they agree in one of their own."""
+    real, made = dist.new_group, []
+
+    def new_group(**given: Any) -> Any:
+        made.append(given["backend"])
+        return real(**given)
+
+    backend, dist.new_group, dist.get_backend = dist.get_backend, new_group, lambda *_: "nccl"
+    try:
+        killed(folder, 3, **RL)
+        return {"made": made, **ran(folder, **RL)}
+    finally:
+        dist.new_group, dist.get_backend = real, backend
+
+
 def counted(folder: Path) -> dict[str, Any]:
     """Count the collectives of numbers of a run that saves nothing, and of one that would if it took long enough."""
     real, calls = dist.all_reduce, []
@@ -268,6 +284,7 @@ SCENES: dict[str, Callable[[Path], dict[str, Any]]] = {
     for scene in (
         *(one_behind, written_anew, first_cut, lost, damaged, another_number),
         *(full_disk, signalled, struck_at_the_end, in_use, parts_of_weights, counted),
+        on_accelerators,
     )
 }
 
