@@ -164,11 +164,11 @@ def test_two_processes_killed_at_random(folder, budgeted):
     changes = {**REQUEST, **(BUDGETED if budgeted else {})}
     request = write_request(folder, **changes)
     expected, seconds = straight(request, folder / "straight", 2)
-    luck, kills, number = random.Random(number_of_seed := 4 + budgeted), 0, 0
+    luck, kills, number = random.Random(4 + budgeted), 0, 0
     while kills < 12:
         number += 1
         found = killed(request, folder / f"killed{number}", seconds, luck, most=min(6, 12 - kills), ranks=2)
-        assert found.digests == expected, f"run {number} of seed {number_of_seed}, killed {found.kills} times"
+        assert found.digests == expected, f"run {number}, killed {found.kills} times"
         kills += found.kills
         seconds = seconds if found.kills else min(seconds, found.seconds)
 
