@@ -4,7 +4,7 @@ import json
 
 import pytest
 from rank_costs import LAYERS, OUT
-from two_ranks import COUNTED, both, cases, refusals
+from two_ranks import COUNTED, SHARDS, WITHOUT, both, cases, refusals
 from two_runs import REFUSED, RUNS
 
 TOLERANCE, EXACT = 1e-5, 1e-10
@@ -31,6 +31,8 @@ def test_two_ranks_are_one_process(found, name):
 @pytest.mark.parametrize("sentence", refusals())
 def test_what_ranks_cannot_share_is_refused_on_every_rank_before_anything_moves(found, sentence):
     for rank in found:
+        if "missing" in rank[sentence]:
+            pytest.skip(rank[sentence]["missing"])
         assert sentence in rank[sentence]["refused"]
 
 
@@ -62,6 +64,8 @@ def test_a_sum_reduces_its_gradient_once_and_an_explicit_rule_each_of_its_two(fo
     assert [counts[rule]["ddp"]["gradients"] for rule in ("fixed", "implicit", "unilateral")] == [1, 1, 2]
     # Both losses travel together, and so do the three products of a Gram matrix.
     assert counts["fixed"]["ddp"]["allreduce"] == 1 + 1
+    if not SHARDS:
+        pytest.skip(WITHOUT)
     assert counts["fixed"]["fsdp"]["allreduce"] == 1
     assert counts["unilateral"]["fsdp"]["all_reduce"] == 1
     # Two sides, each gathered for its forward and its backward pass.

@@ -38,6 +38,9 @@ COUNTED = ("fixed", "implicit", "unilateral", "fixed + saliency")
 FORGET, RETAIN, FURTHER, PROBE = 16, 20, 16, 9
 SHARES = (((5, 11), (13, 7)), ((0, 16), (20, 0)), ((8, 8), (10, 10)), ((16, 0), (20, 0)))
 """Examples of each side on each rank, by update: unequal halves, an empty local half, a rank without any."""
+SHARDS = hasattr(torch.cpu.Stream(), "record_event")
+"""Whether this torch's ``fully_shard`` works on processors; that of 2.6 does not."""
+WITHOUT = f"torch {torch.__version__} shards nothing on processors"
 
 
 class Case(NamedTuple):
@@ -239,6 +242,8 @@ def largest(first: Any, second: Any) -> float:
 
 def compared(case: Case, rank: int) -> dict[str, Any]:
     """Return the differences between this rank's updates and those of one process."""
+    if case.wrap is sharded and not SHARDS:
+        return {"missing": WITHOUT}
     try:
         many = played(case, rank)
     except (MissingExtraError, ModuleNotFoundError) as error:
@@ -272,7 +277,8 @@ def counted() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in COUNTED:
         found[name] = {}
-        for how, wrap in rank_costs.WRAPS.items():
+        wraps = {how: wrap for how, wrap in rank_costs.WRAPS.items() if how != "fsdp" or SHARDS}
+        for how, wrap in wraps.items():
             candidate = rank_costs.Candidate(*rank_costs.candidates()[name], wrap)
             for _ in range(rank_costs.WARM_UP):
                 candidate.update()
