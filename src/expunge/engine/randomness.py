@@ -61,13 +61,13 @@ def generators_now(device: torch.device | None = None) -> dict[str, Any]:
     kind, key, *rest = np.random.get_state(legacy=True)
     states = [generator.get_state() for generator in found]
     # Older safetensors have no unsigned numbers of 32 bits.
-    return {"python": random.getstate(), "numpy": (kind, key.astype(np.int64), *rest), "torch": states}
+    return {"python": random.getstate(), "numpy": (kind, np.asarray(key, dtype=np.int64), *rest), "torch": states}
 
 
 def put_generators(states: dict[str, Any], device: torch.device | None = None) -> None:
     """Put all global generators where they were."""
     random.setstate(states["python"])
     kind, key, *rest = states["numpy"]
-    np.random.set_state((kind, key.astype(np.uint32), *rest))
+    np.random.set_state((kind, np.asarray(key, dtype=np.uint32), *rest))
     for generator, state in zip(generators_of(device or torch.device("cpu")), states["torch"], strict=False):
         generator.set_state(state)
