@@ -137,6 +137,36 @@ def test_the_watch_sees_what_waits():
     assert "aten._local_scalar_dense" in waits(Impatient(), RandomLabel())
 
 
+def traced(surgery, updates=4):
+    """Return what waits by the trace of torch's own profiler, which sees what no Python watch does."""
+    step = stepper(normalised(), surgery, objectives=Pair(RandomLabel(), CrossEntropy()), clip=1.0)
+    for index in range(4):
+        step(batch(index), batch(1), further=further)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as trace:
+        for index in range(updates):
+            step(batch(2 + index), batch(30 + index), lambda: batch(4), observe=index % 2 == 0, further=further)
+    names = [event.name.replace("::", ".") for event in trace.events()]
+    assert names.count("aten.convolution") >= 2 * updates or names.count("aten.linear") >= 2 * updates, "it was traced"
+    return [name for name in names if name in READS]
+
+
+@pytest.mark.parametrize("make", SURGERIES.values(), ids=SURGERIES)
+def test_the_profilers_trace_has_no_reads(make):
+    try:
+        made = make()
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    assert bool(traced(made)) == made.waits
+
+
+def test_the_profilers_trace_shows_a_read():
+    class Impatient(Fixed):
+        def follow_up(self, step):
+            float(step.loss("retain"))
+
+    assert traced(Impatient(), updates=3).count("aten._local_scalar_dense") == 3
+
+
 @pytest.mark.parametrize("make", [Fixed, Unilateral, Implicit, ImplicitFast, ImplicitPublished])
 def test_no_number_travels_to_the_device(make, monkeypatch):
     """``torch.tensor`` and ``as_tensor`` with a device copy from the host and wait; ``full`` fills in place."""
