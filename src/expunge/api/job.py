@@ -24,14 +24,14 @@ from expunge.api.folder import (
     check_writable,
     refuse_another,
 )
-from expunge.api.inputs import as_request, device_of, held_out
-from expunge.api.reading import checked_method, checked_source, given_weights, loaded, located, train_settings
+from expunge.api.inputs import device_of
+from expunge.api.reading import checked_method, given_weights, loaded, located, parted, train_settings
 from expunge.api.request.config import RunConfig
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.request.request_file import DataRequest
 from expunge.api.threads import environment
 from expunge.batch import Predictor, Split
-from expunge.data import Request, Source, Subset, load_key, manifest, split_request
+from expunge.data import Request, Source, load_key, manifest
 from expunge.engine import Council
 from expunge.engine.compiled import refuse_without_compiler
 from expunge.errors import ConfigError
@@ -147,19 +147,15 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
     with located(config, "compile"):
         if config.compile:
             refuse_without_compiler(device)
-    source = checked_source(config, data_dir)
-    with located(config, "holdout"):
-        source, holdout = held_out(source, config.holdout, config.seed)
-    with located(config, "forget", config.forget.kind):
-        request = as_request(config)
-        positions = split_request(source.train, request, source.class_names)
+    parts = parted(config, data_dir)
+    source, holdout, request, positions = parts
     if config.train is not None:
         train_settings(config)
     checkpoint = given_weights(config, opening.overwrite)
     original = loaded(config, source, device, checkpoint, "checkpoint")
     with located(config, "model"):
         check_savable(original.state_dict())
-        split = checked_split(Predictor(original), *positions.map(lambda part: Subset(source.train, part)), holdout)
+        split = checked_split(Predictor(original), *parts.sides, holdout)
     budget = agreed(config, method, Predictor(original), split)
     wanted = config.reference if isinstance(config.reference, Path) else None
     reference = None if wanted is None else loaded(config, source, device, wanted, "reference")

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from expunge.api.admission import check_inputs, check_weights, few, head_size
 from expunge.api.folder import ORIGINAL
-from expunge.api.inputs import fresh_model, read_source
+from expunge.api.inputs import as_request, fresh_model, held_out, read_source
+from expunge.api.request.budgeted_request import BudgetedRequest
 from expunge.api.request.config import RunConfig
 from expunge.api.request.request_file import DataRequest, RequestFile
 from expunge.api.steering.auto import VOTES
-from expunge.batch import Predictor
-from expunge.data import Source, check_labels
+from expunge.batch import Examples, Predictor
+from expunge.data import Request, Source, Subset, check_labels, split_request
 from expunge.errors import ConfigError, DataError, ExpungeError
 from expunge.methods import Method, build_method
+from expunge.pair import Pair
 from expunge.tasks.classification.check import check_trainable
 from expunge.tasks.classification.training import TrainSettings
 from expunge.tasks.family import Family
@@ -82,6 +84,31 @@ def checked_source(config: DataRequest, data_dir: Path | None) -> Source:
             check_labels(examples, len(source.class_names))
             check_inputs(few(examples))
     return source
+
+
+class Parts(NamedTuple):
+    """The data of a request: the source without what is held out, the latter, the request, and where its sides are."""
+
+    source: Source
+    holdout: Examples | None
+    request: Request
+    positions: Pair[torch.Tensor]
+
+    @property
+    def sides(self) -> Pair[Subset]:
+        """The training examples of both sides."""
+        return self.positions.map(lambda part: Subset(self.source.train, part))
+
+
+def parted(config: BudgetedRequest, data_dir: Path | None) -> Parts:
+    """Return the data of a request, held out and split as it says, each refusal with the line to blame."""
+    source = checked_source(config, data_dir)
+    with located(config, "holdout"):
+        source, holdout = held_out(source, config.holdout, config.seed)
+    with located(config, "forget", config.forget.kind):
+        request = as_request(config)
+        positions = split_request(source.train, request, source.class_names)
+    return Parts(source, holdout, request, positions)
 
 
 def given_weights(config: RunConfig, overwrite: bool) -> Path | None:

@@ -12,14 +12,14 @@ from torch import nn
 from expunge.api.admission import check_weights, checked_split
 from expunge.api.audits.auditing import FILES, Audit, Models, apart, audited
 from expunge.api.folder import FINISHED, REPORT, RETRAINED, check_folder
-from expunge.api.inputs import as_request, device_of, fresh_model, held_out
-from expunge.api.reading import checked_source, given_weights, located
+from expunge.api.inputs import device_of, fresh_model
+from expunge.api.reading import given_weights, located, parted
 from expunge.api.request.config import AnyConfig, RunConfig
 from expunge.api.requests import Asked
 from expunge.api.run import from_here
 from expunge.api.threads import computing
 from expunge.batch import Predictor
-from expunge.data import Source, Subset, split_request
+from expunge.data import Source
 from expunge.errors import ConfigError, ExpungeError
 from expunge.report import print_tables
 from expunge.weights import check_is_safetensors, load_into
@@ -109,17 +109,12 @@ def reference_path(config: RunConfig) -> Path | None:
 
 def measured(config: RunConfig, paths: dict[str, Path | None], data_dir: Path | None) -> Audit:
     """Return the audit of the files at ``paths``."""
-    source = checked_source(config, data_dir)
-    with located(config, "holdout"):
-        source, _ = held_out(source, config.holdout, config.seed)
-    with located(config, "forget", config.forget.kind):
-        request = as_request(config)
-        positions = split_request(source.train, request, source.class_names)
+    drawn = parted(config, data_dir)
+    source, _, request, _ = drawn
     original, unlearned = (network(config, source, paths[name]) for name in ("original", "unlearned"))
     retrained = None if paths["reference"] is None else network(config, source, paths["reference"])
     with located(config, "model"):
-        sides = positions.map(lambda part: Subset(source.train, part))
-        split = checked_split(Predictor(unlearned), *sides, trainable=False)
+        split = checked_split(Predictor(unlearned), *drawn.sides, trainable=False)
     with located(config, "data"):
         parts = apart(split, source.test, None, config.seed)
     names = source.class_names

@@ -14,13 +14,12 @@ from expunge.api.audits.shadow_study import Study
 from expunge.api.audits.ulira import judged
 from expunge.api.budgeting import agreed
 from expunge.api.folder import SHADOWS, check_writable
-from expunge.api.inputs import as_request, device_of, held_out
+from expunge.api.inputs import device_of
 from expunge.api.progress import bar
-from expunge.api.reading import checked_method, checked_source, located, train_settings, trainable_model
+from expunge.api.reading import checked_method, located, parted, train_settings, trainable_model
 from expunge.api.request.config import AnyConfig, RunConfig
 from expunge.api.threads import computing
 from expunge.batch import Predictor, Split
-from expunge.data import Subset, split_request
 from expunge.errors import ConfigError
 from expunge.metrics import LikelihoodRatio
 from expunge.shadows import Store, Training
@@ -91,19 +90,16 @@ def asked_of(config: RunConfig, shadows: int, cache: Path, data_dir: Path | None
     settings, method = train_settings(config), checked_method(config)
     with located(config, "device"):
         device = device_of(config.device)
-    source = checked_source(config, data_dir)
-    with located(config, "holdout"):
-        source, holdout = held_out(source, config.holdout, config.seed)
+    parts = parted(config, data_dir)
+    source, holdout = parts.source, parts.holdout
     model = trainable_model(config, source)
-    with located(config, "forget", config.forget.kind):
-        forget, retain = split_request(source.train, as_request(config), source.class_names)
     sizes = {"classes": len(source.class_names), "channels": source.shape[0]}
     make = partial(build_model, config.model.name, **{**sizes, **config.model.options})
     augment = getattr(source.train, "augment", None)
     training = Training(make, source.train, settings, augment, None, device, store=Store(cache))
     with located(config, "forget", config.forget.kind):
-        study = Study(training, forget, source.test, holdout, shadows, config.seed)
-    split = Split(Subset(source.train, forget), Subset(source.train, retain), len(source.class_names), holdout)
+        study = Study(training, parts.positions.forget, source.test, holdout, shadows, config.seed)
+    split = Split(*parts.sides, len(source.class_names), holdout)
     budget = agreed(config, None if config.method.automatic else method, Predictor(model), split)
     named = {"method": config.method.name, **config.method.settings} if config.method.automatic else {"method": method}
     time = {} if config.within is None else {"within": config.within}

@@ -13,12 +13,12 @@ from rich.console import Console
 from expunge.api.admission import checked_split
 from expunge.api.budgeting import Agreed, agreed, halves_record
 from expunge.api.folder import Opening, RunFolder, check_folder
-from expunge.api.inputs import as_request, device_of, held_out
+from expunge.api.inputs import device_of
 from expunge.api.job import as_asked, opened_folder
-from expunge.api.reading import checked_method, checked_source, located
+from expunge.api.reading import checked_method, located, parted
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.batch import Split
-from expunge.data import Affine, Request, Source, Subset, split_request
+from expunge.data import Affine, Request, Source, Subset
 from expunge.errors import ConfigError, RequestError
 from expunge.key import load_key
 from expunge.methods import Method
@@ -93,12 +93,9 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
     method, family = checked_method(config, Diffusion()), Diffusion()
     with located(config, "device"):
         device = device_of(config.device)
-    source = checked_source(config, data_dir)
-    with located(config, "holdout"):
-        source, holdout = held_out(source, config.holdout, config.seed)
+    parts = parted(config, data_dir)
+    source, holdout, request, positions = parts
     with located(config, "forget", config.forget.kind):
-        request = as_request(config)
-        positions = split_request(source.train, request, source.class_names)
         check_whole_classes(source, positions)
     judge = loaded_judge(config, source, device)
     real = ShownImages.of(source.test)
@@ -107,9 +104,8 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
     signed(source)
     with located(config, "model"):
         original = DDPM.from_pretrained(config.model).to(device)
-        sides = positions.map(lambda part: Subset(source.train, part))
         predict = family.predictor(original)
-        split = checked_split(predict, *sides, holdout, known=family.classes)
+        split = checked_split(predict, *parts.sides, holdout, known=family.classes)
         check_classes(original, source)
     budget = agreed(config, None if config.method.automatic else method, predict, split)
     given = config, source, real, request, positions, split, method, original, judge
