@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from counterfactual_tables import figure, written
+from counterfactual_tables import counted, figure, written
 from figures import Axes, Curve, chart
 
 from expunge.metrics import summarise
@@ -65,8 +65,8 @@ def violations(document: Document) -> str:
         for budget, drop in zip(request["budget"], request["true_drop"], strict=True)
         if budget["certificate"] is not None
     ]
-    over = sum(drop > document["points"] for _, drop in runs)
-    missed = sum(drop > 100 * budget["certificate"]["bound"] for budget, drop in runs)
+    over = counted(sum(drop > document["points"] for _, drop in runs), len(runs))
+    missed = counted(sum(drop > 100 * budget["certificate"]["bound"] for budget, drop in runs), len(runs))
     certified = sum(bool(budget["certified"]) for budget, _ in runs)
     return (
         f"Of {len(runs)} runs {over} lost more than {document['points']:g} points on the test set; the certificate's "

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from expunge.metrics import clopper_pearson
+
 Document = Mapping[str, Any]
 SHOWN = ("ua", "ra", "ta", "mia", "avg_gap")
 
@@ -16,6 +18,14 @@ def figure(found: Mapping[str, Any]) -> str:
     """Return a mean with half its 95 % interval."""
     half = "" if found["half"] is None else f" ± {found['half']:.2f}"
     return f"{found['mean']:.2f}{half}"
+
+
+def counted(hits: int, runs: int) -> str:
+    """Return how many of the runs, with the exact interval of the share that this is consistent with."""
+    if not runs:
+        return "0"
+    low, high = clopper_pearson(hits, runs)
+    return f"{hits} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
 
 
 def written(rows: Sequence[Sequence[str]], texts: int) -> str:

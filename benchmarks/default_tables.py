@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from counterfactual_tables import figure, written
+from counterfactual_tables import counted, figure, written
 
 from expunge.metrics import summarise
 
@@ -58,4 +58,5 @@ def violations(document: Document) -> str:
     runs = [found for request in document["requests"] for found in request["budgets"][DEFAULT]]
     sure = [found for found in runs if found["bound"] is not None]
     missed = sum(found["true_drop"] > found["bound"] for found in sure)
-    return f"Of {len(sure)} runs with a certificate {missed} lost more on the test set than its bound, in points."
+    several = counted(missed, len(sure))
+    return f"Of {len(sure)} runs with a certificate {several} lost more on the test set than its bound."
