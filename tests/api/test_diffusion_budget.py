@@ -99,7 +99,7 @@ def test_the_tolerance_is_a_share_of_all_of_the_loss(case):
 
 def test_it_lands_once_the_class_is_no_longer_recognised(case, monkeypatch):
     limit, landed, after = {"limit": 1.0}, [], Landing.after
-    noted = classmethod(lambda cls, progress: landed.append(progress.step + 1) or after(progress))
+    noted = classmethod(lambda cls, progress, least: landed.append(progress.step + 1) or after(progress, least))
     monkeypatch.setattr(Landing, "after", noted)
     monkeypatch.setattr("expunge.tasks.diffusion.family.recognised", lambda predict, examples: Recognised(0.4, **limit))
     result = asked(case, rate=1e-4)

@@ -13,27 +13,29 @@ from expunge.engine import Guidance
 from expunge.surgery import Progress
 
 
-@pytest.mark.parametrize(("after", "total"), [(0, 10), (3, 10), (8, 10), (9, 200), (150, 200)])
-def test_factors_multiply_to_half_a_cosine_over_the_rest_of_the_run(after, total):
-    landing = Landing.after(Progress(after, total, 0))
-    assert landing == (after + 1, total)
+@pytest.mark.parametrize(
+    ("after", "total", "end"), [(0, 10, 6), (3, 10, 9), (8, 10, 10), (9, 200, 20), (150, 200, 200)]
+)
+def test_factors_multiply_to_half_a_cosine_over_as_many_updates_as_were_made(after, total, end):
+    landing = Landing.after(Progress(after, total, 0), least=5)
+    assert landing == (after + 1, end)
     left = 1.0
-    for step in range(after, total):
+    for step in range(after, end):
         left *= landing.factor(Progress(step, total, 0))
-        share = (step - after) / (total - after - 1)
+        share = (step - after) / (end - after - 1)
         assert left == pytest.approx(0.5 * (1 + math.cos(math.pi * share)), abs=1e-9), step
     assert left == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_landing_after_the_last_update_changes_nothing_before_it():
-    assert Landing.after(Progress(9, 10, 0)).factor(Progress(9, 10, 0)) == 1.0
+    assert Landing.after(Progress(9, 10, 0), least=5).factor(Progress(9, 10, 0)) == 1.0
 
 
 @pytest.mark.parametrize("schedule", [False, True])
 def test_the_rate_of_a_run_goes_down_to_nothing_and_never_up(schedule):
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.3)
     scheduler = CosineAnnealingLR(optimizer, T_max=50) if schedule else None
-    landing, rates = Landing.after(Progress(19, 50, 0)), []
+    landing, rates = Landing.after(Progress(19, 50, 0), least=30), []
     for step in range(50):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()

@@ -9,27 +9,33 @@ from expunge.surgery import Progress
 
 
 class Landing(NamedTuple):
-    """The learning rate falls to nothing along half a cosine, until the last update of the run.
+    """The learning rate falls to nothing along half a cosine, over as many updates as have been made, and then it ends.
 
-    What is left of the run would forget no more; it lets the model settle.
+    What is left of the run would forget no more; a landing lets the model settle.
 
     Args:
         start: Updates before it.
         end: Updates until its end.
 
     Examples:
-        >>> landing = Landing.after(Progress(9, 100, 0))
-        >>> landing, landing.factor(Progress(99, 100, 0))
-        (Landing(start=10, end=100), 0.0)
+        >>> landing = Landing.after(Progress(29, 100, 0), least=20)
+        >>> landing, landing.factor(Progress(59, 100, 0))
+        (Landing(start=30, end=60), 0.0)
     """
 
     start: int
     end: int
 
     @classmethod
-    def after(cls, progress: Progress) -> Landing:
-        """Return the landing that begins after an update and ends with the run."""
-        return cls(progress.step + 1, progress.total)
+    def after(cls, progress: Progress, least: int) -> Landing:
+        """Return the landing that begins after an update.
+
+        Args:
+            progress: Of the update.
+            least: Updates that it takes, unless the run ends before.
+        """
+        start = progress.step + 1
+        return cls(start, min(progress.total, start + max(start, least)))
 
     def share(self, done: int) -> float:
         """Return what is left of the rate after so many updates."""

@@ -33,6 +33,8 @@ from expunge.surgery import Progress
 
 AVERAGE = 0.99
 """β of the running mean of weights that is judged and handed over: the noise of large steps harms it little."""
+SETTLING = round(1 / (1 - AVERAGE))
+"""Updates of a landing, at least: as far back as that mean reaches, so that it has left the flight behind."""
 RECOVERY = -1.0
 """τ once the request is met, in nats: what is left of the budget is not spent, and the retain loss has all weight."""
 OVERRUN = 2.0
@@ -150,7 +152,7 @@ class Keeper:
         if self.landing is not None and progress.step + 1 >= self.landing.end:
             return Guidance(stop=True)
         if self.landing is None and newest.missing <= 0 and newest.spent <= self.wish.budget.allowed:
-            self.landing = Landing.after(progress)
+            self.landing = Landing.after(progress, SETTLING)
             self.surgery.tolerance.fill_(RECOVERY)
         if newest.spent <= OVERRUN * self.wish.budget.allowed:
             return STEADY
