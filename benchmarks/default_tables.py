@@ -19,7 +19,7 @@ GAP = "avg_gap"
 
 def beside_default(document: Document) -> str:
     """Return how much nearer the default is to retraining than each row, and its promise at every seed."""
-    return f"{differences(document)}\n\n{promises(document)}"
+    return f"{differences(document)}\n\n{promises(document)}{frontiers(document)}"
 
 
 def differences(document: Document) -> str:
@@ -51,6 +51,23 @@ def promises(document: Document) -> str:
             rate = f"{(found['search'] or {}).get('rate', 0):g}"
             lines.append([request["id"], f"{found['seed']}", rate, f"{found['true_drop']:.2f}", bound, *said])
     return f"{written(lines, 1)}\n\n{violations(document)}"
+
+
+def frontiers(document: Document) -> str:
+    """Return, of runs that did not forget single examples as asked, what was handed over and what forgot most.
+
+    Empty where every request was met, or was for a class.
+    """
+    lines = [["not met", "seed", "handed over: points spent", "AUC", "forgot most: points spent", "AUC"]]
+    for request in document["requests"]:
+        for found in request["budgets"][DEFAULT]:
+            looks = found.get("looks", ())
+            told = [look for look in looks if look["auc"] is not None]
+            if told and not found["reached"]:
+                furthest = min(told, key=lambda look: abs(look["auc"] - 0.5))
+                cells = [f"{look[key]:.3g}" for look in (looks[found["chosen"]], furthest) for key in ("spent", "auc")]
+                lines.append([request["id"], f"{found['seed']}", *cells])
+    return f"\n\n{written(lines, 1)}" if len(lines) > 1 else ""
 
 
 def violations(document: Document) -> str:

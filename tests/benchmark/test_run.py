@@ -351,3 +351,6 @@ def test_a_budget_is_told_with_the_drop_on_examples_that_nobody_looked_at(tmp_pa
     told = summary(recipe, folders_in(tmp_path))["requests"][0]["budgets"]["budgeted"]
     assert [one["true_drop"] for one in told] == [found["true_drop"]]
     assert told[0]["kept"] is found["budget"]["kept"]
+    looks = found["budget"]["looks"]
+    assert [look["spent"] for look in told[0]["looks"]] == [look["spent"] for look in looks]
+    assert told[0]["chosen"] == found["budget"]["chosen"]

@@ -32,3 +32,11 @@ def test_promises_are_those_of_every_seed_and_broken_bounds_are_counted(changes,
     text = beside_default(document(**changes))
     assert "| tenth | 1 | 0.01 | 2.50 | 1.50 | yes | no |" in text
     assert words in text.splitlines()[-1]
+
+
+def test_what_was_not_met_is_shown_beside_what_forgot_most():
+    spent_and_auc = [(0.0, 0.8), (0.4, 0.75), (9.0, 0.66), (3.0, 0.7)]
+    looks = [{"spent": spent, "auc": auc} for spent, auc in spent_and_auc]
+    text = beside_default(document(looks=looks, chosen=1))
+    assert text.splitlines()[-1] == "| tenth | 2 | 0.4 | 0.75 | 9 | 0.66 |"
+    assert "not met" not in beside_default(document(looks=looks, chosen=1, reached=True))

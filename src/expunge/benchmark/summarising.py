@@ -21,6 +21,8 @@ Row = Literal["original", "retrained", "method"]
 RESERVED = ("original", "retrain")
 UNTUNED = "Every method as it is written in the recipe; nothing was tuned."
 HOLDS = "The folder of the networks: weights of originals, which were trained on the forgotten examples."
+SEEN = ("step", "spent", "missing", "recognised", "auc")
+"""What a summary keeps of a control reading."""
 OF_CELLS = ("versions", "hardware", "commit", "created")
 
 
@@ -216,6 +218,8 @@ def budget_facts(seed: int, facts: Facts) -> dict[str, Any]:
         "bound": None if bound is None else 100 * bound,
         "true_drop": facts["true_drop"],
         "search": budget.get("search"),
+        "chosen": budget.get("chosen"),
+        "looks": [{name: look.get(name) for name in SEEN} for look in budget.get("looks", ())],
     }
 
 
