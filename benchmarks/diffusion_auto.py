@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--models", nargs="*", default=sorted(PLANS), choices=sorted(PLANS))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     for name in asked.models:

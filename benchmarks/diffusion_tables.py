@@ -127,15 +127,20 @@ def auto_cells(row: Mapping[str, Any], found: Mapping[str, Any], made: Iterator[
 
 
 def budgeted(document: Mapping[str, Any]) -> str:
-    """Return what became of budgets of the loss, in percent."""
-    head = ["budget", "rate", "updates", "spent on control", "drop on certify", "bound", "recognised by own error"]
-    rows = [[*head, "kept", "met", "UA, %", "kept right, %"]]
-    for run, drawn in zip(document["runs"], document["drawn"][1:], strict=True):
-        rows.append([*spent_cells(run), f"{drawn['generated_ua']:.1f}", f"{drawn['generated_accuracy']:.1f}"])
-    before = document["drawn"][0]
-    empty = ["–"] * (len(head) + 1)
-    rows.insert(1, ["original", *empty, f"{before['generated_ua']:.1f}", f"{before['generated_accuracy']:.1f}"])
+    """Return what became of a budget of the loss at every seed, in percent, and what the judge says of the drawings."""
+    head = ["model", "", "updates", "s", "spent on control", "drop on certify", "bound", "own error recognises"]
+    rows = [[*head, "kept", "met", "UA, %", "kept right, %", "FID real"]]
+    for name, runs in document["models"].items():
+        rows.append([name, "original", *["–"] * 8, *judged_cells(runs[0]["before"])])
+        rows += [[name, f"seed {run['seed']}", *spent_cells(run), *judged_cells(run["after"])] for run in runs]
     return written(rows)
+
+
+def judged_cells(drawn: Mapping[str, Any]) -> list[str]:
+    """Return what the judge says of one model; a distance only where enough images were drawn for one."""
+    distance = drawn.get("feature_fid_real")
+    far = "–" if distance is None else told(f"{distance:.3f} of {drawn['allowed']:.3f}", distance <= drawn["allowed"])
+    return [f"{drawn['generated_ua']:.1f}", f"{drawn['generated_accuracy']:.1f}", far]
 
 
 def spent_cells(run: Mapping[str, Any]) -> list[str]:
@@ -145,8 +150,7 @@ def spent_cells(run: Mapping[str, Any]) -> list[str]:
     shares = (look["spent"], certificate.get("drop"), certificate.get("bound"), look["recognised"])
     cells = ["–" if share is None else f"{100 * share:.1f}" for share in shares]
     ends = ["yes" if budget[name] else "no" for name in ("kept", "reached")]
-    allowed, rate = f"{100 * budget['asked']['relative']:g} %", f"{run['search']['rate']:g}"
-    return [allowed, rate, f"{run['updates']}", *cells, *ends]
+    return [f"{run['updates']}", f"{run['seconds']:.0f}", *cells, *ends]
 
 
 DIFFUSION_TABLES = (figures, aims)

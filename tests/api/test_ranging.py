@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from small_diffusion import diffusers
 
 import expunge.demo
 from expunge.api.steering import ranging
+from expunge.api.steering.auto import FEWEST_LOOKS, LEAST
+from expunge.api.steering.looks import LOOKS
 from expunge.api.steering.ranging import RISE, RangeTest, kept
 from expunge.api.unlearning import unlearn
 from expunge.batch import Split
-from expunge.budget import read
+from expunge.budget import Budget, read
 from expunge.data import Subset, TensorExamples
 from expunge.engine import Conditions
 
@@ -55,6 +58,27 @@ def test_the_largest_rate_that_leaves_the_loss_where_it_was_is_taken(case, quick
     assert "recognised" in result.search
     assert result.search["retain"] == len(result.split.retain) < len(case.split.retain)
     assert all(torch.equal(value, before[name]) for name, value in case.original.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "each", "room"),
+    [
+        (1000.5, 0.0, (600, LOOKS)),
+        # A second a reading: ten of them and two more passes.
+        (112.5, 0.01, (100, LOOKS)),
+        # Twenty seconds: a quarter of the time is two of them, so three, and two more.
+        (160.5, 0.2, (60, FEWEST_LOOKS)),
+        (0.0, 0.2, (LEAST, FEWEST_LOOKS)),
+    ],
+)
+def test_inside_a_budget_there_is_room_for_what_readings_leave(monkeypatch, seconds, each, room):
+    control = TensorExamples(torch.zeros(100, 1), [0] * 100)
+    split = Split(control, control, 1, control)
+    monkeypatch.setattr("expunge.api.steering.ranging.time.perf_counter", lambda: 0.0)
+    test = RangeTest(None, split, None, None, Conditions(), seconds, budget=Budget(relative=0.05))
+    assert test.room(1.0, each) == room
+    without = RangeTest(None, replace(split, holdout=None), None, None, Conditions(), seconds)
+    assert without.room(1.0, each) == (max(ranging.TRIED, min(ranging.UPDATES, int(seconds))), LOOKS)
 
 
 def test_a_trial_tells_how_much_the_loss_rose(case, quick):

@@ -80,9 +80,21 @@ class Room(NamedTuple):
         """
         trials = list(tried)
         pace, each = (median(values) for values in zip(*((it.pace, it.reading) for it in trials), strict=True))
-        reading = max(1e-9, each * looked_at)
-        looks = max(FEWEST_LOOKS, min(LOOKS, int(READINGS * max(0.0, seconds) / reading)))
-        passes = each * (len(split.retain) + len(split.forget)) + (looks + 2) * reading
+        votes = each * (len(split.retain) + len(split.forget))
+        return cls.fitting(seconds, pace, each * looked_at, votes)
+
+    @classmethod
+    def fitting(cls, seconds: float, pace: float, reading: float, once: float = 0.0) -> Room:
+        """Return what fits into a time: readings into a quarter of it, updates into what they leave.
+
+        Args:
+            seconds: That are left.
+            pace: Seconds of an update.
+            reading: Seconds of a control reading; the first look and the certify half are two more of them.
+            once: Seconds of what is done once. Default none.
+        """
+        looks = max(FEWEST_LOOKS, min(LOOKS, int(READINGS * max(0.0, seconds) / max(1e-9, reading))))
+        passes = once + (looks + 2) * reading
         return cls(max(LEAST, int((seconds - passes) / max(1e-9, pace))), looks)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from expunge.api.steering.auto import Found
+from expunge.api.steering.auto import Found, Room
+from expunge.api.steering.looks import LOOKS
 from expunge.api.steering.trial import Trial
 from expunge.api.steering.tried import Tried
 from expunge.api.steering.wanted import method_for
@@ -89,12 +90,15 @@ class RangeTest:
             self.done.outcome = self.outcome(rates)
             self.done.note()
         rate, record = self.done.outcome["rate"], dict(self.done.outcome["record"])
+        looks: int = self.done.outcome["looks"]
+        if looks < LOOKS:
+            record["looks"] = looks
         if whole:
-            return Found(self.build(rate=rate), self.split, record)
+            return Found(self.build(rate=rate), self.split, record, looks)
         retain, epochs = self.sized(self.done.outcome["room"])
         if len(retain) < len(self.split.retain):
             record["retain"] = len(retain)
-        return Found(self.build(rate=rate, epochs=epochs), replace(self.split, retain=retain), record)
+        return Found(self.build(rate=rate, epochs=epochs), replace(self.split, retain=retain), record, looks)
 
     def outcome(self, rates: Sequence[float]) -> dict[str, Any]:
         """Return the rate, the updates that there is time for, and the record."""
@@ -105,11 +109,23 @@ class RangeTest:
         held = "held-out" if self.split.holdout is not None else "retained"
         held = held if self.budget is USUAL else "control"
         rate = max((trial.rate for trial in trials if trial.spent <= self.budget.allowed), default=rates[0])
-        left = max(0.0, self.deadline - time.perf_counter())
-        most = UPDATES if self.budget is USUAL else SLOWER * UPDATES
-        room = left * sum(trial.updates for trial in trials) / max(seconds, 1e-9)
+        made, each = sum(trial.updates for trial in trials), max(trial.reading for trial in trials)
+        room = self.room(seconds / max(1, made), each)
         record = {"rounds": [part], "rate": rate, "seconds": seconds, "examples": held}
-        return {"rate": rate, "room": max(TRIED, int(min(most, room))), "record": record}
+        return {"rate": rate, "room": room.updates, "looks": room.looks, "record": record}
+
+    def room(self, pace: float, each: float) -> Room:
+        """Return what there is time for; without a budget there are no control readings.
+
+        Args:
+            pace: Seconds of an update.
+            each: Seconds of looking at one example.
+        """
+        left = max(0.0, self.deadline - time.perf_counter())
+        if self.budget is USUAL or self.split.holdout is None:
+            return Room(max(TRIED, int(min(UPDATES, left / max(pace, 1e-9)))), LOOKS)
+        fits = Room.fitting(left, pace, each * len(self.split.holdout))
+        return fits._replace(updates=min(SLOWER * UPDATES, fits.updates))
 
     def tried(self, rates: Sequence[float], last: float) -> list[Trial]:
         """Return a trial of each rate up to the first that is too large, or until the time is up."""
@@ -140,10 +156,12 @@ class RangeTest:
             execute(work, recipe, replace(self.split, retain=retain), quiet)
         except NotFiniteError:
             return Trial(rate, math.inf, seconds=time.perf_counter() - began)
+        ran = time.perf_counter()
         now = read(work, examples, self.budget.gauge)
+        each = (time.perf_counter() - ran) / len(examples)
         made = epochs * math.ceil(len(retain) / method.batch)
         spent, seconds = self.budget.spent(first, now), time.perf_counter() - began
-        return Trial(rate, now.loss - first.loss, spent, updates=made, seconds=seconds)
+        return Trial(rate, now.loss - first.loss, spent, updates=made, seconds=seconds, reading=each)
 
     def share(self, updates: int) -> float:
         """Return the share of the retained examples that so many updates need, 1 at most."""
