@@ -48,6 +48,12 @@ class Bar:
         """Show how many pieces of work are done, of how many."""
         self.bars.update(self.task, completed=done, total=total)
 
+    def over(self) -> None:
+        """Show that what has been done is all there is: a run whose request is met ends before its last update."""
+        task = next(task for task in self.bars.tasks if task.id == self.task)
+        if task.completed:
+            self.bars.update(self.task, total=task.completed)
+
     def update(self, progress: Updates) -> None:
         """Show that an update of unlearning is over."""
         self.bars.update(self.task, completed=progress.step + 1, total=progress.total)
@@ -88,4 +94,6 @@ def bar(
     columns = TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn()
     speed = (Speed(images),) if images else ()
     with Progress(*columns, *speed, console=console, transient=transient) as bars:
-        yield Bar(bars, bars.add_task(f"{what:<{width}}", total=total), width)
+        shown = Bar(bars, bars.add_task(f"{what:<{width}}", total=total), width)
+        yield shown
+        shown.over()
