@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,16 @@ HELD_ELSEWHERE = "The original's weights."
 HELD_HERE = "The original's weights, one copy of which is in the run folder; `expunge purge` removes that."
 SHOWN = "The report, which shows pictures of forgotten examples."
 """What ``holds_data`` says of the original's weights and of pictures, where that is so."""
+
+
+def shown_path(path: Path) -> str:
+    """Return how a document names a file: as it was written, without the folders of this machine if it is absolute.
+
+    Examples:
+        >>> shown_path(Path("recipes/digits.yaml")), shown_path(Path("/home/me/recipes/digits.yaml"))
+        ('recipes/digits.yaml', 'digits.yaml')
+    """
+    return path.name if path.is_absolute() else path.as_posix()
 
 
 def document(

@@ -53,12 +53,13 @@ def bench(
 
     from rich.console import Console
 
+    from expunge.api.documents import shown_path
     from expunge.benchmark.run import run_recipe, state_of
     from expunge.benchmark.store import Folders
 
     folders, console = Folders(out, cache or out / NETWORKS, data_dir), Console(highlight=False)
     if summary is not None:
-        write_summary(loaded[0], folders, summary, f"expunge bench {recipes[0]}", console)
+        write_summary(loaded[0], folders, summary, f"expunge bench {shown_path(recipes[0])}", console)
         return
     failed = 0
     for recipe in loaded:
