@@ -3,6 +3,15 @@
 from expunge.data.augment import Augment, crop_flip, none
 from expunge.data.dataset_examples import DatasetExamples
 from expunge.data.examples import Subset, as_examples, num_classes, root_indices
+from expunge.data.identity import (
+    example_hashes,
+    id_hashes,
+    is_repeatable,
+    overlap,
+    remembered_hashes,
+    repeated,
+    set_hash,
+)
 from expunge.data.manifest import fingerprint, manifest
 from expunge.data.request import ByClass, ByFraction, ByIndices, ByPredicate, Request
 from expunge.data.residency import kept_on, resident, resident_split, resident_up_to, split_at_home
@@ -29,17 +38,24 @@ __all__ = [
     "as_examples",
     "check_labels",
     "crop_flip",
+    "example_hashes",
     "find_root",
     "fingerprint",
+    "id_hashes",
+    "is_repeatable",
     "kept_on",
     "load_key",
     "manifest",
     "none",
     "num_classes",
+    "overlap",
+    "remembered_hashes",
+    "repeated",
     "resident",
     "resident_split",
     "resident_up_to",
     "root_indices",
+    "set_hash",
     "split_at_home",
     "split_request",
 ]

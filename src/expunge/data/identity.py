@@ -1,0 +1,314 @@
+"""Which example is which: keyed hashes of what examples hold, or of the user's ids, and sets of such hashes.
+
+An example is known by the values of its inputs as they are stored (of a data set that is read item by item, as it
+yields them) and by its label, wherever it stands and whatever data set object it is read through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from expunge.batch import Batch, Examples, on_tensors
+from expunge.data.examples import Subset, root_indices
+from expunge.data.residency import Resident
+from expunge.data.tensor_examples import TensorExamples
+from expunge.errors import DataError
+
+Hashes = NDArray[np.bytes_]
+"""One hash for each example, ``(n,)`` of dtype S16; compare whole arrays, since single items lose trailing zeros."""
+
+HASH_BYTES = 16
+BLOCK_SIZE = 1024
+"""Examples in memory that are hashed at a time."""
+READ_SIZE = 64
+"""Examples of other data sets that are read at a time."""
+PROBE_SIZE = 4
+"""Examples that are read twice, to learn whether a data set yields the same again."""
+
+_memo: ContextVar[dict[tuple[int, bytes], _Memory] | None] = ContextVar("memo", default=None)
+
+
+class _Memory:
+    """What is known of one root data set; it holds the data set, so that its id stays its own."""
+
+    def __init__(self, root: Examples) -> None:
+        self.root = root
+        self.hashes = np.zeros(len(root), f"S{HASH_BYTES}")
+        self.filled = np.zeros(len(root), bool)
+
+
+@contextmanager
+def remembered_hashes() -> Iterator[None]:
+    """Hash each example once inside the context, however often it is asked for; data must not be changed meanwhile.
+
+    Examples:
+        >>> with remembered_hashes():
+        ...     pass
+    """
+    if _memo.get() is not None:
+        yield
+        return
+    before = _memo.set({})
+    try:
+        yield
+    finally:
+        _memo.reset(before)
+
+
+def example_hashes(examples: Examples, key: bytes) -> Hashes:
+    """Return the keyed hash of each example: BLAKE2b, 16 bytes, over its inputs (type, shape, values) and its label.
+
+    Random transforms are read with fixed seeds; the caller's random numbers stay as they were. A data set that yields
+    something else whenever it is read nevertheless, by a generator of its own, has no content to go by (see
+    ``is_repeatable``): its examples are known by their position and label.
+
+    Args:
+        examples: Any examples. Of a part of a data set, only the part is read.
+        key: The secret, from ``load_key``.
+
+    Raises:
+        ExpungeError: If the data set cannot be read.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> rows = TensorExamples(torch.tensor([[1.0], [2.0], [1.0]]), [0, 0, 0])
+        >>> first, second, third = example_hashes(rows, bytes(32))
+        >>> first == third, first == second
+        (True, False)
+    """
+    root, positions = _located(examples)
+    memo = _memo.get()
+    if memo is None:
+        return _hashes_at(root, positions, key)
+    memory = memo.setdefault((id(root), key), _Memory(root))
+    missing = np.unique(positions[~memory.filled[positions]])
+    if len(missing):
+        memory.hashes[missing] = _hashes_at(root, missing, key)
+        memory.filled[missing] = True
+    return memory.hashes[positions]
+
+
+def is_repeatable(examples: Examples) -> bool:
+    """Return whether a data set yields the same when it is read twice with the same seeds.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> is_repeatable(TensorExamples(torch.zeros(2, 1), [0, 0]))
+        True
+    """
+    root, positions = _located(examples)
+    if isinstance(root, TensorExamples):
+        return True
+    blank, probe = hashlib.blake2b(digest_size=HASH_BYTES), torch.from_numpy(positions[:PROBE_SIZE])
+    with _same_randomness():
+        return list(_read_digests(blank, root, probe)) == list(_read_digests(blank, root, probe))
+
+
+def id_hashes(examples: Examples, key: bytes) -> Hashes | None:
+    """Return the keyed hash of each example's id, None where the data set has no attribute ``ids``.
+
+    An id is taken by its text, so that 25 and "25" are one. A hash of an id never equals one of an example's content.
+
+    Args:
+        examples: Any examples; a part of a data set has those of the whole.
+        key: The secret, from ``load_key``.
+
+    Raises:
+        DataError: If there is not one id for each example.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> rows = TensorExamples(torch.zeros(2, 1), [0, 0])
+        >>> rows.ids = ["ann", "bob"]
+        >>> len(id_hashes(Subset(rows, [1]), bytes(32)))
+        1
+    """
+    root, positions = _located(examples)
+    ids = getattr(root, "ids", None)
+    if ids is None:
+        return None
+    if len(ids) != len(root):
+        raise DataError("one id for each example", f"{len(ids)} ids for {len(root)} examples", "pass all ids, in order")
+    return hashes_of_ids([ids[position] for position in positions.tolist()], key)
+
+
+def hashes_of_ids(ids: Sequence[Any], key: bytes) -> Hashes:
+    """Return the keyed hash of each id, by its text.
+
+    Examples:
+        >>> bool((hashes_of_ids([25], bytes(32)) == hashes_of_ids(["25"], bytes(32))).all())
+        True
+    """
+    blank = hashlib.blake2b(digest_size=HASH_BYTES, key=key, person=b"expunge id")
+    return _joined(_digest(blank, str(one).encode("utf-8", "surrogatepass")) for one in ids)
+
+
+def set_hash(hashes: Hashes, key: bytes) -> str:
+    """Return HMAC-SHA256, in hex, over a set of hashes: whatever their order, and as often as each is in it.
+
+    Examples:
+        >>> ann, bob = hashes_of_ids(["ann", "bob"], bytes(32)), hashes_of_ids(["bob", "ann"], bytes(32))
+        >>> set_hash(ann, bytes(32)) == set_hash(bob, bytes(32))
+        True
+    """
+    return hmac.new(key, b"expunge set\0" + np.sort(hashes).tobytes(), hashlib.sha256).hexdigest()
+
+
+def overlap(first: Hashes, second: Hashes) -> int:
+    """Return how many of the first are among the second.
+
+    Examples:
+        >>> overlap(hashes_of_ids("abb", bytes(32)), hashes_of_ids("bc", bytes(32)))
+        2
+    """
+    return int(np.isin(first, second).sum())
+
+
+def repeated(hashes: Hashes) -> int:
+    """Return how many are there again, beside the first of their kind.
+
+    Examples:
+        >>> repeated(hashes_of_ids("abbb", bytes(32)))
+        2
+    """
+    return len(hashes) - len(np.unique(hashes))
+
+
+def _located(examples: Examples) -> tuple[Examples, NDArray[np.int64]]:
+    """Return the root data set, as it was before it went to a device, and the positions in it."""
+    root = examples.root if isinstance(examples, Subset) else examples
+    return root.source if isinstance(root, Resident) else root, root_indices(examples).numpy()
+
+
+def _hashes_at(root: Examples, positions: NDArray[np.int64], key: bytes) -> Hashes:
+    if not len(positions):
+        return _joined(iter(()))
+    blank = hashlib.blake2b(digest_size=HASH_BYTES, key=key, person=b"expunge example")
+    chosen = torch.from_numpy(positions)
+    if isinstance(root, TensorExamples):
+        blocks = (_stored(root, part) for part in chosen.split(BLOCK_SIZE))
+        return _joined(one for block in blocks for one in _batch_digests(blank, block))
+    if not is_repeatable(Subset(root, chosen)):
+        return _position_hashes(root, positions, key)
+    with _same_randomness():
+        return _joined(_read_digests(blank, root, chosen))
+
+
+def _position_hashes(root: Examples, positions: NDArray[np.int64], key: bytes) -> Hashes:
+    blank = hashlib.blake2b(digest_size=HASH_BYTES, key=key, person=b"expunge position")
+    labels = root.targets[torch.from_numpy(positions)].tolist()
+    pairs = zip(positions.tolist(), labels, strict=True)
+    return _joined(_digest(blank, f"{len(root)} {position} {label}".encode()) for position, label in pairs)
+
+
+def _read_digests(blank: Any, root: Examples, positions: Tensor) -> Iterator[bytes]:
+    """Yield the digests of examples that are read; one by one where reading them draws random numbers."""
+    for part in positions.split(READ_SIZE):
+        _seed()
+        before = _states()
+        batch = root.batch(part)
+        if before == _states():
+            yield from _batch_digests(blank, batch)
+            continue
+        for position in part.split(1):
+            _seed()
+            yield from _batch_digests(blank, root.batch(position))
+
+
+def _stored(examples: TensorExamples, positions: Tensor) -> Batch:
+    """Return examples as they are in memory, neither scaled nor normalized."""
+    inputs = on_tensors(examples.inputs, lambda tensor: tensor[positions.to(tensor.device)])
+    return Batch(inputs, examples.targets[positions], positions)
+
+
+def _batch_digests(blank: Any, batch: Batch) -> Iterator[bytes]:
+    """Yield the digest of each example of a batch."""
+    count = len(batch)
+    header, columns = bytearray(), [_bytes_of(batch.targets.to(torch.int64), count)]
+    for name, value in _leaves("", batch.inputs):
+        if isinstance(value, Tensor):
+            header += f"{name} {value.dtype} {tuple(value.shape[1:])}\0".encode()
+            columns.append(_bytes_of(value, count))
+        else:
+            header += f"{name} text\0".encode()
+            columns.append(_bytes_of(torch.from_numpy(_text_digests(value)), count))
+    start = blank.copy()
+    start.update(header)
+    rows = np.concatenate(columns, axis=1)
+    length, content = rows.shape[1], memoryview(rows.tobytes())
+    for number in range(count):
+        yield _digest(start, content[number * length : (number + 1) * length])
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the tensors and lists of texts in a batch of inputs by name, mappings in the order of their names."""
+    if isinstance(value, Mapping):
+        for part in sorted(value, key=str):
+            yield from _leaves(f"{name}/{part}", value[part])
+    elif isinstance(value, (list, tuple)) and not all(isinstance(one, str | bytes) for one in value):
+        for number, one in enumerate(value):
+            yield from _leaves(f"{name}/{number}", one)
+    else:
+        yield name, value
+
+
+def _text_digests(texts: Any) -> NDArray[np.uint8]:
+    """Return the digests of what is no tensor, ``(n, 32)``; what is no text by its printed form."""
+    raw = (one if isinstance(one, bytes) else str(one).encode("utf-8", "surrogatepass") for one in texts)
+    joined = b"".join(hashlib.sha256(one).digest() for one in raw)
+    return np.frombuffer(joined, np.uint8).reshape(-1, 32).copy()
+
+
+def _bytes_of(values: Tensor, count: int) -> NDArray[np.uint8]:
+    """Return the bytes of each row."""
+    dense = values.detach().to_dense() if values.is_sparse else values.detach()
+    flat = dense.cpu().resolve_conj().resolve_neg().contiguous().reshape(count, -1)
+    viewed: NDArray[np.uint8] = flat.view(torch.uint8).numpy()
+    return viewed
+
+
+def _digest(start: Any, content: Any) -> bytes:
+    """Return the digest of bytes after what a hash has taken in already."""
+    made = start.copy()
+    made.update(content)
+    digest: bytes = made.digest()
+    return digest
+
+
+def _joined(digests: Iterator[bytes]) -> Hashes:
+    return np.frombuffer(b"".join(digests), f"S{HASH_BYTES}").copy()
+
+
+@contextmanager
+def _same_randomness() -> Iterator[None]:
+    """Put the random numbers of Python, NumPy and torch back as they were."""
+    python, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy_state)
+
+
+def _states() -> tuple[Any, ...]:
+    """Return where the generators of torch, Python and NumPy are."""
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), np.random.get_state(legacy=False)["state"]["pos"]
+
+
+def _seed() -> None:
+    """Let what is drawn next be the same every time."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)

@@ -1,0 +1,166 @@
+import hashlib
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from expunge.data import Subset, TensorExamples, as_examples, resident
+from expunge.data.identity import (
+    example_hashes,
+    hashes_of_ids,
+    id_hashes,
+    is_repeatable,
+    overlap,
+    remembered_hashes,
+    repeated,
+    set_hash,
+)
+from expunge.errors import DataError
+
+KEY = bytes(range(32))
+
+
+def rows(count=6, seed=0, **options):
+    inputs = torch.rand(count, 3, generator=torch.Generator().manual_seed(seed))
+    return TensorExamples(inputs, torch.arange(count) % 2, **options)
+
+
+def test_the_hash_of_an_example_is_blake2b_of_type_shape_values_and_label():
+    inputs = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8)
+    made = example_hashes(TensorExamples(inputs, [5, 6]), KEY)
+    known = hashlib.blake2b(digest_size=16, key=KEY, person=b"expunge example")
+    known.update(b" torch.uint8 (2,)\0" + (6).to_bytes(8, "little") + bytes([3, 4]))
+    assert made[1:].tobytes() == known.digest()
+    assert made.dtype == "S16"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        TensorExamples(torch.ones(1, 3), [0]),
+        TensorExamples(torch.zeros(1, 3), [1]),
+        TensorExamples(torch.zeros(1, 3, dtype=torch.float64), [0]),
+        TensorExamples(torch.zeros(1, 1, 3), [0]),
+        TensorExamples({"x": torch.zeros(1, 3)}, [0]),
+    ],
+    ids=["values", "label", "type", "shape", "name"],
+)
+def test_another_example_has_another_hash(other):
+    assert not overlap(example_hashes(TensorExamples(torch.zeros(1, 3), [0]), KEY), example_hashes(other, KEY))
+
+
+def test_the_key_decides():
+    assert not overlap(example_hashes(rows(), KEY), example_hashes(rows(), bytes(32)))
+
+
+def test_an_example_is_known_through_any_data_set_object():
+    examples = rows()
+    made = example_hashes(examples, KEY)
+    pairs = [(examples.inputs[i], int(examples.targets[i])) for i in (3, 1)]
+    for same in (
+        Subset(examples, [3, 1]),
+        as_examples(TensorDataset(examples.inputs[[3, 1]], examples.targets[[3, 1]])),
+        as_examples(pairs),
+        as_examples((examples.inputs.numpy()[[3, 1]], examples.targets.numpy()[[3, 1]])),
+        resident(Subset(examples, [3, 1]), torch.device("cpu")),
+    ):
+        assert (example_hashes(same, KEY) == made[[3, 1]]).all()
+
+
+def test_texts_of_one_length_differ():
+    def text(words):
+        return as_examples([({"text": word, "tokens": torch.zeros(2)}, 0) for word in words])
+
+    ours, others = example_hashes(text(["ab", "cd"]), KEY), example_hashes(text(["cd", "ef"]), KEY)
+    assert overlap(ours, others) == 1
+    assert set_hash(ours, KEY) != set_hash(others, KEY)
+
+
+def test_a_set_has_one_hash_in_any_order_and_counts_its_repeats():
+    made = example_hashes(rows(), KEY)
+    assert set_hash(made, KEY) == set_hash(made[::-1], KEY)
+    assert set_hash(made, KEY) != set_hash(made[1:], KEY)
+    assert set_hash(made, KEY) != set_hash(np.concatenate([made, made[:1]]), KEY)
+    assert repeated(np.concatenate([made, made[:2]])) == 2
+    assert overlap(made[:4], made[2:]) == 2
+
+
+class Flipping:
+    """Pictures that are turned at random whenever they are read."""
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.arange(4.0) + index + self.draw(), index % 2
+
+
+@pytest.mark.parametrize(
+    "draw", [random.random, np.random.rand, lambda: torch.rand(())], ids=["python", "numpy", "torch"]
+)
+def test_random_transforms_are_read_the_same_in_any_order_and_disturb_nothing(draw):
+    examples = as_examples(Flipping(draw))
+    assert len(examples.targets) == 20  # reading the labels draws too
+    states = random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state()
+    made = example_hashes(examples, KEY)
+    assert random.getstate() == states[0]
+    assert np.random.get_state()[1].tobytes() == states[1]
+    assert torch.equal(torch.get_rng_state(), states[2])
+    assert repeated(made) == 0
+    assert (example_hashes(Subset(examples, [7, 2]), KEY) == made[[7, 2]]).all()
+
+
+def test_of_a_data_set_with_its_own_randomness_the_position_counts():
+    generator = np.random.default_rng(0)
+    examples = as_examples(Flipping(generator.random))
+    assert not is_repeatable(examples)
+    assert (example_hashes(Subset(examples, [7, 2]), KEY) == example_hashes(examples, KEY)[[7, 2]]).all()
+
+
+def test_hashes_are_remembered_inside_a_context_alone():
+    read = []
+
+    class Counting(list):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    examples = as_examples(Counting((torch.full((2,), float(i)), i) for i in range(6)))
+    first = example_hashes(examples, KEY)
+    with remembered_hashes():
+        example_hashes(Subset(examples, [1, 2]), KEY)
+        read.clear()
+        with remembered_hashes():
+            assert (example_hashes(Subset(examples, [2, 1]), KEY) == first[[2, 1]]).all()
+        assert read == []
+        assert (example_hashes(examples, KEY) == first).all()
+    example_hashes(examples, KEY)
+    assert read
+
+
+def test_a_changed_number_in_memory_is_noticed():
+    examples = rows()
+    before = example_hashes(examples, KEY)
+    examples.inputs[2, 0] += 1
+    assert overlap(before, example_hashes(examples, KEY)) == 5
+
+
+def test_ids_are_known_by_their_text():
+    examples = rows()
+    assert id_hashes(examples, KEY) is None
+    examples.ids = [10, 11, 12, 13, 14, 15]
+    made = id_hashes(Subset(examples, [3, 1]), KEY)
+    assert (made == hashes_of_ids(["13", "11"], KEY)).all()
+    examples.ids = [1]
+    with pytest.raises(DataError, match="1 ids for 6 examples"):
+        id_hashes(examples, KEY)
+
+
+def test_no_examples_have_no_hashes():
+    assert example_hashes(Subset(rows(), []), KEY).shape == (0,)
+    assert len(set_hash(example_hashes(Subset(as_examples([(torch.zeros(1), 0)]), []), KEY), KEY)) == 64
