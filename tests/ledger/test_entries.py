@@ -9,7 +9,21 @@ from hypothesis import strategies as st
 from ledgers import KEY, content, digest, serve, stream
 
 from expunge.errors import DataError
-from expunge.ledger import Asked, Content, Header, Ledger, Models, Spent, accounts, served, streams
+from expunge.ledger import (
+    Asked,
+    Content,
+    Forgotten,
+    Header,
+    Ledger,
+    Models,
+    Spent,
+    accounts,
+    earlier_requests,
+    pack_marks,
+    served,
+    streams,
+    unpack_marks,
+)
 from expunge.ledger.entry import read_content, read_header, written
 
 TIME = "2026-01-31T12:00:00+00:00"
@@ -38,6 +52,10 @@ REFUSED = {
     "a bound without a level": lambda: Spent("points", bound=1.0, split=A),
     "a bound without its split": lambda: Spent("points", bound=1.0, level=0.05),
     "another unit": lambda: Spent("per cent"),
+    "a name among the examples": lambda: Content(forgotten=Forgotten(examples="Jane Doe")),
+    "unsorted examples": lambda: Content(forgotten=Forgotten(examples="QkJCQkJCQkJBQUFBQUFBQQ==")),
+    "a ticket in plain words": lambda: Content(note={"ticket": "T-17"}),
+    "another note": lambda: Content(note={"name": A}),
 }
 
 
@@ -64,7 +82,13 @@ def test_headers_come_back_as_they_were_written(models, drop, budget, of):
         lambda x: (
             st.lists(x)
             | st.dictionaries(
-                st.sampled_from(["kind", "done", "key", "models", "spent", "of", "asked", "method", "evidence"]), x
+                st.sampled_from(
+                    [
+                        *("kind", "done", "key", "models", "spent", "of", "asked", "method", "evidence"),
+                        *("states", "forgotten", "note"),
+                    ]
+                ),
+                x,
             )
         ),
     )
@@ -204,3 +228,44 @@ def test_units_have_accounts_of_their_own(tmp_path):
     first, second = accounts(one, ledger.entries())
     assert (first.unit, first.drop, first.unmeasured) == ("points", 1.0, (2,))
     assert (second.unit, second.drop, second.unmeasured) == ("relative loss", pytest.approx(0.1), (1,))
+
+
+def test_what_each_entry_forgot_comes_back_one_by_one():
+    hashes = [bytes([n]) * 16 for n in (9, 3, 200, 3)]
+    forgotten = Forgotten(examples=pack_marks(hashes), classes=pack_marks(hashes[:1]))
+    part = Content(forgotten=forgotten, note={"ticket": A})
+    assert read_content(written(part)) == part
+    assert unpack_marks(forgotten.examples) == [bytes([n]) * 8 for n in (3, 9, 200)]
+
+
+def test_entries_of_earlier_versions_are_read_and_written_as_they_were():
+    old = {"asked": None, "evidence": {}, "method": "rl"}
+    assert read_content(json.dumps(old)) == Content(method="rl")
+    assert json.loads(written(Content(method="rl"))) == old
+    assert "states" not in json.loads(written(Header("request", TIME, "0" * 8, Models(A, B))))
+
+
+def test_an_entry_names_at_least_a_hundred_thousand_examples(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    marks = pack_marks(n.to_bytes(8, "big") for n in range(100_000))
+    models = Models(A, B)
+    ledger.append("request", content(forgotten=Forgotten(marks)), key=KEY, models=models)
+    assert ledger.entries()[0].content.forgotten.examples == marks
+
+
+@pytest.mark.parametrize(
+    ("model", "numbers"), [(0, []), (1, [1]), (3, [1, 2, 3]), ("fork", [4]), ("unknown", [])], ids=str
+)
+def test_earlier_requests_are_those_that_led_to_the_model(ledger, model, numbers):
+    assert [entry.number for entry in earlier_requests(ledger.entries(), digest(model))] == numbers
+
+
+def test_a_chain_goes_on_between_files_and_models_in_memory(tmp_path):
+    ledger, made = Ledger(tmp_path / "ledger.sqlite"), {name: digest(name) for name in ("f0", "f1", "s0", "s1", "s2")}
+    files, states = Models(made["f0"], made["f1"]), Models(made["s0"], made["s1"])
+    ledger.append("request", content("a"), key=KEY, models=files, states=states)
+    ledger.append("request", content("b"), key=KEY, models=Models(made["s1"], made["s2"]))
+    entries = ledger.entries()
+    assert [entry.number for entry in earlier_requests(entries, made["s2"])] == [1, 2]
+    assert [[entry.number for entry in chain] for chain in streams(entries)] == [[1, 2]]
+    assert served(entries, content("a").asked, made["s0"]).number == 1

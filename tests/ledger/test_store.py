@@ -45,7 +45,7 @@ FOREIGN = {
     "a trigger less": lambda path: (stream(path), foreign(path, "DROP TRIGGER no_deletion")),
     "an enormous value": lambda path: (
         stream(path),
-        foreign(path, "INSERT INTO entries VALUES (5, 'h', 'c', 'h', NULL, hex(zeroblob(1000000)))"),
+        foreign(path, "INSERT INTO entries VALUES (5, 'h', 'c', 'h', NULL, hex(zeroblob(9000000)))"),
     ),
 }
 

@@ -1,8 +1,9 @@
 """The ledger of requests: one SQLite file, append-only and hash-chained, that holds keyed hashes alone."""
 
 from expunge.ledger.entry import Asked, Content, Entry, Header, Models, Spent
+from expunge.ledger.forgotten import Forgotten, pack_marks, unpack_marks
 from expunge.ledger.ledger import Ledger
-from expunge.ledger.served import refuse_served, served
+from expunge.ledger.served import earlier_requests, refuse_served, served
 from expunge.ledger.streams import Account, accounts, streams
 from expunge.ledger.verify import Verification
 
@@ -11,13 +12,17 @@ __all__ = [
     "Asked",
     "Content",
     "Entry",
+    "Forgotten",
     "Header",
     "Ledger",
     "Models",
     "Spent",
     "Verification",
     "accounts",
+    "earlier_requests",
+    "pack_marks",
     "refuse_served",
     "served",
     "streams",
+    "unpack_marks",
 ]

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 from expunge.errors import DataError
+from expunge.ledger.forgotten import Forgotten, unpack_marks
 
 Kind = Literal["request", "purge", "redaction"]
 RequestKind = Literal["class", "fraction", "indices", "predicate", "concept"]
@@ -24,8 +25,14 @@ Since = Literal["request", "stream"]
 T = TypeVar("T")
 
 LONGEST = 65_536
-"""Most characters in a header or a content."""
+"""Most characters in a header."""
+MAX_CONTENT_LENGTH = 15 * 2**20
+"""Most characters in a content, which names every forgotten example."""
 MOST_FILES = 32
+NOTE_KEYS = ("title", "ticket", "requester")
+"""What a request may say of itself beside what is to be forgotten."""
+
+LATER_FIELDS = ("states", "forgotten", "note")
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[0-9a-f]{8}")
@@ -107,6 +114,7 @@ class Header:
         models: Before and after; of requests only.
         spent: The share of the budget; of requests only. Default none.
         of: Number of the earlier entry that a purge or redaction is about. Default none.
+        states: Keyed hashes of the same models as they are in memory, where ``models`` is of files. Default none.
 
     Raises:
         DataError: If a part has another form.
@@ -118,6 +126,7 @@ class Header:
     models: Models | None = None
     spent: Spent | None = None
     of: int | None = None
+    states: Models | None = None
 
     def __post_init__(self) -> None:
         check(self.kind, f"one of {', '.join(get_args(Kind))}", lambda kind: kind in get_args(Kind))
@@ -125,6 +134,7 @@ class Header:
         check(self.key, "the name of a key, 8 hex digits", matches(_KEY))
         check(self.models, "two models in a request alone", lambda value: (value is not None) == self.is_request)
         check(self.spent, "a share of the budget in a request alone", lambda value: value is None or self.is_request)
+        check(self.states, "states of the models in a request alone", lambda value: value is None or self.is_request)
         check(self.of, "the number of an earlier entry", lambda value: value is None or (is_count(value) and value > 0))
         check(self.of, "a redaction of an entry", lambda value: value is not None or self.kind != "redaction")
 
@@ -132,6 +142,16 @@ class Header:
     def is_request(self) -> bool:
         """Whether it is about a request."""
         return self.kind == "request"
+
+    @property
+    def originals(self) -> frozenset[str]:
+        """Every keyed hash of the model that the request was made to: of its file and of its state."""
+        return frozenset(pair.original for pair in (self.models, self.states) if pair is not None)
+
+    @property
+    def answers(self) -> frozenset[str]:
+        """Every keyed hash of the model that answered the request."""
+        return frozenset(pair.unlearned for pair in (self.models, self.states) if pair is not None)
 
 
 @dataclass(frozen=True)
@@ -171,11 +191,15 @@ class Content:
         asked: What was to be forgotten; of requests only. Default none.
         method: The method by its registered name or composition. Default none.
         evidence: Name of a file in the run folder → keyed hash of it. Default none.
+        forgotten: Each forgotten example by itself. Default none, as in entries of earlier versions.
+        note: ``title``, ``ticket`` and ``requester`` of the request → keyed hash of it. Default none.
     """
 
     asked: Asked | None = None
     method: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)
+    forgotten: Forgotten | None = None
+    note: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self.method, "a method's name", lambda value: value is None or matches(_METHOD)(value))
@@ -184,6 +208,10 @@ class Content:
         for name in self.evidence:
             check(name, "the name of a file that a run writes", matches(_FILE))
         check_digests(**self.evidence)
+        check(self.note, "a note of a request", lambda note: isinstance(note, dict) and note.keys() <= set(NOTE_KEYS))
+        check_digests(**self.note)
+        for text in () if self.forgotten is None else asdict(self.forgotten).values():
+            check(text, "packed keyed hashes", is_packed)
 
 
 @dataclass(frozen=True)
@@ -210,7 +238,9 @@ def written(part: Header | Content) -> str:
         >>> written(Content(method="eupmu"))
         '{"asked":null,"evidence":{},"method":"eupmu"}'
     """
-    return json.dumps(asdict(part), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    # Later fields are written where they say something, so that what says nothing new reads as it always did.
+    values = {name: value for name, value in asdict(part).items() if name not in LATER_FIELDS or value}
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def read_header(text: str) -> Header:
@@ -220,8 +250,8 @@ def read_header(text: str) -> Header:
         DataError: If it holds anything else.
     """
     raw = mapping(text)
-    with_parts = {**raw, "models": part(Models, raw.get("models")), "spent": part(Spent, raw.get("spent"))}
-    return made(Header, with_parts)
+    kinds: dict[str, Callable[..., Any]] = {"models": Models, "spent": Spent, "states": Models}
+    return made(Header, {**raw, **{name: part(kind, raw.get(name)) for name, kind in kinds.items()}})
 
 
 def read_content(text: str) -> Content:
@@ -230,8 +260,9 @@ def read_content(text: str) -> Content:
     Raises:
         DataError: If it holds anything else.
     """
-    raw = mapping(text)
-    return made(Content, {**raw, "asked": part(Asked, raw.get("asked"))})
+    raw = mapping(text, MAX_CONTENT_LENGTH)
+    parts = {"asked": part(Asked, raw.get("asked")), "forgotten": part(Forgotten, raw.get("forgotten"))}
+    return made(Content, {**raw, **parts})
 
 
 def part(kind: Callable[..., T], raw: Any) -> T | None:
@@ -250,9 +281,9 @@ def made(kind: Callable[..., T], values: dict[str, Any]) -> T:
         raise refused("the keys of an entry", "others") from error
 
 
-def mapping(text: str) -> dict[str, Any]:
+def mapping(text: str, longest: int = LONGEST) -> dict[str, Any]:
     """Return the JSON mapping in a text of bounded length."""
-    check(len(text), f"at most {LONGEST} characters", lambda length: length <= LONGEST)
+    check(len(text), f"at most {longest} characters", lambda length: length <= longest)
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -264,6 +295,14 @@ def mapping(text: str) -> dict[str, Any]:
 def is_number(value: Any) -> bool:
     """Return whether a value is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_packed(value: Any) -> bool:
+    """Return whether a value is a text of packed hashes."""
+    try:
+        return isinstance(value, str) and unpack_marks(value) is not None
+    except ValueError:
+        return False
 
 
 def is_count(value: Any) -> bool:

@@ -48,6 +48,7 @@ class Ledger:
         models: Models | None = None,
         spent: Spent | None = None,
         of: int | None = None,
+        states: Models | None = None,
     ) -> Entry:
         """Add an entry and return it.
 
@@ -58,11 +59,12 @@ class Ledger:
             models: Before and after, for a request.
             spent: The share of the budget. Default none.
             of: The earlier entry that it is about. Default none.
+            states: The models as they are in memory, where ``models`` is of files. Default none.
 
         Raises:
             DataError: If the chain does not hold, was begun under another key, or the file cannot be written.
         """
-        header = Header(kind, datetime.now(UTC).isoformat(timespec="seconds"), key_id(key), models, spent, of)
+        header = Header(kind, datetime.now(UTC).isoformat(timespec="seconds"), key_id(key), models, spent, of, states)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with opened(self.path, "write") as connection:
             rows = self._trusted(connection, key)
@@ -73,8 +75,9 @@ class Ledger:
     def redact(self, number: int, *, key: bytes) -> Entry:
         """Erase the content of an entry, and add an entry that says so.
 
-        The time, the models' hashes and the share of the budget stay. The request is no longer recognised. In the file
-        the erased bytes become zeros; copies of it, and blocks that the file system has freed, are out of reach.
+        The time, the models' hashes and the share of the budget stay. The request is no longer recognised, and later
+        requests no longer leave out what it forgot. In the file the erased bytes become zeros; copies of it, and blocks
+        that the file system has freed, are out of reach.
 
         Args:
             number: The entry.

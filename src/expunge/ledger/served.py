@@ -8,26 +8,45 @@ from expunge.errors import RequestError
 from expunge.ledger.entry import Asked, Entry
 
 
-def served(entries: Sequence[Entry], asked: Asked, model: str) -> Entry | None:
+def served(entries: Sequence[Entry], asked: Asked, *model: str) -> Entry | None:
     """Return the latest entry that answered this request for this model or for one that it comes from.
 
     That is so if an entry forgot the same examples of the same data, and the model is the one that the request was made
     to, the one that answered it, or one that later requests made of that. Requests for a part or a union of earlier
-    ones are not recognised: the ledger holds one hash of each set, not of each example.
+    ones are not recognised.
 
     Args:
         entries: Of the ledger. Redacted ones are passed over.
         asked: The request.
-        model: Keyed hash of the weights that it is made to.
+        model: Keyed hashes of the weights that it is made to, of their file and of their state.
     """
-    family = ancestors(entries, model)
+    family = ancestors(entries, *model)
     for entry in reversed(entries):
-        models, content = entry.header.models, entry.content
-        if models is None or content is None or content.asked is None or not content.asked.same_data(asked):
+        header, content = entry.header, entry.content
+        if content is None or content.asked is None or not content.asked.same_data(asked):
             continue
-        if models.original == model or models.unlearned in family:
+        if not header.originals.isdisjoint(model) or not header.answers.isdisjoint(family):
             return entry
     return None
+
+
+def earlier_requests(entries: Sequence[Entry], *model: str) -> list[Entry]:
+    """Return the entries of the requests that led to a model, the first one first.
+
+    Args:
+        entries: Of the ledger, redacted ones included.
+        model: Keyed hashes of the model's weights, of their file and of their state.
+
+    Examples:
+        >>> from expunge.ledger.entry import Header, Models
+        >>> a, b, c = ("abc"[i] * 64 for i in range(3))
+        >>> headers = [Header("request", "2026-01-01T00:00:00+00:00", "0" * 8, m) for m in (Models(a, b), Models(a, c))]
+        >>> entries = [Entry(n, header, None, "") for n, header in enumerate(headers, 1)]
+        >>> [entry.number for entry in earlier_requests(entries, b)]
+        [1]
+    """
+    family = ancestors(entries, *model)
+    return [entry for entry in entries if not entry.header.answers.isdisjoint(family)]
 
 
 def refuse_served(entry: Entry | None) -> None:
@@ -41,7 +60,7 @@ def refuse_served(entry: Entry | None) -> None:
         raise RequestError("a request that was not served yet", found, "pass --again (again=True) to answer it anew")
 
 
-def ancestors(entries: Sequence[Entry], model: str) -> set[str]:
+def ancestors(entries: Sequence[Entry], *model: str) -> set[str]:
     """Return a model and the models that it was made of by requests in the ledger, by keyed hash.
 
     Examples:
@@ -55,9 +74,10 @@ def ancestors(entries: Sequence[Entry], model: str) -> set[str]:
     """
     parents: dict[str, set[str]] = {}
     for entry in entries:
-        if entry.header.models is not None:
-            parents.setdefault(entry.header.models.unlearned, set()).add(entry.header.models.original)
-    found, waiting = {model}, [model]
+        for answer in entry.header.answers:
+            # Two hashes of one answer lead to each other: a later request may know it by either.
+            parents.setdefault(answer, set()).update(entry.header.originals, entry.header.answers)
+    found, waiting = set(model), list(model)
     while waiting:
         for parent in parents.get(waiting.pop(), set()) - found:
             found.add(parent)

@@ -16,7 +16,8 @@ APPLICATION = 0x45585047
 VERSION = 1
 LARGEST = 256 * 2**20
 """Most bytes of a file that is opened."""
-LONGEST_VALUE = 1_000_000
+LONGEST_VALUE = 16 * 2**20
+"""Most bytes of one value: a content names every forgotten example."""
 SECONDS = 30.0
 """How long a process waits for another that is writing."""
 

@@ -67,11 +67,10 @@ def streams(entries: Sequence[Entry]) -> list[list[Entry]]:
     before: dict[int, Entry] = {}
     answers: dict[str, Entry] = {}
     for entry in requests:
-        models = entry.header.models
-        if models is not None:
-            if models.original in answers:
-                before[entry.number] = answers[models.original]
-            answers[models.unlearned] = entry
+        led = [answers[model] for model in entry.header.originals if model in answers]
+        if led:
+            before[entry.number] = max(led, key=lambda earlier: earlier.number)
+        answers |= dict.fromkeys(entry.header.answers, entry)
     continued = {entry.number for entry in before.values()}
     return [back_to_the_start(entry, before) for entry in requests if entry.number not in continued]
 
