@@ -80,7 +80,7 @@ def parts_of(data: TensorDataset, gone: list[int]) -> dict[str, Subset]:
     return {"forget": Subset(data, gone), "retain": Subset(data, kept)}
 
 
-def test_parts_of_one_data_set_are_named_by_their_places_as_in_a_request_file(folder):
+def test_parts_of_one_data_set_are_recognised_as_those_of_a_request_file(folder):
     import mine
 
     place = Ledger(folder / "ledger.sqlite")

@@ -2,9 +2,10 @@
 
 import json
 import re
+import sys
 
 import pytest
-from small_requests import config, own, result_of, write_request, written
+from small_requests import DATA, config, own, result_of, write_request, written
 from typer.testing import CliRunner
 
 from expunge.api import run_request
@@ -69,11 +70,22 @@ def test_the_same_examples_by_another_kind_of_request_are_recognised(folder):
         run(folder, **own(forget="{indices: list.txt}", out="other"))
 
 
-@pytest.mark.parametrize("changes", [{"forget": "{class: 4}"}, {"data": "{name: digits, subset: 121}"}])
+@pytest.mark.parametrize("changes", [{"forget": "{class: 4}"}, {"data": DATA.replace("120", "140")}])
 def test_other_requests_are_not_taken_for_it(folder, ledger, changes):
     run(folder)
     run(folder, out="other", **changes)
     assert len(ledger.entries()) == 2
+
+
+def test_a_request_for_other_inputs_with_the_same_labels_is_not_taken_for_it(folder, ledger):
+    run(folder, **own())
+    mine = folder / "mine.py"
+    mine.write_text(mine.read_text().replace("manual_seed(2)", "manual_seed(3)"))
+    del sys.modules["mine"]
+    run(folder, **own(out="other"))
+    first, second = (entry.content.asked for entry in ledger.entries())
+    assert first.forgotten != second.forgotten
+    assert first.data != second.data
 
 
 def test_again_serves_and_records_it_again(folder, ledger):
@@ -103,7 +115,7 @@ def test_the_entry_holds_hashes_of_the_evidence_and_no_names_or_indices(folder, 
     assert len(set(entry.content.evidence.values())) == len(entry.content.evidence)
     manifest = json.loads((place / "manifest.json").read_text())
     assert (entry.content.asked.forgotten, entry.header.key) == (
-        manifest["digest"]["forget"],
+        manifest["contents"]["forget"],
         manifest["digest"]["key"],
     )
     assert manifest["dataset"]["fingerprint"] not in ledger.path.read_bytes().decode("latin-1")

@@ -6,12 +6,13 @@ import errno
 import os
 import random
 import signal
+import sys
 
 import pytest
 from killed_runs import killed, straight
 from lock_holder import holder
 from rich.console import Console
-from small_requests import config, history_of, result_of, write_request
+from small_requests import config, history_of, own, result_of, write_request
 from typer.testing import CliRunner
 
 from expunge.api import run_request
@@ -134,6 +135,18 @@ def test_rows_that_were_changed_are_found(folder, monkeypatch):
     rows.write_text(rows.read_text().replace("0", "1", 1))
     with pytest.raises(CheckpointError, match="the rows of the savepoint"):
         resumed(folder)
+
+
+def test_a_run_whose_inputs_were_changed_meanwhile_is_refused(folder, monkeypatch):
+    interrupted(folder, monkeypatch, **own())
+    mine = folder / "mine.py"
+    mine.write_text(mine.read_text().replace("    targets = torch", "    inputs[59] += 1\n    targets = torch"))
+    del sys.modules["mine"]
+    with pytest.raises(ConfigError, match="found other training data: ask for the same as then"):
+        resumed(folder, **own())
+    (folder / "run" / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match="a change of examples"):
+        resumed(folder, **own())
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(folder, monkeypatch, expected):

@@ -7,6 +7,7 @@ import struct
 import threading
 from datetime import datetime
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,9 +17,12 @@ from expunge.data import (
     ByIndices,
     Subset,
     TensorExamples,
+    as_examples,
+    example_hashes,
     fingerprint,
     load_key,
     manifest,
+    set_hash,
     split_request,
 )
 from expunge.errors import DataError
@@ -44,11 +48,10 @@ def test_a_manifest_is_json_and_says_what_can_be_said():
     assert record["digest"]["forget"] == slow_digest(forget, KEY)
     assert record["digest"]["retain"] == slow_digest(set(range(20)) - set(forget), KEY)
     assert record["digest"]["key"] == hashlib.sha256(KEY).hexdigest()[:8]
-    labels = b"".join(struct.pack("<q", index % 4) for index in range(20))
-    assert record["dataset"] == {
-        "name": "example",
-        "fingerprint": hashlib.sha256(struct.pack("<q", 20) + labels).hexdigest(),
-    }
+    hashes = example_hashes(examples, KEY)
+    assert record["contents"]["forget"] == set_hash(hashes[forget], KEY)
+    assert record["contents"]["retain"] == set_hash(np.delete(hashes, forget), KEY)
+    assert record["dataset"] == {"name": "example", "fingerprint": set_hash(hashes, KEY)}
     assert record["expunge"] == expunge.__version__
     assert datetime.fromisoformat(record["created"]).utcoffset().total_seconds() == 0
 
@@ -71,7 +74,21 @@ def test_a_manifest_holds_no_index_and_no_path(tmp_path):
     assert "people" not in text
 
 
-def test_the_fingerprint_changes_with_any_label():
+def test_the_fingerprint_is_of_the_set_whatever_its_order_and_changes_with_any_value():
+    examples = TensorExamples(torch.arange(50.0).view(50, 1), torch.arange(50) % 5)
+    shuffled = TensorExamples(examples.inputs.flip(0), examples.targets.flip(0))
+    other = TensorExamples(examples.inputs.clone(), examples.targets)
+    other.inputs[7] = 0.5
+    assert fingerprint(shuffled, KEY) == fingerprint(examples, KEY) != fingerprint(other, KEY)
+    assert fingerprint(examples, bytes(32)) != fingerprint(examples, KEY)
+
+
+def test_two_texts_of_one_length_have_different_fingerprints():
+    first, second = ([({"input_ids": torch.tensor([word, 2]), "text": text}, 0)] for word, text in ((1, "a"), (1, "b")))
+    assert fingerprint(as_examples(first), KEY) != fingerprint(as_examples(second), KEY)
+
+
+def test_the_fingerprint_changes_with_any_label(key_file):
     labels = torch.arange(50) % 5
     other = labels.clone()
     other[-1] = 0

@@ -136,9 +136,10 @@ def test_a_request_that_was_served_is_recognised(ledger, what, model, number):
     assert (found and found.number) == number
 
 
-def test_other_data_or_redaction_are_not_recognised(ledger):
+def test_other_examples_or_a_redaction_are_not_recognised_and_more_data_are(ledger):
     asked = content("ids 0").asked
-    assert served(ledger.entries(), Asked(asked.forgotten, digest("x"), "indices", 3, 97), digest(0)) is None
+    assert served(ledger.entries(), Asked(asked.forgotten, digest("x"), "indices", 3, 99), digest(0)).number == 1
+    assert served(ledger.entries(), Asked(digest("x"), asked.data, "indices", 3, 97), digest(0)) is None
     ledger.redact(1, key=KEY)
     assert served(ledger.entries(), asked, digest(0)) is None
 

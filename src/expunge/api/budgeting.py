@@ -169,7 +169,7 @@ def source_digest(half: Examples, key: bytes) -> str:
     them; a hash of the half itself would tell them apart and call the second one fresh.
     """
     root = half.root if isinstance(half, Subset) else half
-    return keyed(key, "held-out source", [fingerprint(root).encode()])
+    return keyed(key, "held-out source", [fingerprint(root, key).encode()])
 
 
 def handed_back(result: Mapping[str, Any]) -> bool:

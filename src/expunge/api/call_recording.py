@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from torch import nn
 
-from expunge.api.admission import origin
 from expunge.api.budgeting import spent_part
-from expunge.api.digests import keyed, state_digest, tensor_bytes
+from expunge.api.digests import keyed, state_digest
 from expunge.api.folder import check_writable
 from expunge.api.request.names import AUTO
 from expunge.api.steering.wish import Halves
 from expunge.api.steering.within import Keeper
-from expunge.batch import Examples, Split, on_tensors
+from expunge.batch import Split
 from expunge.budget import Spending
-from expunge.data import Subset, fingerprint, root_indices
-from expunge.data.manifest import digest
+from expunge.data import example_hashes, set_hash
 from expunge.errors import ConfigError, DataError
 from expunge.key import load_key
 from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, refuse_served, served
 from expunge.methods import Method
 from expunge.registry import snake_case
-
-READ = 256
-"""Examples that are read at a time for their hashes."""
 
 
 class CallRecording(NamedTuple):
@@ -112,36 +106,7 @@ def name_of(method: str | Method | None) -> str:
 
 
 def asked_of_split(split: Split, key: bytes) -> Asked:
-    """Return what is to be forgotten, in keyed hashes.
-
-    Of parts of one data set it is the positions in it, as of a request file. Forgotten examples that are a data set of
-    their own have no such positions: there it is what they hold, whatever their order.
-    """
-    forget, retain = split.forget, split.retain
-    if isinstance(forget, Subset) and isinstance(retain, Subset) and origin(forget) == origin(retain):
-        forgotten, data = digest(root_indices(forget), key), fingerprint(forget.root)
-    else:
-        forgotten, data = keyed(key, "examples", sorted(contents(forget, key))), "named by what they hold"
-    return Asked(forgotten, keyed(key, "data", [data.encode()]), "indices", len(forget), len(retain))
-
-
-def contents(examples: Examples, key: bytes) -> Iterator[bytes]:
-    """Yield the keyed hash of each example: its inputs and its label."""
-    for positions in torch.arange(len(examples)).split(READ):
-        batch = examples.batch(positions)
-        inputs = tensors_of(batch.inputs)
-        for number, label in enumerate(batch.targets.tolist()):
-            parts = [tensor_bytes(tensor[number]) for tensor in inputs]
-            yield keyed(key, "example", [*parts, str(label).encode()]).encode()
-
-
-def tensors_of(inputs: Any) -> list[Tensor]:
-    """Return the tensors of a batch of inputs."""
-    found: list[Tensor] = []
-
-    def take(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    on_tensors(inputs, take)
-    return found
+    """Return what is to be forgotten, in keyed hashes of what the examples hold, whatever their order."""
+    forget, retain = (example_hashes(part, key) for part in (split.forget, split.retain))
+    data = keyed(key, "data", [set_hash(np.concatenate([forget, retain]), key).encode()])
+    return Asked(set_hash(forget, key), data, "indices", len(forget), len(retain))

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.admission import check_kinds, checked_split
+from expunge.api.admission import checked_split
 from expunge.api.budgeting import budget_part
 from expunge.api.disclosing import callers_disclosure
 from expunge.api.documents import SHOWN, document
@@ -18,7 +18,7 @@ from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.api.steering.wish import halves_of
 from expunge.batch import Predictor, Split
-from expunge.data import as_examples, check_labels, kept_on
+from expunge.data import as_examples, check_labels, kept_on, remembered_hashes
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation import Metric
 from expunge.evaluation.collecting import home
@@ -59,6 +59,7 @@ class Evaluation:
         return save_report(self.document, path, form)
 
 
+@remembered_hashes()
 def evaluate(
     model: nn.Module | Result,
     *,
@@ -112,7 +113,6 @@ def evaluate(
     split = asked_split(predict, result, forget, retain)
     tested = as_examples(test)
     check_labels(tested, split.classes)
-    check_kinds(split.forget, tested)
     names = checked_names(class_names, split.classes)
     rows = Rows(split, tested, logits=predict.logits, batch_size=batch_size, also=also)
     before = original or (result.original if result else None)

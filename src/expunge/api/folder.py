@@ -101,6 +101,26 @@ def refuse_another(path: Path, told: Mapping[str, Any]) -> None:
         raise ConfigError(f"the request that the run in '{path.parent}' was begun for", found, cure)
 
 
+def refuse_other_data(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run whose training data were others, or were split in another way.
+
+    Args:
+        path: The manifest that the folder has.
+        record: The manifest of now.
+
+    Raises:
+        ConfigError: If they differ in what the examples hold.
+    """
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        saved = None
+    held = saved.get("contents") if isinstance(saved, dict) else None
+    if held != record["contents"]:
+        cure = "ask for the same as then, or pass --overwrite instead to begin anew"
+        raise ConfigError(f"the data that the run in '{path.parent}' was begun with", "other training data", cure)
+
+
 def forget_savepoints(run: Path) -> bool:
     """Remove the savepoints of a run folder, and return whether there were any; a link is not followed."""
     place = run / SAVEPOINTS

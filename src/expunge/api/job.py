@@ -23,6 +23,7 @@ from expunge.api.folder import (
     check_folder,
     check_writable,
     refuse_another,
+    refuse_other_data,
 )
 from expunge.api.inputs import device_of
 from expunge.api.reading import checked_method, given_weights, loaded, located, parted, train_settings
@@ -119,11 +120,12 @@ def opened_folder(
 ) -> RunFolder:
     """Return the run folder with what is known before the first step: the request, and the manifest of the split."""
     folder = RunFolder(config.out, **opening._asdict())
+    record = manifest(request, *positions, source.name, source.train, load_key())
     if opening.resume and all((folder.path / name).exists() for name in (CONFIG, MANIFEST)):
         refuse_another(folder.path / CONFIG, told(config))
+        refuse_other_data(folder.path / MANIFEST, record)
         return folder
     folder.write_json(CONFIG, told(config) | {"environment": environment(device)})
-    record = manifest(request, *positions, source.name, source.train, load_key())
     folder.write_json(MANIFEST, {**record, **(more or {})})
     return folder
 

@@ -22,8 +22,7 @@ from expunge.api.folder import (
 )
 from expunge.api.reading import located
 from expunge.api.request.config import AnyConfig, RunConfig, StableDiffusionConfig
-from expunge.data import fingerprint, root_indices
-from expunge.data.manifest import digest
+from expunge.data import example_hashes, set_hash
 from expunge.errors import ConfigError, DataError
 from expunge.key import load_key
 from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, refuse_served, served
@@ -113,9 +112,9 @@ def asked_of(job: AnyJob, key: bytes) -> Asked:
     """Return what a job is to forget, in keyed hashes."""
     if isinstance(job.config, StableDiffusionConfig):
         return asked_in_words(job.config, key)
-    examples, lost, kept = job.source.train, job.positions.forget, job.positions.retain
-    forgotten = digest(root_indices(examples)[lost], key)
-    data = keyed(key, "data", [fingerprint(examples).encode()])
+    lost, kept = job.positions.forget, job.positions.retain
+    hashes = example_hashes(job.source.train, key)
+    forgotten, data = set_hash(hashes[lost.numpy()], key), keyed(key, "data", [set_hash(hashes, key).encode()])
     return Asked(forgotten, data, cast(RequestKind, job.request.kind), len(lost), len(kept))
 
 

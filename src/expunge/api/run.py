@@ -40,7 +40,7 @@ from expunge.api.threads import computing
 from expunge.api.tracking import figures_of, tracks_of
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
-from expunge.data import kept_on
+from expunge.data import kept_on, remembered_hashes
 from expunge.engine import PROCESS, Meter, Row, Stopped, take_over
 from expunge.errors import ConfigError
 from expunge.report import print_tables, write_report
@@ -94,6 +94,7 @@ def run_request(
         raise ConfigError("--overwrite or --resume", "both", "go on with the run in the folder, or replace it")
     check_ledger(config)
     with stoppable(config), computing(config), launched(config) as council, ExitStack() as held:
+        held.enter_context(remembered_hashes())
         if council is not None and council.rank:
             assist(config, data_dir, council)
             return config.out

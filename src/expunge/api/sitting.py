@@ -16,9 +16,8 @@ from expunge.api.folder import SAVEPOINTS
 from expunge.api.request.config import AnyConfig
 from expunge.api.rows import settings_of
 from expunge.api.steering.wish import Wish
-from expunge.batch import Split
-from expunge.data import root_indices
-from expunge.data.manifest import digest, fingerprint
+from expunge.batch import Examples, Split
+from expunge.data import example_hashes, root_indices
 from expunge.engine import Every, Savepoints, SharedSavepoints, Stateful, Stopped
 from expunge.key import load_key
 from expunge.methods import Method
@@ -91,7 +90,8 @@ def subject(model: nn.Module, method: Method, split: Split, conditions: dict[str
     """Return what a run is about, as plain values and keyed hashes: who goes on with it has to ask for the same."""
     key = load_key()
     sides = (split.forget, split.retain, split.holdout)
-    examples = [f"{digest(root_indices(side), key)} {fingerprint(side)}".encode() for side in sides if side is not None]
+    # The order counts: batches are drawn by it.
+    examples = [part for side in sides if side is not None for part in side_parts(side, key)]
     return {
         "method": worded(settings_of(method)),
         "conditions": worded(conditions),
@@ -99,6 +99,11 @@ def subject(model: nn.Module, method: Method, split: Split, conditions: dict[str
         "examples": keyed(key, "examples", examples),
         "model": state_digest(model, key),
     }
+
+
+def side_parts(examples: Examples, key: bytes) -> tuple[bytes, bytes]:
+    """Return where the examples of a side stand in their data set, and what they hold, in their order."""
+    return root_indices(examples).numpy().astype("<i8").tobytes(), example_hashes(examples, key).tobytes()
 
 
 def worded(value: Any) -> str:

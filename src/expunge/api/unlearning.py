@@ -28,7 +28,7 @@ from expunge.api.steering.within import carried_out
 from expunge.api.tracking import begin, end, followed
 from expunge.batch import Split
 from expunge.budget import Budget, Preference
-from expunge.data import as_examples, resident_split, split_at_home
+from expunge.data import as_examples, remembered_hashes, resident_split, split_at_home
 from expunge.engine import Conditions, Format, Meter, Row, Savepoints, place_of
 from expunge.engine.compiled import refuse_without_compiler
 from expunge.engine.conditions import ignore
@@ -42,6 +42,7 @@ from expunge.tasks.family import Family
 DEFAULT_POLICY = "frozen"
 
 
+@remembered_hashes()
 def unlearn(
     model: nn.Module,
     *,

@@ -1,6 +1,7 @@
 """The manifest: what a request was, in keyed hashes, so that the evidence does not keep what was deleted.
 
-Who holds the key can check whether a list of indices is the one that was forgotten; who does not learns sizes alone.
+Who holds the key can check whether a list of indices, or of examples, is the one that was forgotten; who does not
+learns sizes alone.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from torch import Tensor
 import expunge
 from expunge.batch import Examples
 from expunge.data.examples import root_indices
+from expunge.data.identity import example_hashes, set_hash
 from expunge.data.request import Request
-from expunge.key import key_id
+from expunge.key import key_id, load_key
 
 
 def manifest(
@@ -38,7 +40,8 @@ def manifest(
         key: The secret, from ``load_key``.
 
     Returns:
-        Plain values that JSON can hold. The digests are HMAC-SHA256 over the sorted indices in the root data set.
+        Plain values that JSON can hold. The digests are HMAC-SHA256 over the sorted indices in the root data set, the
+        contents over the sorted hashes of what the examples hold.
 
     Examples:
         >>> import torch
@@ -48,7 +51,7 @@ def manifest(
         >>> record["kind"], record["sizes"]
         ('class', {'forget': 2, 'retain': 2, 'all': 4})
     """
-    known = root_indices(examples)
+    known, held = root_indices(examples), example_hashes(examples, key)
     record: dict[str, Any] = {
         "kind": request.kind,
         "sizes": {"forget": len(forget_positions), "retain": len(retain_positions), "all": len(examples)},
@@ -58,7 +61,11 @@ def manifest(
             "by": "HMAC-SHA256",
             "key": key_id(key),
         },
-        "dataset": {"name": dataset_name, "fingerprint": fingerprint(examples)},
+        "contents": {
+            "forget": set_hash(held[forget_positions.numpy()], key),
+            "retain": set_hash(held[retain_positions.numpy()], key),
+        },
+        "dataset": {"name": dataset_name, "fingerprint": set_hash(held, key)},
         "expunge": expunge.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -77,16 +84,25 @@ def digest(indices: Tensor, key: bytes) -> str:
     return hmac.new(key, _bytes(indices.sort().values), hashlib.sha256).hexdigest()
 
 
-def fingerprint(examples: Examples) -> str:
-    """Return SHA-256, in hex, over the number of examples and all their labels in order.
+def fingerprint(examples: Examples, key: bytes | None = None) -> str:
+    """Return the keyed hash, in hex, of what all examples hold, whatever their order.
+
+    Args:
+        examples: The data set.
+        key: The secret. Default: that of this installation, from ``load_key``.
 
     Examples:
         >>> import torch
         >>> from expunge.data import TensorExamples
-        >>> fingerprint(TensorExamples(torch.rand(2, 2), [0, 1]))[:8]
-        '53afea62'
+        >>> rows, labels = torch.tensor([[0.5], [1.5]]), torch.tensor([0, 1])
+        >>> one, other = TensorExamples(rows, labels), TensorExamples(rows.flip(0), labels.flip(0))
+        >>> fingerprint(one, bytes(32)) == fingerprint(other, bytes(32))
+        True
+        >>> fingerprint(one, bytes(32)) == fingerprint(TensorExamples(2 * rows, labels), bytes(32))
+        False
     """
-    return hashlib.sha256(len(examples).to_bytes(8, "little") + _bytes(examples.targets)).hexdigest()
+    secret = load_key() if key is None else key
+    return set_hash(example_hashes(examples, secret), secret)
 
 
 def _bytes(values: Tensor) -> bytes:

@@ -201,4 +201,4 @@ def refuse_other(subject: Mapping[str, Any], saved: Mapping[str, Any], folder: P
     other = [name for name in {**subject, **saved} if subject.get(name) != saved.get(name)]
     if other:
         cure = "ask for the same as before, or name another folder"
-        raise CheckpointError(f"the run that '{folder}' was begun for", f"another {' and '.join(other)}", cure)
+        raise CheckpointError(f"the run that '{folder}' was begun for", f"a change of {' and '.join(other)}", cure)

@@ -159,8 +159,8 @@ class Asked:
     """What was to be forgotten, in keyed hashes.
 
     Args:
-        forgotten: Keyed hash of the indices.
-        data: Keyed hash of the data set's fingerprint.
+        forgotten: Keyed hash of the set of examples, by what they hold.
+        data: Keyed hash of the training set.
         kind: ``class``, ``fraction``, ``indices``, ``predicate`` or ``concept``.
         forget: How many examples were forgotten.
         retain: How many were retained.
@@ -179,8 +179,8 @@ class Asked:
             check(count, "a number of examples", is_count)
 
     def same_data(self, other: Asked) -> bool:
-        """Return whether both ask for the same examples of the same data to be forgotten."""
-        return (self.forgotten, self.data) == (other.forgotten, other.data)
+        """Return whether both ask for the same examples to be forgotten, whatever else is in their data sets."""
+        return self.forgotten == other.forgotten
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from expunge.ledger.entry import Asked, Entry
 def served(entries: Sequence[Entry], asked: Asked, *model: str) -> Entry | None:
     """Return the latest entry that answered this request for this model or for one that it comes from.
 
-    That is so if an entry forgot the same examples of the same data, and the model is the one that the request was made
-    to, the one that answered it, or one that later requests made of that. Requests for a part or a union of earlier
-    ones are not recognised.
+    That is so if an entry forgot the same examples, known by what they hold, and the model is the one that the request
+    was made to, the one that answered it, or one that later requests made of that. Requests for a part or a union of
+    earlier ones are not recognised.
 
     Args:
         entries: Of the ledger. Redacted ones are passed over.
