@@ -62,6 +62,10 @@ class DataError(ExpungeError):
     """Data that is missing, unreadable or not of the promised form."""
 
 
+class MetricError(DataError):
+    """A user's own metric that raises an error, returns no finite numbers, or changes the model."""
+
+
 class ModelError(ExpungeError):
     """A model that cannot be unlearned as it is: no trainable weight, no logits, labels outside the head."""
 

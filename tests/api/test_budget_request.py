@@ -173,7 +173,7 @@ REFUSALS = {
     ),
     "a metric that fails": (
         {"budget": "{metric: metrics:failing, drop: 0.1}"},
-        "Expected a number from the metric 'metrics:failing', but found ",
+        "Expected a number from the metric 'failing', but found ",
     ),
 }
 

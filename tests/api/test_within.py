@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from expunge.api.steering.within import OVERRUN, RECOVERY, SHORTER, Keeper
 from expunge.batch import Predictor
 from expunge.budget import Budget, Candidate, choose, read, split_holdout
 from expunge.data import Subset, TensorExamples
-from expunge.errors import ConfigError, DataError
+from expunge.errors import ConfigError, DataError, MetricError
 from expunge.methods import Budgeted
 from expunge.surgery import Cumulative
 
@@ -306,8 +307,69 @@ def test_a_metric_that_fails_at_the_end_costs_no_model(easy):
 
     result = asked(easy, budget=Budget(metric=picky, drop=0.1), epochs=2)
     assert (result.budget.certificate, result.budget.chosen > 0) == (None, True)
-    assert "The certify half says nothing: the metric failed on them with ValueError." in result.budget.sentence
+    reason = "expected a number from the metric 'picky', but found ValueError (not on these)"
+    assert f"The certify half says nothing: {reason}." in result.budget.sentence
     assert not all(torch.equal(a, b) for a, b in zip(result.model.parameters(), easy[0].parameters(), strict=True))
+
+
+def failing(at, value):
+    """A metric, the share that is right, that fails at one evaluation."""
+    calls = []
+
+    def share(predict, examples):
+        calls.append(len(examples))
+        if len(calls) == at and value is ValueError:
+            raise ValueError("no class predicted")
+        return value if len(calls) == at else float(rightness(predict, examples).mean())
+
+    return share
+
+
+@pytest.mark.parametrize("prefer", ["budget", "forgetting"])
+@pytest.mark.parametrize("value", [math.nan, -math.inf, ValueError], ids=str)
+def test_a_metric_that_fails_at_one_evaluation_keeps_the_work(easy, value, prefer):
+    for at in (2, 6):
+        found = asked(easy, budget=Budget(metric=failing(at, value), drop=0.1), epochs=3, prefer=prefer).budget
+        assert [bool(look.failed) for look in found.looks] == [place == at - 1 for place in range(len(found.looks))]
+        assert found.looks[at - 1].spent == math.inf
+        assert found.chosen not in (0, at - 1)
+        many = f"The metric failed at 1 of {len(found.looks) - 1} readings, which counts as over the budget: after "
+        assert many + f"update {found.looks[at - 1].step}, expected a" in found.sentence
+        json.dumps(found.document(), allow_nan=False)
+
+
+def test_a_metric_that_fails_from_some_evaluation_on_hands_over_the_last_model_that_it_measured(easy):
+    calls = []
+
+    def share(predict, examples):
+        calls.append(None)
+        return math.nan if len(calls) > 3 else float(rightness(predict, examples).mean())
+
+    found = asked(easy, budget=Budget(metric=share, drop=0.1), epochs=1).budget
+    assert (found.chosen in (1, 2), found.certificate, found.certified) == (True, None, None)
+    assert "The certify half says nothing: expected a finite number from the metric 'share', but" in found.sentence
+
+
+def test_a_metric_that_never_works_again_hands_back_the_model_or_what_forgets(easy):
+    def again():
+        calls = []
+        return lambda predict, examples: math.nan if calls.append(None) or len(calls) > 1 else 0.5
+
+    found = asked(easy, budget=Budget(metric=again(), drop=0.1), epochs=1).budget
+    assert (found.chosen, found.reached, "could not be kept" in found.sentence) == (0, False, True)
+    found = asked(easy, budget=Budget(metric=again(), drop=0.1), epochs=1, prefer="forgetting").budget
+    assert (found.chosen > 0, found.kept) == (True, False)
+    assert "an unknown amount spent after update" in found.sentence
+
+
+@pytest.mark.parametrize("options", [{}, {"rate": 0.05}], ids=["searched", "given"])
+def test_a_metric_that_fails_on_the_model_as_it_is_is_refused_before_the_first_update(easy, options):
+    steps = []
+    with pytest.raises(MetricError, match="finite number from the metric 'share', but found nan"):
+        expunge.unlearn(
+            easy[0], **easy[1], budget=Budget(metric=failing(1, math.nan), drop=0.1), on_step=steps.append, **options
+        )
+    assert not steps
 
 
 def test_the_run_folder_tells_what_became_of_the_budget(easy, tmp_path):

@@ -1,14 +1,26 @@
 """Budgets in three units, readings, the split of held-out examples, and the rescaled tolerance."""
 
+import json
+import math
+import re
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from expunge.batch import Predictor
-from expunge.budget import Budget, Reading, Rescaled, read, split_holdout
+from expunge.budget import Budget, Reading, Rescaled, read, read_safely, split_holdout
 from expunge.data import TensorExamples
-from expunge.errors import ConfigError, DataError
+from expunge.errors import ConfigError, DataError, MetricError
+
+
+def rightness(predict, examples):
+    """Whether each example is right."""
+    batch = examples.batch(torch.arange(len(examples)))
+    return (predict(batch.inputs).argmax(1) == batch.targets).double()
+
 
 FIRST = Reading(loss=0.2, accuracy=90.0, value=0.7)
 
@@ -44,10 +56,34 @@ def test_a_budget_has_one_unit(wrong):
 
 
 def test_what_a_budget_cannot_use_is_refused():
-    with pytest.raises(ConfigError, match="budget ≥ 0"):
+    with pytest.raises(ConfigError, match="points to be a finite number ≥ 0, but found -1"):
         Budget(points=-1.0)
     with pytest.raises(DataError, match="reading with the accuracy"):
         Budget(points=1.0).spent(FIRST, Reading(0.1))
+
+
+METRIC = {"metric": rightness, "drop": 0.1}
+WRONG_FIELDS = [
+    *({"points": value} for value in ("1", "abc", [1], 1j, True, math.nan, math.inf, -1, torch.ones(2))),
+    *({"relative": value} for value in ("0.1", math.inf, -0.1, False)),
+    *({"relative": 0.1, "floor": value} for value in ("x", math.nan, math.inf, 0.0, True)),
+    *({"metric": rightness, "drop": value} for value in (math.nan, math.inf, "1", -1)),
+    {"metric": 3, "drop": 0.1},
+    {"metric": "module:function", "drop": 0.1},
+    *({**METRIC, "bounds": value} for value in ("ab", (0, 1, 2), (1, 0), (0, math.inf), 3)),
+    *({**METRIC, "higher_is_better": value} for value in ("no", 1, None)),
+]
+
+
+@pytest.mark.parametrize("fields", WRONG_FIELDS, ids=str)
+def test_every_field_of_a_budget_has_its_type_and_range(fields):
+    with pytest.raises(ConfigError, match=r"^Expected .*, but found .*: .*\.$"):
+        Budget(**fields)
+
+
+def test_numbers_of_other_libraries_become_plain_ones():
+    assert json.dumps(Budget(points=np.float32(1.5)).points) == "1.5"
+    assert Budget(points=np.int64(2)) == Budget(points=2)
 
 
 def test_a_reading_is_of_the_model_as_it_is_handed_over_and_leaves_it_so():
@@ -136,3 +172,49 @@ def test_no_reading_changes_the_tolerance_beyond_its_bounds():
 def test_harm_that_the_loss_does_not_see_halves_the_tolerance():
     assert Rescaled(0.05).observed(-0.01, 2.0, 1.0).tolerance == pytest.approx(0.025)
     assert Rescaled(0.05).observed(0.0, 0.0, 1.0).tolerance == pytest.approx(0.05)
+
+
+class Misbehaving:
+    """Measures that are no finite number, or do what a measure must not do."""
+
+    nan = staticmethod(lambda predict, examples: math.nan)
+    infinite = staticmethod(lambda predict, examples: math.inf)
+    nothing = staticmethod(lambda predict, examples: None)
+    text = staticmethod(lambda predict, examples: "x")
+    complex = staticmethod(lambda predict, examples: 1j)
+    one_nan = staticmethod(lambda predict, examples: torch.tensor([math.nan] + [0.5] * (len(examples) - 1)))
+    wrong_count = staticmethod(lambda predict, examples: torch.zeros(3))
+    raising = staticmethod(lambda predict, examples: 1 / 0)
+    refusing = staticmethod(lambda predict, examples: Budget())
+    zeroing = staticmethod(lambda predict, examples: [w.data.zero_() for w in predict.model.parameters()] and 0.5)
+    training = staticmethod(lambda predict, examples: predict.model.train()(torch.randn(9, 3)).mean())
+
+
+CURES = {
+    "nan": "return a finite number for every model, such as 0",
+    "infinite": "return a finite number for every model",
+    "nothing": "but found None: let the function return its value",
+    "text": "return a number or a tensor of numbers",
+    "complex": "return a number or a tensor of numbers",
+    "one_nan": "found nan: return a finite number",
+    "wrong_count": "one for each of 8 examples, but found 3",
+    "raising": "found ZeroDivisionError (division by zero): correct the function",
+    "refusing": "found ConfigError",
+    "zeroing": "changed weights or buffers: let it work on a copy of the model",
+    "training": "changed weights or buffers: let it work on a copy of the model",
+}
+
+
+@pytest.mark.parametrize("kind", CURES)
+def test_a_metric_that_misbehaves_is_one_sentence_and_leaves_the_model_as_it_was(kind):
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    data = TensorExamples(torch.randn(8, 3), torch.zeros(8, dtype=torch.int64))
+    budget = Budget(metric=getattr(Misbehaving, kind), drop=0.1)
+    with pytest.raises(MetricError, match=re.escape(CURES[kind])):
+        read(Predictor(model), data, budget.gauge)
+    reading = read_safely(Predictor(model), data, budget.gauge)
+    assert (reading.value, reading.accuracy) == (None, read(Predictor(model), data).accuracy)
+    assert reading.failed.startswith("expected ")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not model.training

@@ -136,14 +136,17 @@ def test_what_cannot_be_said_is_told_and_costs_no_model(pair):
     few = Subset(examples, torch.arange(20))
     for metric in (recall, confidence):
         found, why = told(Budget(metric=metric, drop=0.1), few)
-        assert (found, why) == (None, "expected at least 30 examples for an approximate bound, found 20")
+        assert (found, why) == (None, "expected at least 30 examples for an approximate bound, but found 20")
     assert told(Budget(relative=0.1), second=before)[1].endswith("found the same for all")
-    assert told(Budget(metric=lambda *_: 0.5, drop=0.1))[1].endswith("where examples are left out, found none")
+    assert told(Budget(metric=lambda *_: 0.5, drop=0.1))[1].endswith("where examples are left out, but found none")
 
     def picky(predict, examples):
         return {COUNT: 1.0}[len(examples)]
 
-    assert told(Budget(metric=picky, drop=0.1)) == (None, "the metric failed on them with KeyError")
+    assert told(Budget(metric=picky, drop=0.1)) == (
+        None,
+        "expected a number from the metric 'picky', but found KeyError (108)",
+    )
     assert told(Budget(points=5.0))[1] == ""
 
 

@@ -15,7 +15,7 @@ from expunge.budget.forgetting import Criterion, Forgetting, Forgotten, whole_cl
 from expunge.budget.halves import Halves, split_holdout
 from expunge.budget.levels import fixed_sequence, level_of
 from expunge.budget.opening import Witness, certificate_for, opened, smallest_of, witness
-from expunge.budget.reading import Measure, Reading, read
+from expunge.budget.reading import Measure, Reading, read, read_safely
 from expunge.budget.resampling import bootstrap_bound, jackknife_bound
 from expunge.budget.rescaled import Rescaled
 from expunge.budget.spending import Look, Spending
@@ -52,6 +52,7 @@ __all__ = [
     "level_of",
     "opened",
     "read",
+    "read_safely",
     "smallest_drop",
     "smallest_mean_drop",
     "smallest_of",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from math import isfinite
+from numbers import Real
+from typing import Any, Literal
 
 from expunge.batch import Examples, Predictor
-from expunge.budget.reading import Measure, Reading, numbers
-from expunge.errors import ConfigError, DataError
+from expunge.budget.reading import Measure, Reading, measured_values
+from expunge.errors import ConfigError, DataError, MetricError
 from expunge.metrics.arrays import Floats
 
 Unit = Literal["points", "relative loss", "own metric"]
@@ -35,7 +37,7 @@ class Budget:
             nothing.
 
     Raises:
-        ConfigError: If not exactly one unit is given, or one is negative.
+        ConfigError: If not exactly one unit is given, or a field is of a wrong type, not finite, or negative.
 
     Examples:
         >>> budget = Budget(points=1.0)
@@ -58,8 +60,13 @@ class Budget:
         if len(given) != 1 or (self.metric is None) != (self.drop is None):
             found = ", ".join([*given, *(["drop"] if self.drop is not None else [])]) or "none"
             raise ConfigError("points, relative, or metric with drop", found, "write for example Budget(points=1.0)")
-        if not self.allowed >= 0 or not self.floor > 0:
-            raise ConfigError("a budget ≥ 0 and a floor > 0", f"{self.allowed} and {self.floor}", "change it")
+        for name in ("points", "relative", "drop", "floor"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _validate_amount(name, getattr(self, name)))
+        if self.metric is not None and not callable(self.metric):
+            cure = "pass a function of a predictor and examples"
+            raise ConfigError("metric to be a function", shown_value(self.metric), cure)
+        _validate_switch("higher_is_better", self.higher_is_better)
         if self.bounds is not None:
             object.__setattr__(self, "bounds", checked_bounds(self.bounds, self.metric))
 
@@ -84,20 +91,21 @@ class Budget:
         """Return what the metric says, a number ``(1,)`` or one for each example.
 
         Raises:
-            DataError: If that is neither, or outside of the bounds.
+            MetricError: If that is neither, not finite or outside of the bounds, or the metric raises an error or
+                changes the model, whose weights are then put back.
         """
         if self.metric is None:
             raise DataError("a metric to measure by", "a budget without one", "read loss and accuracy instead")
-        values = numbers(self.metric(predict, examples), len(examples))
+        values = measured_values(self.metric, predict, examples)
         if self.bounds is None:
             return values
         if len(values) < len(examples):
             cure = "return a tensor of them, or leave bounds out"
-            raise DataError("one value for each example from a metric with bounds", "a single number", cure)
+            raise MetricError("one value for each example from a metric with bounds", "a single number", cure)
         low, high = self.bounds
         if not bool(((values >= low) & (values <= high)).all()):
             found = f"{values.min():g} to {values.max():g}"
-            raise DataError(f"values of the metric from {low:g} to {high:g}", found, "correct the bounds")
+            raise MetricError(f"values of the metric from {low:g} to {high:g}", found, "correct the bounds")
         return values
 
     @property
@@ -132,6 +140,45 @@ class Budget:
     def kept(self, first: Reading, now: Reading) -> bool:
         """Return whether no more was spent than is allowed; false where it cannot be told."""
         return self.spent(first, now) <= self.allowed
+
+
+def _validate_amount(name: str, value: Any) -> float:
+    """Return a field of a budget as a plain number.
+
+    Raises:
+        ConfigError: If it is no finite number, or below 0; a floor has to be above.
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    least = "> 0" if name == "floor" else "≥ 0"
+    if not is_number or not (value > 0 if name == "floor" else value >= 0):
+        cure = "leave it out for .05" if name == "floor" else f"write for example {_EXAMPLES[name]}"
+        raise ConfigError(f"{name} to be a finite number {least}", shown_value(value), cure)
+    return value if type(value) in (int, float) else float(value)
+
+
+_EXAMPLES = {"points": "Budget(points=1.0)", "relative": "Budget(relative=0.1)", "drop": "drop=0.01"}
+"""How each amount is written."""
+
+
+def _validate_switch(name: str, value: Any) -> None:
+    """Refuse a field that is neither true nor false.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} to be True or False", shown_value(value), "choose one of them")
+
+
+def shown_value(value: Any) -> str:
+    """Return a wrong value as an error shows it: plain ones as they are written, others by their type.
+
+    Examples:
+        >>> shown_value("abc"), shown_value([1]), shown_value(float("inf"))
+        ("'abc'", 'a list', 'inf')
+    """
+    plain = isinstance(value, (str, int, float, complex))
+    return repr(value) if plain else f"a {type(value).__name__}"
 
 
 def checked_bounds(bounds: tuple[float, float], metric: Measure | None) -> tuple[float, float]:

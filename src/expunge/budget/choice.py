@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Literal, NamedTuple
 
 from expunge.errors import ConfigError
@@ -44,7 +45,8 @@ def choose(
     Costs below 0 are no cheaper than 0: a lucky reading is no merit.
 
     Where none that forgets as asked is inside, ``prefer="forgetting"`` gives the cheapest of those that forget as
-    asked, or else the one that forgets most. Where none is inside at all, ``prefer="budget"`` gives the cheapest.
+    asked, or else the one that forgets most, of those whose cost is known. Where none is inside at all,
+    ``prefer="budget"`` gives the cheapest.
 
     Args:
         candidates: The iterates, the original among them if it may be handed back.
@@ -62,7 +64,8 @@ def choose(
     if not candidates:
         raise ConfigError("at least one iterate to choose from", "none", "keep the original as the first one")
     inside = [index for index, each in enumerate(candidates) if each.spent <= allowed]
-    considered = [*range(len(candidates))] if prefer == "forgetting" else inside
+    measured = [index for index, each in enumerate(candidates) if isfinite(each.spent)]
+    considered = (measured or [*range(len(candidates))]) if prefer == "forgetting" else inside
     # What is not reached is never as good as what is, however small the difference.
     reached, anyway = ([index for index in side if candidates[index].missing <= 0] for side in (inside, considered))
     pool = reached or anyway or considered

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor, looking
-from expunge.errors import DataError
+from expunge.errors import MetricError
 from expunge.metrics.arrays import Floats
 
 Measure = Callable[[Predictor, Examples], Any]
@@ -29,6 +29,7 @@ class Reading:
         value: Of the user's metric; None without one.
         right: Whether each example was right, ``(n,)``; None where the model has no classes.
         step: Updates before it. Default 0.
+        failed: Why the metric has no value, where it failed. Default: it did not.
     """
 
     loss: float
@@ -36,6 +37,7 @@ class Reading:
     value: float | None = None
     right: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     step: int = 0
+    failed: str = ""
 
 
 def read(
@@ -73,20 +75,89 @@ def looked(predict: Predictor, part: Batch) -> tuple[Tensor, Tensor | None]:
     return functional.cross_entropy(logits, part.targets, reduction="sum"), logits.argmax(1) == part.targets
 
 
+def read_safely(predict: Predictor, examples: Examples, metric: Measure | None = None, step: int = 0) -> Reading:
+    """Return a reading whose ``failed`` tells why a metric has no value: it ends no run that is under way.
+
+    Args:
+        predict: The model.
+        examples: Held-out ones.
+        metric: The user's own measure, checked by ``Budget.measured``. Default: none.
+        step: Updates before it.
+    """
+    try:
+        return read(predict, examples, metric, step)
+    except MetricError as error:
+        return replace(
+            read(predict, examples, None, step), failed=f"expected {error.expected}, but found {error.found}"
+        )
+
+
+def measured_values(metric: Measure, predict: Predictor, examples: Examples) -> Floats:
+    """Return what a user's metric measures, one finite number ``(1,)`` or one for each example, ``(n,)``.
+
+    Raises:
+        MetricError: If it is neither, or the metric raises an error or changes the model, which is then put back.
+    """
+    name = getattr(metric, "__name__", type(metric).__name__)
+    tensors = [*predict.model.parameters(), *predict.model.buffers()]
+    before = [tensor.detach().clone() for tensor in tensors]
+    try:
+        values = numbers(metric(predict, examples), len(examples))
+    except MetricError:
+        raise
+    except Exception as error:
+        cure = "correct the function, which must work for any model and part of the examples"
+        raise MetricError(f"a number from the metric '{name}'", _error_line(error), cure) from error
+    finally:
+        changed = _put_back(tensors, before)
+    if changed:
+        cure = "let it work on a copy of the model"
+        raise MetricError(f"a metric that leaves the model as it is, '{name}'", "changed weights or buffers", cure)
+    if not np.isfinite(values).all():
+        found = str(values[~np.isfinite(values)][0])
+        cure = "return a finite number for every model, such as 0 where the measure is not defined"
+        raise MetricError(f"a finite number from the metric '{name}'", found, cure)
+    return values
+
+
+def _error_line(error: Exception) -> str:
+    """Return an error's type and the first line of its message."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__} ({lines[0].rstrip('. ')})"
+
+
+def _put_back(tensors: list[Tensor], before: list[Tensor]) -> bool:
+    """Give tensors the values that they had, and return whether one had changed; NaN is equal to NaN."""
+    changed = [(now, was) for now, was in zip(tensors, before, strict=True) if not _same(now.detach(), was)]
+    with torch.no_grad():
+        for now, was in changed:
+            now.copy_(was)
+    return bool(changed)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Return whether tensors are equal, NaN counted as equal to NaN."""
+    return torch.equal(one, other) or (one.is_floating_point() and torch.allclose(one, other, 0.0, 0.0, equal_nan=True))
+
+
 def numbers(measured: Any, count: int) -> Floats:
     """Return what a metric measured: one number ``(1,)``, or one for each example, ``(count,)``.
 
     Raises:
-        DataError: If it is neither.
+        MetricError: If it is neither.
     """
+    if measured is None:
+        raise MetricError("a number from the metric", "None", "let the function return its value")
     try:
         found = measured.detach().cpu() if isinstance(measured, Tensor) else measured
         array = np.asarray(found, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
         cure = "return a number or a tensor of numbers"
-        raise DataError("numbers from the metric", type(measured).__name__, cure) from error
+        raise MetricError("numbers from the metric", type(measured).__name__, cure) from error
     if array.size not in (1, count):
-        raise DataError(f"one number from the metric, or one for each of {count} examples", f"{array.size}", "mend it")
+        raise MetricError(
+            f"one number from the metric, or one for each of {count} examples", f"{array.size}", "mend it"
+        )
     return array
 
 

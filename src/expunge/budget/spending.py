@@ -29,6 +29,7 @@ class Look:
         recognised: Share of the forgotten classes that is still recognised.
         auc: Of telling forgotten from held-out examples.
         verdict: Of the equivalence test.
+        failed: Why the metric had no value, so that the reading counts as over the budget; empty where it had one.
     """
 
     step: int
@@ -41,6 +42,7 @@ class Look:
     recognised: float | None = None
     auc: float | None = None
     verdict: Verdict | None = None
+    failed: str = ""
 
     def candidate(self) -> Candidate:
         """Return what the choice of an iterate looks at."""
@@ -93,7 +95,8 @@ class Spending:
     @property
     def sentence(self) -> str:
         """What became of the budget, for people."""
-        return " ".join([self.verdict(), *self.cheapest(), *certified_words(self), *self.advice()])
+        parts = [self.verdict(), *self.cheapest(), *self.failures(), *certified_words(self), *self.advice()]
+        return " ".join(parts)
 
     def verdict(self) -> str:
         """Return whether the budget was kept and the request met."""
@@ -103,7 +106,7 @@ class Spending:
                 f"The budget of {allowed} could not be kept: every iterate spent more. The model is handed back as it "
                 "came and has forgotten nothing."
             )
-        spent = amount(self.asked, handed.spent)
+        spent = amount(self.asked, handed.spent) if not handed.failed else "an unknown amount"
         if self.kept:
             met = met_words(handed) if self.reached else f"but within it the request was not met: {left(handed)}"
             return f"The budget of {allowed} was kept, {met}; {spent} spent after update {handed.step}."
@@ -118,6 +121,14 @@ class Spending:
         if not costs:
             return ["No iterate forgot as asked."]
         return [f"The cheapest iterate that forgot as asked spent {amount(self.asked, min(costs))}."]
+
+    def failures(self) -> list[str]:
+        """Return at which readings the metric failed."""
+        failed = [look for look in self.looks if look.failed]
+        if not failed:
+            return []
+        many = f"{len(failed)} of {len(self.looks) - 1} readings, which {'count' if len(failed) > 1 else 'counts'}"
+        return [f"The metric failed at {many} as over the budget: after update {failed[0].step}, {failed[0].failed}."]
 
     def advice(self) -> list[str]:
         """Return what can be done where the model that is handed over does not forget as asked."""

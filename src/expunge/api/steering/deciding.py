@@ -13,6 +13,7 @@ from expunge.api.steering.trial import Trials
 from expunge.api.steering.wish import Wish, promised, steered
 from expunge.api.steering.within import Keeper
 from expunge.batch import Predictor, Split
+from expunge.budget import read
 from expunge.engine import Conditions, Recipe
 from expunge.errors import ConfigError
 from expunge.methods import Method
@@ -99,6 +100,10 @@ def inside(call: Call, wish: Wish) -> Course:
         raise ConfigError("nothing to search for on several ranks", "a budget without a learning rate", cure)
     halves = promised(wish, call.split, call.conditions.seed)
     steered(call.recipe(call.method))
+    first = None
+    if wish.budget.metric is not None:
+        # A metric that fails on the model as it is must not do so after the search.
+        first = read(call.original, halves.control, wish.budget.gauge)
     plan = Found(call.method, call.split)
     if call.open and call.family.votes:
         trials = Trials(wish, call.original, call.split, halves.control, call.conditions)
@@ -108,5 +113,5 @@ def inside(call: Call, wish: Wish) -> Course:
         plan = ranged(call.family, call.original, judged, call.settings, call.conditions, call.deadline, wish.budget)
     recipe, judge = call.recipe(plan.method), forgetting_of(call.family, plan.split, halves.control)
     looks, shared = plan.looks, call.conditions.shared
-    keeper = Keeper(wish, call.original, recipe, plan.split, halves, looks, shared=shared, forgetting=judge)
+    keeper = Keeper(wish, call.original, recipe, plan.split, halves, looks, shared, forgetting=judge, first=first)
     return Course(plan.method, call.split, recipe, plan.record, keeper)

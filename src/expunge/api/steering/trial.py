@@ -19,7 +19,7 @@ from expunge.budget.forgetting import RECOGNISED, few
 from expunge.data import Subset
 from expunge.engine import Conditions, execute
 from expunge.engine.conditions import ignore
-from expunge.errors import NotFiniteError
+from expunge.errors import MetricError, NotFiniteError
 from expunge.methods import Method
 
 NOISE = 1.0
@@ -123,13 +123,14 @@ class Trials:
         began = time.perf_counter()
         work, recipe = self.copied(), method.recipe(self.conditions.seed)
         halves = Halves(self.control, self.control)
-        keeper = Keeper(self.wish, self.original, recipe, self.split, halves, looks=LOOKS)
-        read_once = time.perf_counter() - began
+        read_once = 0.0
         try:
+            keeper = Keeper(self.wish, self.original, recipe, self.split, halves, looks=LOOKS)
+            read_once = time.perf_counter() - began
             execute(work, recipe, keeper.split, keeper.watching(work, self.conditions))
-        except NotFiniteError:
+        except (NotFiniteError, MetricError):
             lost = time.perf_counter() - began
-            return Trial(method.rate, math.inf, seconds=lost, pace=lost, reading=read_once / self.looked_at)
+            return Trial(method.rate, math.inf, seconds=lost, pace=lost, reading=(read_once or lost) / self.looked_at)
         look, ran = keeper.looks[-1], time.perf_counter() - began
         pace = max(0.0, ran - (1 + LOOKS) * read_once) / look.step
         judged, rise = self.judged(work, look), look.loss - self.first.loss

@@ -15,6 +15,7 @@ from expunge.budget import (
     Choice,
     Criterion,
     Forgetting,
+    Forgotten,
     Look,
     Reading,
     Rescaled,
@@ -24,6 +25,7 @@ from expunge.budget import (
     frontier,
     opened,
     read,
+    read_safely,
     witness,
 )
 from expunge.engine import STEADY, Conditions, Guidance, Judged, Recipe, agreed, execute
@@ -60,10 +62,11 @@ class Keeper:
         looks: Control readings, at most. Default ``LOOKS``.
         shared: Whether other processes carry out the same run; what the first one reads then counts. Default false.
         forgetting: Says what of the forgetting is missing. Default: ``Forgetting``, that of classifiers.
+        first: The original on the control half. Default: it is read.
 
     Raises:
         ConfigError: If the recipe cannot be steered.
-        DataError: If the held-out loss of the model is not finite.
+        DataError: If the held-out loss of the model is not finite, or the metric fails on it.
     """
 
     def __init__(
@@ -76,13 +79,15 @@ class Keeper:
         looks: int = LOOKS,
         shared: bool = False,
         forgetting: Criterion | None = None,
+        first: Reading | None = None,
     ) -> None:
         self.shared = shared
         self.wish, self.recipe, self.surgery, self.count = wish, recipe, steered(recipe), looks
         self.control, self.certify = halves
         self.forgetting = Forgetting(split, self.control) if forgetting is None else forgetting
         self.split = replace(split, holdout=self.control)
-        self.first = agreed(read(original, self.control, wish.budget.gauge), shared)
+        first = read(original, self.control, wish.budget.gauge) if first is None else first
+        self.first = agreed(first, shared)
         if not math.isfinite(self.first.loss):
             found = "a loss of NaN or infinity on held-out examples"
             raise DataError("a finite held-out loss of the model", found, "repair the held-out inputs")
@@ -110,11 +115,20 @@ class Keeper:
 
     def noted(self, predict: Predictor, now: Reading) -> Look:
         """Return a reading with what was spent and what of the forgetting is missing."""
-        spent = self.wish.budget.spent(self.first, now)
+        spent = math.inf if now.failed else self.wish.budget.spent(self.first, now)
         # The model as handed in decides nothing, so that its look takes no share of the level.
-        forgotten = agreed(self.forgetting(predict, max(1, len(self.looks))), self.shared)
+        forgotten = agreed(self.forgotten(predict), self.shared)
         measured = (now.step, now.loss, now.accuracy, now.value)
-        return Look(*measured, spent, self.rule.tolerance, *forgotten)
+        return Look(*measured, spent, self.rule.tolerance, *forgotten, failed=now.failed)
+
+    def forgotten(self, predict: Predictor) -> Forgotten:
+        """Return what of the forgetting is missing; an evaluation that fails in the run finds nothing forgotten."""
+        try:
+            return self.forgetting(predict, max(1, len(self.looks)))
+        except DataError:
+            if not self.looks:
+                raise
+            return Forgotten(math.inf)
 
     def watching(self, work: Predictor, conditions: Conditions) -> Conditions:
         """Return the conditions with the readings among what happens after an update."""
@@ -135,7 +149,7 @@ class Keeper:
 
     def look(self, work: Predictor, progress: Progress) -> Guidance:
         """Measure the working model, steer the surgery by what is found, and keep the model if it is the best one."""
-        now = agreed(read(work, self.control, self.wish.budget.gauge, progress.step + 1), self.shared)
+        now = agreed(read_safely(work, self.control, self.wish.budget.gauge, progress.step + 1), self.shared)
         if math.isfinite(now.loss):
             self.steer(now)
             self.looks.append(self.noted(work, now))
@@ -165,7 +179,7 @@ class Keeper:
         """Tell the surgery the rise of the loss, and the τ that the budget amounts to by now."""
         budget, rise = self.wish.budget, now.loss - self.first.loss
         self.surgery.anchor(rise)
-        if budget.relative is None:
+        if budget.relative is None and not now.failed:
             self.rule = self.rule.observed(rise, budget.spent(self.first, now), budget.allowed)
             if self.landing is None:
                 self.surgery.tolerance.fill_(self.rule.tolerance)
