@@ -35,13 +35,13 @@ def encoded(picture, form="PNG", **options):
     return stream.getvalue()
 
 
-def write_parquet(path, images, labels):
+def write_parquet(path, images, labels, **options):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = [{"bytes": data, "path": f"{place}.png"} for place, data in enumerate(images)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"image": rows, "label": pa.array(labels, pa.int64())}), path, row_group_size=3)
+    pq.write_table(pa.table({"image": rows, "label": pa.array(labels, pa.int64())}), path, row_group_size=3, **options)
 
 
 def idx_bytes(magic, sizes, values):

@@ -90,9 +90,9 @@ def test_decoded_pixels_are_kept_and_found_again_unless_refused(tmp_path, monkey
     images = pictures(10, 32)
     folder = write_cifar10(tmp_path, images)
     first = cifar10(tmp_path)
-    kept = sorted(path.name for path in _cache.cache_folder().iterdir())
+    kept = sorted(path.name for path in _cache.cache_folder().glob("cifar10-*"))
     assert len(kept) == 2
-    assert all(name.startswith("cifar10-") and name.endswith(".npy") for name in kept)
+    assert all(name.endswith(".npy") for name in kept)
 
     decoded = []
     monkeypatch.setattr(_parquet, "exact", lambda *a: decoded.append(a) or np.zeros((3, 32, 32), np.uint8))
@@ -106,15 +106,30 @@ def test_decoded_pixels_are_kept_and_found_again_unless_refused(tmp_path, monkey
     assert int(cifar10(tmp_path).test.inputs.sum()) == 0, "a changed file must be decoded anew"
 
 
+def test_pictures_that_change_in_the_middle_of_a_file_of_one_size_are_decoded_anew(tmp_path):
+    images = pictures(60, 32)
+    path = write_cifar10(tmp_path, images[:10]) / "train-00000-of-00002.parquet"
+    raw = [encoded(picture, "BMP") for picture in images]
+    write_parquet(path, raw, [0] * 60, compression="NONE", use_dictionary=False)
+    content, one, other = path.read_bytes(), raw[24], raw[30]
+    assert 2**16 < content.index(one) < content.index(other) < len(content) - 2**16
+    first = cifar10(tmp_path).train.inputs
+    gap = b"\0" * len(one)
+    path.write_bytes(content.replace(one, gap).replace(other, one).replace(gap, other))
+    second = cifar10(tmp_path).train.inputs
+    assert second[24].equal(first[30])
+    assert second[30].equal(first[24])
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[:200], lambda data: b"", lambda data: b"x" * len(data)])
 def test_a_damaged_cache_is_made_anew(tmp_path, damage):
     images = pictures(10, 32)
     write_cifar10(tmp_path, images)
     cifar10(tmp_path)
-    for path in _cache.cache_folder().iterdir():
+    for path in _cache.cache_folder().glob("cifar10-*"):
         path.write_bytes(damage(path.read_bytes()))
     assert np.array_equal(channels_last(cifar10(tmp_path).train), images[:8])
-    assert all(path.stat().st_size > 3072 for path in _cache.cache_folder().iterdir())
+    assert all(path.stat().st_size > 3072 for path in _cache.cache_folder().glob("cifar10-*"))
 
 
 def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch):

@@ -1,0 +1,139 @@
+"""Hashes of what files hold, remembered between runs: a file is read again only where its size or times have changed.
+
+The memory lies in the cache folder, readable by its owner alone. It holds keyed hashes of paths and contents, sizes and
+times, and nothing else; deleting it is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.data.mapped import mapped
+
+READ_BYTES = 2**20
+SETTLED_SECONDS = 2.0
+"""A file that changed later than so long ago is not remembered: it may change again within one tick of its clock."""
+MAX_MEMORY_BYTES = 2**28
+"""Of a memory that is read."""
+MAX_OTHER_FILES = 100_000
+"""Of the same folders that stay in a memory though they are not asked for now."""
+
+_ROW = np.dtype([("path", "S16"), ("size", "<i8"), ("mtime", "<i8"), ("ctime", "<i8"), ("content", "S16")])
+
+
+def cache_folder() -> Path:
+    """Return the folder of what is kept between runs: ``expunge`` in ``XDG_CACHE_HOME``, or else in ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "expunge"
+
+
+def file_hashes(files: Sequence[Path], key: bytes) -> NDArray[np.bytes_]:
+    """Return the keyed hash of what each file holds: BLAKE2b, 16 bytes, ``(n,)`` of dtype S16.
+
+    Args:
+        files: The files. One whose path, size and times are known is not read again.
+        key: The secret, from ``load_key``.
+
+    Raises:
+        OSError: If one cannot be read.
+
+    Examples:
+        >>> file = Path(tempfile.mkdtemp(), "picture")
+        >>> _ = file.write_bytes(b"pixels")
+        >>> file_hashes([file, file], bytes(32))[0] == _content_hash(file, bytes(32))
+        True
+    """
+    places = [os.path.abspath(file) for file in files]
+    folders = sorted({os.path.dirname(place) for place in places})
+    memory = cache_folder() / f"files-{_text_hash(folders, key).hex()}.npy"
+    known = _read_memory(memory)
+    rows, news = np.zeros(len(files), _ROW), 0
+    for number, place in enumerate(places):
+        stat, name = os.stat(place), _text_hash([place], key)
+        now = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        content = known.get((name.rstrip(b"\0"), *now))
+        if content is None:
+            news += 1
+            content = _content_hash(Path(place), key)
+        rows[number] = (name, *now, content)
+    if news:
+        with contextlib.suppress(OSError):
+            _write_memory(memory, rows, known)
+    return rows["content"].copy()
+
+
+def read_array(path: Path) -> NDArray[Any] | None:
+    """Return the array in a file of the cache; None where there is none of one's own: no link, nobody else's file.
+
+    Examples:
+        >>> read_array(Path(tempfile.mkdtemp(), "nothing.npy")) is None
+        True
+    """
+    try:
+        stat = path.lstat()
+        if path.is_symlink() or stat.st_uid != getattr(os, "getuid", lambda: stat.st_uid)():
+            return None
+        return mapped(path)
+    except (OSError, ValueError):
+        return None
+
+
+def write_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array into the cache, readable by its owner alone, whole or not at all.
+
+    Raises:
+        OSError: If that fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")  # mkstemp gives mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, values, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)  # replaces a link, and does not follow it
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _read_memory(path: Path) -> dict[tuple[bytes, int, int, int], bytes]:
+    """Return what is remembered: path, size and times → hash of the content."""
+    rows = read_array(path)
+    if rows is None or rows.dtype != _ROW or rows.ndim != 1 or rows.nbytes > MAX_MEMORY_BYTES:
+        return {}
+    columns = (rows[name].tolist() for name in ("path", "size", "mtime", "ctime", "content"))
+    return {(path, size, mtime, ctime): content for path, size, mtime, ctime, content in zip(*columns, strict=True)}
+
+
+def _write_memory(path: Path, rows: NDArray[Any], known: dict[tuple[bytes, int, int, int], bytes]) -> None:
+    """Remember the files that have not been changed just now, and others of the same folders from before."""
+    names = set(rows["path"].tolist())
+    others = [(*where, content) for where, content in known.items() if where[0] not in names]
+    settled = time.time_ns() - int(SETTLED_SECONDS * 1e9)
+    still = rows[(rows["mtime"] < settled) & (rows["ctime"] < settled)]
+    write_array(path, np.concatenate([still, np.array(others[-MAX_OTHER_FILES:], _ROW)]))
+
+
+def _content_hash(path: Path, key: bytes) -> bytes:
+    made = hashlib.blake2b(digest_size=16, key=key, person=b"expunge content")
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(READ_BYTES):
+            made.update(block)
+    return made.digest()
+
+
+def _text_hash(texts: Iterable[str], key: bytes) -> bytes:
+    made = hashlib.blake2b(digest_size=16, key=key, person=b"expunge path")
+    for text in texts:
+        made.update(os.fsencode(text) + b"\0")
+    return made.digest()
