@@ -69,6 +69,7 @@ def part_of(path):
         ("{points: 0}", {"points": 0.0}),
         ("{relative: 0.1}", {"relative": 0.1}),
         ("{loss: 0.1}", {"relative": 0.1}),
+        ("{points: 1, certify: false}", {"points": 1.0, "certify": False}),
         ("{metric: a.b:c, drop: 0.01}", {"metric": "a.b:c", "drop": 0.01}),
         ("{metric: a.b:c, drop: 1, bounds: [0, 2]}", {"metric": "a.b:c", "drop": 1.0, "bounds": [0.0, 2.0]}),
         (
@@ -160,9 +161,9 @@ REFUSALS = {
     ),
     "too small for the data": (
         {"budget": "0.0"},
-        "line 9: Expected held-out examples to certify a budget of 0 points with, but found 287, whose smallest",
+        "line 9: Expected a budget above 0 with a certificate, but found one of 0 points, which no number of examples",
     ),
-    "too few held out": ({"holdout": "0.1"}, "line 9: Expected held-out examples to certify a budget of 5 points"),
+    "too few held out": ({"holdout": "0.1"}, "line 9: Expected at least 144 held-out examples of the classes"),
     "no such metric": (
         {"budget": "{metric: metrics:gone, drop: 0.1}"},
         "line 9: Expected 'gone' in the module 'metrics', but found no such name",
@@ -225,6 +226,18 @@ def test_a_budget_that_is_kept_is_told_by_result_manifest_history_report_and_led
     assert entry.header.spent.drop == 100 * certificate["drop"]
     assert (entry.header.spent.level, entry.header.spent.examples) == (0.05, len(halves.certify))
     assert not re.search(r"\d+, \d+, \d+", (path / "manifest.json").read_text())
+
+
+def test_too_few_held_out_examples_serve_a_budget_without_a_certificate(place):
+    path = run(place, budget="{points: 5, certify: false}", holdout="0.1", ledger="ledger.sqlite", method=LONGER)
+    part = part_of(path)
+    told, sizes = part["budget"], json.loads((path / "manifest.json").read_text())["holdout"]["sizes"]
+    assert (told["kept"], told["certificate"], told["certified"]) == (True, None, None)
+    assert sizes == told["examples"] == {"control": part["spent"]["examples"], "certify": 0}
+    assert "No certificate was asked for" in told["sentence"]
+    assert "None was asked for: all held-out examples steered" in (path / "report.html").read_text()
+    (entry,) = Ledger(place / "ledger.sqlite").entries()
+    assert (entry.header.spent.bound, entry.header.spent.level) == (None, None)
 
 
 def test_a_second_request_on_the_same_held_out_data_is_not_certified_afresh(place):

@@ -83,7 +83,8 @@ def unlearn(
         forget: Examples to forget: a map-style data set of ``(input, label)``, tensors, or ``Examples``.
         retain: Training examples to keep, disjoint from ``forget``.
         holdout: Examples that the model was not trained on, for objectives that need them and for a budget, which
-            splits them once: half of them steer, the others certify. Default: none.
+            splits them once: half of them steer, the others certify; with ``Budget(…, certify=False)`` all of them
+            steer. Default: none.
         task: Family of the model: ``classification`` (default), ``diffusion`` for a class-conditional ``DDPM``, or
             ``stable_diffusion`` for a ``TextToImage``.
         method: Name of a method (``expunge list methods``), a ``Method``, or ``auto`` (default): for classifiers the

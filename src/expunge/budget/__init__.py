@@ -14,7 +14,7 @@ from expunge.budget.choice import Candidate, Choice, Preference, choose, frontie
 from expunge.budget.forgetting import Criterion, Forgetting, Forgotten, whole_classes
 from expunge.budget.halves import Halves, split_holdout
 from expunge.budget.levels import fixed_sequence, level_of
-from expunge.budget.opening import Witness, certificate_for, opened, smallest_of, witness
+from expunge.budget.opening import Witness, certificate_for, examples_needed, opened, smallest_of, witness
 from expunge.budget.reading import Measure, Reading, read, read_safely
 from expunge.budget.resampling import bootstrap_bound, jackknife_bound
 from expunge.budget.rescaled import Rescaled
@@ -45,6 +45,7 @@ __all__ = [
     "certificate_of",
     "choose",
     "equivalence",
+    "examples_needed",
     "fixed_sequence",
     "frontier",
     "jackknife_bound",

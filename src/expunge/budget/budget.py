@@ -35,6 +35,8 @@ class Budget:
             certificate of it needs. Default: unknown.
         floor: Least loss that ``relative`` refers to, in nats. Default .05: every share of a loss of nearly 0 is
             nothing.
+        certify: Whether half of the held-out examples is put aside for a certificate. Default true; where false all of
+            them steer, for those who have too few to certify anything.
 
     Raises:
         ConfigError: If not exactly one unit is given, or a field is of a wrong type, not finite, or negative.
@@ -53,6 +55,7 @@ class Budget:
     higher_is_better: bool = True
     bounds: tuple[float, float] | None = None
     floor: float = 0.05
+    certify: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what is not one budget."""
@@ -66,7 +69,8 @@ class Budget:
         if self.metric is not None and not callable(self.metric):
             cure = "pass a function of a predictor and examples"
             raise ConfigError("metric to be a function", shown_value(self.metric), cure)
-        _validate_switch("higher_is_better", self.higher_is_better)
+        for name in ("higher_is_better", "certify"):
+            _validate_switch(name, getattr(self, name))
         if self.bounds is not None:
             object.__setattr__(self, "bounds", checked_bounds(self.bounds, self.metric))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil, log, log1p
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ from expunge.metrics.arrays import Floats
 
 GROUPS = 10
 """Parts of the certify half that a metric of the whole set is measured without, one after another."""
+
+
+REFERENCE_SIZE = 1_000
+"""Examples at which a metric's least certifiable drop is worked out; it is in proportion to one over their number."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +140,33 @@ def opened(budget: Budget, seen: Callable[[int], Witness], chosen: int, delta: f
 
 
 def smallest_of(budget: Budget, count: int, delta: float) -> float | None:
-    """Return the least drop that so many examples can certify, as the certificate says it; None where it is not known.
+    """Return the least drop that so many examples can certify, as the certificate says it; None where none is known.
 
     Examples:
         >>> round(smallest_of(Budget(points=1.0), 500, 0.05), 4), smallest_of(Budget(relative=0.1), 500, 0.05)
         (0.0074, None)
     """
+    if not budget.certify:
+        return None
     if budget.points is not None:
         return smallest_drop(count, delta)
     return None if budget.bounds is None else smallest_mean_drop(count, budget.bounds[1] - budget.bounds[0], delta)
+
+
+def examples_needed(budget: Budget, delta: float) -> int | None:
+    """Return how many examples can certify a budget where none of them is lost; None where no number is known.
+
+    Of a budget in points it is the least n with 1 − (δ/2)^(1/n) ≤ b; of a metric with bounds nearly so.
+
+    Examples:
+        >>> examples_needed(Budget(points=1.0), 0.05), examples_needed(Budget(points=0.0), 0.05)
+        (368, None)
+    """
+    allowed = budget.allowed / budget.scale
+    if allowed <= 0 or smallest_of(budget, 1, delta) is None:
+        return None
+    if budget.points is not None:
+        count = max(1, ceil(log(delta / 2) / log1p(-min(allowed, 1 - 1e-12))))
+        return count if smallest_drop(count, delta) <= allowed else count + 1
+    width = budget.bounds[1] - budget.bounds[0] if budget.bounds is not None else 1.0
+    return max(1, ceil(smallest_mean_drop(REFERENCE_SIZE, width, delta) * REFERENCE_SIZE / allowed))

@@ -192,6 +192,8 @@ def left(look: Look) -> str:
 def certified_words(spending: Spending) -> list[str]:
     """Return what the certify half says."""
     found = spending.certificate
+    if not spending.asked.certify and spending.chosen:
+        return ["No certificate was asked for: all held-out examples steered."]
     if found is None:
         return [f"The certify half says nothing: {spending.unsaid}."] if spending.unsaid else []
     inside = "inside the budget" if spending.inside else "more than the budget"

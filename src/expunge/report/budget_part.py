@@ -16,6 +16,7 @@ class Allowed(Part):
     relative: Number = None
     metric: str | None = None
     drop: Number = None
+    certify: bool = True
 
     @property
     def amount(self) -> float:

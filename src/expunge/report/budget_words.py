@@ -75,7 +75,8 @@ def spent(budget: BudgetPart) -> str:
         return "Nothing: the model is handed back as it came."
     on = "" if budget.examples is None else f", on the {count(budget.examples.control)} control examples"
     what = amount(budget.asked, budget.asked.shown(budget.handed.spent))
-    return f"{what} after update {budget.handed.step}{on}, which also steered and chose; see the certificate."
+    bound = "; see the certificate" if budget.certificate is not None else ""
+    return f"{what} after update {budget.handed.step}{on}, which also steered and chose{bound}."
 
 
 def stop(budget: BudgetPart) -> str:

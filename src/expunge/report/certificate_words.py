@@ -25,6 +25,8 @@ def certificate(budget: BudgetPart) -> str:
     found = budget.certificate
     if found is not None:
         return f"{opened(found)} {bounds(found, budget.asked)}{inside(budget)}{approximate(found)}"
+    if not budget.asked.certify:
+        return "None was asked for: all held-out examples steered, and none was put aside."
     if budget.unsaid:
         return f"None: the certify half was opened and says nothing, {budget.unsaid}."
     return "None: the certify half stayed closed." if budget.handed_back else "None."

@@ -23,6 +23,8 @@ class BudgetChoice(Section):
         drop: How much worse the metric may become, in its own unit.
         higher_is_better: Direction of the metric. Default true.
         bounds: Between what two numbers the metric's value of a single example lies, where it gives one for each.
+        certify: Whether half of the held-out examples is put aside for a certificate; where false all of them steer.
+            Default true.
     """
 
     points: Amount | None = Field(None, examples=[1.0])
@@ -31,6 +33,7 @@ class BudgetChoice(Section):
     drop: Amount | None = Field(None, examples=[0.01])
     higher_is_better: bool | None = None
     bounds: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(None, examples=["[0, 1]"])
+    certify: bool | None = Field(None, examples=["false"])
 
     @model_validator(mode="before")
     @classmethod

@@ -18,7 +18,7 @@ class BudgetedRequest(DataRequest):
     Args:
         holdout: Share of the test data that no figure is computed on. Default none.
         budget: How much worse the model may become on the held-out examples, half of which steer and half of which
-            certify. Default none.
+            certify; with ``certify: false`` in it all of them steer. Default none.
         prefer: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``
             (default) or ``forgetting``.
     """

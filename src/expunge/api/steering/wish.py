@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import ceil, floor, log10
 from typing import Any, NamedTuple, Protocol, cast, get_args
 
+import torch
 from torch import Tensor
 
 from expunge.batch import Examples, Split
-from expunge.budget import Budget, Preference, smallest_of, split_holdout, whole_classes
+from expunge.budget import Budget, Preference, examples_needed, smallest_of, split_holdout, whole_classes
 from expunge.budget.spending import amount
-from expunge.data import Subset
+from expunge.data import Subset, example_hashes, id_hashes
+from expunge.data.identity import repeated
 from expunge.engine import Descend, Recipe
 from expunge.errors import ConfigError, DataError
 from expunge.tasks.family import Family
@@ -123,26 +126,78 @@ def steered(recipe: Recipe) -> Steered:
 def halves_of(budget: Budget, split: Split, seed: int) -> Halves:
     """Return the control and the certify half of the held-out examples of the classes that stay.
 
+    Of a budget that asks for no certificate all of them are control examples, and none is to certify.
+
     Raises:
-        DataError: If there are none, or too few to certify the budget.
+        DataError: If there are none, some are repeated, or there are too few to certify the budget.
     """
     if split.holdout is None:
         cure = "pass holdout=, examples that the model was never trained on"
         raise DataError("held-out examples to measure the budget on", "none", cure)
-    halves = split_holdout(split.holdout.targets, seed, without=whole_classes(split))
-    refuse_too_few(budget, len(halves.certify))
-    return Halves(Subset(split.holdout, halves.control), Subset(split.holdout, halves.certify))
+    whole = whole_classes(split)
+    if not budget.certify:
+        stays = ~torch.isin(split.holdout.targets, torch.tensor(whole, dtype=torch.int64))
+        if not bool(stays.any()):
+            raise DataError("held-out examples of the classes that stay", "none", "hold out more examples")
+        return Halves(Subset(split.holdout, stays.nonzero().flatten()), Subset(split.holdout, []))
+    positions = split_holdout(split.holdout.targets, seed, without=whole)
+    check_enough(budget, len(positions.control), len(positions.certify))
+    check_distinct(Subset(split.holdout, torch.cat(positions)))
+    return Halves(*(Subset(split.holdout, half) for half in positions))
 
 
-def refuse_too_few(budget: Budget, count: int) -> None:
+def check_enough(budget: Budget, control: int, certify: int) -> None:
     """Refuse a certify half that could not certify the budget even if no example of it were lost.
 
+    Args:
+        budget: What may be spent.
+        control: Examples of the control half.
+        certify: Examples of the certify half.
+
     Raises:
-        DataError: If it is.
+        DataError: If it is too small, with the number of examples that would do.
     """
-    least = smallest_of(budget, count, DELTA)
+    least = smallest_of(budget, certify, DELTA)
     if least is None or budget.scale * least <= budget.allowed:
         return
-    found = f"{count}, whose smallest certifiable drop is {amount(budget, budget.scale * least)}"
-    cure = "allow more, or hold out more examples"
-    raise DataError(f"held-out examples to certify a budget of {amount(budget, budget.allowed)} with", found, cure)
+    passed, needed = control + certify, examples_needed(budget, DELTA)
+    reachable, wanted = amount(budget, _rounded_up(budget.scale * least)), amount(budget, budget.allowed)
+    without = f"allow {reachable}, or set certify to false to steer and measure without a certificate"
+    if needed is None:
+        found = f"one of {wanted}, which no number of examples can certify"
+        raise DataError("a budget above 0 with a certificate", found, without)
+    expected = f"at least {2 * needed} held-out examples of the classes that stay to certify a budget of {wanted}"
+    found = f"{passed}, of which half steer and the other {certify} can certify a drop of {reachable} at the least"
+    raise DataError(expected, found, f"hold out {2 * needed - passed} more, {without}")
+
+
+def _rounded_up(value: float) -> float:
+    """Return a number of three digits that is not below the value.
+
+    Examples:
+        >>> _rounded_up(5.2781)
+        5.28
+    """
+    unit = 10 ** (floor(log10(value)) - 2)
+    return float(f"{ceil(value / unit) * unit:.3g}")
+
+
+def check_distinct(examples: Examples) -> None:
+    """Refuse held-out examples that are there more than once: a certificate counts each as independent of the others.
+
+    Examples are the same if they have the same id, or the same content where the data set has no ids.
+
+    Raises:
+        DataError: If some are, with how many.
+    """
+    hashes = id_hashes(examples, _COMPARISON_KEY)
+    hashes = example_hashes(examples, _COMPARISON_KEY) if hashes is None else hashes
+    copies = repeated(hashes)
+    if copies:
+        kind = f"{copies} of {len(examples)} that repeat another one"
+        cure = "remove the copies, or give the data set ids if they are different individuals"
+        raise DataError("every held-out example once for a certificate", kind, cure)
+
+
+_COMPARISON_KEY = bytes(32)
+"""The hashes are compared with one another here and kept nowhere, so that they need no secret."""

@@ -203,7 +203,8 @@ class Keeper:
         found = self.best()
         back = not found.kept and self.wish.prefer == "budget"
         chosen = 0 if back else 1 + found.chosen
-        said = (None, "") if back else opened(self.wish.budget, self.seen(work), chosen, DELTA)
+        closed = back or not self.wish.budget.certify
+        said = (None, "") if closed else opened(self.wish.budget, self.seen(work), chosen, DELTA)
         work.model.load_state_dict(self.states[chosen])
         reached = self.looks[chosen].missing <= 0 and not back
         best = tuple(1 + index for index in frontier([look.candidate() for look in self.looks[1:]]))

@@ -1,0 +1,185 @@
+"""Held-out examples for a budget: how many are needed, that each counts once, and a budget without a certificate."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils import data as torch_data
+
+import expunge
+from expunge.api.budgeting import halves_record
+from expunge.api.steering.wish import halves_of
+from expunge.batch import Split
+from expunge.budget import Budget, examples_needed, smallest_drop, smallest_mean_drop, utility_certificate
+from expunge.data import Subset, TensorExamples, as_examples, root_indices
+from expunge.errors import DataError
+from expunge.report.budget_words import facts
+from expunge.report.document import read_request
+
+DELTA = 0.05
+
+
+def rows(count, seed=0):
+    """Rows of three classes, which a linear model can tell."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(count, 3, generator=generator)
+    return inputs, inputs.argmax(1)
+
+
+def split(holdout):
+    inputs, labels = rows(60)
+    return Split(TensorExamples(inputs[:6], labels[:6]), TensorExamples(inputs[6:], labels[6:]), 3, holdout)
+
+
+@pytest.mark.parametrize("points", [0.1, 0.5, 1.0, 2.0, 10.0, 50.0, 100.0])
+def test_the_number_that_is_named_is_the_least_that_can_certify(points):
+    needed = examples_needed(Budget(points=points), DELTA)
+    assert smallest_drop(needed) <= points / 100
+    assert needed == 1 or smallest_drop(needed - 1) > points / 100
+
+
+@pytest.mark.parametrize("drop", [0.5, 0.05, 0.005])
+def test_the_number_for_a_metric_of_known_range_is_nearly_the_least(drop):
+    def rightness(predict, examples):
+        raise AssertionError("only its range counts")
+
+    needed = examples_needed(Budget(metric=rightness, drop=drop, bounds=(0, 1)), DELTA)
+    assert smallest_mean_drop(needed) == pytest.approx(drop, rel=0.3)
+    assert examples_needed(Budget(metric=rightness, drop=drop), DELTA) is None
+
+
+def test_a_refusal_says_how_many_are_needed_and_given_and_what_else_can_be_done():
+    sentence = (
+        "Expected at least 736 held-out examples of the classes that stay to certify a budget of 1 point, but found "
+        "136, of which half steer and the other 68 can certify a drop of 5.29 points at the least: hold out 600 more, "
+        "allow 5.29 points, or set certify to false to steer and measure without a certificate."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
+        halves_of(Budget(points=1.0), split(TensorExamples(*rows(136, 1))), 0)
+    for enough in (Budget(points=5.29), Budget(points=1.0, certify=False)):
+        assert sum(map(len, halves_of(enough, split(TensorExamples(*rows(136, 1))), 0))) == 136
+    assert len(halves_of(Budget(points=1.0), split(TensorExamples(*rows(736, 1))), 0).certify) == 368
+    with pytest.raises(DataError, match=r"0 points, which no number of examples can certify: allow 5\.29 points, or"):
+        halves_of(Budget(points=0.0), split(TensorExamples(*rows(136, 1))), 0)
+
+
+class Rows(torch_data.Dataset):
+    """Rows that are read one by one."""
+
+    def __init__(self, count):
+        self.inputs, self.labels = rows(count, 1)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return self.inputs[index], int(self.labels[index])
+
+
+def repeated_indices():
+    return Subset(TensorExamples(*rows(20, 1)), torch.arange(20).repeat(40))
+
+
+def repeated_values():
+    inputs, labels = rows(20, 1)
+    return TensorExamples(inputs.repeat(40, 1), labels.repeat(40))
+
+
+def one_example():
+    return Subset(TensorExamples(*rows(800, 1)), torch.zeros(800, dtype=torch.int64))
+
+
+def repeated_items():
+    return as_examples(torch_data.Subset(Rows(20), [*range(20)] * 40))
+
+
+def joined_items():
+    return as_examples(torch_data.ConcatDataset([Rows(20)] * 40))
+
+
+def repeated_ids():
+    examples = TensorExamples(*rows(800, 1))
+    examples.ids = [f"patient {number % 20}" for number in range(800)]
+    return examples
+
+
+COPIES = (repeated_indices, repeated_values, one_example, repeated_items, joined_items, repeated_ids)
+
+
+@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize("budget", [Budget(points=1.0), Budget(relative=0.1)], ids=["points", "loss"])
+def test_held_out_examples_that_repeat_are_refused_with_their_number(copies, budget):
+    many = 799 if copies is one_example else 780
+    with pytest.raises(DataError, match=f"found {many} of 800 that repeat another one: remove the copies, or give"):
+        halves_of(budget, split(copies()), 0)
+
+
+def test_equal_rows_of_different_individuals_are_admitted_by_their_ids():
+    examples = repeated_values()
+    examples.ids = list(range(800))
+    control, certify = halves_of(Budget(points=1.0), split(examples), 0)
+    assert not set(root_indices(control).tolist()) & set(root_indices(certify).tolist())
+    assert len(control) + len(certify) == 800
+
+
+def test_the_certificate_of_a_certify_half_covers_as_it_says_and_that_of_copies_would_not():
+    """A model that loses 4 % of what it knew, on 200 held-out sets; 20 examples, each 40 times, would mislead."""
+    generator, missed, misled = np.random.default_rng(0), 0, 0
+    inputs = torch.arange(800.0)[:, None]
+    for seed in range(200):
+        lost = generator.random(800) < 0.04
+        halves = halves_of(Budget(points=3.0), split(TensorExamples(inputs, torch.arange(800) % 3)), seed)
+        certified = lost[root_indices(halves.certify).numpy()]
+        missed += utility_certificate(np.ones(len(certified), bool), ~certified).bound < 0.04
+        copied = np.repeat(lost[:20], 20)
+        misled += utility_certificate(np.ones(400, bool), ~copied).bound < 0.04
+    assert missed <= 200 * DELTA
+    assert misled > 200 * 0.3
+
+
+@pytest.fixture(scope="module")
+def easy():
+    torch.manual_seed(0)
+    model, (inputs, labels) = nn.Linear(3, 3), rows(120)
+    optimizer = torch.optim.Adam(model.parameters(), 0.1)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+    gone = labels == 2
+    part = {name: TensorExamples(inputs[side], labels[side]) for name, side in (("forget", gone), ("retain", ~gone))}
+    return model, part
+
+
+def test_without_a_certificate_all_held_out_examples_steer(easy, tmp_path):
+    model, sides = easy
+    holdout = TensorExamples(*rows(90, 1))
+    staying = int((holdout.targets != 2).sum())
+    budget = Budget(points=1.0, certify=False)
+    ledger = tmp_path / "ledger.sqlite"
+    result = expunge.unlearn(
+        model, **sides, holdout=holdout, budget=budget, rate=0.05, epochs=5, batch=16, ledger=ledger
+    )
+    found, handed = result.budget, result.budget.looks[result.budget.chosen]
+    assert (found.kept, found.certificate, found.certified, found.inside) == (True, None, None, None)
+    assert "No certificate was asked for: all held-out examples steered." in found.sentence
+    # A reading is of every held-out example of the classes that stay.
+    assert handed.accuracy * staying / 100 == pytest.approx(round(handed.accuracy * staying / 100))
+    spent = result.entry.header.spent
+    assert (spent.bound, spent.examples, spent.drop) == (None, staying, pytest.approx(handed.spent))
+    part = expunge.evaluate(result, test=TensorExamples(*rows(90, 2))).document["requests"][0]
+    assert part["budget"]["examples"] == {"control": staying, "certify": 0}
+    assert (part["budget"]["smallest"], part["budget"]["asked"]["certify"]) == (None, False)
+    words = {fact.name: fact.text for fact in facts(read_request(json.loads(json.dumps(part))).budget)}
+    assert words["Certificate"] == "None was asked for: all held-out examples steered, and none was put aside."
+    assert words["Spent"].endswith(f"on the {staying} control examples, which also steered and chose.")
+
+
+def test_the_manifest_of_a_budget_without_a_certificate_has_an_empty_half():
+    record = halves_record(
+        halves_of(Budget(points=1.0, certify=False), split(TensorExamples(*rows(9, 1))), 0), bytes(32)
+    )
+    assert record["sizes"] == {"control": 9, "certify": 0}
