@@ -91,8 +91,9 @@ def refuse_another(path: Path, told: Mapping[str, Any]) -> None:
     """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         saved = {}
+    saved = saved if isinstance(saved, dict) else {}
     now = json.loads(json.dumps(told, default=str))
     other = [key for key in {**now, **saved} if key not in FREE and now.get(key) != saved.get(key)]
     if other:

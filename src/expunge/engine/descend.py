@@ -20,6 +20,7 @@ from expunge.engine.guidance import Guidance
 from expunge.engine.normalisation import untouched_buffers
 from expunge.engine.optimisers import build_optimizer, build_schedule
 from expunge.engine.randomness import generators_now, mixed_seed, put_generators
+from expunge.engine.savepoints import check_kinds, check_moments, count_in
 from expunge.engine.stages import Descend
 from expunge.engine.stepper import Move, Stepper
 from expunge.engine.telemetry import FIELDS
@@ -122,10 +123,13 @@ class Descent:
         """Go on from there, with a model that has the weights of then."""
         if self.conditions.shared:
             self._rehearse()
-        self.done, self.skipped, self.stopped = state["done"], state["skipped"], state["stopped"]
+        self.done, self.skipped = count_in(state, "done", self.total), count_in(state, "skipped", self.total)
+        self.stopped = bool(state["stopped"])
         self.good = LastGood(self.model, self.before.step + self.done)
         self.stepper.load_state_dict(state["stepper"])
+        check_moments(self.stepper.optimizer.state_dict())
         if self.scheduler is not None:
+            check_kinds(state["scheduler"], self.scheduler.state_dict())
             self.scheduler.load_state_dict(state["scheduler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

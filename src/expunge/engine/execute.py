@@ -16,6 +16,7 @@ from expunge.engine.descend import Descent, stream_of
 from expunge.engine.layout import laid_out
 from expunge.engine.processes import agreed, refuse_alone, take_over
 from expunge.engine.randomness import generators_now, mixed_seed, put_generators, replayed
+from expunge.engine.savepoints import count_in, reading_state
 from expunge.engine.shareable import refuse_unshareable
 from expunge.engine.stages import Descend, Edit, Reading, Recipe, Select, Stage
 from expunge.errors import ConfigError
@@ -109,7 +110,8 @@ class Run:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there; edits that gave the model other weights than it came with are applied again first."""
         model = self.predict.model
-        self.number, self.done = state["number"], state["done"]
+        self.number = count_in(state, "number", len(self.stages))
+        self.done = count_in(state, "done", len(self.descents))
         self.iterates = [(reading, weights) for reading, weights in state["iterates"]]
         if shapes(model.state_dict()) != shapes(state["model"]):
             for number, stage in enumerate(self.stages[: self.number]):
@@ -118,7 +120,7 @@ class Run:
         model.load_state_dict(state["model"])
         for name, buffer in unnamed_buffers(model).items():
             buffer.copy_(state["unnamed"][name])
-        self.begun = state["descent"]
+        self.begun = None if state["descent"] is None else dict(state["descent"])
         put_generators(state["generators"], device_of(model))
 
     def carry_out(self, number: int, stage: Stage) -> None:
@@ -148,8 +150,9 @@ class Run:
         layout = laid_out(self.predict.model, False if self.conditions.shared else self.conditions.channels_last)
         with layout, compiled(self.predict.model, self.conditions.compile):
             self.descent = Descent(self.predict, stage, self.split, replace(self.conditions, seed=seed), keep, before)
-            if self.begun is not None:
-                self.descent.load_state_dict(self.begun)
+            if self.begun is not None and self.conditions.savepoints is not None:
+                with reading_state("descent", self.conditions.savepoints.folder):
+                    self.descent.load_state_dict(self.begun)
                 self.begun = None
             self.descent.run()
         self.done += 1

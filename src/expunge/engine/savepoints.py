@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from expunge.engine.randomness import generators_now, put_generators
 from expunge.engine.state_files import number_of, refuse_another_number, remove_halves, state_file, state_files
@@ -87,7 +91,8 @@ class Savepoints:
             return False
         self.jointly(lambda: refuse_other(subject, state["subject"], self.folder))
         self.first, self.earlier, self.found = state["first"], state["seconds"], state["parts"]
-        put_generators(self.first)
+        with reading_state("random generators", self.folder):
+            put_generators(self.first)
         return True
 
     def newest(self) -> dict[str, Any] | None:
@@ -109,10 +114,14 @@ class Savepoints:
     def whole(self, path: Path) -> dict[str, Any] | None:
         """Return the state that a file holds; None, and a note, where it is not whole."""
         try:
-            return load_state(path)
+            state = load_state(path)
         except CheckpointError as error:
             self.passed_over.append(f"{path.name}: {error.found}")
             return None
+        if not is_state_of_run(state):
+            self.passed_over.append(f"{path.name}: not the state of a run")
+            return None
+        return state
 
     def jointly(self, act: Callable[[], None]) -> None:
         """Do what every process that shares the run has to succeed in."""
@@ -126,7 +135,8 @@ class Savepoints:
         """Save a part from now on, and give it the state that was found for it; return whether there was one."""
         found = self.found.pop(name, None)
         if found is not None:
-            part.load_state_dict(found)
+            with reading_state(name, self.folder):
+                part.load_state_dict(found)
         self.parts[name] = part
         return found is not None
 
@@ -190,6 +200,69 @@ class Savepoints:
         """Remove every savepoint: the run is done, and they hold the original's weights."""
         for path in self.files():
             path.unlink()
+
+
+def is_state_of_run(state: Mapping[str, Any]) -> bool:
+    """Return whether a file's contents have the form that ``Savepoints.write`` gives them."""
+    seconds, parts = state.get("seconds"), state.get("parts")
+    timed = isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0
+    mappings = all(isinstance(state.get(name), Mapping) for name in ("subject", "first", "parts"))
+    return timed and mappings and isinstance(parts, Mapping) and all(isinstance(p, Mapping) for p in parts.values())
+
+
+@contextmanager
+def reading_state(part: str, folder: Path) -> Iterator[None]:
+    """Turn whatever a part raises over a state that is not its own into one sentence.
+
+    Raises:
+        CheckpointError: If the body raises anything but an error of Expunge or of memory.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        found = f"something else ({type(error).__name__})"
+        cure = f"remove '{folder}' to begin anew"
+        raise CheckpointError(f"the state of the run's {part} in the savepoint in '{folder}'", found, cure) from error
+
+
+def count_in(state: Mapping[str, Any], name: str, most: int) -> int:
+    """Return a count that a state holds.
+
+    Raises:
+        ValueError: If it is no whole number from 0 to ``most``.
+    """
+    value = state[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError(f"{name} has to be a whole number from 0 to {most}")
+    return value
+
+
+def check_kinds(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Check that a state has the values of one's own, each of the same type.
+
+    Raises:
+        TypeError: If it has not.
+    """
+    if {name: type(value) for name, value in state.items()} != {name: type(value) for name, value in own.items()}:
+        raise TypeError("values of other types")
+
+
+def check_moments(state: Mapping[str, Any]) -> None:
+    """Check what an optimizer holds of each weight: the same of all, tensors, and a number of steps.
+
+    Raises:
+        TypeError: If it holds something else.
+    """
+    held = list(state["state"].values())
+    if any(set(moments) != set(held[0]) for moments in held):
+        raise TypeError("other moments of some weights")
+    for name, value in [item for moments in held for item in moments.items()]:
+        counted = name == "step" and isinstance(value, int | float | Tensor) and float(value) >= 0
+        moment = name != "step" and isinstance(value, Tensor) and not value.is_complex()
+        if not (counted or moment or (name == "momentum_buffer" and value is None)):
+            raise TypeError(f"{name} has to be a tensor")
 
 
 def refuse_other(subject: Mapping[str, Any], saved: Mapping[str, Any], folder: Path) -> None:

@@ -185,7 +185,7 @@ class Stepper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there, with a model that has the weights of then; a mask need not be prepared anew."""
         device, scaler = self.setting.device, self.setting.precision.scaler
-        self.updates = state["updates"]
+        self.updates = int(state["updates"])
         self.optimizer.load_state_dict(dict(state["optimizer"]))
         # assign keeps types and shapes that a surgery has changed; what is loaded comes from the CPU.
         self.surgery.load_state_dict(state["surgery"], assign=True)
