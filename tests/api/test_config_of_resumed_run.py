@@ -10,5 +10,5 @@ from expunge.errors import ConfigError
 def test_it_is_another_request(text, tmp_path):
     file = tmp_path / "config.json"
     file.write_text(text)
-    with pytest.raises(ConfigError, match="another seed.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"another seed.*--overwrite"):
         refuse_another(file, {"seed": 0})

@@ -76,7 +76,7 @@ def test_the_one_before_is_taken_for_one_of_another_form(change, stopped, tmp_pa
 def test_where_all_are_of_another_form_the_folder_is_named(stopped):
     for path in stopped.glob("state-*"):
         save_state({"subject": {}}, path)
-    with pytest.raises(CheckpointError, match="not the state of a run.*remove '.*' to begin anew"):
+    with pytest.raises(CheckpointError, match=r"not the state of a run.*remove '.*' to begin anew"):
         go_on(stopped)
 
 
