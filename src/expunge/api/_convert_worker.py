@@ -1,7 +1,7 @@
 """Program of the process that reads one pickle: ``_convert_worker.py SOURCE TARGET [KEY]``.
 
-It answers with one line of JSON, ``{"tensors": n}`` or the three parts of an error, and never with a traceback. It runs
-isolated (``python -I``), so it puts the folder of this package on ``sys.path`` itself.
+It answers with one line of JSON, ``{"tensors": n, "prefix": taken off}`` or the three parts of an error, and never with
+a traceback. It runs isolated (``python -I``), so it puts the folder of this package on ``sys.path`` itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 WRAPPINGS = ("state_dict", "model", "model_state_dict", "net")
-_PREFIX = "module."
+_PREFIXES = ("module.", "_orig_mod.")
+_COUNT = "n_averaged"
 _CURE = "write it with torch.save(model.state_dict(), path) where the model is at home"
 
 
@@ -25,13 +26,13 @@ def main(arguments: list[str]) -> int:
 
     source, target, *key = arguments
     try:
-        state = state_of(read(source), *key)
+        state, prefix = state_of(read(source), *key)
         save_weights(state, target)
     except ExpungeError as error:
         return answer({"expected": error.expected, "found": error.found, "cure": error.cure})
     except MemoryError:
         return answer({"expected": "memory for the checkpoint", "found": "too little", "cure": "use a larger machine"})
-    return answer({"tensors": len(state)})
+    return answer({"tensors": len(state), "prefix": prefix})
 
 
 def answer(parts: Mapping[str, str | int]) -> int:
@@ -74,8 +75,8 @@ def reason(error: Exception) -> str:
     return text.split(" was not an allowed")[0].removeprefix("WeightsUnpickler error: ")[:160].rstrip(".")
 
 
-def state_of(loaded: Any, key: str | None = None) -> dict[str, Any]:
-    """Return the ``state_dict`` in a checkpoint, without the prefix of ``DataParallel``.
+def state_of(loaded: Any, key: str | None = None) -> tuple[dict[str, Any], str]:
+    """Return the ``state_dict`` in a checkpoint, without the prefixes of wrappers, and these.
 
     Raises:
         CheckpointError: If there is none, or it holds something that is not a tensor.
@@ -88,9 +89,25 @@ def state_of(loaded: Any, key: str | None = None) -> dict[str, Any]:
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise refusal("a state_dict of tensors", f"{type(value).__name__} under '{name}'", loaded)
-    if all(str(name).startswith(_PREFIX) for name in state):
-        state = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
-    return state
+    return without_prefixes(state)
+
+
+def without_prefixes(state: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return a ``state_dict`` without the prefixes of wrappers that all names share, and these.
+
+    ``AveragedModel`` puts the number of its models beside the names that it prefixes.
+    """
+    taken = ""
+    while prefix := shared_prefix(state):
+        state = {name.removeprefix(prefix): value for name, value in state.items() if name != _COUNT}
+        taken += prefix
+    return state, taken
+
+
+def shared_prefix(state: Mapping[str, Any]) -> str:
+    """Return the prefix of a wrapper that all names share; empty if there is none."""
+    names = [str(name) for name in state if name != _COUNT]
+    return next((prefix for prefix in _PREFIXES if names and all(name.startswith(prefix) for name in names)), "")
 
 
 def unwrap(loaded: Any, key: str | None) -> Mapping[str, Any]:
@@ -109,7 +126,7 @@ def refusal(expected: str, found: str, loaded: Mapping[str, Any]) -> Exception:
     from expunge.errors import CheckpointError
 
     nested = [str(name) for name, value in loaded.items() if isinstance(value, Mapping)]
-    cure = f"choose one of the keys {', '.join(nested)}" if nested else _CURE
+    cure = f"choose one of the keys {', '.join(nested)} with --key (key=)" if nested else _CURE
     return CheckpointError(expected, found, cure)
 
 

@@ -24,6 +24,7 @@ from expunge.errors import ConfigError, ExpungeError
 from expunge.ledger import Spent
 from expunge.methods import Method
 from expunge.python_path import import_object
+from expunge.weights import plain_state
 
 ROUNDED = (
     "The certificate is about the weights before they were rounded to the precision in which the original's came; all "
@@ -165,4 +166,4 @@ def handed_back(result: Mapping[str, Any]) -> bool:
 
 def is_rounded(model: nn.Module, saved: Mapping[str, Any]) -> bool:
     """Return whether weights were saved in less precision than the model computes in."""
-    return any(value.itemsize > saved[name].itemsize for name, value in model.state_dict().items() if name in saved)
+    return any(value.itemsize > saved[name].itemsize for name, value in plain_state(model).items() if name in saved)

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from expunge.engine.conditions import ignore
 from expunge.errors import CheckpointError
-from expunge.weights import is_safetensors, replacing
+from expunge.weights import is_safetensors, replacing, taken_off
 
 _WORKER = Path(__file__).with_name("_convert_worker.py")
 
@@ -22,6 +24,7 @@ def convert(
     *,
     overwrite: bool = False,
     limit_s: float = 600.0,
+    say: Callable[[str], None] = ignore,
 ) -> int:
     """Turn a pickled checkpoint into a safetensors file.
 
@@ -30,11 +33,12 @@ def convert(
 
     Args:
         source: A file of ``torch.save`` that holds a ``state_dict``, plain or under ``state_dict``, ``model``,
-            ``model_state_dict`` or ``net``. A prefix ``module.`` that all keys share is taken off.
+            ``model_state_dict`` or ``net``. Prefixes ``module.`` and ``_orig_mod.`` that all keys share are taken off.
         target: The safetensors file to write.
         key: Where in the checkpoint the ``state_dict`` is; found by itself by default.
         overwrite: Whether a file named ``target`` may be replaced.
         limit_s: Seconds after which the process is ended.
+        say: Called with a sentence if a prefix was taken off.
 
     Returns:
         The number of tensors that were written.
@@ -54,6 +58,8 @@ def convert(
         if "tensors" not in answer:
             raise CheckpointError(str(answer["expected"]), str(answer["found"]), str(answer["cure"]))
         written.replace(temporary)
+    if answer["prefix"]:
+        say(taken_off(str(answer["prefix"]), source))
     return int(answer["tensors"])
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError
+from expunge.weights import plain_state
 
 BLOCK = 2**20
 
@@ -64,7 +65,7 @@ def state_digest(model: nn.Module, key: bytes) -> str:
 
 def state_parts(model: nn.Module) -> Iterator[bytes]:
     """Yield what makes up a model's state, by name."""
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(plain_state(model).items()):
         yield f"{name} {value.dtype} {tuple(value.shape)}".encode()
         yield tensor_bytes(value)
 

@@ -154,7 +154,9 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
     if config.train is not None:
         train_settings(config)
     checkpoint = given_weights(config, opening.overwrite)
-    original = loaded(config, source, device, checkpoint, "checkpoint")
+    original = loaded(
+        config, source, device, checkpoint, "checkpoint", lambda told: console.print(told, soft_wrap=True)
+    )
     with located(config, "model"):
         check_savable(original.state_dict())
         split = checked_split(Predictor(original), *parts.sides, holdout)

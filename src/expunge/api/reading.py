@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +19,14 @@ from expunge.api.request.request_file import DataRequest, RequestFile
 from expunge.api.steering.auto import VOTES
 from expunge.batch import Examples, Predictor
 from expunge.data import Request, Source, Subset, check_labels, split_request
+from expunge.engine.conditions import ignore
 from expunge.errors import ConfigError, DataError, ExpungeError
 from expunge.methods import Method, build_method
 from expunge.pair import Pair
 from expunge.tasks.classification.check import check_trainable
 from expunge.tasks.classification.training import TrainSettings
 from expunge.tasks.family import Family
-from expunge.weights import check_savable, load_into
+from expunge.weights import check_savable, load_into, taken_off
 
 
 @contextmanager
@@ -122,14 +123,26 @@ def given_weights(config: RunConfig, overwrite: bool) -> Path | None:
     return path if path is not None and path.exists() else None
 
 
-def loaded(config: RunConfig, source: Source, device: torch.device, path: Path | None, key: str) -> nn.Module:
-    """Return the network that the request names, with the weights of a file where one is given."""
+def loaded(
+    config: RunConfig,
+    source: Source,
+    device: torch.device,
+    path: Path | None,
+    key: str,
+    say: Callable[[str], None] = ignore,
+) -> nn.Module:
+    """Return the network that the request names, with the weights of a file where one is given.
+
+    A prefix that had to be taken off the file's names is told to ``say``.
+    """
     with located(config, "model"):
         model = fresh_model(config, source, config.seed).to(device)
     with located(config, key):
         if path is not None:
-            load_into(model, path)
+            prefix = load_into(model, path)
             check_weights(model)
+            if prefix:
+                say(taken_off(prefix, path))
     return model
 
 

@@ -45,7 +45,7 @@ from expunge.engine import PROCESS, Meter, Row, Stopped, take_over
 from expunge.errors import ConfigError
 from expunge.report import print_tables, write_report
 from expunge.trackers import Tracks
-from expunge.weights import in_form_of, load_into, load_weights, locked, read_metadata, save_weights
+from expunge.weights import in_form_of, load_fitting, load_into, locked, plain_state, read_metadata, save_weights
 
 if TYPE_CHECKING:
     from expunge.api.recording import AnyJob
@@ -263,9 +263,9 @@ def keep(job: Job, model: nn.Module) -> None:
 
     A checkpoint in half precision is answered in half precision, and what is measured is what the file holds.
     """
-    path, state = job.folder.within(UNLEARNED), model.state_dict()
+    path, state = job.folder.within(UNLEARNED), plain_state(model)
     if job.checkpoint is not None:
-        state = in_form_of(state, load_weights(job.checkpoint))
+        state = in_form_of(state, load_fitting(model, job.checkpoint))
     save_weights(state, path, overwrite=True)
     load_into(model, path)
 

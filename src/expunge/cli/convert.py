@@ -19,5 +19,5 @@ def convert(
     """
     from expunge.api.convert import convert as rewrite
 
-    rewrite(source, target, key)
+    rewrite(source, target, key, say=typer.echo)
     typer.echo(f"Wrote {target}")

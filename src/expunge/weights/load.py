@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from expunge.errors import CheckpointError
 from expunge.weights.file import check_is_safetensors, damaged, first_line
 from expunge.weights.header import read_header
+from expunge.weights.names import fitting, plain_names, plain_state
 from expunge.weights.save import DIM_ORDER
+
+_CURE = "build the model that was saved (same architecture, classes and channels)"
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -50,26 +53,44 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     return {key: text for key, text in notes.items() if key != "format" and not key.startswith(DIM_ORDER)}
 
 
-def load_into(model: nn.Module, path: str | os.PathLike[str]) -> None:
+def load_into(model: nn.Module, path: str | os.PathLike[str]) -> str:
     """Copy the weights of a safetensors file into a model of the same architecture.
 
     Every key, shape and dtype is compared before the first weight is touched. A key may be absent from the file if it
-    is another name of a tensor that is there: ``safetensors.torch.save_model`` writes tied weights once.
+    is another name of a tensor that is there: ``safetensors.torch.save_model`` writes tied weights once. Names count
+    as those of the model inside its wrappers; a prefix that all keys of the file share (``module.``, ``_orig_mod.``,
+    ``model.``) is taken off where they fit without it.
 
     Args:
         model: The model; its own device and order of dimensions stay.
         path: The file.
 
+    Returns:
+        The prefix that was taken off; empty where the keys fit as they are.
+
     Raises:
         CheckpointError: If the file cannot be read or does not fit the model; the model is untouched.
     """
-    state = load_weights(path)
-    own = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+    whole = model.state_dict()
+    names = plain_names(model, whole)
+    own = {plain: whole[name] for name, plain in names.items() if isinstance(whole[name], Tensor)}
+    state, prefix = fitting(load_weights(path), own)
     state |= {name: state[twin] for name, twin in _tied(own, state)}
-    _refuse_difference(path, "keys", [f"'{name}' is missing" for name in own if name not in state])
-    _refuse_difference(path, "keys", [f"'{name}' is unexpected" for name in state if name not in own])
-    _refuse_difference(path, "shapes and types", list(_mismatches(own, state)))
-    model.load_state_dict(state)
+    _refuse_other_names(path, prefix, list(own), list(state))
+    differing = list(_mismatches(own, state))
+    if differing:
+        raise CheckpointError(f"'{path}' to have the shapes and types of the model", _some(differing), _CURE)
+    model.load_state_dict({name: state.get(names.get(name, ""), value) for name, value in whole.items()})
+    return prefix
+
+
+def load_fitting(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Return the weights of a file under the names of a model, as ``load_into`` would take them.
+
+    Raises:
+        CheckpointError: If the file is missing, pickled or damaged.
+    """
+    return fitting(load_weights(path), plain_state(model))[0]
 
 
 def check_header(path: str | os.PathLike[str]) -> None:
@@ -130,9 +151,17 @@ def _form(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-def _refuse_difference(path: str | os.PathLike[str], what: str, found: Iterable[str]) -> None:
-    found = list(found)
-    if found:
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        cure = "build the model that was saved (same architecture, classes and channels)"
-        raise CheckpointError(f"'{path}' to have the {what} of the model", ", ".join(found[:3]) + more, cure)
+def _refuse_other_names(path: str | os.PathLike[str], prefix: str, own: Sequence[str], theirs: Sequence[str]) -> None:
+    """Refuse a file whose names are not the model's, and show those of both that have no partner."""
+    missing = [f"'{name}'" for name in own if name not in set(theirs)]
+    extra = [f"'{name}'" for name in theirs if name not in set(own)]
+    if not missing and not extra:
+        return
+    sides = [f"{_some(missing)} missing from the file"] if missing else []
+    sides += [f"{_some(extra)} in the file alone"] if extra else []
+    found = " and ".join(sides) + (f" (without the prefix '{prefix}')" if prefix else "")
+    raise CheckpointError(f"'{path}' to have the keys of the model", found, _CURE)
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from expunge.errors import CheckpointError
 from expunge.weights.file import replacing
+from expunge.weights.names import plain_state
 
 DIM_ORDER = "expunge.dim_order."
 """Before a tensor's key, in the header: its dimensions in the order of memory, outermost first."""
@@ -27,9 +28,10 @@ def save_weights(
 ) -> Path:
     """Write a model's ``state_dict`` to one safetensors file, whole or not at all.
 
-    The file has the keys, dtypes and shapes of the state. Tensors that share memory are written once per key. The
-    order of the dimensions in memory (channels-last) is noted in the file, and ``load_weights`` gives it back. The
-    bytes go to a temporary name in the same folder, are synced, and the file is renamed.
+    The file has the keys, dtypes and shapes of the state; of a model in ``DataParallel``, ``DistributedDataParallel``,
+    ``AveragedModel`` or ``torch.compile``, the keys of the model inside. Tensors that share memory are written once per
+    key. The order of the dimensions in memory (channels-last) is noted in the file, and ``load_weights`` gives it back.
+    The bytes go to a temporary name in the same folder, are synced, and the file is renamed.
 
     Args:
         model_or_state: A module, or its ``state_dict``.
@@ -53,7 +55,7 @@ def save_weights(
         {'bias': (3,), 'weight': (3, 2)}
     """
     target = Path(path)
-    state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
+    state = plain_state(model_or_state) if isinstance(model_or_state, nn.Module) else model_or_state
     dense = dict(_dense(state))
     header = {"format": "pt", **dim_orders(state), **(metadata or {})}
     with replacing(target, overwrite=overwrite) as temporary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from expunge.api.run import from_here
 from expunge.api.threads import computing
 from expunge.batch import Predictor
 from expunge.data import Source
+from expunge.engine.conditions import ignore
 from expunge.errors import ConfigError, ExpungeError
 from expunge.report import print_tables
-from expunge.weights import check_is_safetensors, load_into
+from expunge.weights import check_is_safetensors, load_into, taken_off
 
 
 def audit_request(
@@ -66,7 +67,7 @@ def audit_request(
         if path is not None:
             check_is_safetensors(path)
     with computing(config):
-        found = measured(config, paths, data_dir)
+        found = measured(config, paths, data_dir, lambda told: console.print(told, soft_wrap=True))
     folder = found.save(out, overwrite=overwrite)
     print_tables(found.document, console)
     for what, name in {"Figures:": FINISHED, "Report:": REPORT}.items():
@@ -107,12 +108,14 @@ def reference_path(config: RunConfig) -> Path | None:
     return left if config.reference == "retrain" and left.exists() else None
 
 
-def measured(config: RunConfig, paths: dict[str, Path | None], data_dir: Path | None) -> Audit:
+def measured(
+    config: RunConfig, paths: dict[str, Path | None], data_dir: Path | None, say: Callable[[str], None] = ignore
+) -> Audit:
     """Return the audit of the files at ``paths``."""
     drawn = parted(config, data_dir)
     source, _, request, _ = drawn
-    original, unlearned = (network(config, source, paths[name]) for name in ("original", "unlearned"))
-    retrained = None if paths["reference"] is None else network(config, source, paths["reference"])
+    original, unlearned = (network(config, source, paths[name], say) for name in ("original", "unlearned"))
+    retrained = None if paths["reference"] is None else network(config, source, paths["reference"], say)
     with located(config, "model"):
         split = checked_split(Predictor(unlearned), *drawn.sides, trainable=False)
     with located(config, "data"):
@@ -123,7 +126,7 @@ def measured(config: RunConfig, paths: dict[str, Path | None], data_dir: Path | 
     return audited(Models(original, unlearned, retrained), parts, asked, "expunge audit", title, seed=config.seed)
 
 
-def network(config: RunConfig, source: Source, path: Path | None) -> nn.Module:
+def network(config: RunConfig, source: Source, path: Path | None, say: Callable[[str], None] = ignore) -> nn.Module:
     """Return the network that the request names, with the weights of a file where one is given."""
     with located(config, "device"):
         device = device_of(config.device)
@@ -131,8 +134,10 @@ def network(config: RunConfig, source: Source, path: Path | None) -> nn.Module:
         model = fresh_model(config, source, config.seed).to(device)
     if path is not None:
         with blamed(path):
-            load_into(model, path)
+            prefix = load_into(model, path)
             check_weights(model)
+            if prefix:
+                say(taken_off(prefix, path))
     return model
 
 

@@ -24,7 +24,7 @@ from expunge.data import Subset, as_examples, check_labels
 from expunge.errors import DataError
 from expunge.evaluation import Attack, membership_audit
 from expunge.evaluation.collecting import home
-from expunge.weights import Layer, layers_moved
+from expunge.weights import Layer, layers_moved, plain_state
 
 FILES = (FINISHED, REPORT)
 """What an audit writes."""
@@ -185,7 +185,7 @@ def audited(
         ModelError: If original and unlearned model are of different architectures.
         NotFiniteError: If logits are not finite.
     """
-    layers = layers_moved(models.original.state_dict(), models.unlearned.state_dict())
+    layers = layers_moved(plain_state(models.original), plain_state(models.unlearned))
     rows = Rows(parts.split, parts.test, seed, logits, batch_size)
     rows.original(models.original)
     if models.retrained is not None:
