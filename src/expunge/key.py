@@ -6,12 +6,16 @@ import contextlib
 import hashlib
 import os
 import secrets
+import shlex
+import stat
 import tempfile
 from pathlib import Path
 
 from expunge.errors import DataError
 
 _KEY_BYTES = 32
+_OPEN_TO_OTHERS = 0o027
+"""Rights that make a secret none: others may read it, or the group may write it."""
 
 
 def key_id(key: bytes) -> str:
@@ -33,9 +37,9 @@ def key_at_hand() -> bytes | None:
     """Return the secret if there is one; none is made.
 
     Raises:
-        DataError: If its file cannot be read, or does not hold 32 bytes.
+        DataError: If its file cannot be read, is open to others, or does not hold 32 bytes.
     """
-    return load_key() if key_file().exists() else None
+    return load_key() if _is_there(key_file()) else None
 
 
 def load_key() -> bytes:
@@ -44,18 +48,30 @@ def load_key() -> bytes:
     It lies in the file that the environment variable ``EXPUNGE_KEY_FILE`` names, else in ``~/.config/expunge/key``.
 
     Raises:
-        DataError: If the file cannot be read or made, or does not hold 32 bytes.
+        DataError: If the file cannot be read or made, is open to others, or does not hold 32 bytes.
     """
     path = key_file()
     try:
-        if not path.exists():
+        if not _is_there(path):
             _create(path)
-        key = path.read_bytes()
-    except OSError as error:
-        raise _refused(f"'{path}' ({error.strerror})") from error
+        with path.open("rb") as file:
+            mode, key = os.fstat(file.fileno()).st_mode, file.read(_KEY_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise _refused(f"'{path}' ({getattr(error, 'strerror', None) or error})") from error
     if len(key) != _KEY_BYTES:
-        raise _refused(f"{len(key)} bytes in '{path}'")
+        raise _refused(f"{'more' if len(key) > _KEY_BYTES else len(key)} bytes in '{path}'")
+    if os.name != "nt" and stat.S_IMODE(mode) & _OPEN_TO_OTHERS:
+        found = f"'{path}', which others can read or write (mode {stat.S_IMODE(mode):o})"
+        raise DataError("a key file for its owner alone", found, f"run `chmod 600 {shlex.quote(str(path))}`")
     return key
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether something has this name; what cannot even be asked for is told when it is opened."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return True
 
 
 def _create(path: Path) -> None:

@@ -171,3 +171,29 @@ def test_a_ledger_that_fails_in_the_end_does_not_lose_the_model(ledger, monkeypa
         result = run(ledger)
     assert result.entry is None
     assert len(result.history) == 3
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_a_ledger_whose_folder_goes_meanwhile_does_not_lose_the_model(tmp_path, inplace):
+    place = tmp_path / "folder" / "ledger.sqlite"
+
+    def lose(row):
+        if not place.parent.exists():
+            place.parent.write_text("a file now")
+
+    forget, retain = sides()
+    with pytest.warns(UserWarning, match="is answered, but the ledger has no entry of it"):
+        result = expunge.unlearn(
+            classifier(), forget=forget, retain=retain, ledger=place, on_step=lose, inplace=inplace, **RL
+        )
+    assert (result.entry, len(result.history)) == (None, 3)
+
+
+def test_a_request_that_another_process_answers_meanwhile_is_recorded_once(ledger):
+    def meanwhile(row):
+        if not ledger.path.exists():
+            run(ledger)
+
+    with pytest.warns(UserWarning, match="the ledger has no entry of it.*entry 1 of"):
+        result = run(ledger, on_step=meanwhile)
+    assert (result.entry, len(ledger.entries()), len(result.history)) == (None, 1, 3)

@@ -8,6 +8,7 @@ import pytest
 from small_requests import DATA, config, own, result_of, write_request, written
 from typer.testing import CliRunner
 
+from expunge.api import run as run_module
 from expunge.api import run_request
 from expunge.cli import app
 from expunge.errors import ConfigError, DataError, RequestError
@@ -138,10 +139,33 @@ def test_a_ledger_that_cannot_be_written_in_the_end_leaves_a_finished_run_and_sa
     def full(*arguments, **keywords):
         raise DataError("a ledger that can be opened", "a full disk", "free it")
 
-    monkeypatch.setattr(Ledger, "append", full)
-    with pytest.raises(DataError, match="is finished: free it; then run it anew with --again --overwrite"):
-        run(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", full)
+        with pytest.raises(DataError, match=r"is finished, but .* no entry of it: free it; then pass --resume"):
+            run(folder)
     assert (folder / "run" / "result.json").exists()
+    run_request(config(folder, ledger="ledger.sqlite"), resume=True)
+    assert len(Ledger(folder / "ledger.sqlite").entries()) == 1
+
+
+def test_a_request_that_is_answered_twice_at_once_is_recorded_once(folder, ledger, monkeypatch):
+    """The other run begins and ends while this one is at work."""
+    answered = run_module.answered
+
+    def meanwhile(*arguments):
+        monkeypatch.setattr(run_module, "answered", answered)
+        run(folder, out="other")
+        return answered(*arguments)
+
+    monkeypatch.setattr(run_module, "answered", meanwhile)
+    with pytest.raises(RequestError, match=r"entry 1 of .*the run in '.*' is finished, but .*pass --again --resume"):
+        run(folder)
+    assert len(ledger.entries()) == 1
+    assert (folder / "run" / "result.json").exists()
+    with pytest.raises(RequestError, match="entry 1"):
+        run_request(config(folder, ledger="ledger.sqlite"), resume=True)
+    run_request(config(folder, ledger="ledger.sqlite"), resume=True, again=True)
+    assert len(ledger.entries()) == 2
 
 
 def test_the_command_names_entry_and_head(folder, ledger):

@@ -265,7 +265,7 @@ def test_a_folder_that_became_unwritable_is_one_sentence(folder, monkeypatch, ex
         def refused(path, *_):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-        patch.setattr("pathlib.Path.touch", refused)
+        patch.setattr("expunge.weights.file.half_file", refused)
         with pytest.raises(CheckpointError, match="Permission denied"):
             resumed(folder)
     assert bits(resumed(folder)) == expected

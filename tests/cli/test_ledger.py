@@ -20,6 +20,7 @@ def call(*arguments: str):
 @pytest.fixture
 def path(tmp_path, monkeypatch):
     (tmp_path / "key").write_bytes(KEY)
+    (tmp_path / "key").chmod(0o600)
     monkeypatch.setenv("EXPUNGE_KEY_FILE", str(tmp_path / "key"))
     return tmp_path / "ledger.sqlite"
 
@@ -61,7 +62,7 @@ def test_what_is_approximate_is_called_so(path):
 def test_verify_of_a_sound_ledger(path):
     ledger = stream(path)
     head = ledger.verify().head
-    for options in ([], ["--head", head], ["--head", f" {head.upper()} "]):
+    for options in ([], ["--expect-head", head], ["--head", f" {head.upper()} "]):
         result = call("ledger", "verify", str(path), *options)
         assert (result.exit_code, result.stdout) == (0, f"Sound: 4 entries, the seal holds\nHead: {head}\n")
 
@@ -117,3 +118,37 @@ def test_the_ledger_is_read_without_anything_heavy(path):
     process = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.startswith("Sound: 4 entries")
+
+
+def test_verify_says_when_there_is_no_head_file(path):
+    stream(path)
+    path.with_name(f"{path.name}.head").unlink()
+    assert "No head file beside it" in call("ledger", "verify", str(path)).stdout
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o620])
+def test_a_key_that_others_can_read_is_refused_with_the_command_that_mends_it(path, tmp_path, mode):
+    stream(path)
+    (tmp_path / "key").chmod(mode)
+    result = call("ledger", "verify", str(path))
+    assert (result.exit_code, "NOT CHECKED: 4 entries" in result.stdout) == (1, True)
+    assert f"(mode {mode:o}): run `chmod 600 {tmp_path / 'key'}`." in result.stdout
+    refused = call("ledger", "redact", str(path), "1")
+    assert (refused.exit_code, "chmod 600" in refused.stderr) == (2, True)
+    (tmp_path / "key").chmod(0o600)
+    assert call("ledger", "verify", str(path)).exit_code == 0
+
+
+def test_verify_with_another_key_than_the_ledgers_ends_with_code_1(path, tmp_path):
+    stream(path)
+    (tmp_path / "key").write_bytes(bytes(32))
+    result = call("ledger", "verify", str(path))
+    assert (result.exit_code, "it was rewritten under another key" in result.stdout) == (1, True)
+    assert "NOT SOUND" in call("ledger", "show", str(path)).stdout
+
+
+def test_a_key_file_with_an_impossible_name_is_a_sentence(path, monkeypatch):
+    stream(path)
+    monkeypatch.setenv("EXPUNGE_KEY_FILE", "k" * 300)
+    assert "too long" in call("ledger", "verify", str(path)).stdout
+    assert call("ledger", "redact", str(path), "1").exit_code == 2

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledgers import KEY, content, digest, rows, serve, stream, tamper
 
-from expunge.errors import DataError
+from expunge.errors import DataError, RequestError
 from expunge.key import key_id
-from expunge.ledger import Content, Ledger
+from expunge.ledger import Content, Ledger, Models
 from expunge.ledger.chain import GENESIS, link, seal
 from expunge.ledger.entry import written
+from expunge.ledger.head_file import head_path
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_redaction_erases_the_content_and_keeps_the_chain(path):
     assert secret not in left
     assert digest("ids 1").encode() not in left
     assert salt not in left, "with the salt one could try contents out against the commitment"
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.head"]
 
 
 @pytest.mark.parametrize("number", [0, 2, 5, 6, 2**70])
@@ -153,6 +154,8 @@ def test_a_tail_cut_off_with_a_mended_head_is_found_with_the_key_or_a_known_head
     ledger = stream(path, 5)
     known = ledger.verify().head
     tamper(path, *CUT)
+    assert not ledger.verify().sound, "the head file knows"
+    head_path(path).unlink()
     assert ledger.verify().sound, "nobody can tell without the key or a head from elsewhere"
     assert not ledger.verify(KEY).sound
     assert not ledger.verify(head=known).sound
@@ -168,6 +171,8 @@ def test_an_earlier_copy_of_the_file_is_found_with_a_known_head_alone(path):
     known = ledger.verify().head
     assert ledger.verify(KEY, noted).sound, "a head that was noted earlier stays good while the ledger grows"
     path.write_bytes(earlier)
+    assert not ledger.verify(KEY).sound, "the head file knows"
+    head_path(path).unlink()
     assert ledger.verify(KEY).sound
     assert not ledger.verify(KEY, known).sound
 
@@ -213,7 +218,8 @@ def test_a_redacted_content_that_is_put_back_is_found(path):
 
 def test_another_key_neither_judges_nor_adds(copy):
     other = bytes(32)
-    assert Ledger(copy).verify(other).sealed is None
+    (problem,) = Ledger(copy).verify(other).problems
+    assert problem.startswith(f"The ledger is under key {key_id(KEY)}, and the key at hand is {key_id(other)}: ")
     with pytest.raises(DataError, match="EXPUNGE_KEY_FILE"):
         Ledger(copy).append("purge", Content(), key=other, of=1)
     assert Ledger(copy).verify(KEY).count == 5
@@ -237,3 +243,88 @@ def test_the_triggers_keep_an_honest_program_from_changing_entries(copy):
         for statement in ("DELETE FROM entries", "UPDATE entries SET header = ''", "UPDATE entries SET salt = x'00'"):
             with pytest.raises(sqlite3.IntegrityError, match="entries of the ledger stay"):
                 connection.execute(statement)
+
+
+@pytest.mark.parametrize("statements", [("DELETE FROM entries", "DELETE FROM head"), ("DELETE FROM entries",)])
+@pytest.mark.parametrize("head_file", [True, False])
+def test_an_emptied_ledger_is_not_sound_and_nothing_is_added_to_it(path, statements, head_file):
+    ledger = stream(path)
+    tamper(path, *statements)
+    if not head_file:
+        head_path(path).unlink()
+    assert not ledger.verify().sound
+    assert not ledger.verify(KEY).sound
+    with pytest.raises(DataError, match="nothing was added"):
+        serve(ledger, "more", "x", "y")
+
+
+def test_a_chain_rewritten_under_another_key_is_not_sound_where_the_right_key_is_at_hand(path):
+    stream(path)
+    path.unlink()
+    head_path(path).unlink()
+    forger, other = Ledger(path), bytes(32)
+    for number in (1, 3):
+        forger.append("request", content(f"ids {number}"), key=other, models=Models(digest(number), digest(number + 1)))
+    assert not forger.verify(KEY).sound
+    assert forger.verify().sound, "nobody can tell without the key"
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file", "an earlier copy"])
+def test_a_ledger_that_went_back_is_noticed_by_its_head_file(path, left):
+    ledger = stream(path, 2)
+    earlier = path.read_bytes()
+    serve(ledger, "ids 2", 2, 3)
+    assert head_path(path).read_text() == f"{ledger.verify(KEY).head}\n"
+    path.unlink()
+    if left != "nothing":
+        path.write_bytes(b"" if left == "an empty file" else earlier)
+    for add in (lambda: serve(ledger, "more", "x", "y"), lambda: ledger.check(KEY)):
+        with pytest.raises(DataError, match="head file"):
+            add()
+    if left == "an earlier copy":
+        assert "earlier copy" in ledger.verify(KEY).problems[0]
+    head_path(path).unlink()
+    serve(ledger, "more", "x", "y")
+    assert ledger.verify(KEY).noted
+
+
+def test_a_head_file_that_is_behind_is_no_problem_and_catches_up(path):
+    """A process may be killed between the entry and its head file."""
+    ledger = stream(path, 1)
+    behind = head_path(path).read_bytes()
+    serve(ledger, "ids 1", 1, 2)
+    head_path(path).write_bytes(behind)
+    assert ledger.verify(KEY).sound
+    serve(ledger, "ids 2", 2, 3)
+    assert head_path(path).read_text().strip() == ledger.verify(KEY).head
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite", "ledger.sqlite.head", "ledger.sqlite-journal"])
+def test_a_ledger_is_not_opened_through_a_link(path, name):
+    stream(path)
+    target = path.with_name("elsewhere")
+    path.with_name("ledger.sqlite").replace(target) if name == path.name else target.write_bytes(b"mine")
+    before = target.read_bytes()
+    path.with_name(name).unlink(missing_ok=True)
+    path.with_name(name).symlink_to(target)
+    with pytest.raises(DataError, match="a link"):
+        serve(Ledger(path), "more", "x", "y")
+    with pytest.raises(DataError, match="a link"):
+        Ledger(path).verify(KEY)
+    assert target.read_bytes() == before
+
+
+def test_what_speaks_against_an_entry_is_asked_while_nobody_else_can_add_one(path):
+    ledger = stream(path, 1)
+
+    def refuse(entries):
+        with (
+            closing(sqlite3.connect(path, timeout=0)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("BEGIN IMMEDIATE")
+        raise RequestError("another", f"{len(entries)}", "none")
+
+    with pytest.raises(RequestError, match="found 1"):
+        ledger.append("request", content("x"), key=KEY, models=Models(digest(1), digest(2)), admit=refuse)
+    assert len(ledger.entries()) == 1

@@ -70,7 +70,7 @@ def test_a_file_too_large_is_not_opened(path, monkeypatch):
 def test_names_of_files_are_names_and_no_options(tmp_path):
     path = tmp_path / "a?mode=memory#b%41 c.sqlite"
     stream(path, 2)
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [path.name, f"{path.name}.head"]
     assert Ledger(path).verify(KEY).sound
 
 
@@ -96,7 +96,7 @@ def test_a_ledger_in_write_ahead_mode_becomes_one_file_again(path):
     ledger = stream(path, 2)
     foreign(path, "PRAGMA journal_mode = WAL")
     serve(ledger, "more", 2, 3)
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.head"]
     assert ledger.verify(KEY).count == 3
 
 
@@ -163,3 +163,11 @@ def test_an_append_that_fails_midway_adds_nothing(path, monkeypatch):
 def halfway(connection, row, head):
     connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, NULL, NULL)", (row.number, row.header, "c", "h"))
     connection.execute("INSERT INTO nowhere VALUES (1)")
+
+
+@pytest.mark.parametrize("place", ["file/ledger.sqlite", "file/deep/ledger.sqlite", "n" * 300])
+def test_a_folder_that_cannot_be_made_is_one_of_our_errors(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    for use in (lambda ledger: serve(ledger, "a", "b", "c"), lambda ledger: ledger.verify()):
+        with pytest.raises(DataError, match="ledger"):
+            use(Ledger(tmp_path / place))

@@ -72,3 +72,23 @@ def test_a_folder_that_was_made_for_nothing_is_gone_again(tmp_path):
     with locked(tmp_path / "empty"):
         pass
     assert (tmp_path / "empty").is_dir(), "the user's own"
+
+
+@pytest.mark.parametrize("kind", ["link", "own text", "folder", "pipe"])
+def test_a_file_of_the_users_under_the_name_of_the_lock_is_refused_and_stays(tmp_path, kind):
+    (tmp_path / "precious").write_text("precious")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lay = {
+        "link": lambda: (folder / LOCK).symlink_to(tmp_path / "precious"),
+        "own text": lambda: (folder / LOCK).write_text("precious"),
+        "folder": lambda: (folder / LOCK).mkdir(),
+        "pipe": lambda: os.mkfifo(folder / LOCK),
+    }
+    lay[kind]()
+    with pytest.raises(ConfigError, match=r"\.lock"):
+        locked(folder).__enter__()
+    assert (folder / LOCK).is_symlink() or (folder / LOCK).exists()
+    assert (tmp_path / "precious").read_text() == "precious"
+    if kind == "own text":
+        assert (folder / LOCK).read_text() == "precious"

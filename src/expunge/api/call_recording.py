@@ -18,9 +18,9 @@ from expunge.api.steering.within import Keeper
 from expunge.batch import Split
 from expunge.budget import Spending
 from expunge.data import example_hashes, set_hash
-from expunge.errors import ConfigError, DataError
+from expunge.errors import ConfigError, DataError, RequestError
 from expunge.key import load_key
-from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, refuse_served, served
+from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, not_served, refuse_served, served
 from expunge.methods import Method
 from expunge.registry import snake_case
 
@@ -34,6 +34,7 @@ class CallRecording(NamedTuple):
         asked: What is to be forgotten.
         before: Keyed hash of the model as it was handed in.
         method: As it was named.
+        again: Whether a request that was served before is answered once more. Default false.
     """
 
     ledger: Ledger
@@ -41,12 +42,14 @@ class CallRecording(NamedTuple):
     asked: Asked
     before: str
     method: str
+    again: bool = False
 
     def close(self, model: nn.Module, keeper: Keeper | None, spending: Spending | None) -> Entry | None:
         """Add the answered request to the ledger and return the entry.
 
         None where the model is handed back as it came, because no iterate kept its budget: nothing was answered. None
-        too, with a warning, where the ledger cannot be written any more: the model is worth more than its entry.
+        too, with a warning, where the ledger cannot be written any more, or another process has answered the request
+        meanwhile: the model is worth more than its entry.
         """
         if spending is not None and spending.chosen == 0:
             return None
@@ -56,8 +59,9 @@ class CallRecording(NamedTuple):
         models = Models(self.before, state_digest(model, self.key))
         try:
             content = Content(self.asked, self.method)
-            return self.ledger.append("request", content, key=self.key, models=models, spent=spent)
-        except DataError as error:
+            admit = None if self.again else not_served(self.asked, self.before)
+            return self.ledger.append("request", content, key=self.key, models=models, spent=spent, admit=admit)
+        except (DataError, RequestError) as error:
             said = f"The request is answered, but the ledger has no entry of it. {error}"
             warnings.warn(said, stacklevel=3)
             return None
@@ -90,7 +94,7 @@ def call_recording(
     asked, before = asked_of_split(split, key), state_digest(model, key)
     if not again:
         refuse_served(served(ledger.entries(), asked, before))
-    return CallRecording(ledger, key, asked, before, name_of(method))
+    return CallRecording(ledger, key, asked, before, name_of(method), again)
 
 
 def name_of(method: str | Method | None) -> str:

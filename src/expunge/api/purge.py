@@ -78,9 +78,10 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
         raise ConfigError("a run folder", f"none of a run's files in '{place}'", "name the folder that a run wrote")
     number = None if book is None else number_of(book, place)
     try:
-        told, removed = without_pictures(place), [path.name for path in holding(place)]
-        for path in holding(place):
-            path.unlink()
+        chosen = holding(place)
+        told, removed = without_pictures(place), [path.name for path in chosen]
+        for path in chosen:
+            path.unlink(missing_ok=True)
         removed += [*without_shadows(place), *(["the run's savepoints"] if forget_savepoints(place) else [])]
     except OSError as error:
         found = f"'{error.filename}' ({error.strerror})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,9 +24,9 @@ from expunge.api.folder import (
 from expunge.api.reading import located
 from expunge.api.request.config import AnyConfig, RunConfig, StableDiffusionConfig
 from expunge.data import example_hashes, set_hash
-from expunge.errors import ConfigError, DataError
+from expunge.errors import ConfigError, DataError, RequestError
 from expunge.key import load_key
-from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, refuse_served, served
+from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, not_served, refuse_served, served
 from expunge.ledger.entry import RequestKind
 
 if TYPE_CHECKING:
@@ -45,18 +46,21 @@ class Recording:
     Args:
         job: The run, read and checked.
         again: Whether a request that was served before is to be answered once more.
+        done: Whether this run has answered it already.
 
     Raises:
         RequestError: If it was, and is not to be.
     """
 
-    def __init__(self, job: AnyJob, again: bool) -> None:
-        self.job, self.key = job, load_key()
+    def __init__(self, job: AnyJob, again: bool, done: bool) -> None:
+        self.job, self.key, self.again = job, load_key(), again
         self.ledger = Ledger(cast(Path, job.config.ledger))
         self.asked = asked_of(job, self.key)
         self.original = None if must_train(job) else original_digest(job, self.key)
-        if not again and self.original is not None:
-            refuse_served(served(self.ledger.entries(), self.asked, self.original))
+        entries = self.ledger.entries()
+        self.seen = 0 if done else len(entries)
+        if not (again or done) and self.original is not None:
+            refuse_served(served(entries, self.asked, self.original))
 
     @property
     def closed(self) -> bool:
@@ -72,24 +76,27 @@ class Recording:
 
         Raises:
             DataError: If that fails; the run folder is finished nevertheless.
+            RequestError: If another run has answered the request meanwhile; this one's folder is finished too.
         """
         job, folder = self.job, self.job.folder.path
         answer = folder / (UNLEARNED if isinstance(job.config, RunConfig) else "unlearned")
         before = self.original or original_digest(job, self.key)
         content = Content(self.asked, job.config.method.name, evidence_of(folder, self.key))
         models = Models(before, weights_digest(answer, self.key))
+        add = partial(self.ledger.append, "request", content, key=self.key, models=models, spent=spent_of(result))
         try:
-            return self.ledger.append("request", content, key=self.key, models=models, spent=spent_of(result))
-        except DataError as error:
-            found = f"{error.found}; the run in '{folder}' is finished"
-            raise DataError(
-                error.expected, found, f"{error.cure}; then run it anew with --again --overwrite"
-            ) from error
+            return add() if self.again else add(admit=not_served(self.asked, before, since=self.seen))
+        except (DataError, RequestError) as error:
+            found = f"{error.found}; the run in '{folder}' is finished, but the ledger has no entry of it"
+            cure = "remove its folder, or pass --again --resume to record it as a second answer"
+            if isinstance(error, DataError):
+                cure = f"{error.cure}; then pass --resume, which adds the entry"
+            raise type(error)(error.expected, found, cure) from error
 
 
-def recording(job: AnyJob, again: bool) -> Recording | None:
+def recording(job: AnyJob, again: bool, done: bool = False) -> Recording | None:
     """Return the ledger's side of a run; None if the request names no ledger."""
-    return None if job.config.ledger is None else Recording(job, again)
+    return None if job.config.ledger is None else Recording(job, again, done)
 
 
 def check_ledger(config: AnyConfig) -> None:

@@ -101,7 +101,7 @@ def run_request(
         with jointly(council):
             job = prepared(config, data_dir, opening, console)
             done = resume and (config.out / FINISHED).exists()
-            record = recording(job, again or done)
+            record = recording(job, again, done)
             held.enter_context(locked(config.out, IN_USE))
         if council is not None and isinstance(job, Job):
             gather(job, council, done)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from expunge.errors import DataError
 from expunge.key import key_at_hand, load_key
 from expunge.ledger import Account, Entry, Ledger, Spent, accounts, streams
 
@@ -20,7 +21,7 @@ ledger = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, ch
 @ledger.command()
 def show(file: File) -> None:
     """Show the entries, and what each stream of requests spent."""
-    if not Ledger(file).verify().sound:
+    if not Ledger(file).verify(key_if_good()[0]).sound:
         typer.echo("This ledger is NOT SOUND: `expunge ledger verify` says why.\n")
     entries = Ledger(file).entries()
     for entry in entries:
@@ -35,24 +36,39 @@ def show(file: File) -> None:
 @ledger.command()
 def verify(
     file: File,
-    head: Annotated[str | None, typer.Option(help="A head that was noted earlier.", show_default=False)] = None,
+    head: Annotated[
+        str | None,
+        typer.Option("--expect-head", "--head", help="A head that was noted elsewhere.", show_default=False),
+    ] = None,
 ) -> None:
     """Check the whole chain; exit code 1 if it does not hold.
 
-    Without a head that was noted elsewhere, nobody can tell that the file was
-    replaced by an earlier copy of itself.
+    The head file beside the ledger shows when an earlier copy was put in its
+    place. Where both were replaced, only a head that was noted elsewhere does.
     """
-    found = Ledger(file).verify(key_at_hand(), None if head is None else head.strip().lower())
-    for problem in found.problems:
+    key, bad = key_if_good()
+    found = Ledger(file).verify(key, None if head is None else head.strip().lower())
+    for problem in (*bad, *found.problems):
         typer.echo(problem)
     unknown = f"the seal was not checked, key {found.key} is not at hand" if found.key else "nothing to check a seal on"
     seal = {True: "the seal holds", False: "the seal does not hold", None: unknown}
-    typer.echo(f"{'Sound' if found.sound else 'NOT SOUND'}: {found.count} entries, {seal[found.sealed]}")
+    verdict = "NOT SOUND" if not found.sound else "NOT CHECKED" if bad else "Sound"
+    typer.echo(f"{verdict}: {found.count} entries, {seal[found.sealed]}")
     if found.redacted:
         typer.echo(f"Redacted: {listed(found.redacted)}")
+    if not found.noted:
+        typer.echo("No head file beside it: an earlier copy in its place is noticed with --expect-head alone")
     typer.echo(f"Head: {found.head}")
-    if not found.sound:
+    if bad or not found.sound:
         raise typer.Exit(UNSOUND)
+
+
+def key_if_good() -> tuple[bytes | None, tuple[str, ...]]:
+    """Return the key at hand, and what is wrong with its file: a secret that others can read seals nothing."""
+    try:
+        return key_at_hand(), ()
+    except DataError as error:
+        return None, (str(error),)
 
 
 @ledger.command()

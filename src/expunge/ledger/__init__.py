@@ -3,7 +3,7 @@
 from expunge.ledger.entry import Asked, Content, Entry, Header, Models, Spent
 from expunge.ledger.forgotten import Forgotten, pack_marks, unpack_marks
 from expunge.ledger.ledger import Ledger
-from expunge.ledger.served import earlier_requests, refuse_served, served
+from expunge.ledger.served import earlier_requests, not_served, refuse_served, served
 from expunge.ledger.streams import Account, accounts, streams
 from expunge.ledger.verify import Verification
 
@@ -20,6 +20,7 @@ __all__ = [
     "Verification",
     "accounts",
     "earlier_requests",
+    "not_served",
     "pack_marks",
     "refuse_served",
     "served",

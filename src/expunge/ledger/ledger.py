@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from expunge.errors import DataError
 from expunge.key import key_id
 from expunge.ledger.chain import GENESIS, SALT_BYTES, Head, Row, commitment, link, seal
 from expunge.ledger.entry import Content, Entry, Header, Kind, Models, Spent, read_content, read_header, written
-from expunge.ledger.store import all_rows, erase, head_of, insert, opened
+from expunge.ledger.head_file import head_path, noted_head, write_head
+from expunge.ledger.store import all_rows, erase, head_of, insert, is_new, is_there, opened
 from expunge.ledger.verify import Verification, verify
 
 
@@ -20,6 +22,8 @@ class Ledger:
 
     Each entry is one transaction: it is there as a whole or not at all, and two processes at once wait for each other.
     Before anything is added the whole chain is checked, so that nothing is built upon a ledger that was tampered with.
+    Its last hash is noted in a file beside it, ``ledger.sqlite.head``, by which an earlier copy of the ledger in its
+    place is noticed.
 
     Args:
         path: The file. It is made with the first entry.
@@ -49,6 +53,7 @@ class Ledger:
         spent: Spent | None = None,
         of: int | None = None,
         states: Models | None = None,
+        admit: Callable[[Sequence[Entry]], None] | None = None,
     ) -> Entry:
         """Add an entry and return it.
 
@@ -60,17 +65,22 @@ class Ledger:
             spent: The share of the budget. Default none.
             of: The earlier entry that it is about. Default none.
             states: The models as they are in memory, where ``models`` is of files. Default none.
+            admit: Looks at the entries while nobody else can add one, and raises what speaks against another. Default:
+                nothing does.
 
         Raises:
             DataError: If the chain does not hold, was begun under another key, or the file cannot be written.
         """
         header = Header(kind, datetime.now(UTC).isoformat(timespec="seconds"), key_id(key), models, spent, of, states)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with opened(self.path, "write") as connection:
             rows = self._trusted(connection, key)
+            if admit is not None:
+                admit([entry_of(row) for row in rows])
             if kind == "redaction":
                 erase(connection, self._redactable(rows, of))
-            return added(connection, rows, header, content, key)
+            entry = added(connection, rows, header, content, key)
+        self._note()
+        return entry
 
     def redact(self, number: int, *, key: bytes) -> Entry:
         """Erase the content of an entry, and add an entry that says so.
@@ -94,7 +104,7 @@ class Ledger:
         Raises:
             DataError: If the file is no ledger, or an entry cannot be read.
         """
-        if not self.path.exists():
+        if not is_there(self.path):
             return []
         with opened(self.path, "read") as connection:
             rows = all_rows(connection)
@@ -111,7 +121,7 @@ class Ledger:
             DataError: If the file is missing or no ledger.
         """
         with opened(self.path, "read") as connection:
-            return verify(all_rows(connection), head_of(connection), key, head)
+            return verify(all_rows(connection), head_of(connection), key, head, noted_head(self.path))
 
     def check(self, key: bytes) -> None:
         """Refuse a ledger that nothing can be added to, without adding anything; one that is not there yet can be.
@@ -119,27 +129,46 @@ class Ledger:
         Raises:
             DataError: If its chain does not hold or was begun under another key, or it is no ledger or read-only.
         """
-        if self.path.exists() and self.path.stat().st_size:
+        if not is_new(self.path):
             with opened(self.path, "write") as connection:
                 self._trusted(connection, key)
+        elif noted_head(self.path) is not None:
+            raise gone(self.path)
 
     def _trusted(self, connection: sqlite3.Connection, key: bytes) -> list[Row]:
-        rows, head = all_rows(connection), head_of(connection)
-        found = verify(rows, head, key)
+        rows, head, noted = all_rows(connection), head_of(connection), noted_head(self.path)
+        if is_new(self.path):
+            if noted is not None:
+                raise gone(self.path)
+            return rows
+        found = verify(rows, head, key, noted=noted)
+        if rows and found.key not in (None, key_id(key)):
+            cure = "name its key file in EXPUNGE_KEY_FILE, or begin another ledger; nothing was added"
+            raise DataError(f"the key that the ledger '{self.path}' was begun with", "another", cure)
         if not found.sound:
             problem = found.problems[0].rstrip(".")
             cure = "restore it from a copy or begin another; nothing was added"
             raise DataError(f"a ledger whose chain holds in '{self.path}'", f"a problem ({problem})", cure)
-        if rows and found.sealed is None:
-            cure = "name its key file in EXPUNGE_KEY_FILE, or begin another ledger"
-            raise DataError(f"the key that the ledger '{self.path}' was begun with", "another", cure)
         return rows
+
+    def _note(self) -> None:
+        """Write the head file; who adds an entry at the same time waits, so that it never goes back."""
+        with opened(self.path, "write") as connection:
+            head = head_of(connection)
+            if head is not None:
+                write_head(self.path, str(head.hash))
 
     def _redactable(self, rows: list[Row], number: int | None) -> int:
         named = [row for row in rows if row.number == number and not row.redacted]
         if not named or read_header(named[0].header).kind == "redaction":
             raise DataError("an entry with content", f"number {number} without", "`expunge ledger show` lists them")
         return int(named[0].number)
+
+
+def gone(path: Path) -> DataError:
+    """Return the error for a ledger of which the head file alone is left."""
+    cure = f"restore it from a copy, or remove '{head_path(path).name}' to begin another"
+    return DataError(f"the ledger '{path}'", "its head file alone", cure)
 
 
 def added(connection: sqlite3.Connection, rows: list[Row], header: Header, content: Content, key: bytes) -> Entry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from expunge.errors import RequestError
 from expunge.ledger.entry import Asked, Entry
@@ -58,6 +58,22 @@ def refuse_served(entry: Entry | None) -> None:
     if entry is not None:
         found = f"entry {entry.number} of {entry.header.done[:10]} in the ledger, which answered it for this model"
         raise RequestError("a request that was not served yet", found, "pass --again (again=True) to answer it anew")
+
+
+def not_served(asked: Asked, *model: str, since: int = 0) -> Callable[[Sequence[Entry]], None]:
+    """Return what refuses an entry about a request that was served meanwhile, for ``Ledger.append(admit=)``.
+
+    Args:
+        asked: The request.
+        model: Keyed hash of the weights that it is made to.
+        since: How many entries were looked at before. Default 0.
+    """
+
+    def admit(entries: Sequence[Entry]) -> None:
+        entry = served(entries, asked, *model)
+        refuse_served(entry if entry is not None and entry.number > since else None)
+
+    return admit
 
 
 def ancestors(entries: Sequence[Entry], *model: str) -> set[str]:

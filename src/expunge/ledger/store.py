@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from expunge.errors import DataError
+from expunge.files import is_plain
 from expunge.ledger.chain import Head, Row
 
 APPLICATION = 0x45585047
@@ -16,6 +18,8 @@ APPLICATION = 0x45585047
 VERSION = 1
 LARGEST = 256 * 2**20
 """Most bytes of a file that is opened."""
+BESIDE = ("-journal", "-wal", "-shm")
+"""What SQLite appends to the name of a file for those that it writes beside it."""
 LONGEST_VALUE = 16 * 2**20
 """Most bytes of one value: a content names every forgotten example."""
 SECONDS = 30.0
@@ -47,8 +51,10 @@ def opened(path: Path, mode: Mode) -> Iterator[sqlite3.Connection]:
     Raises:
         DataError: If the file is missing, too large, damaged, locked for long, or no ledger.
     """
-    check_size(path, mode)
     try:
+        if mode == "write":
+            path.parent.mkdir(parents=True, exist_ok=True)
+        check_file(path, mode)
         uri = f"{path.absolute().as_uri()}?mode={'rwc' if mode == 'write' else 'rw'}"
         with closing(sqlite3.connect(uri, uri=True, timeout=SECONDS, isolation_level=None)) as connection:
             harden(connection)
@@ -56,21 +62,33 @@ def opened(path: Path, mode: Mode) -> Iterator[sqlite3.Connection]:
             check_schema(connection, path, mode)
             yield connection
             connection.execute("COMMIT")
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite's own message repeats damaged bytes
-        found = f"'{path}' ({str(error)[:200]})"
+    except (sqlite3.Error, OSError, ValueError) as error:  # the last where SQLite's message repeats damaged bytes
+        found = f"'{path}' ({(getattr(error, 'strerror', None) or str(error))[:200]})"
         raise DataError(
             "a ledger that can be opened", found, "check the path, or restore the file from a copy"
         ) from error
 
 
-def check_size(path: Path, mode: Mode) -> None:
-    """Refuse a file that is missing where it is to be read, no file, or too large."""
-    if path.exists() and not path.is_file():
-        raise not_a_ledger(f"'{path}', which is no file")
-    if not path.exists() and mode == "read":
+def check_file(path: Path, mode: Mode) -> None:
+    """Refuse a file that is missing where it is to be read, a link or no file, or too large."""
+    there = is_there(path)
+    if not there and mode == "read":
         raise not_a_ledger(f"none at '{path}'")
-    if path.exists() and path.stat().st_size > LARGEST:
+    for file in (path, *(path.with_name(path.name + ending) for ending in BESIDE)):
+        if is_there(file) and not is_plain(file):
+            raise not_a_ledger(f"'{file}', which is {'a link' if file.is_symlink() else 'no file'}")
+    if there and path.stat().st_size > LARGEST:
         raise not_a_ledger(f"'{path}' of more than {LARGEST // 2**20} MB")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether something has this name, if only a link that leads nowhere."""
+    return os.path.lexists(path)
+
+
+def is_new(path: Path) -> bool:
+    """Return whether no transaction has written the file yet."""
+    return not is_there(path) or (is_plain(path) and path.stat().st_size == 0)
 
 
 def harden(connection: sqlite3.Connection) -> None:

@@ -20,11 +20,12 @@ class Verification:
 
     Args:
         count: How many entries it has.
-        head: Hash of the last one; note it elsewhere, and ``verify --head`` notices a tail that is cut off.
+        head: Hash of the last one; note it elsewhere, and ``verify --expect-head`` notices a tail that is cut off.
         problems: What is wrong, a sentence each; the first twenty.
         redacted: Numbers of the entries without content.
-        sealed: Whether the seal was checked, and holds; None if the key is not at hand.
+        sealed: Whether the seal was checked, and holds; None if no key is at hand.
         key: Name of the key that the ledger was begun under; None where no entry says.
+        noted: Whether there is a head file beside the ledger, with which a return to an earlier copy is noticed.
     """
 
     count: int
@@ -33,6 +34,7 @@ class Verification:
     redacted: tuple[int, ...]
     sealed: bool | None
     key: str | None = None
+    noted: bool = False
 
     @property
     def sound(self) -> bool:
@@ -40,30 +42,56 @@ class Verification:
         return not self.problems
 
 
-def verify(rows: Sequence[Row], head: Head | None, key: bytes | None = None, known: str | None = None) -> Verification:
+def verify(
+    rows: Sequence[Row],
+    head: Head | None,
+    key: bytes | None = None,
+    known: str | None = None,
+    noted: str | None = None,
+) -> Verification:
     """Check a chain.
 
     Found are: an entry changed, added in between, left out or moved; a content changed, or erased without a redaction;
-    a tail cut off in the table of entries alone; with the key, a tail cut off or a chain rewritten by anybody who has
-    not got it; with a head that was noted elsewhere, the same by anybody. Not found without such a head is that the
-    file was replaced as a whole by an earlier copy of itself.
+    all entries gone; a tail cut off in the table of entries alone; with the key, a tail cut off or a chain rewritten by
+    anybody who has not got it, under whatever key; with a head that was noted elsewhere or in the file beside the
+    ledger, the same by anybody, and an earlier copy in the place of the file. Not found is an earlier copy of both
+    files, unless a head was noted elsewhere.
 
     Args:
         rows: All entries by number.
         head: What the file says about its end.
         key: The secret, to check the seal. Default: it is not checked.
-        known: A head that was noted earlier, 64 hex digits. Default none.
+        known: A head that was noted elsewhere, 64 hex digits. Default none.
+        noted: The head that the file beside the ledger names. Default: there is no such file.
     """
     problems = [*problems_of_chain(rows), *problems_of_contents(rows), *problems_of_end(rows, head)]
-    checked = sealed(rows, head, key)
+    checked, first = sealed(rows, head, key), header_of(rows[0]) if rows and rows[0].well_formed else None
+    begun = None if first is None else first.key
     if checked is False:
-        problems.append("The seal was not made with this key: the chain was rewritten, or its tail cut off.")
-    if known is not None and known not in {GENESIS, *(row.hash for row in rows)}:
+        problems.append(seal_problem(begun, key))
+    hashes = {row.hash for row in rows}
+    if known is not None and known not in hashes:
         problems.append(f"No entry has the hash {known[:64]}: it was cut off or rewritten since that head was noted.")
+    if noted is not None and noted not in hashes:
+        problems.append(
+            f"The head file names an end that is not there, {noted[:8]}: the ledger was replaced by an earlier copy, "
+            "cut off or rewritten. If you restored it yourself, remove the head file."
+        )
     last = rows[-1].hash if rows and rows[-1].well_formed else GENESIS
     gone = tuple(row.number for row in rows if row.redacted)
-    first = header_of(rows[0]) if rows and rows[0].well_formed else None
-    return Verification(len(rows), last, tuple(problems[:MOST_PROBLEMS]), gone, checked, first.key if first else None)
+    found = tuple(problems[:MOST_PROBLEMS])
+    return Verification(len(rows), last, found, gone, checked, begun, noted is not None)
+
+
+def seal_problem(begun: str | None, key: bytes | None) -> str:
+    """Return why a seal does not hold, in a sentence."""
+    own = None if key is None else key_id(key)
+    if begun is None or begun == own:
+        return "The seal was not made with this key: the chain was rewritten, or its tail cut off."
+    return (
+        f"The ledger is under key {begun}, and the key at hand is {own}: it was rewritten under another key, or "
+        "EXPUNGE_KEY_FILE names the wrong one."
+    )
 
 
 def problems_of_chain(rows: Sequence[Row]) -> Iterator[str]:
@@ -105,6 +133,8 @@ def problems_of_contents(rows: Sequence[Row]) -> Iterator[str]:
 def problems_of_end(rows: Sequence[Row], head: Head | None) -> Iterator[str]:
     """Yield what is wrong with the end of the ledger as the file itself tells it."""
     last = rows[-1].hash if rows else GENESIS
+    if not rows:
+        yield "It has no entry, though a ledger is made with its first one: all were removed."
     if head is None:
         if rows:
             yield "The file does not say how many entries it has."
@@ -115,11 +145,8 @@ def problems_of_end(rows: Sequence[Row], head: Head | None) -> Iterator[str]:
 
 
 def sealed(rows: Sequence[Row], head: Head | None, key: bytes | None) -> bool | None:
-    """Return whether the seal holds under a key; None if there is nothing to check, or another key was used."""
-    if key is None or not rows or head is None:
-        return None
-    header = header_of(rows[-1]) if rows[-1].well_formed else None
-    if header is None or header.key != key_id(key):
+    """Return whether the seal holds under a key; None if there is nothing to check."""
+    if key is None or not rows or head is None or not rows[-1].well_formed:
         return None
     return isinstance(head.seal, str) and hmac.compare_digest(
         seal(key, len(rows), rows[-1].hash).encode(), head.seal.encode()

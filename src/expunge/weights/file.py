@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import NoReturn
 from safetensors import SafetensorError
 
 from expunge.errors import CheckpointError
+from expunge.files import half_file, sync
 
 HEADER_LIMIT = 20_000_000
 """Longest header in bytes that is read, with room for every tensor that may be there; the format allows five times."""
@@ -25,7 +25,8 @@ _PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt",
 def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Lend a temporary name in the folder of ``target``; afterwards sync what was written there and rename it.
 
-    The file gets the mode that the user's umask gives, whichever library writes it.
+    The file gets the mode that the user's umask gives, whichever library writes it. A link of that name is replaced,
+    not followed, and what killed processes left of the same file is removed.
 
     Args:
         target: The name that the file has in the end.
@@ -38,20 +39,17 @@ def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise CheckpointError(f"'{target}' not to exist yet", "a file there", "name another or allow overwriting")
     if not target.parent.is_dir():
         raise CheckpointError(f"the folder '{target.parent}'", "none", "create it first")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.touch()
-        mode = stat.S_IMODE(temporary.stat().st_mode)
-        yield temporary
-        temporary.chmod(mode)
-        _sync(temporary)
-        temporary.replace(target)
-        _sync(target.parent)
+        with half_file(target) as temporary:
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+            yield temporary
+            temporary.chmod(mode)
+            sync(temporary)
+            temporary.replace(target)
+            sync(target.parent)
     except (OSError, SafetensorError) as error:
         cure = "free the disk or name a folder of yours"
         raise CheckpointError(f"to write '{target}'", first_line(error), cure) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_is_safetensors(path: str | os.PathLike[str]) -> None:
@@ -118,14 +116,3 @@ def damaged(source: Path, found: str) -> CheckpointError:
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, without its full stop."""
     return str(error).split("\n", 1)[0].rstrip(".") or type(error).__name__
-
-
-def _sync(path: Path) -> None:
-    """Force a file, or a folder's list of names, to the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows cannot open folders
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO
 
 from expunge.errors import ConfigError
+from expunge.files import BUSY_ERRORS, lock_descriptor, open_plain
 
 LOCK = ".lock"
-BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 LONGEST = 1000
+MARK = b"\0"
+"""How the file begins: nothing that a user wrote is taken for it and overwritten."""
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def locked(folder: Path, cure: str = "wait for it to end, or choose another fold
         folder.mkdir(parents=True, exist_ok=True)
         file = taken(folder, cure)
     except OSError as error:
-        found = f"'{folder}' ({error.strerror or type(error).__name__})"
+        found = f"'{error.filename or folder}' ({error.strerror or type(error).__name__})"
         raise ConfigError("a folder that can be written", found, "choose another") from error
     try:
         yield
@@ -52,7 +53,7 @@ def locked(folder: Path, cure: str = "wait for it to end, or choose another fold
                 folder.rmdir()
 
 
-def taken(folder: Path, cure: str) -> BinaryIO:
+def taken(folder: Path, cure: str) -> IO[bytes]:
     """Return the lock's open file, this process's name in it.
 
     Raises:
@@ -60,42 +61,37 @@ def taken(folder: Path, cure: str) -> BinaryIO:
     """
     path = folder / LOCK
     while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        file = open_plain(path, "r+b")
         try:
-            hold(file)
+            lock_descriptor(file.fileno())
         except OSError as error:
-            if error.errno in BUSY:
+            if error.errno in BUSY_ERRORS:
                 found = f"{holder(file)} at work in '{folder}'"
                 file.close()
                 raise ConfigError("a folder that no other process uses", found, cure) from None
         if still_there(file, path):
             break
         file.close()
+    if file.read(1) not in (b"", MARK):
+        file.close()
+        raise OSError(errno.EEXIST, "a file of somebody else's", str(path))
     file.truncate(0)
-    file.write(b"\0" + json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    file.seek(0)
+    file.write(MARK + json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    file.flush()
     return file
 
 
-def hold(file: BinaryIO) -> None:
-    """Take the lock on an open file, or raise at once."""
-    if os.name == "nt":
-        system: Any = importlib.import_module("msvcrt")
-        system.locking(file.fileno(), system.LK_NBLCK, 1)
-    else:
-        system = importlib.import_module("fcntl")
-        system.flock(file.fileno(), system.LOCK_EX | system.LOCK_NB)
-
-
-def still_there(file: BinaryIO, path: Path) -> bool:
+def still_there(file: IO[bytes], path: Path) -> bool:
     """Return whether a path still names an open file; who held it before may have removed it in between."""
     try:
-        there = path.stat()
+        there = path.lstat()
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(file.fileno()), there)
 
 
-def holder(file: BinaryIO) -> str:
+def holder(file: IO[bytes]) -> str:
     """Return who holds a lock, as it says of itself."""
     try:
         file.seek(1)

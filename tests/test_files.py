@@ -1,0 +1,105 @@
+"""Files: nothing is opened through a link, and what killed processes left is removed while the living write on."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from expunge.errors import CheckpointError
+from expunge.files import half_file, half_folder, half_written, open_plain, read_plain, remove_halves, remove_named
+from expunge.weights import replacing
+
+
+@pytest.mark.parametrize("mode", ["rb", "r+b", "wb", "ab"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe"])
+def test_only_plain_files_are_opened(tmp_path, kind, mode):
+    (tmp_path / "target").write_text("mine")
+    path = tmp_path / "name"
+    lay = {
+        "link": lambda: path.symlink_to("target"),
+        "dangling link": lambda: path.symlink_to("nowhere"),
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+    }
+    lay[kind]()
+    with pytest.raises(OSError):  # noqa: PT011
+        open_plain(path, mode).close()
+    assert (tmp_path / "target").read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_reads_are_bounded(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_plain(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="more than 4 bytes"):
+        read_plain(tmp_path / "file", 4)
+
+
+def killed_while_writing(write, path):
+    """Leave what a process leaves that is killed in the middle of writing."""
+    process = os.fork()
+    if process == 0:
+        with write(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(process, 0)
+
+
+@pytest.mark.parametrize("write", [half_file, half_folder])
+def test_what_a_killed_process_left_is_removed_when_the_name_is_written_again(tmp_path, write):
+    killed_while_writing(write, tmp_path / "result")
+    assert len(half_written(tmp_path, ["result"])) == 1
+    with write(tmp_path / "result") as temporary:
+        assert half_written(tmp_path, ["result"]) == [temporary]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [half_file, half_folder])
+def test_what_a_living_process_writes_stays(tmp_path, write):
+    process = os.fork()
+    if process == 0:
+        with write(tmp_path / "result"):
+            time.sleep(30)
+    try:
+        while not half_written(tmp_path, ["result"]):
+            time.sleep(0.01)
+        time.sleep(0.05)
+        assert remove_halves(tmp_path, ["result"]) == []
+        assert len(half_written(tmp_path, ["result"])) == 1
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    assert len(remove_halves(tmp_path, ["result"])) == 1
+
+
+def test_only_names_of_the_pattern_are_removed_and_never_through_links(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "state-1").write_text("mine")
+    folder = tmp_path / "savepoints"
+    folder.mkdir()
+    for name in ("state-1", "notes.txt"):
+        (folder / name).write_text("x")
+    (folder / "state-2").symlink_to(tmp_path / "mine" / "state-1")
+    assert remove_named(folder, re.compile(r"state-\d")) == 2
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    (folder / "notes.txt").unlink()
+    remove_named(folder, re.compile(r"state-\d"))
+    assert not folder.exists()
+    folder.symlink_to(tmp_path / "mine")
+    assert remove_named(folder, re.compile(r"state-\d")) == 0
+    assert (tmp_path / "mine" / "state-1").read_text() == "mine"
+
+
+def test_a_link_in_the_place_of_a_result_is_replaced_and_its_target_stays(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "result").symlink_to(tmp_path / "mine")
+    with replacing(tmp_path / "result", overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert ((tmp_path / "mine").read_text(), (tmp_path / "result").read_text()) == ("mine", "new")
+    assert not (tmp_path / "result").is_symlink()
+
+
+def test_a_name_that_is_too_long_is_a_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match="too long"), replacing(tmp_path / ("n" * 250)):
+        pass
