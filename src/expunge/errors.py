@@ -25,6 +25,20 @@ def shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
+def is_unicode(text: str) -> bool:
+    r"""Return whether text can be written as UTF-8; halves of characters and file names in other encodings cannot.
+
+    Examples:
+        >>> is_unicode("müde"), is_unicode("m\udcfcde")
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class ExpungeError(Exception):
     """Root of everything that Expunge raises on purpose; the command line turns it into exit code 2.
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import nn
 
+from expunge.api.request.checks import offer, shown
 from expunge.api.request.config import RunConfig
 from expunge.api.request.request_file import DataRequest
 from expunge.batch import Examples
@@ -34,6 +35,9 @@ from expunge.registry import find
 from expunge.tasks.classification.build import build_model
 from expunge.tasks.classification.libraries import sentence
 
+_PARTS = ("train", "test", "class_names")
+_HOLDOUT = "remove it; the request's key `holdout` takes a share of the test examples for the method's own use"
+_PLAIN = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 AUGMENTATIONS = {"none": none, "crop_flip": crop_flip}
 
 
@@ -56,7 +60,11 @@ def read_source(config: DataRequest, data_dir: Path | None) -> Source:
     else:
         folder, reader = chosen.dir or data_dir, find("readers", str(chosen.name))
         check_options(str(chosen.name), reader, folder, **chosen.options)
-        found = reader(folder, **chosen.options)
+        _check_types(str(chosen.name), reader, chosen.options)
+        with (
+            nullcontext() if getattr(reader, "__module__", "").startswith("expunge.") else users_code(str(chosen.name))
+        ):
+            found = reader(folder, **chosen.options)
     if chosen.python is None or "augment" in chosen.model_fields_set:
         augment(found.train, chosen.augment)
     return found if chosen.subset is None else found.subset(chosen.subset, chosen.subset_seed)
@@ -77,6 +85,27 @@ def check_options(name: str, factory: Any, *arguments: Any, **options: Any) -> N
         raise ConfigError(f"options that '{name}' takes", found, "correct the options") from error
     except ValueError:  # a few built-in callables have no signature
         return
+
+
+def _check_types(name: str, reader: Any, options: Mapping[str, Any]) -> None:
+    """Refuse options of another type than a reader's annotations say, as far as it has some.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    try:
+        hints = get_type_hints(reader)
+    except Exception:  # annotations may name what cannot be imported
+        return
+    for key, value in options.items():
+        if (hint := hints.get(key)) in _PLAIN and not _is_a(value, hint):
+            raise ConfigError(f"{_PLAIN[hint]} as '{key}' of '{name}'", shown(value), "correct the options")
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 @contextmanager
@@ -105,7 +134,8 @@ def source_from(made: Any, path: str) -> Source:
     """Return what a user's data factory made as a source.
 
     Args:
-        made: A ``Source``; or a mapping with ``train`` and ``test`` and perhaps ``class_names``; or a pair of both.
+        made: A ``Source``; or a mapping with ``train`` and ``test`` and perhaps ``class_names``, nothing else; or a
+            pair of both.
         path: Where it comes from, for messages.
 
     Raises:
@@ -118,8 +148,15 @@ def source_from(made: Any, path: str) -> Source:
     if not isinstance(made, Mapping) or not {"train", "test"} <= made.keys():
         expected = "a data factory that returns (train, test), or a mapping with train, test and class_names"
         raise DataError(expected, f"{type(made).__name__} from '{path}'", "return one of these")
-    train, test = as_examples(made["train"]), as_examples(made["test"])
-    names = made.get("class_names") or [str(number) for number in range(max(num_classes(train), num_classes(test)))]
+    for key in made:
+        if key not in _PARTS:
+            cure = offer(str(key), list(_PARTS), "remove it" if key != "holdout" else _HOLDOUT)
+            raise DataError(f"a data factory with {', '.join(_PARTS)} alone", f"'{key}' from '{path}'", cure)
+    train, test, names = as_examples(made["train"]), as_examples(made["test"]), made.get("class_names")
+    if names is None:
+        names = [str(number) for number in range(max(num_classes(train), num_classes(test)))]
+    if isinstance(names, str | Mapping) or not isinstance(names, Collection):
+        raise DataError("class_names as a list", f"{type(names).__name__} from '{path}'", "list a name for each class")
     return Source(train, test, tuple(map(str, names)), path, "the user's own", picture_shape(train))
 
 

@@ -65,7 +65,7 @@ def label_of(item: Any) -> int:
         (3, 2)
     """
     if isinstance(item, Mapping):
-        value = item.get("label", item.get("labels"))
+        value = item.get("label", item.get("labels")) if not {"label", "labels"} <= item.keys() else None
     else:
         value = item[1] if isinstance(item, tuple | list) and len(item) == 2 else None
     if not _is_whole(value):

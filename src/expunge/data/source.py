@@ -11,7 +11,7 @@ from torch import Tensor
 
 from expunge.batch import Examples
 from expunge.data.examples import Subset
-from expunge.errors import DataError
+from expunge.errors import DataError, is_unicode
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,9 @@ class Source:
         name: Name of the data set, for people.
         licence: Its terms of use, in a few words.
         shape: Channels, height and width of one input.
+
+    Raises:
+        DataError: If a name cannot be written as UTF-8.
     """
 
     train: Examples
@@ -33,6 +36,9 @@ class Source:
     name: str
     licence: str
     shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        check_names(self.name, *self.class_names)
 
     def subset(self, n: int, seed: int = 0) -> Source:
         """Return the source with ``n`` of its training examples, as many of each class as can be.
@@ -76,6 +82,18 @@ def find_root(data_dir: Path | str | None, folder: str, *others: str) -> Path:
         if (found := Path(base).expanduser() / name).is_dir():
             return found
     raise DataError(f"the folder {' or '.join(map(repr, (folder, *others)))} in '{base}'", "none", cure)
+
+
+def check_names(*names: str) -> None:
+    """Refuse names that no report could be written with: those of folders in another encoding, halves of characters.
+
+    Raises:
+        DataError: If there is one.
+    """
+    for name in names:
+        if not is_unicode(str(name)):
+            cure = "rename the class or folder; files of another system may need their names converted"
+            raise DataError("names that can be written as UTF-8", f"'{name}'", cure)
 
 
 def _balanced(targets: Tensor, n: int, seed: int) -> Tensor:

@@ -268,6 +268,45 @@ def test_hugging_face_data_sets_from_disk(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("part", "changes", "sentence"),
+    [
+        ("train", {"image": [None, 1, 2]}, "a picture in every row of the column 'image', but found none in row 0"),
+        ("test", {"label": [0, None, 1]}, "a label for every picture in the split 'test', but found none in row 1"),
+        ("test", {"label": [-1, -1, -1]}, "a label for every picture in the split 'test', but found the label -1"),
+        ("test", {"label": [0, 1, 2]}, "labels from 0 to 1 in the split 'test', but found 0 to 2"),
+        ("train", {"label": [0, 1, 2**62]}, "whole numbers from 0"),
+        ("test", {"image": [], "label": []}, "at least one picture in every split, but found none in 'test'"),
+        ("train", {"image": [], "label": []}, "at least one picture in every split, but found none in 'train'"),
+    ],
+)
+def test_rows_and_splits_of_hugging_face_sets_that_lack_something(tmp_path, part, changes, sentence):
+    datasets = pytest.importorskip("datasets")
+    from PIL import Image
+
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    table = {"image": [0, 1, 2], "label": [0, 1, 0]}
+    parts = {"train": table, "test": table, part: table | changes}
+    for name, rows in parts.items():
+        images = [None if row is None else Image.fromarray(np.full((4, 4, 3), row, np.uint8)) for row in rows["image"]]
+        parts[name] = datasets.Dataset.from_dict({**rows, "image": images}, features=features)
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(DataError, match=sentence):
+        huggingface_datasets(tmp_path, folder="saved", size=4)
+
+
+def test_class_folders_in_another_encoding_are_refused_before_a_picture_is_read(tmp_path, monkeypatch):
+    write_folder(tmp_path)
+    try:
+        (tmp_path / "train" / "m\udcfcde").mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    module = sys.modules["expunge.tasks.classification.readers.image_folder"]
+    monkeypatch.setattr(module, "opened", lambda *a: pytest.fail("read"))
+    with pytest.raises(DataError, match=r"written as UTF-8, but found 'm\\udcfcde'"):
+        image_folder(tmp_path, size=4)
+
+
+@pytest.mark.parametrize(
     ("module", "read", "extra"),
     [
         ("datasets", huggingface_datasets, "datasets"),

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from expunge.data.labels import as_tensor
+from expunge.data.pictures import upright_rgb
 from expunge.errors import DataError, RequestError
 from expunge.tasks.stable_diffusion.pipelines import Frozen, lent
 
@@ -102,10 +104,10 @@ def as_pixels(images: Any) -> Tensor:
     """Return images as one tensor ``(n, channels, height, width)`` of float32.
 
     Raises:
-        DataError: If they are of several shapes.
+        DataError: If they are of several shapes, or one is no image.
     """
     if isinstance(images, Tensor):
-        return images.float()
+        return _unit(images)
     single = [as_image(image) for image in images]
     forms = sorted({tuple(image.shape) for image in single})
     if len(forms) != 1:
@@ -115,11 +117,38 @@ def as_pixels(images: Any) -> Tensor:
 
 
 def as_image(image: Any) -> Tensor:
-    """Return one image as ``(channels, height, width)``; a Pillow image becomes RGB in [0, 1]."""
+    """Return one image as ``(channels, height, width)``, floats as they are and the rest scaled by its depth to [0, 1].
+
+    Args:
+        image: A tensor, channels first; a Pillow image; or an array ``(height, width, 3)``.
+
+    Raises:
+        DataError: If it is none of these, or of a depth other than 8 or 16 bits.
+
+    Examples:
+        >>> as_image(np.full((1, 1, 3), 65535, np.uint16)).flatten()
+        tensor([1., 1., 1.])
+    """
     if isinstance(image, Tensor):
-        return image.float()
-    pixels = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+        return _unit(image)
+    pixels = np.asarray(upright_rgb(image, "an image") if hasattr(image, "convert") else image)
+    if pixels.ndim != 3 or pixels.dtype.kind not in "uif":
+        cure = "pass Pillow images, or tensors with channels first"
+        raise DataError("images (height, width, 3) of numbers", f"{pixels.dtype} of shape {pixels.shape}", cure)
+    return _unit(as_tensor(pixels.copy()).permute(2, 0, 1))
+
+
+def _unit(values: Tensor) -> Tensor:
+    """Return floats as they are, and unsigned integers of 8 and 16 bits divided by their greatest value.
+
+    Raises:
+        DataError: If they are of another kind.
+    """
+    if values.is_floating_point():
+        return values.float()
+    if values.dtype not in (torch.uint8, torch.uint16):
+        raise DataError("images of floats in [0, 1], of 8 or of 16 bits", f"{values.dtype}", "scale them to [0, 1]")
+    return values.float() / torch.iinfo(values.dtype).max
 
 
 def check_pixels(pixels: Tensor, form: tuple[int, int, int], factor: int) -> None:

@@ -203,7 +203,8 @@ class TextToImage(Denoiser):
         They are the means of the autoencoder's distributions, so that the same image has the same latents.
 
         Args:
-            images: In [0, 1], ``(n, 3, height, width)``, or a list of such images or of Pillow images.
+            images: Floats in [0, 1] or integers of 8 or 16 bits, ``(n, 3, height, width)``, or a list of such images,
+                of arrays with channels last, or of Pillow images.
             batch_size: Images at a time. Default 16.
 
         Raises:

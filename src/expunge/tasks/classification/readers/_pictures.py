@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from expunge.data import Affine, Source, TensorExamples
 from expunge.data.augment import Augment
+from expunge.data.pictures import upright_rgb
 from expunge.errors import DataError, ExpungeError, MissingExtraError
 
 Pixels = NDArray[np.uint8]
@@ -47,6 +48,29 @@ def damaged(path: Path, what: str, found: str) -> DataError:
     return DataError(f"{what} in '{path.name}'", found, f"copy the file anew ('{path}')")
 
 
+def check_size(size: int) -> None:
+    """Refuse a size that is no whole number of pixels.
+
+    Raises:
+        DataError: If it is none.
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise DataError("a size of at least 1 pixel", f"{size!r}", "choose a size such as 64")
+
+
+def check_range(labels: Labels, names: Sequence[str], where: str) -> None:
+    """Refuse a part of a data set that is empty or has a label without a name.
+
+    Raises:
+        DataError: If that is so.
+    """
+    if not len(labels):
+        raise DataError(f"at least one picture in {where}", "none", "check how the data set was made")
+    if int(labels.max()) >= len(names) or int(labels.min()) < 0:
+        found = f"{int(labels.min())} to {int(labels.max())}"
+        raise DataError(f"labels from 0 to {len(names) - 1} in {where}", found, "give every label a name")
+
+
 def opened(data: bytes, name: str) -> Any:
     """Return a Pillow image, its size checked before a pixel is decoded.
 
@@ -72,25 +96,25 @@ def exact(data: bytes, size: int, name: str) -> Pixels:
     """Return the pixels ``(3, size, size)`` of an encoded colour picture that must have that size.
 
     Raises:
-        DataError: If it cannot be decoded or has another size.
+        DataError: If it cannot be decoded, has another size, or values without a fixed range.
     """
     image = opened(data, name)
     if image.size != (size, size):
         raise DataError(f"{size} x {size} pixels", f"{image.width} x {image.height} in {name}", "copy the file anew")
-    return _pixels(image, name)
+    with _decoding(name):
+        return _pixels(upright_rgb(image, name))
 
 
 def fitted(image: Any, size: int, name: str) -> Pixels:
     """Return the pixels ``(3, size, size)`` of a picture's centre square, turned upright and scaled.
 
     Raises:
-        DataError: If it cannot be decoded.
+        DataError: If it cannot be decoded, or has values without a fixed range.
     """
     operations = optional("PIL.ImageOps", "reading pictures", "data")
     with _decoding(name):
-        upright = operations.exif_transpose(image).convert("RGB")
-        square = operations.fit(upright, (size, size), optional("PIL.Image", "", "data").Resampling.BILINEAR)
-    return _pixels(square, name)
+        resampling = optional("PIL.Image", "", "data").Resampling.BILINEAR
+        return _pixels(operations.fit(upright_rgb(image, name), (size, size), resampling))
 
 
 def stacked(pictures: Iterable[Pixels], count: int, size: int) -> Pixels:
@@ -148,18 +172,15 @@ def source(
     names = tuple(class_names)
 
     def examples(pixels: Pixels, labels: Labels) -> TensorExamples:
-        if not len(labels) or int(labels.max()) >= len(names) or int(labels.min()) < 0:
-            found = f"{int(labels.min())} to {int(labels.max())}" if len(labels) else "no pictures"
-            raise DataError(f"labels from 0 to {len(names) - 1} in {name}", found, "copy the files anew")
+        check_range(labels, names, name)
         return TensorExamples(torch.from_numpy(pixels), torch.from_numpy(labels), names, augment, scale=scale)
 
     channels, height, width = train[0].shape[1:]
     return Source(examples(*train), examples(*test), names, name, licence, (channels, height, width))
 
 
-def _pixels(image: Any, name: str) -> Pixels:
-    with _decoding(name):
-        return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
+def _pixels(image: Any) -> Pixels:
+    return np.asarray(image, np.uint8).transpose(2, 0, 1)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def digits(root: Path | None = None, *, test_share: float = 0.2, seed: int = 0) 
         seed: Seed of that draw.
 
     Raises:
-        DataError: If the share leaves a class without examples on one side.
+        DataError: If the share leaves a class without examples on one side, or the seed is no whole number below 2³².
 
     Examples:
         >>> source = digits()
@@ -33,6 +33,10 @@ def digits(root: Path | None = None, *, test_share: float = 0.2, seed: int = 0) 
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise DataError("a seed from 0 to 4294967295", f"{seed!r}", "choose a smaller one")
+    if isinstance(test_share, int):  # scikit-learn would take it for a number of examples
+        raise DataError("a test share between 0 and 1", f"{test_share}", "try 0.2")
     bunch = load_digits()
     try:
         parts = train_test_split(

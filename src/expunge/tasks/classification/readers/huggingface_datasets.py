@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 
 from expunge.data import Source, find_root
+from expunge.data.labels import as_labels
+from expunge.data.source import check_names
 from expunge.errors import DataError
 from expunge.tasks.classification.readers._pictures import (
     Labels,
     Pixels,
+    check_range,
+    check_size,
     fitted,
     opened,
     optional,
@@ -20,7 +24,7 @@ from expunge.tasks.classification.readers._pictures import (
     stacked,
     statistics,
 )
-from expunge.tasks.pretrained import check_pretrained
+from expunge.tasks.pretrained import check_pretrained, read_json
 
 
 def huggingface_datasets(
@@ -36,28 +40,35 @@ def huggingface_datasets(
         label: Name of the column of class labels.
 
     Raises:
-        DataError: If there is no such data set, or it lacks the splits or columns.
+        DataError: If there is no such data set, it lacks the splits or columns, or a row lacks a picture or a label.
         MissingExtraError: If ``datasets`` or Pillow is not installed.
     """
+    check_size(size)
     place = find_root(root, folder)
+    check_names(place.resolve().name)
     splits = _loaded(place)
     test_name = next((name for name in ("test", "validation", "val") if name in splits), "test")
     for name in ("train", test_name):
         if name not in splits or not {image, label} <= set(splits[name].column_names):
             found = ", ".join(f"{split} ({', '.join(data.column_names)})" for split, data in splits.items())
             raise DataError(f"a split '{name}' with columns '{image}' and '{label}'", found, "name the columns it has")
-    train, test = (_read(splits[name], image, label, size) for name in ("train", test_name))
-    names = getattr(splits["train"].features[label], "names", None) or map(str, range(int(train[1].max()) + 1))
-    scale = statistics(train[0])
-    return source(train, test, tuple(names), name=place.resolve().name, licence="that of the data set", scale=scale)
+    parts = ("train", test_name)
+    labels = [_labels(splits[name], label, f"the split '{name}'") for name in parts]
+    names = tuple(getattr(splits["train"].features[label], "names", None) or map(str, range(int(labels[0].max()) + 1)))
+    for part, numbers in zip(parts, labels, strict=True):
+        check_range(numbers, names, f"the split '{part}'")
+    train, test = (_pixels(splits[name], image, size, f"of the split '{name}'") for name in parts)
+    name, licence = place.resolve().name, "that of the data set"
+    return source((train, labels[0]), (test, labels[1]), names, name=name, licence=licence, scale=statistics(train))
 
 
 def _loaded(place: Path) -> dict[str, Any]:
     datasets = optional("datasets", "reading Hugging Face data sets", "datasets")
     check_pretrained(place)
+    _check_splits(place)
     try:
         found = datasets.load_from_disk(str(place))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # somebody's files make the library fail in many ways
         cure = "name a folder that save_to_disk wrote"
         raise DataError(f"a saved data set in '{place}'", type(error).__name__, cure) from error
     if not isinstance(found, dict):
@@ -65,15 +76,37 @@ def _loaded(place: Path) -> dict[str, Any]:
     return found
 
 
-def _read(split: Any, image: str, label: str, size: int) -> tuple[Pixels, Labels]:
-    labels = np.asarray(split[label][:])
+def _check_splits(place: Path) -> None:
+    """Refuse splits without rows, which the library cannot load."""
+    for state in sorted(place.glob("*/state.json")):
+        if not read_json(state)["_data_files"]:
+            cure = "save the data set without it, or with rows in it"
+            raise DataError("at least one picture in every split", f"none in '{state.parent.name}'", cure)
+
+
+def _labels(split: Any, label: str, where: str) -> Labels:
+    if not len(split):
+        raise DataError(f"at least one picture in {where}", "none", "save the data set with one")
+    values = list(split[label][:])
+    if None in values:
+        cure = "label it, or filter it out"
+        raise DataError(f"a label for every picture in {where}", f"none in row {values.index(None)}", cure)
+    labels = np.asarray(values)
     if labels.dtype.kind not in "iu":
         raise DataError(
             f"whole numbers in the column '{label}'", f"{labels.dtype}", "encode it with class_encode_column"
         )
-    encoded = _encoded(split, image)
-    decoded = (fitted(opened(data, f"row {row}"), size, f"row {row}") for row, data in enumerate(encoded))
-    return stacked(decoded, len(split), size), labels.astype(np.int64)
+    if int(labels.min()) < 0:
+        cure = "name a labelled split, or filter them out"
+        raise DataError(f"a label for every picture in {where}", f"the label {int(labels.min())}", cure)
+    numbers: Labels = as_labels(labels, len(split)).numpy()
+    return numbers
+
+
+def _pixels(split: Any, image: str, size: int, where: str) -> Pixels:
+    names = (f"row {row} {where}" for row in range(len(split)))
+    decoded = (fitted(opened(data, row), size, row) for row, data in zip(names, _encoded(split, image), strict=True))
+    return stacked(decoded, len(split), size)
 
 
 def _encoded(split: Any, image: str) -> Iterator[bytes]:
@@ -83,8 +116,11 @@ def _encoded(split: Any, image: str) -> Iterator[bytes]:
         found, cure = type(split.features[image]).__name__, "cast the column to datasets.Image()"
         raise DataError(f"pictures in the column '{image}'", found, cure)
     for number, row in enumerate(split.cast_column(image, kind(decode=False))):
-        data = row[image]["bytes"]
-        if not isinstance(data, bytes):
+        entry = row[image]
+        if entry is None:
+            cure = "filter such rows out"
+            raise DataError(f"a picture in every row of the column '{image}'", f"none in row {number}", cure)
+        if not isinstance(entry["bytes"], bytes):
             cure = "save it with save_to_disk, which copies them in"
             raise DataError("pictures inside the data set", f"none in row {number}", cure)
-        yield data
+        yield entry["bytes"]

@@ -8,8 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from expunge.data import Source, find_root
+from expunge.data.source import check_names
 from expunge.errors import DataError
-from expunge.tasks.classification.readers._pictures import Labels, Pixels, fitted, opened, source, stacked, statistics
+from expunge.tasks.classification.readers._pictures import (
+    Labels,
+    Pixels,
+    check_size,
+    fitted,
+    opened,
+    source,
+    stacked,
+    statistics,
+)
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 _MOST_BYTES = 2**28
@@ -27,12 +37,13 @@ def image_folder(root: Path | None = None, *, folder: str = ".", size: int = 64)
         size: Height and width of an input, in pixels.
 
     Raises:
-        DataError: If a folder or class is missing, a picture cannot be read, or all of them do not fit into memory.
+        DataError: If a folder or class is missing or has no UTF-8 name, a picture cannot be read, or all of them do not
+            fit into memory.
         MissingExtraError: If Pillow is not installed.
     """
-    if size < 1:
-        raise DataError("a size of at least 1 pixel", f"{size}", "choose a size such as 64")
+    check_size(size)
     place = find_root(root, folder)
+    check_names(place.resolve().name)
     test_place = place / "test" if (place / "test").is_dir() else place / "val"
     names = _subfolders(place / "train")
     if unknown := sorted(set(_subfolders(test_place)) - set(names)):
@@ -52,6 +63,7 @@ def _subfolders(place: Path) -> tuple[str, ...]:
     if not names:
         cure = "put each class's pictures into a subfolder, under 'train' and under 'test' or 'val'"
         raise DataError(f"a folder '{place.name}' with a subfolder for each class in '{place.parent}'", "none", cure)
+    check_names(*names)
     return names
 
 
