@@ -13,7 +13,7 @@ import expunge
 from expunge import registry
 from expunge.api import run_request
 from expunge.budget import Budget
-from expunge.data import Subset, TensorExamples, crop_flip, residency
+from expunge.data import Affine, Subset, TensorExamples, crop_flip, residency
 from expunge.errors import MissingExtraError
 from expunge.shadows import Shadow, Training, train_shadows
 from expunge.tasks.classification.models import small_cnn
@@ -39,7 +39,7 @@ def moving(monkeypatch):
 def images(seed, count=48):
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(0, 256, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
-    return TensorExamples(drawn, torch.arange(count) % 3, augment=crop_flip)
+    return TensorExamples(drawn, torch.arange(count) % 3, augment=crop_flip, scale=Affine((0.0,), (1.0,)))
 
 
 def network():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, TensorDataset
 from torch.utils.data import Subset as TorchSubset
 
 from expunge.data import Affine, DatasetExamples, Subset, TensorExamples, as_examples, none, num_classes, root_indices
@@ -52,10 +52,49 @@ def test_bytes_become_normalised_floats_and_stay_bytes_in_memory():
 
 def test_an_augmentation_is_carried_and_never_applied_when_reading():
     examples = TensorExamples(IMAGES, LABELS, augment=lambda inputs, generator: inputs * 0)
-    assert examples.batch(torch.tensor([4])).inputs.equal(image(4)[None])
+    assert examples.batch(torch.tensor([4])).inputs.equal(IMAGES[4:])
     assert Subset(examples, [1]).augment is examples.augment
     assert TensorExamples(IMAGES, LABELS).augment is none
     assert DatasetExamples(Pictures()).augment is none
+
+
+def test_bytes_without_a_scale_are_yielded_as_they_are():
+    batch = TensorExamples(IMAGES, LABELS).batch(torch.tensor([3, 0]))
+    assert batch.inputs.dtype == torch.uint8
+    assert batch.inputs.equal(IMAGES[[3, 0]])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda: TensorDataset(IMAGES, LABELS),
+        lambda: TorchSubset(TensorDataset(IMAGES, LABELS), range(5)),
+        lambda: TorchSubset(TorchSubset(TensorDataset(IMAGES, LABELS), range(5)), range(5)),
+        lambda: type("Own", (TensorDataset,), {})(IMAGES, LABELS),
+        lambda: ConcatDataset([TensorDataset(IMAGES[:2], LABELS[:2]), TensorDataset(IMAGES[2:], LABELS[2:])]),
+        lambda: (IMAGES, LABELS),
+        lambda: (IMAGES.numpy(), LABELS.numpy()),
+        lambda: (IMAGES.numpy()[::-1][::-1], LABELS.numpy().astype(">i4")),
+        lambda: (IMAGES, LABELS[:, None]),
+        lambda: list(zip(IMAGES, LABELS, strict=True)),
+        lambda: [(IMAGES[i].numpy(), LABELS[i : i + 1].numpy()) for i in range(5)],
+        lambda: [{"pixels": IMAGES[i], "label": int(LABELS[i])} for i in range(5)],
+    ],
+)
+def test_every_form_of_a_data_set_gives_what_it_yields(form):
+    batch = as_examples(form()).batch(torch.tensor([4, 1]))
+    inputs = batch.inputs["pixels"] if isinstance(batch.inputs, dict) else batch.inputs
+    assert inputs.dtype == torch.uint8
+    assert inputs.equal(IMAGES[[4, 1]])
+    assert batch.targets.equal(LABELS[[4, 1]])
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i1", "i2", "u2", "i4", "i8", "?", ">f4"])
+def test_every_type_of_number_keeps_its_values_and_its_type(kind):
+    values = np.array([[0], [1], [100]], kind)
+    batch = as_examples((values, np.array([0, 1, 0]))).batch(torch.tensor([2, 1]))
+    assert batch.inputs.numpy().dtype == np.dtype(kind).newbyteorder("=")
+    assert batch.inputs.numpy().tolist() == values[[2, 1]].tolist()
 
 
 def test_floats_and_numbers_of_tokens_are_left_alone():
@@ -68,7 +107,7 @@ def test_floats_and_numbers_of_tokens_are_left_alone():
 @pytest.mark.parametrize("dataset", [Pictures(), [(image(i), int(LABELS[i])) for i in range(5)]])
 def test_any_map_style_data_set_gives_the_batch_that_memory_gives(dataset):
     wanted = torch.tensor([4, 0, 2])
-    slow, fast = DatasetExamples(dataset).batch(wanted), TensorExamples(IMAGES, LABELS).batch(wanted)
+    slow, fast = DatasetExamples(dataset).batch(wanted), TensorExamples(IMAGES.float() / 255, LABELS).batch(wanted)
     assert slow.inputs.equal(fast.inputs)
     assert slow.targets.equal(fast.targets)
     assert slow.indices.equal(wanted)
@@ -105,6 +144,15 @@ def test_given_targets_replace_those_of_the_items():
     assert unlabelled.batch(torch.tensor([1])).inputs.equal(image(1)[None])
 
 
+def test_items_with_another_label_than_the_attribute_said_are_refused():
+    late = Pictures(targets=LABELS.tolist())
+    examples = DatasetExamples(late)
+    assert examples.targets.equal(LABELS)
+    late.__class__ = type("Late", (Pictures,), {"__getitem__": lambda self, index: (image(index), 1)})
+    with pytest.raises(DataError, match="1 of 2 items with another"):
+        examples.batch(torch.tensor([2, 0]))
+
+
 @pytest.mark.parametrize("examples", [TensorExamples(IMAGES, LABELS), DatasetExamples(Pictures())])
 def test_no_indices_give_an_empty_batch_of_the_same_form(examples):
     batch = examples.batch(torch.empty(0, dtype=torch.int64))
@@ -128,7 +176,7 @@ def test_as_examples_knows_what_it_is_given():
     root = TensorExamples(IMAGES, LABELS)
     assert as_examples(root) is root
     assert isinstance(as_examples(TensorDataset(IMAGES, LABELS)), TensorExamples)
-    assert as_examples((IMAGES.numpy(), LABELS.numpy())).batch(torch.tensor([2])).inputs.equal(image(2)[None])
+    assert as_examples((IMAGES.numpy(), LABELS.numpy())).batch(torch.tensor([2])).inputs.equal(IMAGES[2:3])
     assert isinstance(as_examples(Pictures()), DatasetExamples)
     part = as_examples(TorchSubset(TensorDataset(IMAGES, LABELS), [3, 1]))
     assert part.batch(torch.tensor([0])).indices.tolist() == [3]
@@ -161,14 +209,71 @@ def test_what_can_only_be_iterated_is_refused(thing):
 
 
 @pytest.mark.parametrize(
-    "labels", [[0.0, 1.0, 0.0, 1.0, 0.0], [0, 1], [[0], [1], [2], [3], [4]], ["a"] * 5, [0, -1, 0, 0, 0], [True] * 5]
+    "labels",
+    [
+        [0.0, 1.0, 0.0, 1.0, 0.0],
+        [0, 1],
+        torch.eye(5).long(),
+        ["a"] * 5,
+        [0, -1, 0, 0, 0],
+        [True] * 5,
+        [0, 1, 2, 3, 2**70],
+        [0, 1, 2, 3, 2**62],
+        np.array([0, 1, 2, 3, 2**63 + 5], np.uint64),
+        torch.arange(5).to_sparse(),
+    ],
 )
 def test_labels_must_be_one_whole_number_per_example(labels):
     with pytest.raises(DataError):
         TensorExamples(IMAGES, labels)
 
 
-@pytest.mark.parametrize("item", [image(0), (image(0),), (image(0), "cat"), (image(0), 0.5), {"pixels": 1}, (1, True)])
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        np.array([None, 1, 2, 3, 4]),
+        np.array(["a"] * 5),
+        np.array(["2020-01-01"] * 5, "datetime64[D]"),
+        np.ma.masked_equal(np.arange(5.0), 3),
+        torch.eye(5).to_sparse(),
+        torch.tensor(3.0),
+        "words",
+        {"ids": [[1], [2], [3, 4]]},
+    ],
+)
+def test_inputs_that_are_no_arrays_of_numbers_are_refused(inputs):
+    with pytest.raises(DataError, match="inputs"):
+        TensorExamples(inputs, LABELS)
+
+
+@pytest.mark.parametrize("label", [np.array([3]), np.array([[3]], np.uint8), np.int16(3), torch.tensor([3]), 3])
+def test_an_array_of_one_whole_number_is_a_label(label):
+    examples = DatasetExamples([(image(0), label)])
+    assert examples.targets.tolist() == [3]
+    assert examples.batch(torch.tensor([0])).targets.tolist() == [3]
+
+
+def test_the_labels_of_an_attribute_may_be_arrays_of_one_number():
+    dataset = Pictures(labels=LABELS.numpy()[:, None])
+    assert DatasetExamples(dataset).targets.equal(LABELS)
+    assert dataset.reads <= 8
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        image(0),
+        (image(0),),
+        (image(0), "cat"),
+        (image(0), 0.5),
+        {"pixels": 1},
+        (1, True),
+        (1, np.array(1.7)),
+        (1, np.array([1, 0])),
+        (1, np.bool_(True)),
+        (1, [3]),
+    ],
+)
 def test_items_without_a_whole_label_are_refused(item):
     with pytest.raises(DataError, match="label"):
         _ = DatasetExamples([item]).targets
@@ -177,6 +282,8 @@ def test_items_without_a_whole_label_are_refused(item):
 def test_inputs_that_cannot_be_stacked_are_refused():
     with pytest.raises(DataError, match="stack"):
         DatasetExamples([(torch.ones(2), 0), (torch.ones(3), 1)]).batch(torch.tensor([0, 1]))
+    with pytest.raises(DataError, match="stack"):
+        DatasetExamples([(np.ones(2, ">f4"), 0)]).batch(torch.tensor([0]))
     with pytest.raises(DataError, match="stack"):
         DatasetExamples([(object(), 0)]).batch(torch.tensor([0]))
 

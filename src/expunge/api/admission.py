@@ -44,7 +44,7 @@ def checked_split(
         RequestError: If a side is empty or names an example twice, sides share examples, or a label lies outside of
             the head.
         ModelError: If the model has no trainable weight or returns no logits.
-        DataError: If inputs are not finite.
+        DataError: If inputs are not finite, or of another kind in one part than in another.
         NotFiniteError: If weights or logits are not finite.
     """
     check_sides(forget, retain, holdout)
@@ -52,6 +52,7 @@ def checked_split(
     if trainable:
         check_trainable(predict.model)
     parts = tuple(part for part in (forget, retain, holdout) if part is not None)
+    check_kinds(*parts)
     classes = known(predict, *parts) if known is not None else None
     classes = head_size(predict, forget, retain) if classes is None else classes
     for examples in parts:
@@ -152,6 +153,32 @@ def check_inputs(batch: Batch) -> None:
         DataError: If one is NaN or infinite.
     """
     on_tensors(batch.inputs, refuse_not_finite)
+
+
+def check_kinds(*parts: Examples) -> None:
+    """Refuse parts of one call that yield inputs of different kinds: bytes and floats are rarely of one scale.
+
+    Raises:
+        DataError: If some yield whole numbers where others yield floating-point ones.
+    """
+    forms: dict[tuple[bool, ...], str] = {}
+    for examples in filter(len, parts):
+        types = _types(examples.batch(torch.tensor([0])).inputs)
+        forms.setdefault(tuple(each.is_floating_point for each in types), ", ".join(map(str, types)) or "no tensor")
+    if len(forms) > 1:
+        cure = "convert the inputs of all parts in the same way"
+        raise DataError("inputs of one kind in every part", " and ".join(forms.values()), cure)
+
+
+def _types(inputs: Any) -> list[torch.dtype]:
+    types: list[torch.dtype] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        types.append(tensor.dtype)
+        return tensor
+
+    on_tensors(inputs, note)
+    return types
 
 
 def refuse_not_finite(inputs: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.admission import checked_split
+from expunge.api.admission import check_kinds, checked_split
 from expunge.api.budgeting import budget_part
 from expunge.api.disclosing import callers_disclosure
 from expunge.api.documents import SHOWN, document
@@ -113,6 +113,7 @@ def evaluate(
     split = asked_split(predict, result, forget, retain)
     tested = as_examples(test)
     check_labels(tested, split.classes)
+    check_kinds(split.forget, tested)
     names = checked_names(class_names, split.classes)
     rows = Rows(split, tested, logits=predict.logits, batch_size=batch_size, also=also)
     before = original or (result.original if result else None)

@@ -62,11 +62,21 @@ class DatasetExamples:
     def batch(self, indices: Tensor) -> Batch:
         """Return the examples at ``indices``, collated."""
         items = self._items(indices.tolist() or [0])
-        labels = [label_of(item) for item in items[: len(indices)]] if self._given is None else self._given[indices]
+        labels = self._given[indices] if self._given is not None else self._labels(items[: len(indices)], indices)
         inputs = _collated([_input_of(item) for item in items])
         if not len(indices):  # the first example was read to learn the form of the inputs
             inputs = on_tensors(inputs, lambda tensor: tensor[:0])
-        return Batch(inputs, as_labels(labels, len(indices)), indices)
+        return Batch(inputs, labels, indices)
+
+    def _labels(self, items: list[Any], indices: Tensor) -> Tensor:
+        """Return the labels of items; what ``targets`` took from an attribute may be another than what is yielded."""
+        labels = as_labels([label_of(item) for item in items], len(items))
+        known = self.__dict__.get("targets")
+        if known is not None and (differing := int((labels != known[indices]).sum())):
+            found = f"{differing} of {len(items)} items with another"
+            cure = "let the items and the attribute 'targets' or 'labels' of the data set agree"
+            raise DataError("the same label for an example each time", found, cure)
+        return labels
 
     def _items(self, wanted: list[int]) -> list[Any]:
         read = getattr(self.dataset, "__getitems__", None)
@@ -82,7 +92,7 @@ def _input_of(item: Any) -> Any:
 def _collated(inputs: list[Any]) -> Any:
     try:
         return default_collate(inputs)
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             "inputs that PyTorch can stack: tensors, arrays or numbers of one shape",
             f"{type(inputs[0]).__name__} ({str(error).splitlines()[0]})",

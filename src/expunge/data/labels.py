@@ -12,27 +12,34 @@ from torch import Tensor
 from expunge.errors import DataError
 
 _SPOTS = 8
+MAX_LABEL = 2**24
+"""Labels are counted in tables that are as long as the greatest of them."""
 
 
 def as_tensor(values: Any) -> Tensor:
-    """Return a tensor of the values, sharing their memory where that is safe (a read-only array is copied).
+    """Return a tensor of the values, sharing their memory where that is safe.
+
+    An array is copied if it is read-only, backward or in the byte order of other machines.
 
     Examples:
-        >>> as_tensor([1, 2])
-        tensor([1, 2])
+        >>> as_tensor(np.arange(3, dtype=">i4")[::-1])
+        tensor([2, 1, 0], dtype=torch.int32)
     """
-    return torch.as_tensor(values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values)
+    if isinstance(values, np.ndarray):
+        values = values.astype(values.dtype.newbyteorder("="), copy=not values.flags.writeable)
+        values = values.copy() if any(stride < 0 for stride in values.strides) else values
+    return torch.as_tensor(values)
 
 
 def as_labels(values: Any, count: int) -> Tensor:
     """Return labels as an int64 tensor of one dimension.
 
     Args:
-        values: A tensor, array or list of whole numbers.
+        values: A tensor, array or list of whole numbers, ``(count,)`` or ``(count, 1)``.
         count: How many there must be.
 
     Raises:
-        DataError: If they are not whole numbers, not one per example, or negative.
+        DataError: If they are not whole numbers, not one per example, negative, or greater than 2²⁴.
 
     Examples:
         >>> as_labels([2, 0], 2)
@@ -44,13 +51,16 @@ def as_labels(values: Any, count: int) -> Tensor:
         raise _refused(f"{type(values).__name__} that is not an array of numbers") from error
     if found.numel() == 0:
         found = found.long()
-    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
-        raise _refused(f"values of type {found.dtype}")
+    if found.layout != torch.strided or not _is_integer_type(found):
+        raise _refused(f"values of type {found.dtype if found.layout == torch.strided else found.layout}")
+    if found.shape == (count, 1):
+        found = found.flatten()
     if found.shape != (count,):
         raise _refused(f"shape {tuple(found.shape)} for {count} examples")
     labels = found.long()
-    if count and int(labels.min()) < 0:
-        raise _refused(f"the label {int(labels.min())}")
+    if count and (int(labels.min()) < 0 or int(labels.max()) > MAX_LABEL):
+        outside = next(label for label in (labels.min(), labels.max()) if not 0 <= label <= MAX_LABEL)
+        raise _refused(f"the label {found[labels == outside][0].item()}")
     return labels
 
 
@@ -68,13 +78,14 @@ def label_of(item: Any) -> int:
         value = item.get("label", item.get("labels")) if not {"label", "labels"} <= item.keys() else None
     else:
         value = item[1] if isinstance(item, tuple | list) and len(item) == 2 else None
+    if value is None:
+        expected = "items (input, label), or mappings with 'label' or 'labels'"
+        raise DataError(expected, _described(item), "wrap the data set so that its items have one of these forms")
     if not _is_whole(value):
-        raise DataError(
-            "items (input, label), or mappings with 'label' or 'labels', the label a whole number",
-            _described(item),
-            "wrap the data set so that its items have one of these forms",
-        )
-    return int(value)
+        shape = f" and shape {tuple(value.shape)}" if getattr(value, "shape", ()) else ""
+        kind = f"a label of type {getattr(value, 'dtype', type(value).__name__)}{shape}"
+        raise DataError("items whose label is a whole number", kind, "return int(label), classes numbered from 0")
+    return int(value.item() if isinstance(value, np.ndarray) else value)
 
 
 def labels_of(dataset: Any) -> Tensor:
@@ -112,8 +123,14 @@ def _spots(count: int) -> set[int]:
 
 def _is_whole(value: Any) -> bool:
     if isinstance(value, Tensor):
-        return value.numel() == 1 and not value.is_floating_point() and value.dtype != torch.bool
+        return value.numel() == 1 and _is_integer_type(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.size == 1 and value.dtype.kind in "iu"
     return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _is_integer_type(values: Tensor) -> bool:
+    return not values.is_floating_point() and not values.is_complex() and values.dtype != torch.bool
 
 
 def _described(item: Any) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from expunge.batch import Batch, on_tensors
 from expunge.data.augment import Augment, none
 from expunge.data.labels import as_labels, as_tensor
-from expunge.errors import DataError
+from expunge.errors import DataError, shown
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,26 @@ class Affine:
 
 
 class TensorExamples:
-    """Examples that are all in memory.
+    """Examples that are all in memory; without a ``scale`` a batch holds the inputs exactly as they are stored.
 
     Args:
-        inputs: A tensor ``(n, ...)`` or a mapping of such tensors. Tensors of uint8 are images: they stay bytes in
-            memory and become float32 between 0 and 1 when they are read.
-        targets: Labels, ``(n,)``, whole numbers.
+        inputs: A tensor ``(n, ...)`` or a mapping of such tensors.
+        targets: Labels, ``(n,)`` or ``(n, 1)``, whole numbers.
         names: Names of the classes, if they have any.
         augment: What training may do to a batch of inputs; ``batch`` never does it.
-        scale: Normalisation applied to what is read.
+        scale: Normalization of floating-point inputs. With it, tensors of uint8 are 8-bit pictures: they are divided by
+            255 and then normalized, both when they are read. Default: none, and bytes stay bytes.
 
     Raises:
-        DataError: If labels are not whole numbers or their count is not that of the inputs.
+        DataError: If inputs are no dense arrays of numbers of one length, labels are not whole numbers, or their count
+            is not that of the inputs.
 
     Examples:
-        >>> examples = TensorExamples(torch.full((3, 1, 2, 2), 255, dtype=torch.uint8), [0, 1, 0])
-        >>> examples.batch(torch.tensor([2])).inputs.unique()
-        tensor([1.])
+        >>> white = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8)
+        >>> TensorExamples(white, [0, 1, 0]).batch(torch.tensor([2])).inputs.unique()
+        tensor([255], dtype=torch.uint8)
+        >>> TensorExamples(white, [0, 1, 0], scale=Affine((0.5,), (0.25,))).batch(torch.tensor([2])).inputs.unique()
+        tensor([2.])
     """
 
     def __init__(
@@ -93,16 +97,33 @@ class TensorExamples:
 
 
 def as_numbers(values: Tensor, scale: Callable[[Tensor], Tensor] | None) -> Tensor:
-    """Return what was read as a model takes it: bytes as numbers between 0 and 1, and real numbers normalised."""
+    """Return values as they are without a scale; with one, bytes become numbers from 0 to 1 and floats normalized."""
+    if scale is None:
+        return values
     if values.dtype == torch.uint8:
         values = values.float().div_(255)
-    return scale(values) if scale is not None and values.is_floating_point() else values
+    return scale(values) if values.is_floating_point() else values
 
 
 def _as_tensors(inputs: Any) -> Any:
     if isinstance(inputs, Mapping):
-        return {name: as_tensor(value) for name, value in inputs.items()}
-    return as_tensor(inputs)
+        return {name: _as_input(value) for name, value in inputs.items()}
+    return _as_input(inputs)
+
+
+def _as_input(values: Any) -> Tensor:
+    try:
+        tensor = as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = f"{type(values).__name__} of {values.dtype}" if hasattr(values, "dtype") else type(values).__name__
+        cure = "convert them, or pass a map-style data set, which is read item by item"
+        raise DataError("inputs as an array of numbers", f"{kind} ({shown(str(error))})", cure) from error
+    if tensor.layout != torch.strided or not tensor.dim():
+        found = f"a tensor of layout {tensor.layout} and {tensor.dim()} dimensions"
+        raise DataError("inputs as a dense tensor (n, ...)", found, "call to_dense(), and stack the examples")
+    if np.ma.is_masked(values):
+        raise DataError("inputs without masked values", "some that are masked", "fill them in")
+    return tensor
 
 
 def _count(inputs: Any) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from expunge.api.admission import checked_split, refuse_overlap
+from expunge.api.admission import check_kinds, checked_split, refuse_overlap
 from expunge.api.audits.audit_section import audit_section
 from expunge.api.documents import document
 from expunge.api.evaluating import Evaluation, checked_names
@@ -138,7 +138,9 @@ def audit(
     """
     models = Models(original, unlearned, retrained)
     split = checked_split(Predictor(unlearned, logits), as_examples(forget), as_examples(retain), trainable=False)
-    parts = apart(split, as_examples(test), None if certify is None else as_examples(certify), seed)
+    others = [as_examples(test), *([] if certify is None else [as_examples(certify)])]
+    check_kinds(split.forget, *others)
+    parts = apart(split, others[0], others[1] if others[1:] else None, seed)
     asked = Asked("request", question, "indices", checked_names(class_names, split.classes))
     return audited(models, parts, asked, "expunge.audit", question, logits=logits, seed=seed, batch_size=batch_size)
 

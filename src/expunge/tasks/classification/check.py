@@ -75,8 +75,18 @@ def _logits(model: nn.Module, predict: Callable[[Any], Tensor], batch: Batch) ->
         raise
     except Exception as error:  # the user's code may raise anything
         form = tuple(batch.inputs.shape) if isinstance(batch.inputs, Tensor) else type(batch.inputs).__name__
-        cure = "give the model the channels and size of the inputs"
-        raise ModelError(f"a model that takes inputs {form}", sentence(error), cure) from error
+        raise ModelError(f"a model that takes inputs {form}", sentence(error), _cure(model, batch.inputs)) from error
+
+
+def _cure(model: nn.Module, inputs: Any) -> str:
+    """Return what to do about inputs that do not pass; whole numbers may be meant for an embedding."""
+    types = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+    if isinstance(inputs, Tensor) and inputs.dtype not in (*types, torch.int64, torch.int32):
+        kinds = " or ".join(sorted(map(str, types)))
+        return f"convert the inputs from {inputs.dtype} to {kinds}" + (
+            ", for pictures with x.float() / 255" if inputs.dtype == torch.uint8 else ""
+        )
+    return "give the model the channels and size of the inputs"
 
 
 def _check_form(logits: Any, examples: int, classes: int | None) -> None:
