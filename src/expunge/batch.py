@@ -144,12 +144,14 @@ class Split:
         retain: The examples whose loss must not rise.
         classes: Number of classes of the head.
         holdout: Examples of the same source that the original never trained on, if there are any.
+        gone: Labels of the classes that earlier requests forgot, which no objective teaches. Default none.
     """
 
     forget: Examples
     retain: Examples
     classes: int
     holdout: Examples | None = None
+    gone: tuple[int, ...] = ()
 
 
 class Predictor:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from expunge.api.admission import check_kinds, checked_split
 from expunge.api.budgeting import budget_part
+from expunge.api.chain import LeftOut
 from expunge.api.disclosing import callers_disclosure
 from expunge.api.documents import SHOWN, document
+from expunge.api.relapse import predicted_right, relapse_part
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.result import Result
 from expunge.api.rows import Rows
@@ -132,6 +134,10 @@ def evaluate(
     asked = Asked("request", question, "indices", names)
     measured: dict[str, Any] = {"metrics": rows.metrics, "floors": rows.floors()}
     part = request_part(asked, split, tested, rows.trials(), None, pictures, **measured) | budget_of(result)
+    if result is not None and result.earlier:
+        models = {"original": before, "method": network, "retrained": references[0] if references else None}
+        asked_again = {role: one for role, one in models.items() if one is not None}
+        part |= relapse_part(LeftOut(result.earlier), asked_again, predicted_right(predict.logits, batch_size))
     held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
     disclosure = callers_disclosure(result)
     return Evaluation(document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network))))

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
+from expunge.api.chain import EarlierRequest
 from expunge.api.request.checks import offer, shown
 from expunge.api.request.config import RunConfig
 from expunge.api.request.request_file import DataRequest
@@ -179,6 +180,22 @@ def as_request(config: DataRequest) -> Request:
     if chosen.fraction is not None:
         return ByFraction(chosen.fraction, chosen.seed)
     return ByPredicate(str(chosen.predicate))
+
+
+def excluded_by(config: DataRequest, source: Source) -> list[EarlierRequest]:
+    """Return what a request file says that earlier requests forgot, none where it says nothing.
+
+    Raises:
+        RequestError: If a class, an index or an id is not in the data.
+    """
+    chosen, names = config.exclude, source.class_names
+    if chosen is None:
+        return []
+    classes = tuple(sorted({ByClass(label).number(names) for label in chosen.classes}))
+    requests: list[Request] = [ByClass(label) for label in classes]
+    requests += [] if chosen.indices is None else [ByIndices(chosen.indices)]
+    positions = torch.cat([request.choose(source.train, names) for request in requests]).unique()
+    return [EarlierRequest(None, positions, classes)]
 
 
 def held_out(source: Source, share: float | None, seed: int) -> tuple[Source, Examples | None]:

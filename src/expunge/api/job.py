@@ -14,6 +14,7 @@ from torch import nn
 
 from expunge.api.admission import checked_split
 from expunge.api.budgeting import Agreed, agreed, halves_record
+from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, without
 from expunge.api.folder import (
     CONFIG,
     MANIFEST,
@@ -26,12 +27,12 @@ from expunge.api.folder import (
     refuse_other_data,
 )
 from expunge.api.inputs import device_of
-from expunge.api.reading import checked_method, given_weights, loaded, located, parted, train_settings
+from expunge.api.reading import chained, checked_method, given_weights, loaded, located, parted, train_settings
 from expunge.api.request.config import RunConfig
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.request.request_file import DataRequest
 from expunge.api.threads import environment
-from expunge.batch import Predictor, Split
+from expunge.batch import Examples, Predictor, Split
 from expunge.data import Request, Source, load_key, manifest
 from expunge.engine import Council
 from expunge.engine.compiled import refuse_without_compiler
@@ -59,6 +60,7 @@ class Job:
         console: Where progress goes.
         agreed: The budget, where there is one.
         council: The processes that share its updates; None where this is the only one.
+        left_out: What earlier requests forgot, and is left out of what the request retains, holds out and tests on.
     """
 
     config: RunConfig
@@ -74,6 +76,12 @@ class Job:
     console: Console
     agreed: Agreed | None = None
     council: Council | None = None
+    left_out: LeftOut = NOTHING_LEFT_OUT
+
+    @property
+    def learned(self) -> Examples:
+        """The training examples without those that earlier requests forgot: what an original is trained on."""
+        return without(self.source.train, self.left_out.earlier)
 
     @property
     def shared(self) -> bool:
@@ -98,7 +106,14 @@ class Job:
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes: a request that ends before the first step leaves no trace."""
         more = {} if self.agreed is None else {"holdout": halves_record(self.agreed.halves, load_key())}
+        more |= left_out_record(self.left_out)
         return opened_folder(self.config, self.opening, self.request, self.positions, self.source, self.device, more)
+
+
+def left_out_record(left_out: LeftOut) -> dict[str, Any]:
+    """Return what the manifest says of what earlier requests forgot: sizes, and numbers of the ledger's entries."""
+    entries = [one.entry for one in left_out.earlier if one.entry is not None]
+    return {"excluded": {**left_out.sizes, "entries": entries}} if left_out else {}
 
 
 def as_asked(config: RunConfig | DiffusionConfig, method: Method | None) -> dict[str, Any]:
@@ -150,13 +165,15 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
         if config.compile:
             refuse_without_compiler(device)
     parts = parted(config, data_dir)
-    source, holdout, request, positions = parts
+    source = parts.source
     if config.train is not None:
         train_settings(config)
     checkpoint = given_weights(config, opening.overwrite)
     original = loaded(
         config, source, device, checkpoint, "checkpoint", lambda told: console.print(told, soft_wrap=True)
     )
+    parts = chained(config, parts, original, checkpoint)
+    source, holdout, request, positions, left_out = parts
     with located(config, "model"):
         check_savable(original.state_dict())
         split = checked_split(Predictor(original), *parts.sides, holdout)
@@ -164,7 +181,7 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
     wanted = config.reference if isinstance(config.reference, Path) else None
     reference = None if wanted is None else loaded(config, source, device, wanted, "reference")
     given = config, source, request, positions, split, method, original, checkpoint, reference
-    return Job(*given, opening, console, budget)
+    return Job(*given, opening, console, budget, left_out=left_out)
 
 
 def check_inputs_survive(config: RunConfig) -> None:
@@ -174,15 +191,23 @@ def check_inputs_survive(config: RunConfig) -> None:
         ConfigError: If it is one.
     """
     written = {(config.out / name).resolve() for name in WRITTEN}
-    for path in (config.checkpoint, config.reference, config.forget.indices):
+    excluded = None if config.exclude is None else config.exclude.indices
+    for path in (config.checkpoint, config.reference, config.forget.indices, excluded):
         if isinstance(path, Path) and path.resolve() in written:
             cure = "choose another folder with out (--out)"
             raise ConfigError("a run folder whose files are not needed", f"that the run reads '{path}'", cure)
 
 
 def told(config: DataRequest) -> dict[str, Any]:
-    """Return the request as plain values, without the path of an index file."""
-    plain = config.model_dump(mode="json", by_alias=True)
-    if plain["forget"].get("indices"):
-        plain["forget"]["indices"] = "a file of indices"
+    """Return the request as plain values, without the path of an index file and without who asked."""
+    plain = without_requester(config.model_dump(mode="json", by_alias=True))
+    for part in (plain["forget"], plain["exclude"] or {}):
+        if part.get("indices"):
+            part["indices"] = "a file of indices"
     return plain
+
+
+def without_requester(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return a request as plain values with its title alone of what it says of itself; the ledger keeps the rest."""
+    note = plain.pop("request", None)
+    return plain if not note else {**plain, "request": {"title": note["title"]}}

@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from expunge.api.admission import check_inputs, check_weights, few, head_size
+from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, known_and_unknown, leave_out, of_ledger
+from expunge.api.digests import state_digest, weights_digest
 from expunge.api.folder import ORIGINAL
-from expunge.api.inputs import as_request, fresh_model, held_out, read_source
+from expunge.api.inputs import as_request, excluded_by, fresh_model, held_out, read_source
 from expunge.api.request.budgeted_request import BudgetedRequest
 from expunge.api.request.config import RunConfig
 from expunge.api.request.request_file import DataRequest, RequestFile
@@ -21,6 +23,8 @@ from expunge.batch import Examples, Predictor
 from expunge.data import Request, Source, Subset, check_labels, split_request
 from expunge.engine.conditions import ignore
 from expunge.errors import ConfigError, DataError, ExpungeError
+from expunge.key import load_key
+from expunge.ledger import Ledger
 from expunge.methods import Method, build_method
 from expunge.pair import Pair
 from expunge.tasks.classification.check import check_trainable
@@ -88,12 +92,16 @@ def checked_source(config: DataRequest, data_dir: Path | None) -> Source:
 
 
 class Parts(NamedTuple):
-    """The data of a request: the source without what is held out, the latter, the request, and where its sides are."""
+    """The data of a request: the source without what is held out, the latter, the request, and where its sides are.
+
+    Of all of these, and of what the sides retain, ``left_out`` says what is left out because it was forgotten before.
+    """
 
     source: Source
     holdout: Examples | None
     request: Request
     positions: Pair[torch.Tensor]
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
     @property
     def sides(self) -> Pair[Subset]:
@@ -109,7 +117,26 @@ def parted(config: BudgetedRequest, data_dir: Path | None) -> Parts:
     with located(config, "forget", config.forget.kind):
         request = as_request(config)
         positions = split_request(source.train, request, source.class_names)
-    return Parts(source, holdout, request, positions)
+    with located(config, "exclude"):
+        return leave_out(Parts(source, holdout, request, positions), excluded_by(config, source))
+
+
+def chained(config: BudgetedRequest, parts: Parts, original: nn.Module, path: Path | None) -> Parts:
+    """Return the data of a request without what the ledger's earlier requests of the original's chain forgot.
+
+    Args:
+        config: The request.
+        parts: Its data.
+        original: The model that it is made to.
+        path: The file or folder of its weights; None where there is none.
+    """
+    if config.ledger is None or not config.ledger.exists():
+        return parts
+    with located(config, "ledger"):
+        key = load_key()
+        models = [state_digest(original, key), *([] if path is None else [weights_digest(path, key)])]
+        known, unknown = known_and_unknown(Ledger(config.ledger).entries(), *models)
+        return leave_out(parts, of_ledger(parts.source.train, known, key), unknown)
 
 
 def given_weights(config: RunConfig, overwrite: bool) -> Path | None:

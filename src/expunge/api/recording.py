@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from expunge.api.chain import concepts_forgotten, forgotten_of
 from expunge.api.digests import file_digest, keyed, state_digest, weights_digest
 from expunge.api.folder import (
     CONFIG,
@@ -21,13 +23,26 @@ from expunge.api.folder import (
     WRITTEN,
     check_writable,
 )
+from expunge.api.notes import note_digests
 from expunge.api.reading import located
 from expunge.api.request.config import AnyConfig, RunConfig, StableDiffusionConfig
 from expunge.data import example_hashes, set_hash
 from expunge.errors import ConfigError, DataError, RequestError
 from expunge.key import load_key
-from expunge.ledger import Asked, Content, Entry, Ledger, Models, Spent, not_served, refuse_served, served
+from expunge.ledger import (
+    Asked,
+    Content,
+    Entry,
+    Forgotten,
+    Ledger,
+    Models,
+    Spent,
+    not_served,
+    refuse_served,
+    served,
+)
 from expunge.ledger.entry import RequestKind
+from expunge.weights import load_into
 
 if TYPE_CHECKING:
     from expunge.api.generative.diffusion_job import DiffusionJob
@@ -56,11 +71,13 @@ class Recording:
         self.job, self.key, self.again = job, load_key(), again
         self.ledger = Ledger(cast(Path, job.config.ledger))
         self.asked = asked_of(job, self.key)
+        self.forgotten = forgotten_by(job, self.key)
         self.original = None if must_train(job) else original_digest(job, self.key)
         entries = self.ledger.entries()
         self.seen = 0 if done else len(entries)
         if not (again or done) and self.original is not None:
-            refuse_served(served(entries, self.asked, self.original))
+            models = {self.original, state_of_original(job, self.key) or self.original}
+            refuse_served(served(entries, self.asked, *models))
 
     @property
     def closed(self) -> bool:
@@ -81,9 +98,12 @@ class Recording:
         job, folder = self.job, self.job.folder.path
         answer = folder / (UNLEARNED if isinstance(job.config, RunConfig) else "unlearned")
         before = self.original or original_digest(job, self.key)
-        content = Content(self.asked, job.config.method.name, evidence_of(folder, self.key))
+        evidence, said = evidence_of(folder, self.key), job.config.request
+        note = {} if said is None else note_digests(said.model_dump(exclude_none=True), self.key)
+        content = Content(self.asked, job.config.method.name, evidence, self.forgotten, note)
         models = Models(before, weights_digest(answer, self.key))
-        add = partial(self.ledger.append, "request", content, key=self.key, models=models, spent=spent_of(result))
+        named: dict[str, Any] = {"models": models, "states": states_of(job, answer, self.key)}
+        add = partial(self.ledger.append, "request", content, key=self.key, **named, spent=spent_of(result))
         try:
             return add() if self.again else add(admit=not_served(self.asked, before, since=self.seen))
         except (DataError, RequestError) as error:
@@ -131,6 +151,34 @@ def asked_in_words(config: StableDiffusionConfig, key: bytes) -> Asked:
     kept = sorted(prompt.encode() for prompt in config.keep)
     forgotten, data = keyed(key, "concepts", concepts), keyed(key, "kept prompts", kept)
     return Asked(forgotten, data, "concept", len(concepts), len(kept))
+
+
+def forgotten_by(job: AnyJob, key: bytes) -> Forgotten:
+    """Return what a job is to forget, one by one, in keyed hashes."""
+    if isinstance(job.config, StableDiffusionConfig):
+        texts = [text for concept in job.concepts for text in (concept.name, *concept.prompts)]
+        return concepts_forgotten(texts, key)
+    return forgotten_of(job.split.forget, job.split.retain, key)
+
+
+def state_of_original(job: AnyJob, key: bytes) -> str | None:
+    """Return the keyed hash of the original in memory; None for a text-to-image model, which is known by its files."""
+    return None if isinstance(job.config, StableDiffusionConfig) else state_digest(cast(Any, job.original), key)
+
+
+def states_of(job: AnyJob, answer: Path, key: bytes) -> Models | None:
+    """Return the keyed hashes of both models in memory, by which a later call knows what comes from a file."""
+    before = state_of_original(job, key)
+    if before is None:
+        return None
+    if isinstance(job.config, RunConfig):
+        model = copy.deepcopy(job.original)
+        load_into(model, answer)
+    else:
+        from expunge.tasks.diffusion.ddpm import DDPM
+
+        model = DDPM.from_pretrained(answer)
+    return Models(before, state_digest(model, key))
 
 
 def must_train(job: AnyJob) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from expunge.api.chain import EarlierRequest
 from expunge.api.folder import RunFolder
 from expunge.api.rows import settings_of
 from expunge.batch import Split
@@ -39,6 +40,7 @@ class Result:
         search: What ``auto`` tried and found, as plain values; None where nothing was searched.
         entry: The ledger's entry of the request; None without a ledger, and where the model came back as it was.
         peak: Most bytes of memory held beyond those held before; None where the system does not tell.
+        earlier: What earlier requests forgot and was left out; ``evaluate`` measures whether it comes back.
     """
 
     model: nn.Module
@@ -54,6 +56,7 @@ class Result:
     search: dict[str, Any] | None = None
     entry: Entry | None = None
     peak: int | None = None
+    earlier: tuple[EarlierRequest, ...] = ()
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the run folder: the model, ``history.jsonl`` and ``config.json``.

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from expunge.api.budgeting import handed_back
+from expunge.api.chain import NOTHING_LEFT_OUT
 from expunge.api.folder import (
     CONFIG,
     FINISHED,
@@ -31,6 +32,7 @@ from expunge.api.last_good import last_good_kept
 from expunge.api.launched import assist, gather, helping, jointly, launched, processes
 from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, recording
+from expunge.api.relapse import predicted_right, relapse_part
 from expunge.api.request.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
 from expunge.api.result import Result
 from expunge.api.rows import Rows
@@ -107,6 +109,8 @@ def run_request(
             gather(job, council, done)
         if done:
             return finished(job, record, console)
+        for sentence in getattr(job, "left_out", NOTHING_LEFT_OUT).sentences():
+            console.print(sentence, soft_wrap=True)
         with tracks_of(config) as tracks:
             made, result = answered(job, show_examples, tracks)
             tracks.note(figures_of(result))
@@ -215,17 +219,21 @@ def answer(job: Job, show_examples: bool, tracks: Tracks) -> dict[str, Any]:
         job.council.everyone(None)
     keep(job, result.model)
     rows.unlearned(result.model, job.config.method.name, result.method, result.seconds, result.history, result.peak)
+    models = {"original": job.original, "method": result.model}
     if job.reference is not None:
         rows.retrained(job.reference)
+        models["retrained"] = job.reference
     elif job.config.reference == "retrain":
-        rows.retrained(*retrained(job))
-    return told_in_full(job, rows, result, show_examples)
+        models["retrained"], seconds = retrained(job)
+        rows.retrained(models["retrained"], seconds)
+    earlier = relapse_part(job.left_out, models, predicted_right())
+    return told_in_full(job, rows, result, show_examples, earlier)
 
 
 def train_original(job: Job) -> None:
     """Train the original and keep its weights, where the request wants them or in the run folder."""
     target = job.config.checkpoint or job.folder.within(ORIGINAL)
-    trained(job.original, job.source.train, job.config, job.console, "Training")
+    trained(job.original, job.learned, job.config, job.console, "Training")
     target.parent.mkdir(parents=True, exist_ok=True)
     save_weights(job.original, target, overwrite=job.config.checkpoint is None)
 
@@ -252,6 +260,7 @@ def unlearned(job: Job, tracks: Tracks) -> Result:
             on_rows=write,
             track=tracks,
             resume=savepoints_of(config),
+            exclude=job.left_out.classes or None,
         )
     if result.budget is not None:
         job.folder.write_lines(HISTORY, result.history)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from expunge.api.budgeting import ROUNDED, budget_part, is_rounded, spent_part
@@ -9,6 +10,7 @@ from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN, document
 from expunge.api.folder import ORIGINAL, UNLEARNED
 from expunge.api.job import Job
+from expunge.api.request.request_file import RequestFile
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.result import Result
 from expunge.api.rows import Rows
@@ -21,13 +23,15 @@ if TYPE_CHECKING:
 HOLDS = ("The training data themselves, and any cache of them.",)
 
 
-def told_in_full(job: Job, rows: Rows, result: Result, show_examples: bool) -> dict[str, Any]:
-    """Return the result document."""
+def told_in_full(
+    job: Job, rows: Rows, result: Result, show_examples: bool, earlier: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the result document; ``earlier`` is its part about earlier requests."""
     names = job.source.class_names
     sheet = contact_sheet(job.split.forget, rows.outputs, names) if show_examples else []
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     part = request_part(asked, job.split, job.source.test, rows.trials(), None, sheet, metrics=rows.metrics)
-    part |= budget_parts(job, result)
+    part |= {**budget_parts(job, result), **titled(job.config), **earlier}
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {job.config.where() or 'request'}"
     weights = HELD_HERE if (job.folder.path / ORIGINAL).exists() else HELD_ELSEWHERE
     held = [*HOLDS, weights, *([SHOWN] if sheet else [])]
@@ -36,6 +40,11 @@ def told_in_full(job: Job, rows: Rows, result: Result, show_examples: bool) -> d
     if result.budget is not None and is_rounded(result.model, load_weights(job.folder.path / UNLEARNED)):
         made["caveats"].append(ROUNDED)
     return made
+
+
+def titled(config: RequestFile) -> dict[str, Any]:
+    """Return the title that a request file gives the request; nothing where it gives none."""
+    return {} if config.request is None or config.request.title is None else {"title": config.request.title}
 
 
 def budget_parts(job: Job | DiffusionJob, result: Result) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
+from expunge.api.chain import without
 from expunge.api.folder import ORIGINAL, check_writable
-from expunge.api.inputs import device_of
+from expunge.api.inputs import device_of, excluded_by
 from expunge.api.progress import bar
 from expunge.api.reading import checked_source, located, train_settings, trainable_model
 from expunge.api.request.config import AnyConfig, RunConfig
@@ -53,7 +54,9 @@ def train_request(
     with computing(config):
         source = checked_source(config, data_dir)
         model = trainable_model(config, source).to(device)
-        record = trained(model, source.train, config, console, "Training")
+        with located(config, "exclude"):
+            examples = without(source.train, excluded_by(config, source))
+        record = trained(model, examples, config, console, "Training")
     target.parent.mkdir(parents=True, exist_ok=True)
     save_weights(model, target, {"train_accuracy": f"{record.train_accuracy:.5f}"}, overwrite=True)
     console.print(f"Train accuracy {100 * record.train_accuracy:.2f} %")

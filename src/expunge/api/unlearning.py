@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
-from expunge.api.call_recording import call_recording
+from expunge.api.call_chain import call_chain
+from expunge.api.call_recording import call_ledger, call_recording
 from expunge.api.history import History
 from expunge.api.request.names import AUTO
 from expunge.api.request.time_limit import WITHIN, seconds_of
@@ -68,6 +69,8 @@ def unlearn(
     track: Any = None,
     ledger: Path | str | None = None,
     again: bool = False,
+    exclude: Any = None,
+    request: Mapping[str, str] | None = None,
     on_step: Callable[[Progress], None] = ignore,
     on_rows: Callable[[list[Row]], None] = ignore,
     resume: Path | str | Savepoints | None = None,
@@ -120,6 +123,10 @@ def unlearn(
         ledger: A file in which the request is recorded in keyed hashes once it is answered (``Result.entry``). Default:
             none, and nothing is recorded.
         again: Answer a request once more that the ledger shows to have been served. Default false.
+        exclude: What earlier requests forgot, and so is neither learned from nor held out: a class or a list of them,
+            by number or name; examples; or ``"ledger"`` for what the ledger's entries of this chain forgot. Default:
+            nothing, and retained or held-out examples that the ledger knows for forgotten are refused.
+        request: ``title``, ``ticket`` and ``requester``, of which the ledger keeps keyed hashes. Default none.
         on_step: Called after every update with its progress.
         on_rows: Called with new rows of the history.
         resume: A folder of the run's own, where its state is saved every minute, or ``Savepoints`` that say otherwise.
@@ -131,7 +138,8 @@ def unlearn(
 
     Raises:
         ExpungeError: If the request, the model, the data or a setting does not fit; before the first update.
-        RequestError: If the ledger has an entry which answered this request for this model or one that it comes from.
+        RequestError: If the ledger has an entry which answered this request for this model or one that it comes from,
+            or knows examples to retain or hold out for forgotten.
         NotFiniteError: If a loss becomes NaN or infinite; its ``model`` is the last good iterate, unless ``inplace``.
 
     Examples:
@@ -146,6 +154,9 @@ def unlearn(
     began, following, family = time.perf_counter(), followed(track), family_of(task)
     meter, wish = Meter(place_of(model)), suited(checked_wish(budget, prefer, settings, average), family)
     sides, held = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
+    opened = call_ledger(ledger)
+    chain = call_chain(model, sides[1], held, exclude, opened, family)
+    sides, held = (sides[0], chain.retain), chain.holdout
     named, deadline = None if method == AUTO else method, began + seconds_of(within)
     chosen = method_for(family, named, sides, settings, budgeted=wish is not None)
     plain: dict[str, Any] = {
@@ -165,9 +176,9 @@ def unlearn(
     usual: dict[str, Any] = {"channels_last": False if family.accounted else None}
     conditions = checked_conditions(Conditions(**{**usual, **plain}, observe_every=observe_every, on_step=on_step))
     recipe = family.recipe(family.admit(chosen).recipe(seed))
-    split = checked_split(family.predictor(model, logits), *sides, held, known=family.classes)
+    split = chain.marked(checked_split(family.predictor(model, logits), *sides, held, known=family.classes))
     family.afford(model, recipe, split, conditions, inplace=inplace)
-    recording = call_recording(ledger, again, model, split, method)
+    recording = call_recording(opened, again, model, split, method, family, request)
     near = nearby(split, model, family, wish)
     with sitting(resume, shared) as points, following as tracks:
         history = History([on_rows, tracks.rows], None if points is None else points.folder)
@@ -194,7 +205,7 @@ def unlearn(
         rows = history.rows if spending is None else with_readings(history.rows, spending.looks)
     entry = None if recording is None else recording.close(work, keeper, spending)
     before = None if inplace else model
-    told = (spending, record, entry, peak)
+    told = (spending, record, entry, peak, chain.earlier)
     return Result(work, chosen, seconds, split_at_home(near), rows, plain, logits, before, family.name, *told)
 
 

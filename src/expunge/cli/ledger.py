@@ -14,6 +14,9 @@ from expunge.ledger import Account, Entry, Ledger, Spent, accounts, streams
 
 File = Annotated[Path, typer.Argument(metavar="LEDGER", help="The ledger's file.", show_default=False)]
 UNSOUND = 1
+UNKNOWN_AFTERWARDS = (
+    "Later requests of the chain can no longer leave out what entry {} forgot: name it with `exclude:` in their files."
+)
 
 ledger = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, check and redact a ledger of requests.")
 
@@ -78,9 +81,12 @@ def redact(
     """Erase the content of an entry; the chain still verifies.
 
     Its time, the models' hashes and its share of the budget stay. The request is
-    no longer recognised.
+    no longer recognised, and later requests of its chain no longer leave out what
+    it forgot: there, name that with `exclude:`.
     """
     Ledger(file).verify()  # a misspelt name is refused, no new ledger begun
+    if any(one.number == number and one.content and one.content.forgotten for one in Ledger(file).entries()):
+        typer.echo(UNKNOWN_AFTERWARDS.format(number))
     entry = Ledger(file).redact(number, key=load_key())
     typer.echo(f"Redacted entry {number}; entry {entry.number} says so\nHead: {entry.hash}")
 

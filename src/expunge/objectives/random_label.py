@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from expunge.batch import Batch
+from expunge.batch import Batch, Predictor, Split
 from expunge.objectives.objective import Model, Objective
 
 
@@ -18,7 +18,8 @@ class RandomLabel(Objective):
     Paper: random labelling (RL), Golatkar et al. (2020); redrawn every epoch over all classes as in EUPMU
     (arXiv 2510.22124, authors' settings).
 
-    Formula: mean over examples of −log p_ỹ(x), ỹ uniform over the classes, or over all but y.
+    Formula: mean over examples of −log p_ỹ(x), ỹ uniform over the classes, or over all but y. A class that an earlier
+    request forgot is never drawn: its label on other examples would bring it back.
 
     Args:
         exclude_true: Never draw the true label. Default false (authors).
@@ -40,6 +41,11 @@ class RandomLabel(Objective):
 
     def __init__(self, exclude_true: bool = False, seed: int = 0) -> None:
         self.exclude_true, self.seed = exclude_true, seed
+        self.gone: tuple[int, ...] = ()
+
+    def prepare(self, original: Predictor, data: Split) -> None:
+        """Note which classes are not to be drawn."""
+        self.gone = data.gone
 
     def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the batch with ``words``, random 32-bit numbers (n,), the same for an example throughout an epoch."""
@@ -48,9 +54,26 @@ class RandomLabel(Objective):
     def labels(self, batch: Batch, classes: int) -> Tensor:
         """Return the drawn labels (n,) of a head with so many classes; a class that no batch shows has its share."""
         words, targets = batch.drawn["words"], batch.targets
+        if self.gone:
+            return self.labels_left(words, targets, classes)
         if self.exclude_true:
             return (targets + 1 + (words * (classes - 1) >> 32).to(targets)) % classes
         return (words * classes >> 32).to(targets)
+
+    def labels_left(self, words: Tensor, targets: Tensor, classes: int) -> Tensor:
+        """Return labels (n,) drawn from the classes that no earlier request forgot; the true one if no other is left.
+
+        Examples:
+            >>> objective = RandomLabel()
+            >>> objective.gone = (1,)
+            >>> objective.labels_left(torch.tensor([0, 2**32 - 1]), torch.tensor([0, 0]), classes=3).tolist()
+            [0, 2]
+        """
+        left = torch.tensor([label for label in range(classes) if label not in self.gone], device=targets.device)
+        places = torch.searchsorted(left, targets).clamp(max=max(len(left) - 1, 0))
+        among = (left[places] == targets) if self.exclude_true and len(left) > 1 else torch.zeros_like(targets).bool()
+        drawn = (words * (len(left) - among.long()) >> 32).to(targets)
+        return left[torch.where(among, (places + 1 + drawn) % len(left), drawn)]
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return the mean cross entropy with the drawn labels."""

@@ -9,6 +9,7 @@ import yaml
 
 from expunge.errors import ConfigError
 from expunge.report.document import Document, Request, Row, read_document
+from expunge.report.earlier_words import headline
 from expunge.report.generated import is_generated
 from expunge.report.glossary import glossary
 from expunge.report.headline import leader
@@ -96,7 +97,7 @@ def _text(document: Document, request: Request, row: Row) -> list[str]:
         "",
         "## Was it forgotten",
         "",
-        f"**{escape(verdict(request, row))}.** {escape(forgotten(request, row))}",
+        f"**{escape(headline(request) + verdict(request, row))}.** {escape(forgotten(request, row))}",
         "",
         "## What it cost",
         "",

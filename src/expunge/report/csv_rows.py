@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from expunge.report.document import Request, read_document
+from expunge.report.document import Remembered, Request, read_document
+from expunge.report.earlier_words import PARTS, name_of
 
 HEADS = (
     *("request", "question", "model", "label", "role", "metric", "metric_label", "unit", "direction"),
@@ -48,6 +49,21 @@ def _rows(request: Request) -> Iterator[list[str]]:
             if score is not None:
                 names = [harmless(metric.key), harmless(metric.label), harmless(metric.unit), metric.direction]
                 yield [*asked, *model, *names, _digits(score.mean), _digits(score.half), seeds, _list(score.values)]
+        yield from (_earlier(asked, model, row.role, one, seeds) for one in _remembered(request))
+
+
+def _remembered(request: Request) -> Iterator[tuple[str, str, Remembered]]:
+    for one in request.earlier:
+        number = "excluded" if one.entry is None else f"entry_{one.entry}"
+        for part, found in (("train", one.train), ("held_out", one.held_out)):
+            if found.accuracy:
+                yield f"earlier_{number}_{part}", f"Accuracy, {PARTS[part]} of {name_of(one)}", found
+
+
+def _earlier(asked: list[str], model: list[str], role: str, one: tuple[str, str, Remembered], seeds: str) -> list[str]:
+    key, label, found = one
+    value = _digits(found.accuracy.get(role))
+    return [*asked, *model, key, label, "%", "lower", value, "", seeds, value]
 
 
 def harmless(text: str) -> str:

@@ -141,6 +141,35 @@ class Kept(Part):
     kept: bool | None = None
 
 
+class Remembered(Part):
+    """How many examples of an earlier request each model gets right, in percent by role."""
+
+    examples: int = 0
+    accuracy: dict[str, Number] = Field(default_factory=dict)
+
+
+class Earlier(Part):
+    """An earlier request of the chain: the ledger's entry (none if the request file names it), and what is left of it.
+
+    Of ``train``, the forgotten examples themselves, and ``held_out`` ones of classes that were forgotten as a whole.
+    """
+
+    entry: int | None = None
+    classes: int = 0
+    train: Remembered = Remembered()
+    held_out: Remembered = Remembered()
+    rose: bool = False
+
+
+class LeftOut(Part):
+    """How many examples a request leaves out because earlier ones forgot them, and entries that do not say which."""
+
+    retain: int = 0
+    holdout: int = 0
+    test: int = 0
+    unknown: tuple[int, ...] = ()
+
+
 class Request(Part):
     """One forget request with everything that was measured for it."""
 
@@ -161,6 +190,9 @@ class Request(Part):
     budgets: dict[str, tuple[Kept, ...]] = Field(default_factory=dict)
     budget: BudgetPart | None = None
     audit: AuditPart | None = None
+    title: str = ""
+    earlier: tuple[Earlier, ...] = ()
+    left_out: LeftOut | None = None
 
     @model_validator(mode="after")
     def reference_is_there(self) -> Request:

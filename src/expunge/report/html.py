@@ -17,6 +17,7 @@ from expunge.report.budget_words import Fact, Listing, facts, frontier
 from expunge.report.classes import Classes, classes
 from expunge.report.contact import Sheet, sheet
 from expunge.report.document import Request, read_document
+from expunge.report.earlier_words import listing as listing_of_earlier
 from expunge.report.gaps import Gaps, gaps
 from expunge.report.glossary import glossary
 from expunge.report.grid import Drawn, grids
@@ -68,6 +69,7 @@ class Section:
     spent: Spent | None
     audited: Audited | None
     attacks: Listing | None
+    earlier: Listing | None
 
 
 def section(request: Request, number: int) -> Section:
@@ -89,6 +91,7 @@ def section(request: Request, number: int) -> Section:
         _spent(request.budget),
         _audited(request.audit),
         attacks(request),
+        listing_of_earlier(request),
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from expunge.report import earlier_words
 from expunge.report.document import Request, read_document
 from expunge.report.table import Cell, Line, Table, build_table, seeds_sentence
 
@@ -84,7 +85,9 @@ def latex_table(request: Request, number: int) -> str:
 
 def _caption(request: Request, table: Table) -> str:
     spent = "" if request.budget is None else f" {request.budget.sentence}"
-    return f"{request.question.rstrip('.')}. {seeds_sentence(request)} {table.floor}{spent}"
+    before = earlier_words.answer(request)
+    earlier = f" {before}" if before else ""
+    return f"{request.question.rstrip('.')}. {seeds_sentence(request)} {table.floor}{spent}{earlier}"
 
 
 def _heads(table: Table) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from expunge.report import audit_words
+from expunge.report import audit_words, earlier_words
 from expunge.report.attacks import attacks
 from expunge.report.audit_part import AuditPart
 from expunge.report.budget_part import BudgetPart
@@ -81,13 +81,18 @@ def _request(request: Request) -> list[str]:
     told = brief(request)
     answers = [f"- **{one.question}:** {escape(one.text)}" for one in told.answers]
     head = [f"## {escape(request.question)}", "", f"**{escape(told.verdict)}**", "", *answers, ""]
-    below = [*_attacks(request), *_budget(request.budget), *_audit(request.audit)]
+    below = [*_attacks(request), *_earlier(request), *_budget(request.budget), *_audit(request.audit)]
     return [*head, *figures_table(request), *below]
 
 
 def _attacks(request: Request) -> list[str]:
     found = attacks(request)
     return [] if found is None else ["Membership attacks, with 95 % bootstrap intervals:", "", *_listing(found)]
+
+
+def _earlier(request: Request) -> list[str]:
+    found = earlier_words.listing(request)
+    return [] if found is None else ["Accuracy on what earlier requests forgot:", "", *_listing(found)]
 
 
 def _audit(audit: AuditPart | None) -> list[str]:

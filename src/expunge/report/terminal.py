@@ -10,7 +10,7 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table as Grid
 from rich.text import Text
 
-from expunge.report import audit_words
+from expunge.report import audit_words, earlier_words
 from expunge.report.attacks import listing as listing_of
 from expunge.report.audit_part import AuditPart
 from expunge.report.document import Request, read_document
@@ -43,6 +43,9 @@ def print_tables(document: Mapping[str, Any], console: Console) -> None:
         console.print(_text(_footer(request, table), console), width=min(WIDTH, console.width), style="dim")
         if request.budget is not None:
             console.print(_text(request.budget.sentence, console), width=min(WIDTH, console.width))
+        if before := earlier_words.answer(request):
+            told = f"{earlier_words.headline(request).strip()} {before}".strip()
+            console.print(_text(told, console), width=min(WIDTH, console.width))
         if request.audit is not None:
             _print_audit(request.audit, console)
         console.print()

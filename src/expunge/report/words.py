@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
-from expunge.report import audit_words, generated
+from expunge.report import audit_words, earlier_words, generated
 from expunge.report.audit_part import AuditPart
 from expunge.report.certificate_words import bounds
 from expunge.report.document import Request, Row
@@ -28,6 +28,8 @@ NOT_SHOWN = (
 
 MET, NOT_MET = "The request is met by its stop criterion", "The request is not met"
 """What a run with a budget knows of the forgetting without a retrained model."""
+
+EARLIER = "Did earlier requests stay forgotten"
 
 FLOOR = "the noise floor (the gap between two retrained models"
 
@@ -52,13 +54,14 @@ def brief(request: Request) -> Brief:
     """Return the first screen's words for one request."""
     row = leader(request)
     return Brief(
-        verdict(request, row),
+        f"{earlier_words.headline(request)}{verdict(request, row)}",
         (
             Answer("What was asked", asked(request)),
             Answer("Was it forgotten", forgotten(request, row)),
             Answer("What it cost", utility(request, row)),
             *([] if request.budget is None else [Answer("Was the budget kept", request.budget.sentence)]),
             *([] if request.audit is None else audit_answers(request.audit)),
+            *([] if not earlier_words.answer(request) else [Answer(EARLIER, earlier_words.answer(request))]),
             Answer("How sure is this", sureness(request, row)),
         ),
     )
@@ -89,7 +92,8 @@ def asked(request: Request) -> str:
     methods = len(request.methods)
     tried = "one method" if methods == 1 else f"{methods} methods"
     what = "latents of images with their prompts" if request.kind == "concept" else "training examples"
-    return f"{request.question.rstrip('.')}: {count(sizes.forget)}{whole} {what}, {tried}."
+    title = f"{request.title.rstrip('.')}. " if request.title else ""
+    return f"{title}{request.question.rstrip('.')}: {count(sizes.forget)}{whole} {what}, {tried}."
 
 
 def forgotten(request: Request, row: Row | None) -> str:

@@ -13,7 +13,7 @@ from expunge.api.admission import check_weights, checked_split
 from expunge.api.audits.auditing import FILES, Audit, Models, apart, audited
 from expunge.api.folder import FINISHED, REPORT, RETRAINED, check_folder
 from expunge.api.inputs import device_of, fresh_model
-from expunge.api.reading import given_weights, located, parted
+from expunge.api.reading import chained, given_weights, located, parted
 from expunge.api.request.config import AnyConfig, RunConfig
 from expunge.api.requests import Asked
 from expunge.api.run import from_here
@@ -113,8 +113,10 @@ def measured(
 ) -> Audit:
     """Return the audit of the files at ``paths``."""
     drawn = parted(config, data_dir)
-    source, _, request, _ = drawn
+    source, request = drawn.source, drawn.request
     original, unlearned = (network(config, source, paths[name], say) for name in ("original", "unlearned"))
+    drawn = chained(config, drawn, original, paths["original"])
+    source = drawn.source
     retrained = None if paths["reference"] is None else network(config, source, paths["reference"], say)
     with located(config, "model"):
         split = checked_split(Predictor(unlearned), *drawn.sides, trainable=False)

@@ -12,10 +12,11 @@ from rich.console import Console
 
 from expunge.api.admission import checked_split
 from expunge.api.budgeting import Agreed, agreed, halves_record
+from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut
 from expunge.api.folder import Opening, RunFolder, check_folder
 from expunge.api.inputs import device_of
-from expunge.api.job import as_asked, opened_folder
-from expunge.api.reading import checked_method, located, parted
+from expunge.api.job import as_asked, left_out_record, opened_folder
+from expunge.api.reading import chained, checked_method, located, parted
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.batch import Split
 from expunge.data import Affine, Request, Source, Subset
@@ -50,6 +51,7 @@ class DiffusionJob:
         opening: What may become of an earlier run in the folder.
         console: Where progress goes.
         agreed: The budget; None without one.
+        left_out: What earlier requests forgot, and is left out of what the request retains, holds out and tests on.
     """
 
     config: DiffusionConfig
@@ -64,6 +66,7 @@ class DiffusionJob:
     opening: Opening
     console: Console
     agreed: Agreed | None = None
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
     def asked(self) -> dict[str, Any]:
         """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
@@ -78,6 +81,7 @@ class DiffusionJob:
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes."""
         more = {} if self.agreed is None else {"holdout": halves_record(self.agreed.halves, load_key())}
+        more |= left_out_record(self.left_out)
         return opened_folder(self.config, self.opening, self.request, self.positions, self.source, self.device, more)
 
 
@@ -93,8 +97,10 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
     method, family = checked_method(config, Diffusion()), Diffusion()
     with located(config, "device"):
         device = device_of(config.device)
-    parts = parted(config, data_dir)
-    source, holdout, request, positions = parts
+    with located(config, "model"):
+        original = DDPM.from_pretrained(config.model).to(device)
+    parts = chained(config, parted(config, data_dir), original, config.model)
+    source, holdout, request, positions, left_out = parts
     with located(config, "forget", config.forget.kind):
         check_whole_classes(source, positions)
     judge = loaded_judge(config, source, device)
@@ -103,13 +109,12 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
         check_enough(judge, real, config.images.remaining)
     signed(source)
     with located(config, "model"):
-        original = DDPM.from_pretrained(config.model).to(device)
         predict = family.predictor(original)
         split = checked_split(predict, *parts.sides, holdout, known=family.classes)
         check_classes(original, source)
     budget = agreed(config, None if config.method.automatic else method, predict, split)
     given = config, source, real, request, positions, split, method, original, judge
-    return DiffusionJob(*given, opening, console, budget)
+    return DiffusionJob(*given, opening, console, budget, left_out)
 
 
 def check_whole_classes(source: Source, positions: Pair[torch.Tensor]) -> None:

@@ -16,6 +16,7 @@ from expunge.api.folder import CONFIG, GRID, HISTORY, Opening, RunFolder, check_
 from expunge.api.generative.grids import HOLDS as GRID_HOLDS
 from expunge.api.generative.grids import ImageGrid, image_grid
 from expunge.api.inputs import device_of
+from expunge.api.job import without_requester
 from expunge.api.last_good import last_good_kept
 from expunge.api.progress import bar
 from expunge.api.reading import checked_method, located
@@ -74,7 +75,7 @@ class StableDiffusionJob:
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes."""
         folder = RunFolder(self.config.out, **self.opening._asdict())
-        told = self.config.model_dump(mode="json", by_alias=True)
+        told = without_requester(self.config.model_dump(mode="json", by_alias=True))
         if self.opening.resume and (folder.path / CONFIG).exists():
             refuse_another(folder.path / CONFIG, told)
             return folder

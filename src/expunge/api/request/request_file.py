@@ -13,14 +13,17 @@ from expunge.api.request.names import AUTO
 from expunge.api.request.sections import (
     Count,
     DataChoice,
+    ExcludeChoice,
     ForgetChoice,
     MethodChoice,
+    NoteChoice,
     Precision,
     Rooted,
     SavepointChoice,
     Section,
     Seed,
     TrackChoice,
+    as_classes,
     as_list,
 )
 from expunge.errors import ConfigError
@@ -47,6 +50,7 @@ class RequestFile(Section):
         out: Run folder. Default ``runs/`` and the file's name, beside the file.
         track: A tracker or several, by name or with settings: tensorboard, wandb, mlflow, trackio. Default none.
         savepoints: How often the run's state is saved, so that `--resume` can go on with it. Default every minute.
+        request: Title, ticket and requester. Default none.
         ledger: The file that requests are recorded in once they are answered. Default: none, and nothing is recorded.
     """
 
@@ -63,6 +67,7 @@ class RequestFile(Section):
     resident: Annotated[float, Field(ge=0)] = 2.0
     out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
     savepoints: SavepointChoice = Field(SavepointChoice(updates=None), examples=["{updates: 500}"])
+    request: NoteChoice | None = Field(None, examples=["{title: Deletion for 25 customers, ticket: T-1234}"])
     ledger: Rooted | None = Field(None, examples=["ledger.sqlite"])
     track: Annotated[tuple[TrackChoice, ...], BeforeValidator(as_list)] = ()
     _document: Document | None = PrivateAttr(None)
@@ -137,15 +142,18 @@ class DataRequest(RequestFile):
     Args:
         data: What the model was trained on.
         forget: What to forget.
+        exclude: What earlier requests forgot, which is neither learned from nor tested on. Default: what a ledger says.
     """
 
     data: DataChoice = Field(examples=["fashion_mnist"])
     forget: ForgetChoice = Field(examples=["{class: 0}"])
+    exclude: Annotated[ExcludeChoice | None, BeforeValidator(as_classes)] = Field(None, examples=["[3]"])
 
     def check_files(self) -> None:
         """Refuse a request that names a file or folder which is not there."""
         super().check_files()
         self.check_file(self.forget.indices, "forget", "indices")
+        self.check_file(None if self.exclude is None else self.exclude.indices, "exclude", "indices")
         folder = self.data.dir
         if folder is not None and not folder.is_dir():
             raise self.missing("folder", folder, "data", "dir")

@@ -157,6 +157,56 @@ class ForgetChoice(Section):
         return self.given()[0]
 
 
+Line = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class NoteChoice(Section):
+    """What a request says of itself: the report shows the title, and the ledger keeps keyed hashes of all.
+
+    Args:
+        title: What it is called.
+        ticket: Its number elsewhere.
+        requester: Who asks.
+    """
+
+    title: Line | None = Field(None, examples=["Deletion for 25 customers"])
+    ticket: Line | None = Field(None, examples=["T-1234"])
+    requester: Line | None = Field(None, examples=["privacy office"])
+
+
+def as_list(value: Any) -> Any:
+    """Return a list of what stands alone, and as a tuple what is a list; nothing where there is none."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def as_classes(value: Any) -> Any:
+    """Return the section that a class or a list of them alone stands for; a section is returned as it is."""
+    return value if value is None or isinstance(value, dict) else {"classes": as_list(value)}
+
+
+class ExcludeChoice(Section):
+    """What earlier requests forgot, where no ledger says it: a class or a list of them, or a mapping.
+
+    Args:
+        classes: Classes by number or name, forgotten as a whole. Default none.
+        indices: A text file with one index of a training example per line. Default none.
+    """
+
+    classes: Annotated[tuple[Annotated[int | str, BeforeValidator(whole_or_text)], ...], BeforeValidator(as_list)] = (
+        Field((), examples=["[3]"])
+    )
+    indices: Rooted | None = Field(None, examples=["forgotten.txt"])
+
+    @model_validator(mode="after")
+    def something(self) -> ExcludeChoice:
+        """Refuse a section that excludes nothing."""
+        if not self.classes and self.indices is None:
+            raise refuse("classes or indices", "neither", "write for example `exclude: [3]`, or remove the key")
+        return self
+
+
 class MethodChoice(Section):
     """The method, and its settings beside its name.
 
@@ -196,13 +246,6 @@ class TrackChoice(Section):
     def gather(cls, value: Any) -> Any:
         """Turn the short form into the long one, and gather the settings that stand beside the name."""
         return gathered(value)
-
-
-def as_list(value: Any) -> Any:
-    """Return a list of what stands alone, and as a tuple what is a list; nothing where there is none."""
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 class TrainChoice(Section):

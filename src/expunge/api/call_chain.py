@@ -1,0 +1,176 @@
+"""What a call of ``unlearn`` leaves out because earlier requests forgot it, and what it refuses to learn from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from expunge.api.chain import (
+    EarlierRequest,
+    class_mark,
+    concepts_in,
+    forgotten_in,
+    known_and_unknown,
+    marks_in,
+    nothing_left,
+    positions_of_classes,
+    unknown_sentence,
+)
+from expunge.api.digests import state_digest
+from expunge.batch import Examples, Split
+from expunge.data import ByClass, Subset, as_examples, example_hashes, id_hashes, remembered_hashes
+from expunge.errors import RequestError
+from expunge.key import load_key
+from expunge.ledger import Entry, Ledger
+from expunge.tasks.family import Family
+
+LEDGER = "ledger"
+"""The value of ``exclude`` that leaves out what the ledger knows."""
+Find = Callable[[Examples], Tensor]
+"""Takes examples and returns the positions of those that were forgotten."""
+
+
+@dataclass(frozen=True)
+class CallChain:
+    """The data of a call without what earlier requests forgot.
+
+    Args:
+        retain: The retained examples.
+        holdout: The held-out ones.
+        entries: The ledger's earlier requests of the model's chain.
+        classes: Labels that ``exclude`` names.
+        earlier: What was left out, to measure on.
+    """
+
+    retain: Examples
+    holdout: Examples | None
+    entries: tuple[Entry, ...] = ()
+    classes: tuple[int, ...] = ()
+    earlier: tuple[EarlierRequest, ...] = ()
+
+    def marked(self, split: Split) -> Split:
+        """Return the split with the labels of the classes that earlier requests forgot as a whole."""
+        key = load_key() if self.entries else b""
+        packed = [one.content.forgotten.classes for one in self.entries if one.content and one.content.forgotten]
+        gone = np.concatenate([marks_in(text) for text in packed]) if packed else np.zeros(0, np.uint64)
+        marks = {label: class_mark(label, key)[:8] for label in range(split.classes)} if len(gone) else {}
+        known = [label for label, mark in marks.items() if np.isin(np.frombuffer(mark, np.uint64), gone).any()]
+        labels = tuple(sorted({*known, *self.classes}))
+        return replace(split, gone=labels) if labels else split
+
+
+def call_chain(
+    model: Any, retain: Examples, holdout: Examples | None, exclude: Any, ledger: Ledger | None, family: Family
+) -> CallChain:
+    """Return the data of a call without what ``exclude`` says that earlier requests forgot.
+
+    Args:
+        model: As it is handed in.
+        retain: The retained examples.
+        holdout: The held-out ones, if there are any.
+        exclude: ``"ledger"``, a class or a list of them, or examples; None for nothing.
+        ledger: The ledger, if one is named.
+        family: Of the model.
+
+    Raises:
+        RequestError: If nothing is left, or examples that the ledger knows for forgotten are not left out.
+    """
+    made = CallChain(retain, holdout)
+    with remembered_hashes():
+        if exclude is not None and not (isinstance(exclude, str) and exclude == LEDGER):
+            made = without_named(made, exclude)
+        elif exclude is not None and ledger is None:
+            raise RequestError("a ledger beside exclude='ledger'", "none", "pass ledger=, or name what to leave out")
+        if ledger is None or not isinstance(model, nn.Module):
+            return made
+        key = load_key()
+        known, unknown = known_and_unknown(ledger.entries(), state_digest(model, key))
+        for number in unknown:
+            warnings.warn(unknown_sentence(number), stacklevel=3)
+        made = replace(made, entries=tuple(known))
+        for entry in known:
+            made = without_entry(made, entry, key, family, allowed=exclude == LEDGER)
+    return made
+
+
+def without_entry(made: CallChain, entry: Entry, key: bytes, family: Family, *, allowed: bool) -> CallChain:
+    """Return the data without what an entry forgot.
+
+    Raises:
+        RequestError: If there is such data and it is not to be left out.
+    """
+
+    def find(examples: Examples) -> Tensor:
+        if family.name == "stable_diffusion":
+            return concepts_in(examples, entry, key)
+        return forgotten_in(examples, entry, key)[0]
+
+    parts = {"retain": made.retain, "holdout": made.holdout}
+    counts = {part: len(find(examples)) for part, examples in parts.items() if examples is not None}
+    if any(counts.values()) and not allowed:
+        told = " and ".join(f"{count} of {part}" for part, count in counts.items() if count)
+        raise RequestError(
+            "examples that no earlier request of this model forgot",
+            f"{told} that entry {entry.number} of the ledger forgot",
+            "take them out, or pass exclude='ledger' to leave them out",
+        )
+    return without_found(made, entry.number, find) if any(counts.values()) else made
+
+
+def without_named(made: CallChain, exclude: Any) -> CallChain:
+    """Return the data without the classes or the examples that ``exclude`` names.
+
+    Raises:
+        RequestError: If nothing is left, or a class has no name in the data.
+    """
+    items = [exclude] if isinstance(exclude, (int, str)) else exclude
+    if isinstance(items, (list, tuple, set, frozenset, range)) and all(isinstance(one, (int, str)) for one in items):
+        names = getattr(made.retain.root if isinstance(made.retain, Subset) else made.retain, "names", None)
+        classes = tuple(sorted({ByClass(one).number(names) for one in items}))
+        return replace(without_found(made, None, lambda some: positions_of_classes(some, classes)), classes=classes)
+    key, excluded = load_key(), as_examples(exclude)
+    hashes, ids = example_hashes(excluded, key), id_hashes(excluded, key)
+
+    def find(examples: Examples) -> Tensor:
+        chosen, own = np.isin(example_hashes(examples, key), hashes), id_hashes(examples, key)
+        if ids is not None and own is not None:
+            chosen |= np.isin(own, ids)
+        return torch.from_numpy(chosen.nonzero()[0])
+
+    kept = without_found(made, None, find)
+    return replace(kept, earlier=(EarlierRequest(None, torch.arange(len(excluded)), (), excluded),))
+
+
+def without_found(made: CallChain, entry: int | None, find: Find) -> CallChain:
+    """Return the data without the examples that ``find`` finds, which are kept apart to measure on.
+
+    Raises:
+        RequestError: If none is left.
+    """
+    retain, lost = parted_by(made.retain, find, "retain")
+    holdout, held = (None, None) if made.holdout is None else parted_by(made.holdout, find, "holdout")
+    positions = torch.empty(0, dtype=torch.int64) if lost is None else torch.arange(len(lost))
+    earlier = EarlierRequest(entry, positions, (), lost, () if held is None else (held,))
+    if lost is None and held is None:
+        return made
+    return replace(made, retain=retain, holdout=holdout, earlier=(*made.earlier, earlier))
+
+
+def parted_by(examples: Examples, find: Find, part: str) -> tuple[Examples, Subset | None]:
+    """Return the examples without those that ``find`` finds, and those; None if it finds none.
+
+    Raises:
+        RequestError: If it finds all of them.
+    """
+    places, positions = torch.arange(len(examples)), find(examples)
+    if not len(positions):
+        return examples, None
+    if len(positions) == len(examples):
+        raise nothing_left(part)
+    return Subset(examples, places[~torch.isin(places, positions)]), Subset(examples, positions)

@@ -1,0 +1,318 @@
+"""What earlier requests of a chain forgot: found in today's data by keyed hashes, and left out of what is learned.
+
+A chain is a series of requests of which each was made to the model that answered the one before. A method learns from
+the retained examples, so one of them that an earlier request forgot would come back; a held-out or test example of a
+class that is gone would count its coming back as a gain.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from expunge.api.digests import keyed
+from expunge.batch import Examples
+from expunge.data import Subset, example_hashes, id_hashes, remembered_hashes
+from expunge.errors import RequestError
+from expunge.ledger import Entry, Forgotten, earlier_requests, pack_marks, unpack_marks
+from expunge.ledger.forgotten import MAX_MARKS
+from expunge.pair import Pair
+
+if TYPE_CHECKING:
+    from expunge.api.reading import Parts
+
+Marks = NDArray[np.uint64]
+"""The first eight bytes of keyed hashes."""
+BY_HAND = "name what it forgot with `exclude:` (exclude=)"
+
+
+@dataclass(frozen=True)
+class EarlierRequest:
+    """An earlier request as far as what it forgot is in today's data.
+
+    Args:
+        entry: Its number in the ledger; None for what ``exclude`` names.
+        positions: Of the examples in the training data that it forgot, ``(k,)`` int64.
+        classes: Labels of the classes that it forgot as a whole.
+        train: The same examples, to measure on.
+        held_out: Held-out and test examples of its classes.
+    """
+
+    entry: int | None
+    positions: Tensor
+    classes: tuple[int, ...] = ()
+    train: Examples | None = None
+    held_out: tuple[Examples, ...] = ()
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What a run leaves out because earlier requests forgot it.
+
+    Args:
+        earlier: The earlier requests.
+        retain: How many examples are not retained.
+        holdout: How many are not held out.
+        test: How many are not tested on.
+        unknown: Numbers of earlier entries that do not say what they forgot.
+    """
+
+    earlier: tuple[EarlierRequest, ...] = ()
+    retain: int = 0
+    holdout: int = 0
+    test: int = 0
+    unknown: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is an earlier request at all."""
+        return bool(self.earlier or self.unknown)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many examples of each part are left out."""
+        return {"retain": self.retain, "holdout": self.holdout, "test": self.test}
+
+    @property
+    def classes(self) -> list[int]:
+        """Labels of the classes that earlier requests forgot as a whole."""
+        return sorted({label for one in self.earlier for label in one.classes})
+
+    def sentences(self) -> list[str]:
+        """Return what is left out and what cannot be, a sentence each."""
+        counts = ", ".join(f"{count} of {part}" for part, count in self.sizes.items() if count)
+        left = f"Left out, because earlier requests forgot it: {counts}." if counts else ""
+        return [*([left] if left else []), *map(unknown_sentence, self.unknown)]
+
+
+NOTHING_LEFT_OUT = LeftOut()
+
+
+def unknown_sentence(number: int) -> str:
+    """Return the warning for an entry that does not say what it forgot."""
+    return f"Entry {number} of the ledger is redacted or of an earlier version and no longer says what it forgot, so \
+it cannot be left out; {BY_HAND}."
+
+
+def forgotten_of(forget: Examples, retain: Examples, key: bytes) -> Forgotten:
+    """Return what an entry says of each forgotten example, in keyed hashes.
+
+    Classes and ids are those of which nothing is retained.
+
+    Args:
+        forget: The forgotten examples.
+        retain: The retained ones.
+        key: The secret.
+
+    Raises:
+        RequestError: If there are more of them than an entry can hold.
+    """
+    if len(forget) > MAX_MARKS:
+        cure = "split the request, or leave out the ledger"
+        raise RequestError(f"at most {MAX_MARKS} forgotten examples with a ledger", f"{len(forget)}", cure)
+    classes = set(forget.targets.tolist()) - set(retain.targets.tolist())
+    ids, kept = id_hashes(forget, key), id_hashes(retain, key)
+    gone = ids if ids is None or kept is None else ids[~np.isin(ids, kept)]
+    return Forgotten(
+        examples=packed(example_hashes(forget, key)),
+        ids="" if gone is None else packed(gone),
+        classes=pack_marks(class_mark(label, key) for label in classes),
+    )
+
+
+def packed(hashes: NDArray[np.bytes_]) -> str:
+    """Return an array of hashes as an entry holds them."""
+    raw, size = hashes.tobytes(), hashes.dtype.itemsize
+    return pack_marks(raw[start : start + size] for start in range(0, len(raw), size))
+
+
+def class_mark(label: int, key: bytes) -> bytes:
+    """Return the keyed hash of a class."""
+    return bytes.fromhex(keyed(key, "class", [str(label).encode()]))
+
+
+def concept_mark(text: str, key: bytes) -> bytes:
+    """Return the keyed hash of a concept's name or a prompt; capitals, spaces and punctuation do not count."""
+    words = " ".join(word.strip(".,;:!?\"'()") for word in text.casefold().split())
+    return bytes.fromhex(keyed(key, "concept", [words.encode("utf-8", "surrogatepass")]))
+
+
+def concepts_forgotten(texts: Iterable[str], key: bytes) -> Forgotten:
+    """Return what an entry says of forgotten concepts: of their names and of their prompts."""
+    return Forgotten(concepts=pack_marks(concept_mark(text, key) for text in texts))
+
+
+def naming_forgotten(texts: Iterable[str], entry: Entry, key: bytes) -> list[str]:
+    """Return those of some prompts that name a concept which an entry forgot.
+
+    They do if a run of words in them is the concept's name or one of its prompts.
+    """
+    forgotten = None if entry.content is None else entry.content.forgotten
+    marks = set() if forgotten is None else set(unpack_marks(forgotten.concepts))
+    return [text for text in texts if marks and any(concept_mark(run, key)[:8] in marks for run in runs_of_words(text))]
+
+
+def runs_of_words(text: str) -> Iterator[str]:
+    """Yield every run of words in a text, without the punctuation around it.
+
+    Examples:
+        >>> sorted(runs_of_words("A dog, sleeping"))
+        ['a', 'a dog', 'a dog sleeping', 'dog', 'dog sleeping', 'sleeping']
+    """
+    words = [word.strip(".,;:!?\"'()") for word in text.casefold().split()]
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            yield " ".join(words[start:end])
+
+
+def concepts_in(examples: Examples, entry: Entry, key: bytes) -> Tensor:
+    """Return the positions of the examples whose prompt, the name of their label, names a forgotten concept."""
+    names: Sequence[str] = getattr(examples.root if isinstance(examples, Subset) else examples, "names", None) or ()
+    found = set(naming_forgotten(names, entry, key))
+    return positions_of_classes(examples, [label for label, name in enumerate(names) if name in found])
+
+
+def marks_of(hashes: NDArray[np.bytes_]) -> Marks:
+    """Return the first eight bytes of each hash of sixteen."""
+    halves: Marks = np.ascontiguousarray(hashes).view(np.uint64)
+    return halves[::2]
+
+
+def marks_in(text: str) -> Marks:
+    """Return the hashes in a text that an entry holds."""
+    return np.frombuffer(base64.b64decode(text), np.uint64)
+
+
+def known_and_unknown(entries: Sequence[Entry], *model: str) -> tuple[list[Entry], tuple[int, ...]]:
+    """Return the earlier requests of a model's chain that say what they forgot, and the numbers of those that do not.
+
+    Args:
+        entries: Of the ledger.
+        model: Keyed hashes of the model.
+    """
+    chain = earlier_requests(entries, *model)
+    known = [entry for entry in chain if entry.content is not None and entry.content.forgotten is not None]
+    numbers = {entry.number for entry in known}
+    return known, tuple(entry.number for entry in chain if entry.number not in numbers)
+
+
+def forgotten_in(examples: Examples, entry: Entry, key: bytes) -> tuple[Tensor, tuple[int, ...]]:
+    """Return the positions of the examples that an entry forgot, and the labels that it forgot as a whole.
+
+    Args:
+        examples: Any examples.
+        entry: It says what it forgot.
+        key: The secret.
+    """
+    forgotten = Forgotten() if entry.content is None else entry.content.forgotten or Forgotten()
+    gone = marks_in(forgotten.classes)
+    marks = {label: class_mark(label, key)[:8] for label in examples.targets.unique().tolist()}
+    classes = tuple(label for label, mark in marks.items() if np.isin(np.frombuffer(mark, np.uint64), gone).any())
+    chosen = torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64)).numpy()
+    chosen |= np.isin(marks_of(example_hashes(examples, key)), marks_in(forgotten.examples))
+    ids = id_hashes(examples, key) if forgotten.ids else None
+    if ids is not None:
+        chosen |= np.isin(marks_of(ids), marks_in(forgotten.ids))
+    return torch.from_numpy(chosen.nonzero()[0]), classes
+
+
+def of_ledger(examples: Examples, entries: Sequence[Entry], key: bytes) -> list[EarlierRequest]:
+    """Return what entries forgot, as far as it is among some training examples."""
+    with remembered_hashes():
+        return [EarlierRequest(entry.number, *forgotten_in(examples, entry, key)) for entry in entries]
+
+
+def leave_out(parts: Parts, earlier: Sequence[EarlierRequest], unknown: Sequence[int] = ()) -> Parts:
+    """Return the data of a request without what earlier requests forgot.
+
+    Retained examples are left out one by one; held-out and test examples where their class is gone as a whole.
+
+    Args:
+        parts: The data.
+        earlier: What was forgotten.
+        unknown: Numbers of entries that do not say what they forgot.
+
+    Raises:
+        RequestError: If nothing is left to retain, to hold out or to test on.
+    """
+    if not earlier and not unknown:
+        return parts
+    classes = sorted({label for one in earlier for label in one.classes})
+    retain, positions = parts.positions.retain, [one.positions for one in earlier]
+    kept = retain[~torch.isin(retain, torch.cat([*positions, torch.empty(0, dtype=torch.int64)]))]
+    test, tested = without_classes(parts.source.test, classes, "test")
+    holdout, held = (None, 0) if parts.holdout is None else without_classes(parts.holdout, classes, "holdout")
+    if not len(kept):
+        raise nothing_left("retain")
+    whole = [part for part in (parts.source.test, parts.holdout) if part is not None]
+    shown = [
+        EarlierRequest(
+            one.entry,
+            one.positions,
+            one.classes,
+            Subset(parts.source.train, one.positions) if len(one.positions) else None,
+            tuple(only for part in whole if len(only := of_classes(part, one.classes))),
+        )
+        for one in earlier
+    ]
+    before = parts.left_out
+    return parts._replace(
+        source=parts.source if not tested else replace(parts.source, test=test),
+        holdout=holdout,
+        positions=Pair(parts.positions.forget, kept),
+        left_out=LeftOut(
+            (*before.earlier, *shown),
+            before.retain + len(retain) - len(kept),
+            before.holdout + held,
+            before.test + tested,
+            (*before.unknown, *unknown),
+        ),
+    )
+
+
+def without(examples: Examples, earlier: Sequence[EarlierRequest]) -> Examples:
+    """Return training examples without those that earlier requests forgot; the same ones if there are none."""
+    gone = [one.positions for one in earlier if len(one.positions)]
+    if not gone:
+        return examples
+    places = torch.arange(len(examples))
+    return Subset(examples, places[~torch.isin(places, torch.cat(gone))])
+
+
+def of_classes(examples: Examples, classes: Sequence[int]) -> Subset:
+    """Return the examples of some classes."""
+    return Subset(examples, positions_of_classes(examples, classes))
+
+
+def positions_of_classes(examples: Examples, classes: Sequence[int]) -> Tensor:
+    """Return the positions of the examples of some classes."""
+    return torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64)).nonzero().flatten()
+
+
+def without_classes(examples: Examples, classes: Sequence[int], part: str) -> tuple[Examples, int]:
+    """Return the examples without some classes, and how many were left out; the same ones if none was.
+
+    Raises:
+        RequestError: If none is left.
+    """
+    gone = torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64))
+    count = int(gone.sum())
+    if not count:
+        return examples, 0
+    if count == len(examples):
+        raise nothing_left(part)
+    return Subset(examples, (~gone).nonzero().flatten()), count
+
+
+def nothing_left(part: str) -> RequestError:
+    """Return the error for a part that earlier requests forgot as a whole."""
+    found = "none that no earlier request forgot"
+    return RequestError(
+        f"at least one example of {part}", found, "there is nothing left to learn from; delete the model"
+    )

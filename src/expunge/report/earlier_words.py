@@ -1,0 +1,76 @@
+"""What is said of earlier requests of a chain: what was left out for them, and whether what they forgot comes back."""
+
+from __future__ import annotations
+
+from expunge.report.budget_words import Listing
+from expunge.report.document import Earlier, Request
+from expunge.report.numbers import count, join, write
+
+ROLES = {"original": "before", "method": "after", "retrained": "retrained"}
+"""Role of a model → what its column is called."""
+PARTS = {"train": "forgotten examples", "held_out": "held-out examples of its classes"}
+"""Part of an earlier request → what its examples are called."""
+
+
+def headline(request: Request) -> str:
+    """Return that what earlier requests forgot comes back, where it does; else nothing."""
+    risen = [name_of(one) for one in request.earlier if one.rose]
+    return f"What {join(risen)} forgot comes back. " if risen else ""
+
+
+def answer(request: Request) -> str:
+    """Return what was left out for earlier requests and what is remembered of them, in sentences."""
+    return " ".join([*left_out(request), *(remembered(one) for one in request.earlier), *unknown(request)])
+
+
+def left_out(request: Request) -> list[str]:
+    """Return how much was left out, as one sentence; nothing where nothing was."""
+    if request.left_out is None:
+        return []
+    parts = {"retained": request.left_out.retain, "held-out": request.left_out.holdout, "test": request.left_out.test}
+    told = [f"{count(size)} {name}" for name, size in parts.items() if size]
+    return [f"{join(told)} examples are left out, because earlier requests forgot them."] if told else []
+
+
+def remembered(one: Earlier) -> str:
+    """Return how many of an earlier request's examples the models get right, as one sentence."""
+    part, what = (one.train, PARTS["train"]) if one.train.examples else (one.held_out, PARTS["held_out"])
+    before, after, reference = (part.accuracy.get(role) for role in ROLES)
+    moved = f"is {write(after)} %" if before is None else f"{verb(one)} from {write(before)} % to {write(after)} %"
+    beside = "" if reference is None else f"; the retrained model's is {write(reference)} %"
+    return f"Accuracy on {count(part.examples)} {what} of {name_of(one)} {moved}{beside}."
+
+
+def verb(one: Earlier) -> str:
+    """Return whether the accuracy rose by more than chance."""
+    return "rose" if one.rose else "went, within chance or down,"
+
+
+def unknown(request: Request) -> list[str]:
+    """Return which entries do not say what they forgot, as one sentence; nothing where all do."""
+    entries = () if request.left_out is None else request.left_out.unknown
+    if not entries:
+        return []
+    names = join([f"entry {number}" for number in entries])
+    return [f"What {names} of the ledger forgot is no longer known, so it is neither left out nor measured."]
+
+
+def listing(request: Request) -> Listing | None:
+    """Return the accuracies on earlier requests as a small table; None where there is none."""
+    parts = [
+        (f"{name_of(one)}, {PARTS[part]}", found)
+        for one in request.earlier
+        for part, found in (("train", one.train), ("held_out", one.held_out))
+        if found.accuracy
+    ]
+    roles = [role for role in ROLES if any(role in found.accuracy for _, found in parts)]
+    rows = [
+        (name, count(found.examples), *(write(found.accuracy.get(role)) for role in roles)) for name, found in parts
+    ]
+    heads = ("Earlier request", "Examples", *(f"{ROLES[role]} (%)" for role in roles))
+    return Listing(heads, tuple(rows)) if rows else None
+
+
+def name_of(one: Earlier) -> str:
+    """Return what an earlier request is called."""
+    return "the requests named by 'exclude'" if one.entry is None else f"entry {one.entry}"
