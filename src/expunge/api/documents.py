@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import expunge
+from expunge.errors import is_unicode
 
 SCHEMA = 1
 
@@ -59,19 +60,36 @@ def document(
         holds_data: Sentences on what still holds the forgotten data.
         device: Where it was computed.
     """
-    return {
-        "schema": SCHEMA,
-        "kind": kind,
-        "title": title,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
-        "versions": versions(),
-        "hardware": hardware(device),
-        "disclosure": disclosure,
-        "requests": list(requests),
-        "holds_data": list(holds_data),
-        "caveats": list(CAVEATS),
-    }
+    made: dict[str, Any] = writable(
+        {
+            "schema": SCHEMA,
+            "kind": kind,
+            "title": title,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command,
+            "versions": versions(),
+            "hardware": hardware(device),
+            "disclosure": disclosure,
+            "requests": list(requests),
+            "holds_data": list(holds_data),
+            "caveats": list(CAVEATS),
+        }
+    )
+    return made
+
+
+def writable(value: Any) -> Any:
+    r"""Return plain values whose texts can be written as UTF-8: names of files may be in another encoding.
+
+    Examples:
+        >>> writable({"command": ["expunge run m\udcfcde.yaml"]})
+        {'command': ['expunge run m\\udcfcde.yaml']}
+    """
+    if isinstance(value, str):
+        return value if is_unicode(value) else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {writable(key): writable(part) for key, part in value.items()}
+    return type(value)(map(writable, value)) if isinstance(value, list | tuple) else value
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,10 @@ def checked_names(names: Sequence[str] | None, classes: int) -> Sequence[str]:
     Raises:
         ConfigError: If there is not one name for each class.
     """
-    if names is not None and len(names) != classes:
+    if names is None:
+        return [str(number) for number in range(classes)]
+    if isinstance(names, str) or not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise ConfigError("class names as a list of texts", type(names).__name__, "give one for each logit, in order")
+    if len(names) != classes:
         raise ConfigError(f"{classes} class names", f"{len(names)}", "give one for each logit, in order")
-    return names or [str(number) for number in range(classes)]
+    return list(names)

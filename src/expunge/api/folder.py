@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from expunge.errors import ConfigError
+from expunge.errors import ConfigError, is_unicode
 from expunge.weights import replacing
 
 FINISHED = "result.json"
@@ -72,6 +72,8 @@ def check_writable(path: Path) -> None:
     Raises:
         ConfigError: If that is so.
     """
+    if not is_unicode(str(path)):
+        raise ConfigError("a run folder whose path is UTF-8", f"'{path}'", "rename it, or choose another one")
     nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not nearest.is_dir():
         raise unwritable(path, f"'{nearest}' is a file")

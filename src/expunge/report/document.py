@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from expunge.errors import DataError
+from expunge.errors import DataError, is_unicode
 from expunge.report.audit_part import Attack, AuditPart
 from expunge.report.budget_part import BudgetPart
 from expunge.report.part import Number, Part
@@ -257,7 +257,7 @@ def read_document(raw: Mapping[str, Any]) -> Document:
         raw: What ``result.json`` holds, parsed.
 
     Raises:
-        DataError: If it has another schema, or lacks something that a report needs.
+        DataError: If it has another schema, lacks something that a report needs, or has a text that cannot be written.
 
     Examples:
         >>> read_document({"schema": 7, "versions": {"expunge": "9.0"}})
@@ -271,6 +271,7 @@ of expunge that wrote it (9.0).
         )
     if raw.get("schema") != SCHEMA:
         raise _other_schema(raw)
+    _check_texts(raw)
     try:
         return Document.model_validate(dict(raw))
     except ValidationError as error:
@@ -287,6 +288,16 @@ def read_request(raw: Mapping[str, Any]) -> Request:
         return Request.model_validate(raw)
     except ValidationError as error:
         raise complaint(error, f"a request of a result document of schema {SCHEMA}") from None
+
+
+def _check_texts(value: Any) -> None:
+    """Refuse texts that no file can be written with, wherever they are."""
+    if isinstance(value, str) and not is_unicode(value):
+        raise DataError("a result document whose texts can be written as UTF-8", f"'{value}'", "correct the text")
+    for part in (*value.keys(), *value.values()) if isinstance(value, Mapping) else ():
+        _check_texts(part)
+    for part in value if isinstance(value, list | tuple) else ():
+        _check_texts(part)
 
 
 def _other_schema(raw: Mapping[str, Any]) -> DataError:
