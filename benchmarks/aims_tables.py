@@ -52,7 +52,7 @@ def promises(document: Document) -> str:
             looks, rate = request["looks"][number], request["search"][number]["rate"]
             bound = "–" if certificate is None else f"{100 * certificate['bound']:.2f}"
             figures = [f"{looks[budget['chosen']]['spent']:.2f}", f"{request['true_drop'][number]:.2f}", bound]
-            said = ["yes" if budget[what] else "no" for what in ("kept", "reached")]
+            said = [{True: "yes", None: "undecided"}.get(budget[what], "no") for what in ("kept", "reached")]
             rows.append([REQUEST[kind], f"{seed}", f"{rate:g}", *figures, *said])
     return f"{written(rows, 1)}\n\n{violations(document)}"
 

@@ -47,7 +47,7 @@ def promises(document: Document) -> str:
     for request in document["requests"]:
         for found in request["budgets"][DEFAULT]:
             bound = "–" if found["bound"] is None else f"{found['bound']:.2f}"
-            said = ["yes" if found[what] else "no" for what in ("kept", "reached")]
+            said = [{True: "yes", None: "undecided"}.get(found[what], "no") for what in ("kept", "reached")]
             rate = f"{(found['search'] or {}).get('rate', 0):g}"
             lines.append([request["id"], f"{found['seed']}", rate, f"{found['true_drop']:.2f}", bound, *said])
     return f"{written(lines, 1)}\n\n{violations(document)}"
@@ -63,7 +63,7 @@ def frontiers(document: Document) -> str:
         for found in request["budgets"][DEFAULT]:
             looks = found.get("looks", ())
             told = [look for look in looks if look["auc"] is not None]
-            if told and not found["reached"]:
+            if told and found["reached"] is False:
                 furthest = min(told, key=lambda look: abs(look["auc"] - 0.5))
                 cells = [f"{look[key]:.3g}" for look in (looks[found["chosen"]], furthest) for key in ("spent", "auc")]
                 lines.append([request["id"], f"{found['seed']}", *cells])

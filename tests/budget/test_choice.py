@@ -6,7 +6,8 @@ from scipy.stats import norm
 
 from expunge.budget import Candidate, Choice, choose, equivalence, frontier, least_margin, unrecognised
 from expunge.errors import ConfigError
-from expunge.metrics import auc_interval
+from expunge.metrics.bootstrap import area, bootstrap
+from expunge.metrics.membership import levels
 
 RUN = [Candidate(0.0, 0.9), Candidate(0.4, 0.3), Candidate(0.8, 0.1), Candidate(1.4, 0.0), Candidate(2.0, 0.0)]
 
@@ -85,7 +86,8 @@ def test_the_interval_decides(shift, count, verdict):
 def test_the_interval_is_that_of_the_bootstrap(shift):
     members, others = np.round(scores(shift, 400), 1)
     found = equivalence(members, others, delta=0.1).interval
-    np.testing.assert_allclose(found, auc_interval(members, others, level=0.9, resamples=4000), atol=0.004)
+    ranks = levels(members, others)
+    np.testing.assert_allclose(found, bootstrap(*ranks, area, 4000, 0.9, 0), atol=0.004)
 
 
 def test_too_few_examples_are_undecided_and_never_equivalent():

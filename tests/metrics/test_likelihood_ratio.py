@@ -107,7 +107,8 @@ def test_disjoint_distributions_give_one():
     inside = halves()
     found = likelihood_ratio_attack(drawn(50.0, inside), inside, groups=PAIRS, resamples=50)
     assert (found.balanced_accuracy, found.auc, [one.tpr for one in found.recalls]) == (1.0, 1.0, [1.0])
-    assert found.interval == found.auc_interval == (1.0, 1.0)
+    # Sixteen groups of models that are all told right say no more than sixteen coins that all came up heads.
+    assert found.interval == found.auc_interval == pytest.approx((0.025 ** (1 / 16), 1.0))
 
 
 @pytest.mark.parametrize("shift", [0.7, -0.7])

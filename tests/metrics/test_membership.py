@@ -3,7 +3,7 @@ import pytest
 from sklearn.svm import SVC
 
 from expunge.errors import ConfigError, DataError
-from expunge.metrics import attack_auc, auc_interval, svc_efficacy, tpr_at_fpr, tpr_interval
+from expunge.metrics import attack_auc, svc_efficacy, tpr_at_fpr, tpr_interval
 from expunge.metrics.bootstrap import area, curves, found_at
 from expunge.metrics.membership import levels
 
@@ -80,22 +80,19 @@ def test_resampled_curves_have_the_area_and_recall_of_scikit_learn():
         assert found_at(wrong, right, 0.1)[row] == pytest.approx(tpr_at_fpr(drawn_in, drawn_out, 0.1))
 
 
-def test_bootstrap_interval_is_seeded_and_holds_the_estimate():
-    low, high = auc_interval(FORGET, TEST, seed=1)
-    assert (low, high) == auc_interval(FORGET, TEST, seed=1)
-    assert (low, high) != auc_interval(FORGET, TEST, seed=2)
-    assert low < attack_auc(FORGET, TEST) < high
-    narrow = auc_interval(FORGET, TEST, level=0.5, seed=1)
-    assert low < narrow.low < narrow.high < high
+def test_the_interval_of_a_recall_has_a_width_even_where_all_are_found():
+    """Two of two above the threshold: no resample has fewer, but the exact interval of a share of two of two does."""
+    low, high = tpr_interval([9.0, 9.0], np.arange(1000.0) / 1000, 0.01)
+    assert (low, high) == pytest.approx((0.025**0.5, 1.0))
 
 
-def test_bootstrap_interval_covers_the_true_area_about_as_often_as_it_says():
-    """Scores N(1, 1) against N(0, 1): the area is Φ(1/√2)."""
-    rng, truth, hits = np.random.default_rng(5), 0.7602499389, 0
-    for _ in range(200):
-        low, high = auc_interval(rng.normal(1.0, size=40), rng.normal(size=40), resamples=200)
-        hits += low <= truth <= high
-    assert 0.89 <= hits / 200 <= 0.99
+def test_a_recall_does_not_depend_on_the_mix_of_classes():
+    """Half of the others are of a class without members: weighted, the threshold is that of the members' class."""
+    others = np.concatenate([np.linspace(0, 1, 1000), np.full(1000, 5.0)])
+    weights = np.repeat([1 / 1000, 0.0], 1000)
+    assert tpr_at_fpr([0.995, 0.5], others, 0.01) == 0.0
+    assert tpr_at_fpr([0.995, 0.5], others, 0.01, weights=weights) == 0.5
+    assert tpr_interval([0.995, 0.5], others, 0.01, weights=weights) is not None
 
 
 def test_bootstrap_of_tpr_is_about_the_binomial_spread():

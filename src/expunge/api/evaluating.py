@@ -43,6 +43,22 @@ class Evaluation:
         row = self.document["requests"][0]["rows"][-1]
         return {key: value["mean"] for key, value in row["scores"].items()}
 
+    @property
+    def verdict(self) -> str | None:
+        """Whether the forgotten examples can be told from held-out data.
+
+        ``not distinguishable`` and ``still distinguishable`` are shown by a test on the test examples; ``undecided`` is
+        neither, for lack of examples. None where no forgotten example has test examples of its class.
+        """
+        verdict: str | None = self.document["requests"][0].get("verdict")
+        return verdict
+
+    @property
+    def sentence(self) -> str:
+        """The verdict with its figures, and how many examples would decide where it is undecided; empty without one."""
+        evidence = self.document["requests"][0]["rows"][-1].get("evidence", [])
+        return str(evidence[0]["held_out"]["sentence"]) if evidence and "held_out" in evidence[0] else ""
+
     def markdown(self) -> str:
         """Return the table in Markdown."""
         return markdown_table(self.document["requests"][0])

@@ -55,6 +55,7 @@ def request_part(
         metrics: What was measured. Default: what usually is.
         floors: By metric, what two retrained models of one split get.
     """
+    table = tabulate(trials, floor, metrics, floors)
     return {
         "id": asked.id,
         "question": asked.question,
@@ -68,9 +69,26 @@ def request_part(
         "classes": list(asked.class_names),
         "seeds": sorted({trial.seed for trial in trials}),
         "reference": any(trial.role == "retrained" for trial in trials),
-        **tabulate(trials, floor, metrics, floors),
+        **table,
+        **verdict_of(table["rows"]),
         "examples": list(examples),
     }
+
+
+def verdict_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return whether the forgotten examples can be told from held-out data, of one unlearned model of one seed.
+
+    ``verdict`` is ``not distinguishable``, ``still distinguishable`` or ``undecided``. Of several models it is in the
+    evidence of their rows alone.
+    """
+    tests = [
+        one["held_out"]
+        for row in rows
+        if row["role"] == "method"
+        for one in row.get("evidence", ())
+        if "held_out" in one
+    ]
+    return {"verdict": tests[0]["verdict"]} if len(tests) == 1 else {}
 
 
 def contact_sheet(

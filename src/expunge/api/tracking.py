@@ -49,7 +49,8 @@ def end(tracks: Tracks, seconds: float, updates: int, spending: Spending | None)
     tracks.note({"seconds": seconds, "updates": updates})
     if spending is not None:
         chosen, found = spending.looks[spending.chosen], spending.certificate
-        tracks.note({"spent": chosen.spent, "kept": float(spending.kept), "reached": float(spending.reached)})
+        known = {} if spending.reached is None else {"reached": float(spending.reached)}
+        tracks.note({"spent": chosen.spent, "kept": float(spending.kept), **known})
         if found is not None:
             name = "certified_drop" if found.exact else "approximate_bound"
             tracks.note({name: spending.asked.scale * found.bound})

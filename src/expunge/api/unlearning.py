@@ -199,6 +199,9 @@ def unlearn(
                 conditions = ending.watching(predict, conditions)
             attached(points, keeper=keeper, ending=ending, history=history)
             spending = carried_out(keeper, predict, course.recipe, near, conditions)
+            if spending is not None and record is not None:
+                lasted = time.perf_counter() - began + earlier
+                spending = replace(spending, time_share=1.0 if course.hurried else lasted / seconds_of(within))
             seconds, peak = meter.stop()
             seconds += earlier
             end(tracks, seconds, len(history.rows), spending)

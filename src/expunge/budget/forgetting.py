@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -10,17 +10,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from expunge.batch import Examples, Predictor, Split, looking
+from expunge.budget.levels import level_of
 from expunge.budget.reading import parts, read
-from expunge.budget.stop import Floats, Verdict, equivalence
+from expunge.budget.stop import Verdict, least_margin, verdict_of
 from expunge.data import Subset
 from expunge.errors import DataError
+from expunge.metrics import HeldOutTest, Interval, classes_test, held_out_test, joint_test
+from expunge.metrics.arrays import Floats, Integers
+from expunge.metrics.held_out import MARGIN, RECOGNISED
 
-RECOGNISED = 0.005
-"""Largest share of a forgotten class that may still be recognised."""
-MARGIN = 0.05
-"""How far from .5 the AUC of forgotten against held-out examples may lie."""
+__all__ = ["CLOSE", "MARGIN", "MOST", "RECOGNISED", "Criterion", "Forgetting", "Forgotten", "few", "whole_classes"]
 CLOSE = 0.01
-"""How far the accuracy on forgotten examples may lie from that on held-out ones of the same classes."""
+"""How far the accuracy on forgotten examples may lie from that on held-out ones, within classes."""
 MOST = 2_000
 """Forgotten examples that are looked at, at most."""
 
@@ -30,18 +31,21 @@ class Forgotten(NamedTuple):
 
     Args:
         missing: How far from what was asked, ≥ 0, the largest of: the share recognised beyond ``RECOGNISED``, |AUC − ½|
-            beyond ``MARGIN``, and the difference of accuracies on forgotten and held-out examples beyond ``CLOSE``.
+            beyond ``MARGIN``, and the difference of accuracies on forgotten and held-out examples beyond ``CLOSE``,
+            both within classes and weighted by the forgotten examples in each.
         recognised: Share of the forgotten classes still recognised, on forgotten or held-out examples, whichever is
             more; None if no class is forgotten as a whole.
         auc: Of telling forgotten from held-out examples of the same classes by their loss; None if only whole classes
             are forgotten.
         verdict: Of the equivalence test on that AUC.
+        test: What is shown of it, which so few examples may leave undecided; None where it was not tested.
     """
 
     missing: float
     recognised: float | None = None
     auc: float | None = None
     verdict: Verdict | None = None
+    test: HeldOutTest | None = None
 
 
 class Criterion(Protocol):
@@ -79,8 +83,9 @@ class Forgetting:
         >>> from expunge.data import TensorExamples
         >>> part = lambda *labels: TensorExamples(torch.eye(3)[list(labels)], list(labels))
         >>> split = Split(part(2, 2), part(0, 1), 3, part(0, 1, 2))
-        >>> Forgetting(split, part(0, 1))(Predictor(torch.nn.Identity()))
-        Forgotten(missing=0.995, recognised=1.0, auc=None, verdict=None)
+        >>> found = Forgetting(split, part(0, 1))(Predictor(torch.nn.Identity()))
+        >>> found.missing, found.recognised, found.auc, found.test.verdict
+        (0.995, 1.0, None, 'still distinguishable')
     """
 
     limit: float = RECOGNISED
@@ -112,20 +117,37 @@ class Forgetting:
             predict: The model.
             look: Which look this is, from 1: the equivalence test spends its level over them.
         """
-        shares = [share(predict, side) for side in self.gone]
-        recognised = max(shares, default=None)
+        level = level_of(look)
+        whole = classes_test([hits(predict, side) for side in self.gone])
+        recognised = None if whole is None else whole.recognised
         far = [0.0 if recognised is None else recognised - RECOGNISED]
         if not len(self.single):
-            return Forgotten(max(0.0, *far), recognised)
+            return Forgotten(max(0.0, *far), recognised, test=whole)
         (seen, right), (unseen, as_right) = said(predict, self.single), said(predict, self.unseen)
-        found = equivalence(seen, unseen, MARGIN, look=look)
-        far += [abs(found.auc - 0.5) - MARGIN, abs(right - as_right) - CLOSE]
-        return Forgotten(max(0.0, *far), recognised, found.auc, found.verdict)
+        labels = labels_of(self.single), labels_of(self.unseen)
+        found = held_out_test((seen, unseen), (right, as_right), labels, MARGIN, level)
+        auc, gap, ends = (stated(value) for value in (found.auc, found.gap, found.auc_low))
+        interval = Interval(ends, stated(found.auc_high))
+        decided = least_margin(found.examples, found.held_out, level) <= MARGIN
+        far += [abs(auc - 0.5) - MARGIN, abs(gap) - CLOSE]
+        test = found if whole is None else joint_test(found, whole)
+        return Forgotten(max(0.0, *far), recognised, auc, verdict_of(interval, MARGIN, decided), test)
 
 
-def share(predict: Predictor, examples: Examples) -> float:
-    """Return the share of examples that a model is right about."""
-    return float(np.mean(read(predict, examples).right))  # type: ignore[arg-type]
+def hits(predict: Predictor, examples: Examples) -> tuple[int, int]:
+    """Return how many examples a model is right about, and of how many."""
+    return int(np.sum(read(predict, examples).right)), len(examples)  # type: ignore[arg-type]
+
+
+def labels_of(examples: Examples) -> Integers:
+    """Return the labels of examples as an array."""
+    labels: Integers = examples.targets.cpu().numpy()
+    return labels
+
+
+def stated(value: float | None) -> float:
+    """Return a figure that a test of single examples has."""
+    return 0.5 if value is None else value
 
 
 def whole_classes(split: Split) -> list[int]:
@@ -147,8 +169,8 @@ def few(examples: Examples, classes: list[int]) -> Subset:
     return Subset(examples, found[drawn].sort().values)
 
 
-def said(predict: Predictor, examples: Examples) -> tuple[Floats, float]:
-    """Return minus the loss of each example, larger meaning more like a member, and the share that is right."""
+def said(predict: Predictor, examples: Examples) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Return minus the loss of each example, larger meaning more like a member, and which are right."""
     scores: list[Tensor] = []
     right: list[Tensor] = []
     with looking(predict.model):
@@ -156,4 +178,4 @@ def said(predict: Predictor, examples: Examples) -> tuple[Floats, float]:
             logits = predict(part.inputs).float()
             scores.append(-functional.cross_entropy(logits, part.targets, reduction="none").cpu())
             right.append((logits.argmax(1) == part.targets).cpu())
-    return torch.cat(scores).double().numpy(), float(torch.cat(right).double().mean())
+    return torch.cat(scores).double().numpy(), torch.cat(right).numpy()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from expunge.budget.budget import Budget
@@ -12,6 +12,11 @@ from expunge.budget.certificate import Certificate, Kind
 from expunge.budget.choice import Candidate, Preference
 from expunge.budget.forgetting import RECOGNISED
 from expunge.budget.stop import Verdict
+from expunge.metrics import HeldOutTest, HeldOutVerdict
+
+USED_UP = 0.8
+"""Share of a budget, or of a time limit, from which it may have been what ended the run."""
+RETRAINING = "`expunge estimate-retrain` tells what retraining would cost"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Look:
         auc: Of telling forgotten from held-out examples.
         verdict: Of the equivalence test.
         failed: Why the metric had no value, so that the reading counts as over the budget; empty where it had one.
+        test: What is shown of the forgetting, which so few examples may leave undecided.
     """
 
     step: int
@@ -43,6 +49,25 @@ class Look:
     auc: float | None = None
     verdict: Verdict | None = None
     failed: str = ""
+    test: HeldOutTest | None = None
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Look:
+        """Return the reading that ``asdict`` made plain values of."""
+        test = values.get("test")
+        return cls(**{**values, "test": None if test is None else HeldOutTest.from_plain(test)})
+
+    @property
+    def met(self) -> bool:
+        """Whether it forgets as asked by the estimate, and no test shows the contrary."""
+        return self.missing <= 0 and self.reached is not False
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether it forgets as asked; None where it cannot be decided. Where nothing was tested the estimate says."""
+        if self.test is None:
+            return self.missing <= 0
+        return {"not distinguishable": True, "still distinguishable": False, "undecided": None}[self.test.verdict]
 
     def candidate(self) -> Candidate:
         """Return what the choice of an iterate looks at."""
@@ -59,13 +84,15 @@ class Spending:
         looks: All control readings; the first is the model that was handed in.
         chosen: Place of the model that is handed over among them; 0 is the one that was handed in.
         kept: Whether it is inside the budget, on the control half.
-        reached: Whether it forgets as asked, by the estimate; whether that is *shown* says its verdict.
+        reached: Whether it forgets as asked: shown, shown not to, or None where so few examples decide nothing.
         frontier: Places of the iterates that no other one beats, from the cheapest to the one that forgets most.
         certificate: In the budget's unit, from the certify half, opened once; None where it stayed closed, because the
             model is handed back as it came, or where nothing can be said.
         unsaid: Why nothing can be said; empty where something is, or the half stayed closed.
         limit: Share of what is to be forgotten as a whole that may still be recognised.
         own: Whether it is recognised by the model's own error, and not by what a classifier answers. Default false.
+        time_share: Share of the time limit that the run took, 1 where it was planned shorter for lack of time; None
+            without a limit.
     """
 
     asked: Budget
@@ -73,12 +100,13 @@ class Spending:
     looks: tuple[Look, ...]
     chosen: int
     kept: bool
-    reached: bool
+    reached: bool | None
     frontier: tuple[int, ...]
     certificate: Certificate | None = None
     unsaid: str = ""
     limit: float = RECOGNISED
     own: bool = False
+    time_share: float | None = None
 
     @property
     def inside(self) -> bool | None:
@@ -95,10 +123,25 @@ class Spending:
     @property
     def sentence(self) -> str:
         """What became of the budget, for people."""
-        parts = [self.verdict(), *self.cheapest(), *self.failures(), *certified_words(self), *self.advice()]
+        parts = [self.outcome(), *self.cheapest(), *self.failures(), *certified_words(self), *self.advice()]
         return " ".join(parts)
 
-    def verdict(self) -> str:
+    @property
+    def test(self) -> HeldOutTest | None:
+        """What is shown of the forgetting of the model that is handed over."""
+        return self.looks[self.chosen].test
+
+    @property
+    def verdict(self) -> HeldOutVerdict:
+        """Whether the forgotten examples can be told from held-out data, where that can be decided.
+
+        ``not distinguishable`` and ``still distinguishable`` are shown, on the control half; ``undecided`` is neither.
+        """
+        if self.test is not None:
+            return self.test.verdict
+        return "not distinguishable" if self.reached else "still distinguishable"
+
+    def outcome(self) -> str:
         """Return whether the budget was kept and the request met."""
         allowed, handed = amount(self.asked, self.asked.allowed), self.looks[self.chosen]
         if self.chosen == 0:
@@ -106,21 +149,37 @@ class Spending:
                 f"The budget of {allowed} could not be kept: every iterate spent more. The model is handed back as it "
                 "came and has forgotten nothing."
             )
-        spent = amount(self.asked, handed.spent) if not handed.failed else "an unknown amount"
+        spent = "an unknown amount spent" if handed.failed else paid(self.asked, handed.spent)
+        spent = f"{spent} after update {handed.step}"
         if self.kept:
-            met = met_words(handed) if self.reached else f"but within it the request was not met: {left(handed)}"
-            return f"The budget of {allowed} was kept, {met}; {spent} spent after update {handed.step}."
-        met = "The model forgets as asked" if self.reached else f"The model does not forget as asked: {left(handed)}"
-        return f"The budget of {allowed} was not kept. {met}; {spent} spent after update {handed.step}."
+            return f"The budget of {allowed} was kept, {self.met_words()}; {spent}."
+        return f"The budget of {allowed} was not kept. {self.forgets_words()}; {spent}."
+
+    def met_words(self) -> str:
+        """Return whether the request was met inside the budget, as the second half of a sentence."""
+        if self.verdict == "undecided" and self.test is not None:
+            return f"but whether the request was met {undecided(self.test)}"
+        if self.verdict == "still distinguishable":
+            return f"but within it the request was not met: {left(self.looks[self.chosen])}"
+        return f"and the request was met: {left(self.looks[self.chosen])}"
+
+    def forgets_words(self) -> str:
+        """Return whether the model forgets as asked, as a clause of its own."""
+        if self.verdict == "undecided" and self.test is not None:
+            return f"Whether the model forgets as asked {undecided(self.test)}"
+        does = "does not forget" if self.verdict == "still distinguishable" else "forgets"
+        return f"The model {does} as asked: {left(self.looks[self.chosen])}"
 
     def cheapest(self) -> list[str]:
-        """Return what forgetting as asked would have cost, where the model that is handed over does not."""
-        costs = [self.looks[index].spent for index in self.frontier if self.looks[index].missing <= 0]
-        if self.reached:
+        """Return what forgetting as asked would have cost, where the model that is handed over is shown not to."""
+        if self.verdict != "still distinguishable":
             return []
+        costs = [self.looks[index].spent for index in self.frontier if self.looks[index].met]
         if not costs:
             return ["No iterate forgot as asked."]
-        return [f"The cheapest iterate that forgot as asked spent {amount(self.asked, min(costs))}."]
+        least = min(costs)
+        did = "gained" if least < 0 else "spent"
+        return [f"The cheapest iterate that forgot as asked {did} {amount(self.asked, abs(least))}."]
 
     def failures(self) -> list[str]:
         """Return at which readings the metric failed."""
@@ -131,11 +190,35 @@ class Spending:
         return [f"The metric failed at {many} as over the budget: after update {failed[0].step}, {failed[0].failed}."]
 
     def advice(self) -> list[str]:
-        """Return what can be done where the model that is handed over does not forget as asked."""
-        if self.reached:
+        """Return what can be done where forgetting as asked is not shown: what the run lacked, and nothing else."""
+        if self.chosen == 0:
+            return [f"A larger budget or a smaller `rate` may be enough{'' if self.own else f'; {RETRAINING}'}."]
+        if self.verdict == "not distinguishable":
             return []
-        more = "A larger budget or more time may be enough"
-        return [f"{more}." if self.own else f"{more}; `expunge estimate-retrain` tells what retraining would cost."]
+        if self.verdict == "undecided":
+            return ["More forgotten and held-out examples would decide it; a larger budget or more time would not."]
+        lacked = self.lacked()
+        if not lacked:
+            return [f"{self.unused()}{'' if self.own else f'; {RETRAINING}'}."]
+        more = f"{' or '.join(lacked)} may be enough"
+        return [f"{more[0].upper()}{more[1:]}{'' if self.own else f'; {RETRAINING}'}."]
+
+    def lacked(self) -> list[str]:
+        """Return what there was too little of, as the readings show it."""
+        limit = USED_UP * self.asked.allowed
+        bound = any(limit <= look.spent < inf for look in self.looks[1:])
+        short = self.time_share is not None and self.time_share >= USED_UP
+        return [*(["a larger budget"] if bound else []), *(["more time (`within`)"] if short else [])]
+
+    def unused(self) -> str:
+        """Return what can be tried where neither the budget nor the time was used up."""
+        most = max((look.spent for look in self.looks[1:] if look.spent < inf), default=0.0)
+        share = 100 * max(0.0, most) / self.asked.allowed if self.asked.allowed else 0.0
+        time = "" if self.time_share is None else " and did not lack time"
+        used, test = f"The run used {share:.2g} % of the budget{time}", self.test
+        if test is not None and test.auc_high is not None and test.auc_high < 0.5:
+            return f"{used}, but the forgetting went too far: try a smaller `rate` or fewer `epochs`"
+        return f"{used}: try more `epochs`, a larger `rate`, or another method"
 
     def document(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -148,6 +231,7 @@ class Spending:
             "chosen": self.chosen,
             "kept": self.kept,
             "reached": self.reached,
+            "verdict": self.verdict,
             "frontier": list(self.frontier),
             "certificate": None if self.certificate is None else self.certificate.document(),
             "certified": self.certified,
@@ -158,7 +242,7 @@ class Spending:
 
 def plain(look: Look) -> dict[str, Any]:
     """Return a reading as plain values; what is not finite is None, as JSON has no NaN."""
-    values = asdict(look)
+    values = asdict(look) | {"test": None if look.test is None else look.test.plain()}
     return {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()}
 
 
@@ -174,19 +258,28 @@ def amount(budget: Budget, value: float) -> str:
     return f"{100 * value:.3g} % of the held-out loss" if budget.relative is not None else f"{value:.3g} of the metric"
 
 
-def met_words(look: Look) -> str:
-    """Return that the request was met, and whether the test shows it or the estimate alone."""
-    shown = look.verdict in (None, "equivalent")
-    return "and the request was met" + ("" if shown else f" by the estimate, though no test shows it ({left(look)})")
+def paid(budget: Budget, value: float) -> str:
+    """Return what was spent, in words; a gain is called one.
+
+    Examples:
+        >>> paid(Budget(points=1.0), 0.5), paid(Budget(points=1.0), -12.7)
+        ('0.5 points spent', '12.7 points gained')
+    """
+    return f"{amount(budget, abs(value))} {'gained' if value < 0 else 'spent'}"
+
+
+def undecided(test: HeldOutTest) -> str:
+    """Return that so few examples decide nothing, and how many would."""
+    return f"cannot be decided with {test.examples:,} examples{test.needs}"
 
 
 def left(look: Look) -> str:
-    """Return what is still to be seen of the forgotten examples."""
-    words: Sequence[str] = [
-        *([] if look.recognised is None else [f"{100 * look.recognised:.3g} % of the class are still recognised"]),
-        *([] if look.auc is None else [f"an AUC of {look.auc:.3f} tells forgotten from held-out examples"]),
-    ]
-    return ", ".join(words)
+    """Return what decided about the forgotten examples, with its figures."""
+    if look.test is not None:
+        return look.test.figures
+    if look.recognised is not None:
+        return f"{100 * look.recognised:.3g} % of the class are still recognised"
+    return f"what is missing is {look.missing:.3g}"
 
 
 def certified_words(spending: Spending) -> list[str]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from expunge.budget.certificate import checked_level, truths
 from expunge.budget.levels import level_of
 from expunge.errors import ConfigError
-from expunge.metrics import Interval, attack_auc
+from expunge.metrics import Interval, strata
 
-Floats = npt.NDArray[np.float64]
 Verdict = Literal["equivalent", "remembered", "over-forgotten", "undecided"]
 
 
@@ -33,13 +31,22 @@ class Equivalence(NamedTuple):
     margin: float
 
 
-def equivalence(forgotten: Any, others: Any, margin: float = 0.05, delta: float = 0.05, look: int = 1) -> Equivalence:
+def equivalence(
+    forgotten: Any,
+    others: Any,
+    margin: float = 0.05,
+    delta: float = 0.05,
+    look: int = 1,
+    *,
+    classes: tuple[Any, Any] = (None, None),
+) -> Equivalence:
     """Test whether forgotten examples look like held-out ones of the same classes: two one-sided tests on the AUC.
 
     The AUC of one number per example (the loss, the confidence) must be shown to lie within .5 ± m. That it does not
     differ significantly from .5 would not be enough: with few examples nothing does. Too few to show it even at an AUC
     of exactly .5 are undecided. The rule is about the average example and one score; it is no bound on an attack on a
-    single one. The level is spent over the looks, δ_k = δ/(k(k + 1)); the interval is DeLong's at 1 − 2δ_k.
+    single one. The level is spent over the looks, δ_k = δ/(k(k + 1)); the interval is DeLong's within classes at
+    1 − 2δ_k, below 30 examples on a side an exact one.
 
     Args:
         forgotten: Scores of the forgotten examples, larger meaning more like a member.
@@ -47,6 +54,7 @@ def equivalence(forgotten: Any, others: Any, margin: float = 0.05, delta: float 
         margin: m in (0, .5). Default .05.
         delta: δ over all looks. Default .05.
         look: k, which look this is, from 1.
+        classes: Class of each forgotten and of each held-out example. Default: all are of one class.
 
     Raises:
         ConfigError: If the margin or δ is out of range.
@@ -60,28 +68,10 @@ def equivalence(forgotten: Any, others: Any, margin: float = 0.05, delta: float 
     if not 0 < margin < 0.5:
         raise ConfigError("a margin between 0 and .5", f"{margin}", "use .05")
     level = level_of(look, delta)
-    auc = attack_auc(forgotten, others)
-    interval = delong(np.asarray(forgotten), np.asarray(others), auc, level)
-    decided = least_margin(len(np.asarray(forgotten)), len(np.asarray(others)), level) <= margin
-    return Equivalence(verdict_of(interval, margin, decided), auc, interval, margin)
-
-
-def delong(members: Floats, others: Floats, auc: float, delta: float) -> Interval:
-    """Return AUC ± z_{1−δ}·s, s after DeLong et al. (1988); everything where a side has one example.
-
-    s² = var(V)/n + var(W)/m, V the share of the others below each member and W that of the members above each other,
-    ties counted a half. A closed form, because a bootstrap at the level of a late look takes many resamples.
-    """
-    from scipy.stats import norm, rankdata
-
-    if min(len(members), len(others)) < 2:
-        return Interval(0.0, 1.0)
-    ranks = rankdata(np.concatenate([members, others]))
-    above = (ranks[: len(members)] - rankdata(members)) / len(others)
-    below = 1 - (ranks[len(members) :] - rankdata(others)) / len(members)
-    spread = np.sqrt(above.var(ddof=1) / len(members) + below.var(ddof=1) / len(others))
-    half = float(norm.ppf(1 - delta) * spread)
-    return Interval(max(0.0, auc - half), min(1.0, auc + half))
+    sides = strata(forgotten, others, *classes)
+    interval = sides.interval(level)
+    decided = least_margin(*sides.sizes, level) <= margin
+    return Equivalence(verdict_of(interval, margin, decided), sides.auc, interval, margin)
 
 
 def verdict_of(interval: Interval, margin: float, decided: bool) -> Verdict:

@@ -16,8 +16,9 @@ class Observation:
     """The diagnostics of one update, kept as tensors on the device.
 
     ``cosine`` is cos(g_f, g_r); ``removed`` = −λ⟨g_f, g_r⟩/‖g_f‖² is the share of the forget gradient that the retain
-    gradient cancels along it (negative where it helps), λ the weight of g_r relative to g_f. What a surgery's own
-    work does not show is NaN: nothing is computed for the record alone but inner products.
+    gradient cancels along it, λ the weight of g_r relative to g_f: 0 where that helps, 1 where it cancels all of it or
+    turns it round. What a surgery's own work does not show is NaN: nothing is computed for the record alone but inner
+    products.
 
     Args:
         gradients: Whether to look at gradients too, which costs inner products and, for a surgery that has no
@@ -76,7 +77,7 @@ class Observation:
         if self.gram is not None:
             (ff, fr), (_, rr) = self.gram
             cosine = fr / (ff * rr).sqrt()
-            removed = unknown if multiplier is None else -multiplier.to(fr.dtype) * fr / ff
+            removed = unknown if multiplier is None else (-multiplier.to(fr.dtype) * fr / ff).clamp(0.0, 1.0)
         seen = [*self.losses.values(), *self.others] if moved else []
         finite = torch.stack(seen).isfinite().all() if seen else torch.ones((), device=device)
         values = (self.losses.get("forget"), self.losses.get("retain"), cosine, multiplier, removed, finite)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.errors import DataError
-from expunge.evaluation.membership import SCORES, Score, member_score
+from expunge.evaluation.membership import SCORES, Score, alike, member_score
 from expunge.evaluation.outputs import ModelOutputs
-from expunge.metrics import Interval, Recall, attack_auc, auc_interval, tpr_at_fpr, tpr_interval
+from expunge.metrics import Interval, Recall, strata, tpr_at_fpr, tpr_interval
 from expunge.metrics.arrays import Floats
+
+DELTA = 0.025
+"""Level on either side of an interval."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Attack:
     Args:
         score: What is compared.
         auc: Area under the ROC curve; .5 means indistinguishable.
-        interval: Its 95 % bootstrap interval.
+        interval: Its 95 % interval: DeLong's within classes, exact below 30 examples on a side.
         recalls: Recall at each false positive rate that the number of held-out examples can carry.
     """
 
@@ -51,7 +54,7 @@ def membership_audit(
     Args:
         outputs: Of the model to audit.
         fprs: False positive rates to state the recall at; one is left out where ``n_out · fpr`` is below 10.
-        resamples: Number of bootstrap samples.
+        resamples: Number of bootstrap samples for the recalls.
         seed: Of the resampling.
 
     Raises:
@@ -73,14 +76,16 @@ def membership_audit(
 
 def attack(outputs: ModelOutputs, score: Score, fprs: Sequence[float], resamples: int, seed: int) -> Attack:
     """Return the attack that compares one score."""
-    members, others = member_score(outputs.forget, score), member_score(outputs.test_alike, score)
-    interval = auc_interval(members, others, resamples=resamples, seed=seed)
-    recalls = (recall(members, others, fpr, resamples, seed) for fpr in fprs)
-    return Attack(score, attack_auc(members, others), interval, tuple(item for item in recalls if item is not None))
+    sides = alike(outputs)
+    members, others = member_score(sides.forget, score), member_score(sides.test, score)
+    compared = strata(members, others, sides.forget.targets, sides.test.targets)
+    recalls = (recall(members, others, fpr, sides.weights, resamples, seed) for fpr in fprs)
+    stated = tuple(item for item in recalls if item is not None)
+    return Attack(score, compared.auc, compared.interval(DELTA), stated)
 
 
-def recall(members: Floats, others: Floats, fpr: float, resamples: int, seed: int) -> Recall | None:
+def recall(members: Floats, others: Floats, fpr: float, weights: Floats, resamples: int, seed: int) -> Recall | None:
     """Return the recall at a false positive rate; None where there are too few held-out examples."""
-    tpr = tpr_at_fpr(members, others, fpr)
-    interval = tpr_interval(members, others, fpr, resamples=resamples, seed=seed)
+    tpr = tpr_at_fpr(members, others, fpr, weights=weights)
+    interval = tpr_interval(members, others, fpr, weights=weights, resamples=resamples, seed=seed)
     return None if tpr is None or interval is None else Recall(fpr, tpr, interval)

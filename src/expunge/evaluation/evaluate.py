@@ -9,6 +9,7 @@ from expunge.errors import ConfigError
 from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
 from expunge.evaluation.agreement import AverageGap, TugOfWar
 from expunge.evaluation.audit import membership_audit
+from expunge.evaluation.distinguishing import distinguished
 from expunge.evaluation.divergences import ForgetDivergence, ForgetRelativeEntropy
 from expunge.evaluation.membership import (
     MembershipAUC,
@@ -87,7 +88,9 @@ def evaluate_outputs(
 def evidence_of(
     model: ModelOutputs, retrained: ModelOutputs | None = None, metrics: Iterable[Metric | str] | None = None
 ) -> dict[str, Any]:
-    """Return what stands behind the scores of a model: by metric, and of all attacks as ``attacks``.
+    """Return what stands behind the scores of a model: by metric, and beside them ``attacks`` and ``held_out``.
+
+    The first are all attacks with intervals, the second whether forgotten examples can be told from held-out ones.
 
     Args:
         model: Outputs of the model to judge.
@@ -97,7 +100,9 @@ def evidence_of(
     chosen = [metric for metric in as_metrics(metrics) if metric.possible(model, retrained)]
     found = {metric.key: dict(metric.evidence(model, retrained)) for metric in chosen}
     attacks = [attack.as_dict() for attack in membership_audit(model)] if len(model.test_alike) else []
-    return {key: value for key, value in found.items() if value} | ({"attacks": attacks} if attacks else {})
+    shown = distinguished(model)
+    tested = {} if shown is None else {"held_out": shown.plain()}
+    return {key: value for key, value in found.items() if value} | ({"attacks": attacks} if attacks else {}) | tested
 
 
 def gap_floors(

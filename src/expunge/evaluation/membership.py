@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
+
+import torch
 
 from expunge.errors import ConfigError
 from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs, Outputs
-from expunge.metrics import Column, attack_auc, confidence, entropy, loss, modified_entropy, svc_efficacy, tpr_at_fpr
+from expunge.metrics import (
+    Column,
+    class_weights,
+    confidence,
+    entropy,
+    loss,
+    modified_entropy,
+    stratified_auc,
+    svc_efficacy,
+    tpr_at_fpr,
+)
 from expunge.metrics.arrays import Floats
 
 Score = Literal["loss", "confidence", "entropy", "modified_entropy"]
@@ -31,6 +43,27 @@ def member_score(outputs: Outputs, score: Score) -> Floats:
     if score not in SCORES:
         raise ConfigError(f"one of the scores {', '.join(SCORES)}", f"'{score}'", "choose one of them")
     return -(loss if score == "loss" else modified_entropy)(outputs.logits, outputs.targets)
+
+
+class Alike(NamedTuple):
+    """Forgotten and held-out examples of the classes that both have.
+
+    Args:
+        forget: The forgotten ones; those of classes without held-out examples are left out.
+        test: The held-out ones.
+        weights: Of the held-out ones, so that their mix of classes is that of the forgotten ones.
+    """
+
+    forget: Outputs
+    test: Outputs
+    weights: Floats
+
+
+def alike(model: ModelOutputs) -> Alike:
+    """Return the forgotten and the held-out examples of the classes that both have."""
+    test = model.test_alike
+    forget = model.forget.only(torch.unique(test.targets))
+    return Alike(forget, test, class_weights(forget.targets, test.targets)[1])
 
 
 class MembershipInference(Metric):
@@ -72,8 +105,9 @@ class MembershipAUC(Metric):
     label = "AUC"
     target = "0.5, where forget examples cannot be told from held-out ones"
     definition = (
-        "Area under the ROC curve of a score, forget examples against held-out examples of the same classes (against "
-        "others, class would be measured); below 0.5 the forgetting itself gives the examples away."
+        "Area under the ROC curve of a score, forget examples against held-out examples within each class, averaged "
+        "with the number of forget examples in each (pooled, the mix of classes would be measured); classes without "
+        "held-out examples are left out. Below 0.5 the forgetting itself gives the examples away."
     )
 
     def __init__(self, score: Score = "loss") -> None:
@@ -94,7 +128,9 @@ class MembershipAUC(Metric):
         """Return from 0 to 1; None without held-out examples of the same classes."""
         if not len(model.test_alike):
             return None
-        return attack_auc(member_score(model.forget, self.score), member_score(model.test_alike, self.score))
+        sides = alike(model)
+        members, others = (member_score(part, self.score) for part in (sides.forget, sides.test))
+        return stratified_auc(members, others, sides.forget.targets, sides.test.targets)
 
 
 class TruePositives(Metric):
@@ -107,7 +143,9 @@ class TruePositives(Metric):
         """Return percent; None where fewer than ten false positives are expected."""
         if not len(model.test_alike):
             return None
-        rate = tpr_at_fpr(member_score(model.forget, "loss"), member_score(model.test_alike, "loss"), self.fpr)
+        sides = alike(model)
+        members, others = (member_score(part, "loss") for part in (sides.forget, sides.test))
+        rate = tpr_at_fpr(members, others, self.fpr, weights=sides.weights)
         return None if rate is None else 100.0 * rate
 
 
@@ -120,7 +158,7 @@ class TruePositivesAtOnePercent(TruePositives):
     target = "1 %, what guessing finds"
     definition = (
         "Share of forget examples whose loss is below a threshold that at most 1 % of held-out examples of the same "
-        "classes pass; stated only with at least 1,000 of those."
+        "classes pass, weighted to the same mix of classes; stated only with at least 1,000 of those."
     )
 
 
@@ -133,5 +171,5 @@ class TruePositivesAtOnePermille(TruePositives):
     target = "0.1 %, what guessing finds"
     definition = (
         "Share of forget examples whose loss is below a threshold that at most 0.1 % of held-out examples of the same "
-        "classes pass; stated only with at least 10,000 of those."
+        "classes pass, weighted to the same mix of classes; stated only with at least 10,000 of those."
     )

@@ -1,4 +1,4 @@
-"""Percentile bootstrap intervals of membership figures, members and non-members resampled apart, and of plain means.
+"""Percentile bootstrap intervals of recalls, members and non-members resampled apart, and of plain means.
 
 A curve needs no more of a resample than how often each distinct score was drawn, so whole blocks of ROC curves are
 cumulative sums of count matrices.
@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from expunge.metrics.arrays import Floats, Integers, as_scores
+from expunge.metrics.interval import Interval
 from expunge.metrics.membership import enough, levels
+from expunge.metrics.proportion import clopper_pearson
+from expunge.metrics.stratified import auc_interval as auc_interval
+from expunge.metrics.stratified import weighted_size
 
 BLOCK = 2_000_000
 """Numbers in a block of curves, so that memory stays at some tens of megabytes whatever the data."""
-
-
-class Interval(NamedTuple):
-    """Lower and upper end of an interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -35,35 +32,25 @@ class Recall:
     interval: Interval
 
 
-def auc_interval(members: Any, others: Any, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
-    """Return a bootstrap interval of ``attack_auc``.
-
-    Args:
-        members: Scores of examples trained on, ``(n_in,)``, larger meaning more like a member.
-        others: Scores of examples never seen, ``(n_out,)``.
-        resamples: Number of bootstrap samples.
-        level: Nominal coverage.
-        seed: Of the resampling.
-
-    Raises:
-        DataError: If one of them is empty or has a NaN.
-
-    Examples:
-        >>> auc_interval([0.9, 0.8, 0.7], [0.1, 0.2])
-        Interval(low=1.0, high=1.0)
-    """
-    return bootstrap(*levels(members, others), area, resamples, level, seed)
-
-
 def tpr_interval(
-    members: Any, others: Any, fpr: float, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+    members: Any,
+    others: Any,
+    fpr: float,
+    *,
+    weights: Any = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval | None:
-    """Return a bootstrap interval of ``tpr_at_fpr``; None where that is None.
+    """Return a bootstrap interval of ``tpr_at_fpr``, no narrower than the members alone allow; None where that is None.
+
+    A bootstrap of members that all lie above the threshold has no width; the exact interval of their count has.
 
     Args:
         members: Scores of examples trained on, ``(n_in,)``, larger meaning more like a member.
         others: Scores of examples never seen, ``(n_out,)``.
         fpr: Largest false positive rate, in (0, 1).
+        weights: Of the others, such as those under which their mix of classes is that of the members. Default: alike.
         resamples: Number of bootstrap samples.
         level: Nominal coverage.
         seed: Of the resampling.
@@ -73,13 +60,20 @@ def tpr_interval(
         DataError: If one of them is empty or has a NaN.
 
     Examples:
-        >>> tpr_interval([0.95, 0.95], [i / 100 for i in range(90)], 0.2)
-        Interval(low=1.0, high=1.0)
+        >>> low, high = tpr_interval([0.95, 0.95], [i / 100 for i in range(90)], 0.2)
+        >>> round(low, 3), high
+        (0.158, 1.0)
     """
     inside, outside = levels(members, others)
-    if not enough(len(outside), fpr):
+    if not enough(len(outside) if weights is None else weighted_size(weights), fpr):
         return None
-    return bootstrap(inside, outside, lambda wrong, right: found_at(wrong, right, fpr), resamples, level, seed)
+    drawn = bootstrap(
+        inside, outside, lambda wrong, right: found_at(wrong, right, fpr), resamples, level, seed, weights
+    )
+    if drawn.low < drawn.high:
+        return drawn
+    exact = clopper_pearson(round(drawn.low * len(inside)), len(inside), level)
+    return Interval(min(drawn.low, exact.low), max(drawn.high, exact.high))
 
 
 def mean_interval(values: Any, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
@@ -158,27 +152,31 @@ def bootstrap(
     resamples: int,
     level: float,
     seed: int,
+    weights: Any = None,
 ) -> Interval:
     """Return the interval between the outer quantiles of a statistic of resampled ROC curves."""
     generator = np.random.default_rng(seed)
-    drawn = [statistic(wrong, right) for wrong, right in curves(members, others, resamples, generator)]
+    blocks = curves(members, others, resamples, generator, weights)
+    drawn = [statistic(wrong, right) for wrong, right in blocks]
     return outer(np.concatenate(drawn), level)
 
 
 def curves(
-    members: Integers, others: Integers, resamples: int, generator: np.random.Generator
+    members: Integers, others: Integers, resamples: int, generator: np.random.Generator, weights: Any = None
 ) -> Iterator[tuple[Floats, Floats]]:
     """Yield false and true positive rates of resampled curves in blocks, each ``(b, levels + 1)`` from 0 up to 1."""
     width = 1 + int(max(members.max(), others.max()))
     rows = max(1, BLOCK // width)
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
-        yield rates(others, width, count, generator), rates(members, width, count, generator)
+        yield rates(others, width, count, generator, weights), rates(members, width, count, generator)
 
 
-def rates(ranks: Integers, width: int, count: int, generator: np.random.Generator) -> Floats:
+def rates(ranks: Integers, width: int, count: int, generator: np.random.Generator, weights: Any = None) -> Floats:
     """Return the share of each resample at or above every level, from the top level down, after a leading 0."""
-    drawn = ranks[generator.integers(0, len(ranks), (count, len(ranks)))]
-    places = (drawn + width * np.arange(count)[:, None]).ravel()
-    counts = np.bincount(places, minlength=count * width).reshape(count, width)
-    return np.pad(np.cumsum(counts[:, ::-1], axis=1), ((0, 0), (1, 0))) / len(ranks)
+    chosen = generator.integers(0, len(ranks), (count, len(ranks)))
+    places = (ranks[chosen] + width * np.arange(count)[:, None]).ravel()
+    each = None if weights is None else np.asarray(weights, dtype=np.float64)[chosen].ravel()
+    counts = np.bincount(places, each, minlength=count * width).reshape(count, width)
+    total = len(ranks) if each is None else np.maximum(counts.sum(axis=1), 1e-300)[:, None]
+    return np.pad(np.cumsum(counts[:, ::-1], axis=1), ((0, 0), (1, 0))) / total

@@ -13,8 +13,9 @@ import numpy as np
 
 from expunge.errors import ConfigError
 from expunge.metrics.arrays import Floats
-from expunge.metrics.bootstrap import Interval, mean_interval
+from expunge.metrics.bootstrap import mean_interval
 from expunge.metrics.ensembles import both_sides
+from expunge.metrics.interval import Interval
 
 DELTA = 0.01
 WIDTH, LAST = 0.5, 13

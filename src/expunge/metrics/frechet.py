@@ -10,8 +10,8 @@ import numpy as np
 
 from expunge.errors import ConfigError, DataError, NotFiniteError
 from expunge.metrics.arrays import Floats
-from expunge.metrics.bootstrap import Interval
 from expunge.metrics.features import as_features, both_features, in_one_unit
+from expunge.metrics.interval import Interval
 
 Found = TypeVar("Found")
 Moments = tuple[Floats, Floats]

@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from expunge.errors import DataError
 from expunge.metrics.arrays import Floats
-from expunge.metrics.bootstrap import Interval, Recall, area, found_at
+from expunge.metrics.bootstrap import Recall, area, found_at
 from expunge.metrics.ensembles import model_scores
+from expunge.metrics.interval import Interval
 from expunge.metrics.membership import attack_auc, enough, levels, tpr_at_fpr
+from expunge.metrics.proportion import clopper_pearson
 
 Booleans = npt.NDArray[np.bool_]
 FLOOR = 0.1
@@ -235,7 +237,15 @@ class Resampled:
         """Return the intervals of balanced accuracy, area, and recall at each false positive rate."""
         drawn = np.array([self.figures(fprs) for _ in range(self.resamples)])
         low, high = np.quantile(drawn, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
-        return [Interval(float(one), float(other)) for one, other in zip(low, high, strict=True)]
+        return [self.widened(float(one), float(other)) for one, other in zip(low, high, strict=True)]
+
+    def widened(self, low: float, high: float) -> Interval:
+        """Return an interval as it is, or where it has no width the exact one of as many independent pairs."""
+        if low < high:
+            return Interval(low, high)
+        pairs = min(int(self.places.max()) + 1, self.inside.shape[1])
+        exact = clopper_pearson(round(low * pairs), pairs, self.level)
+        return Interval(min(low, exact.low), max(high, exact.high))
 
     def figures(self, fprs: Sequence[float]) -> list[float]:
         """Return the figures of one sample."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from expunge.errors import ConfigError
 from expunge.metrics.arrays import Floats, Integers, as_scores
+from expunge.metrics.stratified import weighted_size
 
 FEWEST_FALSE_POSITIVES = 10
 """A true positive rate is stated only where at least so many false positives are expected at its threshold."""
@@ -90,17 +91,18 @@ def attack_auc(members: Any, others: Any) -> float:
     return float(roc_auc_score(truth, np.concatenate([inside, outside])))
 
 
-def tpr_at_fpr(members: Any, others: Any, fpr: float) -> float | None:
+def tpr_at_fpr(members: Any, others: Any, fpr: float, *, weights: Any = None) -> float | None:
     """Return the share of members found at a threshold that wrongly accuses at most ``fpr`` of the non-members.
 
     Args:
         members: Scores of examples trained on, ``(n_in,)``, larger meaning more like a member.
         others: Scores of examples never seen, ``(n_out,)``.
         fpr: Largest false positive rate, in (0, 1).
+        weights: Of the others, such as those under which their mix of classes is that of the members. Default: alike.
 
     Returns:
         From 0 to 1, nothing interpolated; None where ``n_out · fpr`` is below 10, since the threshold would then hang
-        on a handful of examples.
+        on a handful of examples; with weights n_out is the number of examples of equal weight that is worth as much.
 
     Raises:
         ConfigError: If ``fpr`` is not between 0 and 1.
@@ -113,14 +115,16 @@ def tpr_at_fpr(members: Any, others: Any, fpr: float) -> float | None:
     from sklearn.metrics import roc_curve
 
     inside, outside = levels(members, others)
-    if not enough(len(outside), fpr):
+    if not enough(len(outside) if weights is None else weighted_size(weights), fpr):
         return None
     truth = np.repeat([1, 0], [len(inside), len(outside)])
-    wrong, right, _ = roc_curve(truth, np.concatenate([inside, outside]), drop_intermediate=False)
+    each = None if weights is None else np.concatenate([np.ones(len(inside)), weights])
+    scores = np.concatenate([inside, outside])
+    wrong, right, _ = roc_curve(truth, scores, sample_weight=each, drop_intermediate=False)
     return float(right[wrong <= fpr].max())
 
 
-def enough(others: int, fpr: float) -> bool:
+def enough(others: float, fpr: float) -> bool:
     """Return whether so many non-members can carry a threshold at this false positive rate.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expunge.errors import DataError
-from expunge.metrics.bootstrap import Interval
+from expunge.metrics.interval import Interval
 
 
 def clopper_pearson(hits: int, trials: int, level: float = 0.95) -> Interval:

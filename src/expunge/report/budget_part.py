@@ -42,6 +42,15 @@ class Allowed(Part):
         return self
 
 
+class HeldOut(Part):
+    """What a test of forgotten against held-out examples shows; neither where it is undecided."""
+
+    verdict: Literal["not distinguishable", "still distinguishable", "undecided"]
+    sentence: str
+    examples: int = Field(ge=0)
+    needed: int | None = None
+
+
 class Look(Part):
     """One control reading; ``spent`` is None where it was not finite."""
 
@@ -51,6 +60,7 @@ class Look(Part):
     recognised: Number = None
     auc: Number = None
     verdict: Literal["equivalent", "remembered", "over-forgotten", "undecided"] | None = None
+    test: HeldOut | None = None
 
 
 class Certificate(Part):
@@ -127,7 +137,8 @@ class BudgetPart(Part):
     looks: tuple[Look, ...] = Field(min_length=1)
     chosen: int = Field(ge=0)
     kept: bool
-    reached: bool
+    reached: bool | None
+    verdict: Literal["not distinguishable", "still distinguishable", "undecided"] | None = None
     frontier: tuple[int, ...] = ()
     certificate: Certificate | None = None
     certified: bool | None = None

@@ -55,6 +55,18 @@ def amount(asked: Allowed, value: float | None) -> str:
     return f"{short(value)} {'point' if asked.points is not None and value == 1 else unit(asked)}"
 
 
+def paid(asked: Allowed, spent: float | None) -> str:
+    """Return what was spent with its unit; a gain is called one.
+
+    Examples:
+        >>> paid(Allowed(points=2.0), 0.5), paid(Allowed(points=2.0), -12.7)
+        ('0.5 points', 'Nothing: 12.7 points were gained')
+    """
+    value = asked.shown(spent)
+    gained = value is not None and value < 0
+    return f"Nothing: {amount(asked, -value)} were gained" if gained and value is not None else amount(asked, value)
+
+
 def unit(asked: Allowed) -> str:
     """Return the unit in which amounts are shown."""
     if asked.points is not None:
@@ -74,7 +86,7 @@ def spent(budget: BudgetPart) -> str:
     if budget.handed_back:
         return "Nothing: the model is handed back as it came."
     on = "" if budget.examples is None else f", on the {count(budget.examples.control)} control examples"
-    what = amount(budget.asked, budget.asked.shown(budget.handed.spent))
+    what = paid(budget.asked, budget.handed.spent)
     bound = "; see the certificate" if budget.certificate is not None else ""
     return f"{what} after update {budget.handed.step}{on}, which also steered and chose{bound}."
 
@@ -82,8 +94,10 @@ def spent(budget: BudgetPart) -> str:
 def stop(budget: BudgetPart) -> str:
     """Return what was tested of the forgetting, and how that came out."""
     look = budget.handed
-    said = [recognised(budget, look), told_apart(budget, look)]
+    said = [recognised(budget, look), told_apart(budget, look), "" if look.test is None else look.test.sentence]
     met = "By these estimates the request is met." if budget.reached else f"The request is not met{short_of(look)}."
+    if look.test is not None:
+        met = f"The estimates are {'what was asked' if look.missing == 0 else f'not what was asked{short_of(look)}'}."
     return " ".join([*(text for text in said if text), met])
 
 

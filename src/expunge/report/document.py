@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from expunge.errors import DataError, is_unicode
 from expunge.report.audit_part import Attack, AuditPart
-from expunge.report.budget_part import BudgetPart
+from expunge.report.budget_part import BudgetPart, HeldOut
 from expunge.report.part import Number, Part
 
 SCHEMA = 1
@@ -54,6 +54,7 @@ class Evidence(Part):
     """What stands behind the figures of one model at one seed, as far as a report shows it."""
 
     attacks: tuple[Attack, ...] = ()
+    held_out: HeldOut | None = None
 
 
 class Row(Part):
@@ -73,6 +74,11 @@ class Row(Part):
     def attacks(self) -> tuple[Attack, ...]:
         """The membership attacks at the first seed; none where they were not measured."""
         return self.evidence[0].attacks if self.evidence else ()
+
+    @property
+    def held_out(self) -> HeldOut | None:
+        """What a test against held-out examples shows of a model of one seed; None of several."""
+        return self.evidence[0].held_out if len(self.evidence) == 1 else None
 
     def mean(self, key: str) -> float | None:
         """Return the mean of a metric, None if the model has none."""

@@ -41,14 +41,22 @@ def print_tables(document: Mapping[str, Any], console: Console) -> None:
         table = build_table(request).only(*COLUMNS)
         console.print(_grid(request, table, console), width=min(WIDTH, console.width))
         console.print(_text(_footer(request, table), console), width=min(WIDTH, console.width), style="dim")
-        if request.budget is not None:
-            console.print(_text(request.budget.sentence, console), width=min(WIDTH, console.width))
+        for sentence in _outcomes(request):
+            console.print(_text(sentence, console), width=min(WIDTH, console.width))
         if before := earlier_words.answer(request):
             told = f"{earlier_words.headline(request).strip()} {before}".strip()
             console.print(_text(told, console), width=min(WIDTH, console.width))
         if request.audit is not None:
             _print_audit(request.audit, console)
         console.print()
+
+
+def _outcomes(request: Request) -> list[str]:
+    """Return what became of the budget, and what the test data show of a single unlearned model."""
+    row = request.methods[0] if len(request.methods) == 1 else None
+    shown = None if row is None else row.held_out
+    spent = [] if request.budget is None else [request.budget.sentence]
+    return [*spent, *([] if shown is None else [f"On the test data: {shown.sentence}"])]
 
 
 def _print_audit(audit: AuditPart, console: Console) -> None:

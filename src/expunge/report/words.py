@@ -31,6 +31,12 @@ MET, NOT_MET = "The request is met by its stop criterion", "The request is not m
 
 EARLIER = "Did earlier requests stay forgotten"
 
+VERDICTS = {
+    "not distinguishable": "Not distinguishable from held-out data",
+    "still distinguishable": "Still distinguishable from held-out data",
+}
+"""What a test against held-out examples shows, where it shows something."""
+
 FLOOR = "the noise floor (the gap between two retrained models"
 
 
@@ -79,10 +85,25 @@ def verdict(request: Request, row: Row | None) -> str:
         return "No method was run"
     if generated.is_generated(request):
         return generated.verdict(request)
-    told = standing(request, row)
+    told, shown = standing(request, row), distinguished(request, row)
+    if told is Standing.NO_REFERENCE and shown:
+        return f"{shown}. {told.value}"
     if told is not Standing.NO_REFERENCE or request.budget is None:
         return told.value
     return f"{MET if request.budget.reached else NOT_MET}. {told.value}"
+
+
+def distinguished(request: Request, row: Row) -> str:
+    """Return the verdict on forgotten against held-out data: that of the figures, else that of the run's budget."""
+    handed = None if request.budget is None else request.budget.handed.test
+    test = row.held_out or handed
+    if test is None:
+        return ""
+    return (
+        f"Cannot be decided with {count(test.examples)} examples"
+        if test.verdict == "undecided"
+        else VERDICTS[test.verdict]
+    )
 
 
 def asked(request: Request) -> str:
@@ -107,14 +128,15 @@ def forgotten(request: Request, row: Row | None) -> str:
 
 
 def _with_reference(request: Request, row: Row) -> list[str]:
-    return [_ua(request, row), _ua_distance(request, row), _ua_worth(request, row), _gap(request, row)]
+    figures = [_ua(request, row), _ua_distance(request, row), _ua_worth(request, row), _gap(request, row)]
+    return [*figures, *([] if row.held_out is None else [row.held_out.sentence])]
 
 
 def _without_reference(request: Request, row: Row) -> list[str]:
     return [
         "There is no retrained reference, so how a model that never saw these examples behaves is not known.",
         _ua(request, row),
-        _auc(request, row),
+        _auc(request, row) if row.held_out is None else row.held_out.sentence,
     ]
 
 

@@ -46,12 +46,14 @@ class Found(NamedTuple):
         split: What the run uses: with fewer retained examples where the time is short.
         record: What was tried and found, as plain values; None where nothing was searched.
         looks: Control readings that there is time for.
+        hurried: Whether there was too little time for all epochs, retained examples and readings. Default false.
     """
 
     method: Method
     split: Split
     record: dict[str, Any] | None = None
     looks: int = LOOKS
+    hurried: bool = False
 
 
 class Room(NamedTuple):
@@ -135,7 +137,8 @@ class Search:
     the data, until the held-out loss rises by more than the budget's first τ; the better half of those tried goes over
     a 16th. Class requests are judged by the control accuracy among trials that no longer recognise the class, others by
     |Δ train accuracy| + |Δ control accuracy| + |accuracy on forgotten examples − the original's on control examples|
-    + 100 |AUC − ½| of telling these apart. Neither a retrained model, nor test data, nor the certify half is looked at.
+    + 100 |AUC − ½| of telling these apart, both within classes. Neither a retrained model, nor test data, nor the
+    certify half is looked at.
 
     Args:
         trials: What is needed for a trial.
@@ -204,7 +207,8 @@ def searched(method: Method, trials: Trials, deadline: float) -> Found:
         record["retain"] = len(retain)
     if room.looks < LOOKS:
         record["looks"] = room.looks
-    return Found(best, replace(trials.split, retain=retain), record, room.looks)
+    hurried = best.epochs < method.epochs or len(retain) < len(trials.split.retain) or room.looks < LOOKS
+    return Found(best, replace(trials.split, retain=retain), record, room.looks, hurried)
 
 
 def shortened(method: Method, retain: Examples, room: int, seed: int) -> tuple[Method, Examples]:

@@ -64,6 +64,7 @@ class Course:
         recipe: The stages.
         record: What was tried and found; None where nothing was searched.
         keeper: What keeps it inside a budget; None without one.
+        hurried: Whether it was planned shorter for lack of time. Default false.
     """
 
     method: Method
@@ -71,6 +72,7 @@ class Course:
     recipe: Recipe
     record: dict[str, Any] | None = None
     keeper: Keeper | None = None
+    hurried: bool = False
 
 
 def decided(call: Call, wish: Wish | None) -> Course:
@@ -114,4 +116,4 @@ def inside(call: Call, wish: Wish) -> Course:
     recipe, judge = call.recipe(plan.method), forgetting_of(call.family, plan.split, halves.control)
     looks, shared = plan.looks, call.conditions.shared
     keeper = Keeper(wish, call.original, recipe, plan.split, halves, looks, shared, forgetting=judge, first=first)
-    return Course(plan.method, call.split, recipe, plan.record, keeper)
+    return Course(plan.method, call.split, recipe, plan.record, keeper, plan.hurried)

@@ -6,6 +6,7 @@ from expunge.api.steering.ranging import some
 from expunge.api.steering.wish import unbudgeted
 from expunge.batch import Examples, Predictor, Split
 from expunge.budget import Criterion, Forgetting, Forgotten
+from expunge.metrics import recognition_test
 from expunge.tasks.family import Family
 
 LOOKED = 128
@@ -36,7 +37,9 @@ class OwnError:
         if found is None:
             raise unbudgeted(self.family)
         self.limit = found.limit
-        return Forgotten(max(0.0, found.share - found.limit), found.share)
+        count = len(self.examples)
+        shown = recognition_test(round(found.share * count), count, found.limit)
+        return Forgotten(max(0.0, found.share - found.limit), found.share, test=shown)
 
 
 def forgetting_of(family: Family, split: Split, control: Examples) -> Criterion:

@@ -21,6 +21,7 @@ from expunge.engine import Conditions, execute
 from expunge.engine.conditions import ignore
 from expunge.errors import MetricError, NotFiniteError
 from expunge.methods import Method
+from expunge.metrics import class_weights
 
 NOISE = 1.0
 """Points of distance that trials do not tell apart."""
@@ -43,8 +44,8 @@ class Trial(NamedTuple):
         spent: In the budget's own unit.
         recognised: Share of the forgotten classes that is still recognised beyond what is permitted.
         distance: |Δ train accuracy| + |Δ control accuracy| + |accuracy on forgotten single examples − the original's
-            on control examples| + 100 |AUC − ½| of telling these apart, in points; for whole classes what the control
-            accuracy lost.
+            on control examples, weighted to the same classes| + 100 |AUC − ½| of telling these apart within classes,
+            in points; for whole classes what the control accuracy lost.
         updates: That were made.
         seconds: That they took, readings included.
         pace: Seconds of one update, readings apart; of a run that diverged, of all of it.
@@ -151,7 +152,17 @@ class Trials:
             return beyond, lost
         moved = self.retain_before - self.right(work, self.split.retain)
         told = 0.0 if look.auc is None else 100 * abs(look.auc - 0.5)
-        return beyond, abs(moved) + abs(lost) + abs(self.right(work, single) - self.control_before) + told
+        return beyond, abs(moved) + abs(lost) + abs(self.right(work, single) - self.expected(single)) + told
+
+    def expected(self, single: Examples) -> float:
+        """Return the original's accuracy on control examples with the classes of forgotten ones, in percent.
+
+        A request for many examples of a hard class is compared with that class and not with all of them.
+        """
+        control = drawn(self.control, READ / len(self.control), 0, 0)
+        weights = class_weights(single.targets.cpu().numpy(), control.targets.cpu().numpy())[1]
+        right = read(self.original, control).right
+        return self.control_before if right is None or not weights.any() else 100.0 * float(weights @ right)
 
     @cached_property
     def control_before(self) -> float:

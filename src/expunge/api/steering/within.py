@@ -109,7 +109,7 @@ class Keeper:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
-        self.looks = [Look(**look) for look in state["looks"]]
+        self.looks = [Look.from_plain(look) for look in state["looks"]]
         self.states, self.rule = dict(state["states"]), Rescaled(**state["rule"])
         self.landing = None if state["landing"] is None else Landing(*state["landing"])
 
@@ -119,7 +119,7 @@ class Keeper:
         # The model as handed in decides nothing, so that its look takes no share of the level.
         forgotten = agreed(self.forgotten(predict), self.shared)
         measured = (now.step, now.loss, now.accuracy, now.value)
-        return Look(*measured, spent, self.rule.tolerance, *forgotten, failed=now.failed)
+        return Look(*measured, spent, self.rule.tolerance, **forgotten._asdict(), failed=now.failed)
 
     def forgotten(self, predict: Predictor) -> Forgotten:
         """Return what of the forgetting is missing; an evaluation that fails in the run finds nothing forgotten."""
@@ -206,7 +206,7 @@ class Keeper:
         closed = back or not self.wish.budget.certify
         said = (None, "") if closed else opened(self.wish.budget, self.seen(work), chosen, DELTA)
         work.model.load_state_dict(self.states[chosen])
-        reached = self.looks[chosen].missing <= 0 and not back
+        reached = False if back else self.looks[chosen].reached
         best = tuple(1 + index for index in frontier([look.candidate() for look in self.looks[1:]]))
         looks = tuple(self.looks)
         asked = self.forgetting.limit, self.forgetting.own

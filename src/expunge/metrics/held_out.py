@@ -1,0 +1,360 @@
+"""Whether forgotten examples can be told from held-out ones: three verdicts, and what would decide the third."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import ceil, floor, log, log10
+from typing import Any, Literal, NamedTuple
+
+from expunge.errors import ConfigError
+from expunge.metrics.interval import Interval
+from expunge.metrics.proportion import clopper_pearson
+from expunge.metrics.stratified import MIN_DELONG_EXAMPLES, Strata, strata
+
+HeldOutVerdict = Literal["not distinguishable", "still distinguishable", "undecided"]
+"""Equivalence is shown, a difference is shown, or neither is."""
+Reason = Literal["auc", "accuracy", "recognised"]
+MARGIN = 0.05
+"""How far from .5 an AUC may lie, and how far apart two accuracies, as shares."""
+RECOGNISED = 0.005
+"""Largest share of a forgotten class that may still be recognised."""
+DELTA = 0.025
+"""Level on either side of what a test shows."""
+POWER = 1.28
+"""Standard errors on either side of an estimate that hold four of five draws."""
+
+
+@dataclass(frozen=True)
+class HeldOutTest:
+    """What a test of forgotten against held-out examples shows.
+
+    Args:
+        verdict: ``not distinguishable`` where every interval lies inside its margin; ``still distinguishable`` where a
+            difference is shown; ``undecided`` else.
+        examples: Forgotten examples that were compared; of a class that is gone, all of its examples that were read.
+        held_out: Held-out examples of the same classes that they were compared with.
+        auc: Of telling both apart within classes by their loss; None where only whole classes are forgotten.
+        auc_low: Lower end of its interval.
+        auc_high: Upper end.
+        gap: Accuracy on the forgotten examples less that on the held-out ones, within classes, as a share.
+        gap_low: Lower end of its interval.
+        gap_high: Upper end.
+        auc_p: Level of the exact permutation test of the AUC on both sides; None from 30 examples on each side.
+        gap_p: The same of the accuracies.
+        recognised: Share of the forgotten classes that is still recognised; None if none is forgotten as a whole.
+        recognised_low: Lower end of its interval.
+        recognised_high: Upper end.
+        reasons: What decided, or what is undecided: ``auc``, ``accuracy``, ``recognised``.
+        needed: About how many forgotten examples would decide at this spread, held-out ones in proportion; None where
+            it is decided.
+        left_out: Classes of forgotten examples without held-out ones, which were left out.
+        margin: m, how far from .5 an AUC and from each other two accuracies may lie.
+        confidence: Of all intervals together.
+    """
+
+    verdict: HeldOutVerdict
+    examples: int
+    held_out: int = 0
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    gap: float | None = None
+    gap_low: float | None = None
+    gap_high: float | None = None
+    auc_p: float | None = None
+    gap_p: float | None = None
+    recognised: float | None = None
+    recognised_low: float | None = None
+    recognised_high: float | None = None
+    reasons: tuple[Reason, ...] = ()
+    needed: int | None = None
+    left_out: tuple[int, ...] = ()
+    margin: float = MARGIN
+    confidence: float = 1 - 2 * DELTA
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> HeldOutTest:
+        """Return the test that ``asdict`` made plain values of."""
+        lists = {name: tuple(values[name]) for name in ("reasons", "left_out")}
+        return cls(**{**values, **lists})
+
+    def plain(self) -> dict[str, Any]:
+        """Return everything as plain values, with the sentence."""
+        found = asdict(self) | {"sentence": self.sentence}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    @property
+    def decided(self) -> bool:
+        """Whether either is shown."""
+        return self.verdict != "undecided"
+
+    @property
+    def figures(self) -> str:
+        """The figures that decided, or that leave it undecided, with their intervals."""
+        known = self.reasons or ("recognised", "auc", "accuracy")
+        words = {"recognised": self._recognised(), "auc": self._auc(), "accuracy": self._gap()}
+        return ", ".join(words[reason] for reason in known if words[reason])
+
+    @property
+    def sentence(self) -> str:
+        """The verdict with its figures, for people."""
+        what = "examples" if self.auc is not None else "examples of the class"
+        if self.verdict == "undecided":
+            count = f"{self.examples:,}"
+            return f"Whether they can be told from held-out data cannot be decided with {count} {what}{self.needs}."
+        shown = "not" if self.verdict == "not distinguishable" else "still"
+        return f"The forgotten {what} are {shown} distinguishable from held-out data: {self.figures}{self._omitted()}."
+
+    @property
+    def needs(self) -> str:
+        """How many examples would decide, and the figures that do not; after a semicolon."""
+        many = "" if self.needed is None else f"; about {self.needed:,} would be needed at this spread"
+        return f"{many} ({self.figures}{self._omitted()})"
+
+    def _recognised(self) -> str:
+        if self.recognised is None:
+            return ""
+        return f"{100 * self.recognised:.3g} % of the class are still recognised"
+
+    def _auc(self) -> str:
+        if self.auc is None or self.auc_low is None or self.auc_high is None:
+            return ""
+        ends = f"{self.auc_low:.3f} to {self.auc_high:.3f}{self._level(self.auc_p)}"
+        return f"AUC {self.auc:.3f} ({ends})"
+
+    def _gap(self) -> str:
+        if self.gap is None or self.gap_low is None or self.gap_high is None:
+            return ""
+        size, low, high = map(_points, (self.gap, self.gap_low, self.gap_high))
+        return f"accuracy {size} points from that of held-out ones ({low} to {high}{self._level(self.gap_p)})"
+
+    def _level(self, value: float | None) -> str:
+        shown = value is not None and self.verdict == "still distinguishable"
+        return f"; permutation test p = {value:.2g}" if shown else ""
+
+    def _omitted(self) -> str:
+        if not self.left_out:
+            return ""
+        which, have = ("class", "has") if len(self.left_out) == 1 else ("classes", "have")
+        return f"; {which} {', '.join(map(str, self.left_out))} {have} no held-out examples and {_left(self.left_out)}"
+
+
+class _Part(NamedTuple):
+    """What one figure shows."""
+
+    reason: Reason
+    verdict: HeldOutVerdict
+    interval: Interval
+    needed: int | None
+    level: float | None = None
+
+
+def held_out_test(
+    scores: tuple[Any, Any],
+    right: tuple[Any, Any],
+    classes: tuple[Any, Any],
+    margin: float = MARGIN,
+    delta: float = DELTA,
+) -> HeldOutTest:
+    """Test whether forgotten examples can be told from held-out ones of the same classes.
+
+    Two figures are compared within classes: the AUC of one score per example, which must lie within .5 ± m, and the
+    difference of the accuracies, within ± m. Each has an interval at level δ, both hold together at 2δ. Equivalence is
+    shown where both lie inside, a difference where one excludes equality and reaches beyond its margin. Below 30
+    examples on a side an exact permutation test within classes may show the difference too.
+
+    Args:
+        scores: Of forgotten and of held-out examples, larger meaning more like a member.
+        right: Whether the model is right about each of them.
+        classes: Class of each of them.
+        margin: m. Default .05.
+        delta: δ on either side. Default .025, so that all intervals hold with 95 %.
+
+    Raises:
+        ConfigError: If the margin or δ is out of range.
+        DataError: If a side is empty or has a NaN, or no class has both.
+
+    Examples:
+        >>> import numpy as np
+        >>> loss, zeros = np.arange(25.0), np.zeros(25, int)
+        >>> found = held_out_test((loss, loss), (loss > 5, loss > 5), (zeros, zeros))
+        >>> found.verdict, found.needed
+        ('undecided', 1900)
+    """
+    if not 0 < margin < 0.5:
+        raise ConfigError("a margin between 0 and .5", f"{margin}", "use .05")
+    losses = strata(scores[0], scores[1], classes[0], classes[1])
+    # Twice the area of right against wrong, less 1, is the difference of the accuracies.
+    rights = strata(_as_numbers(right[0]), _as_numbers(right[1]), classes[0], classes[1])
+    parts = [
+        _compared("auc", losses, margin, delta / 2, losses.null_spread),
+        _compared("accuracy", rights, margin / 2, delta / 2, 0.0),
+    ]
+    auc, gap = (part.interval for part in parts)
+    return HeldOutTest(
+        **_concluded(parts),
+        examples=losses.sizes[0],
+        held_out=losses.sizes[1],
+        auc=losses.auc,
+        auc_low=auc.low,
+        auc_high=auc.high,
+        gap=2 * rights.auc - 1,
+        gap_low=2 * gap.low - 1,
+        gap_high=2 * gap.high - 1,
+        auc_p=parts[0].level,
+        gap_p=parts[1].level,
+        left_out=losses.left_out,
+        margin=margin,
+        confidence=1 - 2 * delta,
+    )
+
+
+def recognition_test(
+    hits: int, trials: int, limit: float = RECOGNISED, margin: float = MARGIN, delta: float = DELTA
+) -> HeldOutTest:
+    """Test whether a class that is gone is still recognised.
+
+    It is forgotten where no more than the limit is recognised and so many examples show that it is less than the margin
+    beyond; it is not where more than the limit is shown. The interval is Clopper and Pearson's.
+
+    Args:
+        hits: Examples that are still given their class.
+        trials: Examples that were read.
+        limit: Share that may be recognised. Default .005.
+        margin: m. Default .05.
+        delta: δ on either side. Default .025.
+
+    Raises:
+        DataError: If the counts do not fit.
+
+    Examples:
+        >>> [recognition_test(*counts).verdict for counts in ((0, 300), (200, 300), (0, 10), (3, 300))]
+        ['not distinguishable', 'still distinguishable', 'undecided', 'undecided']
+    """
+    interval = clopper_pearson(hits, trials, 1 - 2 * delta)
+    share = hits / trials
+    if share <= limit and interval.high <= limit + margin:
+        verdict: HeldOutVerdict = "not distinguishable"
+    else:
+        verdict = "still distinguishable" if interval.low > limit else "undecided"
+    needed = None if verdict != "undecided" else _needed_trials(share, trials, limit, margin, delta)
+    return HeldOutTest(
+        verdict,
+        trials,
+        recognised=share,
+        recognised_low=interval.low,
+        recognised_high=interval.high,
+        reasons=("recognised",),
+        needed=needed,
+        margin=margin,
+        confidence=1 - 2 * delta,
+    )
+
+
+def classes_test(counts: Sequence[tuple[int, int]]) -> HeldOutTest | None:
+    """Return what is shown of classes that are gone, on several sides; None where there are no such examples.
+
+    Where one side is recognised too often it decides; else all of their examples show together that none is.
+
+    Args:
+        counts: Of each side how many examples are still given their class, and how many there are.
+
+    Examples:
+        >>> classes_test([(0, 100), (9, 30)]).recognised, classes_test([(0, 100), (0, 30)]).examples
+        (0.3, 130)
+    """
+    sides = [count for count in counts if count[1]]
+    if not sides:
+        return None
+    worst = max(sides, key=lambda count: count[0] / count[1])
+    if worst[0] / worst[1] > RECOGNISED:
+        return recognition_test(*worst)
+    together = recognition_test(sum(hits for hits, _ in sides), sum(size for _, size in sides))
+    return replace(together, recognised=worst[0] / worst[1])
+
+
+def joint_test(single: HeldOutTest, whole: HeldOutTest) -> HeldOutTest:
+    """Return what two tests show together, one of single examples and one of whole classes.
+
+    Args:
+        single: Of single examples.
+        whole: Of whole classes.
+    """
+    parts = [_Part("auc", test.verdict, Interval(0.0, 1.0), test.needed) for test in (single, whole)]
+    both = asdict(single) | {name: value for name, value in asdict(whole).items() if name.startswith("recognised")}
+    both |= _concluded(parts)
+    decisive = [test for test in (single, whole) if test.verdict == both["verdict"]]
+    both["reasons"] = tuple(reason for test in decisive for reason in test.reasons)
+    return HeldOutTest.from_plain(both)
+
+
+def _concluded(parts: Sequence[_Part]) -> dict[str, Any]:
+    """Return the verdict on several figures, which of them it is due to, and how many examples would decide."""
+    verdicts = {part.verdict for part in parts}
+    verdict = next((one for one in ("still distinguishable", "undecided") if one in verdicts), "not distinguishable")
+    reasons = tuple(part.reason for part in parts if part.verdict == verdict)
+    needed = [part.needed for part in parts if part.needed is not None and verdict == "undecided"]
+    return {"verdict": verdict, "reasons": reasons, "needed": max(needed, default=None)}
+
+
+def _compared(reason: Reason, sides: Strata, margin: float, delta: float, least: float) -> _Part:
+    """Return what one area shows, ``least`` its standard error where nothing can be told."""
+    from scipy.stats import norm
+
+    interval, quantile = sides.interval(delta), float(norm.ppf(1 - delta))
+    inside = 0.5 - margin < interval.low and interval.high < 0.5 + margin and quantile * least <= margin
+    above = interval.low > 0.5 and interval.high > 0.5 + margin
+    below = interval.high < 0.5 and interval.low < 0.5 - margin
+    level = min(1.0, 2 * min(sides.permutation_levels(delta))) if sides.few else None
+    apart = above or below or (level is not None and level <= 2 * delta)
+    if inside or apart:
+        return _Part(reason, "still distinguishable" if apart else "not distinguishable", interval, None, level)
+    needed = _needed(sides, interval, margin, max(least, sides.spread), quantile)
+    return _Part(reason, "undecided", interval, needed, level)
+
+
+def _needed(sides: Strata, interval: Interval, margin: float, spread: float, quantile: float) -> int:
+    """Return how many forgotten examples would decide in four of five draws: the spread goes with 1/√n, the area stays.
+
+    A difference is shown where the half-width falls below the distance from one half, equivalence where both together
+    fall below the margin; either with room for how far another draw may lie from this one.
+    """
+    distance, count, half = abs(sides.auc - 0.5), sides.sizes[0], quantile * spread
+    if not sides.few:
+        half = max(half, sides.auc - interval.low, interval.high - sides.auc)
+    shrink = (half + POWER * spread) / max(distance, margin - distance)
+    # However small the spread, so many pairs leave open what the margin has to hold.
+    least = log(1 / DELTA) / (2 * margin) * count / sides.pairs
+    fewest = MIN_DELONG_EXAMPLES if sides.few else 1
+    return _about(max(count * shrink**2, least, fewest, count + 1))
+
+
+def _needed_trials(share: float, trials: int, limit: float, margin: float, delta: float) -> int:
+    """Return how many examples of a class would decide."""
+    from scipy.stats import norm
+
+    if share <= limit:
+        return _about(max(log(delta) / log(1 - limit - margin), trials + 1))
+    spread = (float(norm.ppf(1 - delta)) + POWER) ** 2 * share * (1 - share)
+    return _about(max(spread / (share - limit) ** 2, trials + 1))
+
+
+def _about(value: float) -> int:
+    """Return a number rounded up to two digits."""
+    unit = int(10 ** max(0, floor(log10(value)) - 1))
+    return ceil(value / unit) * unit
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")
+
+
+def _as_numbers(flags: Any) -> Any:
+    import numpy as np
+
+    return np.asarray(flags, dtype=np.float64)
+
+
+def _left(classes: Sequence[int]) -> str:
+    return "is left out" if len(classes) == 1 else "are left out"
