@@ -160,6 +160,18 @@ def test_every_attack_stands_behind_the_figures_with_its_interval(result):
         assert attack["recalls"] == []
 
 
+def test_the_verdict_is_a_field_a_sentence_and_a_headline(result, tmp_path):
+    found = expunge.evaluate(result, test=test_set())
+    part, count = found.document["requests"][0], len(result.split.forget)
+    assert found.verdict == part["verdict"] == part["rows"][-1]["evidence"][0]["held_out"]["verdict"]
+    assert found.verdict in ("undecided", "still distinguishable")
+    assert found.sentence == part["rows"][-1]["evidence"][0]["held_out"]["sentence"]
+    text = found.report(tmp_path / "report.md").read_text(encoding="utf-8")
+    assert found.sentence.split("(")[0].strip() in text
+    head = f"Cannot be decided with {count} examples" if found.verdict == "undecided" else "Still distinguishable"
+    assert f"**{head}" in text
+
+
 def test_cost_stands_beside_that_of_retraining(result):
     scores = expunge.evaluate(result, test=test_set(), retrained=classifier(), retrain_seconds=100.0).scores
     assert scores["speedup"] == pytest.approx(100.0 / result.seconds)

@@ -52,3 +52,29 @@ def test_the_slack_is_half_a_standard_error_of_a_share_and_none_for_whole_classe
     assert whole.slack == 0.0
     assert (found.recognised, found.auc) == (pytest.approx(0.9), None)
     assert found.missing == pytest.approx(0.9 - RECOGNISED)
+
+
+def test_the_mix_of_classes_is_not_taken_for_memory():
+    """Nine tenths of the forgotten examples are of a hard class; within the classes they are as the held-out ones."""
+    hard, easy = side(40, 60, label=1), side(100, 0)
+    held = both(easy, hard)
+    _, found = looked(both(side(10, 0), side(36, 54, label=1)), both(side(5, 5), side(5, 5, label=1)), held)
+    assert found.missing == 0.0
+    assert found.auc == pytest.approx(0.5)
+    assert found.test.gap == pytest.approx(0.0)
+    assert found.test.verdict == "undecided"
+
+
+def test_classes_without_held_out_examples_are_left_out_and_named():
+    retained = both(side(5, 5), side(5, 5, label=1))
+    _, found = looked(both(side(10, 10), side(10, 10, label=1)), retained, side(50, 50))
+    assert (found.test.left_out, found.test.examples) == ((1,), 20)
+
+
+def test_a_verdict_on_few_examples_is_none_and_one_on_many_is_one():
+    held, retained = side(900, 100), side(5, 5)
+    assert looked(side(22, 3), retained, held)[1].test.verdict == "undecided"
+    assert looked(side(100, 0), retained, side(500, 500))[1].test.verdict == "still distinguishable"
+    gone = both(side(300, 0, label=1), side(0, 60, label=0))
+    whole = looked(side(0, 60), side(5, 5, label=1), gone, side(300, 0, label=1))[1]
+    assert (whole.test.verdict, whole.test.examples) == ("not distinguishable", 120)

@@ -16,11 +16,13 @@ from expunge.evaluation import (
     TruePositivesAtOnePercent,
     UnlearningAccuracy,
     evaluate_outputs,
+    evidence_of,
     gap_floor,
     membership_audit,
 )
-from expunge.evaluation.membership import SCORES
-from expunge.metrics import svc_efficacy
+from expunge.evaluation.distinguishing import distinguished
+from expunge.evaluation.membership import SCORES, member_score
+from expunge.metrics import attack_auc, svc_efficacy
 from expunge.registry import entries, find
 
 REGISTERED = list(entries("metrics").values())
@@ -164,6 +166,37 @@ def test_auc_of_a_class_request_is_against_that_class_only(class_request):
     expected = roc_auc_score(np.repeat([1, 0], [30, 15]), np.concatenate(score))
     assert MembershipAUC("confidence")(model) == pytest.approx(expected)
     assert MembershipAUC()(model) == pytest.approx(expected)
+
+
+def test_the_mix_of_classes_is_no_membership():
+    """A model that saw none of them: class 1 is hard, and most forgotten examples are of it."""
+    generator = torch.Generator().manual_seed(0)
+
+    def outputs(easy, hard):
+        labels = torch.tensor([0] * easy + [1] * hard)
+        logits = torch.randn(len(labels), 2, generator=generator)
+        logits[labels == 0, 0] += 3.0
+        return Outputs(logits, labels)
+
+    model = ModelOutputs(outputs(40, 360), outputs(400, 400), outputs(400, 400))
+    pooled = attack_auc(*(member_score(side, "loss") for side in (model.forget, model.held_out)))
+    assert pooled < 0.35
+    assert MembershipAUC()(model) == pytest.approx(0.5, abs=0.06)
+    first = membership_audit(model, resamples=10)[0]
+    assert first.interval.low < 0.5 < first.interval.high
+    assert distinguished(model).verdict == "undecided"
+
+
+def test_a_verdict_of_the_figures_is_that_of_the_controller(random_request, class_request):
+    few = random_request(0)
+    assert distinguished(few).verdict == "undecided"
+    assert distinguished(few).examples == 40
+    assert evidence_of(few)["held_out"]["verdict"] == "undecided"
+    sure = Outputs(40 * torch.eye(4)[few.forget.targets], few.forget.targets)
+    assert distinguished(ModelOutputs(sure, few.retain, few.held_out)).verdict == "still distinguishable"
+    kept = class_request(0)
+    assert distinguished(kept).verdict == "still distinguishable"
+    assert distinguished(kept).recognised > 0.5
 
 
 def test_scores_without_the_examples_they_need_are_none(class_request):

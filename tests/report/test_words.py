@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import io
 import math
 
 import pytest
+from budgets import budget, look
+from rich.console import Console
 
+from expunge.report import print_tables
+from expunge.report.budget_words import facts
 from expunge.report.document import read_document
 from expunge.report.headline import Standing, best, leader, standing
 from expunge.report.words import NOT_SHOWN, asked, brief, forgotten, sureness, utility
@@ -151,3 +156,39 @@ def test_a_comparison_says_how_often_a_budget_was_kept(document, key, told):
     runs = [{"seed": seed, "kept": seed > 0, "true_drop": 0.1} for seed in range(3)]
     document["requests"][0]["budgets"] = {"eupmu": runs}
     assert utility(checked(document), row).endswith(told)
+
+
+SHOWN = {
+    "undecided": (
+        "Whether it was cannot be decided.",
+        "Cannot be decided with 25 examples. Not compared with retraining",
+    ),
+    "still distinguishable": ("AUC .7.", "Still distinguishable from held-out data. Not compared with retraining"),
+    "not distinguishable": ("AUC .5.", "Not distinguishable from held-out data. Not compared with retraining"),
+}
+
+
+@pytest.mark.parametrize("verdict", SHOWN)
+@pytest.mark.parametrize("budgeted", [False, True])
+def test_the_headline_is_one_of_three_verdicts(document, bare, verdict, budgeted):
+    sentence, headline = SHOWN[verdict]
+    plain = bare(document)
+    part = plain["requests"][0]
+    part["rows"] = [row for row in part["rows"] if row["role"] != "method" or row["key"] == "eupmu"]
+    held = {"verdict": verdict, "sentence": sentence, "examples": 25, "needed": 1400}
+    if budgeted:
+        looks = [look(0, 0.0, 0.1, auc=0.7), look(9, -0.5, auc=0.52, verdict="undecided", test=held)]
+        part["budget"] = budget(looks=looks, chosen=1, reached=None, verdict=verdict, frontier=[1])
+    else:
+        next(row for row in part["rows"] if row["key"] == "eupmu")["evidence"] = [{"seed": 0, "held_out": held}]
+    request = checked(plain)
+    assert brief(request).verdict == headline
+    if budgeted:
+        told = {fact.name: fact.text for fact in facts(request.budget)}
+        assert told["Spent"].startswith("Nothing: 0.5 points were gained after update 9")
+        assert sentence in told["When to stop"]
+    else:
+        assert sentence in forgotten(request, leader(request))
+        file = io.StringIO()
+        print_tables(plain, Console(file=file))
+        assert f"On the test data: {sentence}" in " ".join(file.getvalue().split())

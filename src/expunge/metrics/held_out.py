@@ -101,8 +101,8 @@ class HeldOutTest:
         """The verdict with its figures, for people."""
         what = "examples" if self.auc is not None else "examples of the class"
         if self.verdict == "undecided":
-            count = f"{self.examples:,}"
-            return f"Whether they can be told from held-out data cannot be decided with {count} {what}{self.needs}."
+            told = f"Whether the forgotten {what} can be told from held-out data"
+            return f"{told} cannot be decided with {self.examples:,} examples{self.needs}."
         shown = "not" if self.verdict == "not distinguishable" else "still"
         return f"The forgotten {what} are {shown} distinguishable from held-out data: {self.figures}{self._omitted()}."
 

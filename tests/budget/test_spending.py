@@ -1,0 +1,117 @@
+"""What is said of a budget: the verdict, the reason that is the one that failed, and advice that fits what happened."""
+
+from dataclasses import replace
+
+import pytest
+
+from expunge.budget import Budget, Look, Spending
+from expunge.metrics import recognition_test
+from expunge.metrics.held_out import HeldOutTest
+
+FIGURES = {"auc": 0.529, "auc_low": 0.51, "auc_high": 0.548, "gap": 0.08, "gap_low": 0.05, "gap_high": 0.11}
+MET = HeldOutTest("not distinguishable", 4000, 4000, **FIGURES, reasons=("auc", "accuracy"))
+APART = HeldOutTest("still distinguishable", 4000, 4000, **FIGURES, reasons=("accuracy",))
+FEW = HeldOutTest("undecided", 25, 190, **FIGURES, reasons=("auc", "accuracy"), needed=1400)
+
+
+def look(step, spent, missing=0.07, test=APART):
+    return Look(step, 0.3, 90.0, None, spent, 0.1, missing, auc=None if test is None else test.auc, test=test)
+
+
+def spending(*looks, allowed=6.0, **changes):
+    """A run of which the last reading is handed over."""
+    looks = (look(0, 0.0), *looks)
+    ends = {"chosen": len(looks) - 1, "kept": True, "frontier": tuple(range(1, len(looks)))}
+    ends |= {"reached": looks[-1].reached, **changes}
+    return Spending(Budget(points=allowed), "budget", looks, **ends)
+
+
+def test_a_third_verdict_says_how_many_would_decide():
+    found = spending(look(20, 0.0, test=FEW), time_share=0.01)
+    assert (found.verdict, found.reached) == ("undecided", None)
+    assert found.document()["verdict"] == "undecided"
+    assert found.document()["looks"][-1]["test"]["needed"] == 1400
+    assert found.sentence.startswith(
+        "The budget of 6 points was kept, but whether the request was met cannot be decided with 25 examples; "
+        "about 1,400 would be needed at this spread (AUC 0.529 (0.510 to 0.548), accuracy +8.0 points"
+    )
+    assert "tells" not in found.sentence
+    assert found.sentence.endswith(
+        "More forgotten and held-out examples would decide it; a larger budget or more time would not."
+    )
+    outside = replace(found, kept=False)
+    assert "was not kept. Whether the model forgets as asked cannot be decided with 25" in outside.sentence
+
+
+def test_the_reason_named_is_the_one_that_failed():
+    """An AUC of .529 lies inside its band; the accuracies are apart."""
+    words = spending(look(20, 3.0)).sentence
+    assert "the request was not met: accuracy +8.0 points from that of held-out ones (+5.0 to +11.0); 3" in words
+    assert "AUC" not in words
+    gone = spending(look(20, 3.0, test=recognition_test(94, 100))).sentence
+    assert "the request was not met: 94 % of the class are still recognised; 3 points spent" in gone
+
+
+def test_what_is_shown_is_met_and_needs_no_advice():
+    words = spending(look(20, 3.0, test=MET)).sentence
+    assert "was kept, and the request was met: AUC 0.529" in words
+    assert "would" not in words
+    assert "may be enough" not in words
+
+
+@pytest.mark.parametrize(
+    ("spent", "time_share", "advice"),
+    [
+        (0.0, 0.01, "The run used 0 % of the budget and did not lack time: try more `epochs`, a larger `rate`,"),
+        (0.0, None, "The run used 0 % of the budget: try more `epochs`, a larger `rate`, or another method;"),
+        (0.6, 0.01, "The run used 10 % of the budget and did not lack time:"),
+        (-3.0, 0.01, "The run used 0 % of the budget and did not lack time:"),
+        (5.5, 0.01, "A larger budget may be enough; `expunge estimate-retrain`"),
+        (0.0, 0.9, "More time (`within`) may be enough; `expunge estimate-retrain`"),
+        (5.9, 1.0, "A larger budget or more time (`within`) may be enough;"),
+    ],
+)
+def test_advice_is_made_of_what_the_run_lacked(spent, time_share, advice):
+    words = spending(look(20, spent), time_share=time_share).sentence
+    assert advice in words
+    assert words.endswith("`expunge estimate-retrain` tells what retraining would cost.")
+
+
+def test_a_budget_that_other_iterates_broke_was_the_limit():
+    assert "A larger budget may be enough" in spending(look(10, 9.0), look(20, 0.1)).sentence
+
+
+def test_what_was_forgotten_too_far_is_not_to_be_trained_on():
+    far = replace(APART, auc=0.3, auc_low=0.2, auc_high=0.4, reasons=("auc",))
+    assert (
+        "the forgetting went too far: try a smaller `rate` or fewer `epochs`"
+        in spending(look(9, 0.1, test=far)).sentence
+    )
+
+
+def test_a_model_that_is_handed_back_needs_a_budget_or_a_smaller_rate():
+    words = spending(look(20, 90.0), chosen=0, reached=False).sentence
+    assert "A larger budget or a smaller `rate` may be enough" in words
+    assert "more time" not in words
+
+
+@pytest.mark.parametrize(
+    ("spent", "said"), [(-12.7, "12.7 points gained"), (0.0, "0 points spent"), (1.0, "1 point spent")]
+)
+def test_a_gain_is_called_one(spent, said):
+    words = spending(look(20, spent, test=MET)).sentence
+    assert f"; {said} after update 20." in words
+    assert "-" not in words.replace("held-out", "").replace("estimate-retrain", "")
+
+
+def test_the_cheapest_iterate_may_have_gained():
+    met = look(10, -2.0, 0.0, test=MET)
+    assert "The cheapest iterate that forgot as asked gained 2 points." in spending(met, look(20, 3.0)).sentence
+    assert "No iterate forgot as asked." in spending(look(20, 3.0)).sentence
+
+
+def test_readings_come_back_from_plain_values():
+    from dataclasses import asdict
+
+    for found in (look(3, 0.5, test=FEW), look(3, 0.5, test=None)):
+        assert Look.from_plain(asdict(found)) == found
