@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from typing import Any
 
@@ -106,7 +106,7 @@ class Spending:
     unsaid: str = ""
     limit: float = RECOGNISED
     own: bool = False
-    time_share: float | None = None
+    time_share: float | None = field(default=None, compare=False)
 
     @property
     def inside(self) -> bool | None:
