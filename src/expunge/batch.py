@@ -120,7 +120,11 @@ class Batch:
 
 
 class Examples(Protocol):
-    """A data set that is read by lists of indices; ``expunge.data.as_examples`` makes one of any map-style data set."""
+    """A data set that is read by lists of indices; ``expunge.data.as_examples`` makes one of any map-style data set.
+
+    It may have an attribute ``ids``, the user's id of each example in order: several examples of one id, such as the
+    rows of one customer, are forgotten together.
+    """
 
     @property
     def targets(self) -> Tensor:

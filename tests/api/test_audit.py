@@ -261,7 +261,10 @@ def weights_of(place: Path, name: str, model: nn.Module) -> str:
 
 REFUSED = {
     "another architecture": ({"model": "{name: small_cnn, options: {width: 5}}"}, "shapes and types of the model"),
-    "an unknown key": ({"forget": "clas=3"}, "--forget: Expected one of class, indices, fraction, predicate, seed"),
+    "an unknown key": (
+        {"forget": "clas=3"},
+        "--forget: Expected one of class, indices, ids, id_column, fraction, predicate, seed",
+    ),
     "a broken value": ({"forget": "{class: 3"}, "--forget line 1: Expected YAML"),
     "a class that is not there": ({"forget": "class=33"}, "--forget: Expected"),
     "no network of the name": ({"model": "small_cn"}, "did you mean 'small_cnn'"),

@@ -172,8 +172,8 @@ ALL_KEYS = ", ".join(known_keys(RunConfig))
 SENTENCES = {
     "unknown key, near": (
         text(forget="{clas: 0}"),
-        "request.yaml line 4: Expected one of class, indices, fraction, predicate, seed, but found 'clas': "
-        "did you mean 'class'.",
+        "request.yaml line 4: Expected one of class, indices, ids, id_column, fraction, predicate, seed, "
+        "but found 'clas': did you mean 'class'.",
     ),
     "unknown key, far": (
         text(zzz="1"),
@@ -258,12 +258,12 @@ SENTENCES = {
     ),
     "two requests": (
         text(forget="{class: 0, fraction: 0.1}"),
-        "request.yaml line 4: Expected exactly one of class, indices, fraction, predicate, "
+        "request.yaml line 4: Expected exactly one of class, indices, ids, fraction, predicate, "
         "but found class and fraction: write one request per file.",
     ),
     "no request": (
         text(forget="{}"),
-        "request.yaml line 4: Expected one of class, indices, fraction, predicate, but found none of them: "
+        "request.yaml line 4: Expected one of class, indices, ids, fraction, predicate, but found none of them: "
         "write for example `class: 0`.",
     ),
     "seed that nothing uses": (

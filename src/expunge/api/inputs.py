@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sized
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from expunge.batch import Examples
 from expunge.data import (
     ByClass,
     ByFraction,
+    ByIds,
     ByIndices,
     ByPredicate,
     Request,
@@ -36,7 +37,7 @@ from expunge.registry import find
 from expunge.tasks.classification.build import build_model
 from expunge.tasks.classification.libraries import sentence
 
-_PARTS = ("train", "test", "class_names")
+_PARTS = ("train", "test", "class_names", "ids")
 _HOLDOUT = "remove it; the request's key `holdout` takes a share of the test examples for the method's own use"
 _PLAIN = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 AUGMENTATIONS = {"none": none, "crop_flip": crop_flip}
@@ -57,18 +58,33 @@ def read_source(config: DataRequest, data_dir: Path | None) -> Source:
         factory = import_object(chosen.python)
         check_options(chosen.python, factory, **chosen.options)
         with users_code(chosen.python):
-            found = source_from(factory(**chosen.options), chosen.python)
+            found = source_from(factory(**chosen.options), chosen.python, config.id_column)
     else:
         folder, reader = chosen.dir or data_dir, find("readers", str(chosen.name))
-        check_options(str(chosen.name), reader, folder, **chosen.options)
-        _check_types(str(chosen.name), reader, chosen.options)
+        options = chosen.options | _column(config, reader)
+        check_options(str(chosen.name), reader, folder, **options)
+        _check_types(str(chosen.name), reader, options)
         with (
             nullcontext() if getattr(reader, "__module__", "").startswith("expunge.") else users_code(str(chosen.name))
         ):
-            found = reader(folder, **chosen.options)
+            found = reader(folder, **options)
     if chosen.python is None or "augment" in chosen.model_fields_set:
         augment(found.train, chosen.augment)
     return found if chosen.subset is None else found.subset(chosen.subset, chosen.subset_seed)
+
+
+def _column(config: DataRequest, reader: Any) -> dict[str, Any]:
+    """Return the reader's option that names the column of ids; none where the request names no such column.
+
+    Raises:
+        ConfigError: If the reader knows no such column.
+    """
+    if config.id_column is None:
+        return {}
+    if "id_column" not in inspect.signature(reader).parameters:
+        found, cure = f"'{config.data.name}', which has none", "pass the data from Python, with ids for each example"
+        raise ConfigError("data with columns for id_column", found, cure)
+    return {"id_column": config.id_column}
 
 
 def check_options(name: str, factory: Any, *arguments: Any, **options: Any) -> None:
@@ -131,13 +147,15 @@ def augment(examples: Examples, name: str) -> None:
         root.augment = AUGMENTATIONS[name]
 
 
-def source_from(made: Any, path: str) -> Source:
+def source_from(made: Any, path: str, id_column: str | None = None) -> Source:
     """Return what a user's data factory made as a source.
 
     Args:
-        made: A ``Source``; or a mapping with ``train`` and ``test`` and perhaps ``class_names``, nothing else; or a
-            pair of both.
+        made: A ``Source``; or a mapping with ``train`` and ``test`` and perhaps ``class_names`` and ``ids``, nothing
+            else; or a pair of the first two. The ids are those of the training examples, in order, or a mapping of
+            columns to such ids.
         path: Where it comes from, for messages.
+        id_column: Which column of ids, where there are several. Default none.
 
     Raises:
         DataError: If it is none of these.
@@ -158,7 +176,37 @@ def source_from(made: Any, path: str) -> Source:
         names = [str(number) for number in range(max(num_classes(train), num_classes(test)))]
     if isinstance(names, str | Mapping) or not isinstance(names, Collection):
         raise DataError("class_names as a list", f"{type(names).__name__} from '{path}'", "list a name for each class")
+    if made.get("ids") is not None:
+        give_ids(train, made["ids"], id_column, path)
     return Source(train, test, tuple(map(str, names)), path, "the user's own", picture_shape(train))
+
+
+def give_ids(train: Examples, ids: Any, column: str | None, path: str) -> None:
+    """Give training examples the ids that a data factory returns for them.
+
+    Args:
+        train: The examples.
+        ids: One for each, in order; or a mapping of columns to such ids.
+        column: Which column; with None that of a mapping of one, and of a longer one none.
+        path: Where they come from, for messages.
+
+    Raises:
+        DataError: If there is no such column, or not one id for each example.
+    """
+    if isinstance(ids, Mapping):
+        column = next(iter(ids)) if column is None and len(ids) == 1 else column
+        if column is None:  # who asks for ids is told to name one of the columns
+            return
+        if column not in ids:
+            cure = offer(column, [str(key) for key in ids], "name one of them with id_column")
+            expected = f"one of the columns of ids of '{path}' ({', '.join(map(str, ids))})"
+            raise DataError(expected, f"'{column}'", cure)
+        ids = ids[column]
+    if isinstance(train, Subset) or not isinstance(ids, Sized) or len(ids) != len(train):
+        found = f"{len(ids)} for {len(train)}" if isinstance(ids, Sized) else type(ids).__name__
+        cure = "list them in the order of the training examples, which are no Subset"
+        raise DataError(f"one id for each training example from '{path}'", found, cure)
+    train.ids = ids  # type: ignore[attr-defined]
 
 
 def picture_shape(examples: Examples) -> tuple[int, int, int]:
@@ -177,6 +225,8 @@ def as_request(config: DataRequest) -> Request:
         return ByClass(chosen.class_)
     if chosen.indices is not None:
         return ByIndices(chosen.indices)
+    if chosen.ids is not None:
+        return ByIds(chosen.ids)
     if chosen.fraction is not None:
         return ByFraction(chosen.fraction, chosen.seed)
     return ByPredicate(str(chosen.predicate))
@@ -194,6 +244,7 @@ def excluded_by(config: DataRequest, source: Source) -> list[EarlierRequest]:
     classes = tuple(sorted({ByClass(label).number(names) for label in chosen.classes}))
     requests: list[Request] = [ByClass(label) for label in classes]
     requests += [] if chosen.indices is None else [ByIndices(chosen.indices)]
+    requests += [] if chosen.ids is None else [ByIds(chosen.ids)]
     positions = torch.cat([request.choose(source.train, names) for request in requests]).unique()
     return [EarlierRequest(None, positions, classes)]
 

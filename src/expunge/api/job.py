@@ -191,8 +191,8 @@ def check_inputs_survive(config: RunConfig) -> None:
         ConfigError: If it is one.
     """
     written = {(config.out / name).resolve() for name in WRITTEN}
-    excluded = None if config.exclude is None else config.exclude.indices
-    for path in (config.checkpoint, config.reference, config.forget.indices, excluded):
+    excluded = [] if config.exclude is None else [config.exclude.indices, config.exclude.ids]
+    for path in (config.checkpoint, config.reference, config.forget.indices, config.forget.ids, *excluded):
         if isinstance(path, Path) and path.resolve() in written:
             cure = "choose another folder with out (--out)"
             raise ConfigError("a run folder whose files are not needed", f"that the run reads '{path}'", cure)
@@ -202,8 +202,9 @@ def told(config: DataRequest) -> dict[str, Any]:
     """Return the request as plain values, without the path of an index file and without who asked."""
     plain = without_requester(config.model_dump(mode="json", by_alias=True))
     for part in (plain["forget"], plain["exclude"] or {}):
-        if part.get("indices"):
-            part["indices"] = "a file of indices"
+        for key in ("indices", "ids"):
+            if part.get(key):
+                part[key] = f"a file of {key}"
     return plain
 
 

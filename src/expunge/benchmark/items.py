@@ -21,7 +21,7 @@ APART = 10_000
 DECIDES = {"model", "data", "train", "holdout", "forget", "method", "seed", "budget", "prefer", "within"}
 DECIDES |= {"normalisation", "micro_batches", "precision"}
 """What of a request file decides what comes out; a key that is added to request files must not rename every cell."""
-LATER: dict[str, dict[str, Any]] = {"budget": {"bounds": None}}
+LATER: dict[str, dict[str, Any]] = {"budget": {"bounds": None}, "forget": {"ids": None, "id_column": None}}
 """Keys that sections have got since, with their defaults: where they are left out nothing is decided otherwise."""
 
 
@@ -56,6 +56,8 @@ def told(config: RunConfig) -> dict[str, Any]:
         plain[section] = without_defaults(plain[section], added)
     if config.forget.indices is not None:
         plain["forget"]["indices"] = hashlib.sha256(config.forget.indices.read_bytes()).hexdigest()
+    if config.forget.ids is not None:
+        plain["forget"]["ids"] = hashlib.sha256(config.forget.ids.read_bytes()).hexdigest()
     return plain
 
 

@@ -39,7 +39,7 @@ from expunge.api.request.sections import (
 from expunge.api.request.sentences import sentence
 from expunge.errors import ConfigError
 
-Kind = Literal["class", "indices", "fraction", "predicate"]
+Kind = Literal["class", "indices", "ids", "fraction", "predicate"]
 Grid = dict[str, list[Any]]
 OWN = ("key", "label", "only", "by_kind", "tune")
 """Keys of an entry that say something of the row, not of the method."""

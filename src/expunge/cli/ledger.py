@@ -22,11 +22,17 @@ ledger = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, ch
 
 
 @ledger.command()
-def show(file: File) -> None:
+def show(
+    file: File,
+    ticket: Annotated[str | None, typer.Option(help="Only the entries of this ticket.", show_default=False)] = None,
+) -> None:
     """Show the entries, and what each stream of requests spent."""
     if not Ledger(file).verify(key_if_good()[0]).sound:
         typer.echo("This ledger is NOT SOUND: `expunge ledger verify` says why.\n")
     entries = Ledger(file).entries()
+    if ticket is not None:
+        typer.echo("\n".join(map(line, of_ticket(entries, ticket))) or "No entry has this ticket.")
+        return
     for entry in entries:
         typer.echo(line(entry))
     for number, stream in enumerate(streams(entries), 1):
@@ -89,6 +95,14 @@ def redact(
         typer.echo(UNKNOWN_AFTERWARDS.format(number))
     entry = Ledger(file).redact(number, key=load_key())
     typer.echo(f"Redacted entry {number}; entry {entry.number} says so\nHead: {entry.hash}")
+
+
+def of_ticket(entries: Iterable[Entry], ticket: str) -> list[Entry]:
+    """Return the entries whose request has a ticket; it is compared as a keyed hash."""
+    from expunge.api.notes import note_digests
+
+    wanted = note_digests({"ticket": ticket}, load_key())["ticket"]
+    return [entry for entry in entries if entry.content is not None and entry.content.note.get("ticket") == wanted]
 
 
 def line(entry: Entry) -> str:

@@ -2,7 +2,7 @@
 
 from expunge.data.augment import Augment, crop_flip, none
 from expunge.data.dataset_examples import DatasetExamples
-from expunge.data.examples import Subset, as_examples, num_classes, root_indices
+from expunge.data.examples import Subset, as_examples, ids_of, num_classes, root_indices
 from expunge.data.identity import (
     example_hashes,
     id_hashes,
@@ -13,7 +13,7 @@ from expunge.data.identity import (
     set_hash,
 )
 from expunge.data.manifest import fingerprint, manifest
-from expunge.data.request import ByClass, ByFraction, ByIndices, ByPredicate, Request
+from expunge.data.request import ByClass, ByFraction, ByIds, ByIndices, ByPredicate, Request
 from expunge.data.residency import kept_on, resident, resident_split, resident_up_to, split_at_home
 from expunge.data.source import Source, find_root
 from expunge.data.split import check_labels, split_request
@@ -26,6 +26,7 @@ __all__ = [
     "Augment",
     "ByClass",
     "ByFraction",
+    "ByIds",
     "ByIndices",
     "ByPredicate",
     "DatasetExamples",
@@ -42,6 +43,7 @@ __all__ = [
     "find_root",
     "fingerprint",
     "id_hashes",
+    "ids_of",
     "is_repeatable",
     "kept_on",
     "load_key",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,7 @@ class DatasetExamples:
                 "pass the data set itself rather than a loader of it, or load an iterable one into a list",
             )
         self.dataset = dataset
+        self.ids: Sequence[Any] | None = None
         self._given = None if targets is None else as_labels(targets, len(dataset))
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ An example's index is its position in the *root* data set, whichever part of it 
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class Subset:
         return self.root.targets[self.positions]
 
     @property
+    def ids(self) -> list[str] | None:
+        """The user's id of each example as text; None where the data set has none."""
+        return ids_of(self)
+
+    @property
     def augment(self) -> Augment:
         """What training may do to a batch of inputs of the root."""
         found: Augment = getattr(self.root, "augment", none)
@@ -70,6 +76,35 @@ def root_indices(examples: Examples) -> Tensor:
         tensor([3, 1])
     """
     return examples.positions if isinstance(examples, Subset) else torch.arange(len(examples))
+
+
+def ids_of(examples: Examples) -> list[str] | None:
+    """Return the user's id of each example as text; None where the data set has no attribute ``ids``.
+
+    Raises:
+        DataError: If there is not one id for each example.
+
+    Examples:
+        >>> rows = TensorExamples(torch.rand(3, 2), [0, 1, 0])
+        >>> rows.ids = ["ann", "bob", "ann"]
+        >>> ids_of(Subset(rows, [1, 2]))
+        ['bob', 'ann']
+    """
+    root = examples.root if isinstance(examples, Subset) else examples
+    ids = getattr(root, "ids", None)
+    if ids is None:
+        return None
+    if len(ids) != len(root):
+        raise DataError("one id for each example", f"{len(ids)} ids for {len(root)} examples", "pass all ids, in order")
+    return [str(ids[place]) for place in root_indices(examples).tolist()]
+
+
+def with_ids_of(thing: Any, made: Examples) -> Examples:
+    """Return examples with the ids of the data set that they were made of, where it has one for each."""
+    ids = getattr(thing, "ids", None)
+    if isinstance(ids, Sized) and not isinstance(ids, (str, bytes)) and len(ids) == len(made):
+        made.ids = ids  # type: ignore[attr-defined]
+    return made
 
 
 def as_examples(thing: Any) -> Examples:
@@ -97,8 +132,8 @@ def as_examples(thing: Any) -> Examples:
         return Subset(as_examples(thing.dataset), list(thing.indices))
     arrays = thing.tensors if type(thing) is TensorDataset else thing
     if isinstance(arrays, tuple) and len(arrays) == 2 and all(isinstance(a, Tensor | np.ndarray) for a in arrays):
-        return TensorExamples(*arrays)
-    return DatasetExamples(thing)
+        return with_ids_of(thing, TensorExamples(*arrays))
+    return with_ids_of(thing, DatasetExamples(thing))
 
 
 def num_classes(examples: Examples) -> int:

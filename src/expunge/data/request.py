@@ -1,4 +1,4 @@
-"""The forget request: which examples are to be forgotten, by class, by index, by a random share or by a predicate.
+"""The forget request: which examples are to be forgotten, by class, index, id, a random share or a predicate.
 
 Indices that a request names, and those that a predicate is given, are positions in the *root* data set (see
 :mod:`expunge.data.examples`); what ``choose`` returns are positions in the examples that it was given.
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Examples
-from expunge.data.examples import Subset, root_indices
+from expunge.data.examples import Subset, ids_of, root_indices
+from expunge.data.id_file import read_ids, texts_of_ids
 from expunge.data.index_file import read_indices, whole_numbers
 from expunge.data.predicate import Predicate, imported, rows_where
 from expunge.errors import RequestError
@@ -140,6 +141,53 @@ class ByIndices:
     def sentence(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""
         return "examples that were listed one by one"
+
+
+@dataclass(frozen=True)
+class ByIds:
+    """All examples of given ids, such as those of some customers; the data have an id for each example.
+
+    Args:
+        ids: Texts or whole numbers, compared as text; or the path of a file of them (text with one per line, or a
+            ``.json`` list). An id that is named twice counts once.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> rows = TensorExamples(torch.rand(4, 2), [0, 1, 0, 1])
+        >>> rows.ids = ["C-17", "C-25", "C-17", "C-40"]
+        >>> ByIds(["C-17"]).choose(rows)
+        tensor([0, 2])
+    """
+
+    ids: Sequence[str | int] | str | Path = field(repr=False, compare=False)
+    kind: ClassVar[str] = "ids"
+
+    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+        """Return the positions of the examples of these ids.
+
+        Raises:
+            RequestError: If the data have no ids, or an id does not occur in them; no id is repeated in the message.
+        """
+        wanted, known = set(self.texts()), ids_of(examples)
+        if known is None:
+            cure = "give the examples an attribute 'ids', or name the column of them with id_column"
+            raise RequestError("data with an id for each example", "none", cure)
+        if not wanted:
+            raise RequestError("at least one id", "none", "check the list")
+        missing = len(wanted.difference(known))
+        if missing:
+            found, cure = f"{missing} of {len(wanted)} that do not occur", "correct the list, or take them out of it"
+            raise RequestError("ids that occur in the training data", found, cure)
+        return torch.tensor([place for place, one in enumerate(known) if one in wanted], dtype=torch.int64)
+
+    def texts(self) -> list[str]:
+        """Return the ids as they were given, read from the file if it is one."""
+        return read_ids(Path(self.ids)) if isinstance(self.ids, str | Path) else texts_of_ids(self.ids)
+
+    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+        """Return the request in plain words."""
+        count = len(set(self.texts()))
+        return f"all examples of {count} ids" if count != 1 else "all examples of one id"
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,9 @@ class TensorExamples:
         scale: Normalization of floating-point inputs. With it, tensors of uint8 are 8-bit pictures: they are divided by
             255 and then normalized, both when they are read. Default: none, and bytes stay bytes.
 
+    Attributes:
+        ids: The user's id of each example, in order, by which ``ByIds`` and the ledger know it. Default none.
+
     Raises:
         DataError: If inputs are no dense arrays of numbers of one length, labels are not whole numbers, or their count
             is not that of the inputs.
@@ -85,6 +88,7 @@ class TensorExamples:
         self.names = None if names is None else tuple(names)
         self.augment: Augment = augment or none
         self.scale = scale
+        self.ids: Sequence[Any] | None = None
 
     def __len__(self) -> int:
         """Return the number of examples."""

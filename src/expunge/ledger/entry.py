@@ -17,7 +17,7 @@ from expunge.errors import DataError
 from expunge.ledger.forgotten import Forgotten, unpack_marks
 
 Kind = Literal["request", "purge", "redaction"]
-RequestKind = Literal["class", "fraction", "indices", "predicate", "concept"]
+RequestKind = Literal["class", "fraction", "indices", "ids", "predicate", "concept"]
 Unit = Literal["points", "relative loss", "own metric"]
 """The units of ``expunge.budget.Budget``."""
 Since = Literal["request", "stream"]
@@ -161,7 +161,7 @@ class Asked:
     Args:
         forgotten: Keyed hash of the set of examples, by what they hold.
         data: Keyed hash of the training set.
-        kind: ``class``, ``fraction``, ``indices``, ``predicate`` or ``concept``.
+        kind: ``class``, ``fraction``, ``indices``, ``ids``, ``predicate`` or ``concept``.
         forget: How many examples were forgotten.
         retain: How many were retained.
     """

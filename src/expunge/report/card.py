@@ -21,6 +21,7 @@ KINDS = {
     "class": "all examples of a class",
     "fraction": "a random share of the examples",
     "indices": "chosen examples",
+    "ids": "all examples of some ids",
     "predicate": "the examples that a rule picked",
     "concept": "a concept",
 }

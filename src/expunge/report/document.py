@@ -181,7 +181,7 @@ class Request(Part):
 
     id: str
     question: str
-    kind: Literal["class", "fraction", "indices", "predicate", "concept"]
+    kind: Literal["class", "fraction", "indices", "ids", "predicate", "concept"]
     sizes: Sizes
     classes: tuple[str, ...] = ()
     seeds: tuple[int, ...]

@@ -149,11 +149,27 @@ class DataRequest(RequestFile):
     forget: ForgetChoice = Field(examples=["{class: 0}"])
     exclude: Annotated[ExcludeChoice | None, BeforeValidator(as_classes)] = Field(None, examples=["[3]"])
 
+    @model_validator(mode="after")
+    def one_column(self) -> DataRequest:
+        """Refuse two columns of ids: the data have one id for each example."""
+        excluded = None if self.exclude is None else self.exclude.id_column
+        if excluded is not None and self.forget.id_column not in (None, excluded):
+            expected = f"one column of ids, '{self.forget.id_column}'"
+            raise refuse(expected, f"'{excluded}' beside it", "write the same in both", "exclude")
+        return self
+
+    @property
+    def id_column(self) -> str | None:
+        """The column of the data that holds the ids, if the request names one."""
+        return self.forget.id_column or (None if self.exclude is None else self.exclude.id_column)
+
     def check_files(self) -> None:
         """Refuse a request that names a file or folder which is not there."""
         super().check_files()
         self.check_file(self.forget.indices, "forget", "indices")
+        self.check_file(self.forget.ids, "forget", "ids")
         self.check_file(None if self.exclude is None else self.exclude.indices, "exclude", "indices")
+        self.check_file(None if self.exclude is None else self.exclude.ids, "exclude", "ids")
         folder = self.data.dir
         if folder is not None and not folder.is_dir():
             raise self.missing("folder", folder, "data", "dir")

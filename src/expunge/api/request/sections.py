@@ -116,12 +116,17 @@ class DataChoice(Named):
         return self
 
 
+Column = Annotated[str, Field(min_length=1, max_length=200)] | None
+
+
 class ForgetChoice(Section):
-    """What to forget: exactly one of the four.
+    """What to forget: exactly one of the five.
 
     Args:
         class_: A class by number or name; written ``class`` in the file.
         indices: A text file with one index of a training example per line.
+        ids: A file of ids, one per line or a ``.json`` list; all training examples of these ids.
+        id_column: Column of the data that holds the ids, for ``ids`` only. Default: the ids that the data come with.
         fraction: Share of the training examples, between 0 and 1, drawn with ``seed``.
         predicate: ``package.module:function``, called per example.
         seed: Seed of the draw, for ``fraction`` only. Default 0.
@@ -129,6 +134,8 @@ class ForgetChoice(Section):
 
     class_: Annotated[int | str, BeforeValidator(whole_or_text)] | None = Field(None, alias="class", examples=[0])
     indices: Rooted | None = Field(None, examples=["forget.txt"])
+    ids: Rooted | None = Field(None, examples=["ids.txt"])
+    id_column: Column = Field(None, examples=["customer_id"])
     fraction: Share | None = Field(None, examples=[0.1])
     predicate: Annotated[str, AfterValidator(a_name(None))] | None = Field(None, examples=["package.module:function"])
     seed: Seed = 0
@@ -136,7 +143,7 @@ class ForgetChoice(Section):
     @model_validator(mode="after")
     def one_kind(self) -> ForgetChoice:
         """Refuse two kinds of request, none, and a seed that nothing uses."""
-        kinds = "one of class, indices, fraction, predicate"
+        kinds = "one of class, indices, ids, fraction, predicate"
         given = self.given()
         if not given:
             raise refuse(kinds, "none of them", "write for example `class: 0`")
@@ -144,16 +151,19 @@ class ForgetChoice(Section):
             raise refuse(f"exactly {kinds}", " and ".join(given), "write one request per file", given[1])
         if "seed" in self.model_fields_set and given != ["fraction"]:
             raise refuse("seed beside fraction only", f"it beside {given[0]}", "remove it", "seed")
+        if self.id_column is not None and self.ids is None:
+            raise refuse("id_column beside ids only", f"it beside {given[0]}", "remove it", "id_column")
         return self
 
     def given(self) -> list[str]:
         """Return the kinds that are set."""
-        values = {"class": self.class_, "indices": self.indices, "fraction": self.fraction, "predicate": self.predicate}
+        values = {"class": self.class_, "indices": self.indices, "ids": self.ids, "fraction": self.fraction}
+        values["predicate"] = self.predicate
         return [kind for kind, value in values.items() if value is not None]
 
     @property
     def kind(self) -> str:
-        """One of ``class``, ``indices``, ``fraction``, ``predicate``."""
+        """One of ``class``, ``indices``, ``ids``, ``fraction``, ``predicate``."""
         return self.given()[0]
 
 
@@ -192,18 +202,25 @@ class ExcludeChoice(Section):
     Args:
         classes: Classes by number or name, forgotten as a whole. Default none.
         indices: A text file with one index of a training example per line. Default none.
+        ids: A file of ids, one per line or a ``.json`` list. Default none.
+        id_column: Column of the data that holds the ids, for ``ids`` only. Default: the ids that the data come with.
     """
 
     classes: Annotated[tuple[Annotated[int | str, BeforeValidator(whole_or_text)], ...], BeforeValidator(as_list)] = (
         Field((), examples=["[3]"])
     )
     indices: Rooted | None = Field(None, examples=["forgotten.txt"])
+    ids: Rooted | None = Field(None, examples=["ids.txt"])
+    id_column: Column = Field(None, examples=["customer_id"])
 
     @model_validator(mode="after")
     def something(self) -> ExcludeChoice:
-        """Refuse a section that excludes nothing."""
-        if not self.classes and self.indices is None:
-            raise refuse("classes or indices", "neither", "write for example `exclude: [3]`, or remove the key")
+        """Refuse a section that excludes nothing, and a column of ids that nothing uses."""
+        if not self.classes and self.indices is None and self.ids is None:
+            cure = "write for example `exclude: [3]`, or remove the key"
+            raise refuse("classes, indices or ids", "none of them", cure)
+        if self.id_column is not None and self.ids is None:
+            raise refuse("id_column beside ids only", "it alone", "remove it", "id_column")
         return self
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from expunge.data import Source, find_root
+from expunge.data.id_file import texts_of_ids
 from expunge.data.labels import as_labels
 from expunge.data.source import check_names
 from expunge.errors import DataError
@@ -28,7 +29,13 @@ from expunge.tasks.pretrained import check_pretrained, read_json
 
 
 def huggingface_datasets(
-    root: Path | None = None, *, folder: str = ".", size: int = 64, image: str = "image", label: str = "label"
+    root: Path | None = None,
+    *,
+    folder: str = ".",
+    size: int = 64,
+    image: str = "image",
+    label: str = "label",
+    id_column: str | None = None,
 ) -> Source:
     """Read pictures saved with ``DatasetDict.save_to_disk``, scaled to one size as ``image_folder`` does.
 
@@ -38,6 +45,7 @@ def huggingface_datasets(
         size: Height and width of an input, in pixels.
         image: Name of the column of pictures.
         label: Name of the column of class labels.
+        id_column: Name of the column of ids, by which training examples can be forgotten. Default none.
 
     Raises:
         DataError: If there is no such data set, it lacks the splits or columns, or a row lacks a picture or a label.
@@ -59,7 +67,21 @@ def huggingface_datasets(
         check_range(numbers, names, f"the split '{part}'")
     train, test = (_pixels(splits[name], image, size, f"of the split '{name}'") for name in parts)
     name, licence = place.resolve().name, "that of the data set"
-    return source((train, labels[0]), (test, labels[1]), names, name=name, licence=licence, scale=statistics(train))
+    made = source((train, labels[0]), (test, labels[1]), names, name=name, licence=licence, scale=statistics(train))
+    if id_column is not None:
+        made.train.ids = column_of_ids(splits["train"], id_column)  # type: ignore[attr-defined]
+    return made
+
+
+def column_of_ids(split: Any, column: str) -> list[str]:
+    """Return the ids in a column as texts.
+
+    Raises:
+        DataError: If there is no such column, or it holds something else than texts and whole numbers.
+    """
+    if column not in split.column_names:
+        raise DataError(f"a column '{column}' of ids", ", ".join(split.column_names), "name a column that it has")
+    return texts_of_ids(list(split[column][:]))
 
 
 def _loaded(place: Path) -> dict[str, Any]:

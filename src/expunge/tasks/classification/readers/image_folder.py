@@ -23,9 +23,13 @@ from expunge.tasks.classification.readers._pictures import (
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 _MOST_BYTES = 2**28
+FILE = "file"
+"""The one column of ids of a folder: the names of its files."""
 
 
-def image_folder(root: Path | None = None, *, folder: str = ".", size: int = 64) -> Source:
+def image_folder(
+    root: Path | None = None, *, folder: str = ".", size: int = 64, id_column: str | None = None
+) -> Source:
     """Read pictures in ``train/<class>/`` and ``test/<class>/`` (or ``val``) into memory, scaled to one size.
 
     Each picture is turned upright, cut to its centre square, scaled and normalised with the mean and standard deviation
@@ -35,6 +39,7 @@ def image_folder(root: Path | None = None, *, folder: str = ".", size: int = 64)
         root: Folder of data sets, by default that of ``EXPUNGE_DATA``.
         folder: Name of the folder in it; by default ``root`` itself.
         size: Height and width of an input, in pixels.
+        id_column: ``file``, to know training pictures by folder and name, such as ``dog/17.png``. Default: no ids.
 
     Raises:
         DataError: If a folder or class is missing or has no UTF-8 name, a picture cannot be read, or all of them do not
@@ -42,6 +47,8 @@ def image_folder(root: Path | None = None, *, folder: str = ".", size: int = 64)
         MissingExtraError: If Pillow is not installed.
     """
     check_size(size)
+    if id_column not in (None, FILE):
+        raise DataError(f"'{FILE}' as id_column of image_folder", f"'{id_column}'", f"write `id_column: {FILE}`")
     place = find_root(root, folder)
     check_names(place.resolve().name)
     test_place = place / "test" if (place / "test").is_dir() else place / "val"
@@ -54,7 +61,11 @@ def image_folder(root: Path | None = None, *, folder: str = ".", size: int = 64)
         _check_inside(place, part)
     train, test = _read(place / "train", names, size), _read(test_place, names, size)
     licence = "that of the pictures"
-    return source(train, test, names, name=place.resolve().name, licence=licence, scale=statistics(train[0]))
+    made = source(train, test, names, name=place.resolve().name, licence=licence, scale=statistics(train[0]))
+    if id_column is not None:
+        ids = [f"{name}/{path.name}" for name in names for path in _pictures(place / "train" / name)]
+        made.train.ids = ids  # type: ignore[attr-defined]
+    return made
 
 
 def _subfolders(place: Path) -> tuple[str, ...]:

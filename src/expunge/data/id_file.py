@@ -1,0 +1,69 @@
+"""Files of the user's ids: text or JSON, read up to a bound; no message repeats an id."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import RequestError
+
+MAX_ID_FILE_BYTES = 256 * 2**20
+_CURE = "write one id per line, or a .json list of texts and numbers"
+
+
+def read_ids(path: Path) -> list[str]:
+    r"""Return the ids in a file, each as text, in its order.
+
+    Args:
+        path: ``.json`` (a list of texts and whole numbers), or text with one id per line; empty lines are passed over.
+
+    Raises:
+        RequestError: If the file cannot be read, or holds something else.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "ids.txt")
+        ...     _ = file.write_text("C-17\nC-25\n")
+        ...     read_ids(file)
+        ['C-17', 'C-25']
+    """
+    try:
+        if not path.is_file():
+            raise RequestError("a file of ids", f"none at '{path}'", "check its path")
+        with path.open("rb") as file:
+            raw = file.read(MAX_ID_FILE_BYTES + 1)
+    except OSError as error:
+        raise RequestError(
+            "a file of ids that can be read", f"'{path}' ({error.strerror})", "check its path"
+        ) from error
+    if len(raw) > MAX_ID_FILE_BYTES:
+        raise RequestError(f"at most {MAX_ID_FILE_BYTES >> 20} MiB of ids", f"more in '{path.name}'", "split the file")
+    try:
+        text = raw.decode("utf-8-sig")
+        if path.suffix.lower() == ".json":
+            return texts_of_ids(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        found = f"'{path.name}' ({type(error).__name__})"
+        raise RequestError(f"a file of ids of the kind {path.suffix or 'text'}", found, _CURE) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def texts_of_ids(values: Any) -> list[str]:
+    """Return ids as texts, by which they are compared: 25 and "25" are one.
+
+    Raises:
+        RequestError: If they are no list of texts and whole numbers.
+
+    Examples:
+        >>> texts_of_ids([25, "C-17"])
+        ['25', 'C-17']
+    """
+    entries = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(entries, (list, tuple, set, frozenset)):
+        raise RequestError("a list of ids", type(values).__name__, _CURE)
+    for place, entry in enumerate(entries, 1):
+        if isinstance(entry, bool) or not isinstance(entry, (str, int)):
+            raise RequestError("texts or whole numbers as ids", f"{type(entry).__name__} at place {place}", _CURE)
+    return [str(entry) for entry in entries]
