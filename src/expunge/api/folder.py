@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from expunge.api.request.request_file import UNLEARNED_FOLDER
 from expunge.errors import ConfigError, is_unicode
+from expunge.files import HALF, is_plain_folder, open_plain, remove_halves, remove_named
 from expunge.weights import replacing
 
 FINISHED = "result.json"
@@ -23,9 +25,18 @@ LAST_GOOD = "last-good.safetensors"
 WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, GRID, UNLEARNED, RETRAINED, LAST_GOOD)
 """What a run writes, whether or not the folder has it already; ``original.safetensors`` it takes as it finds it."""
 
+HALVES = (*WRITTEN, ORIGINAL, UNLEARNED_FOLDER)
+"""What a killed run may have left half written."""
+
 SHADOWS = "ulira"
 """Where an audit with shadow models lies in a run folder; below, in ``cache``, are the models themselves."""
 
+
+_SAVED = re.compile(
+    rf"(state-\d{{6,}}\.safetensors|history\.jsonl|\.lock|\.(state-\d+\.safetensors|history\.jsonl){HALF})"
+)
+"""What a run leaves among its savepoints."""
+_RANKED = re.compile(r"rank-\d+-of-\d+")
 
 FREE = {"out", "ledger", "show_examples", "savepoints", "environment"}
 """What a request may say otherwise when its run is gone on with."""
@@ -64,6 +75,10 @@ def check_folder(path: Path, overwrite: bool, resume: bool = False, written: Seq
             cure += "; --resume (resume=True) goes on with a run that was stopped"
         raise ConfigError("a folder without an earlier run", f"'{there[0]}' in '{path}'", cure)
     check_writable(path)
+    for name in (SAVEPOINTS, SHADOWS, UNLEARNED_FOLDER):
+        if (path / name).is_symlink():
+            cure = "remove the link, or choose another folder"
+            raise ConfigError("a run folder without links", f"'{path / name}'", cure)
 
 
 def check_writable(path: Path) -> None:
@@ -125,12 +140,13 @@ def refuse_other_data(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def forget_savepoints(run: Path) -> bool:
-    """Remove the savepoints of a run folder, and return whether there were any; a link is not followed."""
+    """Remove the savepoints of a run folder, and return whether there were any.
+
+    No link is followed, and what has another name than a run's own files stays.
+    """
     place = run / SAVEPOINTS
-    if place.is_symlink() or not place.is_dir():
-        return False
-    shutil.rmtree(place)
-    return True
+    ranks = [path for path in place.iterdir() if _RANKED.fullmatch(path.name)] if is_plain_folder(place) else []
+    return sum(remove_named(folder, _SAVED) for folder in (*ranks, place)) > 0
 
 
 def unwritable(path: Path, reason: str) -> ConfigError:
@@ -169,6 +185,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             for name in self.stale(resume, written):
                 (self.path / name).unlink(missing_ok=True)
+            remove_halves(self.path, HALVES)
             if HISTORY in written and not resume:
                 self.forget_savepoints()
         except OSError as error:
@@ -207,5 +224,5 @@ class RunFolder:
 
     def append_rows(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows to a JSON-Lines file, so that a run that is stopped leaves what it had done."""
-        with self.within(name).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        with open_plain(self.within(name), "ab") as file:
+            file.writelines(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows)

@@ -18,7 +18,6 @@ from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, without
 from expunge.api.folder import (
     CONFIG,
     MANIFEST,
-    WRITTEN,
     Opening,
     RunFolder,
     check_folder,
@@ -36,7 +35,6 @@ from expunge.batch import Examples, Predictor, Split
 from expunge.data import Request, Source, load_key, manifest
 from expunge.engine import Council
 from expunge.engine.compiled import refuse_without_compiler
-from expunge.errors import ConfigError
 from expunge.methods import Method
 from expunge.pair import Pair
 from expunge.weights import check_savable
@@ -153,7 +151,6 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
     """
     with located(config, "out"):
         check_folder(config.out, *opening)
-        check_inputs_survive(config)
     if config.checkpoint is not None and not config.checkpoint.exists():
         with located(config, "checkpoint"):
             check_writable(config.checkpoint.parent)
@@ -182,20 +179,6 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
     reference = None if wanted is None else loaded(config, source, device, wanted, "reference")
     given = config, source, request, positions, split, method, original, checkpoint, reference
     return Job(*given, opening, console, budget, left_out=left_out)
-
-
-def check_inputs_survive(config: RunConfig) -> None:
-    """Refuse a run folder whose files the run would read first and then write over.
-
-    Raises:
-        ConfigError: If it is one.
-    """
-    written = {(config.out / name).resolve() for name in WRITTEN}
-    excluded = [] if config.exclude is None else [config.exclude.indices, config.exclude.ids]
-    for path in (config.checkpoint, config.reference, config.forget.indices, config.forget.ids, *excluded):
-        if isinstance(path, Path) and path.resolve() in written:
-            cure = "choose another folder with out (--out)"
-            raise ConfigError("a run folder whose files are not needed", f"that the run reads '{path}'", cure)
 
 
 def told(config: DataRequest) -> dict[str, Any]:

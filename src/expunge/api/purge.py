@@ -4,32 +4,46 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from expunge.api.audits.leakage import CACHE, FIGURES
+from expunge.api.digests import weights_digest
 from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN
 from expunge.api.folder import (
     CONFIG,
     FINISHED,
     GRID,
+    HALVES,
     LAST_GOOD,
     MANIFEST,
     ORIGINAL,
     REPORT,
+    SAVEPOINTS,
     SHADOWS,
+    UNLEARNED,
     WRITTEN,
     forget_savepoints,
 )
 from expunge.api.generative.grids import HOLDS as GRID_HOLDS
 from expunge.api.recording import evidence_of
+from expunge.api.request.request_file import UNLEARNED_FOLDER
 from expunge.errors import ConfigError, DataError
+from expunge.files import (
+    HALF,
+    half_written,
+    is_plain,
+    is_plain_folder,
+    read_plain,
+    remove_halves,
+    remove_named,
+)
 from expunge.key import load_key
 from expunge.ledger import Content, Entry, Ledger
 from expunge.report import read_document, write_report
-from expunge.weights import replacing
+from expunge.weights import locked, replacing
 
 LARGEST = 256 * 2**20
 BEYOND = (
@@ -39,7 +53,7 @@ BEYOND = (
 """What no purge of a run folder reaches."""
 
 _ORIGINALS = re.compile(r"original(-\d+)?\.safetensors")
-_UNFINISHED = re.compile(rf"\.({'|'.join(map(re.escape, (*WRITTEN, ORIGINAL)))})\.[0-9a-f]{{8}}\.tmp")
+_SHADOW = re.compile(rf"[0-9a-f]{{32}}\.(json|safetensors)|\.[0-9a-f]{{32}}\.(json|safetensors){HALF}")
 
 
 @dataclass(frozen=True)
@@ -70,18 +84,35 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
         ledger: A ledger in which the run is recorded, to add the purge to. Default: none.
 
     Raises:
-        ConfigError: If it is no run folder.
+        ConfigError: If it is no run folder, or a run is at work in it.
         DataError: If a file cannot be read or removed, or the ledger has no entry of this run.
     """
     place, book = Path(folder), None if ledger is None else Ledger(ledger)
+    check_run_folder(place)
+    with locked(place, "wait for the run to end, or stop it, and purge then"):
+        return purged(place, book)
+
+
+def check_run_folder(place: Path) -> None:
+    """Refuse a folder that no run has written.
+
+    Raises:
+        ConfigError: If it is one.
+    """
     if not any((place / name).is_file() for name in (*WRITTEN, ORIGINAL)) and not (place / SHADOWS).is_dir():
         raise ConfigError("a run folder", f"none of a run's files in '{place}'", "name the folder that a run wrote")
+
+
+def purged(place: Path, book: Ledger | None) -> Purged:
+    """Purge a run folder that nobody else is at work in."""
     number = None if book is None else number_of(book, place)
     try:
-        chosen = holding(place)
-        told, removed = without_pictures(place), [path.name for path in chosen]
-        for path in chosen:
+        halves = half_written(place, HALVES)
+        told, removed = without_pictures(place), [path.name for path in holding(place)]
+        for path in holding(place):
             path.unlink(missing_ok=True)
+        remove_halves(place, HALVES)
+        removed += [path.name for path in halves if not path.exists()]
         removed += [*without_shadows(place), *(["the run's savepoints"] if forget_savepoints(place) else [])]
     except OSError as error:
         found = f"'{error.filename}' ({error.strerror})"
@@ -92,22 +123,16 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
 
 
 def holding(folder: Path) -> list[Path]:
-    """Return the files right in a run folder that hold the deleted data, or may."""
+    """Return the files right in a run folder that hold the deleted data, or may, and links under their names."""
     found = (path for path in folder.iterdir() if path.is_symlink() or path.is_file())
-    return sorted(path for path in found if path.name in (GRID, LAST_GOOD) or holds_weights(path.name))
-
-
-def holds_weights(name: str) -> bool:
-    """Return whether a file has the name of an original, or of one that a killed run left half written."""
-    return _ORIGINALS.fullmatch(name) is not None or _UNFINISHED.fullmatch(name) is not None
+    return sorted(path for path in found if path.name in (GRID, LAST_GOOD) or _ORIGINALS.fullmatch(path.name))
 
 
 def without_shadows(folder: Path) -> list[str]:
     """Remove the shadow models, most of which know forgotten examples, and say so; the audit's figures stay."""
-    cache = folder / SHADOWS / "cache"
-    if cache.is_symlink() or not cache.is_dir():
+    cache = folder / SHADOWS / CACHE
+    if (folder / SHADOWS).is_symlink() or remove_named(cache, _SHADOW) == 0:
         return []
-    shutil.rmtree(cache)
     return ["the shadow models of the audit"]
 
 
@@ -149,10 +174,10 @@ def read_result(path: Path) -> dict[str, Any]:
         DataError: If it is none.
     """
     expected, cure = "a result.json that Expunge wrote", "restore it, or remove the run folder as a whole"
-    if path.stat().st_size > LARGEST:
-        raise DataError(expected, f"'{path}' of more than {LARGEST // 2**20} MB", cure)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_plain(path, LARGEST))
+    except OSError as error:
+        raise DataError(expected, f"'{path}' ({error.strerror})", cure) from error
     except (ValueError, RecursionError) as error:
         raise DataError(expected, f"'{path}', which is no JSON", cure) from error
     read_document(found)
@@ -161,21 +186,27 @@ def read_result(path: Path) -> dict[str, Any]:
 
 def elsewhere(folder: Path) -> list[str]:
     """Return what the run's request names outside its folder that holds the data, as far as it is still there."""
-    told = request_of(folder)
+    told = mapping_in(folder / CONFIG)
     latents = told.get("latents")
     cache = latents.get("cache") if isinstance(latents, dict) else None
     named = {"The original's weights": ("checkpoint", "model"), "The cache of latents": ("cache",)}
     values = {**told, "cache": cache}
     found = [f"{what}, '{values[key]}'." for what, keys in named.items() for key in keys if is_there(values.get(key))]
-    return (
-        found if any("original" in line for line in found) else ["The original's weights, wherever they are.", *found]
-    )
+    if not any("original" in line for line in found):
+        found.insert(0, "The original's weights, wherever they are.")
+    if is_there(told.get("checkpoint")):
+        kept = Path(told["checkpoint"])
+        found += [f"Half-written weights of the original, '{path}'." for path in half_written(kept.parent, [kept.name])]
+    shadows = mapping_in(folder / SHADOWS / FIGURES).get(CACHE)
+    found += [f"The shadow models of the audit, '{shadows}'."] if is_there(shadows) else []
+    links = (folder / SAVEPOINTS, folder / SHADOWS, folder / SHADOWS / CACHE)
+    return found + [f"What the link '{path}' leads to." for path in links if path.is_symlink()]
 
 
-def request_of(folder: Path) -> dict[str, Any]:
-    """Return the run's request as plain values; nothing if it cannot be read."""
+def mapping_in(path: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file of the run folder; nothing if it cannot be read."""
     try:
-        told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        told = json.loads(read_plain(path, LARGEST))
     except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
@@ -183,22 +214,37 @@ def request_of(folder: Path) -> dict[str, Any]:
 
 def is_there(path: Any) -> bool:
     """Return whether a value is the path of something that exists."""
-    return isinstance(path, str) and Path(path).is_absolute() and Path(path).exists()
+    try:
+        return isinstance(path, str) and Path(path).is_absolute() and Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def number_of(ledger: Ledger, folder: Path) -> int:
-    """Return the number of the ledger's entry about a run: the one with the same manifest or, without one, request.
+    """Return the number of the ledger's entry about a run.
+
+    It has the same manifest and request as the folder or, where its content was redacted, the same unlearned weights.
 
     Raises:
         DataError: If there is none.
     """
-    name = MANIFEST if (folder / MANIFEST).is_file() else CONFIG
-    found = evidence_of(folder, load_key()).get(name)
+    key = load_key()
+    found = {name: text for name, text in evidence_of(folder, key).items() if name in (MANIFEST, CONFIG)}
+    answers = [weights_digest(path, key) for path in answers_in(folder)]
     for entry in reversed(ledger.entries()):
-        is_of_it = entry.content is not None and found is not None and entry.content.evidence.get(name) == found
-        if entry.header.is_request and is_of_it:
+        models, content = entry.header.models, entry.content
+        if models is None:
+            continue
+        told = {} if content is None else {name: content.evidence.get(name) for name in found}
+        if (content is None and models.unlearned in answers) or (found and told == found):
             return entry.number
     raise DataError(f"an entry of this run in '{ledger.path}'", "none", "leave out --ledger; nothing was removed")
+
+
+def answers_in(folder: Path) -> list[Path]:
+    """Return the unlearned weights in a run folder, a file or a folder."""
+    file, model = folder / UNLEARNED, folder / UNLEARNED_FOLDER
+    return [*([file] if is_plain(file) else []), *([model] if is_plain_folder(model) else [])]
 
 
 def recorded(ledger: Ledger, folder: Path, number: int | None) -> Entry:

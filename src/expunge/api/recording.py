@@ -20,14 +20,14 @@ from expunge.api.folder import (
     REPORT,
     RETRAINED,
     UNLEARNED,
-    WRITTEN,
     check_writable,
 )
 from expunge.api.notes import note_digests
 from expunge.api.reading import located
 from expunge.api.request.config import AnyConfig, RunConfig, StableDiffusionConfig
 from expunge.data import example_hashes, set_hash
-from expunge.errors import ConfigError, DataError, RequestError
+from expunge.errors import DataError, RequestError
+from expunge.files import is_plain
 from expunge.key import load_key
 from expunge.ledger import (
     Asked,
@@ -123,14 +123,12 @@ def check_ledger(config: AnyConfig) -> None:
     """Refuse a ledger that the run could not be added to in the end; nothing is written.
 
     Raises:
-        ExpungeError: If its chain does not hold, it is no ledger, of another key, or where the run would write over it.
+        ExpungeError: If its chain does not hold, it is no ledger, or of another key.
     """
     path = config.ledger
     if path is None:
         return
     with located(config, "ledger"):
-        if path.resolve() in {(config.out / name).resolve() for name in (*WRITTEN, ORIGINAL)}:
-            raise ConfigError("a ledger that the run does not write over", f"'{path}'", "name another file")
         check_writable(path.parent)
         Ledger(path).check(load_key())
 
@@ -204,7 +202,7 @@ def original_path(job: AnyJob) -> Path | None:
 
 def evidence_of(folder: Path, key: bytes) -> dict[str, str]:
     """Return the keyed hashes of what a run left as evidence."""
-    return {name: file_digest(folder / name, key) for name in EVIDENCE if (folder / name).is_file()}
+    return {name: file_digest(folder / name, key) for name in EVIDENCE if is_plain(folder / name)}
 
 
 def spent_of(result: Mapping[str, Any]) -> Spent | None:

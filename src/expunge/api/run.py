@@ -30,6 +30,7 @@ from expunge.api.inputs import fresh_model
 from expunge.api.job import Job, prepare
 from expunge.api.last_good import last_good_kept
 from expunge.api.launched import assist, gather, helping, jointly, launched, processes
+from expunge.api.own_names import check_paths
 from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, recording
 from expunge.api.relapse import predicted_right, relapse_part
@@ -94,6 +95,7 @@ def run_request(
     console, opening = console or Console(quiet=True), Opening(overwrite, resume)
     if overwrite and resume:
         raise ConfigError("--overwrite or --resume", "both", "go on with the run in the folder, or replace it")
+    check_paths(config, data_dir)
     check_ledger(config)
     with stoppable(config), computing(config), launched(config) as council, ExitStack() as held:
         held.enter_context(remembered_hashes())

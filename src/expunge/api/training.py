@@ -11,6 +11,7 @@ from torch import nn
 from expunge.api.chain import without
 from expunge.api.folder import ORIGINAL, check_writable
 from expunge.api.inputs import device_of, excluded_by
+from expunge.api.own_names import check_paths
 from expunge.api.progress import bar
 from expunge.api.reading import checked_source, located, train_settings, trainable_model
 from expunge.api.request.config import AnyConfig, RunConfig
@@ -45,6 +46,7 @@ def train_request(
         raise ConfigError("the request of a classifier", f"task: {config.task}", cure, config.where("task"))
     train_settings(config)
     target = config.checkpoint or config.out / ORIGINAL
+    check_paths(config, data_dir)
     with located(config, "checkpoint" if config.checkpoint else "out"):
         if target.exists() and not overwrite:
             raise ConfigError("no weights yet", f"'{target}'", "pass --overwrite to train and replace them")

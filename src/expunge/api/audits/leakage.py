@@ -19,6 +19,8 @@ from expunge.weights import replacing, save_weights
 
 State = Literal["original", "unlearned", "retrained"]
 OUTPUTS, FIGURES = "outputs.safetensors", "ulira.json"
+CACHE = "cache"
+"""Folder of the shadow models, and where the figures name one that lies elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)

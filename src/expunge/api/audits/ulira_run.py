@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from expunge.api.audits.leakage import Leakage
+from expunge.api.audits.leakage import CACHE, Leakage
 from expunge.api.audits.shadow_study import Study
 from expunge.api.audits.ulira import judged
 from expunge.api.budgeting import agreed
@@ -72,13 +73,15 @@ def ulira_request(
     with located(config, "out"):
         check_writable(folder)
     with computing(config):
-        asked = asked_of(config, shadows, cache or folder / "cache", data_dir)
+        asked = asked_of(config, shadows, cache or folder / CACHE, data_dir)
         with bar(console, "Shadow models", width=17) as shown:
 
             def done(what: str, ready: int, every: int) -> None:
                 shown.bars.update(shown.task, description=f"{what:<17}", completed=ready, total=every)
 
             found = judged(asked.study, asked.options, asked.reference, jobs, done)
+    if cache is not None:
+        found = replace(found, about={**found.about, CACHE: str(cache.resolve())})
     found.save(folder)
     tell(found, console)
     console.print(f"Audit:   {folder}", soft_wrap=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from expunge.errors import CheckpointError
+from expunge.files import half_folder
+
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux."""
 
 
 @contextmanager
@@ -24,12 +31,41 @@ def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     if target.exists() and not overwrite:
         raise CheckpointError("a folder that is not there yet", f"'{target}'", "choose another, or overwrite=True")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        yield temporary
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with half_folder(target) as temporary:
+            yield temporary
+            replace_folder(temporary, target)
+    except OSError as error:
+        found = f"'{error.filename or target}' ({error.strerror or type(error).__name__})"
+        raise CheckpointError(f"to write the folder '{target}'", found, "free the disk or name another") from error
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Put a folder in the place of another, which is moved aside first and removed last.
+
+    Where the system cannot exchange two names in one step, a kill in between leaves both, under other names.
+    """
+    if not os.path.lexists(target):
+        new.replace(target)
+        return
+    if target.is_symlink():
+        target.unlink()
+        new.replace(target)
+        return
+    old = new.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+    exchanged = exchange(new, target)
+    if not exchanged:
+        target.replace(old)
+        new.replace(target)
+    shutil.rmtree(new if exchanged else old, ignore_errors=True)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Exchange two names in one step, and return whether this system can."""
+    try:
+        rename: Any = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    rename.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    return bool(rename(_HERE, os.fsencode(first.absolute()), _HERE, os.fsencode(second.absolute()), _EXCHANGE) == 0)

@@ -85,7 +85,6 @@ class PromptExamples:
             CheckpointError: If the folder is there and may not be replaced.
         """
         with whole_folder(Path(folder), overwrite=overwrite) as temporary:
-            temporary.mkdir(parents=True)
             save_file({"latents": self.latents.contiguous()}, temporary / LATENTS)
             (temporary / CAPTIONS).write_text(json.dumps(self.captions, ensure_ascii=False), encoding="utf-8")
         return Path(folder)
