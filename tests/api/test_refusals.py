@@ -114,7 +114,7 @@ REQUESTS: dict[str, tuple[dict[str, str | None], str]] = {
     "no holdout": ({"holdout": "0.001"}, "line 8: Expected a holdout share that leaves examples on both sides"),
     # the folder
     "a file in the way": ({"out": "mine.py/run"}, "line 7: Expected a run folder that can be written"),
-    "the checkpoint in the way": ({"checkpoint": "run2/unlearned.safetensors", "out": "run2"}, "line 7: Expected a "),
+    "the checkpoint in the way": ({"checkpoint": "run2/unlearned.safetensors", "out": "run2"}, "line 2: Expected a "),
 }
 
 

@@ -131,9 +131,10 @@ def holding(folder: Path) -> list[Path]:
 def without_shadows(folder: Path) -> list[str]:
     """Remove the shadow models, most of which know forgotten examples, and say so; the audit's figures stay."""
     cache = folder / SHADOWS / CACHE
-    if (folder / SHADOWS).is_symlink() or remove_named(cache, _SHADOW) == 0:
+    if (folder / SHADOWS).is_symlink() or not is_plain_folder(cache):
         return []
-    return ["the shadow models of the audit"]
+    removed = sum(remove_named(place, _SHADOW) for place in (*sorted(cache.iterdir()), cache))
+    return ["the shadow models of the audit"] if removed else []
 
 
 def without_pictures(folder: Path) -> bool:
