@@ -133,8 +133,9 @@ def test_every_way_to_logits_gives_the_same_model():
     for name, value in expected.state_dict().items():
         assert torch.equal(by_adapter.state_dict()[name], value)
         assert torch.equal(result.model.inner.state_dict()[name], value)
-    figures = expunge.evaluate(result, test=keyed(second))
-    assert figures.scores.keys() == expunge.evaluate(forget(plain), test=second).scores.keys()
+    test = TensorExamples(second.inputs + 1, second.targets)
+    figures = expunge.evaluate(result, test=keyed(test))
+    assert figures.scores.keys() == expunge.evaluate(forget(plain), test=test).scores.keys()
 
 
 def test_history_has_a_row_for_every_update_and_goes_to_the_caller():

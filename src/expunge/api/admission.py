@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.batch import Batch, Examples, Predictor, Split, on_tensors
-from expunge.data import Subset, check_labels, root_indices
+from expunge.data import Subset, check_labels, copies, repeats, root_indices
 from expunge.errors import DataError, ModelError, NotFiniteError, RequestError
 from expunge.evaluation.collecting import home, undisturbed
 from expunge.tasks.classification.check import check_trainable, checked_logits
@@ -61,7 +61,7 @@ def checked_split(
 
 
 def check_sides(forget: Examples, retain: Examples, holdout: Examples | None = None) -> None:
-    """Refuse sides that are empty, name an example twice or share examples.
+    """Refuse sides that are empty, name an example twice or share examples, and held-out examples that repeat.
 
     Raises:
         RequestError: If they do.
@@ -76,20 +76,39 @@ def check_sides(forget: Examples, retain: Examples, holdout: Examples | None = N
     if holdout is not None:
         refuse_overlap("forget", forget, "hold out", holdout)
         refuse_overlap("retain", retain, "hold out", holdout)
+        refuse_repeats(holdout)
+
+
+def refuse_repeats(holdout: Examples) -> None:
+    """Refuse held-out examples that are there more than once: no certificate counts them as one each.
+
+    Raises:
+        RequestError: If there are some.
+    """
+    count = int(repeats(holdout).sum())
+    if count:
+        found = f"{count} of {len(holdout)} that hold the same as another one"
+        cure = "pass distinct(holdout), from expunge.data; where they are of different people, give the data set ids"
+        raise RequestError("every example to hold out once", found, cure)
 
 
 def refuse_overlap(one: str, first: Examples, other: str, second: Examples) -> None:
-    """Refuse two parts of one data set that share examples.
+    """Refuse two parts that share examples: those of one data set by position, and all by what they hold.
 
     Raises:
         RequestError: If they do.
     """
-    if origin(first) != origin(second):
-        return
-    shared = int(torch.isin(root_indices(first), root_indices(second)).sum())
-    if shared:
-        cure = "take these examples out of one of them"
-        raise RequestError(f"disjoint examples to {one} and to {other}", f"{shared} in both", cure)
+    if origin(first) == origin(second):
+        shared = int(torch.isin(root_indices(first), root_indices(second)).sum())
+        if shared:
+            cure = "take these examples out of one of them"
+            raise RequestError(f"disjoint examples to {one} and to {other}", f"{shared} in both", cure)
+    count = int(copies(second, first).sum())
+    if count:
+        found = f"{count} of {len(second)} to {other} that hold the same as examples to {one}"
+        cure = f"leave them out of the examples to {other} with distinct(…, …), from expunge.data; where they are of \
+different people, give both data sets ids"
+        raise RequestError(f"disjoint examples to {one} and to {other}", found, cure)
 
 
 def origin(examples: Examples) -> object:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.admission import check_kinds, checked_split
+from expunge.api.admission import check_kinds, checked_split, refuse_overlap
 from expunge.api.budgeting import budget_part
 from expunge.api.chain import LeftOut
 from expunge.api.disclosing import callers_disclosure
@@ -19,7 +19,7 @@ from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.result import Result
 from expunge.api.rows import Rows
 from expunge.api.steering.wish import halves_of
-from expunge.batch import Predictor, Split
+from expunge.batch import Examples, Predictor, Split
 from expunge.data import as_examples, check_labels, kept_on, remembered_hashes
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation import Metric
@@ -132,6 +132,7 @@ def evaluate(
     tested = as_examples(test)
     check_labels(tested, split.classes)
     check_kinds(split.forget, tested)
+    check_unseen(tested, split, None if result is None else result.split.holdout)
     names = checked_names(class_names, split.classes)
     rows = Rows(split, tested, logits=predict.logits, batch_size=batch_size, also=also)
     before = original or (result.original if result else None)
@@ -157,6 +158,17 @@ def evaluate(
     held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
     disclosure = callers_disclosure(result)
     return Evaluation(document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network))))
+
+
+def check_unseen(tested: Examples, split: Split, holdout: Examples | None) -> None:
+    """Refuse test examples that the model was trained on, or that steered its unlearning.
+
+    Raises:
+        RequestError: If there are some.
+    """
+    for name, part in (("forget", split.forget), ("retain", split.retain), ("hold out", holdout)):
+        if part is not None:
+            refuse_overlap(name, part, "test", tested)
 
 
 def budget_of(result: Result | None) -> dict[str, Any]:

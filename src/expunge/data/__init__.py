@@ -1,6 +1,7 @@
 """The data room: examples read by index, forget requests and their checked split, manifests, and streams of pairs."""
 
 from expunge.data.augment import Augment, crop_flip, none
+from expunge.data.copies import copies, distinct, repeats
 from expunge.data.dataset_examples import DatasetExamples
 from expunge.data.examples import Subset, as_examples, ids_of, num_classes, root_indices
 from expunge.data.identity import (
@@ -38,7 +39,9 @@ __all__ = [
     "TensorExamples",
     "as_examples",
     "check_labels",
+    "copies",
     "crop_flip",
+    "distinct",
     "example_hashes",
     "find_root",
     "fingerprint",
@@ -53,6 +56,7 @@ __all__ = [
     "overlap",
     "remembered_hashes",
     "repeated",
+    "repeats",
     "resident",
     "resident_split",
     "resident_up_to",

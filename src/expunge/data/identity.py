@@ -1,7 +1,8 @@
 """Which example is which: keyed hashes of what examples hold, or of the user's ids, and sets of such hashes.
 
 An example is known by the values of its inputs as they are stored (of a data set that is read item by item, as it
-yields them) and by its label, wherever it stands and whatever data set object it is read through.
+yields them) and by its label, wherever it stands and whatever data set object it is read through. Of torchvision's data
+sets it is what their files or arrays hold, whatever the transform, so that nothing is decoded for it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expunge.batch import Batch, Examples, on_tensors
+from expunge.data.dataset_examples import DatasetExamples
 from expunge.data.examples import Subset, root_indices
+from expunge.data.file_hashes import file_hashes
+from expunge.data.labels import as_tensor
 from expunge.data.residency import Resident
 from expunge.data.tensor_examples import TensorExamples
 from expunge.errors import DataError
@@ -91,7 +96,9 @@ def example_hashes(examples: Examples, key: bytes) -> Hashes:
     memo = _memo.get()
     if memo is None:
         return _hashes_at(root, positions, key)
-    memory = memo.setdefault((id(root), key), _Memory(root))
+    if (id(root), key) not in memo:
+        memo[id(root), key] = _Memory(root)
+    memory = memo[id(root), key]
     missing = np.unique(positions[~memory.filled[positions]])
     if len(missing):
         memory.hashes[missing] = _hashes_at(root, missing, key)
@@ -108,7 +115,7 @@ def is_repeatable(examples: Examples) -> bool:
         True
     """
     root, positions = _located(examples)
-    if isinstance(root, TensorExamples):
+    if isinstance(root, TensorExamples) or _stored_elsewhere(root) is not None:
         return True
     blank, probe = hashlib.blake2b(digest_size=HASH_BYTES), torch.from_numpy(positions[:PROBE_SIZE])
     with _same_randomness():
@@ -199,10 +206,39 @@ def _hashes_at(root: Examples, positions: NDArray[np.int64], key: bytes) -> Hash
     if isinstance(root, TensorExamples):
         blocks = (_stored(root, part) for part in chosen.split(BLOCK_SIZE))
         return _joined(one for block in blocks for one in _batch_digests(blank, block))
+    if (stored := _stored_elsewhere(root)) is not None:
+        return _stored_hashes(stored, root.targets[chosen], positions, key)
     if not is_repeatable(Subset(root, chosen)):
         return _position_hashes(root, positions, key)
     with _same_randomness():
         return _joined(_read_digests(blank, root, chosen))
+
+
+def _stored_elsewhere(root: Examples) -> Any:
+    """Return the paths or the array that a data set of torchvision reads its items from; None of any other."""
+    dataset = getattr(root, "dataset", None)
+    if not isinstance(root, DatasetExamples) or dataset is None:
+        return None
+    reads = next((kind for kind in type(dataset).__mro__ if "__getitem__" in vars(kind)), object)
+    if not reads.__module__.startswith("torchvision.datasets."):
+        return None
+    samples, data = getattr(dataset, "samples", None), getattr(dataset, "data", None)
+    if isinstance(samples, list) and len(samples) == len(root):
+        return [Path(path) for path, _ in samples]
+    return data if isinstance(data, Tensor | np.ndarray) and len(data) == len(root) else None
+
+
+def _stored_hashes(stored: Any, labels: Tensor, positions: NDArray[np.int64], key: bytes) -> Hashes:
+    """Return the hashes of examples by what their files or rows of an array hold."""
+    if not isinstance(stored, list):
+        return _hashes_at(TensorExamples(as_tensor(stored[positions]), labels), np.arange(len(labels)), key)
+    try:
+        contents = file_hashes([stored[position] for position in positions.tolist()], key)
+    except OSError as error:
+        found = f"'{error.filename}' ({error.strerror})"
+        raise DataError("a file that can be read", found, "check the data set's files") from error
+    held = torch.from_numpy(contents.view(np.uint8).reshape(-1, HASH_BYTES))
+    return _hashes_at(TensorExamples({"file": held}, labels), np.arange(len(labels)), key)
 
 
 def _position_hashes(root: Examples, positions: NDArray[np.int64], key: bytes) -> Hashes:
@@ -213,12 +249,15 @@ def _position_hashes(root: Examples, positions: NDArray[np.int64], key: bytes) -
 
 
 def _read_digests(blank: Any, root: Examples, positions: Tensor) -> Iterator[bytes]:
-    """Yield the digests of examples that are read; one by one where reading them draws random numbers."""
+    """Yield the digests of examples that are read; one by one once reading them was seen to draw random numbers."""
+    drawn = False
     for part in positions.split(READ_SIZE):
-        _seed()
-        before = _states()
-        batch = root.batch(part)
-        if before == _states():
+        if not drawn:
+            _seed()
+            before = _states()
+            batch = root.batch(part)
+            drawn = before != _states()
+        if not drawn:
             yield from _batch_digests(blank, batch)
             continue
         for position in part.split(1):
