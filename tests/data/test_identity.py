@@ -164,3 +164,61 @@ def test_ids_are_known_by_their_text():
 def test_no_examples_have_no_hashes():
     assert example_hashes(Subset(rows(), []), KEY).shape == (0,)
     assert len(set_hash(example_hashes(Subset(as_examples([(torch.zeros(1), 0)]), []), KEY), KEY)) == 64
+
+
+class Folder:
+    """Stands for torchvision's folder of pictures: it knows its files, and decoding them is dear."""
+
+    def __init__(self, samples):
+        self.samples, self.targets, self.read = samples, [label for _, label in samples], []
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return torch.rand(3, 8, 8), self.targets[index]
+
+
+class Array(Folder):
+    """Stands for torchvision's data sets in memory."""
+
+    def __init__(self, data, targets):
+        super().__init__([("", label) for label in targets])
+        self.data = data
+        del self.samples
+
+    def __len__(self):
+        return len(self.data)
+
+
+@pytest.fixture
+def torchvision_stand_in(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for kind in (Folder, Array):
+        monkeypatch.setattr(kind, "__module__", "torchvision.datasets.folder")
+
+
+def test_a_folder_of_torchvision_is_known_by_its_files_and_nothing_is_decoded(torchvision_stand_in, tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(b"picture %d" % (number // 2))
+    folder = Folder([(str(tmp_path / f"{number}.png"), number % 2) for number in range(4)])
+    examples = as_examples(folder)
+    assert len(examples.targets) == 4
+    folder.read.clear()
+    made = example_hashes(examples, KEY)
+    assert folder.read == []
+    assert len(set(made.tolist())) == 4
+    assert (example_hashes(Subset(examples, [2, 0]), KEY) == made[[2, 0]]).all()
+    (tmp_path / "3.png").write_bytes(b"another")
+    assert (example_hashes(examples, KEY) == made).tolist() == [True, True, True, False]
+    (tmp_path / "3.png").unlink()
+    with pytest.raises(DataError, match=r"a file that can be read, but found .*3\.png"):
+        example_hashes(examples, KEY)
+
+
+def test_an_array_of_torchvision_is_known_by_its_rows(torchvision_stand_in):
+    pictures = np.arange(4 * 12, dtype=np.uint8).reshape(4, 3, 2, 2)
+    examples = as_examples(Array(pictures, [0, 1, 0, 1]))
+    made = example_hashes(Subset(examples, [3, 1]), KEY)
+    assert (made == example_hashes(TensorExamples(torch.from_numpy(pictures[[3, 1]]), [1, 1]), KEY)).all()

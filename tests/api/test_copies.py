@@ -1,0 +1,101 @@
+"""The same examples on two sides, whatever objects they are read through, are refused with how many and what to do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_requests import classifier, sides
+from torch.utils.data import TensorDataset
+
+import expunge
+from expunge.data import Subset, TensorExamples, as_examples, distinct
+from expunge.errors import RequestError
+
+RL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
+
+
+def unlearn(**parts):
+    forget, retain = sides()
+    return expunge.unlearn(classifier(), **{"forget": forget, "retain": retain, **parts}, **RL)
+
+
+def copied(examples, count):
+    return TensorExamples(examples.inputs[:count].clone(), examples.targets[:count].clone())
+
+
+def joined(*parts):
+    return TensorExamples(torch.cat([part.inputs for part in parts]), torch.cat([part.targets for part in parts]))
+
+
+def other(count=30):
+    inputs = torch.randn(64, 6, generator=torch.Generator().manual_seed(99))[:count]
+    return TensorExamples(inputs, torch.arange(count) % 3)
+
+
+def test_the_same_rows_behind_two_data_set_objects():
+    forget, retain = sides()
+    both = joined(retain, copied(forget, 3))
+    for wrapped in (both, list(zip(both.inputs, both.targets.tolist(), strict=True))):
+        with pytest.raises(RequestError, match=r"disjoint .* forget and to retain, but found 3 of 51 .*distinct"):
+            unlearn(retain=wrapped)
+
+
+def test_overlapping_slices_of_one_tensor():
+    inputs, targets = other(60).inputs, other(60).targets
+    with pytest.raises(RequestError, match="found 4 of 54 to retain"):
+        unlearn(forget=TensorDataset(inputs[:10], targets[:10]), retain=TensorDataset(inputs[6:], targets[6:]))
+
+
+@pytest.mark.parametrize("side", ["forget", "retain"])
+def test_copies_of_a_side_as_held_out_examples(side):
+    forget, retain = sides()
+    part = {"forget": forget, "retain": retain}[side]
+    with pytest.raises(RequestError, match=f"{side} and to hold out, but found 5 of 35 to hold out"):
+        unlearn(holdout=joined(other(), copied(part, 5)))
+
+
+def test_held_out_examples_that_repeat():
+    with pytest.raises(RequestError, match=r"every example to hold out once, but found 30 of 60 .*distinct\(holdout\)"):
+        unlearn(holdout=joined(other(), other()))
+
+
+def test_test_examples_that_were_trained_on_or_steered():
+    forget, retain = sides()
+    result = unlearn(holdout=other())
+    for test, count in ((other(), 30), (copied(retain, 9), 9), (joined(other(64), copied(forget, 1)), 1)):
+        with pytest.raises(RequestError, match=f"to test, but found {count} of {len(test)} to test that hold the same"):
+            expunge.evaluate(result, test=test)
+    fresh = distinct(joined(other(40), copied(forget, 1)), forget, retain, result.split.holdout)
+    assert len(fresh) == 10
+    assert expunge.evaluate(result, test=fresh).scores["ta"] is not None
+
+
+def test_repeats_inside_a_side_are_the_users_own_affair():
+    forget, retain = sides()
+    assert len(unlearn(forget=joined(forget, forget), retain=joined(retain, retain)).history) > 0
+
+
+def test_rows_of_different_people_may_agree_where_ids_tell_them_apart():
+    forget, retain = sides()
+    retain = joined(retain, copied(forget, 3))
+    forget.ids, retain.ids = [f"a{n}" for n in range(len(forget))], [f"b{n}" for n in range(len(retain))]
+    assert len(unlearn(forget=forget, retain=retain).history) > 0
+    retain.ids = [f"a{n % 12}" for n in range(len(retain))]
+    with pytest.raises(RequestError, match="that hold the same"):
+        unlearn(forget=forget, retain=Subset(retain, range(48, 51)))
+
+
+def test_data_that_change_whenever_they_are_read_are_compared_by_position_alone():
+    generator = torch.Generator()
+
+    class Noisy(torch.utils.data.Dataset):
+        def __len__(self):
+            return 12
+
+        def __getitem__(self, index):
+            return torch.randn(6, generator=generator), index % 3
+
+    assert len(unlearn(forget=Noisy(), retain=Noisy()).history) > 0
+    data = as_examples(Noisy())
+    with pytest.raises(RequestError, match="4 in both"):
+        unlearn(forget=Subset(data, range(8)), retain=Subset(data, range(4, 12)))
