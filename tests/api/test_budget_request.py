@@ -251,6 +251,10 @@ def test_a_second_request_on_the_same_held_out_data_is_not_certified_afresh(plac
     assert account.reopened == (2,)
     assert account.bound is None
     assert account.budget == 10.0
+    told, report = part_of(place / "second")["budget"], (place / "second" / "report.html").read_text()
+    assert (told["certified"], told["reopened"]) == (False, [1])
+    assert "This is not certified: entry 1 of the ledger" in told["sentence"]
+    assert report.count("This is not certified: entry 1 of the ledger") >= 2
     digests = [
         json.loads((place / out / "manifest.json").read_text())["holdout"]["digest"] for out in ("run", "second")
     ]

@@ -14,7 +14,7 @@ from expunge.budget.choice import Choice
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError, RequestError
 from expunge.key import load_key
-from expunge.ledger import Ledger, accounts, streams
+from expunge.ledger import Ledger, accounts, streams, unpack_marks
 
 RL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
 BUDGETED = {"method": "budgeted", "epochs": 2, "rate": 0.01, "batch": 16}
@@ -128,6 +128,39 @@ def test_held_out_data_that_are_opened_again_certify_nothing(ledger):
         model = expunge.unlearn(model, **parts, **wish, ledger=ledger.path, **BUDGETED).model
     (account,) = accounts(ledger.entries(), ledger.entries())
     assert (account.bound, account.reopened) == (None, (2,))
+
+
+@pytest.mark.parametrize("change", ["shuffled", "less one", "one again"])
+def test_held_out_examples_that_were_opened_are_recognised_and_the_second_result_says_so(ledger, change):
+    first, second = sides()
+    both, fresh = held(7), held(8)
+    wish = {"retain": second, "budget": expunge.Budget(points=60.0)}
+    result = expunge.unlearn(classifier(), forget=first, holdout=both, **wish, ledger=ledger.path, **BUDGETED)
+    assert (result.budget.certified, result.budget.reopened) == (True, ())
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    again = {
+        "shuffled": TensorExamples(both.inputs[order], both.targets[order]),
+        "less one": TensorExamples(both.inputs[1:].clone(), both.targets[1:]),
+        "one again": TensorExamples(
+            torch.cat([fresh.inputs, both.inputs[:1]]), torch.cat([fresh.targets, both.targets[:1]])
+        ),
+    }[change]
+    parts = {"forget": TensorExamples(first.inputs + 1, first.targets), "holdout": again}
+    told = expunge.unlearn(result.model, **parts, **wish, ledger=ledger.path, **BUDGETED).budget
+    assert (told.certified, told.reopened) == (False, (1,))
+    assert "This is not certified: entry 1 of the ledger has opened some of these" in told.sentence
+    assert told.document()["reopened"] == [1]
+    (account,) = accounts(ledger.entries(), ledger.entries())
+    assert (account.bound, account.reopened) == (None, (2,))
+
+
+def test_a_held_out_set_is_written_into_the_ledger_once(ledger):
+    wish = {"holdout": held(7), "budget": expunge.Budget(points=60.0)}
+    for _ in range(2):
+        run(ledger, **{**BUDGETED, **wish}, again=True)
+    first, second = (entry.header.spent for entry in ledger.entries())
+    assert len(unpack_marks(first.opened)) == 400
+    assert (second.opened, second.split) == ("", first.split)
 
 
 def test_a_model_that_comes_back_as_it_was_has_answered_nothing(ledger, monkeypatch):

@@ -19,6 +19,7 @@ from expunge.ledger import (
     Spent,
     accounts,
     earlier_requests,
+    opened_by,
     pack_marks,
     served,
     streams,
@@ -198,6 +199,51 @@ def test_one_request_without_a_certificate_leaves_the_stream_without(tmp_path):
 def test_a_split_that_was_opened_before_certifies_nothing(tmp_path):
     found, _ = one_account(tmp_path, points(0.1, 0.5, 0.01, "a"), points(0.1, 0.5, 0.01, "a"))
     assert (found.bound, found.reopened) == (None, (2,))
+
+
+def opened(*names):
+    return pack_marks(bytes.fromhex(digest(name)) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("second", "reopened"),
+    [
+        (("c", "b", "a"), (2,)),  # the same set in another order
+        (("a", "b"), (2,)),  # less one example
+        (("b", "x", "y", "z"), (2,)),  # one example is enough
+        (("x", "y"), ()),
+    ],
+)
+def test_held_out_examples_that_an_earlier_entry_opened_certify_nothing(tmp_path, second, reopened):
+    shares = [points(0.1, 0.5, 0.01, "a b c", opened=opened("a", "b", "c"))]
+    shares.append(points(0.1, 0.5, 0.01, " ".join(second), opened=opened(*second)))
+    account, _ = one_account(tmp_path, *shares)
+    assert account.reopened == reopened
+    assert (account.bound is None) == bool(reopened)
+
+
+def test_examples_that_steered_a_request_without_a_certificate_count_as_opened(tmp_path):
+    shares = [points(0.1, opened=opened("a")), points(0.1, 0.5, 0.01, "a b", opened=opened("a", "b"))]
+    assert one_account(tmp_path, *shares)[0].reopened == (2,)
+
+
+def test_a_set_that_is_opened_a_third_time_is_known_by_the_first(tmp_path):
+    first = points(0.1, 0.5, 0.01, "a b", opened=opened("a", "b"))
+    account, ledger = one_account(tmp_path, first, points(0.1, 0.5, 0.01, "a b"))
+    assert account.reopened == (2,)
+    assert opened_by(ledger.entries(), points(0.1, 0.5, 0.01, "b", opened=opened("b"))) == (1,)
+    assert opened_by(ledger.entries(), points(0.1, 0.5, 0.01, "a b")) == (1,)
+    assert opened_by(ledger.entries(), points(0.1)) == ()
+
+
+def test_entries_hold_many_held_out_examples_and_refuse_what_is_no_list_of_hashes(tmp_path):
+    many = pack_marks(number.to_bytes(8, "big") for number in range(200_000))
+    _, ledger = one_account(tmp_path, points(0.1, 0.5, 0.01, "many", opened=many))
+    assert ledger.entries()[0].header.spent.opened == many
+    assert ledger.verify(KEY).sound
+    for text in ("index 17", many[1:], 17):
+        with pytest.raises(DataError, match="packed keyed hashes"):
+            points(0.1, opened=text)
 
 
 def test_a_bound_since_the_streams_start_replaces_those_before(tmp_path):

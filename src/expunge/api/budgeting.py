@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 from torch import nn
 
-from expunge.api.digests import keyed
 from expunge.api.reading import located
 from expunge.api.request.config import DiffusionConfig, RunConfig
 from expunge.api.result import family_of
 from expunge.api.steering.recognising import forgetting_of
 from expunge.api.steering.wish import DELTA, Halves, Wish, checked_wish, halves_of, steered, suited
-from expunge.batch import Examples, Predictor, Split, looking
+from expunge.batch import Predictor, Split, looking
 from expunge.budget import Budget, Measure, Spending, smallest_of
 from expunge.budget.forgetting import CLOSE, MARGIN
-from expunge.data import Subset, fingerprint, root_indices
+from expunge.data import example_hashes, root_indices, set_hash
+from expunge.data.identity import HASH_BYTES, Hashes
 from expunge.data.manifest import digest
-from expunge.errors import ConfigError, ExpungeError
-from expunge.ledger import Spent
+from expunge.errors import ConfigError, DataError, ExpungeError
+from expunge.ledger import Entry, Ledger, Spent, opened_by, pack_marks
 from expunge.methods import Method
 from expunge.python_path import import_object
 from expunge.weights import plain_state
@@ -140,22 +141,46 @@ def spent_part(spending: Spending, halves: Halves, key: bytes) -> dict[str, Any]
     asked, certificate = spending.asked, spending.certificate
     if certificate is not None:
         drop, bound = asked.scale * certificate.drop, asked.scale * certificate.bound
-        split, level, count = source_digest(halves.certify, key), certificate.delta, certificate.examples
+        split, level, count = set_hash(held_out_hashes(halves, key), key), certificate.delta, certificate.examples
         told = Spent(asked.unit, drop, bound, level, count, split, asked.allowed, exact=certificate.exact)
-        return asdict(told)
+        return written_part(told)
     drop = spending.looks[spending.chosen].spent
     measured = drop if math.isfinite(drop) else None
-    return asdict(Spent(asked.unit, measured, examples=len(halves.control), budget=asked.allowed))
+    return written_part(Spent(asked.unit, measured, examples=len(halves.control), budget=asked.allowed))
 
 
-def source_digest(half: Examples, key: bytes) -> str:
-    """Return the keyed hash of the data set that a half was drawn from.
+def written_part(spent: Spent) -> dict[str, Any]:
+    """Return a share of the budget as plain values; the opened examples are the ledger's affair."""
+    return {name: value for name, value in asdict(spent).items() if name != "opened"}
 
-    The halves of two requests to one data set overlap, whatever was held out and whatever classes were left out of
-    them; a hash of the half itself would tell them apart and call the second one fresh.
+
+def held_out_hashes(halves: Halves, key: bytes) -> Hashes:
+    """Return the keyed hash of every held-out example that a request measures on: what steers is opened too."""
+    return np.concatenate([example_hashes(half, key) for half in halves])
+
+
+def with_opened(spent: Spent, halves: Halves, entries: Sequence[Entry], key: bytes) -> Spent:
+    """Return a share of the budget with the held-out examples that were opened for it.
+
+    Where an earlier entry says the same of the same set, they are not written once more.
     """
-    root = half.root if isinstance(half, Subset) else half
-    return keyed(key, "held-out source", [fingerprint(root, key).encode()])
+    parts = [entry.header.spent for entry in entries if entry.header.spent is not None]
+    if spent.split is not None and any(part.opened and part.split == spent.split for part in parts):
+        return spent
+    raw = held_out_hashes(halves, key).tobytes()
+    return replace(spent, opened=pack_marks(raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)))
+
+
+def compared(spending: Spending, halves: Halves, ledger: Ledger, key: bytes) -> Spending:
+    """Return what became of a budget with the entries of a ledger that opened the same held-out examples before."""
+    if spending.certificate is None:
+        return spending
+    try:
+        entries = ledger.entries()
+    except DataError:  # the run is done; that its ledger was lost is said when the entry is added
+        return spending
+    spent = with_opened(Spent(**spent_part(spending, halves, key)), halves, (), key)
+    return replace(spending, reopened=opened_by(entries, spent))
 
 
 def handed_back(result: Mapping[str, Any]) -> bool:

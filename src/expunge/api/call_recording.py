@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from expunge.api.budgeting import spent_part
+from expunge.api.budgeting import compared, spent_part, with_opened
 from expunge.api.chain import concepts_forgotten, forgotten_of
 from expunge.api.digests import keyed, state_digest
 from expunge.api.folder import check_writable
@@ -63,10 +63,12 @@ class CallRecording(NamedTuple):
         if spending is not None and spending.chosen == 0:
             return None
         spent = None
-        if keeper is not None and spending is not None:
-            spent = Spent(**spent_part(spending, Halves(keeper.control, keeper.certify), self.key))
         models = Models(self.before, state_digest(model, self.key))
         try:
+            if keeper is not None and spending is not None:
+                halves = Halves(keeper.control, keeper.certify)
+                part = Spent(**spent_part(spending, halves, self.key))
+                spent = with_opened(part, halves, self.ledger.entries(), self.key)
             content = Content(self.asked, self.method, forgotten=self.forgotten, note=self.note)
             admit = None if self.again else not_served(self.asked, self.before)
             return self.ledger.append("request", content, key=self.key, models=models, spent=spent, admit=admit)
@@ -74,6 +76,15 @@ class CallRecording(NamedTuple):
             said = f"The request is answered, but the ledger has no entry of it. {error}"
             warnings.warn(said, stacklevel=3)
             return None
+
+
+def compared_with_ledger(
+    recording: CallRecording | None, keeper: Keeper | None, spending: Spending | None
+) -> Spending | None:
+    """Return what became of a budget with the ledger's entries that opened the same held-out examples before."""
+    if recording is None or keeper is None or spending is None:
+        return spending
+    return compared(spending, Halves(keeper.control, keeper.certify), recording.ledger, recording.key)
 
 
 def call_ledger(path: Any) -> Ledger | None:

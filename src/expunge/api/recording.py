@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from expunge.api.budgeting import compared, with_opened
 from expunge.api.chain import concepts_forgotten, forgotten_of
 from expunge.api.digests import file_digest, keyed, state_digest, weights_digest
 from expunge.api.folder import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from expunge.api.generative.diffusion_job import DiffusionJob
     from expunge.api.generative.stable_diffusion_run import StableDiffusionJob
     from expunge.api.job import Job
+    from expunge.api.result import Result
 
     AnyJob = Job | DiffusionJob | StableDiffusionJob
 
@@ -103,7 +105,7 @@ class Recording:
         content = Content(self.asked, job.config.method.name, evidence, self.forgotten, note)
         models = Models(before, weights_digest(answer, self.key))
         named: dict[str, Any] = {"models": models, "states": states_of(job, answer, self.key)}
-        add = partial(self.ledger.append, "request", content, key=self.key, **named, spent=spent_of(result))
+        add = partial(self.ledger.append, "request", content, key=self.key, **named, spent=self.spent(result))
         try:
             return add() if self.again else add(admit=not_served(self.asked, before, since=self.seen))
         except (DataError, RequestError) as error:
@@ -112,6 +114,19 @@ class Recording:
             if isinstance(error, DataError):
                 cure = f"{error.cure}; then pass --resume, which adds the entry"
             raise type(error)(error.expected, found, cure) from error
+
+    def spent(self, result: Mapping[str, Any]) -> Spent | None:
+        """Return what the run spent, with the held-out examples that were opened for it."""
+        spent, agreed = spent_of(result), getattr(self.job, "agreed", None)
+        if spent is None or agreed is None:
+            return spent
+        return with_opened(spent, agreed.halves, self.ledger.entries(), self.key)
+
+
+def compare_budget(job: Job | DiffusionJob, result: Result) -> None:
+    """Note in a result which entries of the job's ledger opened the same held-out examples before."""
+    if job.config.ledger is not None and job.agreed is not None and result.budget is not None:
+        result.budget = compared(result.budget, job.agreed.halves, Ledger(job.config.ledger), load_key())
 
 
 def recording(job: AnyJob, again: bool, done: bool = False) -> Recording | None:

@@ -32,7 +32,7 @@ from expunge.api.last_good import last_good_kept
 from expunge.api.launched import assist, gather, helping, jointly, launched, processes
 from expunge.api.own_names import check_paths
 from expunge.api.progress import bar
-from expunge.api.recording import Recording, check_ledger, recording
+from expunge.api.recording import Recording, check_ledger, compare_budget, recording
 from expunge.api.relapse import predicted_right, relapse_part
 from expunge.api.request.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
 from expunge.api.result import Result
@@ -264,6 +264,7 @@ def unlearned(job: Job, tracks: Tracks) -> Result:
             resume=savepoints_of(config),
             exclude=job.left_out.classes or None,
         )
+    compare_budget(job, result)
     if result.budget is not None:
         job.folder.write_lines(HISTORY, result.history)
     return result

@@ -52,7 +52,7 @@ def end(tracks: Tracks, seconds: float, updates: int, spending: Spending | None)
         known = {} if spending.reached is None else {"reached": float(spending.reached)}
         tracks.note({"spent": chosen.spent, "kept": float(spending.kept), **known})
         if found is not None:
-            name = "certified_drop" if found.exact else "approximate_bound"
+            name = "certified_drop" if found.exact and not spending.reopened else "approximate_bound"
             tracks.note({name: spending.asked.scale * found.bound})
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from expunge.api.admission import checked_split
 from expunge.api.call_chain import call_chain
-from expunge.api.call_recording import call_ledger, call_recording
+from expunge.api.call_recording import call_ledger, call_recording, compared_with_ledger
 from expunge.api.history import History
 from expunge.api.request.names import AUTO
 from expunge.api.request.time_limit import WITHIN, seconds_of
@@ -202,6 +202,7 @@ def unlearn(
             if spending is not None and record is not None:
                 lasted = time.perf_counter() - began + earlier
                 spending = replace(spending, time_share=1.0 if course.hurried else lasted / seconds_of(within))
+            spending = compared_with_ledger(recording, keeper, spending)
             seconds, peak = meter.stop()
             seconds += earlier
             end(tracks, seconds, len(history.rows), spending)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from typing import Any
@@ -93,6 +93,8 @@ class Spending:
         own: Whether it is recognised by the model's own error, and not by what a classifier answers. Default false.
         time_share: Share of the time limit that the run took, 1 where it was planned shorter for lack of time; None
             without a limit.
+        reopened: Entries of the ledger that had opened held-out examples of this request before: it certifies nothing
+            then. Default: none.
     """
 
     asked: Budget
@@ -107,6 +109,7 @@ class Spending:
     limit: float = RECOGNISED
     own: bool = False
     time_share: float | None = field(default=None, compare=False)
+    reopened: tuple[int, ...] = ()
 
     @property
     def inside(self) -> bool | None:
@@ -117,7 +120,9 @@ class Spending:
 
     @property
     def certified(self) -> bool | None:
-        """Whether an exact bound is inside the budget; None where the bound is approximate, or without one."""
+        """Whether an exact bound on fresh data is inside the budget; None where it is approximate, or without one."""
+        if self.certificate is not None and self.reopened:
+            return False
         return self.inside if self.certificate is not None and self.certificate.exact else None
 
     @property
@@ -236,6 +241,7 @@ class Spending:
             "certificate": None if self.certificate is None else self.certificate.document(),
             "certified": self.certified,
             "unsaid": self.unsaid,
+            "reopened": list(self.reopened),
             "sentence": self.sentence,
         }
 
@@ -293,7 +299,22 @@ def certified_words(spending: Spending) -> list[str]:
     level, about = f"{100 * (1 - found.delta):.3g} %", "" if found.exact else "about "
     end = "" if found.exact else f" This is approximate, by {APPROXIMATELY[found.kind]}."
     said = f"With {about}{level} confidence {moved(spending.asked, spending.asked.scale * found.bound)}"
-    return [f"{said}, which is {inside}.{end}"]
+    return [f"{said}, which is {inside}.{end}", *([reopened_words(spending.reopened)] if spending.reopened else [])]
+
+
+def reopened_words(entries: Sequence[int]) -> str:
+    """Return that nothing is certified on data which earlier requests have opened.
+
+    Examples:
+        >>> reopened_words([1])[:63]
+        'This is not certified: entry 1 of the ledger has opened some of'
+    """
+    which = f"entry {entries[0]}" if len(entries) == 1 else f"entries {', '.join(map(str, entries))}"
+    have = "has" if len(entries) == 1 else "have"
+    return (
+        f"This is not certified: {which} of the ledger {have} opened some of these held-out examples before, and the "
+        "model comes after that; hold out fresh examples."
+    )
 
 
 APPROXIMATELY: Mapping[Kind, str] = {"mean": "a paired bootstrap", "whole set": "a jackknife"}

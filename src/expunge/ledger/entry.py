@@ -24,10 +24,8 @@ Since = Literal["request", "stream"]
 
 T = TypeVar("T")
 
-LONGEST = 65_536
-"""Most characters in a header."""
 MAX_CONTENT_LENGTH = 15 * 2**20
-"""Most characters in a content, which names every forgotten example."""
+"""Most characters in a header, which names every held-out example, or a content, which names every forgotten one."""
 MOST_FILES = 32
 NOTE_KEYS = ("title", "ticket", "requester")
 """What a request may say of itself beside what is to be forgotten."""
@@ -67,12 +65,14 @@ class Spent:
         bound: Upper confidence bound on it, from a certify split. Default: nothing is certified.
         level: δ: the bound may be missed with at most this probability. Default: as ``bound``.
         examples: How many examples were measured on. Default: unknown.
-        split: Keyed hash of the data that the certify split was drawn from: two splits of one data set overlap.
-            Default: as ``bound``.
+        split: Keyed hash of the set of held-out examples, whatever their order. Default: as ``bound``.
         budget: What the request was allowed. Default: nothing was agreed.
         since: Whether drop and bound are against the model that the ``request`` was made to, or against the one that
             the ``stream`` of requests began with. Default ``request``.
         exact: Whether the bound is missed no more often than its level says, or about as often. Default true.
+        opened: Every held-out example that was measured on, control examples too, by ``pack_marks``: later requests
+            that hold out one of them do not have fresh data. Default: none, or those of an earlier entry with this
+            ``split``.
 
     Raises:
         DataError: If a number is not one, or a bound comes without its level and its split.
@@ -87,6 +87,7 @@ class Spent:
     budget: float | None = None
     since: Since = "request"
     exact: bool = True
+    opened: str = ""
 
     def __post_init__(self) -> None:
         check(self.unit, f"one of {', '.join(get_args(Unit))}", lambda unit: unit in get_args(Unit))
@@ -98,6 +99,7 @@ class Spent:
         )
         check(self.examples, "a number of examples", lambda value: value is None or is_count(value))
         check(self.exact, "exact as true or false", lambda value: isinstance(value, bool))
+        check(self.opened, "packed keyed hashes", is_packed)
         check_digests(split=self.split or "0" * 64)
         together = len({part is None for part in (self.bound, self.level, self.split)}) == 1
         check(self.bound, "a bound with its level and its split", lambda _: together)
@@ -240,6 +242,8 @@ def written(part: Header | Content) -> str:
     """
     # Later fields are written where they say something, so that what says nothing new reads as it always did.
     values = {name: value for name, value in asdict(part).items() if name not in LATER_FIELDS or value}
+    if values.get("spent") and not values["spent"]["opened"]:
+        del values["spent"]["opened"]
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -249,7 +253,7 @@ def read_header(text: str) -> Header:
     Raises:
         DataError: If it holds anything else.
     """
-    raw = mapping(text)
+    raw = mapping(text, MAX_CONTENT_LENGTH)
     kinds: dict[str, Callable[..., Any]] = {"models": Models, "spent": Spent, "states": Models}
     return made(Header, {**raw, **{name: part(kind, raw.get(name)) for name, kind in kinds.items()}})
 
@@ -281,7 +285,7 @@ def made(kind: Callable[..., T], values: dict[str, Any]) -> T:
         raise refused("the keys of an entry", "others") from error
 
 
-def mapping(text: str, longest: int = LONGEST) -> dict[str, Any]:
+def mapping(text: str, longest: int) -> dict[str, Any]:
     """Return the JSON mapping in a text of bounded length."""
     check(len(text), f"at most {longest} characters", lambda length: length <= longest)
     try:

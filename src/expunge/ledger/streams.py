@@ -10,10 +10,13 @@ was opened before has chosen what came after. A bound against the stream's first
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from expunge.ledger.entry import Entry, Spent, Unit
+from expunge.ledger.entry import Entry, Header, Models, Spent, Unit
+from expunge.ledger.forgotten import unpack_marks
+
+NEVER = "1970-01-01T00:00:00+00:00"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Account:
         level: Σδ, the probability with which the bound may be missed; 1 at most.
         exact: Whether all bounds of the sum are exact; else the level is approximate.
         uncertified: Requests without a bound in this unit.
-        reopened: Requests that were certified on data which an earlier entry had opened.
+        reopened: Requests whose held-out examples an earlier entry had opened, all or some of them.
         budget: Sum of what the requests were allowed; None unless each was allowed something.
     """
 
@@ -88,22 +91,22 @@ def accounts(stream: Sequence[Entry], entries: Sequence[Entry]) -> list[Account]
 
     Args:
         stream: Its entries, from ``streams``.
-        entries: All entries of the ledger, to see which certify splits were opened before.
+        entries: All entries of the ledger, to see which held-out examples were opened before.
     """
     units = dict.fromkeys(entry.header.spent.unit for entry in stream if entry.header.spent is not None)
-    return [account(stream, unit, splits_opened_before(entries)) for unit in units]
+    return [account(stream, unit, opened_before(entries)) for unit in units]
 
 
-def account(stream: Sequence[Entry], unit: Unit, opened: dict[int, set[str]]) -> Account:
+def account(stream: Sequence[Entry], unit: Unit, opened: Mapping[int, Collection[int]]) -> Account:
     """Return what a stream spent in one unit.
 
     Args:
         stream: Its entries.
         unit: The unit.
-        opened: Number of an entry → the certify splits that earlier entries had opened.
+        opened: Number of an entry → the earlier ones that had opened some of its held-out examples.
     """
     drops, bounds, budgets = (last_part(stream, unit, what) for what in ("drop", "bound", "budget"))
-    reopened = tuple(entry.number for entry, share in bounds if share and share.split in opened[entry.number])
+    reopened = tuple(entry.number for entry, share in bounds if share and opened[entry.number])
     certified = [share for _, share in bounds if share is not None]
     uncertified = tuple(entry.number for entry, share in bounds if share is None)
     whole = not uncertified and not reopened
@@ -149,12 +152,26 @@ def together(unit: Unit, shares: Sequence[float]) -> float:
     return math.fsum(shares)
 
 
-def splits_opened_before(entries: Sequence[Entry]) -> dict[int, set[str]]:
-    """Return, for each entry, the certify splits that the entries before it had opened."""
-    seen: set[str] = set()
-    found: dict[int, set[str]] = {}
+def opened_before(entries: Sequence[Entry]) -> dict[int, tuple[int, ...]]:
+    """Return, for each entry, the earlier ones that had opened its held-out examples, all or some of them."""
+    splits: dict[str, int] = {}
+    examples: dict[bytes, int] = {}
+    earlier: dict[int, tuple[int, ...]] = {}
     for entry in entries:
-        found[entry.number] = set(seen)
-        if entry.header.spent is not None and entry.header.spent.split is not None:
-            seen.add(entry.header.spent.split)
-    return found
+        spent = entry.header.spent
+        marks = unpack_marks(spent.opened) if spent is not None else []
+        numbers = {examples[mark] for mark in marks if mark in examples}
+        examples |= {mark: entry.number for mark in marks if mark not in examples}
+        if spent is not None and spent.split is not None:
+            numbers |= {splits[spent.split]} if spent.split in splits else set()
+            splits.setdefault(spent.split, entry.number)
+        earlier[entry.number] = tuple(sorted(numbers))
+    return earlier
+
+
+def opened_by(entries: Sequence[Entry], spent: Spent) -> tuple[int, ...]:
+    """Return the numbers of the entries that have opened held-out examples of a request which is not recorded yet."""
+    if spent.split is None and not spent.opened:
+        return ()
+    new = Entry(len(entries) + 1, Header("request", NEVER, "0" * 8, Models("0" * 64, "0" * 64), spent), None, "")
+    return opened_before([*entries, new])[new.number]

@@ -143,6 +143,7 @@ class BudgetPart(Part):
     certificate: Certificate | None = None
     certified: bool | None = None
     unsaid: str = ""
+    reopened: tuple[int, ...] = ()
     sentence: str
     examples: HalfSizes | None = None
     smallest: Number = None

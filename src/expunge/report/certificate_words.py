@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from expunge.budget.spending import reopened_words
 from expunge.report.budget_part import Allowed, BudgetPart, Certificate
 from expunge.report.numbers import count, short
 
@@ -71,6 +72,8 @@ def by(found: Certificate, asked: Allowed | None) -> str:
 
 def inside(budget: BudgetPart) -> str:
     """Return how the bound stands to the budget; an approximate one certifies nothing."""
+    if budget.reopened:
+        return f" {reopened_words(budget.reopened)}"
     if budget.certified is not None:
         told = {True: " That is inside the budget.", False: " That is more than the budget: it was not certified."}
         return told[budget.certified]

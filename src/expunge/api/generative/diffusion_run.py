@@ -14,6 +14,7 @@ from expunge.api.generative.generated import Drawing, GeneratedRows, generated_p
 from expunge.api.generative.grids import HOLDS as GRID_HOLDS
 from expunge.api.last_good import last_good_kept
 from expunge.api.progress import bar
+from expunge.api.recording import compare_budget
 from expunge.api.requests import Asked
 from expunge.api.result import Result
 from expunge.api.sitting import savepoints_of
@@ -74,6 +75,7 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
             track=tracks,
             resume=savepoints_of(config),
         )
+    compare_budget(job, result)
     if result.budget is not None:
         job.folder.write_lines(HISTORY, result.history)
     return result
