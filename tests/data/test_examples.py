@@ -279,6 +279,26 @@ def test_items_without_a_whole_label_are_refused(item):
         _ = DatasetExamples([item]).targets
 
 
+class Failing(Pictures):
+    def __getitem__(self, index):
+        raise KeyError("no such file") if index == 3 else IndexError(index)
+
+
+class Short(Pictures):
+    def __getitems__(self, indices):
+        return [self[index] for index in indices[1:]]
+
+
+def test_a_data_set_that_fails_is_one_sentence_with_its_own_error_behind_it():
+    with pytest.raises(DataError, match="items that can be read by number, but found IndexError") as caught:
+        _ = DatasetExamples(Failing()).targets
+    assert isinstance(caught.value.__cause__, IndexError)
+    with pytest.raises(DataError, match=r"KeyError .'no such file'.: mend the data set"):
+        DatasetExamples(Failing(), targets=LABELS).batch(torch.tensor([3]))
+    with pytest.raises(DataError, match="2 items from the data set, but found 1"):
+        DatasetExamples(Short(), targets=LABELS).batch(torch.tensor([3, 4]))
+
+
 def test_inputs_that_cannot_be_stacked_are_refused():
     with pytest.raises(DataError, match="stack"):
         DatasetExamples([(torch.ones(2), 0), (torch.ones(3), 1)]).batch(torch.tensor([0, 1]))
@@ -288,7 +308,9 @@ def test_inputs_that_cannot_be_stacked_are_refused():
         DatasetExamples([(object(), 0)]).batch(torch.tensor([0]))
 
 
-@pytest.mark.parametrize("positions", [[5], [-1], [0.5], [[0, 1]], [True, False, True, False, True]])
+@pytest.mark.parametrize(
+    "positions", [[5], [-1], [0.5], [[0, 1]], [True, False, True, False, True], [2**70], [-(2**70)], [None], "0", None]
+)
 def test_positions_outside_the_data_are_refused(positions):
     with pytest.raises(DataError):
         Subset(TensorExamples(IMAGES, LABELS), positions)

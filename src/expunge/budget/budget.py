@@ -146,13 +146,20 @@ class Budget:
         return self.spent(first, now) <= self.allowed
 
 
+def _is_finite(value: Real) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
 def _validate_amount(name: str, value: Any) -> float:
     """Return a field of a budget as a plain number.
 
     Raises:
         ConfigError: If it is no finite number, or below 0; a floor has to be above.
     """
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
     least = "> 0" if name == "floor" else "≥ 0"
     if not is_number or not (value > 0 if name == "floor" else value >= 0):
         cure = "leave it out for .05" if name == "floor" else f"write for example {_EXAMPLES[name]}"

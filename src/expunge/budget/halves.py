@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from expunge.errors import ConfigError, DataError
+from expunge.seeds import seeded_generator
 
 
 class Halves(NamedTuple):
@@ -46,7 +47,7 @@ def split_holdout(targets: Tensor, seed: int = 0, certify: float = 0.5, without:
     """
     if not 0 < certify < 1:
         raise ConfigError("a share between 0 and 1 for the certify half", f"{certify}", "use .5")
-    generator, carried = torch.Generator().manual_seed(seed), 0.0
+    generator, carried = seeded_generator(seed), 0.0
     taken, rest = [], []
     for label in targets.unique().tolist():
         if label in without:

@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset, default_collate
 
 from expunge.batch import Batch, on_tensors
 from expunge.data.augment import Augment, none
-from expunge.data.labels import as_labels, label_of, labels_of
+from expunge.data.labels import as_labels, label_of, labels_of, read_item
 from expunge.errors import DataError
 
 
@@ -62,7 +62,7 @@ class DatasetExamples:
 
     def batch(self, indices: Tensor) -> Batch:
         """Return the examples at ``indices``, collated."""
-        items = self._items(indices.tolist() or [0])
+        items = read_item(self.dataset, indices.tolist() or [0])
         labels = self._given[indices] if self._given is not None else self._labels(items[: len(indices)], indices)
         inputs = _collated([_input_of(item) for item in items])
         if not len(indices):  # the first example was read to learn the form of the inputs
@@ -78,10 +78,6 @@ class DatasetExamples:
             cure = "let the items and the attribute 'targets' or 'labels' of the data set agree"
             raise DataError("the same label for an example each time", found, cure)
         return labels
-
-    def _items(self, wanted: list[int]) -> list[Any]:
-        read = getattr(self.dataset, "__getitems__", None)
-        return list(read(wanted)) if read else [self.dataset[index] for index in wanted]
 
 
 def _input_of(item: Any) -> Any:

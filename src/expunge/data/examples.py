@@ -152,13 +152,15 @@ def num_classes(examples: Examples) -> int:
 
 
 def _checked(positions: Any, size: int) -> Tensor:
-    found = as_tensor(positions)
+    expected, cure = "positions as a list of whole numbers of 64 bits", "list them"
+    try:
+        found = as_tensor(positions)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(expected, type(positions).__name__, cure) from error
     if found.numel() == 0:
         found = found.long().flatten()
     if found.dim() != 1 or found.is_floating_point() or found.dtype == torch.bool:
-        raise DataError(
-            "positions as a list of whole numbers", f"{found.dtype} of shape {tuple(found.shape)}", "list them"
-        )
+        raise DataError(expected, f"{found.dtype} of shape {tuple(found.shape)}", cure)
     if found.numel() and (int(found.min()) < 0 or int(found.max()) >= size):
         raise DataError(
             f"positions from 0 to {size - 1}", f"{int(found.min())} to {int(found.max())}", "choose positions in range"

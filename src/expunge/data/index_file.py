@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,11 @@ def whole_numbers(values: Any) -> list[int]:
         >>> whole_numbers(np.array([2, 5]))
         [2, 5]
     """
+    if isinstance(values, str | bytes | Mapping) or not (hasattr(values, "tolist") or isinstance(values, Iterable)):
+        raise RequestError("whole numbers as indices", type(values).__name__, _CURE)
     entries = values.tolist() if hasattr(values, "tolist") else list(values)
+    if not isinstance(entries, list):
+        raise RequestError("whole numbers as indices", "a single number", _CURE)
     for place, entry in enumerate(entries, 1):
         if isinstance(entry, bool) or not isinstance(entry, int | np.integer):
             raise RequestError("whole numbers as indices", f"{type(entry).__name__} at place {place}", _CURE)

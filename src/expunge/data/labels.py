@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expunge.errors import DataError
+from expunge.errors import DataError, ExpungeError
 
 _SPOTS = 8
 MAX_LABEL = 2**24
@@ -95,7 +95,7 @@ def labels_of(dataset: Any) -> Tensor:
     targets keeps the untransformed ones in the attribute.
 
     Raises:
-        DataError: If an item has no label.
+        DataError: If an item cannot be read or has no label.
 
     Examples:
         >>> labels_of([("a", 1), ("b", 0)])
@@ -104,9 +104,35 @@ def labels_of(dataset: Any) -> Tensor:
     count = len(dataset)
     for name in ("targets", "labels"):
         labels = _attribute(dataset, name, count)
-        if labels is not None and all(label_of(dataset[spot]) == int(labels[spot]) for spot in _spots(count)):
+        if labels is not None and all(
+            label_of(read_item(dataset, spot)) == int(labels[spot]) for spot in _spots(count)
+        ):
             return labels
-    return as_labels([label_of(dataset[index]) for index in range(count)], count)
+    return as_labels([label_of(read_item(dataset, index)) for index in range(count)], count)
+
+
+def read_item(dataset: Any, index: Any) -> Any:
+    """Return one item of a user's data set, or a list of them if ``index`` is a list.
+
+    Raises:
+        DataError: If the data set raises an error.
+    """
+    try:
+        if not isinstance(index, list):
+            return dataset[index]
+        read = getattr(dataset, "__getitems__", None)
+        items = list(read(index)) if read else [dataset[each] for each in index]
+    except ExpungeError:
+        raise
+    except Exception as error:
+        found = f"{type(error).__name__} ({error})"
+        raise DataError(
+            "items that can be read by number", found, "mend the data set; it must run by itself"
+        ) from error
+    if len(items) != len(index):
+        cure = "let __getitems__ return an item for each number"
+        raise DataError(f"{len(index)} items from the data set", f"{len(items)}", cure)
+    return items
 
 
 def _attribute(dataset: Any, name: str, count: int) -> Tensor | None:

@@ -10,6 +10,7 @@ import difflib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -20,8 +21,10 @@ from expunge.batch import Examples
 from expunge.data.examples import Subset, ids_of, root_indices
 from expunge.data.id_file import read_ids, texts_of_ids
 from expunge.data.index_file import read_indices, whole_numbers
+from expunge.data.labels import MAX_LABEL
 from expunge.data.predicate import Predicate, imported, rows_where
 from expunge.errors import RequestError
+from expunge.seeds import seeded_generator
 
 _CHUNK = 256
 
@@ -62,7 +65,9 @@ class ByClass:
         Raises:
             RequestError: If there is no class of that name, or it does not occur.
         """
-        found = (examples.targets == self.number(class_names)).nonzero().flatten()
+        number = self.number(class_names)
+        # A comparison with a number beyond 64 bits is an error of torch.
+        found = (examples.targets == (number if 0 <= number <= MAX_LABEL else -1)).nonzero().flatten()
         if not len(found):
             present = examples.targets.bincount().nonzero().flatten().tolist()
             raise RequestError(
@@ -83,7 +88,7 @@ class ByClass:
         names = list(class_names or ())
         if self.label in names:
             return names.index(self.label)
-        if isinstance(self.label, str) and self.label.isdecimal():
+        if isinstance(self.label, str) and self.label.isdecimal() and len(self.label) <= 18:
             return int(self.label)
         near = difflib.get_close_matches(str(self.label), names, n=1)
         cure = f"did you mean {near[0]!r}" if near else "give the name as the data set spells it, or the number"
@@ -215,7 +220,7 @@ class ByFraction:
         Raises:
             RequestError: If the fraction is not between 0 and 1, or rounds to no example.
         """
-        if isinstance(self.fraction, bool) or not 0 < self.fraction < 1:
+        if isinstance(self.fraction, bool) or not isinstance(self.fraction, Real) or not 0 < self.fraction < 1:
             raise RequestError("a fraction greater than 0 and less than 1", f"{self.fraction}", "write 0.1 for 10 %")
         count = round(self.fraction * len(examples))
         if count == 0:
@@ -224,8 +229,7 @@ class ByFraction:
                 f"{self.fraction} of {len(examples)} examples",
                 "raise the fraction",
             )
-        generator = torch.Generator().manual_seed(self.seed)
-        return torch.randperm(len(examples), generator=generator)[:count].sort().values
+        return torch.randperm(len(examples), generator=seeded_generator(self.seed))[:count].sort().values
 
     def sentence(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from expunge.batch import Examples
 from expunge.data.examples import Subset
 from expunge.errors import DataError, is_unicode
+from expunge.seeds import seeded_generator
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Source:
             >>> source.subset(5).train.targets.bincount()
             tensor([2, 2, 1])
         """
-        if not 1 <= n <= len(self.train):
+        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(self.train):
             raise DataError(f"a size from 1 to {len(self.train)}", f"{n}", "ask for fewer examples")
         return replace(self, train=Subset(self.train, _balanced(self.train.targets, n, seed)))
 
@@ -98,7 +99,7 @@ def check_names(*names: str) -> None:
 
 def _balanced(targets: Tensor, n: int, seed: int) -> Tensor:
     """Return ``n`` sorted positions: first one of every class, then a second one, and so on."""
-    shuffled = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    shuffled = torch.randperm(len(targets), generator=seeded_generator(seed))
     labels = targets[shuffled]
     by_class = labels.argsort(stable=True)
     counts = labels.bincount()

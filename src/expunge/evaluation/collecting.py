@@ -71,7 +71,7 @@ def collect(
     place = torch.device(device) if device is not None else home(predict.model)
     near = resident(examples, place)
     with undisturbed(predict.model):
-        parts = [read(predict, near, part, place) for part in torch.split(torch.arange(len(near)), batch_size)]
+        parts = [read(predict, near, part, place) for part in torch.arange(len(near)).split(min(batch_size, len(near)))]
     logits, targets = (torch.cat(pieces) for pieces in zip(*parts, strict=True))
     refuse_diverged(logits)
     return Outputs(logits, targets)

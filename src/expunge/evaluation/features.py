@@ -86,7 +86,7 @@ def profile(first: Subject, second: Subject, part: Part, count: int, batch_size:
         DataError: If there are fewer than four examples.
     """
     examples = first.examples(part)
-    batches = torch.split(drawn(len(examples), count, seed), batch_size)
+    batches = torch.split(drawn(len(examples), count, seed), min(batch_size, count))
     terms: dict[str, list[Floats]] = {}
     for indices in batches:
         if len(indices) >= FEWEST or len(batches) == 1:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from expunge.errors import ConfigError
+from expunge.seeds import seeded_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ def halves(candidates: int, models: int, seed: int = 0) -> Tensor:
         raise ConfigError("at least 2 candidates", f"{candidates}", "ask for more examples to be forgotten")
     if models < 2 or models % 2:
         raise ConfigError("an even number of shadow models", f"{models}", "use for example 32")
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded_generator(seed)
     inside = torch.zeros(models, candidates, dtype=torch.bool)
     for first in range(0, models, 2):
         inside[first, torch.randperm(candidates, generator=generator)[: candidates // 2]] = True

@@ -18,6 +18,7 @@ from expunge.data.residency import resident
 from expunge.engine.layout import laid_out
 from expunge.engine.optimisers import fused
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
+from expunge.seeds import seeded_generator
 from expunge.tasks.classification.train_settings import TrainSettings
 
 __all__ = ["TrainRecord", "TrainSettings", "fit"]
@@ -123,8 +124,8 @@ class Run:
     ) -> None:
         self.predict, self.examples, self.settings = predict, examples, settings
         self.device, self.augment = device, augment
-        self.order = torch.Generator().manual_seed(settings.seed)
-        self.luck = torch.Generator().manual_seed(settings.seed)
+        self.order = seeded_generator(settings.seed)
+        self.luck = seeded_generator(settings.seed)
         self.parts = math.ceil(len(examples) / settings.batch)
         self.optimizer = fused(
             torch.optim.SGD,

@@ -94,7 +94,7 @@ def sampled(
     scheduler = schedule_of(model, steps)
     found = []
     with looking(model):
-        for positions in torch.arange(len(labels)).split(batch_size):
+        for positions in torch.arange(len(labels)).split(min(batch_size, max(1, len(labels)))):
             found.append(denoised(model, scheduler, labels[positions], start(positions), guidance))
             if on_images is not None:
                 on_images(int(positions[-1]) + 1, len(labels))

@@ -1,0 +1,29 @@
+"""Generators of random numbers from a user's seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from expunge.errors import ConfigError, shown
+
+
+def seeded_generator(seed: Any) -> torch.Generator:
+    """Return a generator on the CPU that starts from a seed.
+
+    Args:
+        seed: A whole number from 0 to 2⁶³ − 1.
+
+    Raises:
+        ConfigError: If it is none.
+
+    Examples:
+        >>> seeded_generator(2**70)
+        Traceback (most recent call last):
+        expunge.errors.ConfigError: Expected a seed, a whole number from 0 to 9223372036854775807, but found \
+1180591620717411303424: choose for example 0.
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < 2**63:
+        raise ConfigError(f"a seed, a whole number from 0 to {2**63 - 1}", shown(repr(seed)), "choose for example 0")
+    return torch.Generator().manual_seed(int(seed))

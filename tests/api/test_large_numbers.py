@@ -1,0 +1,61 @@
+"""Numbers beyond 64 bits: one sentence of our own errors, or a number that means the same and fits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import expunge
+from expunge.data import ByClass, ByFraction, ByIndices, Source, Subset, TensorExamples
+from expunge.errors import ConfigError, DataError, RequestError
+
+INPUTS = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
+EXAMPLES = TensorExamples(INPUTS, torch.arange(90) % 3)
+PARTS = [Subset(EXAMPLES, range(low, low + 30)) for low in (0, 30, 60)]
+LARGE = [2**63, 2**64, 2**70, -(2**70), 10**400]
+
+
+def calls(number):
+    sides = {"forget": PARTS[0], "retain": PARTS[1]}
+    model = nn.Linear(4, 3)
+    source = Source(EXAMPLES, EXAMPLES, ("a", "b", "c"), "example", "none", (1, 1, 1))
+    return {
+        "a class": (RequestError, lambda: ByClass(number).choose(EXAMPLES)),
+        "a class as text": (RequestError, lambda: ByClass(str(number)).choose(EXAMPLES)),
+        "an index": (RequestError, lambda: ByIndices([number]).choose(EXAMPLES)),
+        "the seed of a fraction": (ConfigError, lambda: ByFraction(0.5, seed=number).choose(EXAMPLES)),
+        "a size": (DataError, lambda: source.subset(number)),
+        "the seed of a part": (ConfigError, lambda: source.subset(5, seed=number)),
+        "a label": (DataError, lambda: TensorExamples(INPUTS[:1], [number])),
+        "the seed of an audit": (
+            ConfigError,
+            lambda: expunge.audit(model, model, **sides, test=PARTS[2], seed=number),
+        ),
+    }
+
+
+@pytest.mark.parametrize("number", LARGE, ids=["2^63", "2^64", "2^70", "-2^70", "10^400"])
+@pytest.mark.parametrize("name", calls(0))
+def test_a_number_beyond_64_bits_is_refused(name, number):
+    error, call = calls(number)[name]
+    with pytest.raises(error):
+        call()
+
+
+def test_a_class_of_five_thousand_digits_is_a_name_that_does_not_occur():
+    with pytest.raises(RequestError, match="the name of a class"):
+        ByClass("9" * 5000).choose(EXAMPLES)
+
+
+@pytest.mark.parametrize("number", [2**62, 2**63, 10**400], ids=["2^62", "2^63", "10^400"])
+def test_a_batch_size_beyond_all_examples_takes_all(number):
+    model, parts = nn.Linear(4, 3), dict(zip(("forget", "retain", "test"), PARTS, strict=True))
+    assert expunge.evaluate(model, **parts, batch_size=number).scores == expunge.evaluate(model, **parts).scores
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400)], ids=["10^400", "-10^400"])
+@pytest.mark.parametrize("name", ["points", "relative"])
+def test_a_budget_of_no_float_is_refused(name, number):
+    with pytest.raises(ConfigError, match="finite number"):
+        expunge.Budget(**{name: number})
