@@ -37,6 +37,21 @@ def test_show_lists_entries_and_adds_up_the_stream(path):
     assert "Not certified: no certificate in 1\n" in text
 
 
+def test_show_calls_a_gain_one_and_adds_none_of_it_to_the_budget(path):
+    ledger = stream(path, 0)
+    serve(ledger, "ids 1", 1, 2, Spent("points", -12.7, -8.8, 0.01, 100, digest("split"), budget=10.0))
+    text = call("ledger", "show", str(path)).stdout
+    assert "gain 12.7 points" in text
+    assert "Measured gain, all together: 12.7 points\n" in text
+    assert "Budget: 10 points, of which 10 are left\n" in text
+
+
+def test_a_broken_budget_is_overspent(path):
+    ledger = stream(path, 0)
+    serve(ledger, "ids 1", 1, 2, Spent("points", 3.0, 4.0, 0.01, 100, digest("split"), budget=1.0))
+    assert "Budget: 1 points, overspent by 3\n" in call("ledger", "show", str(path)).stdout
+
+
 def test_show_states_the_certificate_of_a_whole_stream(path):
     ledger = stream(path, 0)
     for number in range(3):

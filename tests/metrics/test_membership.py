@@ -3,7 +3,7 @@ import pytest
 from sklearn.svm import SVC
 
 from expunge.errors import ConfigError, DataError
-from expunge.metrics import attack_auc, svc_efficacy, tpr_at_fpr, tpr_interval
+from expunge.metrics import attack_auc, mean_interval, svc_efficacy, tpr_at_fpr, tpr_interval
 from expunge.metrics.bootstrap import area, curves, found_at
 from expunge.metrics.membership import levels
 
@@ -84,6 +84,11 @@ def test_the_interval_of_a_recall_has_a_width_even_where_all_are_found():
     """Two of two above the threshold: no resample has fewer, but the exact interval of a share of two of two does."""
     low, high = tpr_interval([9.0, 9.0], np.arange(1000.0) / 1000, 0.01)
     assert (low, high) == pytest.approx((0.025**0.5, 1.0))
+
+
+def test_the_mean_of_equal_values_of_known_range_has_an_interval_with_a_width():
+    assert mean_interval([1.0, 1.0], bounds=(0.0, 1.0)) == pytest.approx((0.025**0.5, 1.0))
+    assert mean_interval(np.full(100, 0.5), bounds=(0.0, 1.0)) == pytest.approx((0.482, 0.518), abs=0.001)
 
 
 def test_a_recall_does_not_depend_on_the_mix_of_classes():

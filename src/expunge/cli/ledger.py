@@ -123,7 +123,7 @@ def share(spent: Spent | None) -> str:
     """Return what an entry spent, in words, after a comma; nothing where nothing is known."""
     if spent is None:
         return ""
-    drop = "" if spent.drop is None else f", drop {spent.drop:.3g} {spent.unit}"
+    drop = "" if spent.drop is None else f", {change(spent.drop)} {abs(spent.drop):.3g} {spent.unit}"
     if spent.bound is None or spent.level is None:
         return drop
     about = "" if spent.exact else "about "
@@ -133,7 +133,8 @@ def share(spent: Spent | None) -> str:
 def told(account: Account) -> list[str]:
     """Return what a stream spent, a sentence each."""
     unit, budget = account.unit, account.budget
-    said = [f"Measured drop, all together: {account.drop:.3g} {unit}{without(account.unmeasured)}"]
+    moved = f"{change(account.drop)}, all together: {abs(account.drop):.3g} {unit}"
+    said = [f"Measured {moved}{without(account.unmeasured)}"]
     if account.bound is not None:
         confidence = 100 * (1 - account.level)
         how = "Certified: at most" if account.exact else "Bounded, approximately: at most"
@@ -144,8 +145,15 @@ def told(account: Account) -> list[str]:
         said.append(f"Not certified: {listed(account.reopened)} opened held-out data that were opened before")
     left = account.left()
     if budget is not None and left is not None:
-        said.append(f"Budget: {budget:.3g} {unit}, of which {left:.3g} are left")
+        # What was gained is no allowance for later requests.
+        rest = f"of which {min(left, budget):.3g} are left" if left >= 0 else f"overspent by {-left:.3g}"
+        said.append(f"Budget: {budget:.3g} {unit}, {rest}")
     return said
+
+
+def change(drop: float) -> str:
+    """Return whether it was a drop or a gain."""
+    return "gain" if drop < 0 else "drop"
 
 
 def without(numbers: Sequence[int]) -> str:

@@ -76,11 +76,20 @@ def tpr_interval(
     return Interval(min(drawn.low, exact.low), max(drawn.high, exact.high))
 
 
-def mean_interval(values: Any, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
+def mean_interval(
+    values: Any,
+    *,
+    bounds: tuple[float, float] | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
     """Return a bootstrap interval of the mean of one number per example.
 
     Args:
         values: ``(n,)``.
+        bounds: Between what they can lie. With them an interval has a width even where all values are the same, as
+            the exact one of n coins that all came up heads. Default: unknown.
         resamples: Number of bootstrap samples.
         level: Nominal coverage.
         seed: Of the resampling.
@@ -92,7 +101,13 @@ def mean_interval(values: Any, *, resamples: int = 1000, level: float = 0.95, se
         >>> mean_interval([0.5, 0.5])
         Interval(low=0.5, high=0.5)
     """
-    return statistic_interval(values, lambda drawn: drawn.mean(axis=1), resamples, level, seed)
+    found = statistic_interval(values, lambda drawn: drawn.mean(axis=1), resamples, level, seed)
+    if bounds is None or found.low < found.high:
+        return found
+    # Values that were not drawn may have a share of 1 − δ^(1/n) and lie at either bound.
+    seen = ((1 - level) / 2) ** (1 / len(as_scores(values, "interval")))
+    low, high = (seen * found.low + (1 - seen) * end for end in bounds)
+    return Interval(low, high)
 
 
 def quantile_interval(

@@ -96,7 +96,8 @@ def forgetting_quality(
     ours, theirs = both_sides(unlearned, retrained, targets)
     epsilons = attack_epsilons(ours, theirs, delta=delta)
     utility = ratios[0] * ratios[1]
-    low, high = mean_interval(bin_scores(epsilons), resamples=resamples, level=level, seed=seed)
+    scores = bin_scores(epsilons)
+    low, high = mean_interval(scores, bounds=(2.0**-12, 1.0), resamples=resamples, level=level, seed=seed)
     interval = Interval(utility * low, utility * high)
     score = utility * float(bin_scores(epsilons).mean())
     if control is None:

@@ -147,12 +147,12 @@ def frontier(budget: BudgetPart) -> Listing | None:
         return None
     columns = (
         ("Update", [f"{look.step}" for look in looks]),
-        (f"Spent, {unit(budget.asked)}", [short(budget.asked.shown(look.spent)) for look in looks]),
+        (f"Spent, {unit(budget.asked)}", [cost(budget.asked, look.spent) for look in looks]),
         ("Still recognised, %", [share(look.recognised) for look in looks]),
         ("AUC", [ABSENT if look.auc is None else f"{look.auc:.3f}" for look in looks]),
         ("Missing", [short(look.missing) for look in looks]),
         ("Budget kept", [yes(within(budget, look)) for look in looks]),
-        ("Request met", [yes(look.missing is not None and look.missing <= 0) for look in looks]),
+        ("Request met", [met(look) for look in looks]),
     )
     return listing(columns)
 
@@ -161,6 +161,26 @@ def listing(columns: Sequence[tuple[str, list[str]]]) -> Listing:
     """Return a table of columns, those without a figure left out."""
     kept = [column for column in columns if set(column[1]) != {ABSENT}]
     return Listing(tuple(name for name, _ in kept), tuple(zip(*(texts for _, texts in kept), strict=True)))
+
+
+def cost(asked: Allowed, spent: float | None) -> str:
+    """Return an amount for a table; a gain is called one.
+
+    Examples:
+        >>> cost(Allowed(points=2.0), 0.5), cost(Allowed(points=2.0), -12.7)
+        ('0.5', '12.7 gained')
+    """
+    value = asked.shown(spent)
+    return f"{short(-value)} gained" if value is not None and value < 0 else short(value)
+
+
+def met(look: Look) -> str:
+    """Return whether the request was met at a reading, as far as a test or else the estimate says."""
+    if look.test is not None and look.test.verdict == "undecided":
+        return "undecided"
+    if look.test is not None:
+        return yes(look.test.verdict == "not distinguishable")
+    return yes(look.missing is not None and look.missing <= 0)
 
 
 def share(value: float | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from expunge.report.budget_part import BudgetPart, Round, Trial
 from expunge.report.budget_words import Listing, listing, share, unit
+from expunge.report.budget_words import cost as price
 from expunge.report.numbers import ABSENT, short
 
 DIVERGED = "diverged"
@@ -60,4 +61,4 @@ def part_of(part: Round) -> str:
 
 def cost(budget: BudgetPart, trial: Trial) -> str:
     """Return what a run spent."""
-    return DIVERGED if trial.rise is None else short(budget.asked.shown(trial.spent))
+    return DIVERGED if trial.rise is None else price(budget.asked, trial.spent)
