@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from expunge.errors import ModelError
+from expunge.forward import forward_pass, sparse_embeddings
 
 
 def on_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
@@ -186,10 +187,21 @@ class Predictor:
         at_once: int | None = None,
     ) -> None:
         self.model, self.logits, self.own_loss, self.at_once = model, logits, loss, at_once
+        # Copies of a predictor are given other models.
+        self._searched: nn.Module | None = None
+        self._sparse: list[nn.Module] = []
+
+    @property
+    def sparse(self) -> list[nn.Module]:
+        """The embeddings of the model that ask for sparse gradients; passes give them dense ones."""
+        if self._searched is not self.model:
+            self._searched, self._sparse = self.model, sparse_embeddings(self.model)
+        return self._sparse
 
     def __call__(self, inputs: Any) -> Tensor:
         """Return the logits of ``inputs``."""
-        output = self.model(**inputs) if isinstance(inputs, Mapping) else self.model(inputs)
+        with forward_pass(self.model, self.sparse, inputs):
+            output = self.model(**inputs) if isinstance(inputs, Mapping) else self.model(inputs)
         found = self.logits(output) if self.logits is not None else getattr(output, "logits", output)
         if not isinstance(found, Tensor):
             raise ModelError(

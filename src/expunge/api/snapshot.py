@@ -45,7 +45,9 @@ class Snapshot:
 
     def __init__(self, model: nn.Module) -> None:
         self.weights = [(weight, weight.detach().clone(), held(weight.grad)) for weight in model.parameters()]
-        self.children = [(module, dict(module._modules)) for module in model.modules()]
+        # Nothing can exchange the children of a scripted module.
+        plain = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+        self.children = [(module, dict(module._modules)) for module in plain]
         self.modes = [(module, module.training) for module in model.modules()]
         self.buffers = [
             (module, name, buffer, buffer.detach().clone())

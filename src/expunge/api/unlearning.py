@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -35,6 +34,7 @@ from expunge.engine.compiled import refuse_without_compiler
 from expunge.engine.conditions import ignore
 from expunge.engine.shareable import refuse_sharded
 from expunge.errors import ModelError
+from expunge.forward import copy_model
 from expunge.methods import Method
 from expunge.surgery import Progress
 from expunge.tasks.classification.libraries import sentence
@@ -229,7 +229,7 @@ def copied(model: nn.Module) -> nn.Module:
         ModelError: If it cannot be copied.
     """
     try:
-        return copy.deepcopy(model)
+        return copy_model(model)
     except Exception as error:  # a module may hold anything, a file or a lock
         cure = "pass inplace=True to change the model itself"
         raise ModelError("a model that can be copied", sentence(error), cure) from error

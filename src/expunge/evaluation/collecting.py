@@ -16,18 +16,31 @@ from expunge.evaluation.outputs import ModelOutputs, Outputs, Subject
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Set a model to eval mode without gradients; leave every module's flag and every buffer as they were."""
+    """Set a model to eval mode without gradients; leave every module's flag and every buffer as they were.
+
+    An embedding with ``max_norm`` scales its weights down when it is read; they are put back too.
+    """
     buffers = [
         (module, name, buffer, buffer.clone())
         for module in model.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
+    scaled = [(weight, weight.detach().clone()) for weight in weights_scaled_by_reading(model)]
     try:
         with looking(model):
             yield
     finally:
         for module, name, buffer, before in buffers:
             put_back(module, name, buffer, before)
+        with torch.no_grad():
+            for weight, before in scaled:
+                weight.copy_(before)
+
+
+def weights_scaled_by_reading(model: nn.Module) -> list[Tensor]:
+    """Return the weights that a forward pass changes: those of embeddings with ``max_norm``."""
+    kinds = nn.Embedding | nn.EmbeddingBag
+    return [m.weight for m in model.modules() if isinstance(m, kinds) and m.max_norm is not None]
 
 
 @torch.no_grad()

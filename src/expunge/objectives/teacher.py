@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from expunge.batch import Batch, Predictor
 from expunge.errors import ModelError, ObjectiveError
+from expunge.forward import copy_model
 
 # Seeds near 0 are what models are built from: the teacher must not be the original before its training.
 OFFSET = 0x1E3779B97F4A7C15
@@ -31,7 +30,7 @@ class Teacher:
     """
 
     def __init__(self, original: Predictor, seed: int | None = None) -> None:
-        model = copy.deepcopy(original.model)
+        model = copy_model(original.model)
         if seed is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed((seed + OFFSET) % 2**63)

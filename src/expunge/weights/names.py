@@ -46,7 +46,7 @@ def _wrapped(model: nn.Module) -> Iterator[tuple[str, str]]:
         name = next(
             (WRAPPER_NAMES[kind.__name__] for kind in type(module).__mro__ if kind.__name__ in WRAPPER_NAMES), ""
         )
-        name = "_orig_mod" if isinstance(module._modules.get("_orig_mod"), nn.Module) else name
+        name = "_orig_mod" if isinstance(getattr(module, "_orig_mod", None), nn.Module) else name
         if name:
             yield (f"{path}.{name}" if path else name), path
 

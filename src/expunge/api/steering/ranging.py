@@ -23,6 +23,7 @@ from expunge.data import Subset
 from expunge.engine import STEADY, Conditions, Guidance, Judged, Recipe, execute
 from expunge.engine.conditions import ignore
 from expunge.errors import ConfigError, NotFiniteError
+from expunge.forward import copy_model
 from expunge.methods import Method
 from expunge.surgery import Progress
 from expunge.tasks.family import Family
@@ -145,7 +146,7 @@ class RangeTest:
     def trial(self, rate: float, examples: Examples, first: Reading) -> Trial:
         """Return what ``TRIED`` updates come to."""
         began, work = time.perf_counter(), copy.copy(self.original)
-        work.model = copy.deepcopy(self.original.model)
+        work.model = copy_model(self.original.model)
         retain, epochs = self.sized(TRIED)
         method = self.build(rate=rate, epochs=epochs)
         recipe = self.recipe(method)

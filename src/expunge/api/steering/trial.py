@@ -20,6 +20,7 @@ from expunge.data import Subset
 from expunge.engine import Conditions, execute
 from expunge.engine.conditions import ignore
 from expunge.errors import MetricError, NotFiniteError
+from expunge.forward import copy_model
 from expunge.methods import Method
 from expunge.metrics import class_weights
 
@@ -115,7 +116,7 @@ class Trials:
     def copied(self) -> Predictor:
         """Return a copy of the original to work on."""
         work = copy.copy(self.original)
-        work.model = copy.deepcopy(self.original.model)
+        work.model = copy_model(self.original.model)
         return work
 
     def run(self, method: Method) -> Trial:
