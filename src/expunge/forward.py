@@ -12,7 +12,7 @@ import torch.utils.checkpoint as checkpointing
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from expunge.errors import ModelError
+from expunge.errors import ConfigError, ModelError
 
 TOO_FEW_VALUES = ("Expected more than 1 value per channel", "Expected more than 1 spatial element")
 """How torch begins what it says of normalization over a single value."""
@@ -39,8 +39,7 @@ def forward_pass(model: nn.Module, sparse: Sequence[nn.Module], inputs: Any) -> 
             stack.enter_context(dense_gradients(sparse))
         if model.training and examples_in(inputs) == 1:
             stack.enter_context(running_statistics_for_one(model))
-        if torch.is_grad_enabled():
-            stack.enter_context(without_reentering())
+        stack.enter_context(without_reentering())
         try:
             yield
         except ValueError as error:
@@ -64,6 +63,17 @@ def copy_model(model: nn.Module) -> nn.Module:
     for weight, before in zip(copied.parameters(), model.parameters(), strict=True):
         weight.requires_grad_(before.requires_grad)
     return copied
+
+
+def check_gradients_on() -> None:
+    """Refuse to change weights where torch records nothing that gradients could be computed from.
+
+    Raises:
+        ConfigError: In ``torch.inference_mode``.
+    """
+    if torch.is_inference_mode_enabled():
+        cure = "make the call outside of the context or function with torch.inference_mode"
+        raise ConfigError("a call that may compute gradients", "one in torch.inference_mode", cure)
 
 
 def examples_in(inputs: Any) -> int:

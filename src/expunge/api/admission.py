@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from expunge.batch import Batch, Examples, Predictor, Split, on_tensors
 from expunge.data import Subset, check_labels, copies, repeats, root_indices
 from expunge.errors import DataError, ModelError, NotFiniteError, RequestError
 from expunge.evaluation.collecting import home, undisturbed
+from expunge.forward import check_gradients_on
 from expunge.tasks.classification.check import check_trainable, checked_logits
 
 PROBED = 64
@@ -54,7 +56,11 @@ def checked_split(
     parts = tuple(part for part in (forget, retain, holdout) if part is not None)
     check_kinds(*parts)
     classes = known(predict, *parts) if known is not None else None
-    classes = head_size(predict, forget, retain) if classes is None else classes
+    if classes is None:
+        classes = head_size(predict, forget, retain)
+        if trainable:
+            check_gradients_on()
+            check_gradient(predict, retain)
     for examples in parts:
         check_labels(examples, classes)
     return Split(forget, retain, classes, holdout)
@@ -127,18 +133,54 @@ def remember(tensor: Tensor, found: list[tuple[Any, ...]]) -> Tensor:
 
 
 def check_weights(model: nn.Module) -> None:
-    """Refuse a model whose weights are not finite.
+    """Refuse a model whose weights are not there or not finite.
 
     Raises:
-        ModelError: If it is no module.
+        ModelError: If it is no module, or a weight or buffer has no values yet.
         NotFiniteError: If a weight is NaN or infinite.
     """
     if not isinstance(model, nn.Module):
         raise ModelError("a model, an nn.Module", type(model).__name__, "pass the trained model itself")
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(value):
+            cure = "pass one batch through the model, then load its weights"
+            raise ModelError("a model whose layers know their sizes", f"the lazy '{name}'", cure)
+        if value.is_meta:
+            cure = "load the weights into it (to_empty, then load_state_dict)"
+            raise ModelError("a model with its weights in memory", f"'{name}' on the meta device", cure)
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight.detach()).all()):
             cure = "use a checkpoint from before the training diverged"
             raise NotFiniteError("finite weights in the model", f"NaN or infinity in '{name}'", cure)
+
+
+def check_changeable(model: nn.Module) -> nn.Module:
+    """Return a model that is to be changed itself if its weights can be written to.
+
+    Raises:
+        ModelError: If a weight was made in inference mode, or numbers of it share memory.
+    """
+    for name, weight in model.named_parameters():
+        cure = "leave out inplace=True, or give the weight memory of its own with clone()"
+        if weight.is_inference():
+            raise ModelError("weights that can be changed", f"'{name}', made under torch.inference_mode", cure)
+        if any(size > 1 and stride == 0 for size, stride in zip(weight.shape, weight.stride(), strict=True)):
+            raise ModelError("weights that can be changed", f"'{name}', an expanded tensor", cure)
+    return model
+
+
+def check_gradient(predict: Predictor, examples: Examples) -> None:
+    """Refuse a model whose logits do not depend on its weights, as far as autograd can see.
+
+    Raises:
+        ModelError: If that is so.
+    """
+    batch = few(examples).part(0, 2).to(home(predict.model))
+    with undisturbed(predict.model), torch.enable_grad():
+        tracked = predict(batch.inputs).requires_grad
+    if not tracked:
+        cure = "take detach(), no_grad, inference_mode and NumPy out of the model's forward pass (and of logits=)"
+        raise ModelError("logits with a gradient", "none: the model's output is cut off from its weights", cure)
 
 
 def head_size(predict: Predictor, *sides: Examples) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.admission import checked_split
+from expunge.api.admission import check_changeable, checked_split
 from expunge.api.call_chain import call_chain
 from expunge.api.call_recording import call_ledger, call_recording, compared_with_ledger
 from expunge.api.history import History
@@ -190,7 +190,7 @@ def unlearn(
         )
         course = decided(call, wish)
         chosen, near, record, keeper = course.method, course.split, course.record, course.keeper
-        work = model if inplace else copied(model)
+        work = check_changeable(model) if inplace else copied(model)
         with restored_on_failure(work, active=inplace):
             begin(tracks, chosen, plain, family.name, keeper)
             predict, ending = family.predictor(work, logits), None

@@ -20,13 +20,16 @@ from expunge.engine.savepoints import count_in, reading_state
 from expunge.engine.shareable import refuse_unshareable
 from expunge.engine.stages import Descend, Edit, Reading, Recipe, Select, Stage
 from expunge.errors import ConfigError
+from expunge.forward import check_gradients_on
 from expunge.surgery import Progress
 
 
+@torch.enable_grad()
 def execute(predict: Predictor, recipe: Recipe, split: Split, conditions: Conditions) -> None:
     """Carry out a recipe and leave the model in evaluation mode.
 
-    Objectives and masks look at the model before the first stage changes it. A ``Select`` belongs to the descents right
+    Gradients are computed under ``torch.no_grad`` too. Objectives and masks look at the model before the first stage
+    changes it. A ``Select`` belongs to the descents right
     before it. The first descent has the run's seed, each later one a seed of its own; the history counts through.
 
     Args:
@@ -38,6 +41,7 @@ def execute(predict: Predictor, recipe: Recipe, split: Split, conditions: Condit
     Raises:
         ExpungeError: If the model, the data or a loss does not allow it; before the first update where possible.
     """
+    check_gradients_on()
     refuse_selection_alone(recipe)
     if conditions.shared:
         refuse_alone()

@@ -21,9 +21,11 @@ from expunge.engine.precision import Format, precision_for
 from expunge.engine.randomness import mixed_seed
 from expunge.engine.shareable import refuse_undistributed
 from expunge.engine.step import EngineStep, Probe
+from expunge.engine.stepper_checks import check_optimizer, check_parts
 from expunge.engine.telemetry import Observation
 from expunge.engine.wrapped import ranks_of
 from expunge.errors import ConfigError, DataError, ModelError
+from expunge.forward import check_gradients_on
 from expunge.masks import Mask
 from expunge.objectives import Objective
 from expunge.pair import ROLES, Pair, Role
@@ -73,8 +75,8 @@ class Stepper:
         seed: Of what objectives draw and of dropout. Default 0.
 
     Raises:
-        ModelError: If the optimiser holds no trainable weight.
-        ConfigError: If a setting is not understood.
+        ModelError: If the optimiser holds no trainable weight, or none of the model's.
+        ConfigError: If a setting is not understood, or the optimiser needs a closure or sparse gradients.
         NotFiniteError: In the first call, if a loss is NaN or infinite.
         ObjectiveError: In the first call, if the surgery cannot use the losses.
 
@@ -105,6 +107,9 @@ class Stepper:
         clip: float | None = None,
         seed: int = 0,
     ) -> None:
+        check_gradients_on()
+        check_parts(model, optimizer, surgery, objectives, mask)
+        check_optimizer(optimizer)
         parameters = in_order_of(model, trainable(optimizer))
         if micro_batches < 1:
             raise ConfigError("micro_batches ≥ 1", f"{micro_batches}", "use 1 to process a batch whole")
@@ -126,6 +131,7 @@ class Stepper:
         refuse_undistributed(self.setting, surgery, mask)
         self.updates = 0
 
+    @torch.enable_grad()
     def __call__(
         self,
         forget: Any,

@@ -97,7 +97,10 @@ def nearest(
         >>> nearest(Direction(g), x, e, 1.0, torch.tensor(0.0))[0].pieces[0].round(decimals=5).tolist()
         [1.0, 0.0]
     """
-    length, width = unless_zero(forget.norm()), unless_zero(torch.stack([whole(p.max()) for p in error]).max().double())
+    length, width = (
+        unless_zero(forget.norm()),
+        unless_zero(torch.stack([whole(p.max()) for p in error if p.numel()]).max().double()),
+    )
     width = width + 1e-8 * norm(mean)
     forget.mul_(1 / length)
     for pieces in (mean, error):

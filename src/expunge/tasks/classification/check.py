@@ -44,6 +44,8 @@ def check_trainable(model: nn.Module) -> None:
     """
     if not any(weight.requires_grad for weight in model.parameters()):
         cure = "set requires_grad on the weights that unlearning may change"
+        if any("quantized" in type(module).__module__ for module in model.modules()):
+            cure = "pass the model as it was before it was quantized"
         raise ModelError("a model with trainable weights", "none that requires a gradient", cure)
 
 

@@ -18,6 +18,7 @@ from expunge.data.residency import resident
 from expunge.engine.layout import laid_out
 from expunge.engine.optimisers import fused
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
+from expunge.forward import check_gradients_on
 from expunge.seeds import seeded_generator
 from expunge.tasks.classification.train_settings import TrainSettings
 
@@ -44,6 +45,7 @@ class TrainRecord:
     epochs: int
 
 
+@torch.enable_grad()
 def fit(
     model: nn.Module,
     examples: Examples,
@@ -76,6 +78,7 @@ def fit(
         ModelError: If no weight is trainable.
         NotFiniteError: If the loss is NaN or infinite, at the first update or over an epoch.
     """
+    check_gradients_on()
     _check(model, examples, settings, augment)
     began, device = time.perf_counter(), torch.device(device)
     model.to(device)
