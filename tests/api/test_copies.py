@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
-from small_requests import classifier, sides
+from small_requests import classifier, config, own, result_of, sides
 from torch.utils.data import TensorDataset
 
 import expunge
+from expunge.api import run_request
 from expunge.data import Subset, TensorExamples, as_examples, distinct
 from expunge.errors import RequestError
 
@@ -99,3 +102,40 @@ def test_data_that_change_whenever_they_are_read_are_compared_by_position_alone(
     data = as_examples(Noisy())
     with pytest.raises(RequestError, match="4 in both"):
         unlearn(forget=Subset(data, range(8)), retain=Subset(data, range(4, 12)))
+
+
+TABLE = '''
+import torch
+from torch.utils.data import TensorDataset
+
+
+def copies(everything=False):
+    """Sixty training and thirty test rows, some of which hold the same."""
+    inputs = torch.randn(90, 6, generator=torch.Generator().manual_seed(2))
+    inputs[3], inputs[63], inputs[66], inputs[72] = inputs[0], inputs[0], inputs[69], inputs[6]
+    if everything:
+        inputs[60:] = inputs[:30]
+    targets = torch.arange(90) % 3
+    return TensorDataset(inputs[:60], targets[:60]), TensorDataset(inputs[60:], targets[60:])
+'''
+
+
+def test_of_a_request_file_natural_copies_are_left_out_and_said(folder):
+    (folder / "table.py").write_text(TABLE)
+    (folder / "list.txt").write_text("0\n1\n2\n")
+    changes = own(data="{python: table:copies}", forget="{indices: list.txt}", holdout="0.5")
+    place = run_request(config(folder, **changes))
+    part, manifest = result_of(place)["requests"][0], json.loads((place / "manifest.json").read_text())
+    assert manifest["sizes"] == {"forget": 3, "retain": 56, "all": 60}
+    assert 12 <= part["sizes"]["test"] < 15
+    said = [sentence for sentence in result_of(place)["caveats"] if sentence.startswith("Of ")]
+    assert said[0] == "Of 57 retained examples 1 holds the same as forgotten ones and is left out."
+    assert any("test examples" in sentence or "held-out examples" in sentence for sentence in said[1:])
+    assert said[0] in (place / "report.html").read_text()
+
+
+def test_of_a_request_file_all_test_examples_as_copies_are_refused_with_a_cure(folder):
+    (folder / "table.py").write_text(TABLE)
+    changes = own(data="{python: table:copies, options: {everything: true}}", forget="{class: 1}")
+    with pytest.raises(RequestError, match="30 test examples that all hold the same as training"):
+        run_request(config(folder, **changes))

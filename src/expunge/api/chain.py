@@ -62,6 +62,7 @@ class LeftOut:
         holdout: How many are not held out.
         test: How many are not tested on.
         unknown: Numbers of earlier entries that do not say what they forgot.
+        copies: Sentences on copies that are left out too, whatever was forgotten before.
     """
 
     earlier: tuple[EarlierRequest, ...] = ()
@@ -69,6 +70,7 @@ class LeftOut:
     holdout: int = 0
     test: int = 0
     unknown: tuple[int, ...] = ()
+    copies: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is an earlier request at all."""
@@ -88,7 +90,7 @@ class LeftOut:
         """Return what is left out and what cannot be, a sentence each."""
         counts = ", ".join(f"{count} of {part}" for part, count in self.sizes.items() if count)
         left = f"Left out, because earlier requests forgot it: {counts}." if counts else ""
-        return [*([left] if left else []), *map(unknown_sentence, self.unknown)]
+        return [*([left] if left else []), *map(unknown_sentence, self.unknown), *self.copies]
 
 
 NOTHING_LEFT_OUT = LeftOut()
@@ -272,6 +274,7 @@ def leave_out(parts: Parts, earlier: Sequence[EarlierRequest], unknown: Sequence
             before.holdout + held,
             before.test + tested,
             (*before.unknown, *unknown),
+            before.copies,
         ),
     )
 

@@ -13,6 +13,7 @@ from torch import nn
 from expunge.api.admission import check_inputs, check_weights, few, head_size
 from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, known_and_unknown, leave_out, of_ledger
 from expunge.api.digests import state_digest, weights_digest
+from expunge.api.duplicates import without_copies
 from expunge.api.folder import ORIGINAL
 from expunge.api.inputs import as_request, excluded_by, fresh_model, held_out, read_source
 from expunge.api.request.budgeted_request import BudgetedRequest
@@ -118,7 +119,8 @@ def parted(config: BudgetedRequest, data_dir: Path | None) -> Parts:
         request = as_request(config)
         positions = split_request(source.train, request, source.class_names)
     with located(config, "exclude"):
-        return leave_out(Parts(source, holdout, request, positions), excluded_by(config, source))
+        parts = without_copies(Parts(source, holdout, request, positions))
+        return leave_out(parts, excluded_by(config, source))
 
 
 def chained(config: BudgetedRequest, parts: Parts, original: nn.Module, path: Path | None) -> Parts:

@@ -37,6 +37,7 @@ def told_in_full(
     held = [*HOLDS, weights, *([SHOWN] if sheet else [])]
     disclosure = request_disclosure(job.config.method.automatic, result)
     made = document("run", title, command, disclosure, [part], held, str(job.device))
+    made["caveats"] += job.left_out.copies
     if result.budget is not None and is_rounded(result.model, load_weights(job.folder.path / UNLEARNED)):
         made["caveats"].append(ROUNDED)
     return made

@@ -44,7 +44,9 @@ def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {config.where() or 'request'}"
     part = generated_part(asked, rows, len(job.real)) | budget_parts(job, result)
     disclosure = request_disclosure(config.method.automatic, result)
-    return document("run", title, command, disclosure, [part], HOLDS, str(job.device))
+    made = document("run", title, command, disclosure, [part], HOLDS, str(job.device))
+    made["caveats"] += job.left_out.copies
+    return made
 
 
 @contextmanager
