@@ -166,7 +166,7 @@ def test_a_chain_that_has_forgotten_everything_else_is_refused(place):
     ("exclude", "words"),
     [
         ("[33]", "a class that occurs"),
-        ("{}", "classes or indices"),
+        ("{}", "classes, indices or ids"),
         ("{indices: no.txt}", "a file"),
         ("[true]", "class"),
     ],

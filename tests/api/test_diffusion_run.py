@@ -172,3 +172,16 @@ def test_requests_are_recorded_and_recognised(tmp_path):
     for model in (LINES["model"], "run/unlearned"):
         with pytest.raises(RequestError, match="entry 1"):
             run_request(load_request(write(tmp_path, model=model, out="other", **changes)))
+
+
+def test_a_second_request_draws_and_keeps_nothing_of_the_class_that_is_gone(tmp_path):
+    diffusers()
+    run_request(load_request(write(tmp_path, ledger="ledger.sqlite")))
+    changes = {"model": "run/unlearned", "forget": "{class: 5}", "out": "second", "ledger": "ledger.sqlite"}
+    folder = run_request(load_request(write(tmp_path, **changes)))
+    part = json.loads((folder / "result.json").read_text())["requests"][0]
+    (earlier,) = part["earlier"]
+    assert (earlier["entry"], earlier["drawn"]["examples"]) == (1, 12)
+    assert set(earlier["drawn"]["accuracy"]) == {"original", "method"}
+    assert part["left_out"]["retain"] == 20
+    assert set(part["rows"][1]["evidence"][0]["kept"]) == {"0", "1", "2", "4", "6", "7", "8", "9"}

@@ -165,3 +165,24 @@ def test_a_request_is_recorded_in_hashes_recognised_and_purged(place):
     assert f"The original's weights, '{place / 'pipeline'}'." in done.left
     assert done.entry.header.of == 1
     assert "data:image" not in (folder / "report.html").read_text()
+
+
+def test_a_second_request_keeps_no_prompt_that_names_what_the_first_forgot(place):
+    run_request(load_request(write(place, ledger="ledger.sqlite")))
+    dog = "{name: dog, prompts: [a photo of a dog], anchor: a photo of a cat}"
+    changes = {"model": "run/unlearned", "forget": dog, "out": "second", "ledger": "ledger.sqlite"}
+    keep = "[a photo of a car, 'A field, in the style of Van Gogh.', a cat in the style of van gogh]"
+    part = json.loads((run_request(load_request(write(place, **changes, keep=keep))) / "result.json").read_text())
+    part = part["requests"][0]
+    assert part["classes"] == ["a photo of a dog", "a photo of a car"]
+    assert part["left_out"] == {"retain": 2, "holdout": 0, "test": 0, "unknown": []}
+    with pytest.raises(RequestError, match="nothing left to learn"):
+        run_request(load_request(write(place, **{**changes, "out": "third"}, keep="[a garden by Van Gogh]")))
+    again = dog.replace("a photo of a cat", "a dog by Van Gogh")
+    with pytest.raises(RequestError, match="an anchor that no earlier request forgot"):
+        run_request(load_request(write(place, **{**changes, "forget": again, "out": "third"})))
+    without = {"ledger": None, "exclude": "[van gogh]", "out": "third"}
+    part = json.loads(
+        (run_request(load_request(write(place, **{**changes, **without}, keep=keep))) / "result.json").read_text()
+    )
+    assert part["requests"][0]["left_out"]["retain"] == 2

@@ -150,13 +150,12 @@ def concepts_forgotten(texts: Iterable[str], key: bytes) -> Forgotten:
     return Forgotten(concepts=pack_marks(concept_mark(text, key) for text in texts))
 
 
-def naming_forgotten(texts: Iterable[str], entry: Entry, key: bytes) -> list[str]:
-    """Return those of some prompts that name a concept which an entry forgot.
+def naming_forgotten(texts: Iterable[str], forgotten: Forgotten, key: bytes) -> list[str]:
+    """Return those of some prompts that name a forgotten concept.
 
     They do if a run of words in them is the concept's name or one of its prompts.
     """
-    forgotten = None if entry.content is None else entry.content.forgotten
-    marks = set() if forgotten is None else set(unpack_marks(forgotten.concepts))
+    marks = set(unpack_marks(forgotten.concepts))
     return [text for text in texts if marks and any(concept_mark(run, key)[:8] in marks for run in runs_of_words(text))]
 
 
@@ -176,7 +175,8 @@ def runs_of_words(text: str) -> Iterator[str]:
 def concepts_in(examples: Examples, entry: Entry, key: bytes) -> Tensor:
     """Return the positions of the examples whose prompt, the name of their label, names a forgotten concept."""
     names: Sequence[str] = getattr(examples.root if isinstance(examples, Subset) else examples, "names", None) or ()
-    found = set(naming_forgotten(names, entry, key))
+    forgotten = None if entry.content is None else entry.content.forgotten
+    found = set() if forgotten is None else set(naming_forgotten(names, forgotten, key))
     return positions_of_classes(examples, [label for label, name in enumerate(names) if name in found])
 
 

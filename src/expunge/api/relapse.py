@@ -19,34 +19,39 @@ LEVEL = 0.01
 """At most this probability of calling a model worse that is as good on an earlier request as before."""
 PARTS = ("train", "held_out")
 """The examples that were forgotten, and held-out ones of classes that were forgotten as a whole."""
+DRAWN = ("drawn",)
+"""Images that a generative model draws of the classes that were forgotten as a whole."""
 
 
-def relapse_part(left_out: LeftOut, models: Mapping[str, Any], right: Right) -> dict[str, Any]:
+def relapse_part(
+    left_out: LeftOut, models: Mapping[str, Any], right: Right, parts: Sequence[str] = PARTS
+) -> dict[str, Any]:
     """Return a request's part of the result document about earlier requests; nothing without one.
 
     Args:
         left_out: What earlier requests forgot.
         models: By role: ``original``, ``method`` and, where there is one, ``retrained``.
         right: Asks a model.
+        parts: What it is asked about. Default: forgotten and held-out examples.
     """
     if not left_out:
         return {}
-    asked = [earlier_part(one, models, right) for one in left_out.earlier if one.train is not None or one.held_out]
+    asked = [earlier_part(one, models, right, parts) for one in left_out.earlier]
     return {"earlier": asked, "left_out": {**left_out.sizes, "unknown": list(left_out.unknown)}}
 
 
-def earlier_part(one: EarlierRequest, models: Mapping[str, Any], right: Right) -> dict[str, Any]:
+def earlier_part(one: EarlierRequest, models: Mapping[str, Any], right: Right, parts: Sequence[str]) -> dict[str, Any]:
     """Return what models show of one earlier request: accuracy in percent by role, and whether it rose."""
     told: dict[str, Any] = {"entry": one.entry, "classes": len(one.classes)}
     rose = False
-    for part in PARTS:
+    for part in parts:
         correct = {role: found for role, model in models.items() if (found := right(model, one, part)) is not None}
         told[part] = {
             "examples": max((len(found) for found in correct.values()), default=0),
             "accuracy": {role: 100 * float(found.double().mean()) for role, found in correct.items() if len(found)},
         }
         if {"original", "method"} <= correct.keys():
-            rose = rose or sign_test(correct["original"], correct["method"]) < LEVEL / len(PARTS)
+            rose = rose or sign_test(correct["original"], correct["method"]) < LEVEL / len(parts)
     return {**told, "rose": rose}
 
 

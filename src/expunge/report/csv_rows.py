@@ -55,9 +55,8 @@ def _rows(request: Request) -> Iterator[list[str]]:
 def _remembered(request: Request) -> Iterator[tuple[str, str, Remembered]]:
     for one in request.earlier:
         number = "excluded" if one.entry is None else f"entry_{one.entry}"
-        for part, found in (("train", one.train), ("held_out", one.held_out)):
-            if found.accuracy:
-                yield f"earlier_{number}_{part}", f"Accuracy, {PARTS[part]} of {name_of(one)}", found
+        for part, found in one.parts.items():
+            yield f"earlier_{number}_{part}", f"Accuracy, {PARTS[part]} of {name_of(one)}", found
 
 
 def _earlier(asked: list[str], model: list[str], role: str, one: tuple[str, str, Remembered], seeds: str) -> list[str]:

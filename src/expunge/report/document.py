@@ -157,14 +157,22 @@ class Remembered(Part):
 class Earlier(Part):
     """An earlier request of the chain: the ledger's entry (none if the request file names it), and what is left of it.
 
-    Of ``train``, the forgotten examples themselves, and ``held_out`` ones of classes that were forgotten as a whole.
+    Of ``train``, the forgotten examples themselves; ``held_out`` ones of classes that were forgotten as a whole; and
+    images ``drawn`` of such classes.
     """
 
     entry: int | None = None
     classes: int = 0
     train: Remembered = Remembered()
     held_out: Remembered = Remembered()
+    drawn: Remembered = Remembered()
     rose: bool = False
+
+    @property
+    def parts(self) -> dict[str, Remembered]:
+        """What was measured, by name."""
+        every = {"train": self.train, "held_out": self.held_out, "drawn": self.drawn}
+        return {name: part for name, part in every.items() if part.accuracy}
 
 
 class LeftOut(Part):

@@ -8,7 +8,11 @@ from expunge.report.numbers import count, join, write
 
 ROLES = {"original": "before", "method": "after", "retrained": "retrained"}
 """Role of a model → what its column is called."""
-PARTS = {"train": "forgotten examples", "held_out": "held-out examples of its classes"}
+PARTS = {
+    "train": "forgotten examples",
+    "held_out": "held-out examples of classes",
+    "drawn": "images drawn of the classes",
+}
 """Part of an earlier request → what its examples are called."""
 
 
@@ -29,16 +33,19 @@ def left_out(request: Request) -> list[str]:
         return []
     parts = {"retained": request.left_out.retain, "held-out": request.left_out.holdout, "test": request.left_out.test}
     told = [f"{count(size)} {name}" for name, size in parts.items() if size]
-    return [f"{join(told)} examples are left out, because earlier requests forgot them."] if told else []
+    what = "prompts" if request.kind == "concept" else "examples"
+    return [f"{join(told)} {what} are left out, because earlier requests forgot them."] if told else []
 
 
 def remembered(one: Earlier) -> str:
-    """Return how many of an earlier request's examples the models get right, as one sentence."""
-    part, what = (one.train, PARTS["train"]) if one.train.examples else (one.held_out, PARTS["held_out"])
+    """Return how many of an earlier request's examples the models get right, as one sentence; nothing unmeasured."""
+    if not one.parts:
+        return f"Whether what {name_of(one)} forgot comes back was not measured."
+    name, part = next(iter(one.parts.items()))
     before, after, reference = (part.accuracy.get(role) for role in ROLES)
     moved = f"is {write(after)} %" if before is None else f"{verb(one)} from {write(before)} % to {write(after)} %"
     beside = "" if reference is None else f"; the retrained model's is {write(reference)} %"
-    return f"Accuracy on {count(part.examples)} {what} of {name_of(one)} {moved}{beside}."
+    return f"Accuracy on {count(part.examples)} {PARTS[name]} of {name_of(one)} {moved}{beside}."
 
 
 def verb(one: Earlier) -> str:
@@ -57,12 +64,7 @@ def unknown(request: Request) -> list[str]:
 
 def listing(request: Request) -> Listing | None:
     """Return the accuracies on earlier requests as a small table; None where there is none."""
-    parts = [
-        (f"{name_of(one)}, {PARTS[part]}", found)
-        for one in request.earlier
-        for part, found in (("train", one.train), ("held_out", one.held_out))
-        if found.accuracy
-    ]
+    parts = [(f"{name_of(one)}, {PARTS[part]}", found) for one in request.earlier for part, found in one.parts.items()]
     roles = [role for role in ROLES if any(role in found.accuracy for _, found in parts)]
     rows = [
         (name, count(found.examples), *(write(found.accuracy.get(role)) for role in roles)) for name, found in parts

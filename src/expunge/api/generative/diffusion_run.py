@@ -10,15 +10,16 @@ from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import document
 from expunge.api.folder import GRID, HISTORY
 from expunge.api.generative.diffusion_job import DiffusionJob
-from expunge.api.generative.generated import Drawing, GeneratedRows, generated_part
+from expunge.api.generative.generated import Drawing, GeneratedRows, drawn_right, generated_part
 from expunge.api.generative.grids import HOLDS as GRID_HOLDS
 from expunge.api.last_good import last_good_kept
 from expunge.api.progress import bar
 from expunge.api.recording import compare_budget
+from expunge.api.relapse import DRAWN, relapse_part
 from expunge.api.requests import Asked
 from expunge.api.result import Result
 from expunge.api.sitting import savepoints_of
-from expunge.api.telling import budget_parts
+from expunge.api.telling import budget_parts, titled
 from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.family import Diffusion
@@ -30,7 +31,8 @@ HOLDS = ("The training data themselves, and any cache of them.", "The original m
 def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
     """Unlearn, draw, judge and return the result document."""
     config = job.config
-    rows = GeneratedRows(job.split, job.real, job.judge, Drawing(**config.images.model_dump()), config.seed)
+    gone, drawing_of = job.left_out.classes, Drawing(**config.images.model_dump())
+    rows = GeneratedRows(job.split, job.real, job.judge, drawing_of, config.seed, gone)
     result = unlearned(job, tracks)
     kept = Diffusion().save(result.model, job.folder.path)
     with drawing(job, "Original", len(rows.labels)) as shown:
@@ -42,7 +44,10 @@ def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
     rows.grid(names).write(job.folder.path / GRID)
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {config.where() or 'request'}"
-    part = generated_part(asked, rows, len(job.real)) | budget_parts(job, result)
+    part = generated_part(asked, rows, len(job.real)) | budget_parts(job, result) | titled(config)
+    models = {} if job.judge is None else {"original": job.original, "method": saved}
+    with drawing(job, "Earlier", len(models) * len(job.left_out.earlier) * drawing_of.forgotten) as shown:
+        part |= relapse_part(job.left_out, models, drawn_right(drawing_of, job.judge, shown), DRAWN)
     disclosure = request_disclosure(config.method.automatic, result)
     made = document("run", title, command, disclosure, [part], HOLDS, str(job.device))
     made["caveats"] += job.left_out.copies
@@ -76,6 +81,7 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
             on_rows=lambda rows: job.folder.append_rows(HISTORY, rows),
             track=tracks,
             resume=savepoints_of(config),
+            exclude=job.left_out.classes or None,
         )
     compare_budget(job, result)
     if result.budget is not None:

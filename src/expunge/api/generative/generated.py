@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from expunge.api.chain import EarlierRequest
 from expunge.api.generative.grids import ImageGrid, image_grid
+from expunge.api.relapse import Right
 from expunge.api.requests import Asked
 from expunge.api.rows import Role, settings_of
 from expunge.batch import Split
@@ -57,10 +59,10 @@ class Drawing:
             found = f"{self.forgotten}, {self.remaining} and {self.steps}"
             raise ConfigError("numbers of images and steps of at least 1", found, "change them")
 
-    def labels(self, forgotten: Sequence[int], classes: int) -> Tensor:
-        """Return the class of each image, the forgotten ones first."""
+    def labels(self, forgotten: Sequence[int], classes: int, gone: Sequence[int] = ()) -> Tensor:
+        """Return the class of each image, the forgotten ones first; none of a class that is gone already."""
         lost = torch.tensor(sorted(forgotten))
-        kept = torch.tensor([one for one in range(classes) if one not in forgotten])
+        kept = torch.tensor([one for one in range(classes) if one not in {*forgotten, *gone}])
         return torch.cat([repeated(lost, self.forgotten), repeated(kept, self.remaining)])
 
     def drawn(self, model: DDPM, labels: Tensor, on_images: OnImages | None = None) -> ShownImages:
@@ -97,15 +99,22 @@ class GeneratedRows:
         judge: The named classifier; None for pictures without figures.
         drawing: Which images are drawn. Default: those of ``Drawing``.
         seed: Of the run that the models belong to. Default 0.
+        gone: Classes that earlier requests forgot, of which nothing is drawn. Default none.
     """
 
     def __init__(
-        self, split: Split, real: ShownImages, judge: Judge | None, drawing: Drawing | None = None, seed: int = 0
+        self,
+        split: Split,
+        real: ShownImages,
+        judge: Judge | None,
+        drawing: Drawing | None = None,
+        seed: int = 0,
+        gone: Sequence[int] = (),
     ) -> None:
         self.split, self.real, self.judge, self.seed = split, real, judge, seed
         self.drawing = drawing or Drawing()
         self.forgotten: list[int] = split.forget.targets.unique().tolist()
-        self.labels = self.drawing.labels(self.forgotten, split.classes)
+        self.labels = self.drawing.labels(self.forgotten, split.classes, gone)
         self.rows: list[Drawn] = []
 
     def original(self, model: DDPM, seconds: float | None = None, on_images: OnImages | None = None) -> None:
@@ -170,6 +179,25 @@ class GeneratedRows:
         heads = [f"{names[int(self.labels[i])]}, image {int(i)}" for i in at]
         rows = {row.label: row.images.images[at] for row in self.rows if row.images is not None}
         return image_grid(rows, heads, span=(0, 1), title="What each model draws from the same noise")
+
+
+def drawn_right(drawing: Drawing, judge: Judge | None, on_images: OnImages | None = None) -> Right:
+    """Return how a diffusion model is asked for the classes of an earlier request: which images the judge sees them in.
+
+    Args:
+        drawing: Which images are drawn; as many of an earlier request's classes as of the forgotten ones.
+        judge: The classifier; None where nobody looks.
+        on_images: Called after each batch. Default: nothing.
+    """
+
+    def right(model: Any, one: EarlierRequest, part: str) -> Tensor | None:
+        if judge is None or not one.classes:
+            return None
+        labels = repeated(torch.tensor(one.classes), drawing.forgotten)
+        seen = judge(drawing.drawn(model, labels, on_images).images).classes
+        return torch.isin(torch.from_numpy(seen), labels)
+
+    return right
 
 
 def generated_part(asked: Asked, rows: GeneratedRows, real: int) -> dict[str, Any]:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from torch import Tensor
 
+from expunge.api.chain import (
+    EarlierRequest,
+    LeftOut,
+    concepts_forgotten,
+    known_and_unknown,
+    naming_forgotten,
+    nothing_left,
+)
+from expunge.api.digests import weights_digest
 from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import document
 from expunge.api.folder import CONFIG, GRID, HISTORY, Opening, RunFolder, check_folder, refuse_another
@@ -20,13 +30,18 @@ from expunge.api.job import without_requester
 from expunge.api.last_good import last_good_kept
 from expunge.api.progress import bar
 from expunge.api.reading import checked_method, located
+from expunge.api.relapse import relapse_part
 from expunge.api.request.stable_diffusion_config import ConceptChoice, StableDiffusionConfig
 from expunge.api.result import Result
 from expunge.api.rows import settings_of
 from expunge.api.sitting import savepoints_of
+from expunge.api.telling import titled
 from expunge.api.threads import environment
 from expunge.api.unlearning import unlearn
+from expunge.errors import RequestError
 from expunge.evaluation import SECONDS, Trial, tabulate
+from expunge.key import load_key
+from expunge.ledger import Entry, Ledger
 from expunge.methods import Method
 from expunge.tasks.stable_diffusion.concept import Concept, check_concepts
 from expunge.tasks.stable_diffusion.concept_split import ConceptSplit, concept_split
@@ -61,6 +76,7 @@ class StableDiffusionJob:
         with located(config, "forget"):
             self.concepts = [as_concept(choice) for choice in config.forget]
             check_concepts(self.concepts, config.keep)
+        self.keep, self.left_out = kept_prompts(config, self.concepts)
         with located(config, "model"):
             self.original = TextToImage.from_pretrained(config.model).to(device)
         with located(config, "forget"):
@@ -69,7 +85,7 @@ class StableDiffusionJob:
     @property
     def prompts(self) -> list[str]:
         """Every prompt of the request, those to forget first."""
-        return [prompt for concept in self.concepts for prompt in concept.prompts] + list(self.config.keep)
+        return [prompt for concept in self.concepts for prompt in concept.prompts] + self.keep
 
     @cached_property
     def folder(self) -> RunFolder:
@@ -106,7 +122,7 @@ class StableDiffusionJob:
         cache: Path | None = chosen.pop("cache")
         with bar(self.console, "Drawing", chosen["count"] * len(self.prompts), images=1) as shown:
             settings = {**chosen, "on_images": shown.reached}
-            split = concept_split(self.original, self.concepts, self.config.keep, cache=cache, **settings)
+            split = concept_split(self.original, self.concepts, self.keep, cache=cache, **settings)
         part = self.config.train
         split.model.trainable(part.name, rank=part.rank, layers=part.layers)
         if self.config.checkpointing:
@@ -164,7 +180,37 @@ class StableDiffusionJob:
             **tabulate(trials, metrics=()),
             "examples": [],
             "grids": [grid.part()],
+            **titled(self.config),
+            **relapse_part(self.left_out, {}, lambda *_: None, ()),
         }
+
+
+def kept_prompts(config: StableDiffusionConfig, concepts: Sequence[Concept]) -> tuple[list[str], LeftOut]:
+    """Return the prompts to keep, without those that name a concept which an earlier request forgot, and what is gone.
+
+    Raises:
+        RequestError: If no prompt is left, or an anchor names such a concept: the model would learn it again.
+    """
+    key, folder = load_key(), Path(config.model)
+    known: list[Entry] = []
+    unknown: tuple[int, ...] = ()
+    if config.ledger is not None and config.ledger.exists() and folder.is_dir():
+        with located(config, "ledger"):
+            known, unknown = known_and_unknown(Ledger(config.ledger).entries(), weights_digest(folder, key))
+    gone = [(entry.number, forgotten) for entry in known if entry.content and (forgotten := entry.content.forgotten)]
+    named = [(None, concepts_forgotten(config.exclude, key))] if config.exclude else []
+    earlier, lost = [], set()
+    anchors = [anchor for concept in concepts for anchor in concept.anchors]
+    for number, forgotten in [*gone, *named]:
+        lost |= set(naming_forgotten(config.keep, forgotten, key))
+        if naming_forgotten(anchors, forgotten, key):
+            cure = "name another anchor"
+            raise RequestError("an anchor that no earlier request forgot", "one that was", cure)
+        earlier.append(EarlierRequest(number, torch.empty(0, dtype=torch.int64)))
+    kept = [prompt for prompt in config.keep if prompt not in lost]
+    if not kept:
+        raise nothing_left("keep")
+    return kept, LeftOut(tuple(earlier), retain=len(lost), unknown=unknown)
 
 
 def as_concept(choice: ConceptChoice) -> Concept:

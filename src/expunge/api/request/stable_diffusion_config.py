@@ -108,6 +108,8 @@ class StableDiffusionConfig(RequestFile):
         model: A local ``save_pretrained`` folder of a pipeline, or its name on the hub.
         forget: A concept, or a list of them.
         keep: Prompts whose images must not change.
+        exclude: Names of concepts that earlier requests forgot; prompts that name one are not kept. Default: what a
+            ledger says.
         train: Which weights may change. Default ``full``.
         latents: What the model draws to unlearn with.
         images: What it draws before and after, with the same seeds.
@@ -120,6 +122,7 @@ class StableDiffusionConfig(RequestFile):
         examples=["{name: Van Gogh, kind: style, anchor: an unknown painter}"]
     )
     keep: Texts = Field(examples=["[a photo of a dog]"])
+    exclude: Texts = Field(default_factory=list, examples=["[Van Gogh]"])
     train: TrainedPart = TrainedPart(name="full")
     latents: LatentsChoice = LatentsChoice()
     images: SamplesChoice = SamplesChoice()
