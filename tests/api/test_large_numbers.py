@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_requests import config
 from torch import nn
 
 import expunge
+from expunge.api import run_request
 from expunge.data import ByClass, ByFraction, ByIndices, Source, Subset, TensorExamples
-from expunge.errors import ConfigError, DataError, RequestError
+from expunge.errors import ConfigError, DataError, ExpungeError, RequestError
 
 INPUTS = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
 EXAMPLES = TensorExamples(INPUTS, torch.arange(90) % 3)
@@ -59,3 +61,30 @@ def test_a_batch_size_beyond_all_examples_takes_all(number):
 def test_a_budget_of_no_float_is_refused(name, number):
     with pytest.raises(ConfigError, match="finite number"):
         expunge.Budget(**{name: number})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "seed: {}",
+        "threads: {}",
+        "holdout: {}",
+        "forget: {{class: {}}}",
+        "forget: {{fraction: 0.1, seed: {}}}",
+        "data: {{name: digits, subset: {}}}",
+        "data: {{name: digits, subset: 300, subset_seed: {}}}",
+        "data: {{name: digits, options: {{seed: {}}}}}",
+        "model: {{name: small_cnn, options: {{width: {}}}}}",
+        "train: {{epochs: 1, rate: {}}}",
+        "micro_batches: -{}",
+        "savepoints: -{}",
+    ],
+)
+@pytest.mark.parametrize("number", [str(2**63), "1" + 400 * "0", "1" + 5000 * "0"], ids=["2^63", "10^400", "10^5000"])
+def test_a_request_with_a_large_number_is_refused(tmp_path, line, number):
+    key, _, value = line.format(number).partition(": ")
+    if key == "train" and len(number) < 100:
+        pytest.skip("a rate may be any float")
+    with pytest.raises(ExpungeError):
+        run_request(config(tmp_path, **({"checkpoint": None, "train": "{epochs: 1}"} | {key: value})))
+    assert not (tmp_path / "run").exists()

@@ -166,6 +166,22 @@ def test_another_tensor_in_the_place_of_the_inputs_is_moved_anew(roomy):
     assert resident(examples, AWAY) is not near
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda examples: examples.inputs.fill_(7),
+        lambda examples: setattr(examples, "scale", None),
+        lambda examples: setattr(examples, "targets", examples.targets.flip(0)),
+    ],
+)
+def test_examples_that_change_are_moved_anew(roomy, change):
+    examples = pictures()
+    before = resident(examples, AWAY)
+    assert resident(examples, AWAY) is before
+    change(examples)
+    assert resident(examples, AWAY) is not before
+
+
 def test_a_split_comes_back_home(roomy):
     examples, listed = pictures(), DatasetExamples([(torch.zeros(3, 8, 8), 1)])
     split = Split(Subset(examples, [5, 1]), examples, 4, listed)

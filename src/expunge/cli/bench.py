@@ -21,7 +21,7 @@ CELLS, NETWORKS = Path("runs/bench"), "networks"
 Cache = Annotated[Path | None, typer.Option(help="Folder of the networks that cells share.  [default: OUT/networks]")]
 Out = Annotated[Path, typer.Option(help="Folder of the cells.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
-Threads = Annotated[int, typer.Option(min=1, help="Processor threads of each process.")]
+Threads = Annotated[int, typer.Option(min=1, max=4096, help="Processor threads of each process.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Make again what failed before.")]
 
 

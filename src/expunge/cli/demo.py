@@ -24,7 +24,9 @@ def demo(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the data (diffusion without --fast).  [default: EXPUNGE_DATA]")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.  [default: torch's choice]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Processor threads.  [default: torch's choice]")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")] = False,
 ) -> None:
     """Forget handwritten digits, or how to draw clothes.

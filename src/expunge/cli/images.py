@@ -16,7 +16,9 @@ def images(
     guidance: Annotated[float | None, typer.Option(help="Of the classifier-free kind; 1 is none.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Of the sampler.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.  [default: torch's choice]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Processor threads.  [default: torch's choice]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older file.")] = False,
 ) -> None:

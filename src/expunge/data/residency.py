@@ -45,7 +45,7 @@ class Resident:
 
     def __init__(self, source: TensorExamples, device: torch.device) -> None:
         self.source, self.device, self.targets = source, device, source.targets
-        self.moved = source.inputs
+        self.moved, self.originals = _contents(source), _tensors(source)  # an id means something while they live
         self.inputs = on_tensors(source.inputs, lambda values: values.to(device))
         self.labels = source.targets.to(device)
         self.scale = None if source.scale is None else source.scale.on(device)
@@ -178,7 +178,7 @@ def goes_anywhere(augment: Callable[..., Any] | None) -> bool:
 def copy_on(device: torch.device, root: TensorExamples) -> Resident | None:
     """Return the examples on the device, moved unless they are there; None where they do not fit."""
     known = _alive.get((id(root), device))
-    if known is not None and known.moved is root.inputs:
+    if known is not None and known.moved == _contents(root):
         return known
     taken = sum(weight(other.source) for other in list(_alive.values()) if other.device == device)
     if weight(root) > limit(free_memory(device)) - taken:
@@ -190,8 +190,13 @@ def copy_on(device: torch.device, root: TensorExamples) -> Resident | None:
     return found
 
 
-def weight(examples: TensorExamples) -> int:
-    """Return the bytes that examples take on a device."""
+def _contents(examples: TensorExamples) -> tuple[Any, ...]:
+    """Return what tells whether examples hold what they held: their tensors, how often those changed, and the scale."""
+    held = [(id(part), None if part.is_inference() else part._version) for part in _tensors(examples)]
+    return examples.scale, *held
+
+
+def _tensors(examples: TensorExamples) -> list[Tensor]:
     parts = [examples.targets]
 
     def note(values: Tensor) -> Tensor:
@@ -199,7 +204,12 @@ def weight(examples: TensorExamples) -> int:
         return values
 
     on_tensors(examples.inputs, note)
-    return sum(part.nbytes for part in parts)
+    return parts
+
+
+def weight(examples: TensorExamples) -> int:
+    """Return the bytes that examples take on a device."""
+    return sum(part.nbytes for part in _tensors(examples))
 
 
 def limit(free: int | None) -> int:

@@ -22,6 +22,7 @@ from expunge.api.request.sections import (
     SavepointChoice,
     Section,
     Seed,
+    Threads,
     TrackChoice,
     as_classes,
     as_list,
@@ -57,7 +58,7 @@ class RequestFile(Section):
     method: MethodChoice = Field(MethodChoice(name=AUTO), examples=["eupmu"])
     seed: Seed = 0
     device: Annotated[str, AfterValidator(a_device)] = "auto"
-    threads: Count | None = Field(None, examples=[2])
+    threads: Threads | None = Field(None, examples=[2])
     deterministic: bool = False
     normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
     micro_batches: Count = 1

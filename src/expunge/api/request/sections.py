@@ -33,6 +33,7 @@ Weights = Annotated[Path, BeforeValidator(rooted), AfterValidator(safetensors)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1)]
+Threads = Annotated[int, Field(ge=1, le=4096)]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
