@@ -7,11 +7,17 @@ Examples:
 
 from __future__ import annotations
 
-LONGEST = 1000
-"""Characters that are shown of each part of a sentence."""
+import re
+
+LONGEST, LONGEST_FOUND = 1000, 300
+"""Characters that are shown of each part of a sentence, and of what was found: others wrote that."""
 
 
-def shown(text: str) -> str:
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that a terminal would obey, that turn the direction of what follows, or that are no characters at all."""
+
+
+def shown(text: str, longest: int = LONGEST) -> str:
     r"""Return text on one line, cut where it is endless, with what a terminal would obey or hide written out.
 
     Messages quote files that others wrote.
@@ -21,7 +27,7 @@ def shown(text: str) -> str:
         a b \x1b[2J \ud800
     """
     line = " ".join(str(text).splitlines())
-    line = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+    line = line if len(line) <= longest else f"{line[:longest]}…"
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
@@ -37,6 +43,16 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def printable(text: str) -> str:
+    r"""Return text with what a terminal would obey written out; ends of lines and tabs stay.
+
+    Examples:
+        >>> print(printable("\x1b]0;title\x07 and \ud800"))
+        \x1b]0;title\x07 and \ud800
+    """
+    return _OBEYED.sub(lambda match: ascii(match[0])[1:-1], text.replace("\r\n", "\n"))
 
 
 class ExpungeError(Exception):
@@ -59,7 +75,8 @@ class ExpungeError(Exception):
 
     def __str__(self) -> str:
         """Return the sentence on one printable line, after the place if there is one."""
-        expected, found, cure, where = map(shown, (self.expected, self.found, self.cure, self.where))
+        expected, cure, where = map(shown, (self.expected, self.cure, self.where))
+        found = shown(self.found, LONGEST_FOUND)
         sentence = f"Expected {expected}, but found {found}: {cure}."
         return f"{where}: {sentence}" if where else sentence
 

@@ -74,7 +74,7 @@ class CallRecording(NamedTuple):
             return self.ledger.append("request", content, key=self.key, models=models, spent=spent, admit=admit)
         except (DataError, RequestError) as error:
             said = f"The request is answered, but the ledger has no entry of it. {error}"
-            warnings.warn(said, stacklevel=3)
+            warnings.warn(said, stacklevel=5)
             return None
 
 

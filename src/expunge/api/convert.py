@@ -12,11 +12,13 @@ from tempfile import TemporaryDirectory
 
 from expunge.engine.conditions import ignore
 from expunge.errors import CheckpointError
+from expunge.kinds import kinds_checked
 from expunge.weights import is_safetensors, replacing, taken_off
 
 _WORKER = Path(__file__).with_name("_convert_worker.py")
 
 
+@kinds_checked
 def convert(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],

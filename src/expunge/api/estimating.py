@@ -28,6 +28,7 @@ from expunge.api.unlearning import unlearn
 from expunge.batch import Examples, Split
 from expunge.data import Subset, root_indices
 from expunge.errors import ConfigError
+from expunge.kinds import kinds_checked
 from expunge.report import print_tables, write_report
 
 REFERENCES = 2
@@ -85,6 +86,7 @@ def caveat(share: float) -> str:
     )
 
 
+@kinds_checked
 def estimate_retrain(
     config: AnyConfig,
     *,

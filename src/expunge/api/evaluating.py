@@ -24,6 +24,7 @@ from expunge.data import as_examples, check_labels, kept_on, remembered_hashes
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation import Metric
 from expunge.evaluation.collecting import home
+from expunge.kinds import kinds_checked
 from expunge.report import markdown_table, save_report
 
 
@@ -77,6 +78,7 @@ class Evaluation:
         return save_report(self.document, path, form)
 
 
+@kinds_checked
 @remembered_hashes()
 def evaluate(
     model: nn.Module | Result,

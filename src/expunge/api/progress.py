@@ -91,7 +91,7 @@ def bar(
         transient: Whether the bar goes away in the end. Default false.
         images: Images in one piece of work, for a column with images per second. Default 0: no such column.
     """
-    columns = TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn()
     speed = (Speed(images),) if images else ()
     with Progress(*columns, *speed, console=console, transient=transient) as bars:
         shown = Bar(bars, bars.add_task(f"{what:<{width}}", total=total), width)

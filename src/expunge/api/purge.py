@@ -41,6 +41,7 @@ from expunge.files import (
     remove_named,
 )
 from expunge.key import load_key
+from expunge.kinds import kinds_checked
 from expunge.ledger import Content, Entry, Ledger
 from expunge.report import read_document, write_report
 from expunge.weights import locked, replacing
@@ -71,6 +72,7 @@ class Purged:
     entry: Entry | None = None
 
 
+@kinds_checked
 def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
     """Remove what holds the deleted data from a run folder; what is left to remove decides, so that it can be repeated.
 

@@ -46,6 +46,7 @@ from expunge.api.unlearning import unlearn
 from expunge.data import kept_on, remembered_hashes
 from expunge.engine import PROCESS, Meter, Row, Stopped, take_over
 from expunge.errors import ConfigError
+from expunge.kinds import kinds_checked
 from expunge.report import print_tables, write_report
 from expunge.trackers import Tracks
 from expunge.weights import in_form_of, load_fitting, load_into, locked, plain_state, read_metadata, save_weights
@@ -60,6 +61,7 @@ REFERENCE_SEED = 10_000
 """Added to the seed of the run, so that the reference starts from weights of its own."""
 
 
+@kinds_checked
 def run_request(
     config: AnyConfig,
     *,

@@ -19,10 +19,12 @@ from expunge.api.threads import computing
 from expunge.batch import Examples
 from expunge.errors import ConfigError
 from expunge.evaluation.collecting import home
+from expunge.kinds import kinds_checked
 from expunge.tasks.classification.training import TrainRecord, fit
 from expunge.weights import save_weights
 
 
+@kinds_checked
 def train_request(
     config: AnyConfig, *, data_dir: Path | None = None, overwrite: bool = False, console: Console | None = None
 ) -> Path:

@@ -35,6 +35,7 @@ from expunge.engine.conditions import ignore
 from expunge.engine.shareable import refuse_sharded
 from expunge.errors import ModelError
 from expunge.forward import copy_model
+from expunge.kinds import kinds_checked
 from expunge.methods import Method
 from expunge.surgery import Progress
 from expunge.tasks.classification.libraries import sentence
@@ -43,6 +44,7 @@ from expunge.tasks.family import Family
 DEFAULT_POLICY = "frozen"
 
 
+@kinds_checked
 @remembered_hashes()
 def unlearn(
     model: nn.Module,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from io import TextIOWrapper
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from expunge import __version__
 from expunge.cli.audit import audit
 from expunge.cli.bench import bench
+from expunge.cli.commands import Commands, flush, paths_checked
 from expunge.cli.compare import compare
 from expunge.cli.convert import convert
 from expunge.cli.demo import demo
+from expunge.cli.echo import echo
 from expunge.cli.estimate_retrain import estimate_retrain
 from expunge.cli.images import images
 from expunge.cli.ledger import ledger
@@ -24,33 +25,14 @@ from expunge.cli.report import report
 from expunge.cli.run import run
 from expunge.cli.train import train
 from expunge.cli.ulira import ulira
-from expunge.errors import ExpungeError
 
 __all__ = ["app", "main"]
-
-BAD_INPUT = 2
-INTERRUPTED = 130
-
-
-class Commands(TyperGroup):
-    """The commands, with our errors and the interrupt key turned into one line on stderr and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command."""
-        try:
-            return super().invoke(ctx)
-        except ExpungeError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(BAD_INPUT) from None
-        except KeyboardInterrupt as stopped:
-            typer.echo(str(stopped) or "Interrupted; nothing of yours was changed.", err=True)
-            raise typer.Exit(getattr(stopped, "code", INTERRUPTED)) from None
 
 
 def version(wanted: bool) -> None:
     """Print the version and stop, if it was asked for."""
     if wanted:
-        typer.echo(f"expunge {__version__}")
+        echo(f"expunge {__version__}")
         raise typer.Exit
 
 
@@ -69,18 +51,18 @@ def expunge(
     """
 
 
-app.command()(demo)
-app.command()(run)
-app.command()(train)
-app.command()(audit)
-app.command()(bench)
-app.command()(compare)
-app.command()(estimate_retrain)
-app.command()(report)
-app.command()(images)
-app.command()(convert)
-app.command()(purge)
-app.command()(ulira)
+app.command()(paths_checked(demo))
+app.command()(paths_checked(run))
+app.command()(paths_checked(train))
+app.command()(paths_checked(audit))
+app.command()(paths_checked(bench))
+app.command()(paths_checked(compare))
+app.command()(paths_checked(estimate_retrain))
+app.command()(paths_checked(report))
+app.command()(paths_checked(images))
+app.command()(paths_checked(convert))
+app.command()(paths_checked(purge))
+app.command()(paths_checked(ulira))
 app.add_typer(ledger, name="ledger")
 app.command("list")(show)
 
@@ -90,4 +72,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-    app(prog_name="expunge")
+    try:
+        app(prog_name="expunge")
+    except SystemExit as stop:
+        sys.exit(flush() or stop.code)

@@ -47,9 +47,8 @@ def audit(
     else:
         config = request_from(options, {"checkpoint": original, "reference": reference})
 
-    from rich.console import Console
-
     from expunge.api import audit_request
+    from expunge.screen import Screen
 
     audit_request(
         config,
@@ -58,7 +57,7 @@ def audit(
         data_dir=data_dir,
         out=out,
         overwrite=overwrite,
-        console=Console(highlight=False),
+        console=Screen(),
     )
 
 

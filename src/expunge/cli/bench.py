@@ -51,13 +51,12 @@ def bench(
     if summary is not None and len(loaded) > 1:
         raise ConfigError("one recipe for --summary", f"{len(loaded)}", "write one file for each")
 
-    from rich.console import Console
-
     from expunge.api.documents import shown_path
     from expunge.benchmark.run import run_recipe, state_of
     from expunge.benchmark.store import Folders
+    from expunge.screen import Screen
 
-    folders, console = Folders(out, cache or out / NETWORKS, data_dir), Console(highlight=False)
+    folders, console = Folders(out, cache or out / NETWORKS, data_dir), Screen()
     if summary is not None:
         write_summary(loaded[0], folders, summary, f"expunge bench {shown_path(recipes[0])}", console)
         return

@@ -39,14 +39,13 @@ def compare(
 
     loaded = load_recipe(recipe)
 
-    from rich.console import Console
-
     from expunge.api.documents import shown_path
     from expunge.benchmark.comparing import compare as compared
     from expunge.benchmark.knobs import read_knobs
     from expunge.benchmark.store import Folders
+    from expunge.screen import Screen
 
-    console, asked = Console(highlight=False), read_knobs(knob or [])
+    console, asked = Screen(), read_knobs(knob or [])
     command = " ".join(["expunge compare", shown_path(recipe), *(f"--knob {text}" for text in knob or [])])
     folders = Folders(out, cache or out / NETWORKS, data_dir)
     found = compared(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from expunge.cli.echo import echo
+
 
 def convert(
     source: Annotated[Path, typer.Argument(help="Weights saved by torch.save.", show_default=False)],
@@ -19,5 +21,5 @@ def convert(
     """
     from expunge.api.convert import convert as rewrite
 
-    rewrite(source, target, key, say=typer.echo)
-    typer.echo(f"Wrote {target}")
+    rewrite(source, target, key, say=echo)
+    echo(f"Wrote {target}")

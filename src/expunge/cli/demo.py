@@ -36,9 +36,9 @@ def demo(
 
     Prints one table per request, and writes a run folder with a report.
     """
-    from rich.console import Console
+    from expunge.screen import Screen
 
-    console = Console(highlight=False)
+    console = Screen()
     if task is Task.diffusion:
         from expunge.demo.diffusion import run_diffusion_demo
 

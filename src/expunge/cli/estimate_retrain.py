@@ -25,8 +25,7 @@ def estimate_retrain(
 
     config = load_request(request)
 
-    from rich.console import Console
-
     from expunge.api import estimate_retrain as estimate
+    from expunge.screen import Screen
 
-    estimate(config, share=share, out=out, data_dir=data_dir, overwrite=overwrite, console=Console(highlight=False))
+    estimate(config, share=share, out=out, data_dir=data_dir, overwrite=overwrite, console=Screen())

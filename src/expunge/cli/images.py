@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from expunge.cli.echo import echo
+
 
 def images(
     checkpoints: Annotated[list[Path], typer.Argument(help="Folders of models, or run folders.", show_default=False)],
@@ -26,9 +28,8 @@ def images(
 
     Writes one picture: a row for each checkpoint, a column for each request and seed.
     """
-    from rich.console import Console
-
     from expunge.api.generative.images import draw_images, seeds_of
+    from expunge.screen import Screen
 
     draw_images(
         checkpoints,
@@ -41,6 +42,6 @@ def images(
         threads=threads,
         device=device,
         overwrite=overwrite,
-        console=Console(highlight=False),
+        console=Screen(),
     )
-    typer.echo(f"Wrote {out}")
+    echo(f"Wrote {out}")

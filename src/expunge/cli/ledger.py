@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from expunge.cli.commands import paths_checked
+from expunge.cli.echo import echo
 from expunge.errors import DataError
 from expunge.key import key_at_hand, load_key
 from expunge.ledger import Account, Entry, Ledger, Spent, accounts, streams
@@ -22,27 +24,33 @@ ledger = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, ch
 
 
 @ledger.command()
+<<<<<<< HEAD
 def show(
     file: File,
     ticket: Annotated[str | None, typer.Option(help="Only the entries of this ticket.", show_default=False)] = None,
 ) -> None:
+=======
+@paths_checked
+def show(file: File) -> None:
+>>>>>>> 18faa9b (Arguments of the wrong kind, hostile paths and a full disk end in one sentence; no control character reaches a terminal)
     """Show the entries, and what each stream of requests spent."""
     if not Ledger(file).verify(key_if_good()[0]).sound:
-        typer.echo("This ledger is NOT SOUND: `expunge ledger verify` says why.\n")
+        echo("This ledger is NOT SOUND: `expunge ledger verify` says why.\n")
     entries = Ledger(file).entries()
     if ticket is not None:
         typer.echo("\n".join(map(line, of_ticket(entries, ticket))) or "No entry has this ticket.")
         return
     for entry in entries:
-        typer.echo(line(entry))
+        echo(line(entry))
     for number, stream in enumerate(streams(entries), 1):
-        typer.echo(f"\nStream {number}: entries {listed(entry.number for entry in stream)}")
+        echo(f"\nStream {number}: entries {listed(entry.number for entry in stream)}")
         for account in accounts(stream, entries):
             for sentence in told(account):
-                typer.echo(f"  {sentence}")
+                echo(f"  {sentence}")
 
 
 @ledger.command()
+@paths_checked
 def verify(
     file: File,
     head: Annotated[
@@ -58,16 +66,16 @@ def verify(
     key, bad = key_if_good()
     found = Ledger(file).verify(key, None if head is None else head.strip().lower())
     for problem in (*bad, *found.problems):
-        typer.echo(problem)
+        echo(problem)
     unknown = f"the seal was not checked, key {found.key} is not at hand" if found.key else "nothing to check a seal on"
     seal = {True: "the seal holds", False: "the seal does not hold", None: unknown}
     verdict = "NOT SOUND" if not found.sound else "NOT CHECKED" if bad else "Sound"
-    typer.echo(f"{verdict}: {found.count} entries, {seal[found.sealed]}")
+    echo(f"{verdict}: {found.count} entries, {seal[found.sealed]}")
     if found.redacted:
-        typer.echo(f"Redacted: {listed(found.redacted)}")
+        echo(f"Redacted: {listed(found.redacted)}")
     if not found.noted:
-        typer.echo("No head file beside it: an earlier copy in its place is noticed with --expect-head alone")
-    typer.echo(f"Head: {found.head}")
+        echo("No head file beside it: an earlier copy in its place is noticed with --expect-head alone")
+    echo(f"Head: {found.head}")
     if bad or not found.sound:
         raise typer.Exit(UNSOUND)
 
@@ -81,6 +89,7 @@ def key_if_good() -> tuple[bytes | None, tuple[str, ...]]:
 
 
 @ledger.command()
+@paths_checked
 def redact(
     file: File, number: Annotated[int, typer.Argument(metavar="NUMBER", help="The entry.", show_default=False)]
 ) -> None:
@@ -92,9 +101,9 @@ def redact(
     """
     Ledger(file).verify()  # a misspelt name is refused, no new ledger begun
     if any(one.number == number and one.content and one.content.forgotten for one in Ledger(file).entries()):
-        typer.echo(UNKNOWN_AFTERWARDS.format(number))
+        echo(UNKNOWN_AFTERWARDS.format(number))
     entry = Ledger(file).redact(number, key=load_key())
-    typer.echo(f"Redacted entry {number}; entry {entry.number} says so\nHead: {entry.hash}")
+    echo(f"Redacted entry {number}; entry {entry.number} says so\nHead: {entry.hash}")
 
 
 def of_ticket(entries: Iterable[Entry], ticket: str) -> list[Entry]:

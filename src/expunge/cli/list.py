@@ -35,11 +35,10 @@ def show(
 
     On the left the name and its other names, on the right what it does, its paper and its presets.
     """
-    from rich.console import Console
-
     from expunge.registry import entries
+    from expunge.screen import Screen
 
-    console = Console(highlight=False)
+    console = Screen()
     console.width = min(console.width, WIDTH)
     found = {**entries(kind), **({DEFAULT.name: DEFAULT} if kind == "methods" else {})}
     console.print(table([entry for _, entry in sorted(found.items())]))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from expunge.cli.echo import echo
+
 
 def purge(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.", show_default=False)],
@@ -22,9 +24,9 @@ def purge(
     from expunge.api.purge import purge as remove
 
     done = remove(run, ledger)
-    typer.echo(f"Removed: {', '.join(done.removed) or 'nothing, there was nothing left to remove'}")
-    typer.echo("What still holds the data, and is out of reach from here:")
+    echo(f"Removed: {', '.join(done.removed) or 'nothing, there was nothing left to remove'}")
+    echo("What still holds the data, and is out of reach from here:")
     for line in done.left:
-        typer.echo(f"- {line}")
+        echo(f"- {line}")
     if done.entry is not None:
-        typer.echo(f"Ledger: entry {done.entry.number}, head {done.entry.hash}")
+        echo(f"Ledger: entry {done.entry.number}, head {done.entry.hash}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from expunge.cli.echo import echo
 from expunge.errors import ConfigError
 
 LARGEST = 256 * 2**20
@@ -47,18 +48,17 @@ def report(
     elif form in (Form.svg, Form.png):
         raise ConfigError("--out beside --format", f"--format {form} alone", "name a folder for the figures with --out")
     elif form is not None:
-        typer.echo(text_of(document, form), nl=False)
+        echo(text_of(document, form), nl=False)
     if form is None:
         show_tables(document)
 
 
 def show_tables(document: dict[str, Any]) -> None:
     """Print the tables of a document."""
-    from rich.console import Console
-
     from expunge.report import print_tables
+    from expunge.screen import Screen
 
-    print_tables(document, Console(highlight=False))
+    print_tables(document, Screen())
 
 
 def read(path: Path) -> dict[str, Any]:

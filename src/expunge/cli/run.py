@@ -43,9 +43,8 @@ def run(
     if deterministic:
         config = config.model_copy(update={"deterministic": True})
 
-    from rich.console import Console
-
     from expunge.api import run_request
+    from expunge.screen import Screen
 
     run_request(
         config,
@@ -54,5 +53,5 @@ def run(
         show_examples=show_examples,
         again=again,
         resume=resume,
-        console=Console(highlight=False),
+        console=Screen(),
     )

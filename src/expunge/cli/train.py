@@ -16,8 +16,7 @@ def train(request: Request, data_dir: DataDir = None, out: Out = None, overwrite
     if out is not None:
         config = config.model_copy(update={"out": out})
 
-    from rich.console import Console
-
     from expunge.api import train_request
+    from expunge.screen import Screen
 
-    train_request(config, data_dir=data_dir, overwrite=overwrite, console=Console(highlight=False))
+    train_request(config, data_dir=data_dir, overwrite=overwrite, console=Screen())

@@ -31,8 +31,7 @@ def ulira(
     if out is not None:
         config = config.model_copy(update={"out": out})
 
-    from rich.console import Console
-
     from expunge.api import ulira_request
+    from expunge.screen import Screen
 
-    ulira_request(config, shadows=shadows, cache=cache, jobs=jobs, data_dir=data_dir, console=Console(highlight=False))
+    ulira_request(config, shadows=shadows, cache=cache, jobs=jobs, data_dir=data_dir, console=Screen())

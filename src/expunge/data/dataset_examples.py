@@ -40,7 +40,7 @@ class DatasetExamples:
 
     def __init__(self, dataset: Any, targets: Any = None) -> None:
         if isinstance(dataset, IterableDataset) or not (
-            hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+            hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and getattr(dataset, "ndim", None) != 0
         ):
             raise DataError(
                 "a map-style data set, with a length and items by number",

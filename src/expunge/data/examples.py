@@ -5,7 +5,7 @@ An example's index is its position in the *root* data set, whichever part of it 
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from expunge.data.dataset_examples import DatasetExamples
 from expunge.data.labels import as_tensor
 from expunge.data.tensor_examples import TensorExamples
 from expunge.errors import DataError
+from expunge.kinds import kinds_checked
 
 
 class Subset:
@@ -38,6 +39,7 @@ class Subset:
         tensor([8])
     """
 
+    @kinds_checked
     def __init__(self, examples: Examples, positions: Any) -> None:
         chosen = _checked(positions, len(examples))
         self.root: Examples = examples.root if isinstance(examples, Subset) else examples
@@ -133,6 +135,9 @@ def as_examples(thing: Any) -> Examples:
     arrays = thing.tensors if type(thing) is TensorDataset else thing
     if isinstance(arrays, tuple) and len(arrays) == 2 and all(isinstance(a, Tensor | np.ndarray) for a in arrays):
         return with_ids_of(thing, TensorExamples(*arrays))
+    if isinstance(thing, Mapping) and 0 not in thing:
+        cure = "pass a tuple (inputs, labels), or a data set whose items are (input, label)"
+        raise DataError("examples", f"a mapping ({type(thing).__name__})", cure)
     return with_ids_of(thing, DatasetExamples(thing))
 
 

@@ -14,6 +14,7 @@ from expunge.batch import Batch, on_tensors
 from expunge.data.augment import Augment, none
 from expunge.data.labels import as_labels, as_tensor
 from expunge.errors import DataError, shown
+from expunge.kinds import kinds_checked
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class TensorExamples:
         tensor([2.])
     """
 
+    @kinds_checked
     def __init__(
         self,
         inputs: Any,

@@ -26,6 +26,7 @@ from expunge.engine.telemetry import Observation
 from expunge.engine.wrapped import ranks_of
 from expunge.errors import ConfigError, DataError, ModelError
 from expunge.forward import check_gradients_on
+from expunge.kinds import kinds_checked
 from expunge.masks import Mask
 from expunge.objectives import Objective
 from expunge.pair import ROLES, Pair, Role
@@ -91,6 +92,7 @@ class Stepper:
         True
     """
 
+    @kinds_checked
     def __init__(
         self,
         model: nn.Module,
@@ -131,6 +133,7 @@ class Stepper:
         refuse_undistributed(self.setting, surgery, mask)
         self.updates = 0
 
+    @kinds_checked
     @torch.enable_grad()
     def __call__(
         self,

@@ -11,6 +11,7 @@ import torch
 
 from expunge.errors import ConfigError, DataError
 from expunge.evaluation.outputs import ModelOutputs, Outputs
+from expunge.kinds import check_constructor
 from expunge.metrics.column import Column, Direction
 from expunge.registry import snake_case
 
@@ -35,6 +36,11 @@ class Quantity(ABC):
     direction: ClassVar[Direction] = "match"
     target: ClassVar[str]
     definition: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the constructor of every subclass refuse arguments of the wrong kind."""
+        super().__init_subclass__(**options)
+        check_constructor(cls)
 
     @property
     def key(self) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from expunge.batch import Predictor, Split
+from expunge.kinds import check_constructor
 from expunge.surgery import Direction, Step
 
 
@@ -28,6 +29,11 @@ class Mask(nn.Module, ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
     distributed: bool = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the constructor of every subclass refuse arguments of the wrong kind."""
+        super().__init_subclass__(**options)
+        check_constructor(cls)
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look once at the original model and at the data, before the first update."""

@@ -13,6 +13,7 @@ from expunge.methods.composition import Masked
 from expunge.methods.method import Method
 from expunge.methods.parts import EXAMPLE, read_parts
 from expunge.methods.presets import filled
+from expunge.paths import described
 from expunge.registry import find, is_registered
 
 
@@ -37,6 +38,8 @@ def build_method(text: str, **settings: Any) -> Method:
         >>> build_method("rl(weight=0.5) + saliency(keep=0.3)", epochs=2).settings()["mask"]
         {'name': 'saliency', 'keep': 0.3}
     """
+    if not isinstance(text, str):
+        raise ConfigError("the name of a method", described(text), "`expunge list methods` shows all")
     if is_registered("methods", text) or not set(text) & set("+("):
         return named(text, settings)
     base, *masks = read_parts(text)
@@ -81,5 +84,5 @@ def validated(name: str, target: type[Method], settings: dict[str, Any]) -> Meth
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        found = f"{first['input']!r} ({first['msg'].lower()})"
+        found = f"{described(first['input'])} ({first['msg'].lower()})"
         raise ConfigError(f"a usable value for '{where}' of '{name}'", found, "change it") from error

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from expunge.engine import Descend, Mode, Optimiser, OptimiserName, Recipe, Schedule, check_optimiser
 from expunge.errors import ConfigError
+from expunge.kinds import check_fields
 from expunge.masks import Mask
 from expunge.objectives import CrossEntropy, Objective
 from expunge.pair import Pair
@@ -71,6 +72,7 @@ class Method(ABC):
             ConfigError: If epochs, rate, a batch size or clip is not positive, or a decay is negative.
             MissingExtraError: If the optimiser needs a library that is not installed.
         """
+        check_fields(self)
         if self.epochs < self.fewest_epochs:
             raise ConfigError(f"epochs ≥ {self.fewest_epochs}", f"{self.epochs}", "change it")
         positive = {"rate": self.rate, "batch": self.batch, "forget_batch": self.forget_batch}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch, Predictor, Split
+from expunge.kinds import check_constructor
 
 Model = Callable[[Any], Tensor]
 
@@ -40,6 +41,11 @@ class Objective(ABC):
     negative: ClassVar[bool] = False
     batchwise: ClassVar[bool] = False
     reads_weights: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the constructor of every subclass refuse arguments of the wrong kind."""
+        super().__init_subclass__(**options)
+        check_constructor(cls)
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look once at the original model and at the data, before the first update.

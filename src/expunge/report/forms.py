@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.errors import ConfigError
+from expunge.kinds import kinds_checked
 from expunge.report.card import model_card
 from expunge.report.csv_rows import csv_report
 from expunge.report.figure_files import png, svg_figures
@@ -30,6 +31,7 @@ FORMS = (*TEXTS, *FIGURES)
 SUFFIXES = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md", ".tex": "tex", ".csv": "csv"}
 
 
+@kinds_checked
 def text_of(document: Mapping[str, Any], form: str) -> str:
     """Return a report as one text.
 
@@ -46,6 +48,7 @@ def text_of(document: Mapping[str, Any], form: str) -> str:
     return TEXTS[form](document)
 
 
+@kinds_checked
 def save_report(document: Mapping[str, Any], path: str | os.PathLike[str], form: str | None = None) -> Path:
     """Write a report, whole or not at all, and return its path.
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from expunge.kinds import check_constructor
 from expunge.pair import Pair, Role
 from expunge.surgery.step import Step
 
@@ -31,6 +32,11 @@ class Surgery(nn.Module, ABC):
     waits: ClassVar[bool] = False
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the constructor of every subclass refuse arguments of the wrong kind."""
+        super().__init_subclass__(**options)
+        check_constructor(cls)
 
     @abstractmethod
     def forward(self, step: Step) -> None:

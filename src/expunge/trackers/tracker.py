@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from expunge.errors import MissingExtraError
+from expunge.kinds import check_constructor
 
 Plain = str | float | int | bool
 
@@ -19,6 +20,11 @@ class Tracker(ABC):
     budget, and the figures in the end. Never inputs, labels, indices, names of classes, or paths. Whatever it raises
     is reported once, and the run goes on without it.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the constructor of every subclass refuse arguments of the wrong kind."""
+        super().__init_subclass__(**options)
+        check_constructor(cls)
 
     @abstractmethod
     def start(self, settings: Mapping[str, Plain]) -> None:

@@ -111,7 +111,8 @@ def as_tracks(asked: Any) -> Tracks:
     """
     if asked is None:
         return Tracks()
-    several = asked if isinstance(asked, Iterable) and not isinstance(asked, (str, Mapping)) else [asked]
+    single = isinstance(asked, (str, bytes, Mapping)) or hasattr(asked, "dtype")  # an array is no list of trackers
+    several = asked if isinstance(asked, Iterable) and not single else [asked]
     return Tracks([one if isinstance(one, Tracker) else named(one) for one in several])
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError
+from expunge.kinds import kinds_checked
 from expunge.weights.file import check_is_safetensors, damaged, first_line
 from expunge.weights.header import read_header
 from expunge.weights.names import fitting, plain_names, plain_state
@@ -21,6 +22,7 @@ from expunge.weights.save import DIM_ORDER, check_path
 _CURE = "build the model that was saved (same architecture, classes and channels)"
 
 
+@kinds_checked
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read a safetensors file into a ``state_dict`` on the CPU.
 
@@ -40,6 +42,7 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         return {name: _as_saved(file.get_tensor(name), notes.get(DIM_ORDER + name)) for name in file.keys()}  # noqa: SIM118
 
 
+@kinds_checked
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """Return the text that ``save_weights`` was given to keep in the header.
 
@@ -53,6 +56,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     return {key: text for key, text in notes.items() if key != "format" and not key.startswith(DIM_ORDER)}
 
 
+@kinds_checked
 def load_into(model: nn.Module, path: str | os.PathLike[str]) -> str:
     """Copy the weights of a safetensors file into a model of the same architecture.
 
@@ -93,6 +97,7 @@ def load_fitting(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, Te
     return fitting(load_weights(path), plain_state(model))[0]
 
 
+@kinds_checked
 def check_header(path: str | os.PathLike[str]) -> None:
     """Refuse a safetensors file whose header does not fit it; no tensor is read.
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError, is_unicode
+from expunge.kinds import kinds_checked
 from expunge.weights.file import replacing
 from expunge.weights.names import plain_state
 
@@ -19,6 +20,7 @@ DIM_ORDER = "expunge.dim_order."
 """Before a tensor's key, in the header: its dimensions in the order of memory, outermost first."""
 
 
+@kinds_checked
 def save_weights(
     model_or_state: nn.Module | Mapping[str, Tensor],
     path: str | os.PathLike[str],

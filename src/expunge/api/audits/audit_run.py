@@ -22,10 +22,12 @@ from expunge.batch import Predictor
 from expunge.data import Source
 from expunge.engine.conditions import ignore
 from expunge.errors import ConfigError, ExpungeError
+from expunge.kinds import kinds_checked
 from expunge.report import print_tables
 from expunge.weights import check_is_safetensors, load_into, taken_off
 
 
+@kinds_checked
 def audit_request(
     config: AnyConfig,
     unlearned: Path,

@@ -24,6 +24,7 @@ from expunge.data import Subset, as_examples, check_labels
 from expunge.errors import DataError
 from expunge.evaluation import Attack, membership_audit
 from expunge.evaluation.collecting import home
+from expunge.kinds import kinds_checked
 from expunge.weights import Layer, layers_moved, plain_state
 
 FILES = (FINISHED, REPORT)
@@ -87,6 +88,7 @@ class Audit(Evaluation):
         return place.path
 
 
+@kinds_checked
 def audit(
     original: nn.Module,
     unlearned: nn.Module,

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from expunge.api.audits.leakage import Leakage, State
 from expunge.api.audits.shadow_study import Answers, OnDone, Study, ignore
 from expunge.data import as_examples
+from expunge.kinds import kinds_checked
 from expunge.methods import Method
 from expunge.shadows import Store, Training
 from expunge.shadows.train import AT_ONCE, Choice
 from expunge.tasks.classification.train_settings import TrainSettings
 
 
+@kinds_checked
 def audit_ulira(
     make: Callable[[], nn.Module],
     *,

@@ -22,6 +22,7 @@ from expunge.api.request.config import AnyConfig, RunConfig
 from expunge.api.threads import computing
 from expunge.batch import Predictor, Split
 from expunge.errors import ConfigError
+from expunge.kinds import kinds_checked
 from expunge.metrics import LikelihoodRatio
 from expunge.shadows import Store, Training
 from expunge.tasks.classification.build import build_model
@@ -37,6 +38,7 @@ class Asked(NamedTuple):
     reference: bool
 
 
+@kinds_checked
 def ulira_request(
     config: AnyConfig,
     *,

@@ -19,8 +19,10 @@ from expunge.api.inputs import device_of
 from expunge.api.progress import bar
 from expunge.api.threads import threads as processor_threads
 from expunge.errors import CheckpointError, ConfigError, DataError, ModelError
+from expunge.kinds import kinds_checked
 from expunge.registry import entries
 from expunge.report import read_document
+from expunge.screen import Screen
 from expunge.tasks.family import Family
 from expunge.tasks.image_sampler import ImageSampler
 
@@ -79,6 +81,7 @@ class Checkpoint:
         return document.requests[0].classes
 
 
+@kinds_checked
 def draw_images(
     checkpoints: Sequence[Path | str],
     ask: Sequence[str],
@@ -124,7 +127,7 @@ def draw_images(
     opened = Opened.at([Path(path) for path in checkpoints], guidance, steps)
     check_size(opened.samplers, len(ask) * len(seeds))
     asked = opened.asked(ask)
-    screen = console or Console(highlight=False)
+    screen = console or Screen()
     shown = Shown(screen, place, batch_size, max(map(len, opened.samplers)))
     with processor_threads(threads):
         rows = {label: shown.of(label, sampler) for label, sampler in opened.samplers.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from expunge.errors import ConfigError, ModelError
+from expunge.kinds import kinds_checked
 from expunge.python_path import import_object
 from expunge.registry import find
 from expunge.tasks.classification.check import check_model
@@ -17,6 +18,7 @@ from expunge.tasks.classification.libraries import LIBRARIES, made
 __all__ = ["build_model", "check_model"]
 
 
+@kinds_checked
 def build_model(name: str, /, classes: int, channels: int, **options: Any) -> nn.Module:
     """Return a new image classifier.
 

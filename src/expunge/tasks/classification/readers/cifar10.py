@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from expunge.data import Affine, Source, crop_flip, find_root
+from expunge.kinds import kinds_checked
 from expunge.tasks.classification.readers._binary import read_records
 from expunge.tasks.classification.readers._parquet import read_pictures
 from expunge.tasks.classification.readers._pictures import source
@@ -15,6 +16,7 @@ SCALE = Affine((0.49140, 0.48216, 0.44653), (0.24703, 0.24349, 0.26159))
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
+@kinds_checked
 def cifar10(root: Path | None = None, *, cache: bool = True) -> Source:
     """Read photographs of ten kinds of things, 32 x 32 colour, 50,000 + 10,000 (Krizhevsky, 2009).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from expunge.data import Affine, Source, crop_flip, find_root
+from expunge.kinds import kinds_checked
 from expunge.tasks.classification.readers._binary import read_records
 from expunge.tasks.classification.readers._pictures import source
 
@@ -23,6 +24,7 @@ CLASSES = tuple(
 """The hundred fine classes, in the order of ``fine_label_names.txt``."""
 
 
+@kinds_checked
 def cifar100(root: Path | None = None) -> Source:
     """Read photographs of a hundred kinds of things, 32 x 32 colour, 50,000 + 10,000 (Krizhevsky, 2009).
 

@@ -9,11 +9,13 @@ import torch
 
 from expunge.data import Affine, Source, TensorExamples
 from expunge.errors import DataError
+from expunge.kinds import kinds_checked
 
 SCALE = Affine((0.30526,), (0.37605,))
 """Mean and standard deviation of all pixels of the 1,797 digits, divided by their greatest value, 16."""
 
 
+@kinds_checked
 def digits(root: Path | None = None, *, test_share: float = 0.2, seed: int = 0) -> Source:
     """Read handwritten digits 0 to 9, 8 x 8 grey, 1,797 in all (scikit-learn; UCI, Alpaydin and Kaynak, 1998).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from expunge.data import Affine, Source, find_root
+from expunge.kinds import kinds_checked
 from expunge.tasks.classification.readers._idx import read_idx_source
 
 SCALE = Affine((0.28604,), (0.35302,))
@@ -24,6 +25,7 @@ CLASSES = (
 )
 
 
+@kinds_checked
 def fashion_mnist(root: Path | None = None) -> Source:
     """Read pictures of ten kinds of clothes, 28 x 28 grey, 60,000 + 10,000 (Xiao, Rasul and Vollgraf, 2017).
 

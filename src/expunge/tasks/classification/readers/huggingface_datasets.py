@@ -13,6 +13,7 @@ from expunge.data.id_file import texts_of_ids
 from expunge.data.labels import as_labels
 from expunge.data.source import check_names
 from expunge.errors import DataError
+from expunge.kinds import kinds_checked
 from expunge.tasks.classification.readers._pictures import (
     Labels,
     Pixels,
@@ -28,6 +29,7 @@ from expunge.tasks.classification.readers._pictures import (
 from expunge.tasks.pretrained import check_pretrained, read_json
 
 
+@kinds_checked
 def huggingface_datasets(
     root: Path | None = None,
     *,

@@ -10,6 +10,7 @@ import numpy as np
 from expunge.data import Source, find_root
 from expunge.data.source import check_names
 from expunge.errors import DataError
+from expunge.kinds import kinds_checked
 from expunge.tasks.classification.readers._pictures import (
     Labels,
     Pixels,
@@ -27,6 +28,7 @@ FILE = "file"
 """The one column of ids of a folder: the names of its files."""
 
 
+@kinds_checked
 def image_folder(
     root: Path | None = None, *, folder: str = ".", size: int = 64, id_column: str | None = None
 ) -> Source:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from expunge.data import Affine, Source, find_root
+from expunge.kinds import kinds_checked
 from expunge.tasks.classification.readers._idx import read_idx_source
 
 SCALE = Affine((0.13066,), (0.30811,))
 """Mean and standard deviation of the training pixels, between 0 and 1."""
 
 
+@kinds_checked
 def mnist(root: Path | None = None) -> Source:
     """Read handwritten digits 0 to 9, 28 x 28 grey, 60,000 + 10,000 (LeCun, Cortes and Burges, 1998).
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from expunge.data import Affine, Source, find_root
 from expunge.errors import DataError
+from expunge.kinds import kinds_checked
 from expunge.tasks.classification.readers._pictures import Labels, Pixels, damaged, source
 
 SCALE = Affine((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
@@ -17,6 +18,7 @@ SCALE = Affine((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
 _MOST = 1_000_000
 
 
+@kinds_checked
 def svhn(root: Path | None = None) -> Source:
     """Read photographs of the digits of house numbers, 32 x 32 colour, 73,257 + 26,032 (Netzer et al., 2011).
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from expunge.data import Affine, Source, crop_flip, find_root
+from expunge.kinds import kinds_checked
 from expunge.tasks.classification.readers._parquet import read_pictures
 from expunge.tasks.classification.readers._pictures import damaged, source
 
@@ -15,6 +16,7 @@ SCALE = Affine((0.48496, 0.45720, 0.40205), (0.28115, 0.27530, 0.28772))
 _CLASSES = 20
 
 
+@kinds_checked
 def tiny_imagenet_20(root: Path | None = None, *, cache: bool = True) -> Source:
     """Read photographs of 20 of Tiny ImageNet's 200 classes, 64 x 64 colour, 10,000 + 1,000 (Stanford CS231n).
 
