@@ -104,7 +104,8 @@ def check_kind(name: str, value: Any, meaning: Any, owner: str, default: Any = i
         wanted = worded(meaning)
         example = f", such as {default!r}" if isinstance(default, bool | int | float | str) and default != "" else ""
         error = ModelError if wanted.startswith(_NOUNS["Module"]) else ConfigError
-        raise error(f"{wanted} for '{name}' of {owner}", _found(value, meaning), f"pass {wanted}{example}")
+        cure = "make one first" if isinstance(value, type) else f"pass {wanted}{example}"
+        raise error(f"{wanted} for '{name}' of {owner}", _found(value, meaning), cure)
 
 
 def _found(value: Any, meaning: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,53 @@ def checked_path(path: Any, name: str = "a path") -> Path:
         if error.errno not in _ABSENT:
             raise _refused(wanted, text, reason_of(error)) from None
     return Path(text)
+
+
+def check_replaceable(path: Path, *endings: str) -> None:
+    """Refuse to write where something is that was not written for the same purpose: weights, a device, a folder.
+
+    Args:
+        path: The file to be written.
+        endings: Those of files that may be replaced, such as ``.md``.
+
+    Raises:
+        ConfigError: If something else is there.
+
+    Examples:
+        >>> check_replaceable(Path("pyproject.toml"), ".md", ".markdown")
+        Traceback (most recent call last):
+        expunge.errors.ConfigError: Expected a file that ends in .md or .markdown where one is replaced, but found \
+'pyproject.toml': name another file.
+    """
+    if not path.exists() or (path.is_file() and path.suffix.lower() in endings):
+        return
+    if path.is_file():
+        wanted = f"a file that ends in {' or '.join(endings)} where one is replaced"
+        raise ConfigError(wanted, described(str(path)), "name another file")
+    what = "a folder" if path.is_dir() else "no plain file"
+    raise ConfigError("the name of a file to write", f"{described(str(path))}, which is {what}", "name another file")
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return what a plain file holds; a pipe is not waited for, and an endless device not read to its end.
+
+    Args:
+        path: The file, or a link to it.
+        limit: Most bytes that are read: one more is read of a file that has more.
+
+    Raises:
+        OSError: If it is no plain file or cannot be read.
+
+    Examples:
+        >>> read_bytes(Path("/dev/zero"), 10)
+        Traceback (most recent call last):
+        OSError: [Errno 22] Not a plain file: '/dev/zero'
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a plain file", str(path))
+        return file.read(limit + 1)
 
 
 def described(value: Any) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from expunge.cli.echo import echo
 from expunge.errors import ConfigError
+from expunge.paths import read_bytes, reason_of
 
 LARGEST = 256 * 2**20
 RESULT = "result.json"
@@ -69,11 +70,12 @@ def read(path: Path) -> dict[str, Any]:
     """
     expected, cure = "a result.json that Expunge wrote", "name a run folder, or the result.json in it"
     try:
-        if path.stat().st_size > LARGEST:
+        content = read_bytes(path, LARGEST)
+        if len(content) > LARGEST:
             raise ConfigError(expected, f"'{path}' of more than 256 MB", cure)
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(content)
     except OSError as error:
-        raise ConfigError(expected, f"'{path}' ({(error.strerror or 'unreadable').lower()})", cure) from error
+        raise ConfigError(expected, f"'{path}' ({reason_of(error)})", cure) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(expected, f"'{path}', which is no JSON", cure) from error
     if not isinstance(found, dict):

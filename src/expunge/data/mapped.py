@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.paths import read_bytes
+
 _FAILURES = (ValueError, EOFError, OverflowError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError)
 """What numpy's reader of headers raises; it evaluates them as Python literals."""
 
@@ -27,6 +29,7 @@ def mapped(path: Path) -> NDArray[Any]:
         >>> mapped(file).tolist()
         [0, 1, 2]
     """
+    read_bytes(path, 0)  # a pipe would be waited for
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except _FAILURES as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from expunge.errors import ConfigError
 from expunge.kinds import kinds_checked
+from expunge.paths import check_replaceable
 from expunge.report.card import model_card
 from expunge.report.csv_rows import csv_report
 from expunge.report.figure_files import png, svg_figures
@@ -28,6 +29,8 @@ TEXTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 FIGURES: dict[str, Callable[[str], bytes]] = {"svg": lambda text: text.encode(), "png": png}
 """The forms that are a folder of figures: what makes a file's content of an SVG text."""
 FORMS = (*TEXTS, *FIGURES)
+ENDINGS = {"html": (".html", ".htm"), "md": (".md", ".markdown"), "tex": (".tex",), "csv": (".csv",), "card": (".md",)}
+"""Endings of files that a form replaces; anything else that is there stays."""
 SUFFIXES = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md", ".tex": "tex", ".csv": "csv"}
 
 
@@ -54,13 +57,13 @@ def save_report(document: Mapping[str, Any], path: str | os.PathLike[str], form:
 
     Args:
         document: The result document (schema 1).
-        path: The file, or with the forms ``svg`` and ``png`` the folder of the figures; missing folders are made, older
-            files of the same names replaced.
+        path: The file, or with the forms ``svg`` and ``png`` the folder of the figures; missing folders are made, an older
+            file is replaced if it ends as the form's files do.
         form: One of ``FORMS``. Default: what the path's suffix says (``.html``, ``.md``, ``.tex``, ``.csv``).
 
     Raises:
         DataError: If the document has another schema or lacks something.
-        ConfigError: If there is no such form, or the suffix says none.
+        ConfigError: If there is no such form, the suffix says none, or another kind of file is there.
         MissingExtraError: If PNG files are asked for and the extra ``png`` is not installed.
         CheckpointError: If a file cannot be written.
 
@@ -75,8 +78,10 @@ but found 'report.doc': name one of the forms html, md, tex, csv, card, svg, png
     if chosen in FIGURES:
         contents = {f"{name}.{chosen}": FIGURES[chosen](text) for name, text in svg_figures(document).items()}
         for name, content in contents.items():
+            check_replaceable(target / name, f".{chosen}")
             _write(target / name, content)
     else:
+        check_replaceable(target, *ENDINGS.get(chosen, ()))
         _write(target, text_of(document, chosen).encode())
     return target
 

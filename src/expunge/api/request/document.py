@@ -11,6 +11,7 @@ import yaml
 
 from expunge.api.request.loader import DEEPEST, SCALARS, Loader
 from expunge.errors import ConfigError
+from expunge.paths import read_bytes, reason_of
 
 LARGEST = 1_000_000
 MOST_NODES = 10_000
@@ -100,11 +101,12 @@ def read_text(path: Path) -> str:
     """Return the text of a file that is small enough to be a request."""
     expected = "a request file, YAML in UTF-8"
     try:
-        content = path.read_bytes() if path.stat().st_size <= LARGEST else None
+        content = read_bytes(path, LARGEST)
     except OSError as error:
-        found = f"that it cannot be read ({(error.strerror or 'unknown reason').lower()})"
-        raise ConfigError(expected, found, "check the path", str(path)) from None
-    if content is None:
+        raise ConfigError(
+            expected, f"that it cannot be read ({reason_of(error)})", "check the path", str(path)
+        ) from None
+    if len(content) > LARGEST:
         raise ConfigError("a request file of at most 1 MB", "a larger one", "is it the right file?", str(path))
     try:
         text = content.decode("utf-8-sig")

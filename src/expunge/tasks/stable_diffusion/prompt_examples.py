@@ -13,11 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from expunge.errors import CheckpointError, DataError
+from expunge.paths import read_bytes
 from expunge.tasks.diffusion.folders import whole_folder
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 from expunge.weights import load_weights
 
 LATENTS, CAPTIONS = "latents.safetensors", "captions.json"
+LARGEST = 2**28
 """Files of a folder of examples."""
 CURE = "pass a folder that PromptExamples.save has written"
 
@@ -98,7 +100,7 @@ class PromptExamples:
         """
         place = Path(folder)
         try:
-            captions = json.loads((place / CAPTIONS).read_text(encoding="utf-8"))
+            captions = json.loads(read_bytes(place / CAPTIONS, LARGEST))
             latents = load_weights(place / LATENTS)["latents"]
         except (OSError, ValueError, KeyError, RecursionError, CheckpointError) as error:
             raise DataError(f"cached latents in '{place}'", type(error).__name__, CURE) from error

@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 from expunge.errors import DataError
+from expunge.paths import read_bytes
 
 LARGEST = 16 * 2**20
 """Bytes of the largest file that is read; I2P has about 2 million."""
@@ -66,8 +67,7 @@ def read_prompts(path: str | os.PathLike[str]) -> tuple[Prompted, ...]:
     """
     place = Path(path)
     try:
-        with place.open("rb") as file:
-            content = file.read(LARGEST + 1)
+        content = read_bytes(place, LARGEST)
         if len(content) > LARGEST:
             raise refusal(f"a file of prompts of at most {LARGEST // 2**20} MiB", f"more in '{place.name}'")
         found = tuple(rows(content.decode("utf-8-sig"), place.name))
