@@ -17,7 +17,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u206
 """Characters that a terminal would obey, that turn the direction of what follows, or that are no characters at all."""
 
 
-def shown(text: str, longest: int = LONGEST) -> str:
+def shown(text: str) -> str:
     r"""Return text on one line, cut where it is endless, with what a terminal would obey or hide written out.
 
     Messages quote files that others wrote.
@@ -27,7 +27,7 @@ def shown(text: str, longest: int = LONGEST) -> str:
         a b \x1b[2J \ud800
     """
     line = " ".join(str(text).splitlines())
-    line = line if len(line) <= longest else f"{line[:longest]}…"
+    line = line if len(line) <= LONGEST else f"{line[: LONGEST // 2]}…{line[-LONGEST // 2 :]}"
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
@@ -76,7 +76,9 @@ class ExpungeError(Exception):
     def __str__(self) -> str:
         """Return the sentence on one printable line, after the place if there is one."""
         expected, cure, where = map(shown, (self.expected, self.cure, self.where))
-        found = shown(self.found, LONGEST_FOUND)
+        found = shown(self.found)
+        if len(found) > LONGEST_FOUND:  # the reason stands at its end
+            found = f"{found[: LONGEST_FOUND // 2]}…{found[-LONGEST_FOUND // 2 :]}"
         sentence = f"Expected {expected}, but found {found}: {cure}."
         return f"{where}: {sentence}" if where else sentence
 

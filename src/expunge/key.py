@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from expunge.errors import DataError
+from expunge.paths import at_home
 
 _KEY_BYTES = 32
 _OPEN_TO_OTHERS = 0o027
@@ -30,7 +31,7 @@ def key_id(key: bytes) -> str:
 
 def key_file() -> Path:
     """Return where the secret lies, or would."""
-    return Path(os.environ.get("EXPUNGE_KEY_FILE") or "~/.config/expunge/key").expanduser()
+    return at_home(os.environ.get("EXPUNGE_KEY_FILE") or "~/.config/expunge/key")
 
 
 def key_at_hand() -> bytes | None:

@@ -50,6 +50,19 @@ def checked_path(path: Any, name: str = "a path") -> Path:
     return Path(text)
 
 
+def at_home(path: Path | str) -> Path:
+    """Return a path whose ``~`` is written out.
+
+    Raises:
+        ConfigError: If it names a user without a home here.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        found = f"{described(str(path))}, of a user without a home here"
+        raise ConfigError("a path", found, "write the path out") from None
+
+
 def check_replaceable(path: Path, *endings: str) -> None:
     """Refuse to write where something is that was not written for the same purpose: weights, a device, a folder.
 

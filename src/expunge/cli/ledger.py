@@ -24,21 +24,17 @@ ledger = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, ch
 
 
 @ledger.command()
-<<<<<<< HEAD
+@paths_checked
 def show(
     file: File,
     ticket: Annotated[str | None, typer.Option(help="Only the entries of this ticket.", show_default=False)] = None,
 ) -> None:
-=======
-@paths_checked
-def show(file: File) -> None:
->>>>>>> 18faa9b (Arguments of the wrong kind, hostile paths and a full disk end in one sentence; no control character reaches a terminal)
     """Show the entries, and what each stream of requests spent."""
     if not Ledger(file).verify(key_if_good()[0]).sound:
         echo("This ledger is NOT SOUND: `expunge ledger verify` says why.\n")
     entries = Ledger(file).entries()
     if ticket is not None:
-        typer.echo("\n".join(map(line, of_ticket(entries, ticket))) or "No entry has this ticket.")
+        echo("\n".join(map(line, of_ticket(entries, ticket))) or "No entry has this ticket.")
         return
     for entry in entries:
         echo(line(entry))

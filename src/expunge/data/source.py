@@ -12,6 +12,7 @@ from torch import Tensor
 from expunge.batch import Examples
 from expunge.data.examples import Subset
 from expunge.errors import DataError, is_unicode
+from expunge.paths import at_home
 from expunge.seeds import seeded_generator
 
 
@@ -80,7 +81,7 @@ def find_root(data_dir: Path | str | None, folder: str, *others: str) -> Path:
     if not base:
         raise DataError(f"a folder of data sets with '{folder}' in it", "that none is named", cure)
     for name in (folder, *others):
-        if (found := Path(base).expanduser() / name).is_dir():
+        if (found := at_home(base) / name).is_dir():
             return found
     raise DataError(f"the folder {' or '.join(map(repr, (folder, *others)))} in '{base}'", "none", cure)
 

@@ -57,8 +57,8 @@ def save_report(document: Mapping[str, Any], path: str | os.PathLike[str], form:
 
     Args:
         document: The result document (schema 1).
-        path: The file, or with the forms ``svg`` and ``png`` the folder of the figures; missing folders are made, an older
-            file is replaced if it ends as the form's files do.
+        path: The file, or with the forms ``svg`` and ``png`` the folder of the figures; missing folders are made, and
+            an older file is replaced if it ends as the form's files do.
         form: One of ``FORMS``. Default: what the path's suffix says (``.html``, ``.md``, ``.tex``, ``.csv``).
 
     Raises:

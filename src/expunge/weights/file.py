@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from expunge.errors import CheckpointError
 from expunge.files import half_file, sync
+from expunge.paths import reason_of
 
 HEADER_LIMIT = 20_000_000
 """Longest header in bytes that is read, with room for every tensor that may be there; the format allows five times."""
@@ -35,6 +36,8 @@ def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         CheckpointError: If the file exists already, or the folder is missing or cannot be written; nothing is left.
     """
+    if target.exists() and not (target.is_file() or target.is_symlink()):
+        raise CheckpointError("the name of a file to write", f"'{target}', which is no plain file", "name another")
     if target.exists() and not overwrite:
         raise CheckpointError(f"'{target}' not to exist yet", "a file there", "name another or allow overwriting")
     if not target.parent.is_dir():
@@ -65,7 +68,10 @@ def check_is_safetensors(path: str | os.PathLike[str]) -> None:
     source = Path(path)
     if not source.is_file():
         raise CheckpointError(f"a weights file at '{source}'", "none", "check the path")
-    size, head = source.stat().st_size, _head(source)
+    try:
+        size, head = source.stat().st_size, _head(source)
+    except OSError as error:
+        raise CheckpointError(f"to read '{source}'", reason_of(error), "check the path and its rights") from error
     if _fits(head, size):
         return
     if is_pickled(head) or source.suffix.lower() in _PICKLE_SUFFIXES:

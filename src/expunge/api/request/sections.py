@@ -17,6 +17,8 @@ from pydantic import (
 
 from expunge.api.request.checks import a_method, a_name, refuse, safetensors, shown, whole_or_text
 from expunge.api.request.names import AUTO
+from expunge.errors import ConfigError
+from expunge.paths import at_home, checked_path
 
 
 def rooted(value: Any, info: ValidationInfo) -> Any:
@@ -25,7 +27,10 @@ def rooted(value: Any, info: ValidationInfo) -> Any:
         return value
     if not value.strip():
         raise refuse("a path", "an empty text", "name the file or folder, or remove the key")
-    return (info.context or {}).get("folder", Path()) / Path(value).expanduser()
+    try:
+        return checked_path((info.context or {}).get("folder", Path()) / at_home(value))
+    except ConfigError as error:
+        raise refuse(error.expected, error.found, error.cure) from None
 
 
 Rooted = Annotated[Path, BeforeValidator(rooted)]

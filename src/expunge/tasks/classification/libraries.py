@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from expunge.errors import ConfigError, ExpungeError, MissingExtraError, ModelError
+from expunge.paths import at_home
 from expunge.tasks.pretrained import check_pretrained
 
 
@@ -57,7 +58,7 @@ def _transformers(name: str, classes: int, channels: int, options: dict[str, Any
     _refuse_download(options)
     library, path = _library("transformers"), f"transformers/{name}"
     auto = made(path, lambda: library.AutoModelForImageClassification)
-    folder = Path(name).expanduser()
+    folder = at_home(name)
     if folder.is_dir():
         check_pretrained(folder)
     default = made(path, lambda: _configuration(library, name, folder))
