@@ -38,7 +38,7 @@ _SAVED = re.compile(
 """What a run leaves among its savepoints."""
 _RANKED = re.compile(r"rank-\d+-of-\d+")
 
-FREE = {"out", "ledger", "show_examples", "savepoints", "environment"}
+FREE = {"out", "ledger", "show_examples", "savepoints", "environment", "run"}
 """What a request may say otherwise when its run is gone on with."""
 
 
@@ -48,10 +48,12 @@ class Opening(NamedTuple):
     Args:
         overwrite: It may be replaced.
         resume: It is gone on with.
+        force: It is gone on with by other code than it was begun with.
     """
 
     overwrite: bool = False
     resume: bool = False
+    force: bool = False
 
 
 def check_folder(path: Path, overwrite: bool, resume: bool = False, written: Sequence[str] = WRITTEN) -> None:

@@ -30,7 +30,7 @@ from expunge.api.reading import chained, checked_method, given_weights, loaded, 
 from expunge.api.request.config import RunConfig
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.request.request_file import DataRequest
-from expunge.api.threads import environment
+from expunge.api.resuming import check_code, write_config
 from expunge.batch import Examples, Predictor, Split
 from expunge.data import Request, Source, load_key, manifest
 from expunge.engine import Council
@@ -132,13 +132,14 @@ def opened_folder(
     more: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Return the run folder with what is known before the first step: the request, and the manifest of the split."""
-    folder = RunFolder(config.out, **opening._asdict())
+    folder = RunFolder(config.out, overwrite=opening.overwrite, resume=opening.resume)
     record = manifest(request, *positions, source.name, source.train, load_key())
     if opening.resume and all((folder.path / name).exists() for name in (CONFIG, MANIFEST)):
         refuse_another(folder.path / CONFIG, told(config))
         refuse_other_data(folder.path / MANIFEST, record)
+        check_code(folder, opening.force)
         return folder
-    folder.write_json(CONFIG, told(config) | {"environment": environment(device)})
+    write_config(folder, told(config), device)
     folder.write_json(MANIFEST, {**record, **(more or {})})
     return folder
 
@@ -150,7 +151,7 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
         ExpungeError: With the line of the request file that is to blame.
     """
     with located(config, "out"):
-        check_folder(config.out, *opening)
+        check_folder(config.out, opening.overwrite, opening.resume)
     if config.checkpoint is not None and not config.checkpoint.exists():
         with located(config, "checkpoint"):
             check_writable(config.checkpoint.parent)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from expunge.api.audits.leakage import CACHE, FIGURES
-from expunge.api.digests import weights_digest
 from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN
 from expunge.api.folder import (
     CONFIG,
@@ -18,23 +17,20 @@ from expunge.api.folder import (
     GRID,
     HALVES,
     LAST_GOOD,
-    MANIFEST,
     ORIGINAL,
     REPORT,
     SAVEPOINTS,
     SHADOWS,
-    UNLEARNED,
     WRITTEN,
     forget_savepoints,
 )
 from expunge.api.generative.grids import HOLDS as GRID_HOLDS
-from expunge.api.recording import evidence_of
-from expunge.api.request.request_file import UNLEARNED_FOLDER
+from expunge.api.recording import entry_of_run, evidence_of
+from expunge.api.seal import sealed_anew
 from expunge.errors import ConfigError, DataError
 from expunge.files import (
     HALF,
     half_written,
-    is_plain,
     is_plain_folder,
     read_plain,
     remove_halves,
@@ -161,7 +157,8 @@ def without_pictures(folder: Path) -> bool:
     if pictures or before != document["holds_data"]:
         write_report(document, folder / REPORT)
         with replacing(path, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            told = json.dumps(sealed_anew(document, folder), indent=1, allow_nan=False)
+            temporary.write_text(told + "\n", encoding="utf-8")
     return pictures > 0
 
 
@@ -226,28 +223,13 @@ def is_there(path: Any) -> bool:
 def number_of(ledger: Ledger, folder: Path) -> int:
     """Return the number of the ledger's entry about a run.
 
-    It has the same manifest and request as the folder or, where its content was redacted, the same unlearned weights.
-
     Raises:
         DataError: If there is none.
     """
-    key = load_key()
-    found = {name: text for name, text in evidence_of(folder, key).items() if name in (MANIFEST, CONFIG)}
-    answers = [weights_digest(path, key) for path in answers_in(folder)]
-    for entry in reversed(ledger.entries()):
-        models, content = entry.header.models, entry.content
-        if models is None:
-            continue
-        told = {} if content is None else {name: content.evidence.get(name) for name in found}
-        if (content is None and models.unlearned in answers) or (found and told == found):
-            return entry.number
-    raise DataError(f"an entry of this run in '{ledger.path}'", "none", "leave out --ledger; nothing was removed")
-
-
-def answers_in(folder: Path) -> list[Path]:
-    """Return the unlearned weights in a run folder, a file or a folder."""
-    file, model = folder / UNLEARNED, folder / UNLEARNED_FOLDER
-    return [*([file] if is_plain(file) else []), *([model] if is_plain_folder(model) else [])]
+    entry = entry_of_run(ledger.entries(), folder, load_key())
+    if entry is None:
+        raise DataError(f"an entry of this run in '{ledger.path}'", "none", "leave out --ledger; nothing was removed")
+    return entry.number
 
 
 def recorded(ledger: Ledger, folder: Path, number: int | None) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,9 +26,10 @@ from expunge.api.folder import (
 from expunge.api.notes import note_digests
 from expunge.api.reading import located
 from expunge.api.request.config import AnyConfig, RunConfig, StableDiffusionConfig
+from expunge.api.request.request_file import UNLEARNED_FOLDER
 from expunge.data import example_hashes, set_hash
 from expunge.errors import DataError, RequestError
-from expunge.files import is_plain
+from expunge.files import is_plain, is_plain_folder
 from expunge.key import load_key
 from expunge.ledger import (
     Asked,
@@ -83,9 +84,8 @@ class Recording:
 
     @property
     def closed(self) -> bool:
-        """Whether the ledger has an entry of the run as it is in its folder."""
-        evidence = evidence_of(self.job.folder.path, self.key)
-        return any(entry.content is not None and entry.content.evidence == evidence for entry in self.ledger.entries())
+        """Whether the ledger has an entry of the run in the folder."""
+        return entry_of_run(self.ledger.entries(), self.job.folder.path, self.key) is not None
 
     def close(self, result: Mapping[str, Any]) -> Entry:
         """Add the finished run to the ledger.
@@ -213,6 +213,29 @@ def original_path(job: AnyJob) -> Path | None:
     if must_train(job):
         return config.checkpoint or config.out / ORIGINAL
     return cast("Job", job).checkpoint
+
+
+def entry_of_run(entries: Sequence[Entry], folder: Path, key: bytes) -> Entry | None:
+    """Return the latest entry about the run in a folder; None if there is none.
+
+    It has the same request and manifest as the folder or, where its content was redacted, the same unlearned weights.
+    """
+    found = {name: text for name, text in evidence_of(folder, key).items() if name in (MANIFEST, CONFIG)}
+    answers = [weights_digest(path, key) for path in answers_in(folder)]
+    for entry in reversed(entries):
+        models, content = entry.header.models, entry.content
+        if models is None:
+            continue
+        told = {} if content is None else {name: content.evidence.get(name) for name in found}
+        if (content is None and models.unlearned in answers) or (found and told == found):
+            return entry
+    return None
+
+
+def answers_in(folder: Path) -> list[Path]:
+    """Return the unlearned weights in a run folder, a file or a folder."""
+    file, model = folder / UNLEARNED, folder / UNLEARNED_FOLDER
+    return [*([file] if is_plain(file) else []), *([model] if is_plain_folder(model) else [])]
 
 
 def evidence_of(folder: Path, key: bytes) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -37,6 +36,7 @@ from expunge.api.relapse import predicted_right, relapse_part
 from expunge.api.request.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
 from expunge.api.result import Result
 from expunge.api.rows import Rows
+from expunge.api.seal import check_seal, sealed
 from expunge.api.sitting import savepoints_of
 from expunge.api.telling import told_in_full
 from expunge.api.threads import computing
@@ -70,6 +70,7 @@ def run_request(
     show_examples: bool = False,
     again: bool = False,
     resume: bool = False,
+    force: bool = False,
     console: Console | None = None,
 ) -> Path:
     """Answer a request and return its run folder.
@@ -86,6 +87,8 @@ def run_request(
         again: Answer a request once more that the ledger shows to have been served. Default false.
         resume: Go on with a run that was stopped or killed, to the same bits; begin where there is none, and leave one
             that is finished as it is. Default false.
+        force: With ``resume``, go on although another version of this package, or other sources of it or of your own
+            method, began the run. Default false.
         console: Where progress and tables go. Default: nowhere.
 
     Raises:
@@ -94,7 +97,7 @@ def run_request(
         NotFiniteError: If the model diverges; what was done until then is in the folder.
         Stopped: After SIGTERM or the interrupt key, once the state is saved.
     """
-    console, opening = console or Console(quiet=True), Opening(overwrite, resume)
+    console, opening = console or Console(quiet=True), Opening(overwrite, resume, force)
     if overwrite and resume:
         raise ConfigError("--overwrite or --resume", "both", "go on with the run in the folder, or replace it")
     check_paths(config, data_dir)
@@ -128,7 +131,7 @@ def show(job: AnyJob, made: Mapping[str, str], result: dict[str, Any], console: 
     """Write report and result, which marks the run as finished, and print what there is to see."""
     folder = job.folder
     report = write_report(result, folder.path / REPORT)
-    folder.write_json(FINISHED, result)
+    folder.write_json(FINISHED, sealed(result, folder.path))
     folder.forget_savepoints()
     print_tables(result, console)
     for what, path in {**{what: folder.path / name for what, name in made.items()}, "Report:": report}.items():
@@ -153,11 +156,16 @@ def stoppable(config: AnyConfig) -> Iterator[None]:
 
 
 def finished(job: AnyJob, record: Recording | None, console: Console) -> Path:
-    """Do for a run that is finished what a kill right after that may have left undone."""
+    """Do for a run that is finished what a kill right after that may have left undone.
+
+    Raises:
+        DataError: If its files are not those that it wrote; nothing is written then.
+    """
+    result = check_seal(job.config.out)
     job.folder.forget_savepoints()
     console.print(f"The run in '{from_here(job.config.out)}' is finished.", soft_wrap=True)
     if record is not None and not record.closed:
-        close(record, json.loads((job.folder.path / FINISHED).read_text(encoding="utf-8")), console)
+        close(record, result, console)
     return job.folder.path
 
 
@@ -263,7 +271,7 @@ def unlearned(job: Job, tracks: Tracks) -> Result:
             on_step=shown.update,
             on_rows=write,
             track=tracks,
-            resume=savepoints_of(config),
+            resume=savepoints_of(config, job.opening.force),
             exclude=job.left_out.classes or None,
         )
     compare_budget(job, result)

@@ -18,15 +18,16 @@ from expunge.api.rows import settings_of
 from expunge.api.steering.wish import Wish
 from expunge.batch import Examples, Split
 from expunge.data import example_hashes, root_indices
-from expunge.engine import Every, Savepoints, SharedSavepoints, Stateful, Stopped
+from expunge.engine import CODE, Every, Savepoints, SharedSavepoints, Stateful, Stopped
 from expunge.key import load_key
 from expunge.methods import Method
+from expunge.sources import code_version, own_sources
 from expunge.weights import locked
 
 
-def savepoints_of(config: AnyConfig) -> Savepoints:
+def savepoints_of(config: AnyConfig, force: bool = False) -> Savepoints:
     """Return where a run saves its state, as often as its request says."""
-    return Savepoints(config.out / SAVEPOINTS, Every(**config.savepoints.model_dump()))
+    return Savepoints(config.out / SAVEPOINTS, Every(**config.savepoints.model_dump()), force=force)
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def together(points: Savepoints) -> Iterator[Savepoints]:
 
     A signal waits until all ranks have agreed to end: where one ended by itself, the others would wait for it in vain.
     """
-    own = SharedSavepoints(points.folder, points.every, points.stopping)
+    own = SharedSavepoints(points.folder, points.every, points.stopping, force=points.force)
     with own.stopping.held_back(), ExitStack() as held:
         held.callback(own.council.adjourn)
         own.jointly(lambda: held.enter_context(locked(own.folder)))
@@ -98,6 +99,7 @@ def subject(model: nn.Module, method: Method, split: Split, conditions: dict[str
         "budget": None if wish is None else worded([asdict(wish.budget), wish.prefer]),
         "examples": keyed(key, "examples", examples),
         "model": state_digest(model, key),
+        CODE: {**code_version(), **own_sources(method, model)},
     }
 
 

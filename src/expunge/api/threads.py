@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-import expunge
 from expunge.api.request.request_file import RequestFile
 from expunge.data import resident_up_to
+from expunge.sources import code_version
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -62,7 +62,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Return what the bits of a run depend on beside its request: versions, device, threads and kernels."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
-        "expunge": expunge.__version__,
+        **code_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

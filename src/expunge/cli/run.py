@@ -27,6 +27,7 @@ def run(
         bool, typer.Option("--deterministic", help="Use kernels alone that give the same bits each time.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --resume: although other code began the run.")] = False,
 ) -> None:
     """Answer the request in a YAML file.
 
@@ -53,5 +54,6 @@ def run(
         show_examples=show_examples,
         again=again,
         resume=resume,
+        force=force,
         console=Screen(),
     )

@@ -12,7 +12,7 @@ from expunge.engine.optimisers import check_optimiser
 from expunge.engine.precision import Format, Precision, precision_for
 from expunge.engine.processes import Council, agreed, take_over
 from expunge.engine.randomness import mixed_seed, replayed
-from expunge.engine.savepoints import Every, Savepoints, Stateful
+from expunge.engine.savepoints import CODE, Every, Savepoints, Stateful
 from expunge.engine.shared_savepoints import SharedSavepoints
 from expunge.engine.stages import (
     Descend,
@@ -32,6 +32,7 @@ from expunge.engine.stopping import PROCESS, Stopped, Stopping
 from expunge.engine.telemetry import FIELDS, Observation
 
 __all__ = [
+    "CODE",
     "FIELDS",
     "POLICIES",
     "PROCESS",

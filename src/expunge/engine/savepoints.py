@@ -19,6 +19,8 @@ from expunge.engine.stopping import PROCESS, Stopped, Stopping
 from expunge.errors import CheckpointError
 from expunge.weights import load_state, save_state
 
+CODE = "code"
+"""Key of the code in what a run is about."""
 KEPT = 2
 """Savepoints that stay: the newest, and the one before it in case the newest is damaged."""
 SHARE = 0.02
@@ -60,10 +62,13 @@ class Savepoints:
         folder: Where; nobody else's, and locked by the caller.
         every: How often.
         stopping: Asked between updates whether a signal wants the run to end. Default: the process's own.
+        force: Whether to go on with what other code began. Default false.
     """
 
-    def __init__(self, folder: Path, every: Every | None = None, stopping: Stopping | None = None) -> None:
-        self.folder, self.every, self.stopping = folder, every or Every(), stopping or PROCESS
+    def __init__(
+        self, folder: Path, every: Every | None = None, stopping: Stopping | None = None, *, force: bool = False
+    ) -> None:
+        self.folder, self.every, self.stopping, self.force = folder, every or Every(), stopping or PROCESS, force
         self.run, self.size = folder, 1
         self.subject: Mapping[str, Any] = {}
         self.first: Any = None
@@ -77,7 +82,8 @@ class Savepoints:
         """Read the newest savepoint that is whole, and return whether there is one.
 
         Args:
-            subject: What the run is about, as plain values; nothing else may be gone on with.
+            subject: What the run is about, as plain values; nothing else may be gone on with. Under ``CODE`` is which
+                code computes, and ``force`` goes on with other code.
 
         Raises:
             CheckpointError: If the savepoints are of another run or of another number of processes, or none is whole.
@@ -89,7 +95,7 @@ class Savepoints:
         if state is None:
             self.first = generators_now()
             return False
-        self.jointly(lambda: refuse_other(subject, state["subject"], self.folder))
+        self.jointly(lambda: refuse_other(subject, state["subject"], self.folder, self.force))
         self.first, self.earlier, self.found = state["first"], state["seconds"], state["parts"]
         with reading_state("random generators", self.folder):
             put_generators(self.first)
@@ -265,13 +271,29 @@ def check_moments(state: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} has to be a tensor")
 
 
-def refuse_other(subject: Mapping[str, Any], saved: Mapping[str, Any], folder: Path) -> None:
+def refuse_other(subject: Mapping[str, Any], saved: Mapping[str, Any], folder: Path, force: bool = False) -> None:
     """Refuse savepoints of another run.
 
     Raises:
         CheckpointError: If they differ in what they are about.
     """
     other = [name for name in {**subject, **saved} if subject.get(name) != saved.get(name)]
+    if other == [CODE]:
+        if not force:
+            cure = "go on with that code, or pass --force (resume=Savepoints(folder, force=True))"
+            raise CheckpointError(
+                f"the code that the run in '{folder}' was begun with", other_code(subject, saved), cure
+            )
+        return
     if other:
         cure = "ask for the same as before, or name another folder"
         raise CheckpointError(f"the run that '{folder}' was begun for", f"a change of {' and '.join(other)}", cure)
+
+
+def other_code(subject: Mapping[str, Any], saved: Mapping[str, Any]) -> str:
+    """Return in words what of the code is another."""
+    now, then = (dict(part.get(CODE) or {}) for part in (subject, saved))
+    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    if "expunge" in names:
+        return f"version {now.get('expunge')} instead of {then.get('expunge', 'an unknown one')}"
+    return "changed sources of " + ", ".join(sorted("expunge" if name == CODE else name for name in names)[:3])

@@ -28,6 +28,7 @@ class SharedSavepoints(Savepoints):
         every: How often.
         stopping: Asked between updates whether a signal wants the run to end. Default: the process's own.
         council: The ranks. Default: all of torch.distributed.
+        force: Whether to go on with what other code began. Default false.
     """
 
     def __init__(
@@ -36,9 +37,11 @@ class SharedSavepoints(Savepoints):
         every: Every | None = None,
         stopping: Stopping | None = None,
         council: Council | None = None,
+        *,
+        force: bool = False,
     ) -> None:
         self.council = council or Council()
-        super().__init__(rank_folder(run, self.council.rank, self.council.size), every, stopping)
+        super().__init__(rank_folder(run, self.council.rank, self.council.size), every, stopping, force=force)
         self.run, self.size = run, self.council.size
         self.signal: int | None = None
 

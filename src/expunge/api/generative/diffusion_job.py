@@ -92,7 +92,7 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
         ExpungeError: With the line of the request file that is to blame.
     """
     with located(config, "out"):
-        check_folder(config.out, *opening)
+        check_folder(config.out, opening.overwrite, opening.resume)
         config.check_apart(config.model)
     method, family = checked_method(config, Diffusion()), Diffusion()
     with located(config, "device"):

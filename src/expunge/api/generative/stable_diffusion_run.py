@@ -33,10 +33,10 @@ from expunge.api.reading import checked_method, located
 from expunge.api.relapse import relapse_part
 from expunge.api.request.stable_diffusion_config import ConceptChoice, StableDiffusionConfig
 from expunge.api.result import Result
+from expunge.api.resuming import check_code, write_config
 from expunge.api.rows import settings_of
 from expunge.api.sitting import savepoints_of
 from expunge.api.telling import titled
-from expunge.api.threads import environment
 from expunge.api.unlearning import unlearn
 from expunge.errors import RequestError
 from expunge.evaluation import SECONDS, Trial, tabulate
@@ -68,7 +68,7 @@ class StableDiffusionJob:
     def __init__(self, config: StableDiffusionConfig, opening: Opening, console: Console) -> None:
         self.config, self.opening, self.console = config, opening, console
         with located(config, "out"):
-            check_folder(config.out, *opening)
+            check_folder(config.out, opening.overwrite, opening.resume)
             config.check_apart(Path(config.model))
         self.method: Method = checked_method(config, StableDiffusion())
         with located(config, "device"):
@@ -90,13 +90,13 @@ class StableDiffusionJob:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes."""
-        folder = RunFolder(self.config.out, **self.opening._asdict())
+        folder = RunFolder(self.config.out, overwrite=self.opening.overwrite, resume=self.opening.resume)
         told = without_requester(self.config.model_dump(mode="json", by_alias=True))
         if self.opening.resume and (folder.path / CONFIG).exists():
             refuse_another(folder.path / CONFIG, told)
+            check_code(folder, self.opening.force)
             return folder
-        device = next(self.original.parameters()).device
-        folder.write_json(CONFIG, told | {"environment": environment(device)})
+        write_config(folder, told, next(self.original.parameters()).device)
         return folder
 
     def answer(self, tracks: Tracks) -> dict[str, Any]:
