@@ -246,6 +246,29 @@ def test_inputs_that_are_no_arrays_of_numbers_are_refused(inputs):
         TensorExamples(inputs, LABELS)
 
 
+class Column:
+    """A column of a table whose rows kept the numbers that they had before the table was split, as in pandas."""
+
+    def __init__(self, values):
+        self.values = values
+        self.shape = values.shape
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, label):
+        raise KeyError(label)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+def test_tables_and_their_columns_are_taken_by_place():
+    made = as_examples((Column(IMAGES.numpy()), Column(LABELS.numpy())))
+    assert made.targets.equal(LABELS)
+    assert made.batch(torch.tensor([3])).inputs.equal(IMAGES[3:4])
+
+
 @pytest.mark.parametrize("label", [np.array([3]), np.array([[3]], np.uint8), np.int16(3), torch.tensor([3]), 3])
 def test_an_array_of_one_whole_number_is_a_label(label):
     examples = DatasetExamples([(image(0), label)])

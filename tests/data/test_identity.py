@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from expunge.data import Subset, TensorExamples, as_examples, resident
+from expunge.data.examples import ids_of
 from expunge.data.identity import (
     example_hashes,
     hashes_of_ids,
@@ -158,6 +159,41 @@ def test_ids_are_known_by_their_text():
     assert (made == hashes_of_ids(["13", "11"], KEY)).all()
     examples.ids = [1]
     with pytest.raises(DataError, match="1 ids for 6 examples"):
+        id_hashes(examples, KEY)
+
+
+class Column:
+    """A column of a table whose rows kept the numbers that they had before the table was split."""
+
+    def __init__(self, values):
+        self.values = dict(zip(range(len(values) - 1, -1, -1), values, strict=True))
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, label):
+        return self.values[label]
+
+    def tolist(self):
+        return list(self.values.values())
+
+
+@pytest.mark.parametrize(
+    "form", [torch.tensor, np.array, Column, lambda ids: np.array(ids)[:, None], lambda ids: tuple(map(str, ids))]
+)
+def test_ids_of_every_form_are_taken_by_place(form):
+    examples = rows()
+    examples.ids = form([10, 11, 12, 13, 14, 15])
+    part = Subset(examples, [3, 1])
+    assert ids_of(part) == ["13", "11"]
+    assert (id_hashes(part, KEY) == hashes_of_ids(["13", "11"], KEY)).all()
+
+
+@pytest.mark.parametrize("ids", ["abcdef", 6, {"a": 1}, iter("abcdef"), np.array(6)])
+def test_ids_that_are_no_list_are_refused(ids):
+    examples = rows()
+    examples.ids = ids
+    with pytest.raises(DataError, match="ids as a list"):
         id_hashes(examples, KEY)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Subset as TorchSubset
@@ -17,6 +16,7 @@ from torch.utils.data import TensorDataset
 from expunge.batch import Batch, Examples
 from expunge.data.augment import Augment, none
 from expunge.data.dataset_examples import DatasetExamples
+from expunge.data.id_file import listed_ids
 from expunge.data.labels import as_tensor
 from expunge.data.tensor_examples import TensorExamples
 from expunge.errors import DataError
@@ -96,9 +96,8 @@ def ids_of(examples: Examples) -> list[str] | None:
     ids = getattr(root, "ids", None)
     if ids is None:
         return None
-    if len(ids) != len(root):
-        raise DataError("one id for each example", f"{len(ids)} ids for {len(root)} examples", "pass all ids, in order")
-    return [str(ids[place]) for place in root_indices(examples).tolist()]
+    texts = listed_ids(ids, len(root))
+    return [texts[place] for place in root_indices(examples).tolist()]
 
 
 def with_ids_of(thing: Any, made: Examples) -> Examples:
@@ -113,8 +112,8 @@ def as_examples(thing: Any) -> Examples:
     """Return ``thing`` as examples.
 
     Args:
-        thing: Examples already; a pair of arrays or a ``TensorDataset`` of two (read without a loop); PyTorch's own
-            ``Subset``, whose indices count in the data set beneath; or any map-style data set.
+        thing: Examples already; a pair of arrays, tensors or tables, or a ``TensorDataset`` of two (read without a
+            loop); PyTorch's own ``Subset``, whose indices count in the data set beneath; or any map-style data set.
 
     Raises:
         DataError: If it is none of these.
@@ -133,12 +132,16 @@ def as_examples(thing: Any) -> Examples:
     if type(thing) is TorchSubset:
         return Subset(as_examples(thing.dataset), list(thing.indices))
     arrays = thing.tensors if type(thing) is TensorDataset else thing
-    if isinstance(arrays, tuple) and len(arrays) == 2 and all(isinstance(a, Tensor | np.ndarray) for a in arrays):
+    if isinstance(arrays, tuple) and len(arrays) == 2 and all(map(_is_array, arrays)):
         return with_ids_of(thing, TensorExamples(*arrays))
     if isinstance(thing, Mapping) and 0 not in thing:
         cure = "pass a tuple (inputs, labels), or a data set whose items are (input, label)"
         raise DataError("examples", f"a mapping ({type(thing).__name__})", cure)
     return with_ids_of(thing, DatasetExamples(thing))
+
+
+def _is_array(thing: Any) -> bool:
+    return isinstance(thing, Tensor) or (hasattr(thing, "__array__") and hasattr(thing, "shape"))
 
 
 def num_classes(examples: Examples) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import RequestError
+from expunge.errors import DataError, RequestError
 
 MAX_ID_FILE_BYTES = 256 * 2**20
 _CURE = "write one id per line, or a .json list of texts and numbers"
@@ -48,6 +49,30 @@ def read_ids(path: Path) -> list[str]:
         found = f"'{path.name}' ({type(error).__name__})"
         raise RequestError(f"a file of ids of the kind {path.suffix or 'text'}", found, _CURE) from error
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def listed_ids(ids: Any, count: int) -> list[str]:
+    """Return the ids of a data set as texts in the order of its examples.
+
+    A column of a table is taken by place, whatever its rows are numbered with, and arrays may be ``(n, 1)``.
+
+    Args:
+        ids: A list, array, tensor or column.
+        count: Of the examples.
+
+    Raises:
+        DataError: If there is not one for each example.
+
+    Examples:
+        >>> listed_ids([[7], [8]], 2)
+        ['7', '8']
+    """
+    values = ids.tolist() if hasattr(ids, "tolist") else ids
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Collection):
+        raise DataError("ids as a list with one for each example", type(ids).__name__, "pass all ids, in order")
+    if len(values) != count:
+        raise DataError("one id for each example", f"{len(values)} ids for {count} examples", "pass all ids, in order")
+    return [str(one[0] if isinstance(one, list) and len(one) == 1 else one) for one in values]
 
 
 def texts_of_ids(values: Any) -> list[str]:

@@ -25,6 +25,7 @@ from expunge.batch import Batch, Examples, on_tensors
 from expunge.data.dataset_examples import DatasetExamples
 from expunge.data.examples import Subset, root_indices
 from expunge.data.file_hashes import file_hashes
+from expunge.data.id_file import listed_ids
 from expunge.data.labels import as_tensor
 from expunge.data.residency import Resident
 from expunge.data.tensor_examples import TensorExamples
@@ -145,9 +146,8 @@ def id_hashes(examples: Examples, key: bytes) -> Hashes | None:
     ids = getattr(root, "ids", None)
     if ids is None:
         return None
-    if len(ids) != len(root):
-        raise DataError("one id for each example", f"{len(ids)} ids for {len(root)} examples", "pass all ids, in order")
-    return hashes_of_ids([ids[position] for position in positions.tolist()], key)
+    texts = listed_ids(ids, len(root))
+    return hashes_of_ids([texts[position] for position in positions.tolist()], key)
 
 
 def hashes_of_ids(ids: Sequence[Any], key: bytes) -> Hashes:

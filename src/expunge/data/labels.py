@@ -19,13 +19,15 @@ MAX_LABEL = 2**24
 def as_tensor(values: Any) -> Tensor:
     """Return a tensor of the values, sharing their memory where that is safe.
 
-    An array is copied if it is read-only, backward or in the byte order of other machines.
+    An array is copied if it is read-only, backward or in the byte order of other machines. Tables and their columns are
+    taken by place, whatever their rows are numbered with.
 
     Examples:
         >>> as_tensor(np.arange(3, dtype=">i4")[::-1])
         tensor([2, 1, 0], dtype=torch.int32)
     """
-    if isinstance(values, np.ndarray):
+    if hasattr(values, "__array__") and not isinstance(values, Tensor):
+        values = np.asanyarray(values)
         values = values.astype(values.dtype.newbyteorder("="), copy=not values.flags.writeable)
         values = values.copy() if any(stride < 0 for stride in values.strides) else values
     return torch.as_tensor(values)
