@@ -107,6 +107,8 @@ def test_examples_are_saved_and_read_again(tmp_path):
         (lambda: Concept("cat", ["a cat", "cat"], ["a dog"]), RequestError, "one anchor, or one for each prompt"),
         (lambda: PromptExamples(torch.zeros(2, 4, 4, 4), ["a cat"]), DataError, "2, 4, 4, 4.* and 1 captions"),
         (lambda: PromptExamples(torch.full((1, 4, 4, 4), torch.nan), ["a"]), DataError, "finite"),
+        (lambda: PromptExamples(torch.zeros(1, 4, 4, 4), ["a \ud800"]), DataError, "captions as texts"),
+        (lambda: PromptExamples(torch.zeros(1, 4, 4, 4), [3]), DataError, "captions as texts"),
     ],
 )
 def test_parts_of_requests_that_make_no_sense_are_refused(make, kind, reason):

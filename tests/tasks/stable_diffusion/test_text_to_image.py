@@ -155,6 +155,8 @@ def test_prompts_that_would_be_cut_off_are_refused(model):
         model.images([long + "a"])
     with pytest.raises(RequestError, match="prompts as text"):
         model.embed([3])
+    with pytest.raises(RequestError, match="written as UTF-8"):
+        model.embed(["a \ud800 cat"])
 
 
 def test_images_that_do_not_fit_are_refused(model):

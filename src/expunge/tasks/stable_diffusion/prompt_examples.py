@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from expunge.errors import CheckpointError, DataError
+from expunge.errors import CheckpointError, DataError, is_unicode
 from expunge.paths import read_bytes
 from expunge.tasks.diffusion.folders import whole_folder
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
@@ -44,6 +44,8 @@ class PromptExamples:
         if latents.dim() != 4 or len(latents) != len(self.captions):
             found = f"{tuple(latents.shape)} and {len(self.captions)} captions"
             raise DataError("latents (n, channels, height, width) with n captions", found, "give each image a caption")
+        if not all(isinstance(caption, str) and is_unicode(caption) for caption in self.captions):
+            raise DataError("captions as texts that can be written as UTF-8", "another one", "correct the captions")
         if not latents.is_floating_point() or not bool(torch.isfinite(latents).all()):
             raise DataError("latents of finite real numbers", f"{latents.dtype}", "encode the images again")
 

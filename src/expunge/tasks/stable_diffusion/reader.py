@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from expunge.data.labels import as_tensor
 from expunge.data.pictures import upright_rgb
-from expunge.errors import DataError, RequestError
+from expunge.errors import DataError, RequestError, is_unicode
 from expunge.tasks.stable_diffusion.pipelines import Frozen, lent
 
 PROMPTS = 32
@@ -88,11 +88,13 @@ def check_prompts(tokenizer: Any, prompts: Sequence[str], limit: int) -> None:
     """Refuse a prompt of which the text encoder would not read the end.
 
     Raises:
-        RequestError: If a prompt is no text or too long.
+        RequestError: If a prompt is no text, no UTF-8 or too long.
     """
     for prompt in prompts:
         if not isinstance(prompt, str):
             raise RequestError("prompts as text", type(prompt).__name__, "pass a list of texts")
+        if not is_unicode(prompt):
+            raise RequestError("prompts that can be written as UTF-8", f"'{prompt}'", "correct the text")
         count = len(tokenizer(prompt, truncation=False, verbose=False).input_ids)
         if count > limit:
             shown = prompt if len(prompt) <= 40 else f"{prompt[:40]}…"
