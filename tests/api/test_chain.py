@@ -230,7 +230,7 @@ def test_in_python_a_retain_set_with_forgotten_examples_is_refused(tmp_path, dat
     two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, exclude="ledger", **CALL)
     assert len(two.split.retain) == 55
     assert expunge.unlearn(one.model, **parts_of(data, [7, 8], [0, 3, 6]), ledger=ledger, **CALL).entry.number == 3
-    figures = expunge.evaluate(two, test=held)
+    figures = expunge.evaluate(two, test=TensorExamples(torch.randn(6, 6), [0, 1, 2, 0, 1, 2]))
     assert figures.document["requests"][0]["earlier"][0]["train"]["examples"] == 3
 
 
