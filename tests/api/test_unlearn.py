@@ -159,7 +159,7 @@ def test_save_writes_weights_history_and_settings(tmp_path):
     assert told["method"]["name"] == "EUPMU"
     assert told["method"]["rate"] == FAST["rate"]
     assert told["conditions"] == {"seed": 4, "normalisation": "frozen", "micro_batches": 1, "precision": "fp32"}
-    with pytest.raises(ConfigError, match=r"without an earlier run, but found 'config.json'"):
+    with pytest.raises(ConfigError, match=r"without an earlier run, but found 'result.json'"):
         result.save(place)
     result.save(place, overwrite=True)
 

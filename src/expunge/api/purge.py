@@ -26,6 +26,7 @@ from expunge.api.folder import (
 )
 from expunge.api.generative.grids import HOLDS as GRID_HOLDS
 from expunge.api.recording import entry_of_run, evidence_of
+from expunge.api.saving import finish_saving
 from expunge.api.seal import sealed_anew
 from expunge.errors import ConfigError, DataError
 from expunge.files import (
@@ -86,6 +87,7 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
         DataError: If a file cannot be read or removed, or the ledger has no entry of this run.
     """
     place, book = Path(folder), None if ledger is None else Ledger(ledger)
+    finish_saving(place)
     check_run_folder(place)
     with locked(place, "wait for the run to end, or stop it, and purge then"):
         return purged(place, book)

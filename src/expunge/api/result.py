@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.api.chain import EarlierRequest
-from expunge.api.folder import RunFolder
+from expunge.api.folder import CONFIG, FINISHED, HISTORY
 from expunge.api.rows import settings_of
+from expunge.api.saving import saving
 from expunge.batch import Split
 from expunge.budget import Spending
 from expunge.engine import Row
@@ -59,10 +60,11 @@ class Result:
     earlier: tuple[EarlierRequest, ...] = ()
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
-        """Write the run folder: the model, ``history.jsonl`` and ``config.json``.
+        """Write the run folder: the model, ``history.jsonl``, ``config.json`` and ``result.json``.
 
         A classifier is written as ``unlearned.safetensors``, a diffusion model as the folder ``unlearned`` with the
-        files of its ``save_pretrained``.
+        files of its ``save_pretrained``. ``expunge report`` and ``expunge purge`` read the folder. It is written aside
+        and put in the place of an earlier run as a whole, whose files are removed last.
 
         Args:
             folder: Where; made if it is not there.
@@ -71,14 +73,17 @@ class Result:
         Raises:
             ConfigError: If the folder holds an earlier run or cannot be written.
         """
-        run = RunFolder(folder, overwrite=overwrite)
-        family_of(self.task).save(self.model, run.path)
-        run.write_lines("history.jsonl", self.history)
-        spending = {} if self.budget is None else {"budget": self.budget.document()}
-        spending |= {} if self.search is None else {"search": self.search}
-        settings = {"method": settings_of(self.method), "conditions": self.conditions}
-        run.write_json("config.json", settings | spending)
-        return run.path
+        from expunge.api.result_document import result_document  # which needs this module
+
+        with saving(folder, overwrite=overwrite) as run:
+            family_of(self.task).save(self.model, run.path)
+            run.write_lines(HISTORY, self.history)
+            spending = {} if self.budget is None else {"budget": self.budget.document()}
+            spending |= {} if self.search is None else {"search": self.search}
+            settings = {"method": settings_of(self.method), "conditions": self.conditions}
+            run.write_json(CONFIG, settings | spending)
+            run.write_json(FINISHED, result_document(self))
+        return Path(folder)
 
 
 def family_of(task: str) -> Family:

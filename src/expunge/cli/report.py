@@ -14,7 +14,7 @@ from expunge.errors import ConfigError
 from expunge.paths import read_bytes, reason_of
 
 LARGEST = 256 * 2**20
-RESULT = "result.json"
+RESULT, SAVED = "result.json", ".saved"
 
 
 class Form(StrEnum):
@@ -41,6 +41,10 @@ def report(
     model card for hosting sites (card), or a folder of drawings (svg, png).
     Without --out a text goes to the terminal.
     """
+    if (run / SAVED).is_dir():
+        from expunge.api.saving import finish_saving
+
+        finish_saving(run)
     document = read(run / RESULT if run.is_dir() else run)
     from expunge.report import save_report, text_of
 

@@ -14,9 +14,10 @@ from expunge.api.admission import check_kinds, checked_split, refuse_overlap
 from expunge.api.audits.audit_section import audit_section
 from expunge.api.documents import document
 from expunge.api.evaluating import Evaluation, checked_names
-from expunge.api.folder import FINISHED, REPORT, RunFolder
+from expunge.api.folder import FINISHED, REPORT
 from expunge.api.requests import Asked, request_part
 from expunge.api.rows import ORIGINAL, RETRAIN, Rows
+from expunge.api.saving import saving
 from expunge.api.steering.wish import DELTA
 from expunge.batch import Examples, Predictor, Split
 from expunge.budget import UtilityCertificate, read, split_holdout, utility_certificate, whole_classes
@@ -82,10 +83,10 @@ class Audit(Evaluation):
         Raises:
             ConfigError: If the folder holds an earlier result or cannot be written.
         """
-        place = RunFolder(folder, overwrite=overwrite, written=FILES)
-        self.report(place.path / REPORT)
-        place.write_json(FINISHED, self.document)
-        return place.path
+        with saving(folder, overwrite=overwrite, written=FILES) as place:
+            self.report(place.path / REPORT)
+            place.write_json(FINISHED, self.document)
+        return Path(folder)
 
 
 @kinds_checked
