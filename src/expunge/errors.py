@@ -140,3 +140,7 @@ class MissingExtraError(ExpungeError, ImportError):
             "that it is not installed",
             f"run pip install 'expunge[{extra}]'",
         )
+
+
+class FitWarning(UserWarning):
+    """A model that seems not to know the data that it is said to have been trained on."""

@@ -94,7 +94,10 @@ SETTINGS = {
         {"method": "\n  name: auto\n  tolerance: 0.1", "budget": "5.0"},
         "line 7: Expected a budget that alone decides how far the run goes",
     ),
-    "a budget that cannot be certified": ({"budget": "0.0"}, "line 8: Expected held-out examples to certify a budget"),
+    "a budget that cannot be certified": (
+        {"budget": "0.0"},
+        "line 8: Expected a budget above 0 with a certificate",
+    ),
     "part of a composition": ({"method": "auto + feasible(lenient)"}, "line 5: Expected one of the methods ("),
 }
 

@@ -22,7 +22,7 @@ from expunge.errors import ConfigError
 from expunge.key import load_key
 from expunge.ledger import Ledger, Spent, accounts
 from expunge.tasks.classification.readers import digits
-from expunge.weights import save_weights
+from expunge.weights import load_weights, save_weights
 
 DIGITS = {**HELD_OUT, "method": "{name: budgeted, epochs: 3, rate: 0.01, batch: 32}"}
 LONGER = "{name: counterfactual, epochs: 12, rate: 0.03, batch: 32}"
@@ -336,3 +336,41 @@ def test_the_budget_of_a_file_is_that_of_python(place):
 
     read = config(place, **DIGITS, budget="{relative: 0.2}")
     assert asked_budget(read) == Budget(relative=0.2)
+
+
+def permuted(place):
+    """Weights whose last layer answers each class with the next one."""
+    state = load_weights(place / "original.safetensors")
+    head = [name for name, value in state.items() if value.shape[:1] == (10,)][-2:]
+    save_weights({n: v.roll(1, 0) if n in head else v for n, v in state.items()}, place / "permuted.safetensors")
+    return {"checkpoint": "permuted.safetensors"}
+
+
+@pytest.mark.parametrize("more", [{"budget": "5.0"}, {"holdout": None}], ids=["budget", "no budget"])
+def test_weights_that_do_not_belong_to_the_data_are_refused_before_anything_is_written(place, more):
+    write_request(place, **{**DIGITS, **permuted(place), **more})
+    before = written(place)
+    result = CliRunner().invoke(app, ["run", "request.yaml"])
+    assert (result.exit_code, result.stdout.strip()) == (2, "")
+    words = " ".join(result.stderr.split())
+    assert re.search(r"line \d: Expected a model that knows the data of the request, but found that the model", words)
+    assert "270 examples to retain, where chance gives" in words
+    assert "or set sanity_check to false to go on" in words
+    assert written(place) == before
+
+
+def test_who_goes_on_all_the_same_reads_so_in_result_report_and_on_the_screen(place):
+    screen = io.StringIO()
+    path = run(place, Console(file=screen, width=80), budget="5.0", sanity_check="false", **permuted(place))
+    part = part_of(path)
+    assert (part["budget"]["kept"], part["budget"]["reached"], part["budget"]["certified"]) == (False, None, None)
+    assert part["fit"][0] | {"value": 0} == {
+        **part["fit"][0],
+        "side": "retain",
+        "measure": "right",
+        "examples": 270,
+        "level": "chance",
+        "value": 0,
+    }
+    assert "Nothing is shown, because the model did not know the data before" in (path / "report.html").read_text()
+    assert "Warning: Before the run the model is right about" in " ".join(screen.getvalue().split())

@@ -18,6 +18,7 @@ from expunge.api.relapse import predicted_right, relapse_part
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.result import Result
 from expunge.api.rows import Rows
+from expunge.api.sanity import fit_part
 from expunge.api.steering.wish import halves_of
 from expunge.batch import Examples, Predictor, Split
 from expunge.data import as_examples, check_labels, kept_on, remembered_hashes
@@ -157,6 +158,7 @@ def evaluate(
         models = {"original": before, "method": network, "retrained": references[0] if references else None}
         asked_again = {role: one for role, one in models.items() if one is not None}
         part |= relapse_part(LeftOut(result.earlier), asked_again, predicted_right(predict.logits, batch_size))
+    part |= {} if result is None else fit_part(result.fit)
     held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
     disclosure = callers_disclosure(result)
     return Evaluation(document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network))))

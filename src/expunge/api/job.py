@@ -30,7 +30,9 @@ from expunge.api.reading import chained, checked_method, given_weights, loaded, 
 from expunge.api.request.config import RunConfig
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.request.request_file import DataRequest
+from expunge.api.result import family_of
 from expunge.api.resuming import check_code, write_config
+from expunge.api.sanity import check_request_fit
 from expunge.batch import Examples, Predictor, Split
 from expunge.data import Request, Source, load_key, manifest
 from expunge.engine import Council
@@ -176,6 +178,8 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
         check_savable(original.state_dict())
         split = checked_split(Predictor(original), *parts.sides, holdout)
     budget = agreed(config, method, Predictor(original), split)
+    if checkpoint is not None:
+        check_request_fit(config, family_of(config.task), Predictor(original), split, place="checkpoint")
     wanted = config.reference if isinstance(config.reference, Path) else None
     reference = None if wanted is None else loaded(config, source, device, wanted, "reference")
     given = config, source, request, positions, split, method, original, checkpoint, reference

@@ -21,6 +21,7 @@ from expunge.ledger import Entry
 from expunge.methods import Method
 from expunge.registry import find
 from expunge.tasks.family import Family
+from expunge.tasks.fit import Fit
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Result:
         entry: The ledger's entry of the request; None without a ledger, and where the model came back as it was.
         peak: Most bytes of memory held beyond those held before; None where the system does not tell.
         earlier: What earlier requests forgot and was left out; ``evaluate`` measures whether it comes back.
+        fit: How well the model knew the examples before the run, beside what chance gives.
     """
 
     model: nn.Module
@@ -58,6 +60,7 @@ class Result:
     entry: Entry | None = None
     peak: int | None = None
     earlier: tuple[EarlierRequest, ...] = ()
+    fit: tuple[Fit, ...] = ()
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the run folder: the model, ``history.jsonl``, ``config.json`` and ``result.json``.
@@ -80,7 +83,8 @@ class Result:
             run.write_lines(HISTORY, self.history)
             spending = {} if self.budget is None else {"budget": self.budget.document()}
             spending |= {} if self.search is None else {"search": self.search}
-            settings = {"method": settings_of(self.method), "conditions": self.conditions}
+            fit = [one.document() for one in self.fit]
+            settings = {"method": settings_of(self.method), "conditions": self.conditions, "fit": fit}
             run.write_json(CONFIG, settings | spending)
             run.write_json(FINISHED, result_document(self))
         return Path(folder)

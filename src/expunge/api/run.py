@@ -34,8 +34,9 @@ from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, compare_budget, recording
 from expunge.api.relapse import predicted_right, relapse_part
 from expunge.api.request.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
-from expunge.api.result import Result
+from expunge.api.result import Result, family_of
 from expunge.api.rows import Rows
+from expunge.api.sanity import check_request_fit, told_later
 from expunge.api.seal import check_seal, sealed
 from expunge.api.sitting import savepoints_of
 from expunge.api.telling import told_in_full
@@ -43,6 +44,7 @@ from expunge.api.threads import computing
 from expunge.api.tracking import figures_of, tracks_of
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
+from expunge.batch import Predictor
 from expunge.data import kept_on, remembered_hashes
 from expunge.engine import PROCESS, Meter, Row, Stopped, take_over
 from expunge.errors import ConfigError
@@ -224,6 +226,8 @@ def answer(job: Job, show_examples: bool, tracks: Tracks) -> dict[str, Any]:
         train_original(job)
     if job.shared:
         take_over(job.original)
+    if job.must_train:
+        check_request_fit(job.config, family_of(job.config.task), Predictor(job.original), job.split, place="train")
     rows.original(job.original)
     result = unlearned(job, tracks)
     if job.council is not None:
@@ -258,7 +262,7 @@ def unlearned(job: Job, tracks: Tracks) -> Result:
         job.folder.append_rows(HISTORY, rows)
 
     wish = {} if job.agreed is None else job.agreed.wish._asdict()
-    with last_good_kept(job.folder), bar(job.console, "Unlearning") as shown:
+    with last_good_kept(job.folder), bar(job.console, "Unlearning") as shown, told_later():
         result = unlearn(
             job.original,
             forget=job.split.forget,
@@ -268,6 +272,7 @@ def unlearned(job: Job, tracks: Tracks) -> Result:
             **wish,
             **config.conditions(),
             shared=job.shared,
+            sanity_check=config.sanity_check,
             on_step=shown.update,
             on_rows=write,
             track=tracks,

@@ -14,6 +14,7 @@ from expunge.api.request.request_file import RequestFile
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.result import Result
 from expunge.api.rows import Rows
+from expunge.api.sanity import fit_part
 from expunge.key import load_key
 from expunge.weights import load_weights
 
@@ -31,7 +32,7 @@ def told_in_full(
     sheet = contact_sheet(job.split.forget, rows.outputs, names) if show_examples else []
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     part = request_part(asked, job.split, job.source.test, rows.trials(), None, sheet, metrics=rows.metrics)
-    part |= {**budget_parts(job, result), **titled(job.config), **earlier}
+    part |= {**budget_parts(job, result), **fit_part(result.fit), **titled(job.config), **earlier}
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {job.config.where() or 'request'}"
     weights = HELD_HERE if (job.folder.path / ORIGINAL).exists() else HELD_ELSEWHERE
     held = [*HOLDS, weights, *([SHOWN] if sheet else [])]

@@ -17,6 +17,7 @@ from expunge.api.history import History
 from expunge.api.request.names import AUTO
 from expunge.api.request.time_limit import WITHIN, seconds_of
 from expunge.api.result import Result, family_of
+from expunge.api.sanity import check_fit, doubted, measure_fit, warn_of_misfit
 from expunge.api.sitting import attached, gone_on, sitting, subject
 from expunge.api.snapshot import restored_on_failure
 from expunge.api.steering.deciding import Call, decided
@@ -73,6 +74,7 @@ def unlearn(
     again: bool = False,
     exclude: Any = None,
     request: Mapping[str, str] | None = None,
+    sanity_check: bool = True,
     on_step: Callable[[Progress], None] = ignore,
     on_rows: Callable[[list[Row]], None] = ignore,
     resume: Path | str | Savepoints | None = None,
@@ -129,6 +131,9 @@ def unlearn(
             by number or name; examples; or ``"ledger"`` for what the ledger's entries of this chain forgot. Default:
             nothing, and retained or held-out examples that the ledger knows for forgotten are refused.
         request: ``title``, ``ticket`` and ``requester``, of which the ledger keeps keyed hashes. Default none.
+        sanity_check: Refuse a budget for a model that knows the retained or held-out examples no better than chance, as
+            with permuted labels, other scaling or an untrained head. Where false, or without a budget, a
+            ``FitWarning`` says so and the run goes on; ``Result.fit`` has the figures. Default true.
         on_step: Called after every update with its progress.
         on_rows: Called with new rows of the history.
         resume: A folder of the run's own, where its state is saved every minute, or ``Savepoints`` that say otherwise.
@@ -140,6 +145,7 @@ def unlearn(
 
     Raises:
         ExpungeError: If the request, the model, the data or a setting does not fit; before the first update.
+        ModelError: If there is a budget and the model knows the data no better than chance.
         RequestError: If the ledger has an entry which answered this request for this model or one that it comes from,
             or knows examples to retain or hold out for forgotten.
         NotFiniteError: If a loss becomes NaN or infinite; its ``model`` is the last good iterate, unless ``inplace``.
@@ -180,6 +186,10 @@ def unlearn(
     recipe = family.recipe(family.admit(chosen).recipe(seed))
     split = chain.marked(checked_split(family.predictor(model, logits), *sides, held, known=family.classes))
     family.afford(model, recipe, split, conditions, inplace=inplace)
+    fits = measure_fit(family, family.predictor(model, logits), split, budgeted=wish is not None)
+    if wish is not None and sanity_check:
+        check_fit(fits)
+    warn_of_misfit(fits, stacklevel=3)
     recording = call_recording(opened, again, model, split, method, family, request)
     near = nearby(split, model, family, wish)
     with sitting(resume, shared) as points, following as tracks:
@@ -200,7 +210,7 @@ def unlearn(
                 ending = Ending(family, near, record)
                 conditions = ending.watching(predict, conditions)
             attached(points, keeper=keeper, ending=ending, history=history)
-            spending = carried_out(keeper, predict, course.recipe, near, conditions)
+            spending = doubted(carried_out(keeper, predict, course.recipe, near, conditions), fits)
             if spending is not None and record is not None:
                 lasted = time.perf_counter() - began + earlier
                 spending = replace(spending, time_share=1.0 if course.hurried else lasted / seconds_of(within))
@@ -211,7 +221,7 @@ def unlearn(
         rows = history.rows if spending is None else with_readings(history.rows, spending.looks)
     entry = None if recording is None else recording.close(work, keeper, spending)
     before = None if inplace else model
-    told = (spending, record, entry, peak, chain.earlier)
+    told = (spending, record, entry, peak, chain.earlier, fits)
     return Result(work, chosen, seconds, split_at_home(near), rows, plain, logits, before, family.name, *told)
 
 

@@ -21,7 +21,10 @@ APART = 10_000
 DECIDES = {"model", "data", "train", "holdout", "forget", "method", "seed", "budget", "prefer", "within"}
 DECIDES |= {"normalisation", "micro_batches", "precision"}
 """What of a request file decides what comes out; a key that is added to request files must not rename every cell."""
-LATER: dict[str, dict[str, Any]] = {"budget": {"bounds": None}, "forget": {"ids": None, "id_column": None}}
+LATER: dict[str, dict[str, Any]] = {
+    "budget": {"bounds": None, "certify": None},
+    "forget": {"ids": None, "id_column": None},
+}
 """Keys that sections have got since, with their defaults: where they are left out nothing is decided otherwise."""
 
 

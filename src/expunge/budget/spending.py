@@ -95,6 +95,8 @@ class Spending:
             without a limit.
         reopened: Entries of the ledger that had opened held-out examples of this request before: it certifies nothing
             then. Default: none.
+        misfit: What shows that the model did not know the data before the run, so that nothing follows from the rest.
+            Default: nothing does.
     """
 
     asked: Budget
@@ -110,11 +112,12 @@ class Spending:
     own: bool = False
     time_share: float | None = field(default=None, compare=False)
     reopened: tuple[int, ...] = ()
+    misfit: str = ""
 
     @property
     def inside(self) -> bool | None:
-        """Whether the certificate's bound is inside the budget; None without one."""
-        if self.certificate is None:
+        """Whether the certificate's bound is inside the budget; None without one, and for a model that knew nothing."""
+        if self.certificate is None or self.misfit:
             return None
         return self.asked.scale * self.certificate.bound <= self.asked.allowed
 
@@ -128,6 +131,8 @@ class Spending:
     @property
     def sentence(self) -> str:
         """What became of the budget, for people."""
+        if self.misfit:
+            return f"Neither a kept budget nor forgetting is shown, because before the run {self.misfit}."
         parts = [self.outcome(), *self.cheapest(), *self.failures(), *certified_words(self), *self.advice()]
         return " ".join(parts)
 
@@ -142,6 +147,8 @@ class Spending:
 
         ``not distinguishable`` and ``still distinguishable`` are shown, on the control half; ``undecided`` is neither.
         """
+        if self.misfit:
+            return "undecided"
         if self.test is not None:
             return self.test.verdict
         return "not distinguishable" if self.reached else "still distinguishable"
@@ -242,6 +249,7 @@ class Spending:
             "certified": self.certified,
             "unsaid": self.unsaid,
             "reopened": list(self.reopened),
+            "misfit": self.misfit,
             "sentence": self.sentence,
         }
 

@@ -140,6 +140,18 @@ class Lost(Part):
     sentence: str
 
 
+class Fit(Part):
+    """How well the original knew one side of the data before the run, beside what chance gives."""
+
+    side: str
+    measure: str
+    examples: int = Field(ge=0)
+    value: Number = None
+    chance: Number = None
+    level: str
+    warning: str = ""
+
+
 class Kept(Part):
     """Whether a method kept its budget at one seed of a comparison."""
 
@@ -203,6 +215,7 @@ class Request(Part):
     incomplete: tuple[Lost, ...] = ()
     budgets: dict[str, tuple[Kept, ...]] = Field(default_factory=dict)
     budget: BudgetPart | None = None
+    fit: tuple[Fit, ...] = ()
     audit: AuditPart | None = None
     title: str = ""
     earlier: tuple[Earlier, ...] = ()
@@ -218,6 +231,16 @@ class Request(Part):
     def row(self, role: str) -> Row | None:
         """Return the first row with a role, None if there is none."""
         return next((row for row in self.rows if row.role == role), None)
+
+    @property
+    def misfit(self) -> str:
+        """What seems wrong with model and data, in sentences; empty where they fit."""
+        return " ".join(fit.warning for fit in self.fit if fit.warning)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the original knew data that the figures rest on no better than chance."""
+        return any(fit.level == "chance" and fit.side != "forget" for fit in self.fit)
 
     @property
     def measured(self) -> tuple[int, ...]:

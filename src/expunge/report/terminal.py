@@ -46,6 +46,8 @@ def print_tables(document: Mapping[str, Any], console: Console) -> None:
         if before := earlier_words.answer(request):
             told = f"{earlier_words.headline(request).strip()} {before}".strip()
             console.print(_text(told, console), width=min(WIDTH, console.width))
+        if request.misfit:
+            console.print(_text(f"Warning: {request.misfit}", console), width=min(WIDTH, console.width))
         if request.audit is not None:
             _print_audit(request.audit, console)
         console.print()

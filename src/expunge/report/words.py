@@ -36,6 +36,7 @@ VERDICTS = {
     "still distinguishable": "Still distinguishable from held-out data",
 }
 """What a test against held-out examples shows, where it shows something."""
+UNKNOWN_DATA = "Nothing is shown, because the model did not know the data before the run"
 
 FLOOR = "the noise floor (the gap between two retrained models"
 
@@ -63,6 +64,7 @@ def brief(request: Request) -> Brief:
         f"{earlier_words.headline(request)}{verdict(request, row)}",
         (
             Answer("What was asked", asked(request)),
+            *([Answer("Do model and data belong together", request.misfit)] if request.misfit else []),
             Answer("Was it forgotten", forgotten(request, row)),
             Answer("What it cost", utility(request, row)),
             *([] if request.budget is None else [Answer("Was the budget kept", request.budget.sentence)]),
@@ -83,6 +85,8 @@ def verdict(request: Request, row: Row | None) -> str:
     """Return the first screen's words in brief."""
     if row is None:
         return "No method was run"
+    if request.is_unknown:
+        return UNKNOWN_DATA
     if generated.is_generated(request):
         return generated.verdict(request)
     told, shown = standing(request, row), distinguished(request, row)

@@ -17,6 +17,7 @@ from expunge.methods import Method
 from expunge.methods.parts import Part, read_parts
 from expunge.objectives import Objective
 from expunge.registry import describe, entries, find, is_registered
+from expunge.tasks.fit import Fit
 from expunge.tasks.image_sampler import ImageSampler
 
 
@@ -122,6 +123,16 @@ class Family(ABC):
     def recognised(self, predict: Predictor, examples: Examples) -> Recognised | None:
         """Return how many of the examples a model still recognises; None where the family cannot say."""
         return None
+
+    def fit(self, predict: Predictor, split: Split, *, budgeted: bool) -> tuple[Fit, ...]:
+        """Return how well a model knows the examples of a request before the run; nothing where it cannot be told.
+
+        Args:
+            predict: The model, left as it was found.
+            split: The request.
+            budgeted: Whether there is a budget to keep, which costs more looks anyway.
+        """
+        return ()
 
     def afford(self, model: nn.Module, recipe: Recipe, split: Split, conditions: Conditions, *, inplace: bool) -> None:
         """Refuse a run for which there is too little memory; a family that cannot tell beforehand lets it start."""

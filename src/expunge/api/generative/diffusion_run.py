@@ -18,6 +18,7 @@ from expunge.api.recording import compare_budget
 from expunge.api.relapse import DRAWN, relapse_part
 from expunge.api.requests import Asked
 from expunge.api.result import Result
+from expunge.api.sanity import fit_part, told_later
 from expunge.api.sitting import savepoints_of
 from expunge.api.telling import budget_parts, titled
 from expunge.api.unlearning import unlearn
@@ -45,6 +46,7 @@ def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {config.where() or 'request'}"
     part = generated_part(asked, rows, len(job.real)) | budget_parts(job, result) | titled(config)
+    part |= fit_part(result.fit)
     models = {} if job.judge is None else {"original": job.original, "method": saved}
     with drawing(job, "Earlier", len(models) * len(job.left_out.earlier) * drawing_of.forgotten) as shown:
         part |= relapse_part(job.left_out, models, drawn_right(drawing_of, job.judge, shown), DRAWN)
@@ -66,7 +68,7 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
     config = job.config
     batch = getattr(job.method, "batch", 0) or 0
     wish = {} if job.agreed is None else job.agreed.wish._asdict()
-    with last_good_kept(job.folder), bar(job.console, "Unlearning", images=batch) as shown:
+    with last_good_kept(job.folder), bar(job.console, "Unlearning", images=batch) as shown, told_later():
         result = unlearn(
             job.original,
             forget=job.split.forget,
@@ -77,6 +79,7 @@ def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
             **wish,
             **config.conditions(),
             average=config.average,
+            sanity_check=config.sanity_check,
             on_step=shown.update,
             on_rows=lambda rows: job.folder.append_rows(HISTORY, rows),
             track=tracks,

@@ -35,6 +35,7 @@ from expunge.api.request.stable_diffusion_config import ConceptChoice, StableDif
 from expunge.api.result import Result
 from expunge.api.resuming import check_code, write_config
 from expunge.api.rows import settings_of
+from expunge.api.sanity import fit_part, told_later
 from expunge.api.sitting import savepoints_of
 from expunge.api.telling import titled
 from expunge.api.unlearning import unlearn
@@ -132,7 +133,7 @@ class StableDiffusionJob:
     def unlearned(self, split: ConceptSplit, tracks: Tracks) -> Result:
         """Unlearn with a progress bar and a history that is written as it grows."""
         config, batch = self.config, getattr(self.method, "batch", 0) or 0
-        with last_good_kept(self.folder), bar(self.console, "Unlearning", images=batch) as shown:
+        with last_good_kept(self.folder), bar(self.console, "Unlearning", images=batch) as shown, told_later():
             return unlearn(
                 split.model,
                 forget=split.forget,
@@ -140,6 +141,7 @@ class StableDiffusionJob:
                 task="stable_diffusion",
                 method=self.method,
                 **config.conditions(),
+                sanity_check=config.sanity_check,
                 on_step=shown.update,
                 on_rows=lambda rows: self.folder.append_rows(HISTORY, rows),
                 track=tracks,
@@ -182,6 +184,7 @@ class StableDiffusionJob:
             "grids": [grid.part()],
             **titled(self.config),
             **relapse_part(self.left_out, {}, lambda *_: None, ()),
+            **fit_part(result.fit),
         }
 
 

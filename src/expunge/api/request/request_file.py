@@ -53,6 +53,8 @@ class RequestFile(Section):
         savepoints: How often the run's state is saved, so that `--resume` can go on with it. Default every minute.
         request: Title, ticket and requester. Default none.
         ledger: The file that requests are recorded in once they are answered. Default: none, and nothing is recorded.
+        sanity_check: Whether a model that knows the data no better than chance is refused; where false the result says
+            so instead. Default true.
     """
 
     method: MethodChoice = Field(MethodChoice(name=AUTO), examples=["eupmu"])
@@ -71,6 +73,7 @@ class RequestFile(Section):
     request: NoteChoice | None = Field(None, examples=["{title: Deletion for 25 customers, ticket: T-1234}"])
     ledger: Rooted | None = Field(None, examples=["ledger.sqlite"])
     track: Annotated[tuple[TrackChoice, ...], BeforeValidator(as_list)] = ()
+    sanity_check: bool = True
     _document: Document | None = PrivateAttr(None)
 
     @model_validator(mode="before")

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Protocol, cast, get_args
 import torch
 from torch import Tensor
 
+from expunge.api.admission import refuse_repeats
 from expunge.batch import Examples, Split
 from expunge.budget import Budget, Preference, examples_needed, smallest_of, split_holdout, whole_classes
 from expunge.budget.spending import amount
-from expunge.data import Subset, example_hashes, id_hashes
-from expunge.data.identity import repeated
+from expunge.data import Subset
 from expunge.engine import Descend, Recipe
 from expunge.errors import ConfigError, DataError
 from expunge.tasks.family import Family
@@ -129,7 +129,8 @@ def halves_of(budget: Budget, split: Split, seed: int) -> Halves:
     Of a budget that asks for no certificate all of them are control examples, and none is to certify.
 
     Raises:
-        DataError: If there are none, some are repeated, or there are too few to certify the budget.
+        DataError: If there are none, or too few to certify the budget.
+        RequestError: If some are there more than once.
     """
     if split.holdout is None:
         cure = "pass holdout=, examples that the model was never trained on"
@@ -142,7 +143,8 @@ def halves_of(budget: Budget, split: Split, seed: int) -> Halves:
         return Halves(Subset(split.holdout, stays.nonzero().flatten()), Subset(split.holdout, []))
     positions = split_holdout(split.holdout.targets, seed, without=whole)
     check_enough(budget, len(positions.control), len(positions.certify))
-    check_distinct(Subset(split.holdout, torch.cat(positions)))
+    # A certificate counts each example as independent of the others.
+    refuse_repeats(Subset(split.holdout, torch.cat(positions)))
     return Halves(*(Subset(split.holdout, half) for half in positions))
 
 
@@ -180,24 +182,3 @@ def _rounded_up(value: float) -> float:
     """
     unit = 10 ** (floor(log10(value)) - 2)
     return float(f"{ceil(value / unit) * unit:.3g}")
-
-
-def check_distinct(examples: Examples) -> None:
-    """Refuse held-out examples that are there more than once: a certificate counts each as independent of the others.
-
-    Examples are the same if they have the same id, or the same content where the data set has no ids.
-
-    Raises:
-        DataError: If some are, with how many.
-    """
-    hashes = id_hashes(examples, _COMPARISON_KEY)
-    hashes = example_hashes(examples, _COMPARISON_KEY) if hashes is None else hashes
-    copies = repeated(hashes)
-    if copies:
-        kind = f"{copies} of {len(examples)} that repeat another one"
-        cure = "remove the copies, or give the data set ids if they are different individuals"
-        raise DataError("every held-out example once for a certificate", kind, cure)
-
-
-_COMPARISON_KEY = bytes(32)
-"""The hashes are compared with one another here and kept nowhere, so that they need no secret."""

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor
+from expunge.batch import Examples, Predictor, Split
+from expunge.tasks.classification.fit import classifier_fit
 from expunge.tasks.family import Family
+from expunge.tasks.fit import Fit
 from expunge.weights import save_weights
 
 
@@ -30,6 +32,10 @@ class Classification(Family):
     def classes(self, predict: Predictor, *sides: Examples) -> int | None:
         """Return None: the logits of an example are as many as there are classes."""
         return None
+
+    def fit(self, predict: Predictor, split: Split, *, budgeted: bool) -> tuple[Fit, ...]:
+        """Return the share of examples that the model is right about, see ``classifier_fit``."""
+        return classifier_fit(predict, split)
 
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write ``unlearned.safetensors``."""

@@ -9,17 +9,21 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor
+from expunge.batch import Examples, Predictor, Split
 from expunge.errors import ConfigError, DataError
 from expunge.tasks.diffusion.class_sampler import ClassSampler
 from expunge.tasks.diffusion.ddpm import AVERAGED, DDPM, NETWORK, SCHEDULE
 from expunge.tasks.diffusion.denoiser import Denoiser, as_denoiser
+from expunge.tasks.diffusion.fit import class_fit, noise_fit
 from expunge.tasks.diffusion.noising import noise_losses
 from expunge.tasks.diffusion.recognition import recognised
 from expunge.tasks.family import Family, Recognised
+from expunge.tasks.fit import Fit
 
 PROBED = 64
 """Examples of each side that are looked at beforehand."""
+FITTED = 64
+"""Images of each side by which it is told how well the model knows them."""
 
 
 class Diffusion(Family):
@@ -65,6 +69,11 @@ class Diffusion(Family):
     def recognised(self, predict: Predictor, examples: Examples) -> Recognised:
         """Return the share of images whose class helps the model to see their noise."""
         return recognised(predict, examples)
+
+    def fit(self, predict: Predictor, split: Split, *, budgeted: bool) -> tuple[Fit, ...]:
+        """Return the share of the noise that the model predicts, and inside a budget whether classes help it."""
+        found = noise_fit(predict, split, FITTED)
+        return (*found, class_fit(predict, split, FITTED)) if budgeted else found
 
     def save(self, model: nn.Module, folder: Path) -> Path:
         """Write the folder ``unlearned`` in diffusers' layout, without any averaged copy that still remembers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from expunge.batch import Examples, Predictor, Split
 from expunge.engine import Conditions, Recipe
 from expunge.errors import ConfigError, DataError, ModelError
+from expunge.tasks.diffusion.fit import noise_fit
 from expunge.tasks.diffusion.noising import noise_losses
 from expunge.tasks.family import Family
+from expunge.tasks.fit import Fit
 from expunge.tasks.stable_diffusion.adapters import has_adapter, save_adapter
 from expunge.tasks.stable_diffusion.memory import AT_ONCE, afford
 from expunge.tasks.stable_diffusion.prompt_sampler import PromptSampler
@@ -21,6 +24,8 @@ from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
 PROBED = 64
 """Examples of each side that are looked at beforehand."""
+FITTED = 4
+"""Latents by which it is told how well the model knows them: one pass of a large network takes seconds."""
 
 
 class StableDiffusion(Family):
@@ -62,6 +67,10 @@ class StableDiffusion(Family):
         for examples in sides:
             check_latents(examples.batch(torch.arange(min(PROBED, len(examples)))).inputs, model)
         return model.classes
+
+    def fit(self, predict: Predictor, split: Split, *, budgeted: bool) -> tuple[Fit, ...]:
+        """Return the share of the noise in a few latents that the model predicts."""
+        return noise_fit(predict, replace(split, holdout=None), FITTED)
 
     def afford(self, model: nn.Module, recipe: Recipe, split: Split, conditions: Conditions, *, inplace: bool) -> None:
         """Refuse a run that needs more memory than is free, see ``peak_memory``.
