@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from expunge.api.reading import located
@@ -80,16 +82,20 @@ def check_request_fit(
             check_fit(measure_fit(family, predict, split, budgeted=getattr(config, "budget", None) is not None))
 
 
-def warn_of_misfit(fits: Sequence[Fit], stacklevel: int) -> None:
-    """Warn where a model seems not to know data of its request.
-
-    Args:
-        fits: What was measured.
-        stacklevel: As ``warnings.warn`` takes it, from the caller of this function.
-    """
+def warn_of_misfit(fits: Sequence[Fit]) -> None:
+    """Warn, at the line of the caller, where a model seems not to know data of its request."""
     found = [fit.warning for fit in fits if fit.warning]
     if found:
-        warnings.warn(" ".join(found), FitWarning, stacklevel=stacklevel + 1)
+        warnings.warn(" ".join(found), FitWarning, stacklevel=_callers_level())
+
+
+def _callers_level() -> int:
+    """Return the stack level, as its caller sees it, of the first frame outside of this package and its decorators."""
+    own = (str(Path(__file__).parents[1]), contextlib.__file__)
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def fit_part(fits: Sequence[Fit]) -> dict[str, Any]:
@@ -97,7 +103,7 @@ def fit_part(fits: Sequence[Fit]) -> dict[str, Any]:
     return {"fit": [fit.document() for fit in fits]} if fits else {}
 
 
-@contextmanager
+@contextlib.contextmanager
 def told_later() -> Iterator[None]:
     """Keep warnings of a misfit back inside the context, for a run that tells of it in its own words."""
     with warnings.catch_warnings():

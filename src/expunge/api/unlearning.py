@@ -189,7 +189,7 @@ def unlearn(
     fits = measure_fit(family, family.predictor(model, logits), split, budgeted=wish is not None)
     if wish is not None and sanity_check:
         check_fit(fits)
-    warn_of_misfit(fits, stacklevel=3)
+    warn_of_misfit(fits)
     recording = call_recording(opened, again, model, split, method, family, request)
     near = nearby(split, model, family, wish)
     with sitting(resume, shared) as points, following as tracks:
