@@ -62,6 +62,26 @@ def check_fit(fits: Sequence[Fit]) -> None:
         raise ModelError("a model that knows the data of the request", f"that {found.sentence}", cure)
 
 
+def judge_fit(family: Family, predict: Predictor, split: Split, *, budgeted: bool, strict: bool) -> tuple[Fit, ...]:
+    """Return how well a model knows the examples of a request, after a warning where it seems not to.
+
+    Args:
+        family: Of the model.
+        predict: The model as it was handed in.
+        split: The request.
+        budgeted: Whether there is a budget to keep.
+        strict: Whether a budget is refused for a model that knows the data no better than chance.
+
+    Raises:
+        ModelError: If it is.
+    """
+    fits = measure_fit(family, predict, split, budgeted=budgeted)
+    if budgeted and strict:
+        check_fit(fits)
+    warn_of_misfit(fits)
+    return fits
+
+
 def check_request_fit(
     config: RequestFile, family: Family, predict: Predictor, split: Split, *, place: str = "model"
 ) -> None:

@@ -17,7 +17,7 @@ from expunge.api.history import History
 from expunge.api.request.names import AUTO
 from expunge.api.request.time_limit import WITHIN, seconds_of
 from expunge.api.result import Result, family_of
-from expunge.api.sanity import check_fit, doubted, measure_fit, warn_of_misfit
+from expunge.api.sanity import doubted, judge_fit
 from expunge.api.sitting import attached, gone_on, sitting, subject
 from expunge.api.snapshot import restored_on_failure
 from expunge.api.steering.deciding import Call, decided
@@ -186,10 +186,7 @@ def unlearn(
     recipe = family.recipe(family.admit(chosen).recipe(seed))
     split = chain.marked(checked_split(family.predictor(model, logits), *sides, held, known=family.classes))
     family.afford(model, recipe, split, conditions, inplace=inplace)
-    fits = measure_fit(family, family.predictor(model, logits), split, budgeted=wish is not None)
-    if wish is not None and sanity_check:
-        check_fit(fits)
-    warn_of_misfit(fits)
+    fits = judge_fit(family, family.predictor(model, logits), split, budgeted=wish is not None, strict=sanity_check)
     recording = call_recording(opened, again, model, split, method, family, request)
     near = nearby(split, model, family, wish)
     with sitting(resume, shared) as points, following as tracks:
