@@ -8,6 +8,7 @@ from expunge.api.budgeting import budget_part
 from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import HELD_ELSEWHERE, document
 from expunge.api.rows import settings_of
+from expunge.api.sanity import fit_part
 from expunge.api.steering.wish import halves_of
 from expunge.evaluation import Trial, tabulate
 from expunge.evaluation.table import PEAK, SECONDS
@@ -41,6 +42,7 @@ def result_document(result: Result) -> dict[str, Any]:
         **tabulate(trials, metrics=[SECONDS, PEAK]),
         "examples": [],
     }
+    part |= fit_part(result.fit)
     if result.budget is not None:
         part["budget"] = budget_part(result.budget, halves_of(result.budget.asked, split, seed), result.search)
     device = next((str(weight.device) for weight in result.model.parameters()), "cpu")

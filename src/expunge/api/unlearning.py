@@ -184,9 +184,10 @@ def unlearn(
     usual: dict[str, Any] = {"channels_last": False if family.accounted else None}
     conditions = checked_conditions(Conditions(**{**usual, **plain}, observe_every=observe_every, on_step=on_step))
     recipe = family.recipe(family.admit(chosen).recipe(seed))
-    split = chain.marked(checked_split(family.predictor(model, logits), *sides, held, known=family.classes))
+    original = family.predictor(model, logits)
+    split = chain.marked(checked_split(original, *sides, held, known=family.classes))
     family.afford(model, recipe, split, conditions, inplace=inplace)
-    fits = judge_fit(family, family.predictor(model, logits), split, budgeted=wish is not None, strict=sanity_check)
+    fits = judge_fit(family, original, split, budgeted=wish is not None, strict=sanity_check)
     recording = call_recording(opened, again, model, split, method, family, request)
     near = nearby(split, model, family, wish)
     with sitting(resume, shared) as points, following as tracks:
@@ -194,9 +195,7 @@ def unlearn(
         earlier = gone_on(points, lambda: subject(model, chosen, split, plain | {"observe_every": observe_every}, wish))
         deadline -= earlier
         conditions = replace(conditions, on_rows=history.add, savepoints=points)
-        call = Call(
-            family, family.predictor(model, logits), near, chosen, settings, conditions, deadline, named is None
-        )
+        call = Call(family, original, near, chosen, settings, conditions, deadline, named is None)
         course = decided(call, wish)
         chosen, near, record, keeper = course.method, course.split, course.record, course.keeper
         work = check_changeable(model) if inplace else copied(model)
