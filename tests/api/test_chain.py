@@ -165,10 +165,11 @@ def test_a_chain_that_has_forgotten_everything_else_is_refused(place):
 @pytest.mark.parametrize(
     ("exclude", "words"),
     [
-        ("[33]", "a class that occurs"),
+        ("[33]", "classes from 0 to 9"),
         ("{}", "classes, indices or ids"),
         ("{indices: no.txt}", "a file"),
         ("[true]", "class"),
+        ("[123456789012345678901234567890]", "classes from 0 to 9"),
     ],
 )
 def test_wrong_exclusions_are_refused_at_their_line(place, exclude, words):
@@ -289,3 +290,9 @@ def test_a_chain_goes_on_from_a_run_folder_in_python(place):
     train, _ = mine.data()
     with pytest.raises(RequestError, match="20 of retain that entry 1"):
         expunge.unlearn(net, **parts_of(train, [0, 3]), ledger=place / "ledger.sqlite", **CALL)
+
+
+@pytest.mark.parametrize("exclude", [3.5, object(), True, 10**30, -1, ["ant"], [None], b"x", [0, 1, 2], {"a": 1}])
+def test_in_python_what_excludes_nothing_sensible_is_refused_in_one_sentence(data, exclude):
+    with pytest.raises(expunge.ExpungeError):
+        expunge.unlearn(model(), **parts_of(data, [1, 4]), exclude=exclude, **CALL)

@@ -32,6 +32,7 @@ from expunge.tasks.family import Family
 
 LEDGER = "ledger"
 """The value of ``exclude`` that leaves out what the ledger knows."""
+MAX_LABEL = 2**63 - 1
 Find = Callable[[Examples], Tensor]
 """Takes examples and returns the positions of those that were forgotten."""
 
@@ -133,6 +134,8 @@ def without_named(made: CallChain, exclude: Any) -> CallChain:
     if isinstance(items, (list, tuple, set, frozenset, range)) and all(isinstance(one, (int, str)) for one in items):
         names = getattr(made.retain.root if isinstance(made.retain, Subset) else made.retain, "names", None)
         classes = tuple(sorted({ByClass(one).number(names) for one in items}))
+        if any(not 0 <= label <= MAX_LABEL for label in classes):
+            raise RequestError("numbers of classes from 0 to exclude", "others", "number the classes from 0")
         return replace(without_found(made, None, lambda some: positions_of_classes(some, classes)), classes=classes)
     key, excluded = load_key(), as_examples(exclude)
     hashes, ids = example_hashes(excluded, key), id_hashes(excluded, key)

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
-from expunge.api.chain import EarlierRequest
+from expunge.api.chain import EarlierRequest, positions_of_classes
 from expunge.api.request.checks import offer, shown
 from expunge.api.request.config import RunConfig
 from expunge.api.request.request_file import DataRequest
@@ -31,7 +31,7 @@ from expunge.data import (
     none,
     num_classes,
 )
-from expunge.errors import ConfigError, DataError, ExpungeError
+from expunge.errors import ConfigError, DataError, ExpungeError, RequestError
 from expunge.python_path import import_object
 from expunge.registry import find
 from expunge.tasks.classification.build import build_model
@@ -242,10 +242,14 @@ def excluded_by(config: DataRequest, source: Source) -> list[EarlierRequest]:
     if chosen is None:
         return []
     classes = tuple(sorted({ByClass(label).number(names) for label in chosen.classes}))
-    requests: list[Request] = [ByClass(label) for label in classes]
-    requests += [] if chosen.indices is None else [ByIndices(chosen.indices)]
+    unknown = [label for label in classes if not 0 <= label < len(names)]
+    if unknown:
+        cure = "name classes of the data"
+        raise RequestError(f"classes from 0 to {len(names) - 1} to exclude", str(unknown[0])[:20], cure)
+    requests: list[Request] = [] if chosen.indices is None else [ByIndices(chosen.indices)]
     requests += [] if chosen.ids is None else [ByIds(chosen.ids)]
-    positions = torch.cat([request.choose(source.train, names) for request in requests]).unique()
+    whole = positions_of_classes(source.train, classes)
+    positions = torch.cat([whole, *(request.choose(source.train, names) for request in requests)]).unique()
     return [EarlierRequest(None, positions, classes)]
 
 

@@ -1,5 +1,7 @@
 """Objectives of diffusion models against loops over single examples, in NumPy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -180,6 +182,15 @@ def test_guidance_needs_a_null_class():
     objective.prepare(reading(without), image_split())
     with pytest.raises(ModelError, match="a null class"):
         objective.draw(image_batch(0), 0, generator())
+
+
+def test_no_class_becomes_one_that_an_earlier_request_forgot():
+    objective, split = OtherClass(), image_split(DOUBLE)
+    (label,) = split.forget.targets.unique().tolist()
+    objective.prepare(reading(small_model(DOUBLE)), split)
+    gone = int(objective.others[label])
+    objective.prepare(reading(small_model(DOUBLE)), replace(split, gone=(gone,)))
+    assert int(objective.others[label]) not in (label, gone)
 
 
 def test_several_forgotten_classes_do_not_become_one_another():

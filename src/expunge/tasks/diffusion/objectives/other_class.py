@@ -21,7 +21,8 @@ class OtherClass(NoiseObjective):
     Paper: SalUn (Fan et al., ICLR 2024) and EUPMU (arXiv 2510.22124) for class-conditional diffusion models.
 
     Formula: mean over examples of ‖ε(x_t, t, c) − sg ε(x_t, t, c′)‖² / d, x_t noised forgotten images, sg held constant
-    in differentiation, c′ = (c + s) mod C; where that class is forgotten too, the next one that is not.
+    in differentiation, c′ = (c + s) mod C; where that class is forgotten too, or was by an earlier request, the next
+    one that is not.
 
     Args:
         shift: s ≥ 1. Default 1 (authors).
@@ -53,7 +54,8 @@ class OtherClass(NoiseObjective):
         super().prepare(original, data)
         if data.classes < 2:
             raise ObjectiveError("another class than the forgotten one", f"{data.classes}", "use another objective")
-        self.others = successors(data.classes, self.shift, data.forget.targets.unique().tolist())
+        gone = [*data.forget.targets.unique().tolist(), *data.gone]
+        self.others = successors(data.classes, self.shift, gone)
         self.teacher = Teacher(original) if self.frozen else None
 
     def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
