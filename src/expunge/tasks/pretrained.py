@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ LARGEST_JSON = 64 * 2**20
 HIGHEST = 2**24
 MOST_LAYERS, MOST_BLOCKS = 200, 64
 CONFIGS = ("config.json", "scheduler_config.json")
+MAPPINGS = (*CONFIGS, "model_index.json", "preprocessor_config.json", "tokenizer_config.json", "state.json")
+WEIGHTS = re.compile(r"(?:diffusion_pytorch_)?model(?:\.([A-Za-z]\w*))?(?:-\d+-of-\d+)?\.safetensors")
 """Files whose numbers say what is built."""
 SHADOWS = frozenset(("diffusers.py", "transformers.py", "stable_diffusion.py"))
 """Names under which older versions of diffusers take code from a part's folder instead of the library."""
@@ -81,12 +84,39 @@ def check_json(path: Path) -> None:
     """Refuse JSON that is endless, and configurations and indices whose content is."""
     if path.stat().st_size > LARGEST_JSON:
         raise refused(f"JSON of at most {LARGEST_JSON >> 20} MiB", f"more in '{path.name}'", path.parent)
+    if path.name in MAPPINGS:
+        check_mapping(read_json(path), path)
     if path.name in CONFIGS:
         check_numbers(read_json(path), "", path)
     elif path.name.endswith(".index.json"):
         check_shards(read_json(path), path)
     elif path.name == "state.json":
         check_parts(read_json(path), path)
+
+
+def check_mapping(value: Any, path: Path) -> None:
+    """Refuse a configuration that is no mapping.
+
+    Raises:
+        CheckpointError: If it is none.
+    """
+    if not isinstance(value, dict):
+        raise refused(f"a mapping of settings in '{path.name}'", f"{type(value).__name__}", path.parent)
+
+
+def variant_of(folder: Path) -> str | None:
+    """Return the variant of the weights in a folder, such as ``fp16``; None where there are plain ones too, or no one.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     Path(name, "diffusion_pytorch_model.fp16.safetensors").touch()
+        ...     variant_of(Path(name))
+        'fp16'
+    """
+    named = [WEIGHTS.fullmatch(path.name) for path in folder.glob("*.safetensors")]
+    variants = {match[1] for match in named if match is not None}
+    return variants.pop() if len(variants) == 1 else None
 
 
 def read_json(path: Path) -> Any:

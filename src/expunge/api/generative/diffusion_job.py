@@ -29,6 +29,7 @@ from expunge.tasks.classification.build import build_model
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.evaluation import Judge, ShownImages
 from expunge.tasks.diffusion.family import Diffusion
+from expunge.tasks.diffusion.sampling import check_steps
 from expunge.weights import load_into
 
 SIGNED = Affine((0.5,), (0.5,))
@@ -100,6 +101,8 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
         device = device_of(config.device)
     with located(config, "model"):
         original = DDPM.from_pretrained(config.model).to(device)
+    with located(config, "images", "steps"):
+        check_steps(original, config.images.steps)
     parts = chained(config, parted(config, data_dir), original, config.model)
     source, holdout, request, positions, left_out = parts
     with located(config, "forget", config.forget.kind):

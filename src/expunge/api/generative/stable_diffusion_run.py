@@ -44,6 +44,7 @@ from expunge.evaluation import SECONDS, Trial, tabulate
 from expunge.key import load_key
 from expunge.ledger import Entry, Ledger
 from expunge.methods import Method
+from expunge.tasks.diffusion.sampling import check_steps
 from expunge.tasks.stable_diffusion.concept import Concept, check_concepts
 from expunge.tasks.stable_diffusion.concept_split import ConceptSplit, concept_split
 from expunge.tasks.stable_diffusion.family import StableDiffusion
@@ -80,6 +81,9 @@ class StableDiffusionJob:
         self.keep, self.left_out = kept_prompts(config, self.concepts)
         with located(config, "model"):
             self.original = TextToImage.from_pretrained(config.model).to(device)
+        for section, steps in (("latents", config.latents.steps), ("images", config.images.steps)):
+            with located(config, section, "steps"):
+                check_steps(self.original, steps)
         with located(config, "forget"):
             self.original.reader.embed(self.prompts)
 

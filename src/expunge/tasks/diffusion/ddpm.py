@@ -13,7 +13,7 @@ from expunge.errors import CheckpointError, ModelError
 from expunge.tasks.diffusion.denoiser import Denoiser, check_prediction
 from expunge.tasks.diffusion.folders import whole_folder
 from expunge.tasks.diffusion.optional import diffusers
-from expunge.tasks.pretrained import check_pretrained, read_by_library
+from expunge.tasks.pretrained import check_pretrained, read_by_library, variant_of
 
 NETWORK, AVERAGED, SCHEDULE = "unet", "unet_ema", "scheduler"
 """Folders of a ``save_pretrained`` layout."""
@@ -115,7 +115,9 @@ class DDPM(Denoiser):
         check_pretrained(place, network.name, SCHEDULE)
         cure = "save it again with safe_serialization=True"
         with read_by_library("a readable UNet2DModel with safetensors weights", cure):
-            unet = library.UNet2DModel.from_pretrained(network, use_safetensors=True, local_files_only=True)
+            variant = variant_of(network)
+            chosen = {} if variant is None else {"variant": variant}
+            unet = library.UNet2DModel.from_pretrained(network, use_safetensors=True, local_files_only=True, **chosen)
             scheduler = library.DDPMScheduler.from_pretrained(place / SCHEDULE, local_files_only=True)
         return cls(unet, scheduler, noted(place) if classes is None else classes).eval()
 

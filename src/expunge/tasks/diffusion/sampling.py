@@ -44,7 +44,7 @@ def sample(
         on_images: Called with (images made, of how many) after each batch.
 
     Raises:
-        ConfigError: If guidance is negative or a count not positive.
+        ConfigError: If guidance is negative, a count not positive, or there are more steps than the schedule has.
         RequestError: If a label is none of the model's.
         ModelError: If guidance is asked for and the model has no null class.
         MissingExtraError: If diffusers is not installed.
@@ -87,7 +87,7 @@ def sampled(
         on_images: See ``sample``.
 
     Raises:
-        ConfigError: If guidance is negative or a count not positive.
+        ConfigError: If guidance is negative, a count not positive, or there are more steps than the schedule has.
         ModelError: If guidance is asked for and the model has no null class.
     """
     check(model, guidance, min(steps, batch_size))
@@ -108,8 +108,25 @@ def schedule_of(model: Denoiser, steps: int) -> Any:
     # replaced by other defaults, and a model's images would change by saving it.
     config = {name: value for name, value in dict(model.scheduler.config).items() if name != "_use_default_values"}
     scheduler = diffusers("sampling").DDIMScheduler.from_config(config, **limits)
-    scheduler.set_timesteps(steps)
+    length = int(scheduler.config.num_train_timesteps)
+    if steps <= length:
+        scheduler.set_timesteps(steps)
+    # An offset moves the first step of a full schedule past its end.
+    if steps > length or int(scheduler.timesteps.max()) >= length:
+        leading = scheduler.config.timestep_spacing == "leading"
+        most = length - int(scheduler.config.steps_offset) if leading else length
+        expected = f"at most {most} sampling steps, for a model with a schedule of {length}"
+        raise ConfigError(expected, f"{steps}", f"use fewer steps, such as {min(50, most)}")
     return scheduler
+
+
+def check_steps(model: Denoiser, steps: int) -> None:
+    """Refuse more sampling steps than a model's schedule has, before anything is drawn.
+
+    Raises:
+        ConfigError: If there are more.
+    """
+    schedule_of(model, steps)
 
 
 def check(model: Denoiser, guidance: float, count: int) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from expunge.errors import CheckpointError, ModelError
 from expunge.tasks.diffusion.optional import diffusers
-from expunge.tasks.pretrained import check_pretrained, read_by_library
+from expunge.tasks.pretrained import check_mapping, check_pretrained, read_by_library, read_json, variant_of
 
 SUPPORTED = ("StableDiffusionPipeline",)
 """Classes of pipelines that can be unlearned."""
@@ -75,7 +75,7 @@ def lent(part: nn.Module, device: torch.device) -> Iterator[nn.Module]:
         part.to(home)
 
 
-def read_pipeline(source: str | os.PathLike[str], dtype: torch.dtype | None = None) -> Any:
+def read_pipeline(source: str | os.PathLike[str], dtype: torch.dtype | None = None, variant: str | None = None) -> Any:
     """Return the pipeline in a local folder of ``save_pretrained`` or, where there is none, of that name on the hub.
 
     Weights are read from safetensors alone; no pickle is opened.
@@ -83,6 +83,8 @@ def read_pipeline(source: str | os.PathLike[str], dtype: torch.dtype | None = No
     Args:
         source: Folder, or hub id such as ``stable-diffusion-v1-5/stable-diffusion-v1-5``.
         dtype: Type of the weights. Default: float32.
+        variant: Which files of weights are read, such as ``fp16``. Default: the plain ones or, where a local folder has
+            one variant alone, that.
 
     Raises:
         CheckpointError: If it is not there, or something in it is missing or unreadable.
@@ -95,13 +97,19 @@ def read_pipeline(source: str | os.PathLike[str], dtype: torch.dtype | None = No
         raise CheckpointError(f"a file 'model_index.json' in '{place}'", "none", "pass a save_pretrained folder")
     cure = "pass a save_pretrained folder or a hub id, with weights as safetensors"
     with read_by_library(f"a readable pipeline in '{place}'", cure):
+        if Path(place).is_dir():
+            check_mapping(read_json(Path(place) / "model_index.json"), Path(place) / "model_index.json")
         index = library.DiffusionPipeline.load_config(place)
         name = index.get("_class_name", "none")
         refuse_other_classes(name)
         refuse_other_parts(index)
-        folder = place if Path(place).is_dir() else library.DiffusionPipeline.download(place, use_safetensors=True)
+        chosen = {} if variant is None else {"variant": variant}
+        download = library.DiffusionPipeline.download
+        folder = place if Path(place).is_dir() else download(place, use_safetensors=True, **chosen)
         check_pretrained(Path(folder))
-        pipeline = getattr(library, name).from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        variant = variant or variant_of(Path(folder) / "unet")
+        given = {"use_safetensors": True, "local_files_only": True, **({} if variant is None else {"variant": variant})}
+        pipeline = getattr(library, name).from_pretrained(folder, **given)
     return pipeline if dtype is None else pipeline.to(dtype)
 
 

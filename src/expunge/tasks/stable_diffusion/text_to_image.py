@@ -59,7 +59,12 @@ class TextToImage(Denoiser):
 
     @classmethod
     def from_pretrained(
-        cls, source: str | os.PathLike[str], *, size: int | None = None, dtype: torch.dtype | None = None
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        size: int | None = None,
+        dtype: torch.dtype | None = None,
+        variant: str | None = None,
     ) -> TextToImage:
         """Return the model in a local ``save_pretrained`` folder or, where there is none, of that name on the hub.
 
@@ -67,13 +72,15 @@ class TextToImage(Denoiser):
             source: Folder or hub id. Weights are read from safetensors alone.
             size: See ``TextToImage``.
             dtype: Type of the weights. Default float32; to train in bf16, leave it and pass ``precision="bf16"``.
+            variant: Which files of weights are read, such as ``fp16``. Default: the plain ones or, where a local folder
+                has one variant alone, that.
 
         Raises:
             CheckpointError: If something is missing or unreadable.
             ModelError: If it is a pipeline that cannot be unlearned.
             MissingExtraError: If diffusers is not installed.
         """
-        model = cls(read_pipeline(source, dtype), size)
+        model = cls(read_pipeline(source, dtype, variant), size)
         model.eval()
         return model
 
