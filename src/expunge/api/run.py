@@ -297,6 +297,14 @@ def keep(job: Job, model: nn.Module) -> None:
     load_into(model, path)
 
 
+def seconds_noted(path: Path) -> float | None:
+    """Return the seconds that a run has noted in the weights that it trained; None in weights that it did not make."""
+    try:
+        return float(read_metadata(path)[SECONDS])
+    except (KeyError, ValueError):
+        return None
+
+
 def retrained(job: Job) -> tuple[nn.Module, float]:
     """Train the reference without the forgotten examples; return it with the seconds that took.
 
@@ -304,9 +312,9 @@ def retrained(job: Job) -> tuple[nn.Module, float]:
     """
     path = job.folder.within(RETRAINED)
     model = fresh_model(job.config, job.source, job.config.seed + REFERENCE_SEED).to(job.device)
-    if job.opening.resume and path.exists():
+    if job.opening.resume and path.exists() and (taken := seconds_noted(path)) is not None:
         load_into(model, path)
-        return model, float(read_metadata(path)[SECONDS])
+        return model, taken
     meter = Meter(job.device)
     trained(model, job.split.retain, job.config, job.console, "Retraining")
     seconds = meter.stop().seconds

@@ -54,7 +54,7 @@ class Folders:
         """
         try:
             found = json.loads(self.path(item).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         if not isinstance(found, dict) or found.get("key") != item.key:
             return None

@@ -72,7 +72,7 @@ class Store:
         """Return what is told of the tensors; nothing where that file was taken away or damaged."""
         try:
             found = json.loads(self.path(name).with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from expunge.errors import ConfigError, ExpungeError, MissingExtraError, ModelError
 from expunge.paths import at_home
-from expunge.tasks.pretrained import check_pretrained
+from expunge.tasks.pretrained import check_pretrained, variant_of
 
 
 def made(name: str, make: Callable[[], Any]) -> Any:
@@ -67,7 +67,9 @@ def _transformers(name: str, classes: int, channels: int, options: dict[str, Any
         raise ConfigError(f"options of '{path}'", f"'{strange[0]}'", f"see the fields of {type(default).__name__}")
     sizes = {"num_labels": classes, "num_channels": channels, **options}
     if any(folder.glob("*.safetensors")):
-        safe = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+        safe: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+        variant = variant_of(folder)
+        safe |= {} if variant is None else {"variant": variant}
         return made(path, lambda: auto.from_pretrained(folder, **safe, **sizes))
     return made(path, lambda: auto.from_config(_configuration(library, name, folder, sizes)))
 
