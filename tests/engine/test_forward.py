@@ -272,13 +272,13 @@ NOT_FIT = {
         {"objectives": Pair(RandomLabel(), nn.CrossEntropyLoss())},
         r"on the retain side, but found CrossEntropyLoss: use CrossEntropy\(\)",
     ),
-    "a function": ({"objectives": (RandomLabel(), len)}, "on the retain side, but found builtin_function_or_method"),
-    "one objective": ({"objectives": RandomLabel()}, "a pair of objectives"),
+    "a function": ({"objectives": Pair(RandomLabel(), len)}, "on the retain side, but found builtin_function_or_method"),
+    "one objective": ({"objectives": RandomLabel()}, "but found"),
     "a class": ({"objectives": Pair(RandomLabel, CrossEntropy())}, "found the class RandomLabel"),
-    "surgery": ({"surgery": "unilateral"}, "a surgery, but found str"),
-    "surgery class": ({"surgery": Fixed}, "a surgery, but found the class Fixed"),
-    "mask": ({"mask": "saliency"}, "a mask, or None, but found str"),
-    "optimizer": ({"optimizer": "sgd"}, "an optimizer of torch, but found str"),
+    "surgery": ({"surgery": "unilateral"}, "but found"),
+    "surgery class": ({"surgery": Fixed}, "but found"),
+    "mask": ({"mask": "saliency"}, "but found"),
+    "optimizer": ({"optimizer": "sgd"}, "but found"),
 }
 
 
