@@ -272,7 +272,7 @@ NOT_FIT = {
         {"objectives": Pair(RandomLabel(), nn.CrossEntropyLoss())},
         r"on the retain side, but found CrossEntropyLoss: use CrossEntropy\(\)",
     ),
-    "a function": ({"objectives": Pair(RandomLabel(), len)}, "on the retain side, but found builtin_function_or_method"),
+    "a function": ({"objectives": Pair(RandomLabel(), len)}, "on the retain side, but found builtin"),
     "one objective": ({"objectives": RandomLabel()}, "but found"),
     "a class": ({"objectives": Pair(RandomLabel, CrossEntropy())}, "found the class RandomLabel"),
     "surgery": ({"surgery": "unilateral"}, "but found"),
