@@ -29,6 +29,7 @@ FORMS = {"PNG": {}, "JPEG": {}, "WEBP": {"lossless": True}, "BMP": {}, "GIF": {}
 def test_pictures(cases):
     files = [encoded(PICTURE, form, **options) for form, options in FORMS.items()]
     files += [encoded(PICTURE, "TIFF", compression="tiff_deflate"), encoded(PICTURE, "PNG", exif=bytes(20))]
+    files += [encoded(PICTURE[..., 0].astype(np.uint16) * 257, form) for form in ("PNG", "TIFF", "PPM")]
 
     def body(content):
         with hostile.Watch():
@@ -64,6 +65,36 @@ def test_data_files(cases, tmp_path, monkeypatch):
 
     files = st.sampled_from(list(good)).flatmap(lambda name: st.tuples(st.just(name), broken(good[name])))
     tried(cases, body, file=files)
+
+
+def test_links_that_lead_to_themselves_are_refused(tmp_path):
+    write_folder(tmp_path / "pictures")
+    picture = tmp_path / "pictures" / "train" / "ape" / "loop.png"
+    picture.symlink_to(picture)
+    with pytest.raises(DataError, match=r"that can be read, but found .*loop\.png"):
+        image_folder(tmp_path / "pictures", size=4)
+    weights = tmp_path / "model" / "loop.safetensors"
+    weights.parent.mkdir()
+    weights.symlink_to(weights)
+    with pytest.raises(CheckpointError, match=r"plain files.*loop\.safetensors"):
+        check_pretrained(weights.parent)
+
+
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    write_folder(tmp_path)
+
+    def iterdir(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", iterdir)
+    with pytest.raises(DataError, match=r"a folder that can be read, but found .*train.*Permission denied"):
+        image_folder(tmp_path, size=4)
+
+
+@pytest.mark.parametrize("folder", ["x" * 300, "/".join(["y" * 200] * 30), "a\0b"])
+def test_names_that_no_folder_can_have_are_not_found(tmp_path, folder):
+    with pytest.raises(DataError, match="the folder"):
+        image_folder(tmp_path, folder=folder)
 
 
 def test_pictures_that_lead_out_of_their_folder_are_refused(tmp_path):

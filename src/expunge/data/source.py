@@ -81,7 +81,7 @@ def find_root(data_dir: Path | str | None, folder: str, *others: str) -> Path:
     if not base:
         raise DataError(f"a folder of data sets with '{folder}' in it", "that none is named", cure)
     for name in (folder, *others):
-        if (found := at_home(base) / name).is_dir():
+        if os.path.isdir(found := at_home(base) / name):  # a name may be too long for Path.is_dir
             return found
     raise DataError(f"the folder {' or '.join(map(repr, (folder, *others)))} in '{base}'", "none", cure)
 

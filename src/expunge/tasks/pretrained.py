@@ -66,14 +66,14 @@ def entries(folder: Path) -> Iterator[Path]:
 
 def places_of(folder: Path) -> tuple[Path, ...]:
     """Return where the files of a folder may lie."""
-    real = folder.resolve()
+    real = Path(os.path.realpath(folder))
     hub = real.parent.name == "snapshots" and real.parent.parent.name.startswith("models--")
     return (real, real.parent.parent / "blobs") if hub else (real,)
 
 
 def check_place(path: Path, homes: tuple[Path, ...]) -> None:
     """Refuse a link that leads elsewhere, and what is no plain file: a pipe would never end."""
-    real = path.resolve()
+    real = Path(os.path.realpath(path))  # unlike resolve() no error where a link leads to itself
     if not any(real.is_relative_to(home) for home in homes):
         raise refused("links that stay inside the folder", f"'{path.name}', which leads out of it", homes[0])
     if not (real.is_file() or real.is_dir()):

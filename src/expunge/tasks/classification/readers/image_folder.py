@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,8 +72,7 @@ def image_folder(
 
 
 def _subfolders(place: Path) -> tuple[str, ...]:
-    found = place.iterdir() if place.is_dir() else ()
-    names = tuple(sorted(path.name for path in found if path.is_dir() and not path.name.startswith(".")))
+    names = tuple(sorted(path.name for path in _entries(place) if path.is_dir() and not path.name.startswith(".")))
     if not names:
         cure = "put each class's pictures into a subfolder, under 'train' and under 'test' or 'val'"
         raise DataError(f"a folder '{place.name}' with a subfolder for each class in '{place.parent}'", "none", cure)
@@ -87,16 +87,23 @@ def _read(place: Path, names: Sequence[str], size: int) -> tuple[Pixels, Labels]
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."))
+    plain = (path for path in _entries(folder) if not path.name.startswith("."))
+    return sorted(path for path in plain if path.suffix.lower() in _SUFFIXES)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise DataError("a folder that can be read", f"'{folder}' ({error.strerror})", "change its rights") from error
 
 
 def _check_inside(place: Path, part: str) -> None:
     """Refuse links that lead out of the folder: what they show would be taken for part of the data set."""
-    home = place.resolve()
-    classes = [path for path in (place / part).iterdir() if path.is_dir()]
+    home = os.path.realpath(place)  # unlike resolve() no error where a link leads to itself
+    classes = [path for path in _entries(place / part) if path.is_dir()]
     for path in (place / part, *classes, *(picture for folder in classes for picture in _pictures(folder))):
-        if not path.resolve().is_relative_to(home):
+        if not Path(os.path.realpath(path)).is_relative_to(home):
             cure = "copy the files into the folder"
             raise DataError(f"links that stay inside '{place}'", f"'{path.name}', which leads out of it", cure)
 
