@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -36,6 +37,8 @@ CASES = {
     "keys": (10, 60),
 }
 """What is tried → cases of the quick tests and of the slow ones."""
+HALF = re.compile(r"\.([^/]+)\.[0-9a-f]{8}\.tmp$")
+"""The name of a file while it is being written, of which the file's own is part."""
 SECONDS = 30.0
 """Of the processor's time, after which a case hangs; the slowest takes one."""
 
@@ -243,6 +246,7 @@ class Watch:
         path = os.path.abspath(os.fsdecode(path))  # what is removed or renamed is a link itself, not what it leads to
         folder, name = os.path.split(path)
         real = os.path.realpath(path) if event == "open" else os.path.join(os.path.realpath(folder), name)
+        real = HALF.sub(r"\1", real)
         within = any(real == folder or real.startswith(folder + os.sep) for folder in self.allowed)
         within |= event == "os.mkdir" and any(folder.startswith(real + os.sep) for folder in self.allowed)
         system = real in (os.devnull, f"/proc/{os.getpid()}/clear_refs")  # the second begins to count memory anew

@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from expunge.benchmark.items import Cell, Item
+from expunge.errors import ConfigError
+from expunge.paths import check_replaceable, read_bytes
 from expunge.weights.file import replacing
+
+LARGEST = 2**28
 
 FAILURE = "failure"
 """Key of what went wrong, in the file of an item that could not be made."""
@@ -86,6 +90,22 @@ class Folders:
         if mine and self.path(item).exists():  # whoever takes the name anew finds the item made
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def check_result_file(path: Path) -> None:
+    """Refuse to write a comparison's result over anything but the result of a comparison.
+
+    Raises:
+        ConfigError: If a run's result, its settings, weights or something else is there.
+    """
+    check_replaceable(path, ".json")
+    if path.exists():
+        with suppress(ValueError, RecursionError):
+            found = json.loads(read_bytes(path, LARGEST))
+            if isinstance(found, dict) and found.get("kind") in ("bench", "compare"):
+                return
+        wanted = "the result of a comparison where a file is replaced"
+        raise ConfigError(wanted, f"something else in '{path}'", "name another file")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -74,10 +74,11 @@ def bench(
 
 def write_summary(recipe: Recipe, folders: Folders, target: Path, command: str, console: Console) -> None:
     """Write the result document of a recipe, and show its tables."""
-    from expunge.benchmark.store import write_json
+    from expunge.benchmark.store import check_result_file, write_json
     from expunge.benchmark.summarising import summary
     from expunge.report import print_tables
 
+    check_result_file(target)
     result = summary(recipe, folders, command)
     write_json(target, result)
     print_tables(result, console)

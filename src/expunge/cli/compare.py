@@ -42,10 +42,11 @@ def compare(
     from expunge.api.documents import shown_path
     from expunge.benchmark.comparing import compare as compared
     from expunge.benchmark.knobs import read_knobs
-    from expunge.benchmark.store import Folders
+    from expunge.benchmark.store import Folders, check_result_file
     from expunge.screen import Screen
 
     console, asked = Screen(), read_knobs(knob or [])
+    check_result_file(result / f"{recipe.stem}.json")
     command = " ".join(["expunge compare", shown_path(recipe), *(f"--knob {text}" for text in knob or [])])
     folders = Folders(out, cache or out / NETWORKS, data_dir)
     found = compared(
@@ -64,12 +65,13 @@ def compare(
 def write_all(found: dict[str, Any], folder: Path, name: str, console: Console) -> None:
     """Write a comparison's result, tables and figures, and show the tables."""
     from expunge.benchmark.store import write_json, write_text
+    from expunge.errors import printable
     from expunge.report import front_figure, fronts_table
 
     folder.mkdir(parents=True, exist_ok=True)
     tables = [f"**{part['question']}**\n\n{fronts_table(part)}" for part in found["requests"]]
     write_json(folder / f"{name}.json", found)
-    write_text(folder / f"{name}.md", "\n\n".join(tables) + "\n")
+    write_text(folder / f"{name}.md", printable("\n\n".join(tables) + "\n"))
     for part in found["requests"]:
         for utility in ("ra", "ta"):
             write_text(folder / f"{name}-{part['id']}-{utility}.svg", front_figure(part, utility))

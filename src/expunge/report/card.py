@@ -71,7 +71,8 @@ def metadata(request: Request, row: Row) -> dict[str, Any]:
     task = "unconditional-image-generation" if is_generated(request) else "other"
     known = [(metric, row.mean(metric.key)) for metric in request.columns]
     figures = [
-        {"type": metric.key, "name": f"{metric.label} ({metric.unit})" if metric.unit else metric.label, "value": value}
+        {"type": metric.key, "name": _unmarked(f"{metric.label} ({metric.unit})" if metric.unit else metric.label)}
+        | {"value": value}
         for metric, value in known
         if value is not None
     ]
@@ -82,8 +83,13 @@ def metadata(request: Request, row: Row) -> dict[str, Any]:
     }
     return {
         "tags": ["machine-unlearning", "approximate-unlearning", "expunge"],
-        "model-index": [{"name": f"Unlearned by {row.label}", "results": [result]}],
+        "model-index": [{"name": f"Unlearned by {_unmarked(row.label)}", "results": [result]}],
     }
+
+
+def _unmarked(text: str) -> str:
+    """Return text without the signs of HTML and of links: a site may show the metadata as they are."""
+    return text.translate({ord("<"): None, ord(">"): None, ord("["): "(", ord("]"): ")"})
 
 
 def _text(document: Document, request: Request, row: Row) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from expunge.errors import MissingExtraError
+from expunge.errors import MissingExtraError, printable
 from expunge.report.budget_figure import Track, tracks
 from expunge.report.classes import Classes, classes
 from expunge.report.document import Request, read_document
@@ -76,7 +76,7 @@ def svg(figure: Figure, title: str) -> str:
             head=TITLE + LINE * lines,
         )
     )
-    return re.sub(r"\n\s*\n+", "\n", _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)).lstrip()
+    return re.sub(r"\n\s*\n+", "\n", _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", printable(text))).lstrip()
 
 
 def legend(keys: tuple[Key, ...], wide: float) -> tuple[list[tuple[Key, float, float]], int]:

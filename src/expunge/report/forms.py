@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import ConfigError
+from expunge.errors import ConfigError, printable
 from expunge.kinds import kinds_checked
 from expunge.paths import check_replaceable
 from expunge.report.card import model_card
@@ -36,7 +36,7 @@ SUFFIXES = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md", ".t
 
 @kinds_checked
 def text_of(document: Mapping[str, Any], form: str) -> str:
-    """Return a report as one text.
+    """Return a report as one text, without control characters and halves of characters: somebody may show it as it is.
 
     Args:
         document: The result document (schema 1).
@@ -48,7 +48,7 @@ def text_of(document: Mapping[str, Any], form: str) -> str:
     """
     if form not in TEXTS:
         raise ConfigError(f"one of {', '.join(TEXTS)}", f"'{form}'", "name one of them, or a folder for figures")
-    return TEXTS[form](document)
+    return printable(TEXTS[form](document))
 
 
 @kinds_checked
