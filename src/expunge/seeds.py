@@ -24,6 +24,7 @@ def seeded_generator(seed: Any) -> torch.Generator:
         expunge.errors.ConfigError: Expected a seed, a whole number from 0 to 9223372036854775807, but found \
 1180591620717411303424: choose for example 0.
     """
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < 2**63:
+    one = hasattr(seed, "__index__") and getattr(seed, "ndim", 0) == 0  # an array has the method too
+    if isinstance(seed, bool) or not one or not 0 <= int(seed) < 2**63:
         raise ConfigError(f"a seed, a whole number from 0 to {2**63 - 1}", shown(repr(seed)), "choose for example 0")
     return torch.Generator().manual_seed(int(seed))

@@ -23,6 +23,7 @@ from expunge.errors import ConfigError
 from expunge.key import load_key
 from expunge.ledger import Ledger
 from expunge.report import save_report
+from expunge.tasks.classification.build import build_model
 from expunge.tasks.classification.readers import image_folder
 from expunge.tasks.stable_diffusion.prompt_examples import PromptExamples
 from expunge.weights import load_weights, read_metadata, save_weights
@@ -52,7 +53,7 @@ def paths(tmp_path, monkeypatch):
     Path("r.yaml").write_text(json.dumps({**SMALL, "checkpoint": "w.safetensors"}))
     Path("c.yaml").write_text(json.dumps(RECIPE))
     Path("result.json").write_text(json.dumps(whole_result()))
-    save_weights(nn.Linear(2, 3), "w.safetensors")
+    save_weights(build_model("small_cnn", classes=10, channels=1, width=4), "w.safetensors")
     stream(tmp_path / "ledger.sqlite", 1)
     return hostile_paths(tmp_path)
 
@@ -87,7 +88,7 @@ def with_path(document: dict, keys: str, path: str) -> dict:
     ("document", "keys"),
     [
         *((CLASSIFIER, key) for key in ("checkpoint", "reference", "out", "ledger", "data.dir")),
-        *((DIFFUSION, key) for key in ("model", "out", "ledger", "data.dir")),
+        *((DIFFUSION, key) for key in ("model", "out", "ledger")),
         ({**CLASSIFIER, "forget": {}}, "forget.indices"),
         ({**DIFFUSION, "judge": {"name": "resnet8"}}, "judge.weights"),
         ({**RECIPE, "data": {"name": "digits"}}, "data.dir"),

@@ -18,7 +18,7 @@ class Odd:
     """An object of no use."""
 
 
-WRITTEN = (None, True, -1, 0, 1.5, 10**400, "", "x" * 3000, "\ud800\x1b[2J", "a\0b", [], [1], {}, {"a": 1})
+WRITTEN = (None, True, -1, 0, 1.5, 10**400, "", "x" * 3000, "\x1b[2J", "a\0b", [], [1], {}, {"a": 1})
 """What a file can say."""
 PASSED = (
     *(None, True, -1, 0, 1.5, 10**400, float("nan"), float("inf"), "", "x" * 3000, "a\0b", "\ud800\x1b[2J", b"\xff"),

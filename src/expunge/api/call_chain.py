@@ -27,7 +27,9 @@ from expunge.batch import Examples, Split
 from expunge.data import ByClass, Subset, as_examples, example_hashes, id_hashes, remembered_hashes
 from expunge.errors import RequestError
 from expunge.key import load_key
+from expunge.kinds import HIGHEST
 from expunge.ledger import Entry, Ledger
+from expunge.paths import described
 from expunge.tasks.family import Family
 
 LEDGER = "ledger"
@@ -131,6 +133,8 @@ def without_named(made: CallChain, exclude: Any) -> CallChain:
         RequestError: If nothing is left, or a class has no name in the data.
     """
     items = [exclude] if isinstance(exclude, (int, str)) else exclude
+    if any(isinstance(item, int) and abs(item) >= HIGHEST for item in (items if isinstance(items, list) else ())):
+        raise RequestError("classes by number to exclude", described(exclude), "name classes of the data")
     if isinstance(items, (list, tuple, set, frozenset, range)) and all(isinstance(one, (int, str)) for one in items):
         names = getattr(made.retain.root if isinstance(made.retain, Subset) else made.retain, "names", None)
         classes = tuple(sorted({ByClass(one).number(names) for one in items}))

@@ -38,6 +38,7 @@ from expunge.api.request.sections import (
 )
 from expunge.api.request.sentences import sentence
 from expunge.errors import ConfigError
+from expunge.kinds import kinds_checked
 
 Kind = Literal["class", "indices", "ids", "fraction", "predicate"]
 Grid = dict[str, list[Any]]
@@ -274,6 +275,7 @@ class Recipe(Section):
         return config
 
 
+@kinds_checked
 def load_recipe(path: Path | str) -> Recipe:
     """Return the recipe that a YAML file holds; paths in it are relative to its folder.
 

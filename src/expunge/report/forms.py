@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import ConfigError, printable
+from expunge.errors import CheckpointError, ConfigError, printable
 from expunge.kinds import kinds_checked
-from expunge.paths import check_replaceable
+from expunge.paths import check_replaceable, reason_of
 from expunge.report.card import model_card
 from expunge.report.csv_rows import csv_report
 from expunge.report.figure_files import png, svg_figures
@@ -114,6 +114,10 @@ def form_of(path: Path) -> str:
 
 
 def _write(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cure = "name another, or make room for it"
+        raise CheckpointError(f"to make the folder '{target.parent}'", reason_of(error), cure) from error
     with replacing(target, overwrite=True) as temporary:
         temporary.write_bytes(content)

@@ -27,6 +27,7 @@ from expunge.api.request.sections import ModelChoice, TrainChoice, Weights, root
 from expunge.api.request.sentences import sentence
 from expunge.api.request.stable_diffusion_config import StableDiffusionConfig
 from expunge.errors import ConfigError
+from expunge.kinds import kinds_checked
 
 __all__ = ["AnyConfig", "DiffusionConfig", "RunConfig", "StableDiffusionConfig", "load_request", "registered_names"]
 
@@ -109,6 +110,7 @@ CONFIGS: Mapping[str, type[AnyConfig]] = {
 """Family of the model → what its request file may say."""
 
 
+@kinds_checked
 def load_request(path: Path | str) -> AnyConfig:
     """Return the request that a YAML file holds; paths in it are relative to its folder.
 

@@ -111,7 +111,7 @@ def planned(retained: int, settings: dict[str, Any], *, single: bool = False) ->
         settings: Of the method, that the caller wants otherwise.
         single: Whether single examples of classes that stay are to be forgotten, each of which has to be learnt anew.
     """
-    passes = max(PASSES if single else 1, ceil(FEWEST / ceil(retained / BATCH)))
+    passes = max(PASSES if single else 1, ceil(FEWEST / max(1, ceil(retained / BATCH))))
     plain = {"batch": BATCH, "forget_batch": BATCH, "epochs": passes}
     found = build_method(VOTES, **{**plain, "schedule": "cosine", **settings})
     return cast(Counterfactual, found)
