@@ -50,7 +50,8 @@ def paths(tmp_path, monkeypatch):
     monkeypatch.setenv("EXPUNGE_KEY_FILE", str(tmp_path / "key"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     load_key()
-    Path("r.yaml").write_text(json.dumps({**SMALL, "checkpoint": "w.safetensors"}))
+    Path("r.yaml").write_text(json.dumps({**SMALL, "checkpoint": "w.safetensors", "sanity_check": False}))
+    Path("t.yaml").write_text(json.dumps({**SMALL, "checkpoint": "t.safetensors", "train": {"epochs": 1}}))
     Path("c.yaml").write_text(json.dumps(RECIPE))
     Path("result.json").write_text(json.dumps(whole_result()))
     save_weights(build_model("small_cnn", classes=10, channels=1, width=4), "w.safetensors")
@@ -104,7 +105,7 @@ def test_paths_in_requests(document, keys, paths):
     assert not wrong, wrong
 
 
-MAKING = "run r.yaml --out new", "train r.yaml --out new", "report result.json --out new/x.md"
+MAKING = "run r.yaml --out new", "train t.yaml --out new", "report result.json --out new/x.md"
 RESULTS = "report result.json", "report result.json --format md", "ledger verify ledger.sqlite"
 CALLS = {
     "load_weights": load_weights,
@@ -169,7 +170,7 @@ def test_no_inode_left_is_one_sentence(command, number, paths, monkeypatch):
     monkeypatch.setattr(os, "mkdir", refuse)
     done = CliRunner().invoke(app, command.split())
     assert (done.exit_code, complaint(done)) == (2, "")
-    assert os.strerror(number).lower() in done.stderr.lower() or "train" in command
+    assert os.strerror(number).lower() in done.stderr.lower()
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "r.yaml", "result.json", "ledger.sqlite", "zero", "folder"])
