@@ -51,7 +51,7 @@ def paths(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     load_key()
     Path("r.yaml").write_text(json.dumps({**SMALL, "checkpoint": "w.safetensors", "sanity_check": False}))
-    Path("t.yaml").write_text(json.dumps({**SMALL, "checkpoint": "t.safetensors", "train": {"epochs": 1}}))
+    Path("t.yaml").write_text(json.dumps({**SMALL, "checkpoint": None, "train": {"epochs": 1}}))
     Path("c.yaml").write_text(json.dumps(RECIPE))
     Path("result.json").write_text(json.dumps(whole_result()))
     save_weights(build_model("small_cnn", classes=10, channels=1, width=4), "w.safetensors")
