@@ -221,6 +221,7 @@ def test_what_can_only_be_iterated_is_refused(thing):
         [0, 1, 2, 3, 2**62],
         np.array([0, 1, 2, 3, 2**63 + 5], np.uint64),
         torch.arange(5).to_sparse(),
+        torch.zeros(5, dtype=torch.int64, device="meta"),
     ],
 )
 def test_labels_must_be_one_whole_number_per_example(labels):
@@ -237,6 +238,7 @@ def test_labels_must_be_one_whole_number_per_example(labels):
         np.ma.masked_equal(np.arange(5.0), 3),
         torch.eye(5).to_sparse(),
         torch.tensor(3.0),
+        torch.empty(5, 2, device="meta"),
         "words",
         {"ids": [[1], [2], [3, 4]]},
     ],
@@ -320,6 +322,18 @@ def test_a_data_set_that_fails_is_one_sentence_with_its_own_error_behind_it():
         DatasetExamples(Failing(), targets=LABELS).batch(torch.tensor([3]))
     with pytest.raises(DataError, match="2 items from the data set, but found 1"):
         DatasetExamples(Short(), targets=LABELS).batch(torch.tensor([3, 4]))
+
+
+class Endless(Pictures):
+    def __len__(self):
+        raise TypeError("no length")
+
+
+def test_a_length_that_fails_and_items_without_data_are_refused():
+    with pytest.raises(DataError, match=r"a data set with a length, but found TypeError .no length.: mend"):
+        len(as_examples(Endless()))
+    with pytest.raises(DataError, match="inputs with data"):
+        as_examples([(torch.empty(2, device="meta"), 0)]).batch(torch.tensor([0]))
 
 
 def test_inputs_that_cannot_be_stacked_are_refused():

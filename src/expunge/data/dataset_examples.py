@@ -53,7 +53,11 @@ class DatasetExamples:
 
     def __len__(self) -> int:
         """Return the number of examples."""
-        return len(self.dataset)
+        try:
+            return len(self.dataset)
+        except Exception as error:  # the user's code may raise anything
+            found = f"{type(error).__name__} ({error})"
+            raise DataError("a data set with a length", found, "mend its __len__") from error
 
     @cached_property
     def targets(self) -> Tensor:
@@ -86,9 +90,15 @@ def _input_of(item: Any) -> Any:
     return item[0] if isinstance(item, tuple | list) else item
 
 
+def _with_data(tensor: Tensor) -> Tensor:
+    if tensor.is_meta:
+        raise DataError("inputs with data", "a tensor on the device 'meta'", "load them first")
+    return tensor
+
+
 def _collated(inputs: list[Any]) -> Any:
     try:
-        return default_collate(inputs)
+        return on_tensors(default_collate(inputs), _with_data)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             "inputs that PyTorch can stack: tensors, arrays or numbers of one shape",

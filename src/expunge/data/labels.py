@@ -53,6 +53,8 @@ def as_labels(values: Any, count: int) -> Tensor:
         raise _refused(f"{type(values).__name__} that is not an array of numbers") from error
     if found.numel() == 0:
         found = found.long()
+    if found.is_meta:
+        raise _refused("a tensor without data, on the device 'meta'")
     if found.layout != torch.strided or not _is_integer_type(found):
         raise _refused(f"values of type {found.dtype if found.layout == torch.strided else found.layout}")
     if found.shape == (count, 1):
@@ -151,7 +153,7 @@ def _spots(count: int) -> set[int]:
 
 def _is_whole(value: Any) -> bool:
     if isinstance(value, Tensor):
-        return value.numel() == 1 and _is_integer_type(value)
+        return value.numel() == 1 and _is_integer_type(value) and not value.is_meta
     if isinstance(value, np.ndarray | np.generic):
         return value.size == 1 and value.dtype.kind in "iu"
     return hasattr(value, "__index__") and not isinstance(value, bool)

@@ -124,6 +124,8 @@ def _as_input(values: Any) -> Tensor:
         kind = f"{type(values).__name__} of {values.dtype}" if hasattr(values, "dtype") else type(values).__name__
         cure = "convert them, or pass a map-style data set, which is read item by item"
         raise DataError("inputs as an array of numbers", f"{kind} ({shown(str(error))})", cure) from error
+    if tensor.is_meta:
+        raise DataError("inputs with data", "a tensor on the device 'meta'", "load them first")
     if tensor.layout != torch.strided or not tensor.dim():
         found = f"a tensor of layout {tensor.layout} and {tensor.dim()} dimensions"
         raise DataError("inputs as a dense tensor (n, ...)", found, "call to_dense(), and stack the examples")
