@@ -9,13 +9,17 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as distribution_version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import expunge
 
+MOST_FILES = 2_000
+"""Most modules of a user's package that are hashed; of a larger one the module alone is."""
 SHOWING = frozenset({"cli", "report", "demo", "benchmark", "trackers", "testing"})
 """Rooms of the package that no model and no figure comes from."""
 _DEPTH = 6
@@ -35,13 +39,17 @@ def code_version() -> dict[str, str]:
 
 
 @cache
-def package_hash() -> str:
-    """Return 32 hex digits over every module of the package that decides an outcome."""
+def package_hash(*also: str) -> str:
+    """Return 32 hex digits over every module of the package that decides an outcome.
+
+    Args:
+        also: Rooms that count too.
+    """
     root = Path(expunge.__file__).parent
     return hash_of_files(
         (path.relative_to(root).as_posix(), path)
         for path in sorted(root.rglob("*.py"))
-        if path.relative_to(root).parts[0] not in SHOWING and path != root / "__init__.py"
+        if path.relative_to(root).parts[0] not in SHOWING - {*also} and path != root / "__init__.py"
     )
 
 
@@ -68,12 +76,25 @@ def own_sources(*values: Any) -> dict[str, str]:
 
 
 def source_hash(name: str) -> str:
-    """Return 32 hex digits over the source of a module that is imported; empty where it has no file."""
-    module = sys.modules.get(name)
-    path = getattr(module, "__file__", None)
-    if not isinstance(module, ModuleType) or path is None or not Path(path).is_file():
-        return ""
-    return hash_of_files([(name, Path(path))])
+    """Return 32 hex digits over the source of a module that is imported; empty where it has no file.
+
+    Of a module in a package it is the whole package with its version, so that what it imports from there counts too.
+    """
+    first = name.partition(".")[0]
+    package, version = _file_of(first), ""
+    with suppress(PackageNotFoundError):
+        version = distribution_version(first)
+    files = [] if package is None or package.name != "__init__.py" else sorted(package.parent.rglob("*.py"))
+    if not files or len(files) > MOST_FILES:
+        own = _file_of(name)
+        files = [] if own is None else [own]
+    named = [(f"{version} {path.name}", path) for path in files]
+    return hash_of_files(named) if named else ""
+
+
+def _file_of(name: str) -> Path | None:
+    path = getattr(sys.modules.get(name), "__file__", None)
+    return Path(path) if path is not None and Path(path).is_file() else None
 
 
 def hash_of_files(files: Iterable[tuple[str, Path]]) -> str:

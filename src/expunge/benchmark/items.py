@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from expunge.api.reading import checked_method
 from expunge.api.request.config import RunConfig
 from expunge.api.request.sections import MethodChoice
 from expunge.benchmark.recipe import Entry, Recipe
+from expunge.python_path import import_object
+from expunge.registry import find
+from expunge.sources import own_sources, package_hash
 
 Role = Literal["original", "retrained", "method", "trial"]
 SCHEMA = 1
@@ -21,6 +27,7 @@ APART = 10_000
 DECIDES = {"model", "data", "train", "holdout", "forget", "method", "seed", "budget", "prefer", "within"}
 DECIDES |= {"normalisation", "micro_batches", "precision"}
 """What of a request file decides what comes out; a key that is added to request files must not rename every cell."""
+_PYTHON = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 LATER: dict[str, dict[str, Any]] = {
     "budget": {"bounds": None, "certify": None},
     "forget": {"ids": None, "id_column": None},
@@ -64,6 +71,22 @@ def told(config: RunConfig) -> dict[str, Any]:
     return plain
 
 
+def named_things(config: RunConfig, plain: Any) -> tuple[Any, ...]:
+    """Return the model and the data that a request names, and every Python object in its plain values."""
+    kinds = {"models": None if config.model.from_python else config.model.name, "readers": config.data.name}
+    found = [find(kind, name) for kind, name in kinds.items() if name is not None]
+    return *found, *(import_object(text) for text in texts_in(plain) if _PYTHON.fullmatch(text))
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield every text in plain values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(one)
+
+
 def without_defaults(section: Any, added: dict[str, Any]) -> Any:
     """Return a section without keys that were added later and say what was always so."""
     if not isinstance(section, dict):
@@ -77,12 +100,23 @@ class Filed(ABC):
     @property
     @abstractmethod
     def told(self) -> dict[str, Any]:
-        """What decides the outcome."""
+        """What of the recipe decides the outcome."""
+
+    @property
+    @abstractmethod
+    def things(self) -> tuple[Any, ...]:
+        """What computes it, beside this package: the model, the data and the method, which may be a user's own."""
+
+    @property
+    def role_name(self) -> str:
+        """What kind of item it is."""
+        return str(getattr(self, "role", "network"))
 
     @cached_property
     def key(self) -> str:
-        """Name of its files."""
-        return hashed(self.told)
+        """Name of its files, which changes with what decides the outcome: the recipe, and the code that computes it."""
+        code = {"expunge": package_hash("benchmark"), **own_sources(*self.things)}
+        return hashed({**self.told, "code": code})
 
     def __eq__(self, other: object) -> bool:
         """Return whether both are filed under one name."""
@@ -126,6 +160,11 @@ class Network(Filed):
         asked = plain["forget"] if self.request is not None else None
         kept = {key: plain[key] for key in ("data", "model", "train")}
         return {"schema": SCHEMA, "network": {**kept, "without": asked, "seed": self.start}}
+
+    @property
+    def things(self) -> tuple[Any, ...]:
+        """The model and the data."""
+        return named_things(self.config, self.told)
 
     @property
     def needs(self) -> tuple[Network, ...]:
@@ -177,6 +216,15 @@ class Cell(Filed):
         aside = 0.0 if recipe.tune is None else recipe.tune.holdout
         alone = {"references": 1} if self.role == "retrained" and recipe.references == 1 else {}
         return {"schema": SCHEMA, "role": self.role, "tuning_share": aside, "request": plain, **alone}
+
+    @property
+    def things(self) -> tuple[Any, ...]:
+        """The model, the data, and of a row or trial the method with its parts."""
+        found = named_things(self.config, self.told)
+        if self.entry is None:
+            return found
+        method = checked_method(self.config)
+        return *found, method, method.recipe(self.config.seed)
 
     @cached_property
     def needs(self) -> tuple[Network, ...]:

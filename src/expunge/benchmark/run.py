@@ -60,6 +60,7 @@ def run_recipe(
     jobs: int = 1,
     threads: int = 1,
     retry_failed: bool = False,
+    force: bool = False,
     console: Console | None = None,
 ) -> State:
     """Make what is missing of a recipe, and return what is there then.
@@ -72,13 +73,15 @@ def run_recipe(
         jobs: Processes. Default 1.
         threads: Processor threads of each. Default 1.
         retry_failed: Make again what could not be made before. Default false.
+        force: Make again what is there, such as after a change of what your own code imports. Default false.
         console: Where a line for every item goes. Default: nowhere.
 
     Raises:
         ExpungeError: If recipe or data do not fit, before anything is made; or a process was killed.
     """
     phases = [lambda: tuning_items(recipe), lambda: shown_items(recipe, folders.found)]
-    carried_out(recipe, folders, phases, jobs=jobs, threads=threads, retry_failed=retry_failed, console=console)
+    asked = {"jobs": jobs, "threads": threads}
+    carried_out(recipe, folders, phases, **asked, retry_failed=retry_failed, force=force, console=console)
     return state_of(recipe, folders)
 
 
@@ -91,6 +94,7 @@ def carried_out(
     threads: int,
     retry_failed: bool,
     console: Console | None,
+    force: bool = False,
 ) -> None:
     """Make what is missing of each list of items, which is asked for once those before it are made.
 
@@ -106,7 +110,7 @@ def carried_out(
         maker.check()
         work = Work(maker, jobs, threads, console)
         for items in phases:
-            work.carry_out(items(), retry_failed)
+            work.carry_out(items(), retry_failed, force)
 
 
 class Work:
@@ -125,18 +129,24 @@ class Work:
         self.running: dict[Future[str], Item] = {}
         self.total = self.done = 0
         self.began = time.perf_counter()
+        self.forgotten: set[str] = set()
 
-    def carry_out(self, items: Sequence[Item], again: bool) -> None:
+    def carry_out(self, items: Sequence[Item], again: bool, force: bool = False) -> None:
         """Make what is missing.
 
         Args:
             items: What is to be there in the end.
             again: Whether what failed before is missing.
+            force: Whether what was there before is missing. Default false.
 
         Raises:
             ConfigError: If a process was killed; the next run goes on.
         """
         folders = self.maker.folders
+        for item in items if force else ():
+            if item.key not in self.forgotten:
+                folders.forget(item)
+                self.forgotten.add(item.key)
         for item in items if again else ():
             if FAILURE in (folders.found(item) or {}):
                 folders.forget(item)

@@ -13,8 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from expunge.benchmark.facts import problem_of
 from expunge.benchmark.items import Cell, Item
-from expunge.errors import ConfigError
+from expunge.errors import ConfigError, DataError
+from expunge.files import open_plain
 from expunge.paths import check_replaceable, read_bytes
 from expunge.weights.file import replacing
 
@@ -55,6 +57,9 @@ class Folders:
         """Return what is known of an item; None if it was not made, or its file is not whole.
 
         A network's JSON is written after its weights, so that it stands for both.
+
+        Raises:
+            DataError: If the file is whole and holds something else than such an item.
         """
         try:
             found = json.loads(self.path(item).read_text(encoding="utf-8"))
@@ -62,6 +67,10 @@ class Folders:
             return None
         if not isinstance(found, dict) or found.get("key") != item.key:
             return None
+        problem = problem_of(item.role_name, found, FAILURE in found)
+        if problem is not None:
+            cure = "make it again with --force, or restore the file"
+            raise DataError("what a benchmark wrote", f"something else in '{self.path(item)}' ({problem})", cure)
         whole = isinstance(item, Cell) or FAILURE in found or self.weights(item).is_file()
         return found if whole else None
 
@@ -81,7 +90,7 @@ class Folders:
         removed.
         """
         path = self.path(item).with_name(f".{item.key}.lock")
-        with path.open("a") as file:
+        with open_plain(path, "ab") as file:
             mine = locked(file.fileno())
             if mine:
                 for rest in path.parent.glob(f".{item.key}.*.tmp"):

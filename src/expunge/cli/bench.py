@@ -22,6 +22,7 @@ Cache = Annotated[Path | None, typer.Option(help="Folder of the networks that ce
 Out = Annotated[Path, typer.Option(help="Folder of the cells.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
 Threads = Annotated[int, typer.Option(min=1, max=4096, help="Processor threads of each process.")]
+Force = Annotated[bool, typer.Option("--force", help="Make again what is there.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Make again what failed before.")]
 
 
@@ -34,6 +35,7 @@ def bench(
     threads: Threads = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what is there and what is missing.")] = False,
     retry_failed: RetryFailed = False,
+    force: Force = False,
     summary: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Write the result of the cells that are there; run nothing."),
@@ -43,6 +45,7 @@ def bench(
 
     A cell is one model: a request, a seed, a method. It is made once; a run that was
     stopped goes on where it was. Original and retrained networks are shared by all.
+    A change of the code that decides it, yours included, makes it another cell.
     """
     from expunge.benchmark.recipe import load_recipe
     from expunge.errors import ConfigError
@@ -65,7 +68,8 @@ def bench(
         if dry_run:
             listed(recipe, state_of(recipe, folders), folders, console)
             continue
-        state = run_recipe(recipe, folders, jobs=jobs, threads=threads, retry_failed=retry_failed, console=console)
+        again = {"retry_failed": retry_failed, "force": force}
+        state = run_recipe(recipe, folders, jobs=jobs, threads=threads, **again, console=console)
         listed(recipe, state, folders, console)
         failed += len(state.failed)
     if failed:
