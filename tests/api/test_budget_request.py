@@ -369,7 +369,7 @@ def test_who_goes_on_all_the_same_reads_so_in_result_report_and_on_the_screen(pl
         "side": "retain",
         "measure": "right",
         "examples": 270,
-        "level": "chance",
+        "level": "below",
         "value": 0,
     }
     assert "Nothing is shown, because the model did not know the data before" in (path / "report.html").read_text()

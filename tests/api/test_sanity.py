@@ -117,7 +117,7 @@ def test_without_a_budget_it_is_a_warning(model):
         result = expunge.unlearn(wrong, **request, method="ft", epochs=1)
     assert words in str(caught[0].message)
     assert caught[0].filename == __file__
-    assert {fit.side: fit.level for fit in result.fit} == {"retain": "chance", "forget": "chance", "holdout": "good"}
+    assert {fit.side: fit.level for fit in result.fit} == {"retain": "below", "forget": "below", "holdout": "good"}
 
 
 def test_a_model_that_knows_its_data_is_not_remarked_upon(model):
@@ -176,7 +176,7 @@ def test_the_check_leaves_model_and_random_numbers_as_they_were():
     [
         ("retain", 500, 0.99, 0.98, "good"),  # rare classes, which are known
         ("retain", 500, 0.98, 0.98, "weak"),  # too few of the rare classes to say
-        ("retain", 500, 0.0, 0.1, "chance"),
+        ("retain", 500, 0.0, 0.1, "below"),
         ("retain", 500, 0.3, 0.1, "weak"),
         ("retain", 9, 0.33, 0.33, "weak"),  # too few to say
         ("holdout", 500, 0.3, 0.1, "good"),  # what generalises badly
@@ -184,6 +184,7 @@ def test_the_check_leaves_model_and_random_numbers_as_they_were():
         ("holdout", 500, 0.05, 0.01, "good"),  # of a hundred classes
         ("forget", 6, 1.0, 0.3, "good"),
         ("forget", 40, 0.0, 0.1, "chance"),
+        ("holdout", 500, 0.0, 0.1, "below"),
     ],
 )
 def test_levels(side, count, value, chance, level):

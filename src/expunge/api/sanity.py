@@ -17,6 +17,7 @@ from expunge.budget import Spending
 from expunge.engine.randomness import generators_now, put_generators
 from expunge.errors import FitWarning, ModelError
 from expunge.evaluation.collecting import home, undisturbed
+from expunge.report.document import MISFITS
 from expunge.tasks.family import Family
 from expunge.tasks.fit import Fit
 
@@ -43,8 +44,9 @@ def misfit(fits: Sequence[Fit]) -> Fit | None:
     """Return what shows that a model does not know data that figures rest on; None where nothing does.
 
     That examples to forget are not known is no such thing: they may have been learned badly, or be forgotten already.
+    Held-out examples at chance are none either, as with a model that learned its examples by heart; below it they are.
     """
-    return next((fit for fit in fits if fit.level == "chance" and fit.side != "forget"), None)
+    return next((fit for fit in fits if (fit.side, fit.level) in MISFITS), None)
 
 
 def check_fit(fits: Sequence[Fit]) -> None:

@@ -152,6 +152,10 @@ class Fit(Part):
     warning: str = ""
 
 
+MISFITS = frozenset({("retain", "chance"), ("retain", "below"), ("holdout", "below")})
+"""Sides and levels of a fit with which no figure means anything."""
+
+
 class Kept(Part):
     """Whether a method kept its budget at one seed of a comparison."""
 
@@ -239,8 +243,8 @@ class Request(Part):
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the original knew data that the figures rest on no better than chance."""
-        return any(fit.level == "chance" and fit.side != "forget" for fit in self.fit)
+        """Whether the original knew the retained data no better than chance, or held-out ones worse than that."""
+        return any((fit.side, fit.level) in MISFITS for fit in self.fit)
 
     @property
     def measured(self) -> tuple[int, ...]:

@@ -85,10 +85,10 @@ def verdict(request: Request, row: Row | None) -> str:
     """Return the first screen's words in brief."""
     if row is None:
         return "No method was run"
-    if request.is_unknown:
-        return UNKNOWN_DATA
     if generated.is_generated(request):
         return generated.verdict(request)
+    if request.is_unknown:
+        return UNKNOWN_DATA
     told, shown = standing(request, row), distinguished(request, row)
     if told is Standing.NO_REFERENCE and shown:
         return f"{shown}. {told.value}"

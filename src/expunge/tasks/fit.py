@@ -12,7 +12,7 @@ from expunge.batch import Examples
 from expunge.data import Subset
 
 Side = Literal["forget", "retain", "holdout"]
-Level = Literal["good", "weak", "chance"]
+Level = Literal["good", "weak", "chance", "below"]
 Measure = Literal["right", "noise", "class"]
 
 MAX_EXAMPLES = 512
@@ -47,7 +47,7 @@ class Fit:
         examples: n.
         value: The share.
         chance: What a model gets that knows nothing of them.
-        level: ``good``, ``weak``, or ``chance`` where it is no better than chance.
+        level: ``good``, ``weak``, ``chance`` where it is no better than that, or ``below`` where it is clearly worse.
     """
 
     side: Side
@@ -90,7 +90,7 @@ def share_fit(side: Side, measure: Measure, examples: int, value: float, chance:
 
     Formula: κ = (p + 1.645 √(c(1 − c)/n) − c)/(1 − c), at chance where κ ≤ .1; weak where (p − c)/(1 − c) < ⅓ on the
     examples to retain. On held-out examples, which a model may do badly on, p has to be within three standard errors of
-    c too.
+    c too. Where it is more than three below, the level is that.
 
     Args:
         side: Of which part of the request the examples are.
@@ -101,7 +101,7 @@ def share_fit(side: Side, measure: Measure, examples: int, value: float, chance:
 
     Examples:
         >>> [share_fit("retain", "right", 500, p, 0.1).level for p in (0.0, 0.12, 0.3, 0.6)]
-        ['chance', 'chance', 'weak', 'good']
+        ['below', 'chance', 'weak', 'good']
     """
     error, room = (chance * (1 - chance) / examples) ** 0.5, max(1 - chance, 1e-9)
     level: Level = "good"
@@ -109,7 +109,7 @@ def share_fit(side: Side, measure: Measure, examples: int, value: float, chance:
         level = "weak"
     near = side != "holdout" or value - chance <= 3 * error
     if near and value + ONE_SIDED_95 * error - chance <= CHANCE * room:
-        level = "chance"
+        level = "below" if value + 3 * error < chance else "chance"
     return Fit(side, measure, examples, value, chance, level)
 
 

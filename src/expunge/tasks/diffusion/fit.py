@@ -37,7 +37,7 @@ def _noise(side: Side, predict: Predictor, examples: Examples, count: int) -> Fi
         sums = [_squares(predict, chosen.batch(positions).to(device)) for positions in parts]
     error, noise = torch.stack(sums).sum(0).tolist()
     share = 1 - error / noise
-    level: Level = "chance" if not share > CHANCE else "weak" if side == "retain" and share < WEAK else "good"
+    level: Level = "below" if not share > CHANCE else "weak" if side == "retain" and share < WEAK else "good"
     return Fit(side, "noise", len(chosen), share, 0.0, level)
 
 
