@@ -131,7 +131,8 @@ def test_the_retrained_model_does_not_see_them_either(first):
 @pytest.mark.parametrize("form", ["html", "md", "tex", "csv", "card"])
 def test_every_form_of_the_report_shows_it(first, form):
     document = result_of(second(first))
-    document["requests"][0]["earlier"][0]["rose"] = True
+    earlier = document["requests"][0]["earlier"][0]
+    earlier["rose"], earlier["train"]["accuracy"]["method"] = True, 90.0
     text = text_of(document, form)
     if form == "csv":
         keys = {line["metric"] for line in csv.DictReader(text.splitlines())}
@@ -296,3 +297,21 @@ def test_a_chain_goes_on_from_a_run_folder_in_python(place):
 def test_in_python_what_excludes_nothing_sensible_is_refused_in_one_sentence(data, exclude):
     with pytest.raises(expunge.ExpungeError):
         expunge.unlearn(model(), **parts_of(data, [1, 4]), exclude=exclude, **CALL)
+
+
+def test_a_model_that_the_ledger_does_not_know_is_told_of_what_others_forgot(first):
+    weights = expunge.weights.load_weights(first / "run" / "unlearned.safetensors")
+    rounded = {name: value.half().float() if value.is_floating_point() else value for name, value in weights.items()}
+    expunge.weights.save_weights(rounded, first / "rounded.safetensors")
+    part = result_of(second(first, checkpoint="rounded.safetensors"))["requests"][0]
+    assert part["left_out"]["elsewhere"] == [1]
+    assert "The ledger does not know this model; entry 1 forgot" in text_of(result_of(first / "second"), "html")
+
+
+def test_in_python_a_model_that_the_ledger_does_not_know_is_warned_of(tmp_path, data):
+    ledger = tmp_path / "ledger.sqlite"
+    one = expunge.unlearn(model(), **parts_of(data, [0, 3, 6]), ledger=ledger, **CALL)
+    with torch.no_grad():
+        one.model.head.weight.mul_(1.01)
+    with pytest.warns(UserWarning, match="does not know this model, and entry 1 forgot 3 of the retained examples"):
+        expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, **CALL)

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from expunge.api.chain import (
     EarlierRequest,
+    LeftOut,
     class_mark,
     concepts_in,
+    forgotten_elsewhere,
     forgotten_in,
     known_and_unknown,
     marks_in,
     nothing_left,
     positions_of_classes,
-    unknown_sentence,
 )
 from expunge.api.digests import state_digest
 from expunge.batch import Examples, Split
@@ -93,9 +94,11 @@ def call_chain(
         if ledger is None or not isinstance(model, nn.Module):
             return made
         key = load_key()
-        known, unknown = known_and_unknown(ledger.entries(), state_digest(model, key))
-        for number in unknown:
-            warnings.warn(unknown_sentence(number), stacklevel=3)
+        entries, digest = ledger.entries(), state_digest(model, key)
+        known, unknown = known_and_unknown(entries, digest)
+        elsewhere = forgotten_elsewhere(made.retain, entries, key, digest)
+        for sentence in LeftOut(unknown=unknown, elsewhere=elsewhere).sentences():
+            warnings.warn(sentence, stacklevel=3)
         made = replace(made, entries=tuple(known))
         for entry in known:
             made = without_entry(made, entry, key, family, allowed=exclude == LEDGER)

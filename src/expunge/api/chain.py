@@ -8,8 +8,8 @@ class that is gone would count its coming back as a gain.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,6 +63,7 @@ class LeftOut:
         test: How many are not tested on.
         unknown: Numbers of earlier entries that do not say what they forgot.
         copies: Sentences on copies that are left out too, whatever was forgotten before.
+        elsewhere: Of a model that the ledger does not know: entry → how many retained examples it forgot.
     """
 
     earlier: tuple[EarlierRequest, ...] = ()
@@ -71,10 +72,11 @@ class LeftOut:
     test: int = 0
     unknown: tuple[int, ...] = ()
     copies: tuple[str, ...] = ()
+    elsewhere: Mapping[int, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether there is an earlier request at all."""
-        return bool(self.earlier or self.unknown)
+        return bool(self.earlier or self.unknown or self.elsewhere)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -90,7 +92,8 @@ class LeftOut:
         """Return what is left out and what cannot be, a sentence each."""
         counts = ", ".join(f"{count} of {part}" for part, count in self.sizes.items() if count)
         left = f"Left out, because earlier requests forgot it: {counts}." if counts else ""
-        return [*([left] if left else []), *map(unknown_sentence, self.unknown), *self.copies]
+        others = [elsewhere_sentence(*one) for one in self.elsewhere.items()]
+        return [*([left] if left else []), *map(unknown_sentence, self.unknown), *others, *self.copies]
 
 
 NOTHING_LEFT_OUT = LeftOut()
@@ -100,6 +103,12 @@ def unknown_sentence(number: int) -> str:
     """Return the warning for an entry that does not say what it forgot."""
     return f"Entry {number} of the ledger is redacted or of an earlier version and no longer says what it forgot, so \
 it cannot be left out; {BY_HAND}."
+
+
+def elsewhere_sentence(number: int, count: int) -> str:
+    """Return the warning for retained examples that were forgotten by a model which may be an earlier form of this."""
+    return f"The ledger does not know this model, and entry {number} forgot {count} of the retained examples from \
+another one; if this model comes from its answer, {BY_HAND}."
 
 
 def forgotten_of(forget: Examples, retain: Examples, key: bytes) -> Forgotten:
@@ -230,6 +239,24 @@ def of_ledger(examples: Examples, entries: Sequence[Entry], key: bytes) -> list[
         return [EarlierRequest(entry.number, *forgotten_in(examples, entry, key)) for entry in entries]
 
 
+def forgotten_elsewhere(examples: Examples, entries: Sequence[Entry], key: bytes, *model: str) -> dict[int, int]:
+    """Return how many of some examples each entry forgot, for a model that the ledger does not know; else nothing.
+
+    Such a model may be the answer of an earlier request in another form: trained further, converted, or rounded.
+
+    Args:
+        examples: The retained examples.
+        entries: Of the ledger.
+        key: The secret.
+        model: Keyed hashes of the model.
+    """
+    if any(not (entry.header.originals | entry.header.answers).isdisjoint(model) for entry in entries):
+        return {}
+    told = [entry for entry in entries if entry.content is not None and entry.content.forgotten is not None]
+    counts = {one.entry: len(one.positions) for one in of_ledger(examples, told, key)}
+    return {number: count for number, count in counts.items() if number is not None and count}
+
+
 def leave_out(parts: Parts, earlier: Sequence[EarlierRequest], unknown: Sequence[int] = ()) -> Parts:
     """Return the data of a request without what earlier requests forgot.
 
@@ -275,6 +302,7 @@ def leave_out(parts: Parts, earlier: Sequence[EarlierRequest], unknown: Sequence
             before.test + tested,
             (*before.unknown, *unknown),
             before.copies,
+            before.elsewhere,
         ),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from expunge.api.admission import check_inputs, check_weights, few, head_size
-from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, known_and_unknown, leave_out, of_ledger
+from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, forgotten_elsewhere, known_and_unknown, leave_out, of_ledger
 from expunge.api.digests import state_digest, weights_digest
 from expunge.api.duplicates import without_copies
 from expunge.api.folder import ORIGINAL
@@ -137,8 +138,11 @@ def chained(config: BudgetedRequest, parts: Parts, original: nn.Module, path: Pa
     with located(config, "ledger"):
         key = load_key()
         models = [state_digest(original, key), *([] if path is None else [weights_digest(path, key)])]
-        known, unknown = known_and_unknown(Ledger(config.ledger).entries(), *models)
-        return leave_out(parts, of_ledger(parts.source.train, known, key), unknown)
+        entries = Ledger(config.ledger).entries()
+        known, unknown = known_and_unknown(entries, *models)
+        parts = leave_out(parts, of_ledger(parts.source.train, known, key), unknown)
+        elsewhere = forgotten_elsewhere(parts.sides.retain, entries, key, *models)
+        return parts._replace(left_out=replace(parts.left_out, elsewhere=elsewhere)) if elsewhere else parts
 
 
 def given_weights(config: RunConfig, overwrite: bool) -> Path | None:

@@ -37,7 +37,9 @@ def relapse_part(
     if not left_out:
         return {}
     asked = [earlier_part(one, models, right, parts) for one in left_out.earlier]
-    return {"earlier": asked, "left_out": {**left_out.sizes, "unknown": list(left_out.unknown)}}
+    told = {**left_out.sizes, "unknown": list(left_out.unknown)}
+    others = {"elsewhere": list(left_out.elsewhere)} if left_out.elsewhere else {}
+    return {"earlier": asked, "left_out": {**told, **others}}
 
 
 def earlier_part(one: EarlierRequest, models: Mapping[str, Any], right: Right, parts: Sequence[str]) -> dict[str, Any]:

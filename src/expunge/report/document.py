@@ -192,12 +192,16 @@ class Earlier(Part):
 
 
 class LeftOut(Part):
-    """How many examples a request leaves out because earlier ones forgot them, and entries that do not say which."""
+    """How many examples a request leaves out because earlier ones forgot them, and entries that do not say which.
+
+    Of a model that the ledger does not know, ``elsewhere`` names entries that forgot some of what it retains.
+    """
 
     retain: int = 0
     holdout: int = 0
     test: int = 0
     unknown: tuple[int, ...] = ()
+    elsewhere: tuple[int, ...] = ()
 
 
 class Request(Part):

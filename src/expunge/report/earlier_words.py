@@ -43,23 +43,28 @@ def remembered(one: Earlier) -> str:
         return f"Whether what {name_of(one)} forgot comes back was not measured."
     name, part = next(iter(one.parts.items()))
     before, after, reference = (part.accuracy.get(role) for role in ROLES)
-    moved = f"is {write(after)} %" if before is None else f"{verb(one)} from {write(before)} % to {write(after)} %"
+    moved = f"is {write(after)} %" if before is None or after is None else change(before, after, one.rose)
     beside = "" if reference is None else f"; the retrained model's is {write(reference)} %"
     return f"Accuracy on {count(part.examples)} {PARTS[name]} of {name_of(one)} {moved}{beside}."
 
 
-def verb(one: Earlier) -> str:
-    """Return whether the accuracy rose by more than chance."""
-    return "rose" if one.rose else "went, within chance or down,"
+def change(before: float, after: float, rose: bool) -> str:
+    """Return how an accuracy changed, and whether a rise is more than chance."""
+    if write(before) == write(after):
+        return f"stayed at {write(after)} %"
+    verb = "fell" if after < before else "rose" if rose else "rose within chance"
+    return f"{verb} from {write(before)} % to {write(after)} %"
 
 
 def unknown(request: Request) -> list[str]:
-    """Return which entries do not say what they forgot, as one sentence; nothing where all do."""
-    entries = () if request.left_out is None else request.left_out.unknown
-    if not entries:
+    """Return which entries do not say what they forgot or may be of this chain, in sentences; nothing without any."""
+    left = request.left_out
+    if left is None:
         return []
-    names = join([f"entry {number}" for number in entries])
-    return [f"What {names} of the ledger forgot is no longer known, so it is neither left out nor measured."]
+    lost, others = (join([f"entry {number}" for number in numbers]) for numbers in (left.unknown, left.elsewhere))
+    told = [f"What {lost} of the ledger forgot is no longer known, so it is neither left out nor measured."]
+    strange = f"The ledger does not know this model; {others} forgot some of the retained examples from another one."
+    return [*(told if lost else []), *([strange] if others else [])]
 
 
 def listing(request: Request) -> Listing | None:
