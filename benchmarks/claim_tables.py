@@ -14,6 +14,7 @@ from counterfactual_tables import COUNTERFACTUAL_TABLES
 from crash_tables import CRASH_TABLES, shared_kills
 from diffusion_tables import AUTO_TABLES, BUDGET_TABLES, DIFFUSION_TABLES, TUNING_TABLES
 from gains_tables import GAINS_TABLES
+from identity_tables import identity_costs
 from known_tables import beside
 from memory_table import memory_table
 from quadratic_table import QUADRATIC_TABLES
@@ -130,6 +131,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "known-figures": (beside,),
     "gains": GAINS_TABLES,
     "crash": CRASH_TABLES,
+    "identity-cost": (identity_costs,),
     "crash-ranks": (shared_kills,),
     "counterfactual": COUNTERFACTUAL_TABLES,
     "diffusion-auto": AUTO_TABLES,
