@@ -76,7 +76,7 @@ def svg(figure: Figure, title: str) -> str:
             head=TITLE + LINE * lines,
         )
     )
-    return re.sub(r"\n\s*\n+", "\n", _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", printable(text))).lstrip()
+    return re.sub(r"\n\s*\n+", "\n", printable(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text))).lstrip()
 
 
 def legend(keys: tuple[Key, ...], wide: float) -> tuple[list[tuple[Key, float, float]], int]:
