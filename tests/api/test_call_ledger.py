@@ -192,7 +192,7 @@ def test_a_ledger_that_cannot_be_used_is_refused_and_the_model_left_alone(tmp_pa
     for path, error, words in (
         (tmp_path / "other", DataError, "ledger"),
         (tmp_path / "other" / "ledger", ConfigError, "is a file"),
-        (3, ConfigError, "the path of a ledger, but found int"),
+        (3, ConfigError, "for 'ledger' of unlearn, but found 3"),
     ):
         with pytest.raises(error, match=words):
             expunge.unlearn(model, forget=sides()[0], retain=sides()[1], ledger=path, inplace=True, **RL)
