@@ -75,7 +75,7 @@ WRONG_FIELDS = [
 ]
 
 
-@pytest.mark.parametrize("fields", WRONG_FIELDS, ids=str)
+@pytest.mark.parametrize("fields", WRONG_FIELDS)
 def test_every_field_of_a_budget_has_its_type_and_range(fields):
     with pytest.raises(ConfigError, match=r"^Expected .*, but found .*: .*\.$"):
         Budget(**fields)
