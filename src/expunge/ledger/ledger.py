@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,8 +73,9 @@ class Ledger:
             DataError: If the chain does not hold, was begun under another key, or the file cannot be written.
         """
         header = Header(kind, datetime.now(UTC).isoformat(timespec="seconds"), key_id(key), models, spent, of, states)
+        begun = not is_there(self.path)
         with opened(self.path, "write") as connection:
-            rows = self._trusted(connection, key)
+            rows = self._trusted(connection, key, begun)
             if admit is not None:
                 admit([entry_of(row) for row in rows])
             if kind == "redaction":
@@ -132,14 +134,19 @@ class Ledger:
         if not is_new(self.path):
             with opened(self.path, "write") as connection:
                 self._trusted(connection, key)
-        elif noted_head(self.path) is not None:
+        elif is_there(self.path) and noted_head(self.path) is not None:
             raise gone(self.path)
 
-    def _trusted(self, connection: sqlite3.Connection, key: bytes) -> list[Row]:
+    def _trusted(self, connection: sqlite3.Connection, key: bytes, begun: bool = False) -> list[Row]:
         rows, head, noted = all_rows(connection), head_of(connection), noted_head(self.path)
         if is_new(self.path):
-            if noted is not None:
+            if noted is not None and not begun:
                 raise gone(self.path)
+            if noted is not None:
+                told = (
+                    f"'{self.path}' was removed or moved since its head {noted[:8]} was noted; another ledger is begun."
+                )
+                warnings.warn(told, stacklevel=4)
             return rows
         found = verify(rows, head, key, noted=noted)
         if rows and found.key not in (None, key_id(key)):
@@ -166,9 +173,9 @@ class Ledger:
 
 
 def gone(path: Path) -> DataError:
-    """Return the error for a ledger of which the head file alone is left."""
+    """Return the error for a ledger that is empty, though its head file names an entry."""
     cure = f"restore it from a copy, or remove '{head_path(path).name}' to begin another"
-    return DataError(f"the ledger '{path}'", "its head file alone", cure)
+    return DataError(f"the ledger '{path}'", "an empty file, beside a head file that names an entry", cure)
 
 
 def added(connection: sqlite3.Connection, rows: list[Row], header: Header, content: Content, key: bytes) -> Entry:
