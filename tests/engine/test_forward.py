@@ -302,13 +302,14 @@ def test_a_stepper_moves_weights_under_no_grad():
     assert not torch.equal(weights(model), before)
 
 
-def test_an_empty_weight_has_no_part_in_a_rule_that_estimates_noise():
+def test_empty_weights_and_single_numbers_in_a_rule_that_estimates_noise():
     class Empty(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.none, self.head = nn.Parameter(torch.empty(0, 3)), nn.Linear(6, 3)
+            self.scale = nn.Parameter(torch.tensor(1.5))
 
         def forward(self, inputs):
-            return self.head(inputs) + self.none.sum()
+            return self.scale * self.head(inputs) + self.none.sum()
 
     assert torch.isfinite(weights(unlearned(Empty(), method="composed", surgery="noise_aware"))).all()

@@ -44,7 +44,8 @@ class Cone:
 
     def centre(self, multiplier: Tensor) -> Pieces:
         """Return c = g + λx."""
-        return [g + multiplier * x for g, x in zip(self.g, self.x, strict=True)]
+        # A weight without dimensions would take the type of λ.
+        return [(g + multiplier * x).to(g) for g, x in zip(self.g, self.x, strict=True)]
 
     def lacking(self, multiplier: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
         """Return κ‖e ⊙ u‖ − ⟨u, x⟩ − ε at u(λ), and ν, which is looked for from a first guess.
