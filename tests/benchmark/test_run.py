@@ -342,6 +342,7 @@ def test_what_no_cell_could_do_without_is_refused_first(tmp_path):
 
 def test_a_budget_is_told_with_the_drop_on_examples_that_nobody_looked_at(tmp_path):
     lines = {"requests": "[{class: 3}]", "seeds": "[0]", "methods": "[{name: budgeted, epochs: 1}]"}
+    lines["train"] = "{epochs: 12, batch: 16, rate: 0.1}"  # a model at chance gets no budget
     recipe = recipe_in(tmp_path, ("tune",), budget="20.0", **lines)
     carried_out(recipe, tmp_path)
     found = folders_in(tmp_path).found(cell_of(recipe, "budgeted"))

@@ -30,7 +30,10 @@ def show(
     ticket: Annotated[str | None, typer.Option(help="Only the entries of this ticket.", show_default=False)] = None,
 ) -> None:
     """Show the entries, and what each stream of requests spent."""
-    if not Ledger(file).verify(key_if_good()[0]).sound:
+    key, bad = key_if_good()
+    for problem in bad:
+        typer.echo(f"{problem}\n")
+    if not Ledger(file).verify(key).sound:
         echo("This ledger is NOT SOUND: `expunge ledger verify` says why.\n")
     entries = Ledger(file).entries()
     if ticket is not None:
