@@ -6,11 +6,12 @@ from typer.testing import CliRunner
 
 from expunge.api import run_request
 from expunge.api.purge import purge
+from expunge.api.request.config import load_request
 from expunge.cli import app
 from expunge.errors import ConfigError, DataError
 from expunge.ledger import Ledger
 
-TRAIN = "{epochs: 1, batch: 20}"
+TRAIN = "{epochs: 5, batch: 20}"
 
 
 @pytest.fixture
@@ -46,6 +47,22 @@ def test_it_says_what_it_does_not_reach(folder):
     assert f"The original's weights, '{folder / 'original.safetensors'}'." in done.left
     assert any(line.startswith("The training data") for line in done.left)
     assert (folder / "original.safetensors").exists()
+
+
+def test_what_a_request_named_from_its_own_folder_is_known_from_elsewhere(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    config(folder)
+    made = run_request(load_request("request.yaml"))
+    monkeypatch.chdir("/")
+    assert f"The original's weights, '{folder / 'original.safetensors'}'." in purge(folder / made).left
+    assert run_request(load_request(folder / "request.yaml"), resume=True) == folder / "run"
+
+
+def test_a_half_saved_result_is_removed(place):
+    (place / f"..saved.{'0a' * 4}.tmp").mkdir()
+    (place / f"..saved.{'0a' * 4}.tmp" / "unlearned.safetensors").write_bytes(b"half")
+    assert "..saved.0a0a0a0a.tmp" in purge(place).removed
+    assert not list(place.glob("*.tmp"))
 
 
 def test_a_second_purge_changes_nothing(place):

@@ -15,6 +15,7 @@ import expunge
 from expunge import api, registry
 from expunge.api.request import checks
 from expunge.cli import app
+from expunge.cli.echo import echo
 from expunge.errors import RequestError
 
 LIGHT = ("torch", "numpy", "sklearn", "matplotlib", "diffusers", "transformers", "accelerate", "peft", "PIL")
@@ -101,11 +102,13 @@ def test_run_passes_the_request_on(calls, request_file):
         "l",
         "--again",
         "--resume",
+        "--force",
     ]
     assert call("run", str(request_file), *options).exit_code == 0
     (_, (first,), plain), (_, (second,), full) = calls
-    assert plain == {"data_dir": None, "overwrite": False, "show_examples": False, "again": False, "resume": False}
-    assert full == {"data_dir": Path("d"), "overwrite": True, "show_examples": True, "again": True, "resume": True}
+    flags = ("overwrite", "show_examples", "again", "resume", "force")
+    assert plain == {"data_dir": None, **dict.fromkeys(flags, False)}
+    assert full == {"data_dir": Path("d"), **dict.fromkeys(flags, True)}
     assert (first.ledger, second.ledger) == (None, Path("l"))
     assert (first.out, second.out) == (request_file.parent / "runs" / "request", Path("o"))
     assert second.where("method") == "request.yaml line 4"
@@ -122,7 +125,7 @@ def test_convert_passes_its_paths_on(calls):
     result = call("convert", "a.pth", "b.safetensors", "--key", "state_dict")
     assert result.exit_code == 0
     assert result.stdout == "Wrote b.safetensors\n"
-    assert calls == [("convert", (Path("a.pth"), Path("b.safetensors"), "state_dict"), {})]
+    assert calls == [("convert", (Path("a.pth"), Path("b.safetensors"), "state_dict"), {"say": echo})]
 
 
 def test_bad_input_ends_with_one_sentence_and_code_2(calls, tmp_path):

@@ -25,7 +25,9 @@ LAST_GOOD = "last-good.safetensors"
 WRITTEN = (FINISHED, CONFIG, MANIFEST, HISTORY, REPORT, GRID, UNLEARNED, RETRAINED, LAST_GOOD)
 """What a run writes, whether or not the folder has it already; ``original.safetensors`` it takes as it finds it."""
 
-HALVES = (*WRITTEN, ORIGINAL, UNLEARNED_FOLDER)
+SAVED = ".saved"
+"""Folder of a saved run whose files are not all in their place yet."""
+HALVES = (*WRITTEN, ORIGINAL, UNLEARNED_FOLDER, SAVED)
 """What a killed run may have left half written."""
 
 SHADOWS = "ulira"

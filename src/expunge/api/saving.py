@@ -12,14 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from expunge.api.folder import FINISHED, WRITTEN, RunFolder, check_folder, unwritable
+from expunge.api.folder import FINISHED, SAVED, WRITTEN, RunFolder, check_folder, unwritable
 from expunge.api.request.request_file import UNLEARNED_FOLDER
 from expunge.errors import CheckpointError
 from expunge.files import half_folder, is_plain_folder, read_plain, remove_halves, sync
 from expunge.tasks.diffusion.folders import replace_folder
 
-SAVED = ".saved"
-"""Folder of a saved run whose files are not all in their place yet."""
 _KNOWN = frozenset({*WRITTEN, UNLEARNED_FOLDER})
 """What is moved or removed: a folder from elsewhere could name anything."""
 _NAMES = "names.json"

@@ -23,7 +23,7 @@ from expunge.api.request.checks import a_name, a_time_limit, offer, refuse, safe
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.request.document import Document, read_document
 from expunge.api.request.names import registered_names
-from expunge.api.request.sections import ModelChoice, TrainChoice, Weights, rooted
+from expunge.api.request.sections import NOTED_WHOLE, ModelChoice, TrainChoice, Weights, rooted
 from expunge.api.request.sentences import sentence
 from expunge.api.request.stable_diffusion_config import StableDiffusionConfig
 from expunge.errors import ConfigError
@@ -60,7 +60,7 @@ class RunConfig(BudgetedRequest):
     task: Literal["classification"] = "classification"
     model: ModelChoice = Field(examples=["resnet20"])
     checkpoint: Weights | None = Field(None, examples=["original.safetensors"])
-    reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(origin)] = "none"
+    reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(origin), NOTED_WHOLE] = "none"
     train: TrainChoice | None = Field(None, examples=["{epochs: 20}"])
     within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
     metrics: list[Annotated[str, AfterValidator(a_name("metrics"))]] = Field([], examples=[["cka", "relearn"]])

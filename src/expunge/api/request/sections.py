@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationInfo,
     model_validator,
 )
@@ -33,8 +34,14 @@ def rooted(value: Any, info: ValidationInfo) -> Any:
         raise refuse(error.expected, error.found, error.cure) from None
 
 
-Rooted = Annotated[Path, BeforeValidator(rooted)]
-Weights = Annotated[Path, BeforeValidator(rooted), AfterValidator(safetensors)]
+def from_root(value: Any) -> Any:
+    """Return a path as a run notes it: whole, so that it is the same for a purge, and a --resume, from elsewhere."""
+    return str(value.absolute()) if isinstance(value, Path) else value
+
+
+NOTED_WHOLE = PlainSerializer(from_root, when_used="json")
+Rooted = Annotated[Path, BeforeValidator(rooted), NOTED_WHOLE]
+Weights = Annotated[Path, BeforeValidator(rooted), AfterValidator(safetensors), NOTED_WHOLE]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1)]

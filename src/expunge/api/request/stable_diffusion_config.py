@@ -22,7 +22,7 @@ def listed(value: Any) -> Any:
 def folder_or_hub(value: Any, info: ValidationInfo) -> Any:
     """Return a folder relative to the request file if it is there, and else the text: a name on the hub."""
     path = rooted(value, info)
-    return str(path) if isinstance(path, Path) and path.is_dir() else value
+    return str(path.absolute()) if isinstance(path, Path) and path.is_dir() else value
 
 
 Texts = Annotated[list[str], BeforeValidator(listed)]
