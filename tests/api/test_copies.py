@@ -11,8 +11,9 @@ from torch.utils.data import TensorDataset
 
 import expunge
 from expunge.api import run_request
-from expunge.data import Subset, TensorExamples, as_examples, distinct
+from expunge.data import Subset, TensorExamples, as_examples, copies, distinct
 from expunge.errors import RequestError
+from expunge.tasks.classification.readers import digits
 
 RL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
 
@@ -55,6 +56,17 @@ def test_copies_of_a_side_as_held_out_examples(side):
     part = {"forget": forget, "retain": retain}[side]
     with pytest.raises(RequestError, match=f"{side} and to hold out, but found 5 of 35 to hold out"):
         unlearn(holdout=joined(other(), copied(part, 5)))
+
+
+def test_copies_of_examples_that_are_stored_in_another_form():
+    source = digits()
+    gone = source.train.targets == 3
+    batch = Subset(source.train, torch.arange(40)).batch(torch.arange(40))
+    copy = TensorExamples(batch.inputs.clone(), batch.targets)
+    assert copies(copy, source.train).all()
+    assert copies(copy, Subset(source.train, gone.nonzero().flatten())).sum() == int(gone[:40].sum())
+    assert not copies(copy, source.test).any()
+    assert not copies(Subset(source.train, torch.arange(40, 80)), copy).any()
 
 
 def test_held_out_examples_that_repeat():

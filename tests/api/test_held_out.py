@@ -62,6 +62,12 @@ def test_a_refusal_says_how_many_are_needed_and_given_and_what_else_can_be_done(
     for enough in (Budget(points=5.29), Budget(points=1.0, certify=False)):
         assert sum(map(len, halves_of(enough, split(TensorExamples(*rows(136, 1))), 0))) == 136
     assert len(halves_of(Budget(points=1.0), split(TensorExamples(*rows(736, 1))), 0).certify) == 368
+    for count, more in ((0, 736), (1, 735)):
+        one = TensorExamples(*rows(2, 1))
+        with pytest.raises(DataError, match=f"at least 736 held-out .*but found {count}: hold out {more} more, or"):
+            halves_of(Budget(points=1.0), split(Subset(one, range(count))), 0)
+    with pytest.raises(DataError, match=r"at least 60 held-out .* but found 1: hold out 59 more"):
+        halves_of(Budget(relative=0.1), split(Subset(one, [0])), 0)
     with pytest.raises(DataError, match=r"0 points, which no number of examples can certify: allow 5\.29 points, or"):
         halves_of(Budget(points=0.0), split(TensorExamples(*rows(136, 1))), 0)
 

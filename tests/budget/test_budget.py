@@ -84,6 +84,7 @@ def test_every_field_of_a_budget_has_its_type_and_range(fields):
 def test_numbers_of_other_libraries_become_plain_ones():
     assert json.dumps(Budget(points=np.float32(1.5)).points) == "1.5"
     assert Budget(points=np.int64(2)) == Budget(points=2)
+    assert json.dumps(Budget(points=1.0, certify=np.bool_(False)).certify) == "false"
 
 
 def test_a_reading_is_of_the_model_as_it_is_handed_over_and_leaves_it_so():

@@ -7,6 +7,8 @@ from math import isfinite
 from numbers import Real
 from typing import Any, Literal
 
+import numpy as np
+
 from expunge.batch import Examples, Predictor
 from expunge.budget.reading import Measure, Reading, measured_values
 from expunge.errors import ConfigError, DataError, MetricError
@@ -70,7 +72,7 @@ class Budget:
             cure = "pass a function of a predictor and examples"
             raise ConfigError("metric to be a function", shown_value(self.metric), cure)
         for name in ("higher_is_better", "certify"):
-            _validate_switch(name, getattr(self, name))
+            object.__setattr__(self, name, _validate_switch(name, getattr(self, name)))
         if self.bounds is not None:
             object.__setattr__(self, "bounds", checked_bounds(self.bounds, self.metric))
 
@@ -171,14 +173,15 @@ _EXAMPLES = {"points": "Budget(points=1.0)", "relative": "Budget(relative=0.1)",
 """How each amount is written."""
 
 
-def _validate_switch(name: str, value: Any) -> None:
-    """Refuse a field that is neither true nor false.
+def _validate_switch(name: str, value: Any) -> bool:
+    """Return a field that is true or false, NumPy's truth values as Python's.
 
     Raises:
-        ConfigError: If it is.
+        ConfigError: If it is neither.
     """
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise ConfigError(f"{name} to be True or False", shown_value(value), "choose one of them")
+    return bool(value)
 
 
 def shown_value(value: Any) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from expunge.batch import Examples
 from expunge.data.examples import Subset
-from expunge.data.identity import Hashes, example_hashes, id_hashes, is_repeatable
+from expunge.data.identity import Hashes, example_hashes, id_hashes, is_repeatable, storage_form, yielded_hashes
 from expunge.errors import ExpungeError
 from expunge.key import key_at_hand
 
@@ -19,7 +19,8 @@ Mask = NDArray[np.bool_]
 def copies(examples: Examples, *others: Examples) -> Mask:
     """Return which examples are in any of the others too, ``(n,)``.
 
-    Two examples are copies if they hold the same inputs and label. Where both data sets have ``ids``, these have to be
+    Two examples are copies if they hold the same inputs and label, as they are stored or, where the two sides are
+    stored differently, as their data sets yield them. Where both data sets have ``ids``, these have to be
     the same too: rows of different people may agree.
 
     Args:
@@ -37,7 +38,9 @@ def copies(examples: Examples, *others: Examples) -> Mask:
     for other in others:
         if _comparable(examples, other):
             by_id = all(getattr(_root(part), "ids", None) is not None for part in (examples, other))
-            mask |= np.isin(_marks(examples, by_id), _marks(other, by_id))
+            # What is stored as bytes on one side and as floats on the other can be the same to the model.
+            alike = storage_form(examples) == storage_form(other)
+            mask |= np.isin(_marks(examples, by_id, stored=alike), _marks(other, by_id, stored=alike))
     return mask
 
 
@@ -82,9 +85,9 @@ def _comparable(first: Examples, second: Examples) -> bool:
     return _root(first) is _root(second) or (is_repeatable(first) and is_repeatable(second))
 
 
-def _marks(examples: Examples, by_id: bool) -> Hashes:
+def _marks(examples: Examples, by_id: bool, *, stored: bool = True) -> Hashes:
     key = _key()
-    marks = example_hashes(examples, key)
+    marks = (example_hashes if stored else yielded_hashes)(examples, key)
     ids = id_hashes(examples, key) if by_id else None
     if ids is None:
         return marks

@@ -123,6 +123,36 @@ def is_repeatable(examples: Examples) -> bool:
         return list(_read_digests(blank, root, probe)) == list(_read_digests(blank, root, probe))
 
 
+def storage_form(examples: Examples) -> str:
+    """Return in which form the content of examples is hashed: as a data set yields it, or as it is stored before that.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> storage_form(TensorExamples(torch.zeros(2, 1), [0, 0]))
+        'yielded'
+    """
+    root, _ = _located(examples)
+    if isinstance(root, TensorExamples):
+        return "yielded" if root.scale is None else f"scaled by {root.scale}"
+    stored = _stored_elsewhere(root)
+    return "yielded" if stored is None else "files" if isinstance(stored, list) else "array"
+
+
+def yielded_hashes(examples: Examples, key: bytes) -> Hashes:
+    """Return the keyed hash of each example as its data set yields it, in whatever form it is stored.
+
+    Examples:
+        >>> from expunge.data import TensorExamples
+        >>> rows = TensorExamples(torch.zeros(2, 1), [0, 0])
+        >>> bool((yielded_hashes(rows, bytes(32)) == example_hashes(rows, bytes(32))).all())
+        True
+    """
+    root, positions = _located(examples)
+    blank = hashlib.blake2b(digest_size=HASH_BYTES, key=key, person=b"expunge example")
+    with _same_randomness():
+        return _joined(_read_digests(blank, root, torch.from_numpy(positions)))
+
+
 def id_hashes(examples: Examples, key: bytes) -> Hashes | None:
     """Return the keyed hash of each example's id, None where the data set has no attribute ``ids``.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from expunge.api.admission import refuse_repeats
 from expunge.batch import Examples, Split
 from expunge.budget import Budget, Preference, examples_needed, smallest_of, split_holdout, whole_classes
+from expunge.budget.resampling import LEAST
 from expunge.budget.spending import amount
 from expunge.data import Subset
 from expunge.engine import Descend, Recipe
@@ -136,16 +137,30 @@ def halves_of(budget: Budget, split: Split, seed: int) -> Halves:
         cure = "pass holdout=, examples that the model was never trained on"
         raise DataError("held-out examples to measure the budget on", "none", cure)
     whole = whole_classes(split)
+    stays = ~torch.isin(split.holdout.targets, torch.tensor(whole, dtype=torch.int64))
     if not budget.certify:
-        stays = ~torch.isin(split.holdout.targets, torch.tensor(whole, dtype=torch.int64))
         if not bool(stays.any()):
             raise DataError("held-out examples of the classes that stay", "none", "hold out more examples")
         return Halves(Subset(split.holdout, stays.nonzero().flatten()), Subset(split.holdout, []))
+    check_both(budget, int(stays.sum()))
     positions = split_holdout(split.holdout.targets, seed, without=whole)
     check_enough(budget, len(positions.control), len(positions.certify))
     # A certificate counts each example as independent of the others.
     refuse_repeats(Subset(split.holdout, torch.cat(positions)))
     return Halves(*(Subset(split.holdout, half) for half in positions))
+
+
+def check_both(budget: Budget, passed: int) -> None:
+    """Refuse held-out examples that are too few for a half that steers and one that certifies.
+
+    Raises:
+        DataError: If there is not one for each, with the number of examples that would do.
+    """
+    if passed < 2:
+        needed = 2 * (examples_needed(budget, DELTA) or LEAST)
+        expected = f"at least {needed} held-out examples of the classes that stay, half to steer and half to certify"
+        cure = f"hold out {needed - passed} more, or set certify to false to let all of them steer"
+        raise DataError(expected, f"{passed}", cure)
 
 
 def check_enough(budget: Budget, control: int, certify: int) -> None:
