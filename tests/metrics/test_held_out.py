@@ -136,3 +136,12 @@ def test_plain_values_come_back_as_they_were():
 def test_the_margin_is_between_nothing_and_everything():
     with pytest.raises(ConfigError, match=r"margin between 0 and \.5"):
         held_out_test(([1.0], [1.0]), ([1], [1]), ([0], [0]), margin=0.5)
+
+
+def test_so_many_examples_as_nine_of_ten_draws_name_decide():
+    named = [compared(25, 100, right=(0.99, 0.99), classes=1, seed=seed).needed for seed in range(60)]
+    few = int(np.quantile([number for number in named if number is not None], 0.1))
+    verdicts = [compared(few, 4 * few, right=(0.99, 0.99), classes=1, seed=seed).verdict for seed in range(20)]
+    assert verdicts.count("not distinguishable") >= 14
+    remembered = [compared(12, 48, shift=0.8, classes=1, seed=seed).needed for seed in range(40)]
+    assert np.median([number for number in remembered if number is not None]) < 1_000

@@ -318,9 +318,10 @@ def _needed(sides: Strata, interval: Interval, margin: float, spread: float, qua
     """Return how many forgotten examples would decide in four of five draws: the spread goes with 1/√n, the area stays.
 
     A difference is shown where the half-width falls below the distance from one half, equivalence where both together
-    fall below the margin; either with room for how far another draw may lie from this one.
+    fall below the margin; either with room for how far another draw may lie from this one. One standard error of the
+    distance counts as chance: so few examples are some way off one half even where nothing is remembered.
     """
-    distance, count, half = abs(sides.auc - 0.5), sides.sizes[0], quantile * spread
+    distance, count, half = max(0.0, abs(sides.auc - 0.5) - spread), sides.sizes[0], quantile * spread
     if not sides.few:
         half = max(half, sides.auc - interval.low, interval.high - sides.auc)
     shrink = (half + POWER * spread) / max(distance, margin - distance)
