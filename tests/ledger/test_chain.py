@@ -282,6 +282,7 @@ def test_a_ledger_that_went_back_is_noticed_by_its_head_file(path, left):
     if left == "an earlier copy":
         assert "earlier copy" in ledger.verify(KEY).problems[0]
     head_path(path).unlink()
+    ledger = Ledger(path)
     serve(ledger, "more", "x", "y")
     assert ledger.verify(KEY).noted
 
@@ -337,3 +338,34 @@ def test_a_ledger_that_was_moved_away_is_begun_anew_with_a_warning(path):
         serve(Ledger(path), "more", "x", "y")
     found = Ledger(path).verify(KEY)
     assert (found.sound, found.count, found.noted) == (True, 1, True)
+
+
+def test_an_entry_whose_head_cannot_be_noted_is_added_nevertheless(path, monkeypatch):
+    def refuses(ledger, head):
+        raise DataError("a head file that can be written", f"'{ledger}.head' (no space left)", "free the disk")
+
+    monkeypatch.setattr("expunge.ledger.ledger.write_head", refuses)
+    with pytest.warns(UserWarning, match="Entry 1 was added. Expected a head file that can be written"):
+        stream(path, 1)
+    monkeypatch.undo()
+    assert [entry.number for entry in Ledger(path).entries()] == [1]
+    assert Ledger(path).verify(KEY).sound
+
+
+def test_a_file_that_no_entry_was_added_to_is_a_ledger_without_entries(path):
+    path.write_bytes(b"")
+    assert Ledger(path).entries() == []
+    Ledger(path).check(KEY)
+    stream(path, 1)
+    assert Ledger(path).verify(KEY).sound
+
+
+def test_a_ledger_that_is_removed_with_its_head_while_somebody_works_is_begun_anew_with_a_warning(path):
+    stream(path, 1)
+    book = Ledger(path)
+    book.check(KEY)
+    book.entries()
+    path.unlink()
+    path.with_name(f"{path.name}.head").unlink()
+    with pytest.warns(UserWarning, match="was removed or moved since its head"):
+        book.append("request", Content(method="rl"), key=KEY, models=Models("a" * 64, "b" * 64))

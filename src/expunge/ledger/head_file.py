@@ -49,7 +49,7 @@ def write_head(ledger: Path, head: str) -> None:
     """Note the last hash of a ledger, whole or not at all.
 
     Raises:
-        DataError: If the disk refuses; the entry is in the ledger nevertheless.
+        DataError: If the disk refuses.
     """
     path = head_path(ledger)
     try:
@@ -59,7 +59,7 @@ def write_head(ledger: Path, head: str) -> None:
             os.replace(temporary, path)
             sync(path.parent)
     except OSError as error:
-        found = f"'{path}' ({error.strerror or type(error).__name__}); the entry itself was added"
+        found = f"'{path}' ({error.strerror or type(error).__name__})"
         raise DataError("a head file that can be written", found, "free the disk or mend its rights") from error
 
 

@@ -43,6 +43,7 @@ class Ledger:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._seen: str | None = None  # the head when it was last read
 
     def append(
         self,
@@ -81,7 +82,11 @@ class Ledger:
             if kind == "redaction":
                 erase(connection, self._redactable(rows, of))
             entry = added(connection, rows, header, content, key)
-        self._note()
+        self._seen = entry.hash
+        try:
+            self._note()
+        except DataError as error:  # the entry is there: to say that it failed would be untrue
+            warnings.warn(f"Entry {entry.number} was added. {error}", stacklevel=2)
         return entry
 
     def redact(self, number: int, *, key: bytes) -> Entry:
@@ -101,15 +106,16 @@ class Ledger:
         return self.append("redaction", Content(), key=key, of=number)
 
     def entries(self) -> list[Entry]:
-        """Return all entries; of a file that is not there yet, none.
+        """Return all entries; of a file that is not there yet, or that no entry was added to, none.
 
         Raises:
             DataError: If the file is no ledger, or an entry cannot be read.
         """
-        if not is_there(self.path):
+        if is_new(self.path):
             return []
         with opened(self.path, "read") as connection:
             rows = all_rows(connection)
+        self._seen = str(rows[-1].hash) if rows else None
         return [entry_of(row) for row in rows]
 
     def verify(self, key: bytes | None = None, head: str | None = None) -> Verification:
@@ -142,11 +148,10 @@ class Ledger:
         if is_new(self.path):
             if noted is not None and not begun:
                 raise gone(self.path)
-            if noted is not None:
-                told = (
-                    f"'{self.path}' was removed or moved since its head {noted[:8]} was noted; another ledger is begun."
-                )
-                warnings.warn(told, stacklevel=4)
+            gone_head = noted or self._seen
+            if gone_head is not None:
+                told = f"'{self.path}' was removed or moved since its head {gone_head[:8]} was noted"
+                warnings.warn(f"{told}; another ledger is begun.", stacklevel=4)
             return rows
         found = verify(rows, head, key, noted=noted)
         if rows and found.key not in (None, key_id(key)):
