@@ -150,6 +150,7 @@ class Split:
         classes: Number of classes of the head.
         holdout: Examples of the same source that the original never trained on, if there are any.
         gone: Labels of the classes that earlier requests forgot, which no objective teaches. Default none.
+        caveat: What has to be said of the examples, a sentence. Default none.
     """
 
     forget: Examples
@@ -157,6 +158,7 @@ class Split:
     classes: int
     holdout: Examples | None = None
     gone: tuple[int, ...] = ()
+    caveat: str = ""
 
 
 class Predictor:

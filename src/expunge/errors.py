@@ -142,5 +142,9 @@ class MissingExtraError(ExpungeError, ImportError):
         )
 
 
+class CopyWarning(UserWarning):
+    """Data that repeat themselves, so that what an example holds does not tell which one it is."""
+
+
 class FitWarning(UserWarning):
     """A model that seems not to know the data that it is said to have been trained on."""

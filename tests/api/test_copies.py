@@ -11,8 +11,11 @@ from torch.utils.data import TensorDataset
 
 import expunge
 from expunge.api import run_request
+from expunge.api.steering.wish import halves_of
+from expunge.batch import Split
+from expunge.budget import Budget
 from expunge.data import Subset, TensorExamples, as_examples, copies, distinct
-from expunge.errors import RequestError
+from expunge.errors import CopyWarning, DataError, RequestError
 from expunge.tasks.classification.readers import digits
 
 RL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
@@ -151,3 +154,94 @@ def test_of_a_request_file_all_test_examples_as_copies_are_refused_with_a_cure(f
     changes = own(data="{python: table:copies, options: {everything: true}}", forget="{class: 1}")
     with pytest.raises(RequestError, match="30 test examples that all hold the same as training"):
         run_request(config(folder, **changes))
+
+
+def coarse(count, seed, levels=3):
+    """Rows of four features of few values: nearly every row has others like it."""
+    inputs = torch.randint(0, levels, (count, 6), generator=torch.Generator().manual_seed(seed)).float()
+    inputs[:, 3:] = 0
+    return TensorExamples(inputs, torch.arange(count) % 3)
+
+
+def test_rows_that_agree_by_chance_are_told_and_not_refused(tmp_path):
+    with pytest.warns(CopyWarning, match="The data repeat themselves .* % of the retained .*give the data set ids"):
+        result = unlearn(forget=coarse(12, 1), retain=coarse(200, 2), holdout=coarse(60, 3))
+    saved = json.loads((result.save(tmp_path / "run") / "result.json").read_text())
+    measured = expunge.evaluate(result, test=coarse(60, 4)).document
+    for caveats in (saved["caveats"], measured["caveats"]):
+        assert sum(sentence.startswith("The data repeat themselves") for sentence in caveats) == 1
+
+
+def test_more_copies_than_chance_are_refused_though_data_repeat_themselves():
+    retain = coarse(200, 2, levels=20)
+    with pytest.raises(RequestError, match="disjoint examples to forget and to retain"):
+        unlearn(
+            forget=copied(coarse(12, 1, levels=20), 12), retain=joined(retain, copied(coarse(12, 1, levels=20), 12))
+        )
+    held = coarse(20, 5, levels=20)
+    with pytest.raises(RequestError, match="every example to hold out once"):
+        unlearn(retain=joined(sides()[1], retain), holdout=joined(*[held] * 30))
+
+
+def test_a_single_row_may_have_a_twin_where_many_have_one():
+    retain = coarse(400, 2, levels=9)
+    twin = copied(retain, 1)
+    with pytest.warns(CopyWarning):
+        assert len(unlearn(forget=twin, retain=retain).history) > 0
+
+
+def test_halves_of_a_budget_hold_each_content_once():
+    split = Split(coarse(12, 1), coarse(200, 2), 3, coarse(120, 3))
+    halves = halves_of(Budget(points=50.0), split, 0)
+    assert len(halves.control) + len(halves.certify) == len(distinct(coarse(120, 3))) < 120
+    with pytest.raises(DataError, match=r"but found \d+ distinct ones of 120, of which half steer"):
+        halves_of(Budget(points=1.0), split, 0)
+
+
+def test_an_audit_counts_no_held_out_example_twice():
+    forget, retain = sides()
+    with pytest.raises(RequestError, match="every example to test once, but found 580 of 600"):
+        expunge.audit(classifier(), classifier(), forget=forget, retain=retain, test=joined(*[other(20)] * 30))
+    with pytest.raises(RequestError, match="every example to test once"):
+        expunge.evaluate(classifier(), forget=forget, retain=retain, test=joined(other(), other()))
+    told = expunge.audit(classifier(), classifier(), forget=coarse(12, 1), retain=coarse(200, 2), test=coarse(120, 3))
+    assert told.certificate.examples < 60
+    assert any(sentence.startswith("The data repeat themselves") for sentence in told.document["caveats"])
+
+
+def test_a_later_request_leaves_out_no_one_who_agrees_with_a_forgotten_row(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    book, retain = tmp_path / "ledger.sqlite", coarse(200, 2)
+    with pytest.warns(CopyWarning):
+        first = unlearn(forget=coarse(12, 1), retain=retain, ledger=book)
+    sides = {"forget": Subset(retain, range(12)), "retain": Subset(retain, range(12, 200))}
+    with pytest.warns(CopyWarning):
+        result = expunge.unlearn(first.model, **sides, ledger=book, **RL)
+    assert len(result.split.retain) == 188
+
+
+COARSE = '''
+import torch
+from torch.utils.data import TensorDataset
+
+
+def few():
+    """A table of few distinct rows."""
+    inputs = torch.randint(0, 3, (300, 6), generator=torch.Generator().manual_seed(2)).float()
+    inputs[:, 3:] = 0
+    targets = torch.arange(300) % 3
+    return TensorDataset(inputs[:200], targets[:200]), TensorDataset(inputs[200:], targets[200:])
+'''
+
+
+def test_a_request_file_keeps_rows_that_agree_by_chance_and_says_so(folder, capsys):
+    (folder / "coarse_table.py").write_text(COARSE)
+    (folder / "list.txt").write_text("0\n1\n2\n")
+    place = run_request(config(folder, **own(data="{python: coarse_table:few}", forget="{indices: list.txt}")))
+    manifest, result = json.loads((place / "manifest.json").read_text()), result_of(place)
+    assert (manifest["sizes"], result["requests"][0]["sizes"]["test"]) == (
+        {"forget": 3, "retain": 197, "all": 200},
+        100,
+    )
+    assert sum(sentence.startswith("The data repeat themselves") for sentence in result["caveats"]) == 1
+    assert "The data repeat themselves" in (place / "report.html").read_text()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from expunge.api.coincidence import is_coincidence, repetition_sentence
 from expunge.batch import Batch, Examples, Predictor, Split, on_tensors
 from expunge.data import Subset, check_labels, copies, repeats, root_indices
 from expunge.errors import DataError, ModelError, NotFiniteError, RequestError
@@ -49,7 +50,7 @@ def checked_split(
         DataError: If inputs are not finite, or of another kind in one part than in another.
         NotFiniteError: If weights or logits are not finite.
     """
-    check_sides(forget, retain, holdout)
+    caveat = check_sides(forget, retain, holdout)
     check_weights(predict.model)
     if trainable:
         check_trainable(predict.model)
@@ -63,11 +64,13 @@ def checked_split(
             check_gradient(predict, retain)
     for examples in parts:
         check_labels(examples, classes)
-    return Split(forget, retain, classes, holdout)
+    return Split(forget, retain, classes, holdout, caveat=caveat)
 
 
-def check_sides(forget: Examples, retain: Examples, holdout: Examples | None = None) -> None:
+def check_sides(forget: Examples, retain: Examples, holdout: Examples | None = None) -> str:
     """Refuse sides that are empty, name an example twice or share examples, and held-out examples that repeat.
+
+    Where the data repeat themselves anyway, copies are no reason to; a sentence that says so is returned.
 
     Raises:
         RequestError: If they do.
@@ -78,31 +81,53 @@ def check_sides(forget: Examples, retain: Examples, holdout: Examples | None = N
         repeated = len(examples) - len(torch.unique(root_indices(examples)))
         if repeated:
             raise RequestError(f"every example to {name} once", f"{repeated} repeated", "remove the duplicates")
-    refuse_overlap("forget", forget, "retain", retain)
+    sides = (retain, forget)
+    coincide = [refuse_overlap("forget", forget, "retain", retain, sides)]
     if holdout is not None:
-        refuse_overlap("forget", forget, "hold out", holdout)
-        refuse_overlap("retain", retain, "hold out", holdout)
-        refuse_repeats(holdout)
+        coincide.append(refuse_overlap("forget", forget, "hold out", holdout, sides))
+        coincide.append(refuse_overlap("retain", retain, "hold out", holdout, sides))
+        coincide.append(refuse_repeats("hold out", holdout, sides))
+    return repetition_sentence(retain) if any(coincide) else ""
 
 
-def refuse_repeats(holdout: Examples) -> None:
-    """Refuse held-out examples that are there more than once: no certificate counts them as one each.
+def refuse_repeats(name: str, examples: Examples, sides: Sequence[Examples]) -> bool:
+    """Refuse held-out or test examples that are there more than once: no certificate counts them as one each.
+
+    Args:
+        name: What they are for.
+        examples: They.
+        sides: The retained and the forgotten examples.
+
+    Returns:
+        Whether some are, but no more than in the retained examples.
 
     Raises:
-        RequestError: If there are some.
+        RequestError: If some are otherwise.
     """
-    count = int(repeats(holdout).sum())
-    if count:
-        found = f"{count} of {len(holdout)} that hold the same as another one"
-        cure = "pass distinct(holdout), from expunge.data; where they are of different people, give the data set ids"
-        raise RequestError("every example to hold out once", found, cure)
+    count = int(repeats(examples).sum())
+    if count and not is_coincidence(count, examples, examples, sides):
+        found = f"{count} of {len(examples)} that hold the same as another one"
+        part = name.replace("hold out", "holdout")
+        cure = f"pass distinct({part}), from expunge.data; where they are of different people, give the data set ids"
+        raise RequestError(f"every example to {name} once", found, cure)
+    return count > 0
 
 
-def refuse_overlap(one: str, first: Examples, other: str, second: Examples) -> None:
+def refuse_overlap(one: str, first: Examples, other: str, second: Examples, sides: Sequence[Examples]) -> bool:
     """Refuse two parts that share examples: those of one data set by position, and all by what they hold.
 
+    Args:
+        one: What the first are for.
+        first: The first part.
+        other: What the second are for.
+        second: The second part.
+        sides: The retained and the forgotten examples, which tell how often data like these repeat themselves.
+
+    Returns:
+        Whether some hold the same, but no more than by chance.
+
     Raises:
-        RequestError: If they do.
+        RequestError: If they share examples.
     """
     if origin(first) == origin(second):
         shared = int(torch.isin(root_indices(first), root_indices(second)).sum())
@@ -110,11 +135,13 @@ def refuse_overlap(one: str, first: Examples, other: str, second: Examples) -> N
             cure = "take these examples out of one of them"
             raise RequestError(f"disjoint examples to {one} and to {other}", f"{shared} in both", cure)
     count = int(copies(second, first).sum())
-    if count:
+    asked, others = (first, second) if other == "retain" else (second, first)
+    if count and not is_coincidence(int(copies(asked, others).sum()), asked, others, sides):
         found = f"{count} of {len(second)} to {other} that hold the same as examples to {one}"
         cure = f"leave them out of the examples to {other} with distinct(…, …), from expunge.data; where they are of \
 different people, give both data sets ids"
         raise RequestError(f"disjoint examples to {one} and to {other}", found, cure)
+    return count > 0
 
 
 def origin(examples: Examples) -> object:

@@ -114,7 +114,8 @@ another one; if this model comes from its answer, {BY_HAND}."
 def forgotten_of(forget: Examples, retain: Examples, key: bytes) -> Forgotten:
     """Return what an entry says of each forgotten example, in keyed hashes.
 
-    Classes and ids are those of which nothing is retained.
+    Examples, classes and ids are those of which nothing is retained: where a retained example holds the same, what it
+    holds does not tell which of the two is to be left out later.
 
     Args:
         forget: The forgotten examples.
@@ -130,8 +131,9 @@ def forgotten_of(forget: Examples, retain: Examples, key: bytes) -> Forgotten:
     classes = set(forget.targets.tolist()) - set(retain.targets.tolist())
     ids, kept = id_hashes(forget, key), id_hashes(retain, key)
     gone = ids if ids is None or kept is None else ids[~np.isin(ids, kept)]
+    examples, others = example_hashes(forget, key), example_hashes(retain, key)
     return Forgotten(
-        examples=packed(example_hashes(forget, key)),
+        examples=packed(examples[~np.isin(examples, others)]),
         ids="" if gone is None else packed(gone),
         classes=pack_marks(class_mark(label, key) for label in classes),
     )

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.admission import check_kinds, checked_split, refuse_overlap
+from expunge.api.admission import check_kinds, checked_split, refuse_overlap, refuse_repeats
 from expunge.api.budgeting import budget_part
 from expunge.api.chain import LeftOut
+from expunge.api.coincidence import repetition_sentence
 from expunge.api.disclosing import callers_disclosure
 from expunge.api.documents import SHOWN, document
 from expunge.api.relapse import predicted_right, relapse_part
@@ -135,7 +136,7 @@ def evaluate(
     tested = as_examples(test)
     check_labels(tested, split.classes)
     check_kinds(split.forget, tested)
-    check_unseen(tested, split, None if result is None else result.split.holdout)
+    repetitive = check_unseen(tested, split, None if result is None else result.split.holdout)
     names = checked_names(class_names, split.classes)
     rows = Rows(split, tested, logits=predict.logits, batch_size=batch_size, also=also)
     before = original or (result.original if result else None)
@@ -161,18 +162,24 @@ def evaluate(
     part |= {} if result is None else fit_part(result.fit)
     held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
     disclosure = callers_disclosure(result)
-    return Evaluation(document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network))))
+    made = document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network)))
+    made["caveats"] += [repetition_sentence(split.retain)] if repetitive or split.caveat else []
+    return Evaluation(made)
 
 
-def check_unseen(tested: Examples, split: Split, holdout: Examples | None) -> None:
-    """Refuse test examples that the model was trained on, or that steered its unlearning.
+def check_unseen(tested: Examples, split: Split, holdout: Examples | None) -> bool:
+    """Refuse test examples that repeat, that the model was trained on, or that steered its unlearning.
+
+    Returns:
+        Whether some hold the same as others because the data repeat themselves.
 
     Raises:
         RequestError: If there are some.
     """
-    for name, part in (("forget", split.forget), ("retain", split.retain), ("hold out", holdout)):
-        if part is not None:
-            refuse_overlap(name, part, "test", tested)
+    sides = (split.retain, split.forget)
+    parts = {"forget": split.forget, "retain": split.retain, **({} if holdout is None else {"hold out": holdout})}
+    coincide = [refuse_overlap(name, part, "test", tested, sides) for name, part in parts.items()]
+    return any([*coincide, refuse_repeats("test", tested, sides)])
 
 
 def budget_of(result: Result | None) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def result_document(result: Result) -> dict[str, Any]:
         part["budget"] = budget_part(result.budget, halves_of(result.budget.asked, split, seed), result.search)
     device = next((str(weight.device) for weight in result.model.parameters()), "cpu")
     told = document("run", part["question"], "expunge.unlearn", _disclosure(result), [part], HOLDS, device)
-    return {**told, "caveats": [*told["caveats"], UNMEASURED]}
+    more = [split.caveat] if split.caveat else []
+    return {**told, "caveats": [*told["caveats"], *more, UNMEASURED]}
 
 
 def _disclosure(result: Result) -> str:

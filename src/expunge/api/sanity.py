@@ -15,7 +15,7 @@ from expunge.api.request.request_file import RequestFile
 from expunge.batch import Predictor, Split
 from expunge.budget import Spending
 from expunge.engine.randomness import generators_now, put_generators
-from expunge.errors import FitWarning, ModelError
+from expunge.errors import CopyWarning, FitWarning, ModelError
 from expunge.evaluation.collecting import home, undisturbed
 from expunge.report.document import MISFITS
 from expunge.tasks.family import Family
@@ -67,6 +67,8 @@ def check_fit(fits: Sequence[Fit]) -> None:
 def judge_fit(family: Family, predict: Predictor, split: Split, *, budgeted: bool, strict: bool) -> tuple[Fit, ...]:
     """Return how well a model knows the examples of a request, after a warning where it seems not to.
 
+    Where the examples repeat themselves, a warning says so too.
+
     Args:
         family: Of the model.
         predict: The model as it was handed in.
@@ -77,6 +79,7 @@ def judge_fit(family: Family, predict: Predictor, split: Split, *, budgeted: boo
     Raises:
         ModelError: If it is.
     """
+    warn_of_copies(split.caveat)
     fits = measure_fit(family, predict, split, budgeted=budgeted)
     if budgeted and strict:
         check_fit(fits)
@@ -104,6 +107,12 @@ def check_request_fit(
             check_fit(measure_fit(family, predict, split, budgeted=getattr(config, "budget", None) is not None))
 
 
+def warn_of_copies(caveat: str) -> None:
+    """Warn, at the line of the caller, where data repeat themselves."""
+    if caveat:
+        warnings.warn(caveat, CopyWarning, stacklevel=_callers_level())
+
+
 def warn_of_misfit(fits: Sequence[Fit]) -> None:
     """Warn, at the line of the caller, where a model seems not to know data of its request."""
     found = [fit.warning for fit in fits if fit.warning]
@@ -127,9 +136,10 @@ def fit_part(fits: Sequence[Fit]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def told_later() -> Iterator[None]:
-    """Keep warnings of a misfit back inside the context, for a run that tells of it in its own words."""
+    """Keep warnings of a misfit or of copies back inside the context, for a run that tells of it in its own words."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)
+        warnings.simplefilter("ignore", CopyWarning)
         yield
 
 

@@ -1,7 +1,7 @@
 """The data room: examples read by index, forget requests and their checked split, manifests, and streams of pairs."""
 
 from expunge.data.augment import Augment, crop_flip, none
-from expunge.data.copies import copies, distinct, repeats
+from expunge.data.copies import copies, distinct, repeated_share, repeats, share_by_chance
 from expunge.data.dataset_examples import DatasetExamples
 from expunge.data.examples import Subset, as_examples, ids_of, num_classes, root_indices
 from expunge.data.identity import (
@@ -56,12 +56,14 @@ __all__ = [
     "overlap",
     "remembered_hashes",
     "repeated",
+    "repeated_share",
     "repeats",
     "resident",
     "resident_split",
     "resident_up_to",
     "root_indices",
     "set_hash",
+    "share_by_chance",
     "split_at_home",
     "split_request",
 ]

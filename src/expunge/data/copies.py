@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from expunge.batch import Examples
@@ -37,7 +38,7 @@ def copies(examples: Examples, *others: Examples) -> Mask:
     mask = np.zeros(len(examples), bool)
     for other in others:
         if _comparable(examples, other):
-            by_id = all(getattr(_root(part), "ids", None) is not None for part in (examples, other))
+            by_id = _has_ids(examples, other)
             # What is stored as bytes on one side and as floats on the other can be the same to the model.
             alike = storage_form(examples) == storage_form(other)
             mask |= np.isin(_marks(examples, by_id, stored=alike), _marks(other, by_id, stored=alike))
@@ -53,10 +54,57 @@ def repeats(examples: Examples) -> Mask:
         >>> repeats(TensorExamples(torch.tensor([[1.0], [2.0], [1.0]]), [0, 0, 0])).tolist()
         [False, False, True]
     """
-    marks = _marks(examples, getattr(_root(examples), "ids", None) is not None)
+    marks = _marks(examples, _has_ids(examples))
     mask = np.ones(len(marks), bool)
     mask[np.unique(marks, return_index=True)[1]] = False
     return mask
+
+
+def repeated_share(examples: Examples) -> float:
+    """Return the share of examples that have another one like them.
+
+    Examples:
+        >>> import torch
+        >>> from expunge.data import TensorExamples
+        >>> repeated_share(TensorExamples(torch.tensor([[1.0], [2.0], [1.0], [3.0]]), [0, 0, 0, 0]))
+        0.5
+    """
+    counts = np.unique(_marks(examples, _has_ids(examples)), return_counts=True)[1]
+    return float(counts[counts > 1].sum() / max(len(examples), 1))
+
+
+def share_by_chance(examples: Examples, other: Examples, *references: Examples) -> float:
+    """Return the share of examples expected to have a copy in others, where no example is in both.
+
+    Of each label, by the first reference that has it: an example that m of n further ones agree with has a copy among k
+    others with probability 1 − (1 − m/n)^k.
+
+    Args:
+        examples: Where the copies are looked for.
+        other: What they are copies of.
+        references: Examples of the same source, such as the retained ones.
+
+    Examples:
+        >>> import torch
+        >>> from expunge.data import TensorExamples
+        >>> coins = TensorExamples(torch.tensor([[0.0], [1.0]] * 50), [0] * 100)
+        >>> round(share_by_chance(Subset(coins, range(10)), Subset(coins, range(2)), coins), 2)
+        0.74
+        >>> rows = TensorExamples(torch.arange(100.0)[:, None], [0] * 100)
+        >>> share_by_chance(Subset(rows, range(10)), rows, rows)
+        0.0
+    """
+    by_id = _has_ids(examples, other, *references)
+    marks = [_marks(reference, by_id) for reference in references]
+    expected = 0.0
+    for label, count in zip(*(part.tolist() for part in examples.targets.unique(return_counts=True)), strict=True):
+        of_label = ((reference.targets == label).cpu().numpy() for reference in references)
+        alike = next((own[chosen] for own, chosen in zip(marks, of_label, strict=True) if chosen.any()), None)
+        if alike is not None and len(alike) > 1:
+            held = np.unique(alike, return_counts=True)[1]
+            missed = (1 - (held - 1) / (len(alike) - 1)) ** int(torch.sum(other.targets == label))
+            expected += count * float((held * (1 - missed)).sum()) / len(alike)
+    return expected / max(len(examples), 1)
 
 
 def distinct(examples: Examples, *others: Examples) -> Subset:
@@ -78,6 +126,10 @@ def distinct(examples: Examples, *others: Examples) -> Subset:
 
 def _root(examples: Examples) -> Examples:
     return examples.root if isinstance(examples, Subset) else examples
+
+
+def _has_ids(*parts: Examples) -> bool:
+    return all(getattr(_root(part), "ids", None) is not None for part in parts)
 
 
 def _comparable(first: Examples, second: Examples) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from expunge.api.admission import check_kinds, checked_split, refuse_overlap
+from expunge.api.admission import check_kinds, checked_split, refuse_overlap, refuse_repeats
 from expunge.api.audits.audit_section import audit_section
+from expunge.api.coincidence import repetition_sentence
 from expunge.api.documents import document
 from expunge.api.evaluating import Evaluation, checked_names
 from expunge.api.folder import FINISHED, REPORT
@@ -21,7 +22,7 @@ from expunge.api.saving import saving
 from expunge.api.steering.wish import DELTA
 from expunge.batch import Examples, Predictor, Split
 from expunge.budget import UtilityCertificate, read, split_holdout, utility_certificate, whole_classes
-from expunge.data import Subset, as_examples, check_labels
+from expunge.data import Subset, as_examples, check_labels, distinct, remembered_hashes, repeats
 from expunge.errors import DataError
 from expunge.evaluation import Attack, membership_audit
 from expunge.evaluation.collecting import home
@@ -90,6 +91,7 @@ class Audit(Evaluation):
 
 
 @kinds_checked
+@remembered_hashes()
 def audit(
     original: nn.Module,
     unlearned: nn.Module,
@@ -155,22 +157,28 @@ def apart(split: Split, test: Examples, certify: Examples | None, seed: int) -> 
         DataError: If there are too few held-out examples.
         RequestError: If parts share examples, or a label lies outside of the head.
     """
-    gone = whole_classes(split)
+    gone, sides = whole_classes(split), (split.retain, split.forget)
+    coincide = [refuse_repeats("test", test, sides)]
     if certify is None:
-        chosen = split_holdout(test.targets, seed, without=gone).certify
+        # The certificate counts each example once, and as independent of the others.
+        once = torch.from_numpy(~repeats(test)).nonzero().flatten()
+        chosen = once[split_holdout(test.targets.cpu()[once], seed, without=gone).certify]
         rest = torch.ones(len(test), dtype=torch.bool).index_fill_(0, chosen, False).nonzero().flatten()
         certify, test = Subset(test, chosen), Subset(test, rest)
     else:
         stays = ~torch.isin(certify.targets, torch.tensor(gone, dtype=torch.int64))
         certify = Subset(certify, stays.nonzero().flatten())
+        coincide.append(refuse_repeats("certify", certify, sides))
+        certify = distinct(certify)
     if not len(certify):
         raise DataError("held-out examples of the classes that stay, to certify with", "none", "pass some as certify=")
     for name, part in (("test", test), ("certify", certify)):
         check_labels(part, split.classes)
         for other, side in (("forget", split.forget), ("retain", split.retain)):
-            refuse_overlap(other, side, name, part)
-    refuse_overlap("test", test, "certify", certify)
-    return Parts(split, test, certify)
+            coincide.append(refuse_overlap(other, side, name, part, sides))
+    coincide.append(refuse_overlap("test", test, "certify", certify, sides))
+    caveat = split.caveat or (repetition_sentence(split.retain) if any(coincide) else "")
+    return Parts(replace(split, caveat=caveat), test, certify)
 
 
 def audited(
@@ -203,5 +211,5 @@ def audited(
     section = {"audit": audit_section(certificate, attacks, layers)}
     part = request_part(asked, parts.split, parts.test, rows.trials()) | section
     told = document("audit", title, command, FOREIGN, [part], [HOLDS], str(home(models.unlearned)))
-    told["caveats"] += [NOT_SEEN, ONE]
+    told["caveats"] += [NOT_SEEN, ONE, *([parts.split.caveat] if parts.split.caveat else [])]
     return Audit(told, certificate, attacks, layers)

@@ -14,7 +14,7 @@ from expunge.batch import Examples, Split
 from expunge.budget import Budget, Preference, examples_needed, smallest_of, split_holdout, whole_classes
 from expunge.budget.resampling import LEAST
 from expunge.budget.spending import amount
-from expunge.data import Subset
+from expunge.data import Subset, repeats
 from expunge.engine import Descend, Recipe
 from expunge.errors import ConfigError, DataError
 from expunge.tasks.family import Family
@@ -131,23 +131,25 @@ def halves_of(budget: Budget, split: Split, seed: int) -> Halves:
 
     Raises:
         DataError: If there are none, or too few to certify the budget.
-        RequestError: If some are there more than once.
+        RequestError: If some are there more than once, and not because the data repeat themselves.
     """
     if split.holdout is None:
         cure = "pass holdout=, examples that the model was never trained on"
         raise DataError("held-out examples to measure the budget on", "none", cure)
     whole = whole_classes(split)
-    stays = ~torch.isin(split.holdout.targets, torch.tensor(whole, dtype=torch.int64))
+    stays = (~torch.isin(split.holdout.targets, torch.tensor(whole, dtype=torch.int64))).nonzero().flatten()
     if not budget.certify:
-        if not bool(stays.any()):
+        if not len(stays):
             raise DataError("held-out examples of the classes that stay", "none", "hold out more examples")
-        return Halves(Subset(split.holdout, stays.nonzero().flatten()), Subset(split.holdout, []))
-    check_both(budget, int(stays.sum()))
-    positions = split_holdout(split.holdout.targets, seed, without=whole)
-    check_enough(budget, len(positions.control), len(positions.certify))
-    # A certificate counts each example as independent of the others.
-    refuse_repeats(Subset(split.holdout, torch.cat(positions)))
-    return Halves(*(Subset(split.holdout, half) for half in positions))
+        return Halves(Subset(split.holdout, stays), Subset(split.holdout, []))
+    if not split.caveat:
+        refuse_repeats("hold out", Subset(split.holdout, stays), (split.retain, split.forget))
+    # A certificate counts each example as independent of the others, so one that is there again is left out.
+    once = torch.from_numpy(~repeats(split.holdout)).nonzero().flatten()
+    check_both(budget, int(torch.isin(once, stays).sum()))
+    positions = split_holdout(split.holdout.targets.cpu()[once], seed, without=whole)
+    check_enough(budget, len(positions.control), len(positions.certify), len(stays))
+    return Halves(*(Subset(split.holdout, once[half]) for half in positions))
 
 
 def check_both(budget: Budget, passed: int) -> None:
@@ -163,13 +165,14 @@ def check_both(budget: Budget, passed: int) -> None:
         raise DataError(expected, f"{passed}", cure)
 
 
-def check_enough(budget: Budget, control: int, certify: int) -> None:
+def check_enough(budget: Budget, control: int, certify: int, given: int) -> None:
     """Refuse a certify half that could not certify the budget even if no example of it were lost.
 
     Args:
         budget: What may be spent.
         control: Examples of the control half.
         certify: Examples of the certify half.
+        given: Held-out examples of the classes that stay, those that repeat others included.
 
     Raises:
         DataError: If it is too small, with the number of examples that would do.
@@ -184,7 +187,8 @@ def check_enough(budget: Budget, control: int, certify: int) -> None:
         found = f"one of {wanted}, which no number of examples can certify"
         raise DataError("a budget above 0 with a certificate", found, without)
     expected = f"at least {2 * needed} held-out examples of the classes that stay to certify a budget of {wanted}"
-    found = f"{passed}, of which half steer and the other {certify} can certify a drop of {reachable} at the least"
+    counted = f"{passed}" if passed == given else f"{passed} distinct ones of {given}"
+    found = f"{counted}, of which half steer and the other {certify} can certify a drop of {reachable} at the least"
     raise DataError(expected, found, f"hold out {2 * needed - passed} more, {without}")
 
 

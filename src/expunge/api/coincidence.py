@@ -1,0 +1,48 @@
+"""Copies by chance: where data repeat themselves, what an example holds does not tell which one it is.
+
+In a table of few distinct rows, rows of different people agree. Such copies across parts of a request are no mistake of
+the user's, so they are told and not refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from expunge.batch import Examples
+from expunge.data import repeated_share, share_by_chance
+
+LEAST_SHARE = 0.05
+"""Data are said to repeat themselves if at least this share of retained examples has another one like it."""
+SLACK = 2.0
+"""So many times the expected share is taken for chance; parts of one source differ."""
+LEVEL = 0.01
+"""Copies that are more than chance with this probability or a lesser one are no coincidence."""
+
+
+def is_coincidence(count: int, examples: Examples, other: Examples, sides: Sequence[Examples]) -> bool:
+    """Return whether so many copies are no more than data that repeat themselves have anyway.
+
+    Args:
+        count: How many of the examples have a copy in the other part.
+        examples: The examples.
+        other: The other part.
+        sides: The retained and the forgotten examples, which tell how often data like these repeat themselves.
+    """
+    if not count or repeated_share(sides[0]) < LEAST_SHARE:
+        return False
+    from scipy.stats import binom
+
+    expected = min(1.0, SLACK * share_by_chance(examples, other, *sides))
+    return bool(binom.sf(count - 1, len(examples), expected) > LEVEL)
+
+
+def repetition_sentence(retain: Examples) -> str:
+    """Return what has to be said of data that repeat themselves.
+
+    Args:
+        retain: The retained examples.
+    """
+    share = 100 * repeated_share(retain)
+    return f"The data repeat themselves ({share:.0f} % of the retained examples hold the same as another one), so \
+examples of different parts may agree by chance, and one that is in two parts by mistake goes unnoticed; give the data \
+set ids where rows belong to different people."
