@@ -125,6 +125,37 @@ def test_equal_rows_of_different_individuals_are_admitted_by_their_ids():
     assert len(control) + len(certify) == 800
 
 
+def test_examples_of_one_id_are_in_one_half_and_one_of_them_certifies():
+    examples = TensorExamples(*rows(1600, 1))
+    examples.ids = [f"patient {number // 2}" for number in range(1600)]
+    control, certify = halves_of(Budget(points=1.0), split(examples), 0)
+    assert (len(control), len(certify), len(set(certify.ids))) == (800, 400, 400)
+    assert not {*control.ids} & {*certify.ids}
+    examples.ids = [f"patient {number % 20}" for number in range(1600)]
+    with pytest.raises(DataError, match=r"at least 736 held-out examples .* but found 20 ids in 1600, of which half"):
+        halves_of(Budget(points=1.0), split(examples), 0)
+    control, certify = halves_of(Budget(points=1.0, certify=False), split(examples), 0)
+    assert (len(control), len(certify)) == (1600, 0)
+
+
+def test_an_audit_certifies_by_one_example_of_each_id_and_none_twice():
+    inputs, labels = rows(60)
+    sides = TensorExamples(inputs[:6], labels[:6]), TensorExamples(inputs[6:], labels[6:])
+    test, fresh = TensorExamples(*rows(120, 1)), TensorExamples(*rows(90, 2))
+    model = torch.nn.Linear(3, 3)
+
+    def certified(**parts):
+        return expunge.audit(model, model, forget=sides[0], retain=sides[1], **parts).certificate.examples
+
+    with pytest.raises(
+        RequestError, match="found 840 of 870 that hold the same as another one: pass distinct\\(certify"
+    ):
+        certified(test=test, certify=Subset(fresh, [*range(30)] * 29))
+    fresh.ids, test.ids = [number // 3 for number in range(90)], [number // 4 for number in range(120)]
+    assert certified(test=test, certify=fresh) == 30
+    assert certified(test=test) == 15
+
+
 def test_the_certificate_of_a_certify_half_covers_as_it_says_and_that_of_copies_would_not():
     """A model that loses 4 % of what it knew, on 200 held-out sets; 20 examples, each 40 times, would mislead."""
     generator, missed, misled = np.random.default_rng(0), 0, 0

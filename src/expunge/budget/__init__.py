@@ -12,7 +12,7 @@ from expunge.budget.certificate import (
 )
 from expunge.budget.choice import Candidate, Choice, Preference, choose, frontier
 from expunge.budget.forgetting import Criterion, Forgetting, Forgotten, whole_classes
-from expunge.budget.halves import Halves, split_holdout
+from expunge.budget.halves import Halves, one_per_id, split_holdout
 from expunge.budget.levels import fixed_sequence, level_of
 from expunge.budget.opening import Witness, certificate_for, examples_needed, opened, smallest_of, witness
 from expunge.budget.reading import Measure, Reading, read, read_safely
@@ -51,6 +51,7 @@ __all__ = [
     "jackknife_bound",
     "least_margin",
     "level_of",
+    "one_per_id",
     "opened",
     "read",
     "read_safely",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +22,25 @@ class Halves(NamedTuple):
 
     control: Tensor
     certify: Tensor
+
+
+def one_per_id(ids: Sequence[str] | None, positions: Tensor, seed: int = 0) -> Tensor:
+    """Return one position of each id, ascending: examples of one individual are not independent of each other.
+
+    Args:
+        ids: Of all examples; None where there are none, so that each counts as another individual.
+        positions: Among which one is drawn, ``(k,)`` int64, ascending.
+        seed: Of the draw.
+
+    Examples:
+        >>> len(one_per_id(["ann", "bob", "ann"], torch.arange(3)))
+        2
+    """
+    if ids is None or len({ids[place] for place in positions.tolist()}) == len(positions):
+        return positions
+    order = positions[torch.randperm(len(positions), generator=seeded_generator(seed))]
+    drawn = {ids[place]: place for place in order.tolist()}
+    return torch.tensor(sorted(drawn.values()), dtype=torch.int64)
 
 
 def split_holdout(targets: Tensor, seed: int = 0, certify: float = 0.5, without: Collection[int] = ()) -> Halves:

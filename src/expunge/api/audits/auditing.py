@@ -21,8 +21,8 @@ from expunge.api.rows import ORIGINAL, RETRAIN, Rows
 from expunge.api.saving import saving
 from expunge.api.steering.wish import DELTA
 from expunge.batch import Examples, Predictor, Split
-from expunge.budget import UtilityCertificate, read, split_holdout, utility_certificate, whole_classes
-from expunge.data import Subset, as_examples, check_labels, distinct, remembered_hashes, repeats
+from expunge.budget import UtilityCertificate, one_per_id, read, split_holdout, utility_certificate, whole_classes
+from expunge.data import Subset, as_examples, check_labels, distinct, ids_of, remembered_hashes, repeats
 from expunge.errors import DataError
 from expunge.evaluation import Attack, membership_audit
 from expunge.evaluation.collecting import home
@@ -162,7 +162,9 @@ def apart(split: Split, test: Examples, certify: Examples | None, seed: int) -> 
     if certify is None:
         # The certificate counts each example once, and as independent of the others.
         once = torch.from_numpy(~repeats(test)).nonzero().flatten()
-        chosen = once[split_holdout(test.targets.cpu()[once], seed, without=gone).certify]
+        staying = once[~torch.isin(test.targets.cpu()[once], torch.tensor(gone, dtype=torch.int64))]
+        each = one_per_id(ids_of(test), staying, seed)
+        chosen = each[split_holdout(test.targets.cpu()[each], seed).certify]
         rest = torch.ones(len(test), dtype=torch.bool).index_fill_(0, chosen, False).nonzero().flatten()
         certify, test = Subset(test, chosen), Subset(test, rest)
     else:
@@ -170,6 +172,7 @@ def apart(split: Split, test: Examples, certify: Examples | None, seed: int) -> 
         certify = Subset(certify, stays.nonzero().flatten())
         coincide.append(refuse_repeats("certify", certify, sides))
         certify = distinct(certify)
+        certify = Subset(certify, one_per_id(certify.ids, torch.arange(len(certify)), seed))
     if not len(certify):
         raise DataError("held-out examples of the classes that stay, to certify with", "none", "pass some as certify=")
     for name, part in (("test", test), ("certify", certify)):

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from expunge.api.admission import refuse_repeats
 from expunge.batch import Examples, Split
-from expunge.budget import Budget, Preference, examples_needed, smallest_of, split_holdout, whole_classes
+from expunge.budget import Budget, Preference, examples_needed, one_per_id, smallest_of, split_holdout, whole_classes
 from expunge.budget.resampling import LEAST
 from expunge.budget.spending import amount
-from expunge.data import Subset, repeats
+from expunge.data import Subset, ids_of, repeats
 from expunge.engine import Descend, Recipe
 from expunge.errors import ConfigError, DataError
 from expunge.tasks.family import Family
@@ -127,7 +127,8 @@ def steered(recipe: Recipe) -> Steered:
 def halves_of(budget: Budget, split: Split, seed: int) -> Halves:
     """Return the control and the certify half of the held-out examples of the classes that stay.
 
-    Of a budget that asks for no certificate all of them are control examples, and none is to certify.
+    Of a budget that asks for no certificate all of them are control examples, and none is to certify. Where examples
+    have ``ids``, all of one id are in the same half, and one of them certifies.
 
     Raises:
         DataError: If there are none, or too few to certify the budget.
@@ -144,12 +145,17 @@ def halves_of(budget: Budget, split: Split, seed: int) -> Halves:
         return Halves(Subset(split.holdout, stays), Subset(split.holdout, []))
     if not split.caveat:
         refuse_repeats("hold out", Subset(split.holdout, stays), (split.retain, split.forget))
-    # A certificate counts each example as independent of the others, so one that is there again is left out.
-    once = torch.from_numpy(~repeats(split.holdout)).nonzero().flatten()
-    check_both(budget, int(torch.isin(once, stays).sum()))
-    positions = split_holdout(split.holdout.targets.cpu()[once], seed, without=whole)
-    check_enough(budget, len(positions.control), len(positions.certify), len(stays))
-    return Halves(*(Subset(split.holdout, once[half]) for half in positions))
+    # A certificate counts each example as independent of the others: of copies, and of one id, it takes one.
+    once = stays[torch.from_numpy(~repeats(Subset(split.holdout, stays)))]
+    ids = ids_of(split.holdout)
+    each = one_per_id(ids, once, seed)
+    check_both(budget, len(each))
+    control, certify = (each[half] for half in split_holdout(split.holdout.targets.cpu()[each], seed))
+    check_enough(budget, len(control), len(certify), len(stays), by_id=len(each) < len(once))
+    if ids is not None and len(each) < len(once):
+        steering = {ids[place] for place in control.tolist()}
+        control = torch.tensor([place for place in once.tolist() if ids[place] in steering])
+    return Halves(Subset(split.holdout, control), Subset(split.holdout, certify))
 
 
 def check_both(budget: Budget, passed: int) -> None:
@@ -165,7 +171,7 @@ def check_both(budget: Budget, passed: int) -> None:
         raise DataError(expected, f"{passed}", cure)
 
 
-def check_enough(budget: Budget, control: int, certify: int, given: int) -> None:
+def check_enough(budget: Budget, control: int, certify: int, given: int, *, by_id: bool = False) -> None:
     """Refuse a certify half that could not certify the budget even if no example of it were lost.
 
     Args:
@@ -173,6 +179,7 @@ def check_enough(budget: Budget, control: int, certify: int, given: int) -> None
         control: Examples of the control half.
         certify: Examples of the certify half.
         given: Held-out examples of the classes that stay, those that repeat others included.
+        by_id: Whether those counted are ids, of which some have several examples. Default false.
 
     Raises:
         DataError: If it is too small, with the number of examples that would do.
@@ -187,7 +194,7 @@ def check_enough(budget: Budget, control: int, certify: int, given: int) -> None
         found = f"one of {wanted}, which no number of examples can certify"
         raise DataError("a budget above 0 with a certificate", found, without)
     expected = f"at least {2 * needed} held-out examples of the classes that stay to certify a budget of {wanted}"
-    counted = f"{passed}" if passed == given else f"{passed} distinct ones of {given}"
+    counted = f"{passed}" if passed == given else f"{passed} {'ids in' if by_id else 'distinct ones of'} {given}"
     found = f"{counted}, of which half steer and the other {certify} can certify a drop of {reachable} at the least"
     raise DataError(expected, found, f"hold out {2 * needed - passed} more, {without}")
 
