@@ -3,7 +3,9 @@
 import json
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 from small_recipes import carried_out, cell_of, folders_in, recipe_in
 from typer.testing import CliRunner
 
@@ -11,6 +13,7 @@ import expunge.sources
 from expunge import registry
 from expunge.benchmark import summary
 from expunge.benchmark.items import Network
+from expunge.benchmark.own_files import _hash_of as files_hash_of
 from expunge.cli import app
 from expunge.errors import DataError
 
@@ -166,3 +169,28 @@ def test_every_kind_of_item_fits_its_form(tmp_path):
     state = carried_out(recipe, tmp_path)
     roles = {item.role_name for item in state.made}
     assert (roles, state.missing) == ({"network", "original", "retrained", "method", "trial"}, ())
+
+
+def test_what_was_made_of_other_pictures_in_the_folder_is_made_anew(tmp_path):
+    def draw(seed):
+        generator = np.random.default_rng(seed)
+        for place in ("train/a", "train/b", "test/a", "test/b"):
+            (tmp_path / "mine" / place).mkdir(parents=True, exist_ok=True)
+            for number in range(6):
+                pixels = generator.integers(0, 255, (8, 8), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "mine" / place / f"{number}.png")
+        files_hash_of.cache_clear()
+
+    asked = {**SMALL, "requests": "[{fraction: 0.2}]", "data": "{name: image_folder, dir: mine, options: {size: 8}}"}
+    recipe = recipe_in(tmp_path, ("tune", "holdout"), **asked)
+    draw(0)
+    network, folders = Network(recipe, 0), folders_in(tmp_path)
+    folders.make()
+    folders.weights(network).write_bytes(b"")
+    facts = {"recipe": {}, "wall_seconds": 1.0, "seconds": 1.0, "train_accuracy": 50.0, "seed": 0}
+    folders.write(network, facts)
+    assert folders.found(network) is not None
+    draw(1)
+    assert folders.found(network) is None
+    draw(0)
+    assert folders.found(network) is not None

@@ -15,6 +15,7 @@ from typing import Any
 
 from expunge.benchmark.facts import problem_of
 from expunge.benchmark.items import Cell, Item
+from expunge.benchmark.own_files import files_hash
 from expunge.errors import ConfigError, DataError
 from expunge.files import open_plain
 from expunge.paths import check_replaceable, read_bytes
@@ -22,6 +23,8 @@ from expunge.weights.file import replacing
 
 LARGEST = 2**28
 
+DATA_FILES = "data_files"
+"""Key of the hash of the user's own files of data."""
 FAILURE = "failure"
 """Key of what went wrong, in the file of an item that could not be made."""
 
@@ -54,7 +57,7 @@ class Folders:
         return self.path(item).with_suffix(".safetensors")
 
     def found(self, item: Item) -> dict[str, Any] | None:
-        """Return what is known of an item; None if it was not made, or its file is not whole.
+        """Return what is known of an item; None if it was not made, of other files of data, or its file is not whole.
 
         A network's JSON is written after its weights, so that it stands for both.
 
@@ -71,12 +74,15 @@ class Folders:
         if problem is not None:
             cure = "make it again with --force, or restore the file"
             raise DataError("what a benchmark wrote", f"something else in '{self.path(item)}' ({problem})", cure)
+        if found.get(DATA_FILES) != files_hash(item.recipe.data, self.data):
+            return None
         whole = isinstance(item, Cell) or FAILURE in found or self.weights(item).is_file()
         return found if whole else None
 
     def write(self, item: Item, facts: dict[str, Any]) -> None:
         """Write what was found of an item."""
-        write_json(self.path(item), {"key": item.key, **facts})
+        files = files_hash(item.recipe.data, self.data)
+        write_json(self.path(item), {"key": item.key, **facts, **({} if files is None else {DATA_FILES: files})})
 
     def forget(self, item: Item) -> None:
         """Remove what was written of an item."""
