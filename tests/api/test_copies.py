@@ -190,6 +190,14 @@ def test_a_single_row_may_have_a_twin_where_many_have_one():
         assert len(unlearn(forget=twin, retain=retain).history) > 0
 
 
+def test_a_person_may_have_two_rows_that_are_the_same():
+    parts = {"forget": coarse(12, 1), "retain": coarse(200, 2), "holdout": coarse(60, 3)}
+    for name, examples in parts.items():
+        examples.ids = [f"{name} {number // 30}" for number in range(len(examples))]
+    with pytest.warns(CopyWarning, match=r"goes unnoticed\.$"):
+        assert len(unlearn(**parts).history) > 0
+
+
 def test_halves_of_a_budget_hold_each_content_once():
     split = Split(coarse(12, 1), coarse(200, 2), 3, coarse(120, 3))
     halves = halves_of(Budget(points=50.0), split, 0)
@@ -218,6 +226,23 @@ def test_a_later_request_leaves_out_no_one_who_agrees_with_a_forgotten_row(tmp_p
     with pytest.warns(CopyWarning):
         result = expunge.unlearn(first.model, **sides, ledger=book, **RL)
     assert len(result.split.retain) == 188
+
+
+def test_a_row_of_another_person_that_agrees_with_a_forgotten_one_was_not_served(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    rows, book = coarse(200, 2), tmp_path / "ledger.sqlite"
+    rows.ids = [f"C-{number}" for number in range(200)]
+    alike = (rows.inputs == rows.inputs[0]).all(1) & (rows.targets == rows.targets[0])
+    ann, bob = alike.nonzero().flatten()[:2].tolist()
+
+    def request(model, gone, *before):
+        kept = [place for place in range(200) if place not in {gone, *before}]
+        return expunge.unlearn(model, forget=Subset(rows, [gone]), retain=Subset(rows, kept), ledger=book, **RL)
+
+    first = request(classifier(), ann)
+    assert request(first.model, bob, ann).entry.number == 2
+    with pytest.raises(RequestError, match="not served yet"):
+        request(first.model, ann)
 
 
 COARSE = '''

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from expunge.api.budgeting import compared, spent_part, with_opened
-from expunge.api.chain import concepts_forgotten, forgotten_of
+from expunge.api.chain import concepts_forgotten, forgotten_hash, forgotten_of
 from expunge.api.digests import keyed, state_digest
 from expunge.api.folder import check_writable
 from expunge.api.notes import MAX_NOTE_LENGTH, note_digests
@@ -182,4 +182,5 @@ def asked_of_split(split: Split, key: bytes) -> Asked:
     """Return what is to be forgotten, in keyed hashes of what the examples hold, whatever their order."""
     forget, retain = (example_hashes(part, key) for part in (split.forget, split.retain))
     data = keyed(key, "data", [set_hash(np.concatenate([forget, retain]), key).encode()])
-    return Asked(set_hash(forget, key), data, "indices", len(forget), len(retain))
+    forgotten = forgotten_hash(split.forget, split.retain, key)
+    return Asked(forgotten, data, "indices", len(forget), len(retain))

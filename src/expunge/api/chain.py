@@ -19,7 +19,7 @@ from torch import Tensor
 
 from expunge.api.digests import keyed
 from expunge.batch import Examples
-from expunge.data import Subset, example_hashes, id_hashes, remembered_hashes
+from expunge.data import Subset, example_hashes, id_hashes, remembered_hashes, set_hash
 from expunge.errors import RequestError
 from expunge.ledger import Entry, Forgotten, earlier_requests, pack_marks, unpack_marks
 from expunge.ledger.forgotten import MAX_MARKS
@@ -137,6 +137,22 @@ def forgotten_of(forget: Examples, retain: Examples, key: bytes) -> Forgotten:
         ids="" if gone is None else packed(gone),
         classes=pack_marks(class_mark(label, key) for label in classes),
     )
+
+
+def forgotten_hash(forget: Examples, retain: Examples, key: bytes) -> str:
+    """Return the keyed hash of the set of forgotten examples, by what they hold.
+
+    Their ids are taken in too where a retained example holds the same as one of them: rows of two people may agree.
+
+    Args:
+        forget: The forgotten examples.
+        retain: The retained ones.
+        key: The secret.
+    """
+    hashes, ids = example_hashes(forget, key), id_hashes(forget, key)
+    if ids is not None and np.isin(hashes, example_hashes(retain, key)).any():
+        return set_hash(np.frombuffer(np.stack([hashes, ids], axis=1).tobytes(), f"S{2 * hashes.dtype.itemsize}"), key)
+    return set_hash(hashes, key)
 
 
 def packed(hashes: NDArray[np.bytes_]) -> str:

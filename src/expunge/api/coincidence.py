@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from expunge.batch import Examples
-from expunge.data import repeated_share, share_by_chance
+from expunge.data import ids_of, repeated_share, share_by_chance
 
 LEAST_SHARE = 0.05
 """Data are said to repeat themselves if at least this share of retained examples has another one like it."""
@@ -42,7 +42,7 @@ def repetition_sentence(retain: Examples) -> str:
     Args:
         retain: The retained examples.
     """
-    share = 100 * repeated_share(retain)
+    share, ids = 100 * repeated_share(retain), ids_of(retain)
+    cure = "; give the data set ids where rows belong to different people" if ids is None else ""
     return f"The data repeat themselves ({share:.0f} % of the retained examples hold the same as another one), so \
-examples of different parts may agree by chance, and one that is in two parts by mistake goes unnoticed; give the data \
-set ids where rows belong to different people."
+examples of different parts may agree by chance, and one that is in two parts by mistake goes unnoticed{cure}."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from expunge.api.budgeting import compared, with_opened
-from expunge.api.chain import concepts_forgotten, forgotten_of
+from expunge.api.chain import concepts_forgotten, forgotten_hash, forgotten_of
 from expunge.api.digests import file_digest, keyed, state_digest, weights_digest
 from expunge.api.folder import (
     CONFIG,
@@ -27,7 +27,7 @@ from expunge.api.notes import note_digests
 from expunge.api.reading import located
 from expunge.api.request.config import AnyConfig, RunConfig, StableDiffusionConfig
 from expunge.api.request.request_file import UNLEARNED_FOLDER
-from expunge.data import example_hashes, set_hash
+from expunge.data import Subset, example_hashes, set_hash
 from expunge.errors import DataError, RequestError
 from expunge.files import is_plain, is_plain_folder
 from expunge.key import load_key
@@ -154,7 +154,8 @@ def asked_of(job: AnyJob, key: bytes) -> Asked:
         return asked_in_words(job.config, key)
     lost, kept = job.positions.forget, job.positions.retain
     hashes = example_hashes(job.source.train, key)
-    forgotten, data = set_hash(hashes[lost.numpy()], key), keyed(key, "data", [set_hash(hashes, key).encode()])
+    forgotten = forgotten_hash(*job.positions.map(lambda part: Subset(job.source.train, part)), key)
+    data = keyed(key, "data", [set_hash(hashes, key).encode()])
     return Asked(forgotten, data, cast(RequestKind, job.request.kind), len(lost), len(kept))
 
 

@@ -61,7 +61,7 @@ def repeats(examples: Examples) -> Mask:
 
 
 def repeated_share(examples: Examples) -> float:
-    """Return the share of examples that have another one like them.
+    """Return the share of examples that have another one like them, whatever their ids.
 
     Examples:
         >>> import torch
@@ -69,7 +69,7 @@ def repeated_share(examples: Examples) -> float:
         >>> repeated_share(TensorExamples(torch.tensor([[1.0], [2.0], [1.0], [3.0]]), [0, 0, 0, 0]))
         0.5
     """
-    counts = np.unique(_marks(examples, _has_ids(examples)), return_counts=True)[1]
+    counts = np.unique(_marks(examples, by_id=False), return_counts=True)[1]
     return float(counts[counts > 1].sum() / max(len(examples), 1))
 
 
