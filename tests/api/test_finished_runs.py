@@ -39,6 +39,12 @@ def replaced_weights(folder):
     (folder / "run" / "unlearned.safetensors").write_bytes((folder / "original.safetensors").read_bytes())
 
 
+def without_seal(folder):
+    path = folder / "run" / "result.json"
+    path.write_text(json.dumps({name: part for name, part in json.loads(path.read_text()).items() if name != "seal"}))
+    replaced_weights(folder)
+
+
 def edited(name, *words):
     def edit(folder):
         path = folder / "run" / name
@@ -51,6 +57,7 @@ def edited(name, *words):
 
 CHANGES = {
     "replaced weights": replaced_weights,
+    "replaced weights, and the seal removed": without_seal,
     "no weights": lambda folder: (folder / "run" / "unlearned.safetensors").unlink(),
     "an edited report": edited("report.html", "</body>", "<!-- note --></body>"),
     "edited figures": edited("result.json", '"mean": ', '"mean": 1'),
@@ -109,12 +116,16 @@ def test_a_second_answer_that_was_killed_before_its_entry_gets_it(folder, made):
     assert kinds(folder) == ["request", "request"]
 
 
-def test_a_result_without_a_seal_is_taken_as_it_is(folder, made):
-    document = result_of(made)
+def test_a_result_without_a_seal_is_taken_as_it_is_where_its_run_knew_of_none(folder):
+    made = run_request(config(folder))
+    document, begun = result_of(made), json.loads((made / "config.json").read_text())
     assert document.pop("seal")["files"].keys() >= {"config.json", "unlearned.safetensors"}
     (made / "result.json").write_text(json.dumps(document))
-    resume(folder)
-    assert kinds(folder) == ["request"]
+    with pytest.raises(DataError, match="no seal"):
+        run_request(config(folder), resume=True)
+    del begun["environment"]["code"]
+    (made / "config.json").write_text(json.dumps(begun))
+    assert run_request(config(folder), resume=True, force=True) == made
 
 
 def test_other_code_is_said_and_refused_unless_forced(folder, monkeypatch):

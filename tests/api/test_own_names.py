@@ -190,3 +190,12 @@ def test_a_purge_reads_hostile_requests_as_none(folder, content):
     made = run_request(config(folder))
     (made / "config.json").write_bytes(content)
     assert "The original's weights, wherever they are." in purge(made).left
+
+
+@pytest.mark.parametrize("key", ["ledger", "checkpoint"])
+def test_a_name_too_long_to_be_half_written_under_is_refused_before_the_work(folder, key):
+    """File systems have names of 255 bytes, and what is being written has a longer name than it gets."""
+    lines = {"train": "{epochs: 1}", key: "n" * 232 + ".safetensors"}
+    with pytest.raises(ConfigError, match=r"a file name of at most 230 bytes, but found one of 244"):
+        run_request(config(folder, **lines))
+    assert not (folder / "run").exists()

@@ -13,7 +13,7 @@ from torch import nn
 from expunge.api.budgeting import compared, spent_part, with_opened
 from expunge.api.chain import concepts_forgotten, forgotten_hash, forgotten_of
 from expunge.api.digests import keyed, state_digest
-from expunge.api.folder import check_writable
+from expunge.api.folder import check_name_room, check_writable
 from expunge.api.notes import MAX_NOTE_LENGTH, note_digests
 from expunge.api.request.names import AUTO
 from expunge.api.steering.wish import Halves
@@ -102,6 +102,7 @@ def call_ledger(path: Any) -> Ledger | None:
     if not isinstance(path, (str, Path)):
         raise ConfigError("the path of a ledger", type(path).__name__, "write for example ledger='ledger.sqlite'")
     check_writable(Path(path).parent)
+    check_name_room(Path(path))
     ledger = Ledger(path)
     ledger.check(load_key())
     return ledger

@@ -30,6 +30,9 @@ SAVED = ".saved"
 HALVES = (*WRITTEN, ORIGINAL, UNLEARNED_FOLDER, SAVED)
 """What a killed run may have left half written."""
 
+LONGEST_NAME = 230
+"""Bytes of a name that a run writes: file systems have 255, and a head file being written needs 19 more."""
+
 SHADOWS = "ulira"
 """Where an audit with shadow models lies in a run folder; below, in ``cache``, are the models themselves."""
 
@@ -98,6 +101,17 @@ def check_writable(path: Path) -> None:
         raise unwritable(path, f"'{nearest}' is a file")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise unwritable(path, f"no right to write into '{nearest}'")
+
+
+def check_name_room(path: Path) -> None:
+    """Refuse a file to be written whose name leaves no room for what it is called while it is half written.
+
+    Raises:
+        ConfigError: If it is longer than ``LONGEST_NAME`` bytes.
+    """
+    size = len(os.fsencode(path.name))
+    if size > LONGEST_NAME:
+        raise ConfigError(f"a file name of at most {LONGEST_NAME} bytes", f"one of {size}", "choose a shorter one")
 
 
 def refuse_another(path: Path, told: Mapping[str, Any]) -> None:

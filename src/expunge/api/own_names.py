@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from expunge.api.folder import ORIGINAL, SAVEPOINTS, SHADOWS, WRITTEN
+from expunge.api.folder import ORIGINAL, SAVEPOINTS, SHADOWS, WRITTEN, check_name_room
 from expunge.api.reading import located
 from expunge.api.request.config import AnyConfig
 from expunge.api.request.request_file import UNLEARNED_FOLDER
@@ -31,6 +31,9 @@ def check_paths(config: AnyConfig, data_dir: Path | None = None) -> None:
         ConfigError: With the line of the path.
     """
     for keys, path in paths_in(config):
+        if keys == ("checkpoint",) and not path.exists():  # the run trains it
+            with located(config, *keys):
+                check_name_room(path)
         name = own_name(config.out, path, whole=keys[-1] == "dir")
         if name is None or (name == ORIGINAL and keys == ("checkpoint",)):
             continue

@@ -21,6 +21,7 @@ from expunge.api.folder import (
     REPORT,
     RETRAINED,
     UNLEARNED,
+    check_name_room,
     check_writable,
 )
 from expunge.api.notes import note_digests
@@ -145,6 +146,7 @@ def check_ledger(config: AnyConfig) -> None:
         return
     with located(config, "ledger"):
         check_writable(path.parent)
+        check_name_room(path)
         Ledger(path).check(load_key())
 
 

@@ -53,13 +53,25 @@ def check_seal(folder: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("requests"), list):
         raise DataError("the result of the finished run", f"something else in '{path}'", cure)
     seal = document.get(SEAL)
-    if seal is None:  # written before there were seals
+    if seal is None:
+        if began_with_seals(folder):
+            raise DataError("what the finished run wrote", f"no seal in '{path}'", cure)
         return document
     changed = changed_names(document, folder)
     if changed:
         found = f"another {' and '.join(changed[:3])} in '{folder}'"
         raise DataError("what the finished run wrote", found, cure)
     return document
+
+
+def began_with_seals(folder: Path) -> bool:
+    """Return whether a run was begun by code that seals what it finishes: it notes which code it is."""
+    try:
+        begun = json.loads(read_plain(folder / CONFIG, LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return False
+    environment = begun.get("environment") if isinstance(begun, dict) else None
+    return isinstance(environment, dict) and "code" in environment
 
 
 def changed_names(document: dict[str, Any], folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import nn
 
 from expunge.api.chain import without
-from expunge.api.folder import ORIGINAL, check_writable
+from expunge.api.folder import ORIGINAL, check_name_room, check_writable
 from expunge.api.inputs import device_of, excluded_by
 from expunge.api.own_names import check_paths
 from expunge.api.progress import bar
@@ -53,6 +53,7 @@ def train_request(
         if target.exists() and not overwrite:
             raise ConfigError("no weights yet", f"'{target}'", "pass --overwrite to train and replace them")
         check_writable(target.parent)
+        check_name_room(target)
     with located(config, "device"):
         device = device_of(config.device)
     with computing(config):
