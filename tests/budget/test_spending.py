@@ -115,3 +115,17 @@ def test_readings_come_back_from_plain_values():
 
     for found in (look(3, 0.5, test=FEW), look(3, 0.5, test=None)):
         assert Look.from_plain(asdict(found)) == found
+
+
+def test_a_metric_that_failed_at_every_reading_spent_nothing_that_is_known():
+    failed = replace(look(20, float("inf"), test=FEW), failed="expected a finite number, but found nan")
+    back = spending(failed, chosen=0).sentence
+    assert "could not be kept: what the iterates spent is not known. The model is handed back" in back
+    assert "larger budget" not in back
+    assert back.endswith(
+        "Let the metric return a finite number for every model, or choose another unit for the budget."
+    )
+    forced = spending(failed, kept=False).sentence
+    assert forced.startswith("Whether the budget of 6 points was kept is not known. Whether the model forgets as asked")
+    mixed = spending(failed, look(40, 9.0, test=FEW), chosen=0).sentence
+    assert "could not be kept: every iterate spent more." in mixed

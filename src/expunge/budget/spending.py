@@ -157,15 +157,18 @@ class Spending:
         """Return whether the budget was kept and the request met."""
         allowed, handed = amount(self.asked, self.asked.allowed), self.looks[self.chosen]
         if self.chosen == 0:
+            why = "what the iterates spent is not known" if self.all_failed else "every iterate spent more"
             return (
-                f"The budget of {allowed} could not be kept: every iterate spent more. The model is handed back as it "
-                "came and has forgotten nothing."
+                f"The budget of {allowed} could not be kept: {why}. The model is handed back as it came and has "
+                "forgotten nothing."
             )
         spent = "an unknown amount spent" if handed.failed else paid(self.asked, handed.spent)
         spent = f"{spent} after update {handed.step}"
         if self.kept:
             return f"The budget of {allowed} was kept, {self.met_words()}; {spent}."
-        return f"The budget of {allowed} was not kept. {self.forgets_words()}; {spent}."
+        budget = f"the budget of {allowed} was"
+        kept = f"Whether {budget} kept is not known" if handed.failed else f"T{budget[1:]} not kept"
+        return f"{kept}. {self.forgets_words()}; {spent}."
 
     def met_words(self) -> str:
         """Return whether the request was met inside the budget, as the second half of a sentence."""
@@ -201,8 +204,15 @@ class Spending:
         many = f"{len(failed)} of {len(self.looks) - 1} readings, which {'count' if len(failed) > 1 else 'counts'}"
         return [f"The metric failed at {many} as over the budget: after update {failed[0].step}, {failed[0].failed}."]
 
+    @property
+    def all_failed(self) -> bool:
+        """Whether the metric had no value at any reading after the first."""
+        return len(self.looks) > 1 and all(look.failed for look in self.looks[1:])
+
     def advice(self) -> list[str]:
         """Return what can be done where forgetting as asked is not shown: what the run lacked, and nothing else."""
+        if self.all_failed:
+            return ["Let the metric return a finite number for every model, or choose another unit for the budget."]
         if self.chosen == 0:
             return [f"A larger budget or a smaller `rate` may be enough{'' if self.own else f'; {RETRAINING}'}."]
         if self.verdict == "not distinguishable":
