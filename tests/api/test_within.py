@@ -410,7 +410,7 @@ def test_an_evaluation_shows_what_became_of_the_budget(easy, tmp_path):
             DataError,
             "to certify a budget of 0.005 of the metric, but found 900",
         ),
-        ({"budget": 1.0}, ConfigError, "a Budget, but found float"),
+        ({"budget": 1.0}, ConfigError, "a Budget or None for 'budget' of unlearn, but found 1.0"),
         ({"prefer": "utility"}, ConfigError, "prefer='budget' or 'forgetting'"),
         ({"tolerance": 0.1}, ConfigError, "found tolerance= beside it"),
         ({"average": 0.9}, ConfigError, "found average= beside it"),

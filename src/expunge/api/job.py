@@ -33,6 +33,7 @@ from expunge.api.request.request_file import DataRequest
 from expunge.api.result import family_of
 from expunge.api.resuming import check_code, write_config
 from expunge.api.sanity import check_request_fit
+from expunge.api.steering.wish import without_certify
 from expunge.batch import Examples, Predictor, Split
 from expunge.data import Request, Source, load_key, manifest
 from expunge.engine import Council
@@ -179,7 +180,8 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
         split = checked_split(Predictor(original), *parts.sides, holdout)
     budget = agreed(config, method, Predictor(original), split)
     if checkpoint is not None:
-        check_request_fit(config, family_of(config.task), Predictor(original), split, place="checkpoint")
+        seen = without_certify(split, None if budget is None else budget.halves)
+        check_request_fit(config, family_of(config.task), Predictor(original), seen, place="checkpoint")
     wanted = config.reference if isinstance(config.reference, Path) else None
     reference = None if wanted is None else loaded(config, source, device, wanted, "reference")
     given = config, source, request, positions, split, method, original, checkpoint, reference

@@ -39,6 +39,7 @@ from expunge.api.rows import Rows
 from expunge.api.sanity import check_request_fit, told_later
 from expunge.api.seal import check_seal, sealed
 from expunge.api.sitting import savepoints_of
+from expunge.api.steering.wish import without_certify
 from expunge.api.telling import told_in_full
 from expunge.api.threads import computing
 from expunge.api.tracking import figures_of, tracks_of
@@ -227,7 +228,8 @@ def answer(job: Job, show_examples: bool, tracks: Tracks) -> dict[str, Any]:
     if job.shared:
         take_over(job.original)
     if job.must_train:
-        check_request_fit(job.config, family_of(job.config.task), Predictor(job.original), job.split, place="train")
+        seen = without_certify(job.split, None if job.agreed is None else job.agreed.halves)
+        check_request_fit(job.config, family_of(job.config.task), Predictor(job.original), seen, place="train")
     rows.original(job.original)
     result = unlearned(job, tracks)
     if job.council is not None:

@@ -19,6 +19,7 @@ from expunge.api.job import as_asked, left_out_record, opened_folder
 from expunge.api.reading import chained, checked_method, located, parted
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.sanity import check_request_fit
+from expunge.api.steering.wish import without_certify
 from expunge.batch import Split
 from expunge.data import Affine, Request, Source, Subset
 from expunge.errors import ConfigError, RequestError
@@ -117,7 +118,7 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
         split = checked_split(predict, *parts.sides, holdout, known=family.classes)
         check_classes(original, source)
     budget = agreed(config, None if config.method.automatic else method, predict, split)
-    check_request_fit(config, family, predict, split)
+    check_request_fit(config, family, predict, without_certify(split, None if budget is None else budget.halves))
     given = config, source, real, request, positions, split, method, original, judge
     return DiffusionJob(*given, opening, console, budget, left_out)
 

@@ -109,6 +109,11 @@ def promised(wish: Wish, split: Split, seed: int) -> Halves:
     return halves_of(wish.budget, split, seed)
 
 
+def without_certify(split: Split, halves: Halves | None) -> Split:
+    """Return a split that holds out what steers alone, where there is a budget: what certifies is opened at the end."""
+    return split if halves is None else replace(split, holdout=halves.control)
+
+
 def steered(recipe: Recipe) -> Steered:
     """Return the surgery of a recipe that a budget can steer.
 
