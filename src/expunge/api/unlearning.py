@@ -24,7 +24,7 @@ from expunge.api.steering.deciding import Call, decided
 from expunge.api.steering.looks import with_readings
 from expunge.api.steering.ranging import Ending
 from expunge.api.steering.wanted import checked_conditions, method_for
-from expunge.api.steering.wish import Wish, checked_wish, promised, suited, without_certify
+from expunge.api.steering.wish import Wish, checked_wish, steering, suited
 from expunge.api.steering.within import carried_out
 from expunge.api.tracking import begin, end, followed
 from expunge.batch import Split
@@ -187,8 +187,7 @@ def unlearn(
     original = family.predictor(model, logits)
     split = chain.marked(checked_split(original, *sides, held, known=family.classes))
     family.afford(model, recipe, split, conditions, inplace=inplace)
-    seen = without_certify(split, None if wish is None else promised(wish, split, seed))
-    fits = judge_fit(family, original, seen, budgeted=wish is not None, strict=sanity_check)
+    fits = judge_fit(family, original, steering(split, wish, seed), budgeted=wish is not None, strict=sanity_check)
     recording = call_recording(opened, again, model, split, method, family, request)
     near = nearby(split, model, family, wish)
     with sitting(resume, shared) as points, following as tracks:

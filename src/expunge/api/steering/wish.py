@@ -114,6 +114,11 @@ def without_certify(split: Split, halves: Halves | None) -> Split:
     return split if halves is None else replace(split, holdout=halves.control)
 
 
+def steering(split: Split, wish: Wish | None, seed: int) -> Split:
+    """Return a split that holds out what steers alone, where a budget is wished for."""
+    return without_certify(split, None if wish is None else promised(wish, split, seed))
+
+
 def steered(recipe: Recipe) -> Steered:
     """Return the surgery of a recipe that a budget can steer.
 
