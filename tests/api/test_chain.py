@@ -246,6 +246,26 @@ def test_in_python_classes_that_are_gone_are_refused_and_never_taught(tmp_path, 
     two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, exclude="ledger", **CALL)
     assert two.split.gone == (0,)
     assert 0 not in two.split.retain.targets
+    check_measured_without_class_0(two, fresh)
+    named = expunge.unlearn(one.model, **parts_of(data, [1, 4]), exclude=[0], **CALL)
+    check_measured_without_class_0(named, fresh)
+
+
+def check_measured_without_class_0(result, test):
+    """A class that is gone is no part of the test accuracy; whether it comes back is measured on its test examples."""
+    (part,) = expunge.evaluate(result, test=test).document["requests"]
+    assert part["left_out"] == {"retain": 20, "holdout": 0, "test": 2, "unknown": []}
+    assert (part["sizes"]["test"], part["earlier"][0]["classes"]) == (4, 1)
+    assert [part["earlier"][0][kind]["examples"] for kind in ("train", "held_out")] == [20, 2]
+
+
+def test_what_exclude_names_is_counted_as_far_as_it_was_there(data):
+    more = TensorExamples(torch.cat([data.tensors[0][:2], torch.randn(3, 6)]), [0, 1, 2, 0, 1])
+    found = expunge.unlearn(model(), **parts_of(data, [2, 5]), exclude=more, **CALL)
+    figures = expunge.evaluate(found, test=TensorExamples(torch.randn(6, 6), [0, 1, 2, 0, 1, 2]))
+    (part,) = figures.document["requests"]
+    assert part["left_out"] == {"retain": 2, "holdout": 0, "test": 0, "unknown": []}
+    assert part["earlier"][0]["train"]["examples"] == 5
 
 
 @pytest.mark.parametrize("exclude", [[0], 0, "ant", ("ant",), {0}])

@@ -126,7 +126,8 @@ def without_entry(made: CallChain, entry: Entry, key: bytes, family: Family, *, 
             f"{told} that entry {entry.number} of the ledger forgot",
             "take them out, or pass exclude='ledger' to leave them out",
         )
-    return without_found(made, entry.number, find) if any(counts.values()) else made
+    classes = () if family.name == "stable_diffusion" else forgotten_in(made.retain, entry, key)[1]
+    return without_found(made, entry.number, find, classes) if any(counts.values()) else made
 
 
 def without_named(made: CallChain, exclude: Any) -> CallChain:
@@ -143,7 +144,8 @@ def without_named(made: CallChain, exclude: Any) -> CallChain:
         classes = tuple(sorted({ByClass(one).number(names) for one in items}))
         if any(not 0 <= label <= MAX_LABEL for label in classes):
             raise RequestError("numbers of classes from 0 to exclude", "others", "number the classes from 0")
-        return replace(without_found(made, None, lambda some: positions_of_classes(some, classes)), classes=classes)
+        found = without_found(made, None, lambda some: positions_of_classes(some, classes), classes)
+        return replace(found, classes=classes)
     key, excluded = load_key(), as_examples(exclude)
     hashes, ids = example_hashes(excluded, key), id_hashes(excluded, key)
 
@@ -154,11 +156,18 @@ def without_named(made: CallChain, exclude: Any) -> CallChain:
         return torch.from_numpy(chosen.nonzero()[0])
 
     kept = without_found(made, None, find)
-    return replace(kept, earlier=(EarlierRequest(None, torch.arange(len(excluded)), (), excluded),))
+    left = [one.positions for one in kept.earlier]
+    return replace(kept, earlier=(EarlierRequest(None, torch.cat([torch.arange(0), *left]), (), excluded),))
 
 
-def without_found(made: CallChain, entry: int | None, find: Find) -> CallChain:
+def without_found(made: CallChain, entry: int | None, find: Find, classes: tuple[int, ...] = ()) -> CallChain:
     """Return the data without the examples that ``find`` finds, which are kept apart to measure on.
+
+    Args:
+        made: The data.
+        entry: Number of the entry that forgot them; None without one.
+        find: Finds them.
+        classes: Labels of the classes that it forgot as a whole. Default none.
 
     Raises:
         RequestError: If none is left.
@@ -166,7 +175,7 @@ def without_found(made: CallChain, entry: int | None, find: Find) -> CallChain:
     retain, lost = parted_by(made.retain, find, "retain")
     holdout, held = (None, None) if made.holdout is None else parted_by(made.holdout, find, "holdout")
     positions = torch.empty(0, dtype=torch.int64) if lost is None else torch.arange(len(lost))
-    earlier = EarlierRequest(entry, positions, (), lost, () if held is None else (held,))
+    earlier = EarlierRequest(entry, positions, classes, lost, () if held is None else (held,))
     if lost is None and held is None:
         return made
     return replace(made, retain=retain, holdout=holdout, earlier=(*made.earlier, earlier))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from expunge.api.admission import check_kinds, checked_split, refuse_overlap, refuse_repeats
 from expunge.api.budgeting import budget_part
-from expunge.api.chain import LeftOut
+from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, of_classes, without_classes
 from expunge.api.coincidence import repetition_sentence
 from expunge.api.disclosing import callers_disclosure
 from expunge.api.documents import SHOWN, document
@@ -135,6 +135,7 @@ def evaluate(
     split = asked_split(predict, result, forget, retain)
     tested = as_examples(test)
     check_labels(tested, split.classes)
+    tested, left_out = without_gone(tested, result)
     check_kinds(split.forget, tested)
     repetitive = check_unseen(tested, split, None if result is None else result.split.holdout)
     names = checked_names(class_names, split.classes)
@@ -155,16 +156,40 @@ def evaluate(
     asked = Asked("request", question, "indices", names)
     measured: dict[str, Any] = {"metrics": rows.metrics, "floors": rows.floors()}
     part = request_part(asked, split, tested, rows.trials(), None, pictures, **measured) | budget_of(result)
-    if result is not None and result.earlier:
+    if left_out:
         models = {"original": before, "method": network, "retrained": references[0] if references else None}
         asked_again = {role: one for role, one in models.items() if one is not None}
-        part |= relapse_part(LeftOut(result.earlier), asked_again, predicted_right(predict.logits, batch_size))
+        part |= relapse_part(left_out, asked_again, predicted_right(predict.logits, batch_size))
     part |= {} if result is None else fit_part(result.fit)
     held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
     disclosure = callers_disclosure(result)
     made = document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network)))
     made["caveats"] += [repetition_sentence(split.retain)] if repetitive or split.caveat else []
     return Evaluation(made)
+
+
+def without_gone(tested: Examples, result: Result | None) -> tuple[Examples, LeftOut]:
+    """Return the test examples without classes that earlier requests forgot, and what the result's request left out.
+
+    A class that comes back would count as a gain in accuracy.
+
+    Args:
+        tested: The test examples.
+        result: The result that is measured; None where there is none.
+
+    Raises:
+        RequestError: If none is left.
+    """
+    if result is None:
+        return tested, NOTHING_LEFT_OUT
+    held = sum(len(part) for one in result.earlier for part in one.held_out)
+    kept, count = without_classes(tested, result.split.gone, "test")
+    earlier = []
+    for one in result.earlier:
+        own = of_classes(tested, one.classes)
+        earlier.append(replace(one, held_out=(*one.held_out, *([own] if len(own) else []))))
+    retained = sum(len(one.positions) for one in result.earlier)
+    return kept, LeftOut(tuple(earlier), retained, held, count)
 
 
 def check_unseen(tested: Examples, split: Split, holdout: Examples | None) -> bool:
