@@ -17,6 +17,7 @@ data: {{name: digits, subset: 300, options: {{test_share: 0.2}}}}
 forget: {{class: 3}}
 method: {{name: rl, epochs: 1, rate: 0.01, batch: 33}}
 train: {{epochs: 1}}
+sanity_check: false
 threads: 1
 reference: none
 out: {folder}/run
