@@ -18,7 +18,7 @@ from torch.nn import functional
 from update_timing import spread, synchronise
 
 from expunge.batch import Predictor, Split
-from expunge.data import Subset, TensorExamples, crop_flip
+from expunge.data import Affine, Subset, TensorExamples, crop_flip
 from expunge.engine import Conditions, Descend, Optimiser, Recipe, execute
 from expunge.engine.layout import laid_out
 from expunge.objectives import CrossEntropy
@@ -68,7 +68,7 @@ def examples(case: Case, batches: int) -> TensorExamples:
     generator, count = torch.Generator().manual_seed(0), case.batch * batches
     shape = (count, case.channels, case.edge, case.edge)
     drawn = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-    return TensorExamples(drawn, torch.arange(count) % CLASSES, augment=crop_flip)
+    return TensorExamples(drawn, torch.arange(count) % CLASSES, augment=crop_flip, scale=Affine((0.0,), (1.0,)))
 
 
 @dataclass

@@ -41,7 +41,7 @@ def test_the_three_forms_of_a_factory():
     ],
 )
 def test_an_unknown_key_is_refused_with_a_cure(key, cure):
-    with pytest.raises(DataError, match=f"train, test, class_names alone, but found '{key}'.*{cure}"):
+    with pytest.raises(DataError, match=f"train, test, class_names, ids alone, but found '{key}'.*{cure}"):
         source_from({"train": PART, "test": PART, key: PART}, "mine:data")
 
 
@@ -100,7 +100,7 @@ def write_one(folder):
 
 def section(**settings):
     """Return a request of which only the data are asked for."""
-    return SimpleNamespace(data=DataChoice.model_validate(settings))
+    return SimpleNamespace(data=DataChoice.model_validate(settings), id_column=None)
 
 
 def test_a_reader_of_somebody_else_that_fails_is_one_sentence(monkeypatch):

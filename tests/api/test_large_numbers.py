@@ -50,10 +50,12 @@ def test_a_class_of_five_thousand_digits_is_a_name_that_does_not_occur():
         ByClass("9" * 5000).choose(EXAMPLES)
 
 
-@pytest.mark.parametrize("number", [2**62, 2**63, 10**400], ids=["2^62", "2^63", "10^400"])
-def test_a_batch_size_beyond_all_examples_takes_all(number):
+def test_a_batch_size_beyond_all_examples_takes_all_and_one_beyond_64_bits_is_refused():
     model, parts = nn.Linear(4, 3), dict(zip(("forget", "retain", "test"), PARTS, strict=True))
-    assert expunge.evaluate(model, **parts, batch_size=number).scores == expunge.evaluate(model, **parts).scores
+    assert expunge.evaluate(model, **parts, batch_size=2**62).scores == expunge.evaluate(model, **parts).scores
+    for number in (2**63, 10**400):
+        with pytest.raises(ConfigError, match="a whole number for 'batch_size'"):
+            expunge.evaluate(model, **parts, batch_size=number)
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400)], ids=["10^400", "-10^400"])

@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(place, monkeypa
 def test_the_original_is_never_written_over(place):
     (place / "run").mkdir()
     (place / "run" / "unlearned").symlink_to(place / "pipeline")
-    with pytest.raises(ConfigError, match="a run folder apart from the model"):
+    with pytest.raises(ConfigError, match="a path that the run does not write over"):
         run_request(load_request(write(place, model="run/unlearned")))
     assert (place / "pipeline" / "model_index.json").is_file()
 

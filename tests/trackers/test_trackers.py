@@ -105,7 +105,7 @@ def test_a_tracker_that_raises_loses_nothing_but_itself(where):
     alone = run()
     with pytest.warns(UserWarning, match=r"tracker Kept failed \(ConnectionError: no route\); the run goes on") as seen:
         result = run([broken, sound])
-    assert len(seen) == 1
+    assert sum("tracker Kept failed" in str(warning.message) for warning in seen) == 1
     assert all(torch.equal(a, b) for a, b in zip(alone.model.parameters(), result.model.parameters(), strict=True))
     assert result.history == alone.history
     assert [step for step, _ in sound.rows] == [row["step"] for row in result.history]

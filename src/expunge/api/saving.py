@@ -13,12 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from expunge.api.folder import FINISHED, SAVED, WRITTEN, RunFolder, check_folder, unwritable
-from expunge.api.request.request_file import UNLEARNED_FOLDER
+from expunge.api.request.request_file import ADAPTER_FOLDER, UNLEARNED_FOLDER
 from expunge.errors import CheckpointError
 from expunge.files import half_folder, is_plain_folder, read_plain, remove_halves, sync
 from expunge.tasks.diffusion.folders import replace_folder
 
-_KNOWN = frozenset({*WRITTEN, UNLEARNED_FOLDER})
+_KNOWN = frozenset({*WRITTEN, UNLEARNED_FOLDER, ADAPTER_FOLDER})
 """What is moved or removed: a folder from elsewhere could name anything."""
 _NAMES = "names.json"
 _LONGEST = 10_000

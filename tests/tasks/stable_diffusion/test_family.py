@@ -102,7 +102,7 @@ def test_a_run_leaves_a_pipeline_that_can_be_read_and_its_settings(split, tmp_pa
     run = result.save(tmp_path / "run")
     again = TextToImage.from_pretrained(run / "unlearned")
     assert not moved(again, result.model.state_dict())
-    assert sorted(path.name for path in run.iterdir()) == ["config.json", "history.jsonl", "unlearned"]
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "history.jsonl", "result.json", "unlearned"]
     config = json.loads((run / "config.json").read_text())
     assert (config["method"]["optimiser"], config["conditions"]["precision"]) == ("adamw", "bf16")
     assert len((run / "history.jsonl").read_text().splitlines()) == len(result.history) > 0

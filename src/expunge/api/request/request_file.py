@@ -31,6 +31,8 @@ from expunge.errors import ConfigError
 
 UNLEARNED_FOLDER = "unlearned"
 """Where a run folder holds a model that is a folder itself."""
+ADAPTER_FOLDER = "adapter"
+"""Where a run folder holds the adapter of such a model, beside it."""
 
 
 class RequestFile(Section):
