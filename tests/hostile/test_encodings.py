@@ -11,7 +11,7 @@ import expunge
 from expunge.api.documents import document
 from expunge.api.folder import check_folder
 from expunge.data import TensorExamples
-from expunge.errors import CheckpointError, ConfigError, DataError
+from expunge.errors import ConfigError, DataError
 from expunge.report import save_report
 from expunge.weights import load_weights, save_weights
 
@@ -40,7 +40,7 @@ def test_what_we_write_ourselves_shows_such_names_escaped():
 @pytest.mark.parametrize("names", ["abc", 3, [0, 1, 2], ["a", "b"]])
 def test_names_of_classes_are_checked_before_anything_is_measured(names):
     parts = [TensorExamples(torch.randn(9, 4), torch.arange(9) % 3) for _ in range(3)]
-    with pytest.raises(ConfigError, match="class.names"):
+    with pytest.raises(ConfigError, match=r"class.names"):
         expunge.evaluate(nn.Linear(4, 3), forget=parts[0], retain=parts[1], test=parts[2], class_names=names)
 
 

@@ -105,7 +105,7 @@ def test_a_mask_is_rebuilt_from_its_state():
 
 @pytest.mark.parametrize("keep", [0.0, -0.5, 1.5, float("nan")])
 def test_bad_shares_are_refused(keep):
-    with pytest.raises(ConfigError, match="share of weights|a number for 'keep'"):
+    with pytest.raises(ConfigError, match=r"share of weights|a number for 'keep'"):
         Saliency(keep)
 
 
