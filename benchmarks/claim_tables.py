@@ -11,7 +11,7 @@ from typing import Any
 from aims_tables import AIMS_TABLES
 from certificate_tables import CERTIFICATE_TABLES
 from counterfactual_tables import COUNTERFACTUAL_TABLES
-from crash_tables import CRASH_TABLES, shared_kills
+from crash_tables import CRASH_TABLES, shared_kills, soak
 from diffusion_tables import AUTO_TABLES, BUDGET_TABLES, DIFFUSION_TABLES, TUNING_TABLES
 from gains_tables import GAINS_TABLES
 from identity_tables import identity_costs
@@ -133,6 +133,7 @@ STUDIES: Mapping[str, tuple[Callable[[Document], str], ...]] = {
     "crash": CRASH_TABLES,
     "identity-cost": (identity_costs,),
     "crash-ranks": (shared_kills,),
+    "soak": (soak,),
     "counterfactual": COUNTERFACTUAL_TABLES,
     "diffusion-auto": AUTO_TABLES,
     "diffusion-budget": BUDGET_TABLES,

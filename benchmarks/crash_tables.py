@@ -43,3 +43,16 @@ def costs(document: Mapping[str, Any]) -> str:
 
 
 CRASH_TABLES: tuple[Callable[[Mapping[str, Any]], str], ...] = (kills, costs)
+
+
+def soak(document: Mapping[str, Any]) -> str:
+    """Return what random streams of requests did, and how deleted rows stood beside held-out ones at their ends."""
+    lines = ["| commands | times |", "| :--- | ---: |"]
+    lines += [f"| {action} | {count} |" for action, count in document["actions"].items()]
+    lines += ["", "| deleted | requests | mean z | combined z |", "| :--- | ---: | ---: | ---: |"]
+    for kind, memory in document["memory"].items():
+        lines.append(f"| {kind} | {memory['requests']} | {memory['mean_z']:.2f} | {memory['combined_z']:.2f} |")
+    streams, problems = document["streams"], document["problems"]
+    verdict = "no check failed" if not problems else "failed checks: " + "; ".join(problems)
+    lines += ["", f"{streams} streams in {document['minutes']} minutes: {verdict}."]
+    return "\n".join([*lines, "", f"`{document['command']}`: {document['machine']}."])
