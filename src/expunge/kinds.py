@@ -247,7 +247,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 @cache
 def _meaning(function: Callable[..., Any], name: str) -> Any:
     """Return the annotation of a parameter, or Any where it cannot be read."""
-    return _evaluated(_signature(function).parameters[name].annotation, sys.modules[function.__module__].__dict__)
+    return _evaluated(_signature(function).parameters[name].annotation, _names_of(function))
 
 
 @cache
@@ -255,8 +255,13 @@ def _field_meaning(kind: type, name: str) -> Any:
     """Return the annotation of a field, or Any where it cannot be read."""
     for base in kind.__mro__:
         if name in vars(base).get("__annotations__", {}):
-            return _evaluated(vars(base)["__annotations__"][name], sys.modules[base.__module__].__dict__)
+            return _evaluated(vars(base)["__annotations__"][name], _names_of(base))
     return Any
+
+
+def _names_of(thing: Any) -> dict[str, Any]:
+    """Return the names that the source of a function or class sees; none where its module is not registered."""
+    return getattr(sys.modules.get(thing.__module__), "__dict__", {})
 
 
 def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:

@@ -170,3 +170,17 @@ def test_a_class_is_no_instance():
 def test_the_cases_are_four_thousand():
     if len(CASES) > 50:  # the file as a whole was run, by one process
         assert sum(CASES.values()) >= 4000
+
+
+def test_a_class_whose_module_is_not_registered_is_made_like_any_other():
+    source = """
+from expunge.surgery import Explicit
+
+class Own(Explicit):
+    def __init__(self, share: float = 1.0) -> None:
+        super().__init__()
+        self.share = share
+"""
+    names = {"__name__": "made_by_exec"}
+    exec(source, names)
+    assert names["Own"](0.5).share == 0.5
