@@ -52,6 +52,8 @@ LONGEST_RUN_SECONDS = 2.5
 """Kills fall into this time after a start; most runs take about as long."""
 MAX_KILLS = 3
 CHANCE_OF_KILL = 0.5
+LOST_BY_SERVER = 255
+"""What multiprocessing says where its server did not pass the exit code on: the command is run again."""
 SIGNIFICANT = 1e-6
 """Level of the test of one deleted set; there are about a thousand in all."""
 CLASS_METHODS = ("rl", "salun", "eupmu", "lur", "retrain", "retrain")
@@ -235,7 +237,7 @@ class Stream:
             self.actions[action if process.exitcode == 0 else f"{action} killed"] += 1
             if process.exitcode == 0:
                 break
-            if process.exitcode != -signal.SIGKILL:
+            if process.exitcode not in (-signal.SIGKILL, LOST_BY_SERVER):
                 raise RuntimeError(f"`expunge {' '.join(arguments)}` ended with {process.exitcode}: {self.last_line()}")
             kills += 1
             if action == "train" and target.exists():
