@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from expunge.api.folder import forget_savepoints
 from expunge.errors import CheckpointError
 from expunge.files import half_file, half_folder, half_written, open_plain, read_plain, remove_halves, remove_named
 from expunge.weights import replacing
@@ -103,3 +104,11 @@ def test_a_link_in_the_place_of_a_result_is_replaced_and_its_target_stays(tmp_pa
 def test_a_name_that_is_too_long_is_a_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="too long"), replacing(tmp_path / ("n" * 250)):
         pass
+
+
+def test_what_a_library_left_in_a_half_written_savepoint_goes_with_it(tmp_path):
+    half = tmp_path / "savepoints" / ".state-000001.safetensors.0123abcd.tmp"
+    half.mkdir(parents=True)
+    (half / ".tmpA1b2C3").write_bytes(b"weights")
+    assert forget_savepoints(tmp_path) is not None
+    assert not (tmp_path / "savepoints").exists()

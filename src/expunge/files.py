@@ -223,6 +223,9 @@ def remove_named(folder: Path, pattern: re.Pattern[str]) -> int:
     files = [path for path in chosen if path.is_symlink() or not path.is_dir()]
     for path in files:
         path.unlink(missing_ok=True)
+    for half in {*chosen} - {*files}:
+        if half.name.endswith(".tmp"):
+            remove_abandoned(half)
     with suppress(OSError):  # something of somebody else's is in it
         folder.rmdir()
     return len(files)

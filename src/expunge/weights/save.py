@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError, is_unicode
+from expunge.files import half_folder
 from expunge.kinds import kinds_checked
 from expunge.weights.file import replacing
 from expunge.weights.names import plain_state
@@ -61,8 +62,10 @@ def save_weights(
     state = plain_state(model_or_state) if isinstance(model_or_state, nn.Module) else model_or_state
     dense = dict(_dense(state))
     header = {"format": "pt", **dim_orders(state), **(metadata or {})}
-    with replacing(target, overwrite=overwrite) as temporary:
-        save_file(dense, temporary, metadata=header)
+    with replacing(target, overwrite=overwrite) as temporary, half_folder(target) as aside:
+        # safetensors writes under a name of its own beside the file, which a killed process would leave there.
+        save_file(dense, aside / temporary.name, metadata=header)
+        (aside / temporary.name).replace(temporary)
     return target
 
 
