@@ -1,11 +1,15 @@
 """Three deletions in a row, with what was forgotten left in the data and left out: the picture of the guide.
 
-python benchmarks/several_requests.py --data digits --out docs/images/several-requests.svg
+python benchmarks/several_requests.py
+python benchmarks/several_requests.py --data fashion_mnist --subset 3000 --epochs 8 --out FILE.svg
+
+The figures go to docs/results/several-requests-DATA.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +25,7 @@ from expunge.registry import find
 from expunge.tasks.classification.training import TrainSettings, fit
 
 LABELS = (3, 5, 8)
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
 WIDTH, HEIGHT, TOP, BOTTOM, LEFT, GAP = 720, 300, 64, 244, 56, 36
 COLORS = ("#b3261e", "#1f6fb2", "#2e7d32")
 
@@ -105,6 +110,10 @@ def main() -> None:
     rows = [answered(model, source, leave_out=leave_out) for leave_out in (False, True)]
     names = [f"class {source.class_names[label]}" for label in LABELS]
     chosen.out.write_text(drawn(*rows, names), encoding="utf-8")
+    study = f"several-requests-{chosen.data}"
+    settings = {"data": chosen.data, "subset": chosen.subset, "epochs": chosen.epochs, "classes": LABELS}
+    record = {"study": study, **settings, "test_accuracy": dict(zip(("left_in", "left_out"), rows, strict=True))}
+    (RESULTS / f"{study}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
