@@ -8,6 +8,7 @@ import time
 import pytest
 
 from expunge.api.folder import forget_savepoints
+from expunge.engine import state_files
 from expunge.errors import CheckpointError
 from expunge.files import half_file, half_folder, half_written, open_plain, read_plain, remove_halves, remove_named
 from expunge.weights import replacing
@@ -112,3 +113,11 @@ def test_what_a_library_left_in_a_half_written_savepoint_goes_with_it(tmp_path):
     (half / ".tmpA1b2C3").write_bytes(b"weights")
     assert forget_savepoints(tmp_path) is not None
     assert not (tmp_path / "savepoints").exists()
+
+
+def test_the_next_run_removes_half_written_savepoints_of_both_forms(tmp_path):
+    (tmp_path / ".state-000001.safetensors.0123abcd.tmp").mkdir()
+    (tmp_path / ".state-000001.safetensors.0123abcd.tmp" / ".tmpA1b2C3").write_bytes(b"weights")
+    (tmp_path / ".state-000002.safetensors.0123abcd.tmp").write_bytes(b"half")
+    state_files.remove_halves(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ from expunge.benchmark.facts import problem_of
 from expunge.benchmark.items import Cell, Item
 from expunge.benchmark.own_files import files_hash
 from expunge.errors import ConfigError, DataError
-from expunge.files import open_plain
+from expunge.files import open_plain, remove_abandoned
 from expunge.paths import check_replaceable, read_bytes
 from expunge.weights.file import replacing
 
@@ -100,7 +100,7 @@ class Folders:
             mine = locked(file.fileno())
             if mine:
                 for rest in path.parent.glob(f".{item.key}.*.tmp"):
-                    rest.unlink(missing_ok=True)
+                    remove_abandoned(rest)
             yield mine
         if mine and self.path(item).exists():  # whoever takes the name anew finds the item made
             with suppress(OSError):

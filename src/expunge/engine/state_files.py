@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from expunge.errors import CheckpointError
+from expunge.files import remove_abandoned
 
 _NAMED = re.compile(r"state-(\d{6,})\.safetensors")
 _HALF = re.compile(r"\.state-\d+\.safetensors\.[0-9a-f]{8}\.tmp")
@@ -32,7 +33,7 @@ def remove_halves(folder: Path) -> None:
     """Remove what a kill has left half written."""
     for path in inside(folder):
         if _HALF.fullmatch(path.name):
-            path.unlink()
+            remove_abandoned(path)
 
 
 def inside(folder: Path) -> list[Path]:
