@@ -118,30 +118,11 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def half_file(target: Path) -> Iterator[Path]:
-    """Lend the temporary name of a new empty file beside ``target``; nothing of that name is left afterwards.
-
-    The file is locked meanwhile, so that others know it for one that is being written. What killed processes have left
-    of the same target is removed first.
-
-    Raises:
-        OSError: If it cannot be made.
-    """
-    remove_halves(target.parent, [target.name])
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    with open_plain(temporary, "xb") as file:
-        try:
-            if os.name != "nt":  # its locks keep the process's own libraries from writing
-                with suppress(OSError):
-                    lock_descriptor(file.fileno())
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
 def half_folder(target: Path) -> Iterator[Path]:
     """Lend the temporary name of a new empty folder beside ``target``; nothing of that name is left afterwards.
+
+    The folder is locked meanwhile, so that others know it for one that is being written. What killed processes have
+    left of the same target is removed first.
 
     Raises:
         OSError: If it cannot be made.
@@ -159,6 +140,22 @@ def half_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if descriptor is not None:
             os.close(descriptor)
+
+
+@contextmanager
+def half_file(target: Path) -> Iterator[Path]:
+    """Lend a new empty file in a temporary folder beside ``target``; nothing of that folder is left afterwards.
+
+    Libraries write under names of their own beside the file that they are given, which a killed process leaves there:
+    so the folder, not the file, is what is known as half written.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    with half_folder(target) as folder:
+        temporary = folder / target.name
+        open_plain(temporary, "xb").close()
+        yield temporary
 
 
 def half_written(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -24,7 +24,7 @@ _PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt",
 
 @contextmanager
 def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Lend a temporary name in the folder of ``target``; afterwards sync what was written there and rename it.
+    """Lend a file in a temporary folder beside ``target``; afterwards sync what was written there and move it.
 
     The file gets the mode that the user's umask gives, whichever library writes it. A link of that name is replaced,
     not followed, and what killed processes left of the same file is removed.

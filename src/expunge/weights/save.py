@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError, is_unicode
-from expunge.files import half_folder
 from expunge.kinds import kinds_checked
 from expunge.weights.file import replacing
 from expunge.weights.names import plain_state
@@ -34,7 +33,7 @@ def save_weights(
     The file has the keys, dtypes and shapes of the state; of a model in ``DataParallel``, ``DistributedDataParallel``,
     ``AveragedModel`` or ``torch.compile``, the keys of the model inside. Tensors that share memory are written once per
     key. The order of the dimensions in memory (channels-last) is noted in the file, and ``load_weights`` gives it back.
-    The bytes go to a temporary name in the same folder, are synced, and the file is renamed.
+    The bytes go to a temporary folder beside the file, are synced, and the file is moved into its place.
 
     Args:
         model_or_state: A module, or its ``state_dict``.
@@ -62,10 +61,8 @@ def save_weights(
     state = plain_state(model_or_state) if isinstance(model_or_state, nn.Module) else model_or_state
     dense = dict(_dense(state))
     header = {"format": "pt", **dim_orders(state), **(metadata or {})}
-    with replacing(target, overwrite=overwrite) as temporary, half_folder(target) as aside:
-        # safetensors writes under a name of its own beside the file, which a killed process would leave there.
-        save_file(dense, aside / temporary.name, metadata=header)
-        (aside / temporary.name).replace(temporary)
+    with replacing(target, overwrite=overwrite) as temporary:
+        save_file(dense, temporary, metadata=header)
     return target
 
 
