@@ -1,6 +1,6 @@
 """Two hundred random streams of requests: train, delete, kill, resume, delete again, purge, verify.
 
-Run: python benchmarks/soak.py     (30 minutes of two cores)
+Run: python benchmarks/soak.py     (about ten minutes of two cores, 30 at most)
 
 Writes docs/results/soak.json. Each stream trains a small network on rows of customers (scikit-learn's digits) and
 answers two to four requests, each to the model that answered the one before, with one ledger. Runs and purges are
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import os
 import platform
 import statistics
@@ -54,9 +53,8 @@ def summarize(records: list[dict[str, Any]]) -> dict[str, Any]:
     for record in records:
         actions.update(record["actions"])
         for score in record["memory"]:
-            scores.setdefault(
-                f"{score['kind']}, {'later requests' if score['later'] else 'the last request'}", []
-            ).append(score["z"])
+            place = "later requests" if score["later"] else "the last request"
+            scores.setdefault(f"{score['kind']}, {place}", []).append(score["z"])
     memory = {kind: summarize_scores(values) for kind, values in sorted(scores.items())}
     problems = [f"stream {record['seed']}: {problem}" for record in records for problem in record["problems"]]
     return {"streams": len(records), "actions": dict(sorted(actions.items())), "memory": memory, "problems": problems}
@@ -101,5 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    multiprocessing.freeze_support()
     main()

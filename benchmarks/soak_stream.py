@@ -128,7 +128,7 @@ class Stream:
         self.deletions: list[Deletion] = []
         self.actions, self.problems = Counter[str](), list[str]()
         self.memory: list[dict[str, Any]] = []
-        self.purges, self.refused, self.heads = 0, 0, list[str]()
+        self.heads = list[str]()
         self.original = folder / "original.safetensors"
 
     def record(self) -> dict[str, Any]:
@@ -176,9 +176,8 @@ class Stream:
             return Deletion(f"run{number}", kind, (self.train.targets == label).nonzero().flatten(), label)
         rows = alive.nonzero().flatten().tolist()
         if kind == "indices":
-            return Deletion(
-                f"run{number}", kind, torch.tensor(sorted(self.random.sample(rows, self.random.randint(5, 40))))
-            )
+            chosen = sorted(self.random.sample(rows, self.random.randint(5, 40)))
+            return Deletion(f"run{number}", kind, torch.tensor(chosen))
         customers = self.random.sample(sorted({row // ROWS_PER_CUSTOMER for row in rows}), self.random.randint(3, 20))
         chosen = [row for row in range(len(self.train)) if row // ROWS_PER_CUSTOMER in customers]
         return Deletion(f"run{number}", kind, torch.tensor(chosen))
@@ -189,18 +188,13 @@ class Stream:
         if deletion.kind == "class":
             forget, deletion.method = f"{{class: {deletion.label}}}", self.random.choice(CLASS_METHODS)
         else:
-            ids = customer_ids(self.seed)
-            lines = (
-                sorted({ids[row] for row in deletion.rows.tolist()})
-                if deletion.kind == "ids"
-                else deletion.rows.tolist()
-            )
+            rows, ids = deletion.rows.tolist(), customer_ids(self.seed)
+            lines = sorted({ids[row] for row in rows}) if deletion.kind == "ids" else rows
             listed.write_text("".join(f"{line}\n" for line in lines))
             forget = f"{{{deletion.kind}: {listed.name}}}"
             deletion.method = "retrain"
-        settings = (
-            "epochs: 15, batch: 20, rate: 0.1" if deletion.method == "retrain" else "epochs: 4, rate: 0.02, batch: 32"
-        )
+        exact, approximate = "epochs: 15, batch: 20, rate: 0.1", "epochs: 4, rate: 0.02, batch: 32"
+        settings = exact if deletion.method == "retrain" else approximate
         method = f"{{name: {deletion.method}, {settings}}}"
         before = f"{self.deletions[-1].name}/unlearned.safetensors" if self.deletions else self.original.name
         text = REQUEST.format(
@@ -283,7 +277,6 @@ class Stream:
         """Purge a run, killed at random; a purge that was killed is repeated."""
         arguments = ["purge", deletion.name, "--ledger", "ledger.sqlite"]
         self.finish(arguments, self.answer(deletion), "purge")
-        self.purges += 1
 
     # Checks
 
