@@ -103,10 +103,15 @@ def test_a_mask_is_rebuilt_from_its_state():
     assert torch.equal(kept, again)
 
 
-@pytest.mark.parametrize("keep", [0.0, -0.5, 1.5, float("nan")])
+@pytest.mark.parametrize("keep", [0.0, -0.5, 1.5])
 def test_bad_shares_are_refused(keep):
-    with pytest.raises(ConfigError, match=r"share of weights|a number for 'keep'"):
+    with pytest.raises(ConfigError, match="share of weights"):
         Saliency(keep)
+
+
+def test_a_share_that_is_no_number_is_refused():
+    with pytest.raises(ConfigError, match="a number for 'keep' of Saliency, but found nan"):
+        Saliency(float("nan"))
 
 
 @pytest.mark.parametrize("mask", [Saliency(0.3), Saliency(0.5, batch_size=8)], ids=repr)
