@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from expunge import files
 from expunge.api.folder import forget_savepoints
 from expunge.engine import state_files
 from expunge.errors import CheckpointError
@@ -111,7 +112,7 @@ def test_what_a_library_left_in_a_half_written_savepoint_goes_with_it(tmp_path):
     half = tmp_path / "savepoints" / ".state-000001.safetensors.0123abcd.tmp"
     half.mkdir(parents=True)
     (half / ".tmpA1b2C3").write_bytes(b"weights")
-    assert forget_savepoints(tmp_path) is not None
+    assert forget_savepoints(tmp_path)
     assert not (tmp_path / "savepoints").exists()
 
 
@@ -121,3 +122,18 @@ def test_the_next_run_removes_half_written_savepoints_of_both_forms(tmp_path):
     (tmp_path / ".state-000002.safetensors.0123abcd.tmp").write_bytes(b"half")
     state_files.remove_halves(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_temporary_folder_that_another_process_clears_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    gone = []
+
+    def clear(descriptor):
+        if not gone:
+            gone.extend(half_written(tmp_path, ["result"]))
+            gone[0].rmdir()
+
+    monkeypatch.setattr(files, "lock_descriptor", clear)
+    with half_file(tmp_path / "result") as temporary:
+        assert temporary.is_file()
+        assert temporary.parent != gone[0]
+    assert list(tmp_path.iterdir()) == []

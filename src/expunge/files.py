@@ -128,18 +128,43 @@ def half_folder(target: Path) -> Iterator[Path]:
         OSError: If it cannot be made.
     """
     remove_halves(target.parent, [target.name])
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir()
-    descriptor = os.open(temporary, os.O_RDONLY) if os.name != "nt" else None
+    temporary, descriptor = _make_locked_folder(target)
     try:
-        if descriptor is not None:
-            with suppress(OSError):
-                lock_descriptor(descriptor)
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _make_locked_folder(target: Path) -> tuple[Path, int | None]:
+    """Return a new temporary folder beside ``target`` and the descriptor that locks it; Windows locks no folders.
+
+    Who clears the same target at the same moment may take the folder for abandoned before it is locked: then it is
+    another one's turn.
+    """
+    while True:
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        temporary.mkdir()
+        if os.name == "nt":
+            return temporary, None
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        if _is_locked_by_other(descriptor) or not temporary.exists():
+            os.close(descriptor)
+            continue
+        return temporary, descriptor
+
+
+def _is_locked_by_other(descriptor: int) -> bool:
+    """Take the lock on an open file, and return whether somebody else has it; not every file system has locks."""
+    try:
+        lock_descriptor(descriptor)
+    except OSError as error:
+        return error.errno in BUSY_ERRORS
+    return False
 
 
 @contextmanager
@@ -209,7 +234,7 @@ def remove_named(folder: Path, pattern: re.Pattern[str]) -> int:
         pattern: Of whole names.
 
     Returns:
-        How many files were removed.
+        How many files and half-written folders were removed.
 
     Raises:
         OSError: If one cannot be removed.
@@ -220,9 +245,8 @@ def remove_named(folder: Path, pattern: re.Pattern[str]) -> int:
     files = [path for path in chosen if path.is_symlink() or not path.is_dir()]
     for path in files:
         path.unlink(missing_ok=True)
-    for half in {*chosen} - {*files}:
-        if half.name.endswith(".tmp"):
-            remove_abandoned(half)
+    halves = [path for path in chosen if path not in files and path.name.endswith(".tmp")]
+    removed = len(files) + sum(map(remove_abandoned, halves))
     with suppress(OSError):  # something of somebody else's is in it
         folder.rmdir()
-    return len(files)
+    return removed

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from expunge.api import _convert_worker as worker
 from expunge.api.convert import convert
 from expunge.errors import CheckpointError
+from expunge.files import half_written
 from expunge.weights import check_is_safetensors, load_into, load_weights, save_weights
 
 
@@ -66,6 +68,17 @@ def test_a_process_that_takes_too_long_is_ended(tmp_path):
     with pytest.raises(CheckpointError, match=r"no end after 0\.01 s"):
         convert(tmp_path / "model.pth", tmp_path / "out.safetensors", limit_s=0.01)
     assert os.listdir(tmp_path) == ["model.pth"]
+
+
+def test_what_a_killed_conversion_leaves_goes_when_the_name_is_written_again(tmp_path, monkeypatch):
+    torch.save({"w": torch.ones(1)}, tmp_path / "model.pth")
+    if os.fork() == 0:
+        monkeypatch.setattr("subprocess.run", lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL))
+        convert(tmp_path / "model.pth", tmp_path / "out.safetensors")
+    os.wait()
+    assert half_written(tmp_path, ["out.safetensors"]) == [path for path in tmp_path.iterdir() if path.is_dir()] != []
+    convert(tmp_path / "model.pth", tmp_path / "out.safetensors")
+    assert sorted(os.listdir(tmp_path)) == ["model.pth", "out.safetensors"]
 
 
 def test_a_process_that_dies_is_a_sentence(tmp_path, monkeypatch):

@@ -128,25 +128,26 @@ def test_a_result_without_a_seal_is_taken_as_it_is_where_its_run_knew_of_none(fo
     assert run_request(config(folder), resume=True, force=True) == made
 
 
-def test_other_code_is_said_and_refused_unless_forced(folder, monkeypatch):
+@pytest.fixture
+def stopped(folder, monkeypatch):
+    """The request of a run that ended when it was about to keep its model."""
     request = config(folder, savepoints="{updates: 1}")
     with monkeypatch.context() as patch:
         patch.setattr("expunge.api.run.keep", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_request(request)
+    return request
+
+
+def test_other_code_is_said_and_refused_unless_forced(stopped, monkeypatch):
     monkeypatch.setattr("expunge.__version__", "9.9.9")
     with pytest.raises(ConfigError, match=r"version .*, but found version 9\.9\.9: .*--force"):
-        run_request(request, resume=True)
-    made = run_request(request, resume=True, force=True)
+        run_request(stopped, resume=True)
+    made = run_request(stopped, resume=True, force=True)
     assert json.loads((made / "config.json").read_text())["environment"]["later"][0]["expunge"] == "9.9.9"
 
 
-def test_changed_sources_are_other_code(folder, monkeypatch):
-    request = config(folder, savepoints="{updates: 1}")
-    with monkeypatch.context() as patch:
-        patch.setattr("expunge.api.run.keep", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            run_request(request)
+def test_changed_sources_are_other_code(stopped, monkeypatch):
     monkeypatch.setattr("expunge.sources.package_hash", lambda: "0" * 32)
     with pytest.raises(ConfigError, match="changed sources of it"):
-        run_request(request, resume=True)
+        run_request(stopped, resume=True)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from expunge.engine.conditions import ignore
 from expunge.errors import CheckpointError
@@ -54,8 +53,8 @@ def convert(
         raise CheckpointError(f"a checkpoint at '{source}'", "none", "check the path")
     if is_safetensors(source):
         raise CheckpointError(f"a pickled checkpoint at '{source}'", "that it is safetensors", "use it as it is")
-    with replacing(target, overwrite=overwrite) as temporary, TemporaryDirectory(dir=target.parent) as folder:
-        written = Path(folder) / "weights.safetensors"
+    with replacing(target, overwrite=overwrite) as temporary:
+        written = temporary.with_name("written.safetensors")
         answer = _ask_worker(source, written, key, limit_s)
         if "tensors" not in answer:
             raise CheckpointError(str(answer["expected"]), str(answer["found"]), str(answer["cure"]))

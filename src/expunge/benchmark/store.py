@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from expunge.benchmark.facts import problem_of
 from expunge.benchmark.items import Cell, Item
 from expunge.benchmark.own_files import files_hash
 from expunge.errors import ConfigError, DataError
-from expunge.files import open_plain, remove_abandoned
+from expunge.files import lock_descriptor, open_plain, remove_abandoned
 from expunge.paths import check_replaceable, read_bytes
 from expunge.weights.file import replacing
 
@@ -153,14 +152,7 @@ def plain(value: Any) -> Any:
 def locked(descriptor: int) -> bool:
     """Lock an open file for this process alone until it is closed; return whether that was possible."""
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_descriptor(descriptor)
     except OSError:
         return False
     return True

@@ -51,18 +51,8 @@ def expunge(
     """
 
 
-app.command()(paths_checked(demo))
-app.command()(paths_checked(run))
-app.command()(paths_checked(train))
-app.command()(paths_checked(audit))
-app.command()(paths_checked(bench))
-app.command()(paths_checked(compare))
-app.command()(paths_checked(estimate_retrain))
-app.command()(paths_checked(report))
-app.command()(paths_checked(images))
-app.command()(paths_checked(convert))
-app.command()(paths_checked(purge))
-app.command()(paths_checked(ulira))
+for command in (demo, run, train, audit, bench, compare, estimate_retrain, report, images, convert, purge, ulira):
+    app.command()(paths_checked(command))
 app.add_typer(ledger, name="ledger")
 app.command("list")(show)
 

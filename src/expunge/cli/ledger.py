@@ -32,7 +32,7 @@ def show(
     """Show the entries, and what each stream of requests spent."""
     key, bad = key_if_good()
     for problem in bad:
-        typer.echo(f"{problem}\n")
+        echo(f"{problem}\n")
     if not Ledger(file).verify(key).sound:
         echo("This ledger is NOT SOUND: `expunge ledger verify` says why.\n")
     entries = Ledger(file).entries()
