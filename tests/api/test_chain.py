@@ -198,7 +198,7 @@ def test_drawn_labels_are_never_those_of_a_class_that_is_gone():
 
 @pytest.mark.parametrize(
     ("before", "after", "value"),
-    [([0, 0, 0, 0], [1, 1, 1, 0], 1 / 8), ([1, 1, 0], [0, 0, 1], 1.0), ([0] * 3, [0] * 3, 1.0)],
+    [([0, 0, 0, 0], [1, 1, 1, 0], 1 / 8), ([1, 1, 0], [0, 0, 1], 7 / 8), ([0] * 3, [0] * 3, 1.0)],
 )
 def test_the_sign_test_counts_those_that_changed(before, after, value):
     assert sign_test(torch.tensor(before).bool(), torch.tensor(after).bool()) == pytest.approx(value)

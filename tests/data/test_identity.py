@@ -6,18 +6,19 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from expunge.data import Subset, TensorExamples, as_examples, resident
-from expunge.data.examples import ids_of
-from expunge.data.identity import (
+from expunge.data import (
+    Subset,
+    TensorExamples,
+    as_examples,
     example_hashes,
-    hashes_of_ids,
     id_hashes,
+    ids_of,
     is_repeatable,
-    overlap,
     remembered_hashes,
-    repeated,
+    resident,
     set_hash,
 )
+from expunge.data.identity import hashes_of_ids
 from expunge.errors import DataError
 
 KEY = bytes(range(32))
@@ -49,11 +50,11 @@ def test_the_hash_of_an_example_is_blake2b_of_type_shape_values_and_label():
     ids=["values", "label", "type", "shape", "name"],
 )
 def test_another_example_has_another_hash(other):
-    assert not overlap(example_hashes(TensorExamples(torch.zeros(1, 3), [0]), KEY), example_hashes(other, KEY))
+    assert not np.isin(example_hashes(TensorExamples(torch.zeros(1, 3), [0]), KEY), example_hashes(other, KEY)).any()
 
 
 def test_the_key_decides():
-    assert not overlap(example_hashes(rows(), KEY), example_hashes(rows(), bytes(32)))
+    assert not np.isin(example_hashes(rows(), KEY), example_hashes(rows(), bytes(32))).any()
 
 
 def test_an_example_is_known_through_any_data_set_object():
@@ -75,7 +76,7 @@ def test_texts_of_one_length_differ():
         return as_examples([({"text": word, "tokens": torch.zeros(2)}, 0) for word in words])
 
     ours, others = example_hashes(text(["ab", "cd"]), KEY), example_hashes(text(["cd", "ef"]), KEY)
-    assert overlap(ours, others) == 1
+    assert np.isin(ours, others).sum() == 1
     assert set_hash(ours, KEY) != set_hash(others, KEY)
 
 
@@ -84,8 +85,7 @@ def test_a_set_has_one_hash_in_any_order_and_counts_its_repeats():
     assert set_hash(made, KEY) == set_hash(made[::-1], KEY)
     assert set_hash(made, KEY) != set_hash(made[1:], KEY)
     assert set_hash(made, KEY) != set_hash(np.concatenate([made, made[:1]]), KEY)
-    assert repeated(np.concatenate([made, made[:2]])) == 2
-    assert overlap(made[:4], made[2:]) == 2
+    assert np.isin(made[:4], made[2:]).sum() == 2
 
 
 class Flipping:
@@ -112,7 +112,7 @@ def test_random_transforms_are_read_the_same_in_any_order_and_disturb_nothing(dr
     assert random.getstate() == states[0]
     assert np.random.get_state()[1].tobytes() == states[1]
     assert torch.equal(torch.get_rng_state(), states[2])
-    assert repeated(made) == 0
+    assert len(np.unique(made)) == len(made)
     assert (example_hashes(Subset(examples, [7, 2]), KEY) == made[[7, 2]]).all()
 
 
@@ -148,7 +148,7 @@ def test_a_changed_number_in_memory_is_noticed():
     examples = rows()
     before = example_hashes(examples, KEY)
     examples.inputs[2, 0] += 1
-    assert overlap(before, example_hashes(examples, KEY)) == 5
+    assert np.isin(before, example_hashes(examples, KEY)).sum() == 5
 
 
 def test_ids_are_known_by_their_text():

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from expunge.api.coincidence import is_coincidence, repetition_sentence
 from expunge.batch import Batch, Examples, Predictor, Split, on_tensors
-from expunge.data import Subset, check_labels, copies, repeats, root_indices
+from expunge.data import check_labels, copies, repeats, root_indices, root_of
 from expunge.errors import DataError, ModelError, NotFiniteError, RequestError
 from expunge.evaluation.collecting import home, undisturbed
 from expunge.forward import check_gradients_on
@@ -146,7 +146,7 @@ different people, give both data sets ids"
 
 def origin(examples: Examples) -> object:
     """Return what tells where examples are finally read from: the user's data set, or the memory of the inputs."""
-    root = examples.root if isinstance(examples, Subset) else examples
+    root = root_of(examples)
     inputs = getattr(root, "inputs", None)
     found: list[tuple[Any, ...]] = []
     on_tensors(inputs, lambda tensor: remember(tensor, found))

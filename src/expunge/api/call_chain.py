@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from expunge.api.chain import (
     EarlierRequest,
     LeftOut,
-    class_mark,
-    concepts_in,
+    find_forgotten,
+    find_forgotten_classes,
     forgotten_elsewhere,
-    forgotten_in,
-    known_and_unknown,
-    marks_in,
+    label_names,
     nothing_left,
     positions_of_classes,
+    trace_chain,
 )
 from expunge.api.digests import state_digest
 from expunge.batch import Examples, Split
@@ -58,13 +57,9 @@ class CallChain:
     classes: tuple[int, ...] = ()
     earlier: tuple[EarlierRequest, ...] = ()
 
-    def marked(self, split: Split) -> Split:
+    def name_gone_classes(self, split: Split) -> Split:
         """Return the split with the labels of the classes that earlier requests forgot as a whole."""
-        key = load_key() if self.entries else b""
-        packed = [one.content.forgotten.classes for one in self.entries if one.content and one.content.forgotten]
-        gone = np.concatenate([marks_in(text) for text in packed]) if packed else np.zeros(0, np.uint64)
-        marks = {label: class_mark(label, key)[:8] for label in range(split.classes)} if len(gone) else {}
-        known = [label for label, mark in marks.items() if np.isin(np.frombuffer(mark, np.uint64), gone).any()]
+        known = find_forgotten_classes(range(split.classes), self.entries, load_key()) if self.entries else ()
         labels = tuple(sorted({*known, *self.classes}))
         return replace(split, gone=labels) if labels else split
 
@@ -95,7 +90,7 @@ def call_chain(
             return made
         key = load_key()
         entries, digest = ledger.entries(), state_digest(model, key)
-        known, unknown = known_and_unknown(entries, digest)
+        known, unknown = trace_chain(entries, digest)
         elsewhere = forgotten_elsewhere(made.retain, entries, key, digest)
         for sentence in LeftOut(unknown=unknown, elsewhere=elsewhere).sentences():
             warnings.warn(sentence, stacklevel=3)
@@ -113,20 +108,18 @@ def without_entry(made: CallChain, entry: Entry, key: bytes, family: Family, *, 
     """
 
     def find(examples: Examples) -> Tensor:
-        if family.name == "stable_diffusion":
-            return concepts_in(examples, entry, key)
-        return forgotten_in(examples, entry, key)[0]
+        return find_forgotten(examples, entry, key, by_prompt=family.by_prompt)[0]
 
     parts = {"retain": made.retain, "holdout": made.holdout}
     counts = {part: len(find(examples)) for part, examples in parts.items() if examples is not None}
     if any(counts.values()) and not allowed:
-        told = " and ".join(f"{count} of {part}" for part, count in counts.items() if count)
+        sizes = " and ".join(f"{count} of {part}" for part, count in counts.items() if count)
         raise RequestError(
             "examples that no earlier request of this model forgot",
-            f"{told} that entry {entry.number} of the ledger forgot",
+            f"{sizes} that entry {entry.number} of the ledger forgot",
             "take them out, or pass exclude='ledger' to leave them out",
         )
-    classes = () if family.name == "stable_diffusion" else forgotten_in(made.retain, entry, key)[1]
+    classes = find_forgotten(made.retain, entry, key, by_prompt=family.by_prompt)[1]
     return without_found(made, entry.number, find, classes) if any(counts.values()) else made
 
 
@@ -140,12 +133,11 @@ def without_named(made: CallChain, exclude: Any) -> CallChain:
     if any(isinstance(item, int) and abs(item) >= HIGHEST for item in (items if isinstance(items, list) else ())):
         raise RequestError("classes by number to exclude", described(exclude), "name classes of the data")
     if isinstance(items, (list, tuple, set, frozenset, range)) and all(isinstance(one, (int, str)) for one in items):
-        names = getattr(made.retain.root if isinstance(made.retain, Subset) else made.retain, "names", None)
-        classes = tuple(sorted({ByClass(one).number(names) for one in items}))
+        classes = tuple(sorted({ByClass(one).number(label_names(made.retain)) for one in items}))
         if any(not 0 <= label <= MAX_LABEL for label in classes):
             raise RequestError("numbers of classes from 0 to exclude", "others", "number the classes from 0")
-        found = without_found(made, None, lambda some: positions_of_classes(some, classes), classes)
-        return replace(found, classes=classes)
+        rest = without_found(made, None, lambda some: positions_of_classes(some, classes), classes)
+        return replace(rest, classes=classes)
     key, excluded = load_key(), as_examples(exclude)
     hashes, ids = example_hashes(excluded, key), id_hashes(excluded, key)
 
@@ -172,8 +164,8 @@ def without_found(made: CallChain, entry: int | None, find: Find, classes: tuple
     Raises:
         RequestError: If none is left.
     """
-    retain, lost = parted_by(made.retain, find, "retain")
-    holdout, held = (None, None) if made.holdout is None else parted_by(made.holdout, find, "holdout")
+    retain, lost = take_out(made.retain, find, "retain")
+    holdout, held = (None, None) if made.holdout is None else take_out(made.holdout, find, "holdout")
     positions = torch.empty(0, dtype=torch.int64) if lost is None else torch.arange(len(lost))
     earlier = EarlierRequest(entry, positions, classes, lost, () if held is None else (held,))
     if lost is None and held is None:
@@ -181,7 +173,7 @@ def without_found(made: CallChain, entry: int | None, find: Find, classes: tuple
     return replace(made, retain=retain, holdout=holdout, earlier=(*made.earlier, earlier))
 
 
-def parted_by(examples: Examples, find: Find, part: str) -> tuple[Examples, Subset | None]:
+def take_out(examples: Examples, find: Find, part: str) -> tuple[Examples, Subset | None]:
     """Return the examples without those that ``find`` finds, and those; None if it finds none.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from expunge.api.budgeting import compared, spent_part, with_opened
-from expunge.api.chain import concepts_forgotten, forgotten_hash, forgotten_of
+from expunge.api.chain import concepts_forgotten, forgotten_hash, forgotten_of, label_names
 from expunge.api.digests import keyed, state_digest
 from expunge.api.folder import check_name_room, check_writable
 from expunge.api.notes import MAX_NOTE_LENGTH, note_digests
@@ -78,7 +78,7 @@ class CallRecording(NamedTuple):
             return None
 
 
-def compared_with_ledger(
+def compare_with_ledger(
     recording: CallRecording | None, keeper: Keeper | None, spending: Spending | None
 ) -> Spending | None:
     """Return what became of a budget with the ledger's entries that opened the same held-out examples before."""
@@ -132,22 +132,22 @@ def call_recording(
         ConfigError: If the request says anything else of itself.
         RequestError: If the request was served before, and is not to be answered again.
     """
-    note = checked_note(request)
+    note = read_note(request)
     if ledger is None:
         return None
     key = load_key()
     asked, before = asked_of_split(split, key), state_digest(model, key)
     if not again:
         refuse_served(served(ledger.entries(), asked, before))
-    if family.name == "stable_diffusion":
-        names = getattr(split.forget, "names", None) or ()
+    if family.by_prompt:
+        names = label_names(split.forget)
         forgotten = concepts_forgotten([names[label] for label in split.forget.targets.unique().tolist()], key)
     else:
         forgotten = forgotten_of(split.forget, split.retain, key)
     return CallRecording(ledger, key, asked, before, name_of(method), forgotten, note_digests(note, key), again)
 
 
-def checked_note(request: Any) -> Mapping[str, str]:
+def read_note(request: Any) -> Mapping[str, str]:
     """Return what a request says of itself: title, ticket and requester, as far as they are given.
 
     Raises:

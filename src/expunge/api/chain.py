@@ -19,10 +19,11 @@ from torch import Tensor
 
 from expunge.api.digests import keyed
 from expunge.batch import Examples
-from expunge.data import Subset, example_hashes, id_hashes, remembered_hashes, set_hash
+from expunge.data import Subset, example_hashes, id_hashes, pair_hashes, remembered_hashes, root_of, set_hash
+from expunge.data.identity import Hashes
 from expunge.errors import RequestError
 from expunge.ledger import Entry, Forgotten, earlier_requests, pack_marks, unpack_marks
-from expunge.ledger.forgotten import MAX_MARKS
+from expunge.ledger.forgotten import MARK_BYTES, MAX_MARKS
 from expunge.pair import Pair
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ def forgotten_of(forget: Examples, retain: Examples, key: bytes) -> Forgotten:
     gone = ids if ids is None or kept is None else ids[~np.isin(ids, kept)]
     examples, others = example_hashes(forget, key), example_hashes(retain, key)
     return Forgotten(
-        examples=packed(examples[~np.isin(examples, others)]),
-        ids="" if gone is None else packed(gone),
+        examples=pack_hashes(examples[~np.isin(examples, others)]),
+        ids="" if gone is None else pack_hashes(gone),
         classes=pack_marks(class_mark(label, key) for label in classes),
     )
 
@@ -151,25 +152,25 @@ def forgotten_hash(forget: Examples, retain: Examples, key: bytes) -> str:
     """
     hashes, ids = example_hashes(forget, key), id_hashes(forget, key)
     if ids is not None and np.isin(hashes, example_hashes(retain, key)).any():
-        return set_hash(np.frombuffer(np.stack([hashes, ids], axis=1).tobytes(), f"S{2 * hashes.dtype.itemsize}"), key)
+        return set_hash(pair_hashes(hashes, ids), key)
     return set_hash(hashes, key)
 
 
-def packed(hashes: NDArray[np.bytes_]) -> str:
+def pack_hashes(hashes: Hashes) -> str:
     """Return an array of hashes as an entry holds them."""
     raw, size = hashes.tobytes(), hashes.dtype.itemsize
     return pack_marks(raw[start : start + size] for start in range(0, len(raw), size))
 
 
 def class_mark(label: int, key: bytes) -> bytes:
-    """Return the keyed hash of a class."""
-    return bytes.fromhex(keyed(key, "class", [str(label).encode()]))
+    """Return the mark of a class, as an entry holds it."""
+    return bytes.fromhex(keyed(key, "class", [str(label).encode()]))[:MARK_BYTES]
 
 
 def concept_mark(text: str, key: bytes) -> bytes:
-    """Return the keyed hash of a concept's name or a prompt; capitals, spaces and punctuation do not count."""
-    words = " ".join(word.strip(".,;:!?\"'()") for word in text.casefold().split())
-    return bytes.fromhex(keyed(key, "concept", [words.encode("utf-8", "surrogatepass")]))
+    """Return the mark of a concept's name or a prompt; capitals, spaces and punctuation do not count."""
+    words = " ".join(_words(text)).encode("utf-8", "surrogatepass")
+    return bytes.fromhex(keyed(key, "concept", [words]))[:MARK_BYTES]
 
 
 def concepts_forgotten(texts: Iterable[str], key: bytes) -> Forgotten:
@@ -183,7 +184,7 @@ def naming_forgotten(texts: Iterable[str], forgotten: Forgotten, key: bytes) -> 
     They do if a run of words in them is the concept's name or one of its prompts.
     """
     marks = set(unpack_marks(forgotten.concepts))
-    return [text for text in texts if marks and any(concept_mark(run, key)[:8] in marks for run in runs_of_words(text))]
+    return [text for text in texts if marks and any(concept_mark(run, key) in marks for run in runs_of_words(text))]
 
 
 def runs_of_words(text: str) -> Iterator[str]:
@@ -193,32 +194,33 @@ def runs_of_words(text: str) -> Iterator[str]:
         >>> sorted(runs_of_words("A dog, sleeping"))
         ['a', 'a dog', 'a dog sleeping', 'dog', 'dog sleeping', 'sleeping']
     """
-    words = [word.strip(".,;:!?\"'()") for word in text.casefold().split()]
+    words = _words(text)
     for start in range(len(words)):
         for end in range(start + 1, len(words) + 1):
             yield " ".join(words[start:end])
 
 
-def concepts_in(examples: Examples, entry: Entry, key: bytes) -> Tensor:
-    """Return the positions of the examples whose prompt, the name of their label, names a forgotten concept."""
-    names: Sequence[str] = getattr(examples.root if isinstance(examples, Subset) else examples, "names", None) or ()
-    forgotten = None if entry.content is None else entry.content.forgotten
-    found = set() if forgotten is None else set(naming_forgotten(names, forgotten, key))
-    return positions_of_classes(examples, [label for label, name in enumerate(names) if name in found])
+def _words(text: str) -> list[str]:
+    return [word.strip(".,;:!?\"'()") for word in text.casefold().split()]
 
 
-def marks_of(hashes: NDArray[np.bytes_]) -> Marks:
+def label_names(examples: Examples) -> Sequence[str]:
+    """Return the names of the labels, which are prompts where a model draws images; none where there are none."""
+    return getattr(root_of(examples), "names", None) or ()
+
+
+def _marks_of(hashes: Hashes) -> Marks:
     """Return the first eight bytes of each hash of sixteen."""
     halves: Marks = np.ascontiguousarray(hashes).view(np.uint64)
     return halves[::2]
 
 
-def marks_in(text: str) -> Marks:
+def _marks_in(text: str) -> Marks:
     """Return the hashes in a text that an entry holds."""
     return np.frombuffer(base64.b64decode(text), np.uint64)
 
 
-def known_and_unknown(entries: Sequence[Entry], *model: str) -> tuple[list[Entry], tuple[int, ...]]:
+def trace_chain(entries: Sequence[Entry], *model: str) -> tuple[list[Entry], tuple[int, ...]]:
     """Return the earlier requests of a model's chain that say what they forgot, and the numbers of those that do not.
 
     Args:
@@ -226,35 +228,46 @@ def known_and_unknown(entries: Sequence[Entry], *model: str) -> tuple[list[Entry
         model: Keyed hashes of the model.
     """
     chain = earlier_requests(entries, *model)
-    known = [entry for entry in chain if entry.content is not None and entry.content.forgotten is not None]
-    numbers = {entry.number for entry in known}
-    return known, tuple(entry.number for entry in chain if entry.number not in numbers)
+    known = [entry for entry in chain if entry.forgotten is not None]
+    return known, tuple(entry.number for entry in chain if entry.forgotten is None)
 
 
-def forgotten_in(examples: Examples, entry: Entry, key: bytes) -> tuple[Tensor, tuple[int, ...]]:
+def find_forgotten(
+    examples: Examples, entry: Entry, key: bytes, *, by_prompt: bool = False
+) -> tuple[Tensor, tuple[int, ...]]:
     """Return the positions of the examples that an entry forgot, and the labels that it forgot as a whole.
 
     Args:
         examples: Any examples.
         entry: It says what it forgot.
         key: The secret.
+        by_prompt: Whether an example was forgotten if its prompt names a forgotten concept. Default: if the example or
+            its id is known, or its class was forgotten as a whole.
     """
-    forgotten = Forgotten() if entry.content is None else entry.content.forgotten or Forgotten()
-    gone = marks_in(forgotten.classes)
-    marks = {label: class_mark(label, key)[:8] for label in examples.targets.unique().tolist()}
-    classes = tuple(label for label, mark in marks.items() if np.isin(np.frombuffer(mark, np.uint64), gone).any())
-    chosen = torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64)).numpy()
-    chosen |= np.isin(marks_of(example_hashes(examples, key)), marks_in(forgotten.examples))
+    forgotten = entry.forgotten or Forgotten()
+    if by_prompt:
+        names = label_names(examples)
+        lost = set(naming_forgotten(names, forgotten, key))
+        return positions_of_classes(examples, [label for label, name in enumerate(names) if name in lost]), ()
+    classes = find_forgotten_classes(examples.targets.unique().tolist(), [entry], key)
+    chosen = _are_of(examples, classes).numpy()
+    chosen |= np.isin(_marks_of(example_hashes(examples, key)), _marks_in(forgotten.examples))
     ids = id_hashes(examples, key) if forgotten.ids else None
     if ids is not None:
-        chosen |= np.isin(marks_of(ids), marks_in(forgotten.ids))
+        chosen |= np.isin(_marks_of(ids), _marks_in(forgotten.ids))
     return torch.from_numpy(chosen.nonzero()[0]), classes
 
 
-def of_ledger(examples: Examples, entries: Sequence[Entry], key: bytes) -> list[EarlierRequest]:
+def find_forgotten_classes(labels: Iterable[int], entries: Sequence[Entry], key: bytes) -> tuple[int, ...]:
+    """Return those of some labels that one of the entries forgot as a whole."""
+    gone = {mark for entry in entries if entry.forgotten for mark in unpack_marks(entry.forgotten.classes)}
+    return tuple(label for label in labels if gone and class_mark(label, key) in gone)
+
+
+def find_earlier(examples: Examples, entries: Sequence[Entry], key: bytes) -> list[EarlierRequest]:
     """Return what entries forgot, as far as it is among some training examples."""
     with remembered_hashes():
-        return [EarlierRequest(entry.number, *forgotten_in(examples, entry, key)) for entry in entries]
+        return [EarlierRequest(entry.number, *find_forgotten(examples, entry, key)) for entry in entries]
 
 
 def forgotten_elsewhere(examples: Examples, entries: Sequence[Entry], key: bytes, *model: str) -> dict[int, int]:
@@ -270,8 +283,8 @@ def forgotten_elsewhere(examples: Examples, entries: Sequence[Entry], key: bytes
     """
     if any(not (entry.header.originals | entry.header.answers).isdisjoint(model) for entry in entries):
         return {}
-    told = [entry for entry in entries if entry.content is not None and entry.content.forgotten is not None]
-    counts = {one.entry: len(one.positions) for one in of_ledger(examples, told, key)}
+    known = [entry for entry in entries if entry.forgotten is not None]
+    counts = {one.entry: len(one.positions) for one in find_earlier(examples, known, key)}
     return {number: count for number, count in counts.items() if number is not None and count}
 
 
@@ -341,7 +354,12 @@ def of_classes(examples: Examples, classes: Sequence[int]) -> Subset:
 
 def positions_of_classes(examples: Examples, classes: Sequence[int]) -> Tensor:
     """Return the positions of the examples of some classes."""
-    return torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64)).nonzero().flatten()
+    return _are_of(examples, classes).nonzero().flatten()
+
+
+def _are_of(examples: Examples, classes: Sequence[int]) -> Tensor:
+    """Return which examples are of some classes."""
+    return torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64))
 
 
 def without_classes(examples: Examples, classes: Sequence[int], part: str) -> tuple[Examples, int]:
@@ -350,7 +368,7 @@ def without_classes(examples: Examples, classes: Sequence[int], part: str) -> tu
     Raises:
         RequestError: If none is left.
     """
-    gone = torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64))
+    gone = _are_of(examples, classes)
     count = int(gone.sum())
     if not count:
         return examples, 0
@@ -361,7 +379,5 @@ def without_classes(examples: Examples, classes: Sequence[int], part: str) -> tu
 
 def nothing_left(part: str) -> RequestError:
     """Return the error for a part that earlier requests forgot as a whole."""
-    found = "none that no earlier request forgot"
-    return RequestError(
-        f"at least one example of {part}", found, "there is nothing left to learn from; delete the model"
-    )
+    cure = "there is nothing left to learn from; delete the model"
+    return RequestError(f"at least one example of {part}", "none that no earlier request forgot", cure)

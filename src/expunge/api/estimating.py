@@ -26,7 +26,7 @@ from expunge.api.threads import computing
 from expunge.api.training import trained
 from expunge.api.unlearning import unlearn
 from expunge.batch import Examples, Split
-from expunge.data import Subset, root_indices
+from expunge.data import Subset, root_indices, root_of
 from expunge.errors import ConfigError
 from expunge.kinds import kinds_checked
 from expunge.report import print_tables, write_report
@@ -168,7 +168,7 @@ def shared(job: Job, share: float) -> Split:
 def together(split: Split) -> Examples:
     """Return what the original of a share is trained on: both sides, in the order of the data."""
     forget = split.forget
-    root = forget.root if isinstance(forget, Subset) else forget
+    root = root_of(forget)
     return Subset(root, torch.cat([root_indices(forget), root_indices(split.retain)]).sort().values)
 
 

@@ -15,7 +15,7 @@ from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, of_classes, without_cla
 from expunge.api.coincidence import repetition_sentence
 from expunge.api.disclosing import callers_disclosure
 from expunge.api.documents import SHOWN, document
-from expunge.api.relapse import predicted_right, relapse_part
+from expunge.api.relapse import find_correct_predictions, relapse_part
 from expunge.api.requests import Asked, contact_sheet, request_part
 from expunge.api.result import Result
 from expunge.api.rows import Rows
@@ -159,7 +159,7 @@ def evaluate(
     if left_out:
         models = {"original": before, "method": network, "retrained": references[0] if references else None}
         asked_again = {role: one for role, one in models.items() if one is not None}
-        part |= relapse_part(left_out, asked_again, predicted_right(predict.logits, batch_size))
+        part |= relapse_part(left_out, asked_again, find_correct_predictions(predict.logits, batch_size))
     part |= {} if result is None else fit_part(result.fit)
     held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
     disclosure = callers_disclosure(result)

@@ -30,6 +30,7 @@ from expunge.data import (
     crop_flip,
     none,
     num_classes,
+    root_of,
 )
 from expunge.errors import ConfigError, DataError, ExpungeError, RequestError
 from expunge.python_path import import_object
@@ -142,7 +143,7 @@ def users_code(path: str) -> Iterator[None]:
 
 def augment(examples: Examples, name: str) -> None:
     """Set what training and unlearning may do to the pictures; evaluation never does it."""
-    root: Any = examples.root if isinstance(examples, Subset) else examples
+    root: Any = root_of(examples)
     if hasattr(root, "augment") or name != "none":
         root.augment = AUGMENTATIONS[name]
 
@@ -232,7 +233,7 @@ def as_request(config: DataRequest) -> Request:
     return ByPredicate(str(chosen.predicate))
 
 
-def excluded_by(config: DataRequest, source: Source) -> list[EarlierRequest]:
+def read_exclusions(config: DataRequest, source: Source) -> list[EarlierRequest]:
     """Return what a request file says that earlier requests forgot, none where it says nothing.
 
     Raises:

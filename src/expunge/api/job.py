@@ -26,7 +26,7 @@ from expunge.api.folder import (
     refuse_other_data,
 )
 from expunge.api.inputs import device_of
-from expunge.api.reading import chained, checked_method, given_weights, loaded, located, parted, train_settings
+from expunge.api.reading import checked_method, given_weights, leave_out_chain, loaded, located, parted, train_settings
 from expunge.api.request.config import RunConfig
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.request.request_file import DataRequest
@@ -173,7 +173,7 @@ def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console:
     original = loaded(
         config, source, device, checkpoint, "checkpoint", lambda told: console.print(told, soft_wrap=True)
     )
-    parts = chained(config, parts, original, checkpoint)
+    parts = leave_out_chain(config, parts, original, checkpoint)
     source, holdout, request, positions, left_out = parts
     with located(config, "model"):
         check_savable(original.state_dict())

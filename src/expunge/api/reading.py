@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from expunge.api.admission import check_inputs, check_weights, few, head_size
-from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, forgotten_elsewhere, known_and_unknown, leave_out, of_ledger
+from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, find_earlier, forgotten_elsewhere, leave_out, trace_chain
 from expunge.api.digests import state_digest, weights_digest
 from expunge.api.duplicates import without_copies
 from expunge.api.folder import ORIGINAL
-from expunge.api.inputs import as_request, excluded_by, fresh_model, held_out, read_source
+from expunge.api.inputs import as_request, fresh_model, held_out, read_exclusions, read_source
 from expunge.api.request.budgeted_request import BudgetedRequest
 from expunge.api.request.config import RunConfig
 from expunge.api.request.request_file import DataRequest, RequestFile
@@ -121,10 +121,10 @@ def parted(config: BudgetedRequest, data_dir: Path | None) -> Parts:
         positions = split_request(source.train, request, source.class_names)
     with located(config, "exclude"):
         parts = without_copies(Parts(source, holdout, request, positions))
-        return leave_out(parts, excluded_by(config, source))
+        return leave_out(parts, read_exclusions(config, source))
 
 
-def chained(config: BudgetedRequest, parts: Parts, original: nn.Module, path: Path | None) -> Parts:
+def leave_out_chain(config: BudgetedRequest, parts: Parts, original: nn.Module, path: Path | None) -> Parts:
     """Return the data of a request without what the ledger's earlier requests of the original's chain forgot.
 
     Args:
@@ -139,8 +139,8 @@ def chained(config: BudgetedRequest, parts: Parts, original: nn.Module, path: Pa
         key = load_key()
         models = [state_digest(original, key), *([] if path is None else [weights_digest(path, key)])]
         entries = Ledger(config.ledger).entries()
-        known, unknown = known_and_unknown(entries, *models)
-        parts = leave_out(parts, of_ledger(parts.source.train, known, key), unknown)
+        known, unknown = trace_chain(entries, *models)
+        parts = leave_out(parts, find_earlier(parts.source.train, known, key), unknown)
         elsewhere = forgotten_elsewhere(parts.sides.retain, entries, key, *models)
         return parts._replace(left_out=replace(parts.left_out, elsewhere=elsewhere)) if elsewhere else parts
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import comb, erfc, sqrt
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from expunge.api.chain import EarlierRequest, LeftOut
 from expunge.batch import Examples, Predictor
 from expunge.evaluation.collecting import collect
 
-Right = Callable[[Any, EarlierRequest, str], Tensor | None]
+FindCorrect = Callable[[Any, EarlierRequest, str], Tensor | None]
 """Takes a model, an earlier request and the name of a part; returns which of its examples the model gets right."""
 LEVEL = 0.01
 """At most this probability of calling a model worse that is as good on an earlier request as before."""
@@ -24,40 +23,43 @@ DRAWN = ("drawn",)
 
 
 def relapse_part(
-    left_out: LeftOut, models: Mapping[str, Any], right: Right, parts: Sequence[str] = PARTS
+    left_out: LeftOut, models: Mapping[str, Any], find_correct: FindCorrect, parts: Sequence[str] = PARTS
 ) -> dict[str, Any]:
     """Return a request's part of the result document about earlier requests; nothing without one.
 
     Args:
         left_out: What earlier requests forgot.
         models: By role: ``original``, ``method`` and, where there is one, ``retrained``.
-        right: Asks a model.
+        find_correct: Asks a model.
         parts: What it is asked about. Default: forgotten and held-out examples.
     """
     if not left_out:
         return {}
-    asked = [earlier_part(one, models, right, parts) for one in left_out.earlier]
-    told = {**left_out.sizes, "unknown": list(left_out.unknown)}
+    sizes = {**left_out.sizes, "unknown": list(left_out.unknown)}
     others = {"elsewhere": list(left_out.elsewhere)} if left_out.elsewhere else {}
-    return {"earlier": asked, "left_out": {**told, **others}}
+    earlier = [_earlier_part(one, models, find_correct, parts) for one in left_out.earlier]
+    return {"earlier": earlier, "left_out": {**sizes, **others}}
 
 
-def earlier_part(one: EarlierRequest, models: Mapping[str, Any], right: Right, parts: Sequence[str]) -> dict[str, Any]:
+def _earlier_part(
+    one: EarlierRequest, models: Mapping[str, Any], find_correct: FindCorrect, parts: Sequence[str]
+) -> dict[str, Any]:
     """Return what models show of one earlier request: accuracy in percent by role, and whether it rose."""
-    told: dict[str, Any] = {"entry": one.entry, "classes": len(one.classes)}
+    figures: dict[str, Any] = {}
     rose = False
     for part in parts:
-        correct = {role: found for role, model in models.items() if (found := right(model, one, part)) is not None}
-        told[part] = {
-            "examples": max((len(found) for found in correct.values()), default=0),
-            "accuracy": {role: 100 * float(found.double().mean()) for role, found in correct.items() if len(found)},
+        asked = {role: find_correct(model, one, part) for role, model in models.items()}
+        correct = {role: mask for role, mask in asked.items() if mask is not None}
+        figures[part] = {
+            "examples": max(map(len, correct.values()), default=0),
+            "accuracy": {role: 100 * float(mask.double().mean()) for role, mask in correct.items() if len(mask)},
         }
         if {"original", "method"} <= correct.keys():
             rose = rose or sign_test(correct["original"], correct["method"]) < LEVEL / len(parts)
-    return {**told, "rose": rose}
+    return {"entry": one.entry, "classes": len(one.classes), **figures, "rose": rose}
 
 
-def predicted_right(logits: Callable[[Any], Tensor] | None = None, batch_size: int = 256) -> Right:
+def find_correct_predictions(logits: Callable[[Any], Tensor] | None = None, batch_size: int = 256) -> FindCorrect:
     """Return how a classifier is asked which examples it gets right.
 
     Args:
@@ -65,19 +67,18 @@ def predicted_right(logits: Callable[[Any], Tensor] | None = None, batch_size: i
         batch_size: Examples in one forward pass. Default 256.
     """
 
-    def right(model: Any, one: EarlierRequest, part: str) -> Tensor | None:
+    def find_correct(model: Any, one: EarlierRequest, part: str) -> Tensor | None:
         examples: Sequence[Examples] = one.held_out if part == "held_out" else [] if one.train is None else [one.train]
         asked = [collect(Predictor(model, logits), some, batch_size) for some in examples]
         return torch.cat([out.logits.argmax(1) == out.targets for out in asked]) if asked else None
 
-    return right
+    return find_correct
 
 
 def sign_test(before: Tensor, after: Tensor) -> float:
     """Return the one-sided p-value of "no more examples right than before", from those that changed alone.
 
-    Of n examples that changed, g became right; under the hypothesis g is at most Binomial(n, ½), which is taken as
-    normal, with continuity correction, from n = 30.
+    Of n examples that changed, g became right; under the hypothesis g is at most Binomial(n, ½).
 
     Args:
         before: Which examples were right before, ``(n,)`` bool.
@@ -87,12 +88,9 @@ def sign_test(before: Tensor, after: Tensor) -> float:
         >>> sign_test(torch.zeros(50, dtype=torch.bool), torch.ones(50, dtype=torch.bool)) < 1e-6
         True
         >>> sign_test(torch.tensor([True, False]), torch.tensor([False, True]))
-        1.0
+        0.75
     """
-    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    count = gained + lost
-    if gained <= lost:
-        return 1.0
-    if count < 30:
-        return float(sum(comb(count, k) for k in range(gained, count + 1)) / 2**count)
-    return 0.5 * erfc((gained - 0.5 - count / 2) / sqrt(count / 2))
+    from scipy.stats import binomtest
+
+    gained, changed = int((after & ~before).sum()), int((after != before).sum())
+    return float(binomtest(gained, changed, alternative="greater").pvalue) if changed else 1.0

@@ -32,7 +32,7 @@ from expunge.api.launched import assist, gather, helping, jointly, launched, pro
 from expunge.api.own_names import check_paths
 from expunge.api.progress import bar
 from expunge.api.recording import Recording, check_ledger, compare_budget, recording
-from expunge.api.relapse import predicted_right, relapse_part
+from expunge.api.relapse import find_correct_predictions, relapse_part
 from expunge.api.request.config import AnyConfig, DiffusionConfig, StableDiffusionConfig
 from expunge.api.result import Result, family_of
 from expunge.api.rows import Rows
@@ -244,7 +244,7 @@ def answer(job: Job, show_examples: bool, tracks: Tracks) -> dict[str, Any]:
     elif job.config.reference == "retrain":
         models["retrained"], seconds = retrained(job)
         rows.retrained(models["retrained"], seconds)
-    earlier = relapse_part(job.left_out, models, predicted_right())
+    earlier = relapse_part(job.left_out, models, find_correct_predictions())
     return told_in_full(job, rows, result, show_examples, earlier)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from expunge.api.chain import without
 from expunge.api.folder import ORIGINAL, check_name_room, check_writable
-from expunge.api.inputs import device_of, excluded_by
+from expunge.api.inputs import device_of, read_exclusions
 from expunge.api.own_names import check_paths
 from expunge.api.progress import bar
 from expunge.api.reading import checked_source, located, train_settings, trainable_model
@@ -60,7 +60,7 @@ def train_request(
         source = checked_source(config, data_dir)
         model = trainable_model(config, source).to(device)
         with located(config, "exclude"):
-            examples = without(source.train, excluded_by(config, source))
+            examples = without(source.train, read_exclusions(config, source))
         record = trained(model, examples, config, console, "Training")
     target.parent.mkdir(parents=True, exist_ok=True)
     save_weights(model, target, {"train_accuracy": f"{record.train_accuracy:.5f}"}, overwrite=True)

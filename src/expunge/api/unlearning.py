@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from expunge.api.admission import check_changeable, checked_split
 from expunge.api.call_chain import call_chain
-from expunge.api.call_recording import call_ledger, call_recording, compared_with_ledger
+from expunge.api.call_recording import call_ledger, call_recording, compare_with_ledger
 from expunge.api.history import History
 from expunge.api.request.names import AUTO
 from expunge.api.request.time_limit import WITHIN, seconds_of
@@ -185,7 +185,7 @@ def unlearn(
     conditions = checked_conditions(Conditions(**{**usual, **plain}, observe_every=observe_every, on_step=on_step))
     recipe = family.recipe(family.admit(chosen).recipe(seed))
     original = family.predictor(model, logits)
-    split = chain.marked(checked_split(original, *sides, held, known=family.classes))
+    split = chain.name_gone_classes(checked_split(original, *sides, held, known=family.classes))
     family.afford(model, recipe, split, conditions, inplace=inplace)
     fits = judge_fit(family, original, steering(split, wish, seed), budgeted=wish is not None, strict=sanity_check)
     recording = call_recording(opened, again, model, split, method, family, request)
@@ -210,7 +210,7 @@ def unlearn(
             if spending is not None and record is not None:
                 lasted = time.perf_counter() - began + earlier
                 spending = replace(spending, time_share=1.0 if course.hurried else lasted / seconds_of(within))
-            spending = compared_with_ledger(recording, keeper, spending)
+            spending = compare_with_ledger(recording, keeper, spending)
             seconds, peak = meter.stop()
             seconds += earlier
             end(tracks, seconds, len(history.rows), spending)

@@ -99,7 +99,7 @@ def redact(
     it forgot: there, name that with `exclude:`.
     """
     Ledger(file).verify()  # a misspelt name is refused, no new ledger begun
-    if any(one.number == number and one.content and one.content.forgotten for one in Ledger(file).entries()):
+    if any(one.number == number and one.forgotten for one in Ledger(file).entries()):
         echo(UNKNOWN_AFTERWARDS.format(number))
     entry = Ledger(file).redact(number, key=load_key())
     echo(f"Redacted entry {number}; entry {entry.number} says so\nHead: {entry.hash}")

@@ -3,14 +3,13 @@
 from expunge.data.augment import Augment, crop_flip, none
 from expunge.data.copies import copies, distinct, repeated_share, repeats, share_by_chance
 from expunge.data.dataset_examples import DatasetExamples
-from expunge.data.examples import Subset, as_examples, ids_of, num_classes, root_indices
+from expunge.data.examples import Subset, as_examples, ids_of, num_classes, root_indices, root_of
 from expunge.data.identity import (
     example_hashes,
     id_hashes,
     is_repeatable,
-    overlap,
+    pair_hashes,
     remembered_hashes,
-    repeated,
     set_hash,
 )
 from expunge.data.manifest import fingerprint, manifest
@@ -53,15 +52,15 @@ __all__ = [
     "manifest",
     "none",
     "num_classes",
-    "overlap",
+    "pair_hashes",
     "remembered_hashes",
-    "repeated",
     "repeated_share",
     "repeats",
     "resident",
     "resident_split",
     "resident_up_to",
     "root_indices",
+    "root_of",
     "set_hash",
     "share_by_chance",
     "split_at_home",

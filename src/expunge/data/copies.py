@@ -9,8 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 from expunge.batch import Examples
-from expunge.data.examples import Subset
-from expunge.data.identity import Hashes, example_hashes, id_hashes, is_repeatable, storage_form, yielded_hashes
+from expunge.data.examples import Subset, root_of
+from expunge.data.identity import (
+    Hashes,
+    example_hashes,
+    id_hashes,
+    is_repeatable,
+    pair_hashes,
+    storage_form,
+    yielded_hashes,
+)
 from expunge.errors import ExpungeError
 from expunge.key import key_at_hand
 
@@ -124,27 +132,20 @@ def distinct(examples: Examples, *others: Examples) -> Subset:
     return Subset(examples, np.flatnonzero(~(repeats(examples) | copies(examples, *others))))
 
 
-def _root(examples: Examples) -> Examples:
-    return examples.root if isinstance(examples, Subset) else examples
-
-
 def _has_ids(*parts: Examples) -> bool:
-    return all(getattr(_root(part), "ids", None) is not None for part in parts)
+    return all(getattr(root_of(part), "ids", None) is not None for part in parts)
 
 
 def _comparable(first: Examples, second: Examples) -> bool:
     """Return whether content tells copies; of two data sets that yield something else each time it does not."""
-    return _root(first) is _root(second) or (is_repeatable(first) and is_repeatable(second))
+    return root_of(first) is root_of(second) or (is_repeatable(first) and is_repeatable(second))
 
 
 def _marks(examples: Examples, by_id: bool, *, stored: bool = True) -> Hashes:
     key = _key()
     marks = (example_hashes if stored else yielded_hashes)(examples, key)
     ids = id_hashes(examples, key) if by_id else None
-    if ids is None:
-        return marks
-    both = np.stack([marks, ids], axis=1).tobytes()
-    return np.frombuffer(both, f"S{2 * marks.dtype.itemsize}")
+    return marks if ids is None else pair_hashes(marks, ids)
 
 
 def _key() -> bytes:

@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 from expunge.batch import Batch, Examples
 from expunge.data.augment import Augment, none
 from expunge.data.dataset_examples import DatasetExamples
-from expunge.data.id_file import listed_ids
+from expunge.data.id_file import texts_of_column
 from expunge.data.labels import as_tensor
 from expunge.data.tensor_examples import TensorExamples
 from expunge.errors import DataError
@@ -42,7 +42,7 @@ class Subset:
     @kinds_checked
     def __init__(self, examples: Examples, positions: Any) -> None:
         chosen = _checked(positions, len(examples))
-        self.root: Examples = examples.root if isinstance(examples, Subset) else examples
+        self.root: Examples = root_of(examples)
         self.positions: Tensor = root_indices(examples)[chosen]
 
     def __len__(self) -> int:
@@ -70,6 +70,11 @@ class Subset:
         return self.root.batch(self.positions.index_select(0, indices))
 
 
+def root_of(examples: Examples) -> Examples:
+    """Return the whole data set that examples are a part of, or the examples themselves."""
+    return examples.root if isinstance(examples, Subset) else examples
+
+
 def root_indices(examples: Examples) -> Tensor:
     """Return for each example its index in the root data set, ``(n,)`` int64.
 
@@ -92,11 +97,11 @@ def ids_of(examples: Examples) -> list[str] | None:
         >>> ids_of(Subset(rows, [1, 2]))
         ['bob', 'ann']
     """
-    root = examples.root if isinstance(examples, Subset) else examples
+    root = root_of(examples)
     ids = getattr(root, "ids", None)
     if ids is None:
         return None
-    texts = listed_ids(ids, len(root))
+    texts = texts_of_column(ids, len(root))
     return [texts[place] for place in root_indices(examples).tolist()]
 
 

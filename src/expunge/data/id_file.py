@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from expunge.data.list_file import read_list, read_list_text
 from expunge.errors import DataError, RequestError
 
-MAX_ID_FILE_BYTES = 256 * 2**20
 _CURE = "write one id per line, or a .json list of texts and numbers"
 
 
@@ -30,28 +30,18 @@ def read_ids(path: Path) -> list[str]:
         ...     read_ids(file)
         ['C-17', 'C-25']
     """
-    try:
-        if not path.is_file():
-            raise RequestError("a file of ids", f"none at '{path}'", "check its path")
-        with path.open("rb") as file:
-            raw = file.read(MAX_ID_FILE_BYTES + 1)
-    except OSError as error:
-        raise RequestError(
-            "a file of ids that can be read", f"'{path}' ({error.strerror})", "check its path"
-        ) from error
-    if len(raw) > MAX_ID_FILE_BYTES:
-        raise RequestError(f"at most {MAX_ID_FILE_BYTES >> 20} MiB of ids", f"more in '{path.name}'", "split the file")
-    try:
-        text = raw.decode("utf-8-sig")
-        if path.suffix.lower() == ".json":
-            return texts_of_ids(json.loads(text))
-    except (ValueError, RecursionError) as error:
-        found = f"'{path.name}' ({type(error).__name__})"
-        raise RequestError(f"a file of ids of the kind {path.suffix or 'text'}", found, _CURE) from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return read_list(path, "a file of ids", _CURE, _read_json if path.suffix.lower() == ".json" else _read_lines)
 
 
-def listed_ids(ids: Any, count: int) -> list[str]:
+def _read_json(path: Path) -> list[str]:
+    return texts_of_ids(json.loads(read_list_text(path)))
+
+
+def _read_lines(path: Path) -> list[str]:
+    return [line.strip() for line in read_list_text(path).splitlines() if line.strip()]
+
+
+def texts_of_column(ids: Any, count: int) -> list[str]:
     """Return the ids of a data set as texts in the order of its examples.
 
     A column of a table is taken by place, whatever its rows are numbered with, and arrays may be ``(n, 1)``.
@@ -64,7 +54,7 @@ def listed_ids(ids: Any, count: int) -> list[str]:
         DataError: If there is not one for each example.
 
     Examples:
-        >>> listed_ids([[7], [8]], 2)
+        >>> texts_of_column([[7], [8]], 2)
         ['7', '8']
     """
     values = ids.tolist() if hasattr(ids, "tolist") else ids

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from expunge.batch import Batch, Examples, on_tensors
 from expunge.data.dataset_examples import DatasetExamples
-from expunge.data.examples import Subset, root_indices
+from expunge.data.examples import Subset, root_indices, root_of
 from expunge.data.file_hashes import file_hashes
-from expunge.data.id_file import listed_ids
+from expunge.data.id_file import texts_of_column
 from expunge.data.labels import as_tensor
 from expunge.data.residency import Resident
 from expunge.data.tensor_examples import TensorExamples
@@ -93,7 +93,7 @@ def example_hashes(examples: Examples, key: bytes) -> Hashes:
         >>> first == third, first == second
         (True, False)
     """
-    root, positions = _located(examples)
+    root, positions = _locate(examples)
     memo = _memo.get()
     if memo is None:
         return _hashes_at(root, positions, key)
@@ -115,8 +115,8 @@ def is_repeatable(examples: Examples) -> bool:
         >>> is_repeatable(TensorExamples(torch.zeros(2, 1), [0, 0]))
         True
     """
-    root, positions = _located(examples)
-    if isinstance(root, TensorExamples) or _stored_elsewhere(root) is not None:
+    root, positions = _locate(examples)
+    if isinstance(root, TensorExamples) or _find_stored(root) is not None:
         return True
     blank, probe = hashlib.blake2b(digest_size=HASH_BYTES), torch.from_numpy(positions[:PROBE_SIZE])
     with _same_randomness():
@@ -131,10 +131,10 @@ def storage_form(examples: Examples) -> str:
         >>> storage_form(TensorExamples(torch.zeros(2, 1), [0, 0]))
         'yielded'
     """
-    root, _ = _located(examples)
+    root, _ = _locate(examples)
     if isinstance(root, TensorExamples):
         return "yielded" if root.scale is None else f"scaled by {root.scale}"
-    stored = _stored_elsewhere(root)
+    stored = _find_stored(root)
     return "yielded" if stored is None else "files" if isinstance(stored, list) else "array"
 
 
@@ -147,10 +147,10 @@ def yielded_hashes(examples: Examples, key: bytes) -> Hashes:
         >>> bool((yielded_hashes(rows, bytes(32)) == example_hashes(rows, bytes(32))).all())
         True
     """
-    root, positions = _located(examples)
+    root, positions = _locate(examples)
     blank = hashlib.blake2b(digest_size=HASH_BYTES, key=key, person=b"expunge example")
     with _same_randomness():
-        return _joined(_read_digests(blank, root, torch.from_numpy(positions)))
+        return _join(_read_digests(blank, root, torch.from_numpy(positions)))
 
 
 def id_hashes(examples: Examples, key: bytes) -> Hashes | None:
@@ -172,11 +172,11 @@ def id_hashes(examples: Examples, key: bytes) -> Hashes | None:
         >>> len(id_hashes(Subset(rows, [1]), bytes(32)))
         1
     """
-    root, positions = _located(examples)
+    root, positions = _locate(examples)
     ids = getattr(root, "ids", None)
     if ids is None:
         return None
-    texts = listed_ids(ids, len(root))
+    texts = texts_of_column(ids, len(root))
     return hashes_of_ids([texts[position] for position in positions.tolist()], key)
 
 
@@ -188,7 +188,18 @@ def hashes_of_ids(ids: Sequence[Any], key: bytes) -> Hashes:
         True
     """
     blank = hashlib.blake2b(digest_size=HASH_BYTES, key=key, person=b"expunge id")
-    return _joined(_digest(blank, str(one).encode("utf-8", "surrogatepass")) for one in ids)
+    return _join(_digest(blank, str(one).encode("utf-8", "surrogatepass")) for one in ids)
+
+
+def pair_hashes(first: Hashes, second: Hashes) -> Hashes:
+    """Return each hash of the first with its neighbor of the second, as one of twice the length.
+
+    Examples:
+        >>> pair_hashes(hashes_of_ids("ab", bytes(32)), hashes_of_ids("cd", bytes(32))).dtype
+        dtype('S32')
+    """
+    both = np.stack([first, second], axis=1)
+    return np.frombuffer(both.tobytes(), f"S{2 * both.dtype.itemsize}")
 
 
 def set_hash(hashes: Hashes, key: bytes) -> str:
@@ -202,49 +213,29 @@ def set_hash(hashes: Hashes, key: bytes) -> str:
     return hmac.new(key, b"expunge set\0" + np.sort(hashes).tobytes(), hashlib.sha256).hexdigest()
 
 
-def overlap(first: Hashes, second: Hashes) -> int:
-    """Return how many of the first are among the second.
-
-    Examples:
-        >>> overlap(hashes_of_ids("abb", bytes(32)), hashes_of_ids("bc", bytes(32)))
-        2
-    """
-    return int(np.isin(first, second).sum())
-
-
-def repeated(hashes: Hashes) -> int:
-    """Return how many are there again, beside the first of their kind.
-
-    Examples:
-        >>> repeated(hashes_of_ids("abbb", bytes(32)))
-        2
-    """
-    return len(hashes) - len(np.unique(hashes))
-
-
-def _located(examples: Examples) -> tuple[Examples, NDArray[np.int64]]:
+def _locate(examples: Examples) -> tuple[Examples, NDArray[np.int64]]:
     """Return the root data set, as it was before it went to a device, and the positions in it."""
-    root = examples.root if isinstance(examples, Subset) else examples
+    root = root_of(examples)
     return root.source if isinstance(root, Resident) else root, root_indices(examples).numpy()
 
 
 def _hashes_at(root: Examples, positions: NDArray[np.int64], key: bytes) -> Hashes:
     if not len(positions):
-        return _joined(iter(()))
+        return _join(iter(()))
     blank = hashlib.blake2b(digest_size=HASH_BYTES, key=key, person=b"expunge example")
     chosen = torch.from_numpy(positions)
     if isinstance(root, TensorExamples):
-        blocks = (_stored(root, part) for part in chosen.split(BLOCK_SIZE))
-        return _joined(one for block in blocks for one in _batch_digests(blank, block))
-    if (stored := _stored_elsewhere(root)) is not None:
+        blocks = (_read_stored(root, part) for part in chosen.split(BLOCK_SIZE))
+        return _join(one for block in blocks for one in _batch_digests(blank, block))
+    if (stored := _find_stored(root)) is not None:
         return _stored_hashes(stored, root.targets[chosen], positions, key)
     if not is_repeatable(Subset(root, chosen)):
         return _position_hashes(root, positions, key)
     with _same_randomness():
-        return _joined(_read_digests(blank, root, chosen))
+        return _join(_read_digests(blank, root, chosen))
 
 
-def _stored_elsewhere(root: Examples) -> Any:
+def _find_stored(root: Examples) -> Any:
     """Return the paths or the array that a data set of torchvision reads its items from; None of any other."""
     dataset = getattr(root, "dataset", None)
     if not isinstance(root, DatasetExamples) or dataset is None:
@@ -265,8 +256,8 @@ def _stored_hashes(stored: Any, labels: Tensor, positions: NDArray[np.int64], ke
     try:
         contents = file_hashes([stored[position] for position in positions.tolist()], key)
     except OSError as error:
-        found = f"'{error.filename}' ({error.strerror})"
-        raise DataError("a file that can be read", found, "check the data set's files") from error
+        reason = f"'{error.filename}' ({error.strerror})"
+        raise DataError("a file that can be read", reason, "check the data set's files") from error
     held = torch.from_numpy(contents.view(np.uint8).reshape(-1, HASH_BYTES))
     return _hashes_at(TensorExamples({"file": held}, labels), np.arange(len(labels)), key)
 
@@ -275,7 +266,7 @@ def _position_hashes(root: Examples, positions: NDArray[np.int64], key: bytes) -
     blank = hashlib.blake2b(digest_size=HASH_BYTES, key=key, person=b"expunge position")
     labels = root.targets[torch.from_numpy(positions)].tolist()
     pairs = zip(positions.tolist(), labels, strict=True)
-    return _joined(_digest(blank, f"{len(root)} {position} {label}".encode()) for position, label in pairs)
+    return _join(_digest(blank, f"{len(root)} {position} {label}".encode()) for position, label in pairs)
 
 
 def _read_digests(blank: Any, root: Examples, positions: Tensor) -> Iterator[bytes]:
@@ -295,7 +286,7 @@ def _read_digests(blank: Any, root: Examples, positions: Tensor) -> Iterator[byt
             yield from _batch_digests(blank, root.batch(position))
 
 
-def _stored(examples: TensorExamples, positions: Tensor) -> Batch:
+def _read_stored(examples: TensorExamples, positions: Tensor) -> Batch:
     """Return examples as they are in memory, neither scaled nor normalized."""
     inputs = on_tensors(examples.inputs, lambda tensor: tensor[positions.to(tensor.device)])
     return Batch(inputs, examples.targets[positions], positions)
@@ -355,7 +346,7 @@ def _digest(start: Any, content: Any) -> bytes:
     return digest
 
 
-def _joined(digests: Iterator[bytes]) -> Hashes:
+def _join(digests: Iterator[bytes]) -> Hashes:
     return np.frombuffer(b"".join(digests), f"S{HASH_BYTES}").copy()
 
 

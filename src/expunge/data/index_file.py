@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from expunge.data.list_file import read_list, read_list_text
 from expunge.data.mapped import mapped
 from expunge.errors import RequestError
-from expunge.paths import read_bytes
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
-_MOST_BYTES = 2**28
 _CURE = "write one whole number per line, or a .json list, or an integer .npy array"
 
 
@@ -37,28 +36,12 @@ def read_indices(path: Path) -> list[int]:
         ...     read_indices(file)
         [3, 14]
     """
-    reader = _READERS.get(path.suffix.lower(), _from_text)
-    try:
-        return reader(path)
-    except OSError as error:
-        raise RequestError(
-            "an index file that can be read", f"'{path}' ({error.strerror})", "check its path"
-        ) from error
-    except (ValueError, EOFError, RecursionError) as error:
-        reason = f"'{path.name}' ({type(error).__name__})"
-        raise RequestError(f"an index file of the kind {path.suffix or 'text'}", reason, _CURE) from error
-
-
-def _content(path: Path) -> str:
-    content = read_bytes(path, _MOST_BYTES)
-    if len(content) > _MOST_BYTES:
-        raise RequestError(f"an index file of at most {_MOST_BYTES // 2**20} MiB", f"more in '{path.name}'", _CURE)
-    return content.decode("utf-8-sig")
+    return read_list(path, "an index file", _CURE, _READERS.get(path.suffix.lower(), _from_text))
 
 
 def _from_text(path: Path) -> list[int]:
     found = []
-    for number, line in enumerate(_content(path).splitlines(), 1):
+    for number, line in enumerate(read_list_text(path).splitlines(), 1):
         entry = line.split("#", 1)[0].strip()
         if entry and not _WHOLE.fullmatch(entry):
             shown = entry if len(entry) <= 20 else f"{entry[:20]}…"
@@ -69,7 +52,7 @@ def _from_text(path: Path) -> list[int]:
 
 
 def _from_json(path: Path) -> list[int]:
-    values = json.loads(_content(path))
+    values = json.loads(read_list_text(path))
     if not isinstance(values, list):
         raise RequestError("a list in the JSON index file", f"{type(values).__name__}", _CURE)
     return whole_numbers(values)

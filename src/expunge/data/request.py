@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Examples
-from expunge.data.examples import Subset, ids_of, root_indices
+from expunge.data.examples import ids_of, root_indices, root_of
 from expunge.data.id_file import read_ids, texts_of_ids
 from expunge.data.index_file import read_indices, whole_numbers
 from expunge.data.labels import MAX_LABEL
@@ -125,7 +125,7 @@ class ByIndices:
             RequestError: If an index is not a whole number, is named twice, or is not in the data.
         """
         wanted, known = self.numbers(), root_indices(examples)
-        _check_range(wanted, len(examples.root if isinstance(examples, Subset) else examples))
+        _check_range(wanted, len(root_of(examples)))
         _check_repeats(wanted)
         chosen = torch.tensor(wanted, dtype=torch.int64)
         found = torch.isin(known, chosen).nonzero().flatten()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from expunge.batch import Batch, Examples, Split, on_tensors
 from expunge.data.augment import Augment, crop_flip, none
-from expunge.data.examples import Subset
+from expunge.data.examples import Subset, root_of
 from expunge.data.tensor_examples import TensorExamples, as_numbers
 from expunge.errors import ConfigError
 
@@ -107,7 +107,7 @@ def resident(examples: Examples, device: torch.device, augment: Callable[..., An
         >>> resident(examples, torch.device("cpu")) is examples
         True
     """
-    root = examples.root if isinstance(examples, Subset) else examples
+    root = root_of(examples)
     if stays(device) or type(root) is not TensorExamples or not goes_anywhere(augment):
         return examples
     found = copy_on(torch.empty(0, device=device).device, root)  # "cuda" is "cuda:0"
@@ -153,7 +153,7 @@ def at_home(examples: Examples) -> Examples:
         >>> at_home(Resident(examples, torch.device("cpu"))) is examples
         True
     """
-    root = examples.root if isinstance(examples, Subset) else examples
+    root = root_of(examples)
     if not isinstance(root, Resident):
         return examples
     return Subset(root.source, examples.positions) if isinstance(examples, Subset) else root.source

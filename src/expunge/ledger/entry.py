@@ -232,6 +232,11 @@ class Entry:
     content: Content | None
     hash: str
 
+    @property
+    def forgotten(self) -> Forgotten | None:
+        """What the request forgot, one by one; None where that was redacted, or an earlier version did not say it."""
+        return None if self.content is None else self.content.forgotten
+
 
 def written(part: Header | Content) -> str:
     """Return a part as the text that is stored and hashed: JSON with sorted keys, in ASCII.

@@ -45,6 +45,7 @@ class Family(ABC):
         steerable: What ``auto`` stands for there inside a budget. Default: the same, which keeps none.
         rates: Learning rates that ``auto`` tries there, from the smallest up. Default: none, it keeps the method's.
         accounted: Whether ``afford`` reckons with all of the device's memory, so that nothing takes any to be faster.
+        by_prompt: Whether an example is known by its prompt, the name of its label, and not by what it holds.
         defaults: Settings of methods for this family, wherever a method has no value of its own and none is written.
     """
 
@@ -56,6 +57,7 @@ class Family(ABC):
     steerable: ClassVar[str] = ""
     rates: ClassVar[tuple[float, ...]] = ()
     accounted: ClassVar[bool] = False
+    by_prompt: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = {}
 
     @property

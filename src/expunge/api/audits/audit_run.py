@@ -13,7 +13,7 @@ from expunge.api.admission import check_weights, checked_split
 from expunge.api.audits.auditing import FILES, Audit, Models, apart, audited
 from expunge.api.folder import FINISHED, REPORT, RETRAINED, check_folder
 from expunge.api.inputs import device_of, fresh_model
-from expunge.api.reading import chained, given_weights, located, parted
+from expunge.api.reading import given_weights, leave_out_chain, located, parted
 from expunge.api.request.config import AnyConfig, RunConfig
 from expunge.api.requests import Asked
 from expunge.api.run import from_here
@@ -117,7 +117,7 @@ def measured(
     drawn = parted(config, data_dir)
     source, request = drawn.source, drawn.request
     original, unlearned = (network(config, source, paths[name], say) for name in ("original", "unlearned"))
-    drawn = chained(config, drawn, original, paths["original"])
+    drawn = leave_out_chain(config, drawn, original, paths["original"])
     source = drawn.source
     retrained = None if paths["reference"] is None else network(config, source, paths["reference"], say)
     with located(config, "model"):

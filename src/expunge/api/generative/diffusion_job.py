@@ -16,12 +16,12 @@ from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut
 from expunge.api.folder import Opening, RunFolder, check_folder
 from expunge.api.inputs import device_of
 from expunge.api.job import as_asked, left_out_record, opened_folder
-from expunge.api.reading import chained, checked_method, located, parted
+from expunge.api.reading import checked_method, leave_out_chain, located, parted
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.sanity import check_request_fit
 from expunge.api.steering.wish import without_certify
 from expunge.batch import Split
-from expunge.data import Affine, Request, Source, Subset
+from expunge.data import Affine, Request, Source, root_of
 from expunge.errors import ConfigError, RequestError
 from expunge.key import load_key
 from expunge.methods import Method
@@ -104,7 +104,7 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, co
         original = DDPM.from_pretrained(config.model).to(device)
     with located(config, "images", "steps"):
         check_steps(original, config.images.steps)
-    parts = chained(config, parted(config, data_dir), original, config.model)
+    parts = leave_out_chain(config, parted(config, data_dir), original, config.model)
     source, holdout, request, positions, left_out = parts
     with located(config, "forget", config.forget.kind):
         check_whole_classes(source, positions)
@@ -180,7 +180,7 @@ def check_enough(judge: Judge | None, real: ShownImages, remaining: int) -> None
 
 def scale_of(source: Source) -> Affine | None:
     """Return how a reader normalises its images; None for data from Python."""
-    root = source.train.root if isinstance(source.train, Subset) else source.train
+    root = root_of(source.train)
     found: Affine | None = getattr(root, "scale", None)
     return found
 
@@ -188,6 +188,6 @@ def scale_of(source: Source) -> Affine | None:
 def signed(source: Source) -> None:
     """Let built-in data come in [−1, 1]; what comes from Python is as it is."""
     for examples in (source.train, source.test):
-        root: Any = examples.root if isinstance(examples, Subset) else examples
+        root: Any = root_of(examples)
         if getattr(root, "scale", None) is not None:
             root.scale = SIGNED

@@ -10,7 +10,7 @@ from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import document
 from expunge.api.folder import GRID, HISTORY
 from expunge.api.generative.diffusion_job import DiffusionJob
-from expunge.api.generative.generated import Drawing, GeneratedRows, drawn_right, generated_part
+from expunge.api.generative.generated import Drawing, GeneratedRows, find_correct_drawings, generated_part
 from expunge.api.generative.grids import HOLDS as GRID_HOLDS
 from expunge.api.last_good import last_good_kept
 from expunge.api.progress import bar
@@ -49,7 +49,7 @@ def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
     part |= fit_part(result.fit)
     models = {} if job.judge is None else {"original": job.original, "method": saved}
     with drawing(job, "Earlier", len(models) * len(job.left_out.earlier) * drawing_of.forgotten) as shown:
-        part |= relapse_part(job.left_out, models, drawn_right(drawing_of, job.judge, shown), DRAWN)
+        part |= relapse_part(job.left_out, models, find_correct_drawings(drawing_of, job.judge, shown), DRAWN)
     disclosure = request_disclosure(config.method.automatic, result)
     made = document("run", title, command, disclosure, [part], HOLDS, str(job.device))
     made["caveats"] += job.left_out.copies

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from expunge.api.chain import EarlierRequest
 from expunge.api.generative.grids import ImageGrid, image_grid
-from expunge.api.relapse import Right
+from expunge.api.relapse import FindCorrect
 from expunge.api.requests import Asked
 from expunge.api.rows import Role, settings_of
 from expunge.batch import Split
@@ -181,7 +181,7 @@ class GeneratedRows:
         return image_grid(rows, heads, span=(0, 1), title="What each model draws from the same noise")
 
 
-def drawn_right(drawing: Drawing, judge: Judge | None, on_images: OnImages | None = None) -> Right:
+def find_correct_drawings(drawing: Drawing, judge: Judge | None, on_images: OnImages | None = None) -> FindCorrect:
     """Return how a diffusion model is asked for the classes of an earlier request: which images the judge sees them in.
 
     Args:
@@ -190,14 +190,14 @@ def drawn_right(drawing: Drawing, judge: Judge | None, on_images: OnImages | Non
         on_images: Called after each batch. Default: nothing.
     """
 
-    def right(model: Any, one: EarlierRequest, part: str) -> Tensor | None:
+    def find_correct(model: Any, one: EarlierRequest, part: str) -> Tensor | None:
         if judge is None or not one.classes:
             return None
         labels = repeated(torch.tensor(one.classes), drawing.forgotten)
         seen = judge(drawing.drawn(model, labels, on_images).images).classes
         return torch.isin(torch.from_numpy(seen), labels)
 
-    return right
+    return find_correct
 
 
 def generated_part(asked: Asked, rows: GeneratedRows, real: int) -> dict[str, Any]:

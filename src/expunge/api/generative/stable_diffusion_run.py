@@ -15,9 +15,9 @@ from expunge.api.chain import (
     EarlierRequest,
     LeftOut,
     concepts_forgotten,
-    known_and_unknown,
     naming_forgotten,
     nothing_left,
+    trace_chain,
 )
 from expunge.api.digests import weights_digest
 from expunge.api.disclosing import request_disclosure
@@ -78,7 +78,7 @@ class StableDiffusionJob:
         with located(config, "forget"):
             self.concepts = [as_concept(choice) for choice in config.forget]
             check_concepts(self.concepts, config.keep)
-        self.keep, self.left_out = kept_prompts(config, self.concepts)
+        self.keep, self.left_out = select_prompts(config, self.concepts)
         with located(config, "model"):
             self.original = TextToImage.from_pretrained(config.model).to(device)
         for section, steps in (("latents", config.latents.steps), ("images", config.images.steps)):
@@ -192,7 +192,7 @@ class StableDiffusionJob:
         }
 
 
-def kept_prompts(config: StableDiffusionConfig, concepts: Sequence[Concept]) -> tuple[list[str], LeftOut]:
+def select_prompts(config: StableDiffusionConfig, concepts: Sequence[Concept]) -> tuple[list[str], LeftOut]:
     """Return the prompts to keep, without those that name a concept which an earlier request forgot, and what is gone.
 
     Raises:
@@ -203,8 +203,8 @@ def kept_prompts(config: StableDiffusionConfig, concepts: Sequence[Concept]) -> 
     unknown: tuple[int, ...] = ()
     if config.ledger is not None and config.ledger.exists() and folder.is_dir():
         with located(config, "ledger"):
-            known, unknown = known_and_unknown(Ledger(config.ledger).entries(), weights_digest(folder, key))
-    gone = [(entry.number, forgotten) for entry in known if entry.content and (forgotten := entry.content.forgotten)]
+            known, unknown = trace_chain(Ledger(config.ledger).entries(), weights_digest(folder, key))
+    gone = [(entry.number, entry.forgotten) for entry in known if entry.forgotten]
     named = [(None, concepts_forgotten(config.exclude, key))] if config.exclude else []
     earlier, lost = [], set()
     anchors = [anchor for concept in concepts for anchor in concept.anchors]

@@ -44,6 +44,7 @@ class StableDiffusion(Family):
     aliases: ClassVar[tuple[str, ...]] = ("sd", "text_to_image")
     shares: ClassVar[tuple[str, ...]] = ("diffusion",)
     accounted: ClassVar[bool] = True
+    by_prompt: ClassVar[bool] = True
     automatic: ClassVar[str] = "uce"
     defaults: ClassVar[Mapping[str, Any]] = {"optimiser": "adamw", "rate": 1e-5, "weight_decay": 0.0, "batch": 8}
 

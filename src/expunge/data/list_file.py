@@ -1,0 +1,50 @@
+"""Files that list something, one by one: read up to a bound, and refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from expunge.errors import RequestError
+from expunge.paths import read_bytes
+
+T = TypeVar("T")
+
+MAX_LIST_BYTES = 2**28
+
+
+def read_list(path: Path, what: str, cure: str, read: Callable[[Path], list[T]]) -> list[T]:
+    """Return what a file lists.
+
+    Args:
+        path: The file.
+        what: What it is to be, as in "an index file".
+        cure: What to write instead of anything else.
+        read: Reads it; an ``OSError`` or ``ValueError`` of it becomes a sentence.
+
+    Raises:
+        RequestError: If it cannot be read, or holds something else.
+    """
+    try:
+        return read(path)
+    except OSError as error:
+        reason = f"'{path}' ({error.strerror})"
+        raise RequestError(f"{what} that can be read", reason, "check its path") from error
+    except (ValueError, EOFError, RecursionError) as error:
+        reason = f"'{path.name}' ({type(error).__name__})"
+        raise RequestError(f"{what} of the kind {path.suffix or 'text'}", reason, cure) from error
+
+
+def read_list_text(path: Path) -> str:
+    """Return the text of a file that lists something, without a byte order mark.
+
+    Raises:
+        RequestError: If it is longer than 256 MiB.
+        OSError: If it is no plain file or cannot be read.
+        ValueError: If it is no UTF-8.
+    """
+    content = read_bytes(path, MAX_LIST_BYTES)
+    if len(content) > MAX_LIST_BYTES:
+        raise RequestError(f"at most {MAX_LIST_BYTES >> 20} MiB in a list", f"more in '{path.name}'", "split the file")
+    return content.decode("utf-8-sig")
