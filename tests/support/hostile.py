@@ -37,8 +37,8 @@ CASES = {
     "keys": (10, 60),
 }
 """What is tried → cases of the quick tests and of the slow ones."""
-HALF = re.compile(r"\.([^/]+)\.[0-9a-f]{8}\.tmp$")
-"""The name of a file while it is being written, of which the file's own is part."""
+HALF = re.compile(r"\.([^/]+)\.[0-9a-f]{8}\.tmp(/.*)?$")
+"""The folder that a file is written in, whose name has the file's own in it, and what is in that folder."""
 SECONDS = 30.0
 """Of the processor's time, after which a case hangs; the slowest takes one."""
 

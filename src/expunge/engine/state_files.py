@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 from expunge.errors import CheckpointError
-from expunge.files import remove_abandoned
+from expunge.files import HALF, remove_abandoned
 
 _NAMED = re.compile(r"state-(\d{6,})\.safetensors")
-_HALF = re.compile(r"\.state-\d+\.safetensors\.[0-9a-f]{8}\.tmp")
+_HALF = re.compile(rf"\.{_NAMED.pattern}{HALF}")
 _RANKED = re.compile(r"rank-\d+-of-(\d+)")
 
 

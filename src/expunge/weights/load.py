@@ -17,7 +17,7 @@ from expunge.kinds import kinds_checked
 from expunge.weights.file import check_is_safetensors, damaged, first_line
 from expunge.weights.header import read_header
 from expunge.weights.names import fitting, plain_names, plain_state
-from expunge.weights.save import DIM_ORDER, check_path
+from expunge.weights.save import DIM_ORDER
 
 _CURE = "build the model that was saved (same architecture, classes and channels)"
 
@@ -114,7 +114,6 @@ def check_header(path: str | os.PathLike[str]) -> None:
 @contextmanager
 def _reading(source: Path) -> Iterator[Any]:
     """Open a file that has passed ``check_is_safetensors``; what is wrong with its header becomes one sentence."""
-    check_path(source)
     try:
         read_header(source)
         with safe_open(source, framework="pt", device="cpu") as file:

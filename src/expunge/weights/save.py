@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from expunge.errors import CheckpointError, is_unicode
+from expunge.errors import CheckpointError
 from expunge.kinds import kinds_checked
 from expunge.weights.file import replacing
 from expunge.weights.names import plain_state
@@ -57,23 +57,12 @@ def save_weights(
         {'bias': (3,), 'weight': (3, 2)}
     """
     target = Path(path)
-    check_path(target)
     state = plain_state(model_or_state) if isinstance(model_or_state, nn.Module) else model_or_state
     dense = dict(_dense(state))
     header = {"format": "pt", **dim_orders(state), **(metadata or {})}
     with replacing(target, overwrite=overwrite) as temporary:
         save_file(dense, temporary, metadata=header)
     return target
-
-
-def check_path(path: Path) -> None:
-    """Refuse a path that is no UTF-8, which safetensors cannot open.
-
-    Raises:
-        CheckpointError: If it is none.
-    """
-    if not is_unicode(str(path)):
-        raise CheckpointError("a path of weights in UTF-8", f"'{path}'", "rename the file or folder")
 
 
 def in_form_of(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:
