@@ -20,6 +20,7 @@ from wrong_kinds import fault
 
 from expunge import unlearn
 from expunge.cli import app
+from expunge.errors import FitWarning
 from expunge.key import load_key
 from expunge.ledger import Ledger
 from expunge.report import save_report
@@ -116,6 +117,7 @@ def test_calls_on_a_full_disk(limit, place):
         with disk(place / "disk", limit) as room:
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
+                warnings.simplefilter("ignore", FitWarning)
                 wrong += [f"{name}: {said}"] if (said := fault(call)) else []
             # An answer that the ledger could not take is kept, and said to be missing there.
             wrong += [f"{name}: {one.message}" for one in warned if "ledger.sqlite" not in str(one.message)]
