@@ -2,9 +2,11 @@
 
 import json
 import re
+from io import StringIO
 
 import pytest
 import torch
+from rich.console import Console
 from small_requests import OWN, Classifier, config, own, result_of
 from torch.utils.data import Subset as TorchSubset
 from torch.utils.data import TensorDataset
@@ -32,6 +34,12 @@ def customers():
 def too_few_ids():
     train, test = data()
     return {"train": train, "test": test, "ids": ["C-1"]}
+
+
+def changed():
+    made = customers()
+    made["train"] = torch.utils.data.TensorDataset(made["train"].tensors[0] + 1e-4, made["train"].tensors[1])
+    return made
 """
 FT = "{name: ft, epochs: 1, rate: 0.01, batch: 32}"
 NOTE = "{title: Two customers leave, ticket: T-1234, requester: Jane Doe}"
@@ -44,9 +52,9 @@ def place(folder):
     return folder
 
 
-def run(folder, **changes):
+def run(folder, console=None, **changes):
     given = own(data="{python: mine:customers}", forget="{ids: ids.txt, id_column: customer_id}", method=FT)
-    return run_request(config(folder, **{**given, "ledger": "ledger.sqlite", **changes}))
+    return run_request(config(folder, **{**given, "ledger": "ledger.sqlite", **changes}), console=console)
 
 
 def test_all_rows_of_the_customers_are_forgotten_and_nothing_holds_their_ids(place):
@@ -71,6 +79,24 @@ def test_the_next_request_leaves_their_rows_out(place):
     assert part["earlier"][0]["train"]["examples"] == 6
 
 
+def test_rows_that_have_changed_are_found_by_id_in_a_request_of_another_kind(place):
+    run(place)
+    later = {"checkpoint": "run/unlearned.safetensors", "data": "{python: mine:changed}"}
+    part = result_of(run(place, **later, forget="{class: 2, id_column: customer_id}", out="by_id"))["requests"][0]
+    assert part["left_out"] == {"retain": 4, "holdout": 0, "test": 0, "unknown": []}
+
+
+def test_data_without_ids_are_named_where_an_earlier_request_knows_some(place):
+    run(place)
+    later = {"checkpoint": "run/unlearned.safetensors", "data": "{python: mine:changed}"}
+    said = StringIO()
+    made = run(place, **later, forget="{class: 2}", out="by_content", console=Console(file=said))
+    part = result_of(made)["requests"][0]
+    assert part["left_out"] == {"retain": 0, "holdout": 0, "test": 0, "unknown": [], "without_ids": [1]}
+    assert "Entry 1 of the ledger knows what it forgot by id" in said.getvalue()
+    assert "examples that entry 1 forgot were found by what they hold alone" in text_of(result_of(made), "md")
+
+
 def test_the_ledger_keeps_keyed_hashes_of_what_the_request_says_of_itself(place):
     run(place, request=NOTE)
     (entry,) = Ledger(place / "ledger.sqlite").entries()
@@ -89,7 +115,7 @@ def test_the_ledger_keeps_keyed_hashes_of_what_the_request_says_of_itself(place)
         ({"forget": "{ids: ids.txt}"}, "data with an id for each example"),
         ({"forget": "{ids: ids.txt, id_column: order}"}, "2 of 2 that do not occur"),
         ({"forget": "{ids: none.txt, id_column: order}"}, "none at"),
-        ({"forget": "{class: 1, id_column: order}"}, "id_column beside ids only"),
+        ({"forget": "{class: 1, id_column: name}"}, "one of the columns of ids"),
         ({"data": "{python: mine:data}"}, "data with an id for each example"),
         ({"data": "{python: mine:too_few_ids}", "forget": "{ids: ids.txt}"}, "one id for each training example"),
         ({"data": "digits", "model": "small_cnn", "checkpoint": "original.safetensors"}, "data with columns"),
@@ -149,6 +175,9 @@ def test_in_python_customers_are_known_again_by_their_ids(tmp_path):
     again.ids = ["a", "b", "c", "d"]
     with pytest.raises(RequestError, match="1 of retain that entry 1"):
         expunge.unlearn(one.model, forget=Subset(again, [1]), retain=Subset(again, [0, 2, 3]), **settings)
+    without = TensorExamples(torch.randn(4, 6), [0, 1, 2, 0])
+    with pytest.warns(UserWarning, match="Entry 1 of the ledger knows what it forgot by id"):
+        expunge.unlearn(one.model, forget=Subset(without, [1]), retain=Subset(without, [0, 2, 3]), **settings)
 
 
 @pytest.mark.parametrize("request_", [{"name": "x"}, "T-1", {"ticket": 3}, {"title": "x" * 201}])

@@ -169,6 +169,15 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(folder, monkeypatch, expe
     assert bits(resumed(folder)) == expected
 
 
+def test_a_project_that_was_moved_goes_on(folder, monkeypatch, expected, tmp_path_factory):
+    interrupted(folder, monkeypatch)
+    moved = tmp_path_factory.mktemp("moved") / "project"
+    folder.rename(moved)
+    monkeypatch.chdir(moved)
+    assert bits(resumed(moved)) == expected
+    assert resumed(moved) == moved / "run"
+
+
 def test_another_process_is_named_and_waited_for(folder, monkeypatch, expected):
     interrupted(folder, monkeypatch)
     other = holder(folder / "run")

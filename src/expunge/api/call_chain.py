@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from expunge.api.chain import (
     EarlierRequest,
     LeftOut,
+    entries_without_ids,
     find_forgotten,
     find_forgotten_classes,
     forgotten_elsewhere,
@@ -92,7 +93,8 @@ def call_chain(
         entries, digest = ledger.entries(), state_digest(model, key)
         known, unknown = trace_chain(entries, digest)
         elsewhere = forgotten_elsewhere(made.retain, entries, key, digest)
-        for sentence in LeftOut(unknown=unknown, elsewhere=elsewhere).sentences():
+        without_ids = entries_without_ids(made.retain, known)
+        for sentence in LeftOut(unknown=unknown, elsewhere=elsewhere, without_ids=without_ids).sentences():
             warnings.warn(sentence, stacklevel=3)
         made = replace(made, entries=tuple(known))
         for entry in known:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from expunge.api.digests import keyed
 from expunge.batch import Examples
-from expunge.data import Subset, example_hashes, id_hashes, pair_hashes, remembered_hashes, root_of, set_hash
+from expunge.data import Subset, example_hashes, id_hashes, ids_of, pair_hashes, remembered_hashes, root_of, set_hash
 from expunge.data.identity import Hashes
 from expunge.errors import RequestError
 from expunge.ledger import Entry, Forgotten, earlier_requests, pack_marks, unpack_marks
@@ -65,6 +65,7 @@ class LeftOut:
         unknown: Numbers of earlier entries that do not say what they forgot.
         copies: Sentences on copies that are left out too, whatever was forgotten before.
         elsewhere: Of a model that the ledger does not know: entry → how many retained examples it forgot.
+        without_ids: Numbers of earlier entries that forgot ids, where the data have none.
     """
 
     earlier: tuple[EarlierRequest, ...] = ()
@@ -74,6 +75,7 @@ class LeftOut:
     unknown: tuple[int, ...] = ()
     copies: tuple[str, ...] = ()
     elsewhere: Mapping[int, int] = field(default_factory=dict)
+    without_ids: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is an earlier request at all."""
@@ -94,7 +96,8 @@ class LeftOut:
         counts = ", ".join(f"{count} of {part}" for part, count in self.sizes.items() if count)
         left = f"Left out, because earlier requests forgot it: {counts}." if counts else ""
         others = [elsewhere_sentence(*one) for one in self.elsewhere.items()]
-        return [*([left] if left else []), *map(unknown_sentence, self.unknown), *others, *self.copies]
+        lost = [*map(unknown_sentence, self.unknown), *map(without_ids_sentence, self.without_ids)]
+        return [*([left] if left else []), *lost, *others, *self.copies]
 
 
 NOTHING_LEFT_OUT = LeftOut()
@@ -104,6 +107,12 @@ def unknown_sentence(number: int) -> str:
     """Return the warning for an entry that does not say what it forgot."""
     return f"Entry {number} of the ledger is redacted or of an earlier version and no longer says what it forgot, so \
 it cannot be left out; {BY_HAND}."
+
+
+def without_ids_sentence(number: int) -> str:
+    """Return the warning for an entry that forgot ids, where the data come without them."""
+    return f"Entry {number} of the ledger knows what it forgot by id too, but the data come without ids, so an example \
+that has changed since, or that equals another one, is not found; name the column with `id_column` (in Python: ids)."
 
 
 def elsewhere_sentence(number: int, count: int) -> str:
@@ -264,6 +273,13 @@ def find_forgotten_classes(labels: Iterable[int], entries: Sequence[Entry], key:
     return tuple(label for label in labels if gone and class_mark(label, key) in gone)
 
 
+def entries_without_ids(examples: Examples, entries: Sequence[Entry]) -> tuple[int, ...]:
+    """Return the numbers of the entries that know ids, where some examples have none; no numbers where they have."""
+    if ids_of(examples) is not None:
+        return ()
+    return tuple(entry.number for entry in entries if entry.forgotten is not None and entry.forgotten.ids)
+
+
 def find_earlier(examples: Examples, entries: Sequence[Entry], key: bytes) -> list[EarlierRequest]:
     """Return what entries forgot, as far as it is among some training examples."""
     with remembered_hashes():
@@ -334,6 +350,7 @@ def leave_out(parts: Parts, earlier: Sequence[EarlierRequest], unknown: Sequence
             (*before.unknown, *unknown),
             before.copies,
             before.elsewhere,
+            before.without_ids,
         ),
     )
 

@@ -117,6 +117,9 @@ def check_name_room(path: Path) -> None:
 def refuse_another(path: Path, told: Mapping[str, Any]) -> None:
     """Refuse to go on with the run of another request.
 
+    Files may lie elsewhere than they did, as in a project that was moved: their names count here, and what they hold
+    is compared with what the run was begun with.
+
     Args:
         path: What the folder has of the request.
         told: The request, as plain values.
@@ -130,11 +133,21 @@ def refuse_another(path: Path, told: Mapping[str, Any]) -> None:
         saved = {}
     saved = saved if isinstance(saved, dict) else {}
     now = json.loads(json.dumps(told, default=str))
-    other = [key for key in {**now, **saved} if key not in FREE and now.get(key) != saved.get(key)]
+    keys = [key for key in {**now, **saved} if key not in FREE]
+    other = [key for key in keys if _without_folders(now.get(key)) != _without_folders(saved.get(key))]
     if other:
         found = f"another {' and '.join(other)}"
         cure = "ask for the same as then, or pass --overwrite instead to begin anew"
         raise ConfigError(f"the request that the run in '{path.parent}' was begun for", found, cure)
+
+
+def _without_folders(value: Any) -> Any:
+    """Return a setting with the last name alone of each whole path in it."""
+    if isinstance(value, dict):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
 
 
 def refuse_other_data(path: Path, record: Mapping[str, Any]) -> None:

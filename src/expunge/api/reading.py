@@ -12,7 +12,15 @@ import torch
 from torch import nn
 
 from expunge.api.admission import check_inputs, check_weights, few, head_size
-from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, find_earlier, forgotten_elsewhere, leave_out, trace_chain
+from expunge.api.chain import (
+    NOTHING_LEFT_OUT,
+    LeftOut,
+    entries_without_ids,
+    find_earlier,
+    forgotten_elsewhere,
+    leave_out,
+    trace_chain,
+)
 from expunge.api.digests import state_digest, weights_digest
 from expunge.api.duplicates import without_copies
 from expunge.api.folder import ORIGINAL
@@ -142,7 +150,8 @@ def leave_out_chain(config: BudgetedRequest, parts: Parts, original: nn.Module, 
         known, unknown = trace_chain(entries, *models)
         parts = leave_out(parts, find_earlier(parts.source.train, known, key), unknown)
         elsewhere = forgotten_elsewhere(parts.sides.retain, entries, key, *models)
-        return parts._replace(left_out=replace(parts.left_out, elsewhere=elsewhere)) if elsewhere else parts
+        without_ids = entries_without_ids(parts.source.train, known)
+        return parts._replace(left_out=replace(parts.left_out, elsewhere=elsewhere, without_ids=without_ids))
 
 
 def given_weights(config: RunConfig, overwrite: bool) -> Path | None:

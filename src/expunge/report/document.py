@@ -194,7 +194,8 @@ class Earlier(Part):
 class LeftOut(Part):
     """How many examples a request leaves out because earlier ones forgot them, and entries that do not say which.
 
-    Of a model that the ledger does not know, ``elsewhere`` names entries that forgot some of what it retains.
+    Of a model that the ledger does not know, ``elsewhere`` names entries that forgot some of what it retains; where the
+    data have no ids, ``without_ids`` names entries that know some.
     """
 
     retain: int = 0
@@ -202,6 +203,7 @@ class LeftOut(Part):
     test: int = 0
     unknown: tuple[int, ...] = ()
     elsewhere: tuple[int, ...] = ()
+    without_ids: tuple[int, ...] = ()
 
 
 class Request(Part):

@@ -139,7 +139,8 @@ class ForgetChoice(Section):
         class_: A class by number or name; written ``class`` in the file.
         indices: A text file with one index of a training example per line.
         ids: A file of ids, one per line or a ``.json`` list; all training examples of these ids.
-        id_column: Column of the data that holds the ids, for ``ids`` only. Default: the ids that the data come with.
+        id_column: Column of the data that holds the ids; beside another kind it lets a ledger find by id what earlier
+            requests forgot. Default: the ids that the data come with.
         fraction: Share of the training examples, between 0 and 1, drawn with ``seed``.
         predicate: ``package.module:function``, called per example.
         seed: Seed of the draw, for ``fraction`` only. Default 0.
@@ -164,8 +165,6 @@ class ForgetChoice(Section):
             raise refuse(f"exactly {kinds}", " and ".join(given), "write one request per file", given[1])
         if "seed" in self.model_fields_set and given != ["fraction"]:
             raise refuse("seed beside fraction only", f"it beside {given[0]}", "remove it", "seed")
-        if self.id_column is not None and self.ids is None:
-            raise refuse("id_column beside ids only", f"it beside {given[0]}", "remove it", "id_column")
         return self
 
     def given(self) -> list[str]:
