@@ -335,3 +335,53 @@ def test_in_python_a_model_that_the_ledger_does_not_know_is_warned_of(tmp_path, 
         one.model.head.weight.mul_(1.01)
     with pytest.warns(UserWarning, match="does not know this model, and entry 1 forgot 3 of the retained examples"):
         expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, **CALL)
+
+
+def test_in_python_what_the_caller_leaves_out_is_named_as_unmeasured(tmp_path, data):
+    ledger = tmp_path / "ledger.sqlite"
+    one = expunge.unlearn(model(), **parts_of(data, [0, 3, 6]), ledger=ledger, **CALL)
+    two = expunge.unlearn(one.model, **parts_of(data, [7, 8], [0, 3, 6]), ledger=ledger, **CALL)
+    for document in (expunge.evaluate(two, test=fresh_examples()).document, json_of(two.save(tmp_path / "two"))):
+        assert [earlier["entry"] for earlier in document["requests"][0]["earlier"]] == [1]
+        assert "Whether what entry 1 forgot comes back was not measured." in text_of(document, "md")
+
+
+def test_in_python_a_class_that_the_caller_leaves_out_is_measured_on_test_examples(tmp_path, data):
+    ledger, class_0 = tmp_path / "ledger.sqlite", list(range(0, 60, 3))
+    one = expunge.unlearn(model(), **parts_of(data, class_0), ledger=ledger, **CALL)
+    two = expunge.unlearn(one.model, **parts_of(data, [1, 4], class_0), ledger=ledger, **CALL)
+    (part,) = expunge.evaluate(two, test=fresh_examples()).document["requests"]
+    assert [part["earlier"][0][kind]["examples"] for kind in ("train", "held_out")] == [0, 2]
+    assert part["left_out"]["test"] == 2
+
+
+def test_in_python_a_redacted_entry_is_named_in_the_report(tmp_path, data):
+    ledger = tmp_path / "ledger.sqlite"
+    one = expunge.unlearn(model(), **parts_of(data, [0, 3, 6]), ledger=ledger, **CALL)
+    Ledger(ledger).redact(1, key=load_key())
+    with pytest.warns(UserWarning, match="Entry 1 of the ledger is redacted"):
+        two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, **CALL)
+    assert "What entry 1 of the ledger forgot is no longer known" in text_of(json_of(two.save(tmp_path / "two")), "md")
+
+
+def test_in_python_examples_that_were_forgotten_before_are_no_test_examples(tmp_path, data):
+    ledger = tmp_path / "ledger.sqlite"
+    one = expunge.unlearn(model(), **parts_of(data, [0, 3, 6]), ledger=ledger, **CALL)
+    two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, exclude="ledger", **CALL)
+    with pytest.raises(RequestError, match="to forget before and to test"):
+        expunge.evaluate(two, test=Subset(data, [0, 3, 6]))
+
+
+def test_in_python_held_out_examples_that_are_excluded_are_counted(data):
+    held = TensorExamples(torch.cat([data.tensors[0][:2], torch.randn(3, 6)]), [0, 1, 2, 0, 1])
+    gone = TensorExamples(data.tensors[0][:2], [0, 1])
+    found = expunge.unlearn(model(), **parts_of(data, [2, 5], [0, 1]), holdout=held, exclude=gone, **CALL)
+    assert found.left_out.sizes == {"retain": 0, "holdout": 2, "test": 0}
+
+
+def fresh_examples():
+    return TensorExamples(torch.randn(6, 6), [0, 1, 2, 0, 1, 2])
+
+
+def json_of(folder):
+    return json.loads((folder / "result.json").read_text())

@@ -1,14 +1,17 @@
 """``expunge purge``: what held the data is gone, what is out of reach is named, and the rest stays."""
 
 import pytest
-from small_requests import config, result_of, written
+import torch
+from small_requests import Classifier, config, result_of, written
 from typer.testing import CliRunner
 
+import expunge
 from expunge.api import run_request
 from expunge.api.purge import purge
 from expunge.api.request.config import load_request
 from expunge.cli import app
 from expunge.errors import ConfigError, DataError
+from expunge.key import load_key
 from expunge.ledger import Ledger
 
 TRAIN = "{epochs: 5, batch: 20}"
@@ -129,3 +132,16 @@ def test_a_ledger_without_the_run_is_refused_before_anything_is_removed(place, f
         with pytest.raises(DataError, match="an entry of this run"):
             purge(place, folder / name)
         assert written(place) == before
+
+
+def test_a_saved_result_of_a_call_is_found_in_the_ledger(tmp_path):
+    ledger, inputs = tmp_path / "ledger.sqlite", torch.randn(20, 6)
+    sides = {"forget": (inputs[:4], torch.arange(4) % 3), "retain": (inputs[4:], torch.arange(16) % 3)}
+    result = expunge.unlearn(Classifier(), **sides, method="ft", epochs=1, rate=0.01, batch=4, ledger=ledger)
+    made = result.save(tmp_path / "saved")
+    assert purge(made, ledger).entry.header.of == result.entry.number
+    Ledger(ledger).redact(1, key=load_key())
+    assert purge(made, ledger).entry.header.of == result.entry.number
+    (made / "unlearned.safetensors").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="an entry of this run"):
+        purge(made, ledger)

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from expunge.errors import ConfigError, DataError
-from expunge.evaluation import AverageGap, ForgetDivergence, Trial, evaluate_outputs, gap_floor, gap_floors, tabulate
+from expunge.evaluation import (
+    SECONDS,
+    AverageGap,
+    ForgetDivergence,
+    Trial,
+    evaluate_outputs,
+    gap_floor,
+    gap_floors,
+    tabulate,
+)
 from expunge.metrics import summarise
 
 METRICS = ["ua", "ra", "ta", "mia", "avg_gap", "auc"]
@@ -136,3 +145,9 @@ def test_the_floor_of_every_distance_stands_beside_the_rows(random_request):
     table = tabulate(trials_of(random_request), floors=floors)
     assert table["noise_floor"] == floors["avg_gap"].as_dict()
     assert table["noise_floors"] == {"avg_gap": table["noise_floor"]}, "columns that are not there have no floor"
+
+
+def test_a_column_that_is_named_twice_is_there_once():
+    trial = Trial("ft", "FT", "method", 0, {"ua": 1.0, "seconds": 2.0})
+    table = tabulate([trial], metrics=["ua", SECONDS, "ua"])
+    assert [column["key"] for column in table["metrics"]] == ["ua", "seconds"]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.api.chain import (
+    NOTHING_LEFT_OUT,
     EarlierRequest,
     LeftOut,
     entries_without_ids,
@@ -49,7 +50,8 @@ class CallChain:
         holdout: The held-out ones.
         entries: The ledger's earlier requests of the model's chain.
         classes: Labels that ``exclude`` names.
-        earlier: What was left out, to measure on.
+        earlier: The earlier requests, with what was left out for them, to measure on.
+        unsure: Entries that do not say, or not of this model, what they forgot.
     """
 
     retain: Examples
@@ -57,6 +59,20 @@ class CallChain:
     entries: tuple[Entry, ...] = ()
     classes: tuple[int, ...] = ()
     earlier: tuple[EarlierRequest, ...] = ()
+    unsure: LeftOut = NOTHING_LEFT_OUT
+
+    def left_out(self, split: Split) -> LeftOut:
+        """Return what was left out, each earlier request with all labels that it forgot as a whole."""
+        entries, key = {entry.number: entry for entry in self.entries}, load_key() if self.entries else b""
+        earlier = tuple(
+            replace(one, classes=find_forgotten_classes(range(split.classes), [entries[one.entry]], key))
+            if one.entry in entries
+            else one
+            for one in self.earlier
+        )
+        retain = sum(len(one.positions) for one in earlier)
+        holdout = sum(len(part) for one in earlier for part in one.held_out)
+        return replace(self.unsure, earlier=earlier, retain=retain, holdout=holdout)
 
     def name_gone_classes(self, split: Split) -> Split:
         """Return the split with the labels of the classes that earlier requests forgot as a whole."""
@@ -94,9 +110,10 @@ def call_chain(
         known, unknown = trace_chain(entries, digest)
         elsewhere = forgotten_elsewhere(made.retain, entries, key, digest)
         without_ids = entries_without_ids(made.retain, known)
-        for sentence in LeftOut(unknown=unknown, elsewhere=elsewhere, without_ids=without_ids).sentences():
+        unsure = LeftOut(unknown=unknown, elsewhere=elsewhere, without_ids=without_ids)
+        for sentence in unsure.sentences():
             warnings.warn(sentence, stacklevel=3)
-        made = replace(made, entries=tuple(known))
+        made = replace(made, entries=tuple(known), unsure=unsure)
         for entry in known:
             made = without_entry(made, entry, key, family, allowed=exclude == LEDGER)
     return made
@@ -122,7 +139,9 @@ def without_entry(made: CallChain, entry: Entry, key: bytes, family: Family, *, 
             "take them out, or pass exclude='ledger' to leave them out",
         )
     classes = find_forgotten(made.retain, entry, key, by_prompt=family.by_prompt)[1]
-    return without_found(made, entry.number, find, classes) if any(counts.values()) else made
+    if not any(counts.values()):
+        return replace(made, earlier=(*made.earlier, EarlierRequest(entry.number, torch.empty(0, dtype=torch.int64))))
+    return without_found(made, entry.number, find, classes)
 
 
 def without_named(made: CallChain, exclude: Any) -> CallChain:
@@ -151,7 +170,8 @@ def without_named(made: CallChain, exclude: Any) -> CallChain:
 
     kept = without_found(made, None, find)
     left = [one.positions for one in kept.earlier]
-    return replace(kept, earlier=(EarlierRequest(None, torch.cat([torch.arange(0), *left]), (), excluded),))
+    held = tuple(part for one in kept.earlier for part in one.held_out)
+    return replace(kept, earlier=(EarlierRequest(None, torch.cat([torch.arange(0), *left]), (), excluded, held),))
 
 
 def without_found(made: CallChain, entry: int | None, find: Find, classes: tuple[int, ...] = ()) -> CallChain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -60,12 +60,17 @@ def weights_digest(path: Path, key: bytes) -> str:
 
 def state_digest(model: nn.Module, key: bytes) -> str:
     """Return the keyed hash of a model that is in no file: names, types, shapes and bytes of its state."""
-    return keyed(key, "state", state_parts(model))
+    return tensors_digest(plain_state(model), key)
 
 
-def state_parts(model: nn.Module) -> Iterator[bytes]:
+def tensors_digest(state: Mapping[str, Tensor], key: bytes) -> str:
+    """Return the keyed hash of a model's state."""
+    return keyed(key, "state", state_parts(state))
+
+
+def state_parts(state: Mapping[str, Tensor]) -> Iterator[bytes]:
     """Yield what makes up a model's state, by name."""
-    for name, value in sorted(plain_state(model).items()):
+    for name, value in sorted(state.items()):
         yield f"{name} {value.dtype} {tuple(value.shape)}".encode()
         yield tensor_bytes(value)
 

@@ -137,7 +137,7 @@ def evaluate(
     check_labels(tested, split.classes)
     tested, left_out = without_gone(tested, result)
     check_kinds(split.forget, tested)
-    repetitive = check_unseen(tested, split, None if result is None else result.split.holdout)
+    repetitive = check_unseen(tested, split, None if result is None else result.split.holdout, left_out)
     names = checked_names(class_names, split.classes)
     rows = Rows(split, tested, logits=predict.logits, batch_size=batch_size, also=also)
     before = original or (result.original if result else None)
@@ -182,18 +182,22 @@ def without_gone(tested: Examples, result: Result | None) -> tuple[Examples, Lef
     """
     if result is None:
         return tested, NOTHING_LEFT_OUT
-    held = sum(len(part) for one in result.earlier for part in one.held_out)
     kept, count = without_classes(tested, result.split.gone, "test")
     earlier = []
-    for one in result.earlier:
+    for one in result.left_out.earlier:
         own = of_classes(tested, one.classes)
         earlier.append(replace(one, held_out=(*one.held_out, *([own] if len(own) else []))))
-    retained = sum(len(one.positions) for one in result.earlier)
-    return kept, LeftOut(tuple(earlier), retained, held, count)
+    return kept, replace(result.left_out, earlier=tuple(earlier), test=count)
 
 
-def check_unseen(tested: Examples, split: Split, holdout: Examples | None) -> bool:
+def check_unseen(tested: Examples, split: Split, holdout: Examples | None, left_out: LeftOut) -> bool:
     """Refuse test examples that repeat, that the model was trained on, or that steered its unlearning.
+
+    Args:
+        tested: The test examples.
+        split: What the model was trained on.
+        holdout: What steered; None where nothing did.
+        left_out: What it was trained on before earlier requests forgot it.
 
     Returns:
         Whether some hold the same as others because the data repeat themselves.
@@ -202,8 +206,10 @@ def check_unseen(tested: Examples, split: Split, holdout: Examples | None) -> bo
         RequestError: If there are some.
     """
     sides = (split.retain, split.forget)
-    parts = {"forget": split.forget, "retain": split.retain, **({} if holdout is None else {"hold out": holdout})}
-    coincide = [refuse_overlap(name, part, "test", tested, sides) for name, part in parts.items()]
+    parts = [("forget", split.forget), ("retain", split.retain)]
+    parts += [] if holdout is None else [("hold out", holdout)]
+    parts += [("forget before", one.train) for one in left_out.earlier if one.train is not None]
+    coincide = [refuse_overlap(name, part, "test", tested, sides) for name, part in parts]
     return any([*coincide, refuse_repeats("test", tested, sides)])
 
 

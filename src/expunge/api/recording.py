@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from expunge.api.budgeting import compared, with_opened
 from expunge.api.chain import concepts_forgotten, forgotten_hash, forgotten_of
-from expunge.api.digests import file_digest, keyed, state_digest, weights_digest
+from expunge.api.digests import file_digest, keyed, state_digest, tensors_digest, weights_digest
 from expunge.api.folder import (
     CONFIG,
     FINISHED,
@@ -29,7 +30,7 @@ from expunge.api.reading import located
 from expunge.api.request.config import AnyConfig, RunConfig, StableDiffusionConfig
 from expunge.api.request.request_file import UNLEARNED_FOLDER
 from expunge.data import Subset, example_hashes, set_hash
-from expunge.errors import DataError, RequestError
+from expunge.errors import CheckpointError, DataError, RequestError
 from expunge.files import is_plain, is_plain_folder
 from expunge.key import load_key
 from expunge.ledger import (
@@ -45,7 +46,7 @@ from expunge.ledger import (
     served,
 )
 from expunge.ledger.entry import RequestKind
-from expunge.weights import load_into
+from expunge.weights import load_into, load_weights
 
 if TYPE_CHECKING:
     from expunge.api.generative.diffusion_job import DiffusionJob
@@ -221,18 +222,33 @@ def original_path(job: AnyJob) -> Path | None:
 def entry_of_run(entries: Sequence[Entry], folder: Path, key: bytes) -> Entry | None:
     """Return the latest entry about the run in a folder; None if there is none.
 
-    It has the same request and manifest as the folder or, where its content was redacted, the same unlearned weights.
+    It has the same request and manifest as the folder or, where its content was redacted or it is of a call, the same
+    unlearned weights.
     """
     found = {name: text for name, text in evidence_of(folder, key).items() if name in (MANIFEST, CONFIG)}
-    answers = [weights_digest(path, key) for path in answers_in(folder)]
+
+    @cache  # weights are read only where an entry needs them
+    def answers() -> set[str]:
+        return {digest for path in answers_in(folder) for digest in digests_of_answer(path, key)}
+
     for entry in reversed(entries):
         models, content = entry.header.models, entry.content
         if models is None:
             continue
-        told = {} if content is None else {name: content.evidence.get(name) for name in found}
-        if (content is None and models.unlearned in answers) or (found and told == found):
+        evidence = {} if content is None else content.evidence
+        told = {name: evidence.get(name) for name in found}
+        if (not evidence and models.unlearned in answers()) or (found and told == found):
             return entry
     return None
+
+
+def digests_of_answer(path: Path, key: bytes) -> list[str]:
+    """Return the keyed hashes by which a ledger may know unlearned weights: of the file or folder, and of the state."""
+    found = [weights_digest(path, key)]
+    if not path.is_dir():
+        with suppress(CheckpointError):  # what is damaged answers nothing
+            found.append(tensors_digest(load_weights(path), key))
+    return found
 
 
 def answers_in(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.chain import EarlierRequest
+from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut
 from expunge.api.folder import CONFIG, FINISHED, HISTORY
 from expunge.api.rows import settings_of
 from expunge.api.saving import saving
@@ -42,7 +42,7 @@ class Result:
         search: What ``auto`` tried and found, as plain values; None where nothing was searched.
         entry: The ledger's entry of the request; None without a ledger, and where the model came back as it was.
         peak: Most bytes of memory held beyond those held before; None where the system does not tell.
-        earlier: What earlier requests forgot and was left out; ``evaluate`` measures whether it comes back.
+        left_out: What earlier requests forgot and was left out; ``evaluate`` measures whether it comes back.
         fit: How well the model knew the examples before the run, beside what chance gives.
     """
 
@@ -59,7 +59,7 @@ class Result:
     search: dict[str, Any] | None = None
     entry: Entry | None = None
     peak: int | None = None
-    earlier: tuple[EarlierRequest, ...] = ()
+    left_out: LeftOut = NOTHING_LEFT_OUT
     fit: tuple[Fit, ...] = ()
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:

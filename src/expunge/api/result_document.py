@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from expunge.api.budgeting import budget_part
 from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import HELD_ELSEWHERE, document
+from expunge.api.relapse import find_correct_predictions, relapse_part
 from expunge.api.rows import settings_of
 from expunge.api.sanity import fit_part
 from expunge.api.steering.wish import halves_of
@@ -39,10 +40,10 @@ def result_document(result: Result) -> dict[str, Any]:
         "classes": [],
         "seeds": [seed],
         "reference": False,
-        **tabulate(trials, metrics=[SECONDS, PEAK]),
+        **tabulate(trials, metrics=[]),
         "examples": [],
     }
-    part |= fit_part(result.fit)
+    part |= fit_part(result.fit) | relapse_part(result.left_out, {}, find_correct_predictions(result.logits))
     if result.budget is not None:
         part["budget"] = budget_part(result.budget, halves_of(result.budget.asked, split, seed), result.search)
     device = next((str(weight.device) for weight in result.model.parameters()), "cpu")

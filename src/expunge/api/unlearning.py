@@ -217,7 +217,7 @@ def unlearn(
         rows = history.rows if spending is None else with_readings(history.rows, spending.looks)
     entry = None if recording is None else recording.close(work, keeper, spending)
     before = None if inplace else model
-    told = (spending, record, entry, peak, chain.earlier, fits)
+    told = (spending, record, entry, peak, chain.left_out(split), fits)
     return Result(work, chosen, seconds, split_at_home(near), rows, plain, logits, before, family.name, *told)
 
 

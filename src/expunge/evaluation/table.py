@@ -172,7 +172,8 @@ def columns_of(trials: Sequence[Trial], metrics: Iterable[Metric | Column | str]
     Raises:
         ConfigError: If a score belongs to none of the metrics.
     """
-    known = [*map(as_column, DEFAULT if metrics is None else metrics), *COST]
+    named = [*map(as_column, DEFAULT if metrics is None else metrics), *COST]
+    known = list({column.key: column for column in named}.values())
     used = {key for trial in trials for key in trial.scores}
     strangers = used - {column.key for column in known}
     if strangers:
