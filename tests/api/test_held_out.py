@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,7 +49,33 @@ def test_the_number_for_a_metric_of_known_range_is_nearly_the_least(drop):
 
     needed = examples_needed(Budget(metric=rightness, drop=drop, bounds=(0, 1)), DELTA)
     assert smallest_mean_drop(needed) == pytest.approx(drop, rel=0.3)
-    assert examples_needed(Budget(metric=rightness, drop=drop), DELTA) is None
+
+
+@pytest.mark.parametrize("budget", [Budget(relative=0.1), Budget(metric=lambda *_: 0.5, drop=0.1)])
+def test_a_budget_with_an_approximate_bound_is_refused_before_training_where_the_bound_would_say_nothing(budget):
+    assert examples_needed(budget, DELTA) == 30
+    assert len(halves_of(budget, split(TensorExamples(*rows(60, 1))), 0).certify) == 30
+    with pytest.raises(
+        DataError,
+        match=r"at least 60 held-out examples of the classes that stay to certify a budget of .* but found 40, of which "
+        r"half steer and the other 20 are too few for an approximate bound: hold out 20 more, or set certify to false",
+    ):
+        halves_of(budget, split(TensorExamples(*rows(40, 1))), 0)
+    assert len(halves_of(replace(budget, certify=False), split(TensorExamples(*rows(40, 1))), 0).control) == 40
+
+
+def test_a_relative_budget_with_too_few_rows_trains_nothing():
+    model, (inputs, labels) = nn.Linear(3, 3), rows(60)
+    before = [weight.clone() for weight in model.parameters()]
+    sides = {"forget": TensorExamples(inputs[:6], labels[:6]), "retain": TensorExamples(inputs[6:], labels[6:])}
+
+    def train(*_):
+        raise AssertionError("nothing is trained")
+
+    model.register_full_backward_hook(train)
+    with pytest.raises(DataError, match="at least 60 held-out examples"):
+        expunge.unlearn(model, **sides, holdout=TensorExamples(*rows(50, 1)), budget=Budget(relative=0.1))
+    assert all(torch.equal(weight, one) for weight, one in zip(model.parameters(), before, strict=True))
 
 
 def test_a_refusal_says_how_many_are_needed_and_given_and_what_else_can_be_done():
@@ -132,7 +159,7 @@ def test_examples_of_one_id_are_in_one_half_and_one_of_them_certifies():
     assert (len(control), len(certify), len(set(certify.ids))) == (800, 400, 400)
     assert not {*control.ids} & {*certify.ids}
     examples.ids = [f"patient {number % 20}" for number in range(1600)]
-    with pytest.raises(DataError, match=r"at least 736 held-out examples .* but found 20 ids in 1600, of which half"):
+    with pytest.raises(DataError, match=r"at least 736 held-out examples .* but found 20 ids in 1,600, of which half"):
         halves_of(Budget(points=1.0), split(examples), 0)
     control, certify = halves_of(Budget(points=1.0, certify=False), split(examples), 0)
     assert (len(control), len(certify)) == (1600, 0)

@@ -404,7 +404,7 @@ def test_an_evaluation_shows_what_became_of_the_budget(easy, tmp_path):
             DataError,
             "at least 366 held-out examples of the classes that stay to certify a budget of 2 points, but found 60",
         ),
-        ({"budget": Budget(points=0.5)}, DataError, "at least 1472 held-out examples"),
+        ({"budget": Budget(points=0.5)}, DataError, "at least 1,472 held-out examples"),
         (
             {"budget": Budget(metric=rightness, drop=0.005, bounds=(0, 1))},
             DataError,

@@ -154,16 +154,21 @@ def smallest_of(budget: Budget, count: int, delta: float) -> float | None:
 
 
 def examples_needed(budget: Budget, delta: float) -> int | None:
-    """Return how many examples can certify a budget where none of them is lost; None where no number is known.
+    """Return how many examples can certify a budget where none of them is lost; None where no number can.
 
-    Of a budget in points it is the least n with 1 − (δ/2)^(1/n) ≤ b; of a metric with bounds nearly so.
+    Of a budget in points it is the least n with 1 − (δ/2)^(1/n) ≤ b; of a metric with bounds nearly so. An approximate
+    bound takes ``LEAST`` examples, whatever the budget is.
 
     Examples:
         >>> examples_needed(Budget(points=1.0), 0.05), examples_needed(Budget(points=0.0), 0.05)
         (368, None)
+        >>> examples_needed(Budget(relative=0.1), 0.05)
+        30
     """
     allowed = budget.allowed / budget.scale
-    if allowed <= 0 or smallest_of(budget, 1, delta) is None:
+    if budget.points is None and budget.bounds is None:
+        return LEAST
+    if allowed <= 0:
         return None
     if budget.points is not None:
         count = max(1, ceil(log(delta / 2) / log1p(-min(allowed, 1 - 1e-12))))

@@ -175,9 +175,9 @@ def check_both(budget: Budget, passed: int) -> None:
         DataError: If there is not one for each, with the number of examples that would do.
     """
     if passed < 2:
-        needed = 2 * (examples_needed(budget, DELTA) or LEAST)
-        expected = f"at least {needed} held-out examples of the classes that stay, half to steer and half to certify"
-        cure = f"hold out {needed - passed} more, or set certify to false to let all of them steer"
+        needed = 2 * (examples_needed(budget, DELTA) or 1)
+        expected = f"at least {needed:,} held-out examples of the classes that stay, half to steer and half to certify"
+        cure = f"hold out {needed - passed:,} more, or set certify to false to let all of them steer"
         raise DataError(expected, f"{passed}", cure)
 
 
@@ -194,19 +194,25 @@ def check_enough(budget: Budget, control: int, certify: int, given: int, *, by_i
     Raises:
         DataError: If it is too small, with the number of examples that would do.
     """
-    least = smallest_of(budget, certify, DELTA)
-    if least is None or budget.scale * least <= budget.allowed:
+    least, wanted = smallest_of(budget, certify, DELTA), amount(budget, budget.allowed)
+    if least is None:
+        is_enough, reach, cure = certify >= LEAST, "are too few for an approximate bound", ""
+    else:
+        reachable = amount(budget, _rounded_up(budget.scale * least))
+        is_enough, cure = budget.scale * least <= budget.allowed, f"allow {reachable}, "
+        reach = f"can certify a drop of {reachable} at the least"
+    if is_enough:
         return
-    passed, needed = control + certify, examples_needed(budget, DELTA)
-    reachable, wanted = amount(budget, _rounded_up(budget.scale * least)), amount(budget, budget.allowed)
-    without = f"allow {reachable}, or set certify to false to steer and measure without a certificate"
+    without = f"{cure}or set certify to false to steer and measure without a certificate"
+    needed = examples_needed(budget, DELTA)
     if needed is None:
         found = f"one of {wanted}, which no number of examples can certify"
         raise DataError("a budget above 0 with a certificate", found, without)
-    expected = f"at least {2 * needed} held-out examples of the classes that stay to certify a budget of {wanted}"
-    counted = f"{passed}" if passed == given else f"{passed} {'ids in' if by_id else 'distinct ones of'} {given}"
-    found = f"{counted}, of which half steer and the other {certify} can certify a drop of {reachable} at the least"
-    raise DataError(expected, found, f"hold out {2 * needed - passed} more, {without}")
+    passed = control + certify
+    expected = f"at least {2 * needed:,} held-out examples of the classes that stay to certify a budget of {wanted}"
+    counted = f"{passed:,}" if passed == given else f"{passed:,} {'ids in' if by_id else 'distinct ones of'} {given:,}"
+    found = f"{counted}, of which half steer and the other {certify:,} {reach}"
+    raise DataError(expected, found, f"hold out {2 * needed - passed:,} more, {without}")
 
 
 def _rounded_up(value: float) -> float:
