@@ -57,8 +57,8 @@ def test_a_budget_with_an_approximate_bound_is_refused_before_training_where_the
     assert len(halves_of(budget, split(TensorExamples(*rows(60, 1))), 0).certify) == 30
     with pytest.raises(
         DataError,
-        match=r"at least 60 held-out examples of the classes that stay to certify a budget of .* but found 40, of which "
-        r"half steer and the other 20 are too few for an approximate bound: hold out 20 more, or set certify to false",
+        match=r"at least 60 held-out examples of the classes that stay to certify a budget of .* but found 40, of "
+        r"which half steer and the other 20 are too few for an approximate bound: hold out 20 more, or set certify to",
     ):
         halves_of(budget, split(TensorExamples(*rows(40, 1))), 0)
     assert len(halves_of(replace(budget, certify=False), split(TensorExamples(*rows(40, 1))), 0).control) == 40

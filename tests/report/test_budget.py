@@ -86,8 +86,8 @@ def test_words_say_what_was_counted_and_what_it_bounds(document):
     words = said(budget(), document)
     assert words["Allowed"].startswith("1 point, on held-out examples of the classes that stay.")
     assert words["Allowed"].endswith("the budget comes first.")
-    assert words["Spent"].startswith("0.5 points after update 20, on the 1\u202f501 control examples")
-    assert "Of 1\u202f500 examples that nothing was chosen by, opened once, 4 were right before" in words["Certificate"]
+    assert words["Spent"].startswith("0.5 points after update 20, on the 1,501 control examples")
+    assert "Of 1,500 examples that nothing was chosen by, opened once, 4 were right before" in words["Certificate"]
     assert words["Certificate"].endswith("That is inside the budget.")
     assert words["Smallest drop that can be certified"].startswith("0.246 points")
     assert "within 0.45 and 0.55: it is 0.520. Two one-sided tests" in words["When to stop"]
@@ -133,7 +133,7 @@ def certificate(kind, **more):
 def test_a_loss_is_bounded_in_percent_and_approximately(document):
     found = budget(asked={"relative": 0.1}, certificate=certificate("mean"), certified=None, smallest=None)
     words = said(found, document)
-    assert words["Certificate"].startswith("Of 1\u202f500 examples that nothing was chosen by, opened once, each was")
+    assert words["Certificate"].startswith("Of 1,500 examples that nothing was chosen by, opened once, each was")
     assert (
         "With about 95 % confidence the loss on fresh examples like these rose by at most 4 %." in words["Certificate"]
     )

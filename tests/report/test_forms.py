@@ -159,7 +159,7 @@ def test_a_card_does_not_name_what_was_to_be_forgotten(one):
     assert "Ada" not in text
     assert "request.yaml" not in text
     assert "all examples of a class" in text
-    assert "120 of 1\u202f200" in text
+    assert "120 of 1,200" in text
 
 
 def test_a_card_is_about_one_model(document):

@@ -30,7 +30,7 @@ def test_no_line_is_wider_than_80_columns(document, terminal, width):
         row["scores"]["avg_gap"] = {"values": [10.0], "mean": 100.25, "half": 10.25}
     text = printed(document, force_terminal=terminal, width=width, color_system=None)
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
-    for figure in ("100.00", "12345", "100.25 ± 10.25", "A method"):
+    for figure in ("100.00", "12,345", "100.25 ± 10.25", "A method"):
         assert figure in text
 
 

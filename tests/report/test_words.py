@@ -118,7 +118,7 @@ def test_a_single_method_is_neither_best_nor_chosen(document):
     request = checked(document)
     assert best(request) is None
     assert "shown because" not in sureness(request, leader(request))
-    assert asked(request).endswith("120 of 1\u202f200 training examples, one method.")
+    assert asked(request).endswith("120 of 1,200 training examples, one method.")
 
 
 def test_no_method_at_all(document):

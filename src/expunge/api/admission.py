@@ -106,7 +106,7 @@ def refuse_repeats(name: str, examples: Examples, sides: Sequence[Examples]) -> 
     """
     count = int(repeats(examples).sum())
     if count and not is_coincidence(count, examples, examples, sides):
-        found = f"{count} of {len(examples)} that hold the same as another one"
+        found = f"{count:,} of {len(examples):,} that hold the same as another one"
         part = name.replace("hold out", "holdout")
         cure = f"pass distinct({part}), from expunge.data; where they are of different people, give the data set ids"
         raise RequestError(f"every example to {name} once", found, cure)
@@ -137,7 +137,7 @@ def refuse_overlap(one: str, first: Examples, other: str, second: Examples, side
     count = int(copies(second, first).sum())
     asked, others = (first, second) if other == "retain" else (second, first)
     if count and not is_coincidence(int(copies(asked, others).sum()), asked, others, sides):
-        found = f"{count} of {len(second)} to {other} that hold the same as examples to {one}"
+        found = f"{count:,} of {len(second):,} to {other} that hold the same as examples to {one}"
         cure = f"leave them out of the examples to {other} with distinct(…, …), from expunge.data; where they are of \
 different people, give both data sets ids"
         raise RequestError(f"disjoint examples to {one} and to {other}", found, cure)

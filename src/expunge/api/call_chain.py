@@ -132,7 +132,7 @@ def without_entry(made: CallChain, entry: Entry, key: bytes, family: Family, *, 
     parts = {"retain": made.retain, "holdout": made.holdout}
     counts = {part: len(find(examples)) for part, examples in parts.items() if examples is not None}
     if any(counts.values()) and not allowed:
-        sizes = " and ".join(f"{count} of {part}" for part, count in counts.items() if count)
+        sizes = " and ".join(f"{count:,} of {part}" for part, count in counts.items() if count)
         raise RequestError(
             "examples that no earlier request of this model forgot",
             f"{sizes} that entry {entry.number} of the ledger forgot",

@@ -93,7 +93,7 @@ class LeftOut:
 
     def sentences(self) -> list[str]:
         """Return what is left out and what cannot be, a sentence each."""
-        counts = ", ".join(f"{count} of {part}" for part, count in self.sizes.items() if count)
+        counts = ", ".join(f"{count:,} of {part}" for part, count in self.sizes.items() if count)
         left = f"Left out, because earlier requests forgot it: {counts}." if counts else ""
         others = [elsewhere_sentence(*one) for one in self.elsewhere.items()]
         lost = [*map(unknown_sentence, self.unknown), *map(without_ids_sentence, self.without_ids)]
@@ -117,7 +117,7 @@ that has changed since, or that equals another one, is not found; name the colum
 
 def elsewhere_sentence(number: int, count: int) -> str:
     """Return the warning for retained examples that were forgotten by a model which may be an earlier form of this."""
-    return f"The ledger does not know this model, and entry {number} forgot {count} of the retained examples from \
+    return f"The ledger does not know this model, and entry {number} forgot {count:,} of the retained examples from \
 another one; if this model comes from its answer, {BY_HAND}."
 
 
@@ -137,7 +137,7 @@ def forgotten_of(forget: Examples, retain: Examples, key: bytes) -> Forgotten:
     """
     if len(forget) > MAX_MARKS:
         cure = "split the request, or leave out the ledger"
-        raise RequestError(f"at most {MAX_MARKS} forgotten examples with a ledger", f"{len(forget)}", cure)
+        raise RequestError(f"at most {MAX_MARKS:,} forgotten examples with a ledger", f"{len(forget):,}", cure)
     classes = set(forget.targets.tolist()) - set(retain.targets.tolist())
     ids, kept = id_hashes(forget, key), id_hashes(retain, key)
     gone = ids if ids is None or kept is None else ids[~np.isin(ids, kept)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from expunge.api.result import Result
+from expunge.formatting import format_number, format_percent
 
 CALLERS = "The settings are those that the caller chose."
 REQUESTED = "The settings are those of the request file; nothing was tuned by this run."
@@ -49,13 +50,13 @@ def search_words(search: Mapping[str, Any]) -> str:
     how = "a range test and successive halving on control" if ranged is None else f"a range test on {ranged}"
     words = (
         f"The learning rate, {search['rate']:g}, was chosen by {how} examples: {count} short "
-        f"run{'' if count == 1 else 's'} in {search['seconds']:.3g} seconds. Neither "
+        f"run{'' if count == 1 else 's'} in {format_number(search['seconds'])} seconds. Neither "
         f"{'the certify half, nor ' if ranged is None else ''}test data, nor a retrained model was looked at."
     )
     if "retain" not in search:
         return f"{words}{end_words(search)}"
     reason = "For lack of time the" if ranged is None else "The"
-    return f"{words} {reason} run itself used {search['retain']} retained examples.{end_words(search)}"
+    return f"{words} {reason} run itself used {search['retain']:,} retained examples.{end_words(search)}"
 
 
 def end_words(search: Mapping[str, Any]) -> str:
@@ -68,6 +69,6 @@ def end_words(search: Mapping[str, Any]) -> str:
     looks = search.get("recognised")
     if not looks:
         return ""
-    share, step = 100 * looks[-1]["share"], looks[-1]["step"]
-    known = f" By its own error the model recognised {share:.3g} % of the forgotten examples"
-    return f"{known} after update {step}, the last look."
+    share, step = looks[-1]["share"], looks[-1]["step"]
+    known = f" By its own error the model recognised {format_percent(share)} of the forgotten examples"
+    return f"{known} after update {step:,}, the last look."

@@ -82,9 +82,9 @@ def _sentences(sizes: dict[str, tuple[int, int]]) -> Iterator[str]:
     of_what = {"retained": "forgotten", "held-out": "training or other held-out", "test": "training or held-out"}
     for part, (before, after) in sizes.items():
         if before and not after:
-            found = f"{before} {part} examples that all hold the same as {of_what[part]} examples"
+            found = f"{before:,} {part} examples that all hold the same as {of_what[part]} examples"
             raise RequestError(f"{part} examples that are no copies", found, "give the examples ids, or other data")
         if after < before:
             count = before - after
             hold, are = ("holds", "is") if count == 1 else ("hold", "are")
-            yield f"Of {before} {part} examples {count} {hold} the same as {of_what[part]} ones and {are} left out."
+            yield f"Of {before:,} {part} examples {count:,} {hold} the same as {of_what[part]} ones and {are} left out."

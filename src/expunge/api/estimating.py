@@ -28,6 +28,7 @@ from expunge.api.unlearning import unlearn
 from expunge.batch import Examples, Split
 from expunge.data import Subset, root_indices, root_of
 from expunge.errors import ConfigError
+from expunge.formatting import format_number
 from expunge.kinds import kinds_checked
 from expunge.report import print_tables, write_report
 
@@ -66,10 +67,11 @@ class Cost:
             'Retraining on 100 of 1,000 retained examples took 2 s; all of them would take about 20 s, which is an \
 extrapolation in proportion to the examples and was not measured.'
         """
+        taken, whole = format_number(self.seconds), format_number(self.extrapolated)
         return (
-            f"Retraining on {self.examples:,} of {self.all_examples:,} retained examples took {self.seconds:.3g} s; "
-            f"all of them would take about {self.extrapolated:.3g} s, which is an extrapolation in proportion to the "
-            "examples and was not measured."
+            f"Retraining on {self.examples:,} of {self.all_examples:,} retained examples took {taken} s; all of them "
+            f"would take about {whole} s, which is an extrapolation in proportion to the examples and was not "
+            "measured."
         )
 
     def plain(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from expunge.api.sanity import fit_part
 from expunge.api.steering.wish import halves_of
 from expunge.evaluation import Trial, tabulate
 from expunge.evaluation.table import PEAK, SECONDS
+from expunge.formatting import format_examples
 
 if TYPE_CHECKING:
     from expunge.api.result import Result
@@ -34,7 +35,7 @@ def result_document(result: Result) -> dict[str, Any]:
     sizes = {"forget": len(split.forget), "retain": len(split.retain)}
     part = {
         "id": "request",
-        "question": f"Forget {sizes['forget']} examples",
+        "question": f"Forget {format_examples(sizes['forget'])}",
         "kind": "indices",
         "sizes": {"train": sum(sizes.values()), "test": None, **sizes},
         "classes": [],

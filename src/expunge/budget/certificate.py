@@ -106,7 +106,7 @@ def certificate_of(examples: int, lost: int, gained: int, delta: float = 0.05) -
     """
     level = checked_level(delta)
     if examples < 1 or min(lost, gained) < 0 or lost + gained > examples:
-        found = f"{lost} lost and {gained} gained of {examples}"
+        found = f"{lost:,} lost and {gained:,} gained of {examples:,}"
         raise DataError("counts that fit at least one example", found, "count over the same examples")
     return UtilityCertificate(
         examples=examples,

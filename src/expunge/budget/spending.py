@@ -12,6 +12,7 @@ from expunge.budget.certificate import Certificate, Kind
 from expunge.budget.choice import Candidate, Preference
 from expunge.budget.forgetting import RECOGNISED
 from expunge.budget.stop import Verdict
+from expunge.formatting import format_examples, format_number, format_percent
 from expunge.metrics import HeldOutTest, HeldOutVerdict
 
 USED_UP = 0.8
@@ -235,9 +236,9 @@ class Spending:
     def unused(self) -> str:
         """Return what can be tried where neither the budget nor the time was used up."""
         most = max((look.spent for look in self.looks[1:] if look.spent < inf), default=0.0)
-        share = 100 * max(0.0, most) / self.asked.allowed if self.asked.allowed else 0.0
+        share = max(0.0, most) / self.asked.allowed if self.asked.allowed else 0.0
         time = "" if self.time_share is None else " and did not lack time"
-        used, test = f"The run used {share:.2g} % of the budget{time}", self.test
+        used, test = f"The run used {format_percent(share)} of the budget{time}", self.test
         if test is not None and test.auc_high is not None and test.auc_high < 0.5:
             return f"{used}, but the forgetting went too far: try a smaller `rate` or fewer `epochs`"
         return f"{used}: try more `epochs`, a larger `rate`, or another method"
@@ -278,8 +279,10 @@ def amount(budget: Budget, value: float) -> str:
         ('1 point', '5 % of the held-out loss')
     """
     if budget.points is not None:
-        return f"{value:.3g} point{'' if value == 1 else 's'}"
-    return f"{100 * value:.3g} % of the held-out loss" if budget.relative is not None else f"{value:.3g} of the metric"
+        return f"{format_number(value)} point{'' if value == 1 else 's'}"
+    if budget.relative is not None:
+        return f"{format_percent(value)} of the held-out loss"
+    return f"{format_number(value)} of the metric"
 
 
 def paid(budget: Budget, value: float) -> str:
@@ -294,7 +297,7 @@ def paid(budget: Budget, value: float) -> str:
 
 def undecided(test: HeldOutTest) -> str:
     """Return that so few examples decide nothing, and how many would."""
-    return f"cannot be decided with {test.examples:,} examples{test.needs}"
+    return f"cannot be decided with {format_examples(test.examples)}{test.needs}"
 
 
 def left(look: Look) -> str:
@@ -302,8 +305,8 @@ def left(look: Look) -> str:
     if look.test is not None:
         return look.test.figures
     if look.recognised is not None:
-        return f"{100 * look.recognised:.3g} % of the class are still recognised"
-    return f"what is missing is {look.missing:.3g}"
+        return f"{format_percent(look.recognised)} of the class are still recognised"
+    return f"what is missing is {format_number(look.missing)}"
 
 
 def certified_words(spending: Spending) -> list[str]:
@@ -314,7 +317,7 @@ def certified_words(spending: Spending) -> list[str]:
     if found is None:
         return [f"The certify half says nothing: {spending.unsaid}."] if spending.unsaid else []
     inside = "inside the budget" if spending.inside else "more than the budget"
-    level, about = f"{100 * (1 - found.delta):.3g} %", "" if found.exact else "about "
+    level, about = format_percent(1 - found.delta), "" if found.exact else "about "
     end = "" if found.exact else f" This is approximate, by {APPROXIMATELY[found.kind]}."
     said = f"With {about}{level} confidence {moved(spending.asked, spending.asked.scale * found.bound)}"
     return [f"{said}, which is {inside}.{end}", *([reopened_words(spending.reopened)] if spending.reopened else [])]
@@ -349,7 +352,7 @@ def moved(budget: Budget, bound: float) -> str:
     size, by = abs(bound), "at most" if bound >= 0 else "at least"
     up, down = ("rose", "fell") if bound >= 0 else ("fell", "rose")
     if budget.points is not None:
-        return f"the accuracy on fresh examples {down} by {by} {size:.3g} points"
+        return f"the accuracy on fresh examples {down} by {by} {format_number(size)} points"
     if budget.relative is not None:
-        return f"the loss on fresh examples {up} by {by} {100 * size:.3g} %"
-    return f"the metric on fresh examples {down if budget.higher_is_better else up} by {by} {size:.3g}"
+        return f"the loss on fresh examples {up} by {by} {format_percent(size)}"
+    return f"the metric on fresh examples {down if budget.higher_is_better else up} by {by} {format_number(size)}"

@@ -11,6 +11,7 @@ import typer
 from expunge.cli.commands import paths_checked
 from expunge.cli.echo import echo
 from expunge.errors import DataError
+from expunge.formatting import format_number
 from expunge.key import key_at_hand, load_key
 from expunge.ledger import Account, Entry, Ledger, Spent, accounts, streams
 
@@ -69,7 +70,7 @@ def verify(
     unknown = f"the seal was not checked, key {found.key} is not at hand" if found.key else "nothing to check a seal on"
     seal = {True: "the seal holds", False: "the seal does not hold", None: unknown}
     verdict = "NOT SOUND" if not found.sound else "NOT CHECKED" if bad else "Sound"
-    echo(f"{verdict}: {found.count} entries, {seal[found.sealed]}")
+    echo(f"{verdict}: {found.count:,} entries, {seal[found.sealed]}")
     if found.redacted:
         echo(f"Redacted: {listed(found.redacted)}")
     if not found.noted:
@@ -123,7 +124,7 @@ def line(entry: Entry) -> str:
     if content.asked is None:
         return first
     asked = content.asked
-    told_of = f"{asked.kind} {asked.forgotten[:8]}, {asked.forget} of {asked.forget + asked.retain} forgotten"
+    told_of = f"{asked.kind} {asked.forgotten[:8]}, {asked.forget:,} of {asked.forget + asked.retain:,} forgotten"
     return f"{first}\n   {told_of} by {content.method}{share(header.spent)}"
 
 
@@ -131,22 +132,22 @@ def share(spent: Spent | None) -> str:
     """Return what an entry spent, in words, after a comma; nothing where nothing is known."""
     if spent is None:
         return ""
-    drop = "" if spent.drop is None else f", {change(spent.drop)} {abs(spent.drop):.3g} {spent.unit}"
+    drop = "" if spent.drop is None else f", {change(spent.drop)} {format_number(abs(spent.drop))} {spent.unit}"
     if spent.bound is None or spent.level is None:
         return drop
     about = "" if spent.exact else "about "
-    return f"{drop}, at most {spent.bound:.3g} with confidence {about}{100 * (1 - spent.level):.4g} %"
+    return f"{drop}, at most {format_number(spent.bound)} with confidence {about}{100 * (1 - spent.level):.4g} %"
 
 
 def told(account: Account) -> list[str]:
     """Return what a stream spent, a sentence each."""
     unit, budget = account.unit, account.budget
-    moved = f"{change(account.drop)}, all together: {abs(account.drop):.3g} {unit}"
+    moved = f"{change(account.drop)}, all together: {format_number(abs(account.drop))} {unit}"
     said = [f"Measured {moved}{without(account.unmeasured)}"]
     if account.bound is not None:
         confidence = 100 * (1 - account.level)
         how = "Certified: at most" if account.exact else "Bounded, approximately: at most"
-        said.append(f"{how} {account.bound:.3g} {unit} with confidence {confidence:.4g} %")
+        said.append(f"{how} {format_number(account.bound)} {unit} with confidence {confidence:.4g} %")
     elif account.uncertified:
         said.append(f"Not certified: no certificate in {listed(account.uncertified)}")
     if account.reopened:
@@ -154,8 +155,12 @@ def told(account: Account) -> list[str]:
     left = account.left()
     if budget is not None and left is not None:
         # What was gained is no allowance for later requests.
-        rest = f"of which {min(left, budget):.3g} are left" if left >= 0 else f"overspent by {-left:.3g}"
-        said.append(f"Budget: {budget:.3g} {unit}, {rest}")
+        rest = (
+            f"of which {format_number(min(left, budget))} are left"
+            if left >= 0
+            else f"overspent by {format_number(-left)}"
+        )
+        said.append(f"Budget: {format_number(budget)} {unit}, {rest}")
     return said
 
 

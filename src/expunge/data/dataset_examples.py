@@ -78,7 +78,7 @@ class DatasetExamples:
         labels = as_labels([label_of(item) for item in items], len(items))
         known = self.__dict__.get("targets")
         if known is not None and (differing := int((labels != known[indices]).sum())):
-            found = f"{differing} of {len(items)} items with another"
+            found = f"{differing:,} of {len(items):,} items with another"
             cure = "let the items and the attribute 'targets' or 'labels' of the data set agree"
             raise DataError("the same label for an example each time", found, cure)
         return labels

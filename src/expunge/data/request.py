@@ -132,7 +132,7 @@ class ByIndices:
         if len(found) < len(chosen):
             raise RequestError(
                 "indices of the part of the data set that is used",
-                f"{len(chosen) - len(found)} of {len(chosen)} outside it",
+                f"{len(chosen) - len(found):,} of {len(chosen):,} outside it",
                 "use the whole data set, or leave these examples out",
             )
         return found
@@ -181,7 +181,10 @@ class ByIds:
             raise RequestError("at least one id", "none", "check the list")
         missing = len(wanted.difference(known))
         if missing:
-            found, cure = f"{missing} of {len(wanted)} that do not occur", "correct the list, or take them out of it"
+            found, cure = (
+                f"{missing:,} of {len(wanted):,} that do not occur",
+                "correct the list, or take them out of it",
+            )
             raise RequestError("ids that occur in the training data", found, cure)
         return torch.tensor([place for place, one in enumerate(known) if one in wanted], dtype=torch.int64)
 
@@ -192,7 +195,7 @@ class ByIds:
     def sentence(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""
         count = len(set(self.texts()))
-        return f"all examples of {count} ids" if count != 1 else "all examples of one id"
+        return f"all examples of {count:,} ids" if count != 1 else "all examples of one id"
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,7 @@ class ByFraction:
         if count == 0:
             raise RequestError(
                 "a fraction that comes to at least one example",
-                f"{self.fraction} of {len(examples)} examples",
+                f"{self.fraction} of {len(examples):,} examples",
                 "raise the fraction",
             )
         return torch.randperm(len(examples), generator=seeded_generator(self.seed))[:count].sort().values
@@ -277,7 +280,7 @@ def _check_range(wanted: Sequence[int], size: int) -> None:
     if outside:
         raise RequestError(
             f"indices from 0 to {size - 1}",
-            f"{len(outside)} outside, the first of them {outside[0]}",
+            f"{len(outside):,} outside, the first of them {outside[0]}",
             "count the examples from 0, in the order of the training set",
         )
 
@@ -286,9 +289,9 @@ def _check_repeats(wanted: Sequence[int]) -> None:
     # The message counts and does not name: it may be kept with a failed run, and an index identifies a person's record.
     repeated = sum(count > 1 for count in Counter(wanted).values())
     if repeated:
-        raise RequestError("every index once", f"{repeated} named more than once", "remove the duplicates")
+        raise RequestError("every index once", f"{repeated:,} named more than once", "remove the duplicates")
 
 
 def _listed(values: Sequence[Any], most: int = 12) -> str:
     shown = ", ".join(map(str, values[:most]))
-    return (f"{shown}, … ({len(values)} in all)" if len(values) > most else shown) or "the data set names none"
+    return (f"{shown}, … ({len(values):,} in all)" if len(values) > most else shown) or "the data set names none"

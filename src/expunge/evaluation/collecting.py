@@ -109,7 +109,7 @@ def refuse_diverged(logits: Tensor) -> None:
     """
     broken = int((~torch.isfinite(logits.amax(1))).sum())
     if broken:
-        found = f"NaN or infinity for {broken} of {len(logits)} examples"
+        found = f"NaN or infinity for {broken:,} of {len(logits):,} examples"
         raise NotFiniteError("finite logits", found, "the model diverged; lower the learning rate and unlearn again")
 
 

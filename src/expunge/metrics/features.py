@@ -23,7 +23,7 @@ def as_features(features: Any, what: str) -> Floats:
         raise DataError(expected, f"shape {array.shape}", "pass one row per image")
     broken = int((~np.isfinite(array)).any(1).sum())
     if broken:
-        found = f"NaN or infinity in {broken} of {len(array)}"
+        found = f"NaN or infinity in {broken:,} of {len(array):,}"
         raise NotFiniteError(f"finite {what} features", found, "check whether the model that made the images diverged")
     return array
 

@@ -8,6 +8,7 @@ from math import ceil, floor, log, log10
 from typing import Any, Literal, NamedTuple
 
 from expunge.errors import ConfigError
+from expunge.formatting import SMALLEST_SHOWN, format_examples, format_percent
 from expunge.metrics.interval import Interval
 from expunge.metrics.proportion import clopper_pearson
 from expunge.metrics.stratified import MIN_DELONG_EXAMPLES, Strata, strata
@@ -102,7 +103,7 @@ class HeldOutTest:
         what = "examples" if self.auc is not None else "examples of the class"
         if self.verdict == "undecided":
             told = f"Whether the forgotten {what} can be told from held-out data"
-            return f"{told} cannot be decided with {self.examples:,} examples{self.needs}."
+            return f"{told} cannot be decided with {format_examples(self.examples)}{self.needs}."
         shown = "not" if self.verdict == "not distinguishable" else "still"
         return f"The forgotten {what} are {shown} distinguishable from held-out data: {self.figures}{self._omitted()}."
 
@@ -115,7 +116,7 @@ class HeldOutTest:
     def _recognised(self) -> str:
         if self.recognised is None:
             return ""
-        return f"{100 * self.recognised:.3g} % of the class are still recognised"
+        return f"{format_percent(self.recognised)} of the class are still recognised"
 
     def _auc(self) -> str:
         if self.auc is None or self.auc_low is None or self.auc_high is None:
@@ -130,8 +131,9 @@ class HeldOutTest:
         return f"accuracy {size} points from that of held-out ones ({low} to {high}{self._level(self.gap_p)})"
 
     def _level(self, value: float | None) -> str:
-        shown = value is not None and self.verdict == "still distinguishable"
-        return f"; permutation test p = {value:.2g}" if shown else ""
+        if value is None or self.verdict != "still distinguishable":
+            return ""
+        return f"; permutation test p {f'= {value:.2g}' if value >= SMALLEST_SHOWN else f'< {SMALLEST_SHOWN:g}'}"
 
     def _omitted(self) -> str:
         if not self.left_out:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from expunge.formatting import ABSENT, format_percent
 from expunge.report.audit_part import Attack, Attacked
 from expunge.report.budget_words import Listing
 from expunge.report.document import Request
-from expunge.report.numbers import ABSENT, short
 
 NAMES = {
     "loss": "loss",
@@ -42,7 +42,7 @@ def lines(attack: Attack) -> list[tuple[str, str]]:
         first.append((f"|AUC − .5|, {name}", area(attack.distance)))
     found = [
         (
-            f"TPR @ {short(100 * one.fpr)} %, {name}",
+            f"TPR @ {format_percent(one.fpr)}, {name}",
             f"{100 * one.tpr:.1f} % ({100 * one.low:.1f}–{100 * one.high:.1f})",
         )
         for one in attack.recalls

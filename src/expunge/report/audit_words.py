@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from expunge.formatting import ABSENT, format_count, format_number, format_percent
 from expunge.report.audit_part import AuditPart, Layer
 from expunge.report.budget_words import Fact, Listing
 from expunge.report.certificate_words import bounds, opened
-from expunge.report.numbers import ABSENT, count, short
 
 MOST = 12
 """Layers in the table; the others are counted."""
@@ -24,8 +24,12 @@ def moved(audit: AuditPart) -> str:
     numbers, all_numbers = sum(layer.changed for layer in changed), sum(layer.numbers for layer in audit.layers)
     many = f"{len(changed)} of {len(audit.layers)} layers differ from the original"
     first = changed[0]
-    far = "" if first.relative is None else f" The furthest is {title(first)}, {percent(first)} % of its length away."
-    return f"{many}, in {count(numbers)} of {count(all_numbers)} numbers.{far}"
+    far = (
+        ""
+        if first.relative is None
+        else f" The furthest is {title(first)}, {format_percent(first.relative)} of its length away."
+    )
+    return f"{many}, in {format_count(numbers)} of {format_count(all_numbers)} numbers.{far}"
 
 
 def facts(audit: AuditPart) -> tuple[Fact, ...]:
@@ -33,7 +37,11 @@ def facts(audit: AuditPart) -> tuple[Fact, ...]:
     least = audit.certificate.smallest
     return (
         Fact("Certificate", certified(audit)),
-        *(() if least is None else (Fact("Smallest drop that can be certified", f"{short(100 * least)} points."),)),
+        *(
+            ()
+            if least is None
+            else (Fact("Smallest drop that can be certified", f"{format_number(100 * least)} points."),)
+        ),
         Fact("Membership", membership(audit)),
         Fact("Weights", moved(audit)),
     )
@@ -55,7 +63,12 @@ def layers(audit: AuditPart) -> Listing | None:
     if not changed:
         return None
     rows = [
-        (title(layer), f"{count(layer.changed)} of {count(layer.numbers)}", percent(layer), short(layer.largest))
+        (
+            title(layer),
+            f"{format_count(layer.changed)} of {format_count(layer.numbers)}",
+            percent(layer),
+            format_number(layer.largest),
+        )
         for layer in changed[:MOST]
     ]
     left = len(changed) - len(rows)
@@ -71,7 +84,7 @@ def by_distance(audit: AuditPart) -> list[Layer]:
 
 def percent(layer: Layer) -> str:
     """Return ‖θ′ − θ‖/‖θ‖ in percent."""
-    return short(None if layer.relative is None else 100 * layer.relative)
+    return format_number(None if layer.relative is None else 100 * layer.relative)
 
 
 def title(layer: Layer) -> str:

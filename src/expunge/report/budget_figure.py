@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from expunge.formatting import format_number, format_percent
 from expunge.report.budget_part import BudgetPart
 from expunge.report.budget_words import amount
 from expunge.report.drawing import Frame, Key, Point, Scale, Tick, span
-from expunge.report.numbers import short
 
 FRAME = Frame(wide=480, high=230, left=56, right=464, top=14, bottom=184)
 PADDING = 8
@@ -59,15 +59,15 @@ class Track:
 
 def tracks(budget: BudgetPart) -> tuple[Track, ...]:
     """Return the panels of a budget: what was spent, and each criterion of forgetting that was read."""
-    margin, most = budget.criterion.margin, 100 * budget.criterion.recognised
+    margin, most = budget.criterion.margin, budget.criterion.recognised
     unit = "points" if budget.asked.points is not None else "%" if budget.asked.relative is not None else "own unit"
     paid = [budget.asked.shown(look.spent) for look in budget.looks]
     seen = [None if look.recognised is None else 100 * look.recognised for look in budget.looks]
     aucs = [look.auc for look in budget.looks]
-    limit, asked = budget.asked.amount, f"asked: at most {short(most)} %"
+    limit, asked = budget.asked.amount, f"asked: at most {format_percent(most)}"
     drawn = (
         track(budget, f"Spent, {unit}", paid, [0.0, limit], (limit, f"allowed: {amount(budget.asked, limit)}")),
-        track(budget, "Forgotten class still recognised, %", seen, [0.0, most], (most, asked)),
+        track(budget, "Forgotten class still recognised, %", seen, [0.0, 100 * most], (100 * most, asked)),
         track(budget, "AUC, forgotten against held-out", aucs, [0.5 - margin, 0.5 + margin], None),
     )
     return tuple(panel for panel in drawn if panel is not None)
@@ -118,4 +118,4 @@ def dot(budget: BudgetPart, place: int, at: Point, height: float) -> Dot:
     """Return the mark of a reading."""
     role = "best" if place == budget.chosen else "original" if place == 0 else "method"
     handed = ", handed over" if place == budget.chosen else ""
-    return Dot(role, *at, f"update {budget.looks[place].step}: {short(height)}{handed}")
+    return Dot(role, *at, f"update {budget.looks[place].step}: {format_number(height)}{handed}")

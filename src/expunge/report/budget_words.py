@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from expunge.formatting import ABSENT, format_count, format_number, format_percent
 from expunge.report.budget_part import Allowed, BudgetPart, Look
 from expunge.report.certificate_words import certificate, smallest
-from expunge.report.numbers import ABSENT, count, short
 
 VERDICTS = {
     "equivalent": "equivalent, which the test shows",
@@ -52,7 +52,7 @@ def amount(asked: Allowed, value: float | None) -> str:
         >>> amount(Allowed(points=2.0), 1.0), amount(Allowed(relative=0.1), -5.0)
         ('1 point', '−5 % of the held-out loss')
     """
-    return f"{short(value)} {'point' if asked.points is not None and value == 1 else unit(asked)}"
+    return f"{format_number(value)} {'point' if asked.points is not None and value == 1 else unit(asked)}"
 
 
 def paid(asked: Allowed, spent: float | None) -> str:
@@ -85,7 +85,7 @@ def spent(budget: BudgetPart) -> str:
     """Return what was spent at the chosen reading."""
     if budget.handed_back:
         return "Nothing: the model is handed back as it came."
-    on = "" if budget.examples is None else f", on the {count(budget.examples.control)} control examples"
+    on = "" if budget.examples is None else f", on the {format_count(budget.examples.control)} control examples"
     what = paid(budget.asked, budget.handed.spent)
     bound = "; see the certificate" if budget.certificate is not None else ""
     return f"{what} after update {budget.handed.step}{on}, which also steered and chose{bound}."
@@ -105,13 +105,11 @@ def recognised(budget: BudgetPart, look: Look) -> str:
     """Return whether a forgotten class is still recognised; empty where none is forgotten as a whole."""
     if look.recognised is None:
         return ""
-    most, are = short(100 * budget.criterion.recognised), short(100 * look.recognised)
+    most, are = format_percent(budget.criterion.recognised), format_percent(look.recognised)
     if budget.criterion.own:
-        return (
-            f"At most {most} % of the forgotten images may still be recognised by the model's own error: {are} % are."
-        )
+        return f"At most {most} of the forgotten images may still be recognised by the model's own error: {are} are."
     which = "of the forgotten class, forgotten or held-out examples,"
-    return f"At most {most} % {which} may still be recognised: {are} % are."
+    return f"At most {most} {which} may still be recognised: {are} are."
 
 
 def told_apart(budget: BudgetPart, look: Look) -> str:
@@ -131,13 +129,13 @@ def closeness(budget: BudgetPart) -> str:
     close = budget.criterion.close
     if close is None:
         return ""
-    points = f"{short(100 * close)} point{'' if close == 0.01 else 's'}"
+    points = f"{format_number(100 * close)} point{'' if close == 0.01 else 's'}"
     return f" Their accuracy may differ from that of the held-out ones by at most {points}."
 
 
 def short_of(look: Look) -> str:
     """Return by how much the request was missed, where that is known."""
-    return f", by {short(look.missing)}" if look.missing else ""
+    return f", by {format_number(look.missing)}" if look.missing else ""
 
 
 def frontier(budget: BudgetPart) -> Listing | None:
@@ -150,7 +148,7 @@ def frontier(budget: BudgetPart) -> Listing | None:
         (f"Spent, {unit(budget.asked)}", [cost(budget.asked, look.spent) for look in looks]),
         ("Still recognised, %", [share(look.recognised) for look in looks]),
         ("AUC", [ABSENT if look.auc is None else f"{look.auc:.3f}" for look in looks]),
-        ("Missing", [short(look.missing) for look in looks]),
+        ("Missing", [format_number(look.missing) for look in looks]),
         ("Budget kept", [yes(within(budget, look)) for look in looks]),
         ("Request met", [met(look) for look in looks]),
     )
@@ -171,7 +169,7 @@ def cost(asked: Allowed, spent: float | None) -> str:
         ('0.5', '12.7 gained')
     """
     value = asked.shown(spent)
-    return f"{short(-value)} gained" if value is not None and value < 0 else short(value)
+    return f"{format_number(-value)} gained" if value is not None and value < 0 else format_number(value)
 
 
 def met(look: Look) -> str:
@@ -185,7 +183,7 @@ def met(look: Look) -> str:
 
 def share(value: float | None) -> str:
     """Return a share in percent."""
-    return short(None if value is None else 100 * value)
+    return format_number(None if value is None else 100 * value)
 
 
 def within(budget: BudgetPart, look: Look) -> bool:

@@ -8,13 +8,13 @@ from typing import Any
 import yaml
 
 from expunge.errors import ConfigError
+from expunge.formatting import format_count
 from expunge.report.document import Document, Request, Row, read_document
 from expunge.report.earlier_words import headline
 from expunge.report.generated import is_generated
 from expunge.report.glossary import glossary
 from expunge.report.headline import leader
 from expunge.report.markdown import definitions, escape, figures_table, limits
-from expunge.report.numbers import count
 from expunge.report.words import forgotten, sureness, utility, verdict
 
 KINDS = {
@@ -127,5 +127,5 @@ def _text(document: Document, request: Request, row: Row) -> list[str]:
 
 
 def _many(request: Request) -> str:
-    whole = "" if request.sizes.train is None else f" of {count(request.sizes.train)}"
-    return f"{count(request.sizes.forget)}{whole}"
+    whole = "" if request.sizes.train is None else f" of {format_count(request.sizes.train)}"
+    return f"{format_count(request.sizes.forget)}{whole}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from expunge.budget.spending import reopened_words
+from expunge.formatting import format_count, format_number, format_percent
 from expunge.report.budget_part import Allowed, BudgetPart, Certificate
-from expunge.report.numbers import count, short
 
 APPROXIMATE: Mapping[str, str] = {
     "mean": (
@@ -35,10 +35,10 @@ def certificate(budget: BudgetPart) -> str:
 
 def opened(found: Certificate) -> str:
     """Return what was looked at on the certify half."""
-    many = f"Of {count(found.examples)} examples that nothing was chosen by, opened once,"
+    many = f"Of {format_count(found.examples)} examples that nothing was chosen by, opened once,"
     if found.lost is None or found.gained is None:
         return f"{many} each was measured before and after."
-    return f"{many} {count(found.lost)} were right before and are wrong now, {count(found.gained)} the reverse."
+    return f"{many} {found.lost:,} were right before and are wrong now, {found.gained:,} the reverse."
 
 
 def bounds(found: Certificate, asked: Allowed | None = None) -> str:
@@ -50,7 +50,11 @@ def bounds(found: Certificate, asked: Allowed | None = None) -> str:
     """
     about = "" if found.exact else "about "
     said = f"With {about}{confidence(found.delta)} confidence {worse(found, asked)} on fresh examples like these"
-    second = "" if found.approximate is None else f"; Tango's bound, approximate, is {short(100 * found.approximate)}"
+    second = (
+        ""
+        if found.approximate is None
+        else f"; Tango's bound, approximate, is {format_number(100 * found.approximate)}"
+    )
     return f"{said} {by(found, asked)}{second}."
 
 
@@ -64,10 +68,10 @@ def worse(found: Certificate, asked: Allowed | None) -> str:
 def by(found: Certificate, asked: Allowed | None) -> str:
     """Return the bound with its unit: a loss in percent, a metric in its own."""
     if found.kind == "accuracy" or asked is None:
-        return f"fell by at most {short(100 * found.bound)} points"
+        return f"fell by at most {format_number(100 * found.bound)} points"
     if asked.relative is not None:
-        return f"rose by at most {short(100 * found.bound)} %"
-    return f"became worse by at most {short(found.bound)}"
+        return f"rose by at most {format_percent(found.bound)}"
+    return f"became worse by at most {format_number(found.bound)}"
 
 
 def inside(budget: BudgetPart) -> str:
@@ -101,7 +105,7 @@ def smallest(budget: BudgetPart) -> str:
     least = budget.smallest if found is None else found.smallest
     if least is None:
         return ""
-    many = "" if budget.examples is None else f" of {count(budget.examples.certify)}"
+    many = "" if budget.examples is None else f" of {format_count(budget.examples.certify)}"
     say = SMALLEST[
         "metric" if budget.asked.metric is not None and getattr(found, "kind", "") != "accuracy" else "points"
     ]
@@ -110,13 +114,17 @@ def smallest(budget: BudgetPart) -> str:
 
 def smallest_of_points(least: float, many: str, asked: Allowed) -> str:
     """Return it for a budget in points."""
-    said = f"{short(100 * least)} points: what the certificate says where no example{many} is lost and none gained"
+    said = (
+        f"{format_number(100 * least)} points: what the certificate says where no example{many} is lost and none gained"
+    )
     return f"{said}. Gained ones lower it, but nobody can plan for them."
 
 
 def smallest_of_metric(least: float, many: str, asked: Allowed) -> str:
     """Return it for a budget in somebody's own metric."""
-    return f"{short(least)} of {asked.metric}: what the certificate says where no example{many} changes its value."
+    return (
+        f"{format_number(least)} of {asked.metric}: what the certificate says where no example{many} changes its value."
+    )
 
 
 SMALLEST: Mapping[str, Callable[[float, str, Allowed], str]] = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from expunge.formatting import ABSENT
 from expunge.report.document import Request, Row
 from expunge.report.drawing import Frame, Key, Scale, Tick
 from expunge.report.headline import leader
-from expunge.report.numbers import ABSENT, write
+from expunge.report.numbers import write
 from expunge.report.part import Number
 
 STEP, MOST = 24, 24

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from expunge.formatting import format_count
 from expunge.report.budget_words import Listing
 from expunge.report.document import Earlier, Request
-from expunge.report.numbers import count, join, write
+from expunge.report.numbers import join, write
 
 ROLES = {"original": "before", "method": "after", "retrained": "retrained"}
 """Role of a model → what its column is called."""
@@ -32,7 +33,7 @@ def left_out(request: Request) -> list[str]:
     if request.left_out is None:
         return []
     parts = {"retained": request.left_out.retain, "held-out": request.left_out.holdout, "test": request.left_out.test}
-    told = [f"{count(size)} {name}" for name, size in parts.items() if size]
+    told = [f"{format_count(size)} {name}" for name, size in parts.items() if size]
     what = "prompts" if request.kind == "concept" else "examples"
     return [f"{join(told)} {what} are left out, because earlier requests forgot them."] if told else []
 
@@ -45,7 +46,7 @@ def remembered(one: Earlier) -> str:
     before, after, reference = (part.accuracy.get(role) for role in ROLES)
     moved = f"is {write(after)} %" if before is None or after is None else change(before, after, one.rose)
     beside = "" if reference is None else f"; the retrained model's is {write(reference)} %"
-    return f"Accuracy on {count(part.examples)} {PARTS[name]} of {name_of(one)} {moved}{beside}."
+    return f"Accuracy on {format_count(part.examples)} {PARTS[name]} of {name_of(one)} {moved}{beside}."
 
 
 def change(before: float, after: float, rose: bool) -> str:
@@ -74,7 +75,8 @@ def listing(request: Request) -> Listing | None:
     parts = [(f"{name_of(one)}, {PARTS[part]}", found) for one in request.earlier for part, found in one.parts.items()]
     roles = [role for role in ROLES if any(role in found.accuracy for _, found in parts)]
     rows = [
-        (name, count(found.examples), *(write(found.accuracy.get(role)) for role in roles)) for name, found in parts
+        (name, format_count(found.examples), *(write(found.accuracy.get(role)) for role in roles))
+        for name, found in parts
     ]
     heads = ("Earlier request", "Examples", *(f"{ROLES[role]} (%)" for role in roles))
     return Listing(heads, tuple(rows)) if rows else None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from expunge.formatting import format_count
 from expunge.report import audit_words
 from expunge.report.attacks import attacks
 from expunge.report.audit_part import AuditPart
@@ -23,7 +24,6 @@ from expunge.report.glossary import glossary
 from expunge.report.grid import Drawn, grids
 from expunge.report.headline import ranked
 from expunge.report.links import Links
-from expunge.report.numbers import count
 from expunge.report.pages import pages, source
 from expunge.report.scatter import Scatter, scatters
 from expunge.report.search_words import Tried, tried
@@ -99,7 +99,9 @@ def sizes(request: Request) -> str:
     """Return how many examples and seeds there are, and whether there is a reference, in one line."""
     given = ((request.sizes.forget, "examples to forget"), (request.sizes.retain, "to keep"))
     counts = ", ".join(
-        f"{count(number)} {what}" for number, what in (*given, (request.sizes.test, "to test on")) if number is not None
+        f"{format_count(number)} {what}"
+        for number, what in (*given, (request.sizes.test, "to test on"))
+        if number is not None
     )
     seeds = f"seed{'' if len(request.measured) == 1 else 's'} {', '.join(map(str, request.measured))}"
     return f"{counts} · {seeds} · {'compared with retraining' if request.reference else 'no retrained reference'}"

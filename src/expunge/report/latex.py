@@ -24,7 +24,6 @@ _SIGNS = {
     "≤": r"\ensuremath{\leq}",
     "≥": r"\ensuremath{\geq}",
     "–": "--",
-    "\u202f": r"\,",
     "\u00a0": "~",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-ABSENT = "–"
+from expunge.formatting import ABSENT
 
 
 def decimals(value: float, unit: str) -> int:
@@ -25,14 +25,14 @@ def write(value: float | None, unit: str = "%", places: int | None = None) -> st
     """Return a number as text without its unit, with a true minus sign.
 
     Examples:
-        >>> write(99.456), write(-0.001), write(None), write(-3.5)
-        ('99.46', '0.00', '–', '−3.50')
+        >>> write(99.456), write(-0.001), write(None), write(-3.5), write(12345.6, "s")
+        ('99.46', '0.00', '–', '−3.50', '12,346')
     """
     if value is None:
         return ABSENT
     places = decimals(value, unit) if places is None else places
-    text = f"{value:.{places}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+    text = f"{value:,.{places}f}"
+    return text.lstrip("-") if round(value, places) == 0 else text.replace("-", "−")
 
 
 def write_with_half(value: float | None, half: float | None, unit: str = "%") -> str:
@@ -46,16 +46,6 @@ def write_with_half(value: float | None, half: float | None, unit: str = "%") ->
         return write(value, unit)
     places = decimals(value, unit)
     return f"{write(value, unit, places)} ± {write(half, unit, places)}"
-
-
-def count(value: int | None) -> str:
-    """Return a count with thousands apart by a thin space.
-
-    Examples:
-        >>> count(12345).replace("\u202f", " ")
-        '12 345'
-    """
-    return ABSENT if value is None else f"{value:,}".replace(",", "\u202f")
 
 
 def tie(text: str) -> str:
@@ -88,15 +78,3 @@ def join(words: Sequence[str]) -> str:
         ('UA, RA and TA', 'UA')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
-
-
-def short(value: float | None) -> str:
-    """Return a number with three digits, all of them where it is large, and a true minus sign.
-
-    Examples:
-        >>> short(0.12345), short(-67234.0)
-        ('0.123', '−67234')
-    """
-    if value is None:
-        return ABSENT
-    return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "−")

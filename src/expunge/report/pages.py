@@ -9,7 +9,8 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from expunge.report.numbers import count, tie
+from expunge.formatting import format_count
+from expunge.report.numbers import tie
 
 
 @cache
@@ -22,7 +23,7 @@ def pages() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(count=count, tie=tie, code=code, moment=moment)
+    made.filters.update(count=format_count, tie=tie, code=code, moment=moment)
     return made
 
 

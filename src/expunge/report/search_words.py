@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from expunge.formatting import ABSENT, format_number
 from expunge.report.budget_part import BudgetPart, Round, Trial
 from expunge.report.budget_words import Listing, listing, share, unit
 from expunge.report.budget_words import cost as price
-from expunge.report.numbers import ABSENT, short
 
 DIVERGED = "diverged"
 ORDER = (
@@ -31,7 +31,7 @@ def tried(budget: BudgetPart) -> Tried | None:
     if search is None or not any(part.trials for part in search.rounds):
         return None
     runs = [(part, trial) for part in search.rounds for trial in part.trials]
-    distances = [ABSENT if trial.distance is None else short(trial.distance) for _, trial in runs]
+    distances = [ABSENT if trial.distance is None else format_number(trial.distance) for _, trial in runs]
     columns = (
         ("Rate", [f"{trial.rate:g}" for _, trial in runs]),
         ("Share of the data", [part_of(part) for part, _ in runs]),
@@ -45,7 +45,8 @@ def tried(budget: BudgetPart) -> Tried | None:
 def chosen(rate: float, count: int, seconds: float) -> str:
     """Return which rate was taken, of how many runs in what time."""
     runs = "one short run" if count == 1 else f"{count} short runs"
-    return f"The learning rate {rate:g} was chosen by {runs} in {short(seconds)} seconds, judged on control examples."
+    taken = f"{runs} in {format_number(seconds)} seconds"
+    return f"The learning rate {rate:g} was chosen by {taken}, judged on control examples."
 
 
 def part_of(part: Round) -> str:
@@ -56,7 +57,7 @@ def part_of(part: Round) -> str:
         ('1/32', '0.3')
     """
     whole = round(1 / part.share) if part.share > 0 else 0
-    return f"1/{whole}" if whole > 1 and abs(whole * part.share - 1) < 1e-9 else short(part.share)
+    return f"1/{whole}" if whole > 1 and abs(whole * part.share - 1) < 1e-9 else format_number(part.share)
 
 
 def cost(budget: BudgetPart, trial: Trial) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from expunge.formatting import format_number
 from expunge.report.document import Reading, Request, Row
 from expunge.report.drawing import Frame, Key, Point, Scale, Tick, span, thin
 from expunge.report.headline import ranked
-from expunge.report.numbers import join
 
 FRAME = Frame(wide=250, high=118, left=36, right=200, top=10, bottom=96)
 """Right of the plotted area stand the names of the curves."""
@@ -124,5 +124,5 @@ def _apart(curves: list[Curve]) -> list[Curve]:
 
 def _told(name: str, points: Sequence[Point]) -> str:
     heights = [value for _, value in points]
-    ends = [f"starts at {heights[0]:.3g}", f"ends at {heights[-1]:.3g}"]
-    return f"{name} {join(ends)}, between {min(heights):.3g} and {max(heights):.3g}"
+    first, last, low, high = map(format_number, (heights[0], heights[-1], min(heights), max(heights)))
+    return f"{name} starts at {first} and ends at {last}, between {low} and {high}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+from expunge.formatting import format_count, format_examples
 from expunge.report import audit_words, earlier_words, generated
 from expunge.report.audit_part import AuditPart
 from expunge.report.certificate_words import bounds
@@ -17,7 +18,7 @@ from expunge.report.headline import (
     overlapping,
     standing,
 )
-from expunge.report.numbers import count, join, write, write_with_half
+from expunge.report.numbers import join, write, write_with_half
 
 NOT_SHOWN = (
     "This is approximate unlearning. Nothing here certifies that the examples' influence has been removed.",
@@ -104,7 +105,7 @@ def distinguished(request: Request, row: Row) -> str:
     if test is None:
         return ""
     return (
-        f"Cannot be decided with {count(test.examples)} examples"
+        f"Cannot be decided with {format_examples(test.examples)}"
         if test.verdict == "undecided"
         else VERDICTS[test.verdict]
     )
@@ -113,12 +114,12 @@ def distinguished(request: Request, row: Row) -> str:
 def asked(request: Request) -> str:
     """Return what was to be forgotten, with how much that is and how many methods tried."""
     sizes = request.sizes
-    whole = "" if sizes.train is None else f" of {count(sizes.train)}"
+    whole = "" if sizes.train is None else f" of {format_count(sizes.train)}"
     methods = len(request.methods)
     tried = "one method" if methods == 1 else f"{methods} methods"
     what = "latents of images with their prompts" if request.kind == "concept" else "training examples"
     title = f"{request.title.rstrip('.')}. " if request.title else ""
-    return f"{title}{request.question.rstrip('.')}: {count(sizes.forget)}{whole} {what}, {tried}."
+    return f"{title}{request.question.rstrip('.')}: {format_count(sizes.forget)}{whole} {what}, {tried}."
 
 
 def forgotten(request: Request, row: Row | None) -> str:
@@ -229,7 +230,7 @@ def _limit(request: Request, row: Row) -> str:
     if runs is None:
         return " It keeps no budget." if request.budgets else " No budget was set."
     kept = sum(run.kept is True for run in runs)
-    return f" Its budget was kept in {kept} of {count(len(runs))} {'run' if len(runs) == 1 else 'runs'}."
+    return f" Its budget was kept in {kept} of {format_count(len(runs))} {'run' if len(runs) == 1 else 'runs'}."
 
 
 def _change(request: Request, row: Row, key: str, name: str) -> str:
@@ -266,7 +267,7 @@ def _seeds(request: Request) -> str:
         return "One seed: no interval can be given, and another seed may change every figure."
     paired = ", each compared with its own retrained model" if request.reference else ""
     width = " Two seeds make these intervals very wide." if seeds == 2 else ""
-    return f"{count(seeds)} seeds{paired}; ± is half a 95 % t-interval over seeds.{width}"
+    return f"{format_count(seeds)} seeds{paired}; ± is half a 95 % t-interval over seeds.{width}"
 
 
 def _picked(request: Request, row: Row) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from expunge.batch import Examples
 from expunge.data import Subset
+from expunge.formatting import format_percent
 
 Side = Literal["forget", "retain", "holdout"]
 Level = Literal["good", "weak", "chance", "below"]
@@ -65,13 +66,13 @@ class Fit:
             >>> Fit("retain", "right", 512, 0.098, 0.1, "chance").sentence
             'the model is right about 9.8 % of 512 examples to retain, where chance gives 10 %'
         """
-        value, which = f"{100 * self.value:.3g} %", f"{self.examples} {_SIDES[self.side]}"
+        value, which = format_percent(self.value), f"{self.examples:,} {_SIDES[self.side]}"
         found = {
             "right": f"the model is right about {value} of {which}",
             "noise": f"the model predicts {value} of the noise in {which}",
             "class": f"the class helps the model to see the noise in {value} of {which}",
         }
-        return f"{found[self.measure]}, where chance gives {100 * self.chance:.3g} %"
+        return f"{found[self.measure]}, where chance gives {format_percent(self.chance)}"
 
     @property
     def warning(self) -> str:

@@ -8,7 +8,7 @@ const made = (parent, name, attributes) => {
 
 /* Tables: a button in each heading. The lines of original and retrained stay where they are. */
 const number = (cell) => {
-  const text = cell.dataset.value ?? cell.textContent.trim().replace("−", "-").replaceAll("\u202f", "");
+  const text = cell.dataset.value ?? cell.textContent.trim().replace("−", "-").replaceAll(",", "");
   return text === "" ? NaN : Number(text);
 };
 const COLLATOR = new Intl.Collator(undefined, { numeric: true });

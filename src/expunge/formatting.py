@@ -1,0 +1,56 @@
+"""How numbers are written for people, everywhere: thousands apart, no exponents, a true minus sign."""
+
+from __future__ import annotations
+
+ABSENT = "–"
+SMALLEST_SHOWN = 1e-4
+"""A number nearer to 0 is not written out."""
+SMALLEST_PERCENT = 0.01
+
+
+def format_count(value: int | None) -> str:
+    """Return a count with commas between thousands.
+
+    Examples:
+        >>> format_count(12345), format_count(None)
+        ('12,345', '–')
+    """
+    return ABSENT if value is None else f"{value:,}"
+
+
+def format_number(value: float | None) -> str:
+    """Return a number with three digits, all of its whole ones where it is large.
+
+    Examples:
+        >>> format_number(0.12345), format_number(-67234.0), format_number(3.7e-7), format_number(0.0)
+        ('0.123', '−67,234', '< 0.0001', '0')
+    """
+    if value is None:
+        return ABSENT
+    if 0 < abs(value) < SMALLEST_SHOWN:
+        return f"< {SMALLEST_SHOWN:g}" if value > 0 else f"> −{SMALLEST_SHOWN:g}"
+    # From 999.5 on, three digits would be written with an exponent.
+    text = f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def format_percent(share: float | None) -> str:
+    """Return a share in percent, with its sign.
+
+    Examples:
+        >>> format_percent(0.1234), format_percent(3.7e-9), format_percent(12.0), format_percent(0.0)
+        ('12.3 %', '< 0.01 %', '1,200 %', '0 %')
+    """
+    if share is not None and 0 < abs(100 * share) < SMALLEST_PERCENT:
+        return f"< {SMALLEST_PERCENT:g} %" if share > 0 else f"> −{SMALLEST_PERCENT:g} %"
+    return f"{format_number(None if share is None else 100 * share)} %"
+
+
+def format_examples(count: int) -> str:
+    """Return how many examples there are, in words.
+
+    Examples:
+        >>> format_examples(1), format_examples(1900)
+        ('1 example', '1,900 examples')
+    """
+    return f"{count:,} example{'' if count == 1 else 's'}"
