@@ -1,6 +1,8 @@
-"""How numbers are written for people, everywhere: thousands apart, no exponents, a true minus sign."""
+"""How numbers are written for people, everywhere: thousands apart, no exponents, a true minus sign; and classes."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 ABSENT = "–"
 SMALLEST_SHOWN = 1e-4
@@ -54,3 +56,13 @@ def format_examples(count: int) -> str:
         ('1 example', '1,900 examples')
     """
     return f"{count:,} example{'' if count == 1 else 's'}"
+
+
+def name_classes(labels: Iterable[int], class_names: Sequence[str] = ()) -> list[str]:
+    """Return the names of classes, their numbers where they have none.
+
+    Examples:
+        >>> name_classes([1, 2], ["cat", "dog"])
+        ['dog', '2']
+    """
+    return [class_names[label] if label < len(class_names) else str(label) for label in labels]

@@ -96,7 +96,8 @@ def test_manifest_and_terminal_say_what_is_left_out(first):
     assert record["sizes"]["retain"] + record["sizes"]["forget"] + 30 == record["sizes"]["all"]
     shown = CliRunner().invoke(app, ["run", str(first / "request.yaml"), "--again", "--overwrite"]).stdout
     assert "Left out, because earlier requests forgot it: 30 of retain" in shown
-    assert "Accuracy on 30 forgotten examples of entry 1" in " ".join(shown.split())
+    assert "with all of class 3." in " ".join(shown.split())
+    assert "Accuracy on 30 forgotten examples of entry 1 (class 3)" in " ".join(shown.split())
 
 
 def test_rows_that_were_forgotten_are_left_out_one_by_one(place):
@@ -133,14 +134,15 @@ def test_every_form_of_the_report_shows_it(first, form):
     document = result_of(second(first))
     earlier = document["requests"][0]["earlier"][0]
     earlier["rose"], earlier["train"]["accuracy"]["method"] = True, 90.0
+    document["requests"][0]["classes"][3] = "three"
     text = text_of(document, form)
     if form == "csv":
         keys = {line["metric"] for line in csv.DictReader(text.splitlines())}
         assert {"earlier_entry_1_train", "earlier_entry_1_held_out"} <= keys
     elif form == "card":
-        assert "What entry 1 forgot comes back" in text
+        assert "What entry 1 (class three) forgot comes back" in text
     else:
-        assert "forgotten examples of entry 1 rose from" in text.replace("\\", "")
+        assert "forgotten examples of entry 1 (class three) rose from" in text.replace("\\", "")
 
 
 def test_a_redacted_entry_is_named_and_nothing_is_left_out_for_it(first):

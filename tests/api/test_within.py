@@ -502,3 +502,20 @@ def test_iterates_that_a_later_one_beats_are_not_kept(easy, keepers):
         assert (index in keeper.states) == (not beaten), index
     assert 0 in keeper.states
     assert len(keeper.states) < len(cost)
+
+
+def test_two_tests_that_decide_nothing_name_one_number_in_one_report(memorised):
+    """The control half and the test examples leave it open by other figures: what is named decides either."""
+    model, request = memorised
+    few = {**request, "forget": Subset(request["forget"], range(8))}
+    budget = Budget(points=5.0, certify=False)
+    result = expunge.unlearn(model, **few, budget=budget, rate=0.01, method="budgeted", epochs=1)
+    part = expunge.evaluate(result, test=clouds(50, 9, axes=20, distance=0.5)).document["requests"][0]
+    shown = part["rows"][-1]["evidence"][0]["held_out"]
+    handed = part["budget"]["looks"][part["budget"]["chosen"]]["test"]
+    assert (shown["verdict"], handed["verdict"]) == ("undecided", "undecided")
+    assert shown["auc"] != handed["auc"]
+    assert shown["needed"] == handed["needed"] >= result.budget.test.needed
+    named = f"about {shown['needed']:,} would be needed"
+    told = (shown["sentence"], handed["sentence"], part["budget"]["sentence"])
+    assert all(text.count("would be needed") == 1 and named in text for text in told)

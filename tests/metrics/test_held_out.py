@@ -1,5 +1,6 @@
 """The three verdicts on forgotten against held-out examples: when each is given, and how many would decide."""
 
+import json
 from dataclasses import asdict
 
 import numpy as np
@@ -145,3 +146,16 @@ def test_so_many_examples_as_nine_of_ten_draws_name_decide():
     assert verdicts.count("not distinguishable") >= 14
     remembered = [compared(12, 48, shift=0.8, classes=1, seed=seed).needed for seed in range(40)]
     assert np.median([number for number in remembered if number is not None]) < 1_000
+
+
+def test_classes_that_are_left_out_are_called_by_their_names():
+    two = held_out_test(([0.0, 1.0], [0.5]), ([True, True], [True]), ([7, 1], [1]))
+    named = two.named([f"digit {number}" for number in range(8)])
+    assert "class digit 7 has no held-out examples and is left out" in named.sentence
+    assert HeldOutTest.from_plain(json.loads(json.dumps(named.plain()))) == named
+
+
+def test_a_single_example_is_one_example():
+    found = held_out_test(([0.3], np.arange(40.0)), ([True], np.ones(40, bool)), ([1], np.ones(40, int)))
+    assert found.verdict == "undecided"
+    assert "cannot be decided with 1 example; about" in found.sentence

@@ -271,3 +271,24 @@ def test_the_stop_criterion_names_both_kinds_of_closeness(document):
     assert "by at most 2 points." in said(budget(criterion=asked), document)["When to stop"]
     assert "accuracy may differ" not in said(budget(), document)["When to stop"], "older documents know of one"
     assert "accuracy may differ" not in said(broken(criterion=asked), document)["When to stop"]
+
+
+def test_the_model_that_is_handed_over_is_in_the_table_of_the_frontier(document):
+    looks = [look(0, 0.0, 0.2, auc=0.7), look(21, 0.1, 0.0331, auc=0.583), look(1208, 0.2, 0.0359, auc=0.551)]
+    found = frontier(part(budget(looks=looks, frontier=[1], chosen=2, reached=None), document))
+    assert [row[:2] for row in found.rows] == [("21", "0.1"), ("1,208, handed over", "0.2")]
+
+
+def test_a_gain_of_a_relative_budget_is_a_lower_loss(document):
+    asked = {"points": None, "relative": 0.2, "metric": None, "drop": None}
+    looks = [look(0, 0.0), look(142, -0.00285)]
+    words = said(budget(asked=asked, looks=looks, chosen=1, certificate=None, frontier=[1]), document)
+    assert words["Spent"].startswith("Nothing: the held-out loss is 0.285 % lower after update 142, on the 1,501")
+
+
+def test_a_share_too_small_to_print_is_no_power_of_ten(document):
+    looks = [look(0, 0.0), look(20, 3.7e-9, recognised=4e-9)]
+    words = said(budget(looks=looks, chosen=1, certificate=None, frontier=[1]), document)
+    assert words["Spent"].startswith("< 0.0001 points after update 20")
+    assert "may still be recognised: < 0.01 % are." in words["When to stop"]
+    assert "e-" not in " ".join(words.values())

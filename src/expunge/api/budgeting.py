@@ -12,6 +12,7 @@ from torch import nn
 
 from expunge.api.reading import located
 from expunge.api.request.config import DiffusionConfig, RunConfig
+from expunge.api.requests import tests_of
 from expunge.api.result import family_of
 from expunge.api.steering.recognising import forgetting_of
 from expunge.api.steering.wish import DELTA, Halves, Wish, checked_wish, halves_of, steered, suited
@@ -24,6 +25,7 @@ from expunge.data.manifest import digest
 from expunge.errors import ConfigError, DataError, ExpungeError
 from expunge.ledger import Entry, Ledger, Spent, opened_by, pack_marks
 from expunge.methods import Method
+from expunge.metrics import HeldOutTest
 from expunge.python_path import import_object
 from expunge.weights import plain_state
 
@@ -130,6 +132,23 @@ def budget_part(spending: Spending, halves: Halves, search: Mapping[str, Any] | 
         "criterion": {"recognised": spending.limit, "margin": MARGIN, "close": CLOSE, "own": spending.own},
         "search": search,
     }
+
+
+def with_budget(
+    part: Mapping[str, Any], spending: Spending, halves: Halves, search: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a request's part of the result document with the part about its budget.
+
+    The forgetting is tested on the control half, which steered, and on the test data. Where neither decides, both name
+    the larger number of examples, which would decide either.
+    """
+    tests, spending = tests_of(part["rows"]), spending.named(part["classes"])
+    named = [None if test is None else test.needed for test in (spending.test, *map(HeldOutTest.from_plain, tests))]
+    if len(tests) == 1 and all(number is not None for number in named):
+        needed = max(number for number in named if number is not None)
+        tests[0].update(replace(HeldOutTest.from_plain(tests[0]), needed=needed).plain())
+        spending = spending.with_needed(needed)
+    return {**part, "budget": budget_part(spending, halves, search)}
 
 
 def spent_part(spending: Spending, halves: Halves, key: bytes) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from expunge.batch import Examples
 from expunge.data import Subset, example_hashes, id_hashes, ids_of, pair_hashes, remembered_hashes, root_of, set_hash
 from expunge.data.identity import Hashes
 from expunge.errors import RequestError
+from expunge.formatting import name_classes
 from expunge.ledger import Entry, Forgotten, earlier_requests, pack_marks, unpack_marks
 from expunge.ledger.forgotten import MARK_BYTES, MAX_MARKS
 from expunge.pair import Pair
@@ -91,10 +92,12 @@ class LeftOut:
         """Labels of the classes that earlier requests forgot as a whole."""
         return sorted({label for one in self.earlier for label in one.classes})
 
-    def sentences(self) -> list[str]:
-        """Return what is left out and what cannot be, a sentence each."""
+    def sentences(self, class_names: Sequence[str] = ()) -> list[str]:
+        """Return what is left out and what cannot be, a sentence each; classes by their names where they are known."""
         counts = ", ".join(f"{count:,} of {part}" for part, count in self.sizes.items() if count)
-        left = f"Left out, because earlier requests forgot it: {counts}." if counts else ""
+        names = name_classes(self.classes, class_names)
+        whole = f", with all of {'class' if len(names) == 1 else 'classes'} {', '.join(names)}" if names else ""
+        left = f"Left out, because earlier requests forgot it: {counts}{whole}." if counts else ""
         others = [elsewhere_sentence(*one) for one in self.elsewhere.items()]
         lost = [*map(unknown_sentence, self.unknown), *map(without_ids_sentence, self.without_ids)]
         return [*([left] if left else []), *lost, *others, *self.copies]

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.api.admission import check_kinds, checked_split, refuse_overlap, refuse_repeats
-from expunge.api.budgeting import budget_part
+from expunge.api.budgeting import with_budget
 from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, of_classes, without_classes
 from expunge.api.coincidence import repetition_sentence
 from expunge.api.disclosing import callers_disclosure
@@ -155,7 +155,8 @@ def evaluate(
     pictures = contact_sheet(split.forget, rows.outputs, names) if show_examples else []
     asked = Asked("request", question, "indices", names)
     measured: dict[str, Any] = {"metrics": rows.metrics, "floors": rows.floors()}
-    part = request_part(asked, split, tested, rows.trials(), None, pictures, **measured) | budget_of(result)
+    part = request_part(asked, split, tested, rows.trials(), None, pictures, **measured)
+    part = with_budget_of(part, result)
     if left_out:
         models = {"original": before, "method": network, "retrained": references[0] if references else None}
         asked_again = {role: one for role, one in models.items() if one is not None}
@@ -213,12 +214,12 @@ def check_unseen(tested: Examples, split: Split, holdout: Examples | None, left_
     return any([*coincide, refuse_repeats("test", tested, sides)])
 
 
-def budget_of(result: Result | None) -> dict[str, Any]:
-    """Return a request's part about its budget; nothing without one."""
+def with_budget_of(part: dict[str, Any], result: Result | None) -> dict[str, Any]:
+    """Return a request's part with that about its budget; unchanged without one."""
     if result is None or result.budget is None:
-        return {}
+        return part
     halves = halves_of(result.budget.asked, result.split, result.conditions["seed"])
-    return {"budget": budget_part(result.budget, halves, result.search)}
+    return with_budget(part, result.budget, halves, result.search)
 
 
 def asked_split(predict: Predictor, result: Result | None, forget: Any, retain: Any) -> Split:

@@ -57,7 +57,7 @@ def _earlier_part(
         }
         if {"original", "method"} <= correct.keys():
             rose = rose or sign_test(correct["original"], correct["method"]) < LEVEL / len(parts)
-    return {"entry": one.entry, "classes": len(one.classes), **figures, "rose": rose}
+    return {"entry": one.entry, "classes": len(one.classes), "labels": list(one.classes), **figures, "rose": rose}
 
 
 def find_correct_predictions(logits: Callable[[Any], Tensor] | None = None, batch_size: int = 256) -> FindCorrect:

@@ -12,7 +12,7 @@ from torch import Tensor
 from expunge.api.pictures import data_url
 from expunge.batch import Examples, Split
 from expunge.evaluation import Metric, ModelOutputs, Trial, tabulate
-from expunge.metrics import Summary
+from expunge.metrics import HeldOutTest, Summary
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ def request_part(
         floors: By metric, what two retrained models of one split get.
     """
     table = tabulate(trials, floor, metrics, floors)
+    for shown in tests_of(table["rows"]):
+        shown.update(HeldOutTest.from_plain(shown).named(asked.class_names).plain())
     return {
         "id": asked.id,
         "question": asked.question,
@@ -81,14 +83,14 @@ def verdict_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ``verdict`` is ``not distinguishable``, ``still distinguishable`` or ``undecided``. Of several models it is in the
     evidence of their rows alone.
     """
-    tests = [
-        one["held_out"]
-        for row in rows
-        if row["role"] == "method"
-        for one in row.get("evidence", ())
-        if "held_out" in one
-    ]
+    tests = tests_of(rows)
     return {"verdict": tests[0]["verdict"]} if len(tests) == 1 else {}
+
+
+def tests_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what tests of forgotten against held-out examples show of each unlearned model at each seed."""
+    methods = [row for row in rows if row["role"] == "method"]
+    return [one["held_out"] for row in methods for one in row.get("evidence", ()) if "held_out" in one]
 
 
 def contact_sheet(

@@ -119,7 +119,8 @@ def run_request(
             gather(job, council, done)
         if done:
             return finished(job, record, console)
-        for sentence in getattr(job, "left_out", NOTHING_LEFT_OUT).sentences():
+        names = getattr(getattr(job, "source", None), "class_names", ())
+        for sentence in getattr(job, "left_out", NOTHING_LEFT_OUT).sentences(names):
             console.print(sentence, soft_wrap=True)
         with tracks_of(config) as tracks:
             made, result = answered(job, show_examples, tracks)

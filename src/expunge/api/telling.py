@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from expunge.api.budgeting import ROUNDED, budget_part, is_rounded, spent_part
+from expunge.api.budgeting import ROUNDED, is_rounded, spent_part, with_budget
 from expunge.api.disclosing import request_disclosure
 from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN, document
 from expunge.api.folder import ORIGINAL, UNLEARNED
@@ -32,7 +32,7 @@ def told_in_full(
     sheet = contact_sheet(job.split.forget, rows.outputs, names) if show_examples else []
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     part = request_part(asked, job.split, job.source.test, rows.trials(), None, sheet, metrics=rows.metrics)
-    part |= {**budget_parts(job, result), **fit_part(result.fit), **titled(job.config), **earlier}
+    part = with_spending(part, job, result) | {**fit_part(result.fit), **titled(job.config), **earlier}
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {job.config.where() or 'request'}"
     weights = HELD_HERE if (job.folder.path / ORIGINAL).exists() else HELD_ELSEWHERE
     held = [*HOLDS, weights, *([SHOWN] if sheet else [])]
@@ -49,10 +49,10 @@ def titled(config: RequestFile) -> dict[str, Any]:
     return {} if config.request is None or config.request.title is None else {"title": config.request.title}
 
 
-def budget_parts(job: Job | DiffusionJob, result: Result) -> dict[str, Any]:
-    """Return what became of the budget, and what of it the ledger accounts; nothing without one."""
+def with_spending(part: dict[str, Any], job: Job | DiffusionJob, result: Result) -> dict[str, Any]:
+    """Return a request's part with what became of the budget, and what of it the ledger accounts."""
     if job.agreed is None or result.budget is None:
-        return {}
+        return part
     halves = job.agreed.halves
-    told = budget_part(result.budget, halves, result.search)
-    return {"budget": told, "spent": spent_part(result.budget, halves, load_key())}
+    told = with_budget(part, result.budget, halves, result.search)
+    return told | {"spent": spent_part(result.budget, halves, load_key())}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import inf, isfinite
 from typing import Any
 
@@ -142,6 +142,19 @@ class Spending:
         """What is shown of the forgetting of the model that is handed over."""
         return self.looks[self.chosen].test
 
+    def named(self, class_names: Sequence[str]) -> Spending:
+        """Return the same with classes called by their names."""
+        looks = (look if look.test is None else replace(look, test=look.test.named(class_names)) for look in self.looks)
+        return replace(self, looks=tuple(looks))
+
+    def with_needed(self, needed: int) -> Spending:
+        """Return the same with another number of examples that would decide about the model that is handed over."""
+        handed = self.looks[self.chosen]
+        if handed.test is None:
+            return self
+        looks = (*self.looks[: self.chosen], replace(handed, test=replace(handed.test, needed=needed)))
+        return replace(self, looks=(*looks, *self.looks[self.chosen + 1 :]))
+
     @property
     def verdict(self) -> HeldOutVerdict:
         """Whether the forgotten examples can be told from held-out data, where that can be decided.
@@ -164,7 +177,7 @@ class Spending:
                 "forgotten nothing."
             )
         spent = "an unknown amount spent" if handed.failed else paid(self.asked, handed.spent)
-        spent = f"{spent} after update {handed.step}"
+        spent = f"{spent} after update {handed.step:,}"
         if self.kept:
             return f"The budget of {allowed} was kept, {self.met_words()}; {spent}."
         budget = f"the budget of {allowed} was"
@@ -194,6 +207,10 @@ class Spending:
         if not costs:
             return ["No iterate forgot as asked."]
         least = min(costs)
+        if not isfinite(least):
+            return ["What the iterates that forgot as asked spent is not known."]
+        if self.asked.relative is not None and least < 0:
+            return [f"The cheapest iterate that forgot as asked lowered the held-out loss by {format_percent(-least)}."]
         did = "gained" if least < 0 else "spent"
         return [f"The cheapest iterate that forgot as asked {did} {amount(self.asked, abs(least))}."]
 
@@ -291,7 +308,11 @@ def paid(budget: Budget, value: float) -> str:
     Examples:
         >>> paid(Budget(points=1.0), 0.5), paid(Budget(points=1.0), -12.7)
         ('0.5 points spent', '12.7 points gained')
+        >>> paid(Budget(relative=0.1), -0.03)
+        'the held-out loss is 3 % lower'
     """
+    if budget.relative is not None and value < 0:
+        return f"the held-out loss is {format_percent(-value)} lower"
     return f"{amount(budget, abs(value))} {'gained' if value < 0 else 'spent'}"
 
 

@@ -8,7 +8,7 @@ from math import ceil, floor, log, log10
 from typing import Any, Literal, NamedTuple
 
 from expunge.errors import ConfigError
-from expunge.formatting import SMALLEST_SHOWN, format_examples, format_percent
+from expunge.formatting import SMALLEST_SHOWN, format_examples, format_percent, name_classes
 from expunge.metrics.interval import Interval
 from expunge.metrics.proportion import clopper_pearson
 from expunge.metrics.stratified import MIN_DELONG_EXAMPLES, Strata, strata
@@ -50,6 +50,7 @@ class HeldOutTest:
         needed: About how many forgotten examples would decide at this spread, held-out ones in proportion; None where
             it is decided.
         left_out: Classes of forgotten examples without held-out ones, which were left out.
+        names: Names of these classes, where they are known.
         margin: m, how far from .5 an AUC and from each other two accuracies may lie.
         confidence: Of all intervals together.
     """
@@ -71,19 +72,24 @@ class HeldOutTest:
     reasons: tuple[Reason, ...] = ()
     needed: int | None = None
     left_out: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
     margin: float = MARGIN
     confidence: float = 1 - 2 * DELTA
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> HeldOutTest:
-        """Return the test that ``asdict`` made plain values of."""
-        lists = {name: tuple(values[name]) for name in ("reasons", "left_out")}
-        return cls(**{**values, **lists})
+        """Return the test that ``asdict`` or ``plain`` made plain values of."""
+        lists = {name: tuple(values.get(name, ())) for name in ("reasons", "left_out", "names")}
+        return cls(**{name: value for name, value in (dict(values) | lists).items() if name != "sentence"})
 
     def plain(self) -> dict[str, Any]:
         """Return everything as plain values, with the sentence."""
         found = asdict(self) | {"sentence": self.sentence}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    def named(self, class_names: Sequence[str]) -> HeldOutTest:
+        """Return the same with the classes that were left out called by their names."""
+        return replace(self, names=tuple(name_classes(self.left_out, class_names)))
 
     @property
     def decided(self) -> bool:
@@ -116,7 +122,8 @@ class HeldOutTest:
     def _recognised(self) -> str:
         if self.recognised is None:
             return ""
-        return f"{format_percent(self.recognised)} of the class are still recognised"
+        whole = "the class" if self.auc is None else "the classes that are to go as a whole"
+        return f"{format_percent(self.recognised)} of {whole} are still recognised"
 
     def _auc(self) -> str:
         if self.auc is None or self.auc_low is None or self.auc_high is None:
@@ -139,7 +146,8 @@ class HeldOutTest:
         if not self.left_out:
             return ""
         which, have = ("class", "has") if len(self.left_out) == 1 else ("classes", "have")
-        return f"; {which} {', '.join(map(str, self.left_out))} {have} no held-out examples and {_left(self.left_out)}"
+        called = ", ".join(self.names or map(str, self.left_out))
+        return f"; {which} {called} {have} no held-out examples and {_left(self.left_out)}"
 
 
 class _Part(NamedTuple):

@@ -31,7 +31,7 @@ def listing(attacked: Sequence[Attacked]) -> Listing | None:
         return None
     columns = [dict(line for attack in one.attacks for line in lines(attack)) for one in attacked]
     rows = tuple((name, *(column.get(name, ABSENT) for column in columns)) for name in columns[0])
-    return Listing(("Attack", *(one.model for one in attacked)), rows)
+    return Listing(("Attack", *(one.model for one in attacked)), rows, is_named=True)
 
 
 def lines(attack: Attack) -> list[tuple[str, str]]:

@@ -73,7 +73,7 @@ def layers(audit: AuditPart) -> Listing | None:
     ]
     left = len(changed) - len(rows)
     last = [(f"and {left} more", ABSENT, ABSENT, ABSENT)] if left else []
-    return Listing(("Layer", "Numbers changed", "Distance, %", "Largest change"), (*rows, *last))
+    return Listing(("Layer", "Numbers changed", "Distance, %", "Largest change"), (*rows, *last), is_named=True)
 
 
 def by_distance(audit: AuditPart) -> list[Layer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from expunge.formatting import ABSENT, format_count, format_number, format_percent
 from expunge.report.budget_part import Allowed, BudgetPart, Look
@@ -27,10 +28,11 @@ class Fact:
 
 @dataclass(frozen=True)
 class Listing:
-    """A small table: what each column is, and its rows."""
+    """A small table: what each column is, and its rows; ``is_named`` where the first column is words."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    is_named: bool = False
 
 
 def facts(budget: BudgetPart) -> tuple[Fact, ...]:
@@ -63,8 +65,11 @@ def paid(asked: Allowed, spent: float | None) -> str:
         ('0.5 points', 'Nothing: 12.7 points were gained')
     """
     value = asked.shown(spent)
-    gained = value is not None and value < 0
-    return f"Nothing: {amount(asked, -value)} were gained" if gained and value is not None else amount(asked, value)
+    if value is None or value >= 0:
+        return amount(asked, value)
+    if asked.relative is not None:
+        return f"Nothing: the held-out loss is {format_number(-value)} % lower"
+    return f"Nothing: {amount(asked, -value)} were gained"
 
 
 def unit(asked: Allowed) -> str:
@@ -88,7 +93,7 @@ def spent(budget: BudgetPart) -> str:
     on = "" if budget.examples is None else f", on the {format_count(budget.examples.control)} control examples"
     what = paid(budget.asked, budget.handed.spent)
     bound = "; see the certificate" if budget.certificate is not None else ""
-    return f"{what} after update {budget.handed.step}{on}, which also steered and chose{bound}."
+    return f"{what} after update {budget.handed.step:,}{on}, which also steered and chose{bound}."
 
 
 def stop(budget: BudgetPart) -> str:
@@ -139,12 +144,18 @@ def short_of(look: Look) -> str:
 
 
 def frontier(budget: BudgetPart) -> Listing | None:
-    """Return the iterates that no other one beats, the cheapest first; None where both was had."""
-    looks = [budget.looks[place] for place in budget.frontier]
-    if not looks or (budget.kept and budget.reached):
+    """Return the iterates that no other one beats and the one that is handed over, the cheapest first.
+
+    None where the budget was kept and the request met.
+    """
+    if not budget.frontier or (budget.kept and budget.reached):
         return None
+    handed = [] if budget.handed_back else [budget.chosen]
+    places = sorted({*budget.frontier, *handed}, key=lambda place: _cost_of(budget.looks[place]))
+    looks = [budget.looks[place] for place in places]
+    ends = [", handed over" if place in handed else "" for place in places]
     columns = (
-        ("Update", [f"{look.step}" for look in looks]),
+        ("Update", [f"{look.step:,}{end}" for look, end in zip(looks, ends, strict=True)]),
         (f"Spent, {unit(budget.asked)}", [cost(budget.asked, look.spent) for look in looks]),
         ("Still recognised, %", [share(look.recognised) for look in looks]),
         ("AUC", [ABSENT if look.auc is None else f"{look.auc:.3f}" for look in looks]),
@@ -153,6 +164,10 @@ def frontier(budget: BudgetPart) -> Listing | None:
         ("Request met", [met(look) for look in looks]),
     )
     return listing(columns)
+
+
+def _cost_of(look: Look) -> tuple[float, int]:
+    return (inf if look.spent is None else look.spent), look.step
 
 
 def listing(columns: Sequence[tuple[str, list[str]]]) -> Listing:

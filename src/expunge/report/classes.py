@@ -70,7 +70,8 @@ def classes(request: Request) -> Classes | None:
         return None
     names = _names(request, max(len(row.per_class) for row in request.rows))
     original = request.row("original")
-    shown = _most_moved(original, method, len(names))
+    known = [index for index in range(len(names)) if any(_at(row, index) is not None for row in request.rows)]
+    shown = _most_moved(original, method, known)
     frame = Frame.of_rows(len(shown), STEP)
     scale = Scale(_foot(request), 100.0, frame.left, frame.right)
     lines = tuple(_line(request, method, names, index, place, scale) for place, index in enumerate(shown))
@@ -82,7 +83,7 @@ def classes(request: Request) -> Classes | None:
         lines,
         scale.ticks(6),
         frame,
-        len(names) - len(shown),
+        len(known) - len(shown),
         names,
         _figures(request, len(names)),
     )
@@ -105,12 +106,12 @@ def _figures(request: Request, total: int) -> tuple[tuple[str, tuple[str, ...]],
     return tuple((row.label, tuple(write(_at(row, index), "%", 1) for index in range(total))) for row in rows)
 
 
-def _most_moved(original: Row | None, method: Row, total: int) -> list[int]:
+def _most_moved(original: Row | None, method: Row, known: list[int]) -> list[int]:
     def moved(index: int) -> float:
         before, after = _at(original, index), _at(method, index)
         return -abs(before - after) if before is not None and after is not None else 0.0
 
-    return sorted(sorted(range(total), key=moved)[:MOST])
+    return sorted(sorted(known, key=moved)[:MOST])
 
 
 def _line(request: Request, method: Row, names: tuple[str, ...], index: int, place: int, scale: Scale) -> ClassLine:

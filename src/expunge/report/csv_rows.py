@@ -56,7 +56,8 @@ def _remembered(request: Request) -> Iterator[tuple[str, str, Remembered]]:
     for one in request.earlier:
         number = "excluded" if one.entry is None else f"entry_{one.entry}"
         for part, found in one.parts.items():
-            yield f"earlier_{number}_{part}", f"Accuracy, {PARTS[part]} of {name_of(one)}", found
+            called = f"{PARTS[part]} of {name_of(one, request.classes)}"
+            yield f"earlier_{number}_{part}", harmless(f"Accuracy, {called}"), found
 
 
 def _earlier(asked: list[str], model: list[str], role: str, one: tuple[str, str, Remembered], seeds: str) -> list[str]:

@@ -173,12 +173,13 @@ class Remembered(Part):
 class Earlier(Part):
     """An earlier request of the chain: the ledger's entry (none if the request file names it), and what is left of it.
 
-    Of ``train``, the forgotten examples themselves; ``held_out`` ones of classes that were forgotten as a whole; and
-    images ``drawn`` of such classes.
+    ``labels`` are of the classes that it forgot as a whole. Of ``train``, the forgotten examples themselves;
+    ``held_out`` ones of classes that were forgotten as a whole; and images ``drawn`` of such classes.
     """
 
     entry: int | None = None
     classes: int = 0
+    labels: tuple[int, ...] = ()
     train: Remembered = Remembered()
     held_out: Remembered = Remembered()
     drawn: Remembered = Remembered()

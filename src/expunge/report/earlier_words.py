@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from expunge.formatting import format_count
+from collections.abc import Sequence
+
+from expunge.formatting import format_count, name_classes
 from expunge.report.budget_words import Listing
 from expunge.report.document import Earlier, Request
 from expunge.report.numbers import join, write
@@ -19,13 +21,15 @@ PARTS = {
 
 def headline(request: Request) -> str:
     """Return that what earlier requests forgot comes back, where it does; else nothing."""
-    risen = [name_of(one) for one in request.earlier if one.rose]
+    risen = [name_of(one, request.classes) for one in request.earlier if one.rose]
     return f"What {join(risen)} forgot comes back. " if risen else ""
 
 
 def answer(request: Request) -> str:
     """Return what was left out for earlier requests and what is remembered of them, in sentences."""
-    return " ".join([*left_out(request), *(remembered(one) for one in request.earlier), *unknown(request)])
+    return " ".join(
+        [*left_out(request), *(remembered(one, request.classes) for one in request.earlier), *unknown(request)]
+    )
 
 
 def left_out(request: Request) -> list[str]:
@@ -38,15 +42,15 @@ def left_out(request: Request) -> list[str]:
     return [f"{join(told)} {what} are left out, because earlier requests forgot them."] if told else []
 
 
-def remembered(one: Earlier) -> str:
+def remembered(one: Earlier, class_names: Sequence[str] = ()) -> str:
     """Return how many of an earlier request's examples the models get right, as one sentence; nothing unmeasured."""
     if not one.parts:
-        return f"Whether what {name_of(one)} forgot comes back was not measured."
+        return f"Whether what {name_of(one, class_names)} forgot comes back was not measured."
     name, part = next(iter(one.parts.items()))
     before, after, reference = (part.accuracy.get(role) for role in ROLES)
     moved = f"is {write(after)} %" if before is None or after is None else change(before, after, one.rose)
     beside = "" if reference is None else f"; the retrained model's is {write(reference)} %"
-    return f"Accuracy on {format_count(part.examples)} {PARTS[name]} of {name_of(one)} {moved}{beside}."
+    return f"Accuracy on {format_count(part.examples)} {PARTS[name]} of {name_of(one, class_names)} {moved}{beside}."
 
 
 def change(before: float, after: float, rose: bool) -> str:
@@ -72,16 +76,27 @@ def unknown(request: Request) -> list[str]:
 
 def listing(request: Request) -> Listing | None:
     """Return the accuracies on earlier requests as a small table; None where there is none."""
-    parts = [(f"{name_of(one)}, {PARTS[part]}", found) for one in request.earlier for part, found in one.parts.items()]
+    parts = [
+        (f"{name_of(one, request.classes)}, {PARTS[part]}", found)
+        for one in request.earlier
+        for part, found in one.parts.items()
+    ]
     roles = [role for role in ROLES if any(role in found.accuracy for _, found in parts)]
     rows = [
         (name, format_count(found.examples), *(write(found.accuracy.get(role)) for role in roles))
         for name, found in parts
     ]
     heads = ("Earlier request", "Examples", *(f"{ROLES[role]} (%)" for role in roles))
-    return Listing(heads, tuple(rows)) if rows else None
+    return Listing(heads, tuple(rows), is_named=True) if rows else None
 
 
-def name_of(one: Earlier) -> str:
-    """Return what an earlier request is called."""
-    return "the requests named by 'exclude'" if one.entry is None else f"entry {one.entry}"
+def name_of(one: Earlier, class_names: Sequence[str] = ()) -> str:
+    """Return what an earlier request is called, with the classes that it forgot as a whole.
+
+    Examples:
+        >>> name_of(Earlier(entry=1, labels=(1, 2)), ["cat", "dog", "frog"]), name_of(Earlier(entry=2))
+        ('entry 1 (classes dog and frog)', 'entry 2')
+    """
+    called = "the requests named by 'exclude'" if one.entry is None else f"entry {one.entry}"
+    names = name_classes(one.labels, class_names)
+    return f"{called} ({'class' if len(names) == 1 else 'classes'} {join(names)})" if names else called

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from expunge.report.glossary import Term
+from expunge.report.pages import code
 
 METRICS = {
     "average gap": "avg_gap",
@@ -66,8 +67,8 @@ OTHERWISE = {
 class Links:
     """Turns the words of a text that the glossary has into links; all of the text is escaped.
 
-    The first place of each definition in a text is linked. Labels of metrics count where they are written like names,
-    with a capital letter: 'seconds' would be found in any sentence.
+    What stands between backticks is code. The first place of each definition in a text is linked. Labels of metrics
+    count where they are written like names, with a capital letter: 'seconds' would be found in any sentence.
 
     Args:
         terms: The glossary, with its anchors.
@@ -96,9 +97,9 @@ class Links:
             if anchor in seen:
                 continue
             seen.add(anchor)
-            made += [escape(text[end : found.start()]), Markup('<a href="#{}">{}</a>').format(anchor, found[0])]
+            made += [code(text[end : found.start()]), Markup('<a href="#{}">{}</a>').format(anchor, found[0])]
             end = found.end()
-        return Markup("").join([*made, escape(text[end:])])
+        return Markup("").join([*made, code(text[end:])])
 
 
 def _known(words: Mapping[str, str], anchors: Mapping[str, str]) -> dict[str, str]:

@@ -148,7 +148,7 @@ def _tried(found: Tried | None) -> list[str]:
 
 def _listing(found: Listing) -> list[str]:
     rows = [_line([escape(text) for text in row]) for row in (found.heads, *found.rows)]
-    return [rows[0], _line(["---:"] * len(found.heads)), *rows[1:], ""]
+    return [rows[0], _line([":---" if found.is_named else "---:", *["---:"] * (len(found.heads) - 1)]), *rows[1:], ""]
 
 
 def _row(line: Line) -> str:

@@ -98,7 +98,7 @@ def seeds_sentence(request: Request) -> str:
 
 def foot(request: Request) -> str:
     """Return what stands under the table beside the number of seeds: the noise floor, and what is missing."""
-    return " ".join([floor_sentence(request), *lost_sentences(request)])
+    return " ".join(text for text in (floor_sentence(request), *lost_sentences(request)) if text)
 
 
 def lost_sentences(request: Request) -> list[str]:
@@ -136,8 +136,10 @@ def _inside(sentence: str) -> str:
 
 
 def floor_sentence(request: Request) -> str:
-    """Return the noise floor in words; without a retrained reference, what the order of the methods means."""
+    """Return the noise floor in words; without a retrained reference, what the order of several methods means."""
     floor = request.noise_floor
+    if not request.reference and len(request.methods) == 1:
+        return ""
     if not request.reference:
         by_auc = any(row.mean("auc") is not None for row in request.methods)
         return "Without a reference there is no ranking; methods stand " + (

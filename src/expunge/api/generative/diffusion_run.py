@@ -20,7 +20,7 @@ from expunge.api.requests import Asked
 from expunge.api.result import Result
 from expunge.api.sanity import fit_part, told_later
 from expunge.api.sitting import savepoints_of
-from expunge.api.telling import budget_parts, titled
+from expunge.api.telling import titled, with_spending
 from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.family import Diffusion
@@ -45,7 +45,7 @@ def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
     rows.grid(names).write(job.folder.path / GRID)
     asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
     title, command = f"{asked.question} ({job.source.name})", f"expunge run {config.where() or 'request'}"
-    part = generated_part(asked, rows, len(job.real)) | budget_parts(job, result) | titled(config)
+    part = with_spending(generated_part(asked, rows, len(job.real)), job, result) | titled(config)
     part |= fit_part(result.fit)
     models = {} if job.judge is None else {"original": job.original, "method": saved}
     with drawing(job, "Earlier", len(models) * len(job.left_out.earlier) * drawing_of.forgotten) as shown:
