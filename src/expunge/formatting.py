@@ -66,3 +66,14 @@ def name_classes(labels: Iterable[int], class_names: Sequence[str] = ()) -> list
         ['dog', '2']
     """
     return [class_names[label] if label < len(class_names) else str(label) for label in labels]
+
+
+def format_classes(labels: Iterable[int], class_names: Sequence[str] = ()) -> str:
+    """Return classes in words, by their names where they have some.
+
+    Examples:
+        >>> format_classes([1], ["cat", "dog"]), format_classes([0, 1, 2], ["cat", "dog"])
+        ('class dog', 'classes cat, dog and 2')
+    """
+    *most, last = name_classes(labels, class_names)
+    return f"classes {', '.join(most)} and {last}" if most else f"class {last}"

@@ -17,12 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from expunge.api.chain_warnings import elsewhere_sentence, unknown_sentence, without_ids_sentence
 from expunge.api.digests import keyed
 from expunge.batch import Examples
 from expunge.data import Subset, example_hashes, id_hashes, ids_of, pair_hashes, remembered_hashes, root_of, set_hash
 from expunge.data.identity import Hashes
 from expunge.errors import RequestError
-from expunge.formatting import name_classes
+from expunge.formatting import format_classes
 from expunge.ledger import Entry, Forgotten, earlier_requests, pack_marks, unpack_marks
 from expunge.ledger.forgotten import MARK_BYTES, MAX_MARKS
 from expunge.pair import Pair
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 Marks = NDArray[np.uint64]
 """The first eight bytes of keyed hashes."""
-BY_HAND = "name what it forgot with `exclude:` (exclude=)"
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ class LeftOut:
     def sentences(self, class_names: Sequence[str] = ()) -> list[str]:
         """Return what is left out and what cannot be, a sentence each; classes by their names where they are known."""
         counts = ", ".join(f"{count:,} of {part}" for part, count in self.sizes.items() if count)
-        names = name_classes(self.classes, class_names)
-        whole = f", with all of {'class' if len(names) == 1 else 'classes'} {', '.join(names)}" if names else ""
+        whole = f", with all of {format_classes(self.classes, class_names)}" if self.classes else ""
         left = f"Left out, because earlier requests forgot it: {counts}{whole}." if counts else ""
         others = [elsewhere_sentence(*one) for one in self.elsewhere.items()]
         lost = [*map(unknown_sentence, self.unknown), *map(without_ids_sentence, self.without_ids)]
@@ -104,24 +103,6 @@ class LeftOut:
 
 
 NOTHING_LEFT_OUT = LeftOut()
-
-
-def unknown_sentence(number: int) -> str:
-    """Return the warning for an entry that does not say what it forgot."""
-    return f"Entry {number} of the ledger is redacted or of an earlier version and no longer says what it forgot, so \
-it cannot be left out; {BY_HAND}."
-
-
-def without_ids_sentence(number: int) -> str:
-    """Return the warning for an entry that forgot ids, where the data come without them."""
-    return f"Entry {number} of the ledger knows what it forgot by id too, but the data come without ids, so an example \
-that has changed since, or that equals another one, is not found; name the column with `id_column` (in Python: ids)."
-
-
-def elsewhere_sentence(number: int, count: int) -> str:
-    """Return the warning for retained examples that were forgotten by a model which may be an earlier form of this."""
-    return f"The ledger does not know this model, and entry {number} forgot {count:,} of the retained examples from \
-another one; if this model comes from its answer, {BY_HAND}."
 
 
 def forgotten_of(forget: Examples, retain: Examples, key: bytes) -> Forgotten:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from expunge.formatting import format_count, name_classes
+from expunge.formatting import format_classes, format_count
 from expunge.report.budget_words import Listing
 from expunge.report.document import Earlier, Request
 from expunge.report.numbers import join, write
@@ -98,5 +98,4 @@ def name_of(one: Earlier, class_names: Sequence[str] = ()) -> str:
         ('entry 1 (classes dog and frog)', 'entry 2')
     """
     called = "the requests named by 'exclude'" if one.entry is None else f"entry {one.entry}"
-    names = name_classes(one.labels, class_names)
-    return f"{called} ({'class' if len(names) == 1 else 'classes'} {join(names)})" if names else called
+    return f"{called} ({format_classes(one.labels, class_names)})" if one.labels else called
