@@ -24,11 +24,13 @@ def format_number(value: float | None) -> str:
     """Return a number with three digits, all of its whole ones where it is large.
 
     Examples:
-        >>> format_number(0.12345), format_number(-67234.0), format_number(3.7e-7), format_number(0.0)
+        >>> format_number(0.12345), format_number(-67234.0), format_number(3.7e-7), format_number(-0.0)
         ('0.123', '−67,234', '< 0.0001', '0')
     """
     if value is None:
         return ABSENT
+    if value == 0:
+        return "0"
     if 0 < abs(value) < SMALLEST_SHOWN:
         return f"< {SMALLEST_SHOWN:g}" if value > 0 else f"> −{SMALLEST_SHOWN:g}"
     # From 999.5 on, three digits would be written with an exponent.

@@ -11,12 +11,21 @@ from torch import nn
 from torch.utils import data as torch_data
 
 import expunge
-from expunge.api.budgeting import halves_record
+from expunge.api.budgeting import halves_record, with_budget
 from expunge.api.steering.wish import halves_of
 from expunge.batch import Split
-from expunge.budget import Budget, examples_needed, smallest_drop, smallest_mean_drop, utility_certificate
+from expunge.budget import (
+    Budget,
+    Look,
+    Spending,
+    examples_needed,
+    smallest_drop,
+    smallest_mean_drop,
+    utility_certificate,
+)
 from expunge.data import Subset, TensorExamples, as_examples, root_indices
 from expunge.errors import DataError, RequestError
+from expunge.metrics import HeldOutTest
 from expunge.report.budget_words import facts
 from expunge.report.document import read_request
 
@@ -234,6 +243,31 @@ def test_without_a_certificate_all_held_out_examples_steer(easy, tmp_path):
     words = {fact.name: fact.text for fact in facts(read_request(json.loads(json.dumps(part))).budget)}
     assert words["Certificate"] == "None was asked for: all held-out examples steered, and none was put aside."
     assert words["Spent"].endswith(f"on the {staying} control examples, which also steered and chose.")
+
+
+@pytest.mark.parametrize(("verdict", "needed"), [("undecided", 2000), ("still distinguishable", None)])
+def test_the_part_about_a_budget_fits_what_the_test_data_show(verdict, needed):
+    figures = {
+        "auc": 0.5,
+        "auc_low": 0.3,
+        "auc_high": 0.7,
+        "gap": 0.2,
+        "gap_low": 0.1,
+        "gap_high": 0.3,
+        "left_out": (2,),
+    }
+    few = HeldOutTest("undecided", 20, 150, **figures, reasons=("auc",), needed=530)
+    shown = HeldOutTest(verdict, 20, 150, **figures, reasons=("accuracy",), needed=needed)
+    start, end = (Look(step, 0.3, 90.0, None, 0.0, 0.1, 0.1, test=few) for step in (0, 20))
+    budget = Budget(points=1.0, certify=False)
+    spent = Spending(budget, "budget", (start, end), chosen=1, kept=True, reached=None, frontier=(1,))
+    part = {"rows": [{"role": "method", "evidence": [{"held_out": shown.plain()}]}], "classes": ["cat", "dog", "frog"]}
+    halves = halves_of(budget, split(TensorExamples(*rows(9, 1))), 0)
+    made = with_budget(part, spent, halves)["budget"]
+    assert made["looks"][1]["test"]["needed"] == needed
+    assert ("about 2,000 would be needed" in made["sentence"]) == (needed == 2000)
+    assert ("The test data decide it: the forgotten examples are still" in made["sentence"]) == (needed is None)
+    assert "class frog has no held-out examples" in made["sentence"]
 
 
 def test_the_manifest_of_a_budget_without_a_certificate_has_an_empty_half():

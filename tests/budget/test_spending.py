@@ -1,6 +1,7 @@
 """What is said of a budget: the verdict, the reason that is the one that failed, and advice that fits what happened."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -129,3 +130,32 @@ def test_a_metric_that_failed_at_every_reading_spent_nothing_that_is_known():
     assert forced.startswith("Whether the budget of 6 points was kept is not known. Whether the model forgets as asked")
     mixed = spending(failed, look(40, 9.0, test=FEW), chosen=0).sentence
     assert "could not be kept: every iterate spent more." in mixed
+
+
+def test_where_the_test_data_decide_no_more_examples_are_asked_for():
+    found = replace(spending(look(20, 0.0, test=FEW)), on_test="still distinguishable").with_needed(None)
+    assert "cannot be decided with 25 examples (AUC" in found.sentence
+    assert found.sentence.endswith(
+        "The test data decide it: the forgotten examples are still distinguishable from held-out data."
+    )
+    assert "would" not in found.sentence
+
+
+def test_an_unknown_cost_is_no_number():
+    met = look(20, inf, missing=0.0, test=MET)
+    words = spending(met, look(40, 2.0), frontier=(1, 2)).sentence
+    assert "What the iterates that forgot as asked spent is not known." in words
+    assert "inf" not in words
+
+
+def test_a_share_of_the_budget_too_small_to_print_is_no_power_of_ten():
+    words = spending(look(20, 3.7e-9), time_share=0.01).sentence
+    assert "The run used < 0.01 % of the budget" in words
+    assert "e-0" not in words
+
+
+def test_a_metric_without_a_name_is_called_one():
+    asked = Budget(metric=lambda *_: 0.5, drop=0.1)
+    found = replace(spending(look(20, -0.0, test=MET)), asked=asked)
+    assert found.document()["asked"]["metric"] == "the metric"
+    assert "; 0 of the metric spent after update 20" in found.sentence

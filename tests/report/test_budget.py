@@ -291,4 +291,4 @@ def test_a_share_too_small_to_print_is_no_power_of_ten(document):
     words = said(budget(looks=looks, chosen=1, certificate=None, frontier=[1]), document)
     assert words["Spent"].startswith("< 0.0001 points after update 20")
     assert "may still be recognised: < 0.01 % are." in words["When to stop"]
-    assert "e-" not in " ".join(words.values())
+    assert "e-0" not in " ".join(words.values())

@@ -140,7 +140,7 @@ def with_budget(
     """Return a request's part of the result document with the part about its budget.
 
     The forgetting is tested on the control half, which steered, and on the test data. Where neither decides, both name
-    the larger number of examples, which would decide either.
+    the larger number of examples, which would decide either; where the test data alone decide, none is named.
     """
     tests, spending = tests_of(part["rows"]), spending.named(part["classes"])
     named = [None if test is None else test.needed for test in (spending.test, *map(HeldOutTest.from_plain, tests))]
@@ -148,6 +148,8 @@ def with_budget(
         needed = max(number for number in named if number is not None)
         tests[0].update(replace(HeldOutTest.from_plain(tests[0]), needed=needed).plain())
         spending = spending.with_needed(needed)
+    elif len(tests) == 1 and spending.test is not None and not spending.test.decided:
+        spending = replace(spending.with_needed(None), on_test=tests[0]["verdict"])
     return {**part, "budget": budget_part(spending, halves, search)}
 
 

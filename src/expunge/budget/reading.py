@@ -156,7 +156,9 @@ def numbers(measured: Any, count: int) -> Floats:
         raise MetricError("numbers from the metric", type(measured).__name__, cure) from error
     if array.size not in (1, count):
         raise MetricError(
-            f"one number from the metric, or one for each of {count} examples", f"{array.size}", "mend it"
+            f"one number from the metric, or one for each of {count:,} examples",
+            f"{array.size:,}",
+            "return one or the other",
         )
     return array
 

@@ -96,6 +96,8 @@ class Spending:
             without a limit.
         reopened: Entries of the ledger that had opened held-out examples of this request before: it certifies nothing
             then. Default: none.
+        on_test: What a test on other held-out examples, the test data, shows where the control half decides nothing.
+            Default: unknown.
         misfit: What shows that the model did not know the data before the run, so that nothing follows from the rest.
             Default: nothing does.
     """
@@ -114,6 +116,7 @@ class Spending:
     time_share: float | None = field(default=None, compare=False)
     reopened: tuple[int, ...] = ()
     misfit: str = ""
+    on_test: HeldOutVerdict | None = None
 
     @property
     def inside(self) -> bool | None:
@@ -147,7 +150,7 @@ class Spending:
         looks = (look if look.test is None else replace(look, test=look.test.named(class_names)) for look in self.looks)
         return replace(self, looks=tuple(looks))
 
-    def with_needed(self, needed: int) -> Spending:
+    def with_needed(self, needed: int | None) -> Spending:
         """Return the same with another number of examples that would decide about the model that is handed over."""
         handed = self.looks[self.chosen]
         if handed.test is None:
@@ -235,6 +238,8 @@ class Spending:
             return [f"A larger budget or a smaller `rate` may be enough{'' if self.own else f'; {RETRAINING}'}."]
         if self.verdict == "not distinguishable":
             return []
+        if self.verdict == "undecided" and self.on_test not in (None, "undecided"):
+            return [f"The test data decide it: the forgotten examples are {self.on_test} from held-out data."]
         if self.verdict == "undecided":
             return ["More forgotten and held-out examples would decide it; a larger budget or more time would not."]
         lacked = self.lacked()
@@ -263,7 +268,11 @@ class Spending:
     def document(self) -> dict[str, Any]:
         """Return everything as plain values."""
         metric = self.asked.metric
-        asked = {**vars(self.asked), "metric": None if metric is None else getattr(metric, "__name__", "a metric")}
+        name = getattr(metric, "__name__", "")
+        asked = {
+            **vars(self.asked),
+            "metric": None if metric is None else name if name.isidentifier() else "the metric",
+        }
         return {
             "asked": asked,
             "prefer": self.prefer,

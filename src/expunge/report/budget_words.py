@@ -151,7 +151,8 @@ def frontier(budget: BudgetPart) -> Listing | None:
     if not budget.frontier or (budget.kept and budget.reached):
         return None
     handed = [] if budget.handed_back else [budget.chosen]
-    places = sorted({*budget.frontier, *handed}, key=lambda place: _cost_of(budget.looks[place]))
+    others = [place for place in budget.frontier if not handed or not _equals(budget.looks[place], budget.handed)]
+    places = sorted({*others, *handed}, key=lambda place: _cost_of(budget.looks[place]))
     looks = [budget.looks[place] for place in places]
     ends = [", handed over" if place in handed else "" for place in places]
     columns = (
@@ -164,6 +165,10 @@ def frontier(budget: BudgetPart) -> Listing | None:
         ("Request met", [met(look) for look in looks]),
     )
     return listing(columns)
+
+
+def _equals(look: Look, other: Look) -> bool:
+    return (look.spent, look.missing) == (other.spent, other.missing)
 
 
 def _cost_of(look: Look) -> tuple[float, int]:
