@@ -6,20 +6,24 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledgers import stream
+import torch
+import torch._dynamo  # notes PyTorch's functions before they are replaced
+from command_lines import admits_path, commands, path_places
+from ledgers import KEY, stream
 from torch import nn
 from typer.testing import CliRunner
-from whole_requests import CLASSIFIER, DIFFUSION, RECIPE
+from whole_requests import CLASSIFIER, DIFFUSION, PROMPTS, RECIPE
 from whole_results import whole_result
-from wrong_kinds import fault, hostile_paths
+from wrong_kinds import annotation_of, fault, hostile_paths, settings_below
 
 import hostile
 from expunge import unlearn
-from expunge.api.request.config import load_request
-from expunge.benchmark.recipe import load_recipe
+from expunge.api.generative.generated import GeneratedRows
+from expunge.api.request.config import CONFIGS, load_request
+from expunge.benchmark.recipe import Recipe, load_recipe
 from expunge.cli import app, main
 from expunge.data import ByIndices
-from expunge.errors import ConfigError
+from expunge.errors import ConfigError, DataError
 from expunge.key import load_key
 from expunge.ledger import Ledger
 from expunge.report import save_report
@@ -29,17 +33,31 @@ from expunge.tasks.stable_diffusion.prompt_examples import PromptExamples
 from expunge.weights import load_weights, read_metadata, save_weights
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-COMMANDS = (
-    *("run @", "run r.yaml --out @/below", "run r.yaml --data-dir @ --out pipe", "run r.yaml --ledger @ --out pipe"),
-    *("train @", "train r.yaml --out pipe/@", "audit @ w.safetensors", "audit r.yaml @", "estimate-retrain @"),
-    *("audit r.yaml w.safetensors --reference @ --out pipe", "audit r.yaml w.safetensors --out @/pipe"),
-    *("bench @", "bench c.yaml --dry-run --out @", "bench c.yaml --dry-run --cache @", "compare @"),
-    *("bench c.yaml --summary @", "bench c.yaml --dry-run --data-dir @", "report @", "report result.json --out @"),
-    *("report result.json --out @ --format md", "report result.json --out @/figures --format svg"),
-    *("images @ --ask 1", "images folder --ask 1 --out @", "convert @ new.safetensors", "purge @", "ulira @"),
-    *("purge folder --ledger @", "ledger show @", "ledger verify @", "ledger redact @ 1"),
-)
-"""Commands in which @ stands for a path; none gets so far as to train."""
+LINES = {
+    "demo": ("demo --fast --seeds 1 --threads 1", "demo --task diffusion --fast --threads 1"),
+    "run": ("run r.yaml",),
+    "train": ("train t.yaml",),
+    "audit": ("audit r.yaml w.safetensors --overwrite",),
+    "bench": ("bench c.yaml --dry-run", "bench c.yaml"),
+    "compare": ("compare c.yaml",),
+    "estimate-retrain": ("estimate-retrain t.yaml --share 0.9",),
+    "report": ("report result.json", "report result.json --format md", "report result.json --format svg"),
+    "images": ("images folder --ask 1",),
+    "convert": ("convert w.pt new.safetensors",),
+    "purge": ("purge done",),
+    "ulira": ("ulira t.yaml --shadows 6",),
+    "list": ("list methods",),
+    "ledger show": ("ledger show ledger.sqlite",),
+    "ledger verify": ("ledger verify ledger.sqlite",),
+    "ledger redact": ("ledger redact ledger.sqlite 1",),
+}
+"""Good command lines by command; each of their paths is replaced in turn, and each writes to a full device."""
+ALONE = "--help", "--version", "run --help"
+SILENT = {"images folder --ask 1", "report result.json --format svg"}
+"""What is refused before anything is written out."""
+USABLE = {"a folder", "nothing", "nobody's home"}
+"""What may be written to: the empty path is the current folder, and a shell alone knows whose home it is."""
+STOP = "leave it at that"
 SMALL = {key: CLASSIFIER[key] for key in ("model", "checkpoint", "data", "forget", "method", "threads")}
 
 
@@ -49,12 +67,19 @@ def paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EXPUNGE_KEY_FILE", str(tmp_path / "key"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Path("key").write_bytes(KEY)
+    Path("key").chmod(0o600)
     load_key()
     Path("r.yaml").write_text(json.dumps({**SMALL, "checkpoint": "w.safetensors", "sanity_check": False}))
     Path("t.yaml").write_text(json.dumps({**SMALL, "checkpoint": None, "train": {"epochs": 1}}))
-    Path("c.yaml").write_text(json.dumps(RECIPE))
+    small = {"requests": [{"class": 3}], "methods": [{"name": "ft", "epochs": 1}], "tune": None}
+    Path("c.yaml").write_text(json.dumps({**RECIPE, **small}))
     Path("result.json").write_text(json.dumps(whole_result()))
-    save_weights(build_model("small_cnn", classes=10, channels=1, width=4), "w.safetensors")
+    Path("done").mkdir()
+    Path("done/result.json").write_text(json.dumps(whole_result()))
+    model = build_model("small_cnn", classes=10, channels=1, width=4)
+    save_weights(model, "w.safetensors")
+    torch.save(model.state_dict(), "w.pt")
     stream(tmp_path / "ledger.sqlite", 1)
     return hostile_paths(tmp_path)
 
@@ -69,44 +94,87 @@ def complaint(done) -> str:
     return "" if done.exit_code in (0, 1, 2) and "\x1b" not in done.output else f"code {done.exit_code}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_paths_of_commands(command, paths, monkeypatch):
-    monkeypatch.setattr(hostile, "SECONDS", 3.0)
+@pytest.fixture
+def no_work(monkeypatch):
+    """Ends whatever would begin to train or to draw: what is wrong with a path is found before."""
+
+    def refuse_backward(*arguments, **options):
+        raise DataError("no work", "the first gradient", STOP)
+
+    def refuse_gradient(*arguments, **options):
+        refuse_backward()
+
+    def refuse_drawing(*arguments, **options):
+        refuse_backward()
+
+    monkeypatch.setattr(torch.autograd, "backward", refuse_backward)
+    monkeypatch.setattr(torch.autograd, "grad", refuse_gradient)
+    monkeypatch.setattr(GeneratedRows, "original", refuse_drawing)
+
+
+def test_every_command_has_a_line():
+    assert [name for name, _ in commands()] == [name for name in LINES if name in dict(commands())]
+    assert set(LINES) == set(dict(commands()))
+
+
+@pytest.mark.parametrize("place", path_places(), ids=lambda place: f"{place.command} {place.name}")
+def test_paths_of_commands(place, paths, no_work, monkeypatch):
+    monkeypatch.setattr(hostile, "SECONDS", 10.0)
     wrong = []
-    for what, path in paths.items():
-        with hostile.alarm():
-            done = CliRunner().invoke(app, [word.replace("@", path) for word in command.split()])
-        wrong += [f"{what}: {said}"] if (said := complaint(done)) else []
+    for line in LINES[place.command]:
+        for what, path in paths.items():
+            with hostile.alarm():
+                done = CliRunner().invoke(app, place.put_into(line, path))
+            wrong += [f"{line}, {what}: {said}"] if (said := complaint(done)) else []
+            if STOP in done.output and place.name != "data_dir" and what not in USABLE:
+                wrong.append(f"{line}, {what}: not refused before the work")
     assert not wrong, wrong
 
 
-def with_path(document: dict, keys: str, path: str) -> dict:
-    first, _, rest = keys.partition(".")
-    return {**document, first: with_path(document.get(first) or {}, rest, path) if rest else path}
+BESIDE = {"forget": {}, "exclude": {}, "judge": {"name": "resnet8"}, "data": {"name": "digits"}, "latents": {}}
+"""What a section holds beside a path in it, where that is not what the whole request has."""
+OF_REQUESTS = [
+    (kind, keys)
+    for kind, model in {**CONFIGS, "recipe": Recipe}.items()
+    for keys in settings_below(model)
+    if admits_path(annotation_of(model, keys))
+]
 
 
-@pytest.mark.parametrize(
-    ("document", "keys"),
-    [
-        *((CLASSIFIER, key) for key in ("checkpoint", "reference", "out", "ledger", "data.dir")),
-        *((DIFFUSION, key) for key in ("model", "out", "ledger")),
-        ({**CLASSIFIER, "forget": {}}, "forget.indices"),
-        ({**DIFFUSION, "judge": {"name": "resnet8"}}, "judge.weights"),
-        ({**RECIPE, "data": {"name": "digits"}}, "data.dir"),
-    ],
-)
-def test_paths_in_requests(document, keys, paths):
-    read = load_recipe if "requests" in document else load_request
+def whole_with(kind: str, keys: tuple[str, ...], path: str) -> dict:
+    """Return a good request or recipe with a path in one place."""
+    small = {**SMALL, "checkpoint": "w.safetensors", "sanity_check": False}
+    document = {"classification": small, "diffusion": DIFFUSION, "stable_diffusion": PROMPTS, "recipe": RECIPE}[kind]
+    if len(keys) == 1:
+        return {**document, keys[0]: path}
+    return {**document, keys[0]: {**BESIDE.get(keys[0], {}), keys[1]: path}}
+
+
+def test_paths_of_requests_are_found():
+    found = {(kind, ".".join(keys)) for kind, keys in OF_REQUESTS}
+    assert {("classification", f"forget.{one}") for one in ("indices", "ids")} <= found
+    assert {("classification", f"exclude.{one}") for one in ("indices", "ids")} <= found
+    assert {("stable_diffusion", "latents.cache"), ("diffusion", "judge.weights"), ("recipe", "data.dir")} <= found
+    assert all(len(keys) <= 2 for _, keys in OF_REQUESTS)
+
+
+@pytest.mark.parametrize(("kind", "keys"), OF_REQUESTS, ids=lambda one: one if isinstance(one, str) else ".".join(one))
+def test_paths_in_requests(kind, keys, paths, no_work):
     wrong = []
     for what, path in paths.items():
-        Path("request.yaml").write_text(json.dumps(with_path(document, keys, path)))
+        Path("request.yaml").write_text(json.dumps(whole_with(kind, keys, path)))
         with hostile.alarm():
-            wrong += [f"{what}: {said}"] if (said := fault(lambda: read("request.yaml"))) else []
+            if kind == "recipe":
+                wrong += [f"{what}: {said}"] if (said := fault(lambda: load_recipe("request.yaml"))) else []
+                continue
+            done = CliRunner().invoke(app, ["run", "request.yaml"])
+        wrong += [f"{what}: {said}"] if (said := complaint(done)) else []
+        if STOP in done.output and keys != ("data", "dir") and what not in USABLE:
+            wrong.append(f"{what}: not refused before the work")
     assert not wrong, wrong
 
 
 MAKING = "run r.yaml --out new", "train t.yaml --out new", "report result.json --out new/x.md"
-RESULTS = "report result.json", "report result.json --format md", "ledger verify ledger.sqlite"
 CALLS = {
     "load_weights": load_weights,
     "read_metadata": read_metadata,
@@ -133,16 +201,10 @@ def test_paths_of_calls(name, paths):
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "list methods", "run --help", "ledger show ledger.sqlite"])
-def test_a_full_device_as_output_is_one_sentence(command, paths, monkeypatch, capsys):
-    assert said_of_a_full_device(command, monkeypatch, capsys)
-
-
-@pytest.mark.parametrize(
-    "command", ["report result.json", "report result.json --format md", "ledger verify ledger.sqlite"]
-)
-def test_a_full_device_as_output_of_results(command, paths, monkeypatch, capsys):
-    assert said_of_a_full_device(command, monkeypatch, capsys)
+@pytest.mark.parametrize("command", [*ALONE, *(line for one in LINES.values() for line in one)])
+def test_a_full_device_as_output_is_one_sentence(command, paths, no_work, monkeypatch, capsys):
+    said = said_of_a_full_device(command, monkeypatch, capsys)
+    assert "no space left" in said or STOP in said or command in SILENT
 
 
 def said_of_a_full_device(command, monkeypatch, capsys) -> str:
@@ -157,7 +219,6 @@ def said_of_a_full_device(command, monkeypatch, capsys) -> str:
     lines = capsys.readouterr().err.strip().splitlines()
     assert ended.value.code == 2
     assert lines == [lines[0]]
-    assert "no space left" in lines[0]
     return lines[0]
 
 

@@ -6,14 +6,12 @@ import re
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
-from pydantic import BaseModel
 from torch import nn
 from whole_requests import CLASSIFIER, DIFFUSION, PROMPTS, RECIPE
-from wrong_kinds import PASSED, WRITTEN, Odd, every, fault
+from wrong_kinds import PASSED, WRITTEN, Odd, every, fault, settings_below
 
 from expunge import Pair, Stepper, audit, evaluate, unlearn
 from expunge.api.request import checks
@@ -36,19 +34,6 @@ CALLBACKS = {"on_step", "on_rows", "logits", "probe", "further", "augment"}
 """Arguments that may be any function: what it raises is the caller's own."""
 REQUESTS = {"classification": CLASSIFIER, "diffusion": DIFFUSION, "stable_diffusion": PROMPTS}
 ROOMS = ("surgeries", "objectives", "masks", "metrics")
-
-
-def settings_below(model: type[BaseModel], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Return the path of every setting of a request, sections and what is in them."""
-    found = []
-    for name, field in model.model_fields.items():
-        keys = (*above, field.alias or name)
-        found.append(keys)
-        options = (field.annotation, *get_args(field.annotation))
-        for option in options:
-            if isinstance(option, type) and issubclass(option, BaseModel):
-                found += settings_below(option, keys)
-    return found
 
 
 def changed(document: dict, keys: tuple[str, ...], value: object) -> dict:

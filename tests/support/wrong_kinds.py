@@ -4,10 +4,11 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 
 from expunge.errors import ExpungeError
 
@@ -86,3 +87,25 @@ def every(name: str, call: Callable[..., Any], good: dict[str, Any], wrong: dict
             if said:
                 found.append(f"{name}({argument}={type(value).__name__}): {said}")
     return found
+
+
+def settings_below(model: type[BaseModel], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the path of every setting of a request, sections and what is in them."""
+    found = []
+    for name, field in model.model_fields.items():
+        keys = (*above, field.alias or name)
+        found.append(keys)
+        options = (field.annotation, *get_args(field.annotation))
+        for option in options:
+            if isinstance(option, type) and issubclass(option, BaseModel):
+                found += settings_below(option, keys)
+    return found
+
+
+def annotation_of(model: type[BaseModel], keys: tuple[str, ...]) -> Any:
+    """Return what is written at a place of a request."""
+    first, *rest = keys
+    field = next(one for name, one in model.model_fields.items() if (one.alias or name) == first)
+    options = (field.annotation, *get_args(field.annotation))
+    inside = [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
+    return annotation_of(inside[0], tuple(rest)) if rest else field.annotation

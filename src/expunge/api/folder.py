@@ -88,19 +88,27 @@ def check_folder(path: Path, overwrite: bool, resume: bool = False, written: Seq
             raise ConfigError("a run folder without links", f"'{path / name}'", cure)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, name: str = "run folder", cure: str = "choose another with out (--out)") -> None:
     """Refuse a folder that cannot be made or written; touch nothing.
+
+    Args:
+        path: The folder.
+        name: What it is called. Default that of a run.
+        cure: What to do then. Default for that of a run.
 
     Raises:
         ConfigError: If that is so.
     """
     if not is_unicode(str(path)):
-        raise ConfigError("a run folder whose path is UTF-8", f"'{path}'", "rename it, or choose another one")
-    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+        raise ConfigError(f"a {name} whose path is UTF-8", f"'{path}'", "rename it, or choose another one")
+    nearest = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    reason = ""
     if not nearest.is_dir():
-        raise unwritable(path, f"'{nearest}' is a file")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise unwritable(path, f"no right to write into '{nearest}'")
+        reason = f"'{nearest}' is a file" if nearest.exists() else f"the link '{nearest}' leads nowhere"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        reason = f"no right to write into '{nearest}'"
+    if reason:
+        raise ConfigError(f"a {name} that can be written", f"'{path}' ({reason})", cure)
 
 
 def check_name_room(path: Path) -> None:

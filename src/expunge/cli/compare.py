@@ -40,12 +40,14 @@ def compare(
     loaded = load_recipe(recipe)
 
     from expunge.api.documents import shown_path
+    from expunge.api.folder import check_writable
     from expunge.benchmark.comparing import compare as compared
     from expunge.benchmark.knobs import read_knobs
     from expunge.benchmark.store import Folders, check_result_file
     from expunge.screen import Screen
 
     console, asked = Screen(), read_knobs(knob or [])
+    check_writable(result, "folder of the result", "name another with --result")
     check_result_file(result / f"{recipe.stem}.json")
     command = " ".join(["expunge compare", shown_path(recipe), *(f"--knob {text}" for text in knob or [])])
     folders = Folders(out, cache or out / NETWORKS, data_dir)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from expunge.api.audits.leakage import Leakage, State
 from expunge.api.audits.shadow_study import Answers, OnDone, Study, ignore
+from expunge.api.folder import check_writable
 from expunge.data import as_examples
 from expunge.kinds import kinds_checked
 from expunge.methods import Method
@@ -106,6 +107,8 @@ def judged(
         jobs: Processes that unlearn side by side.
         on_done: Called when models are ready.
     """
+    if study.training.store is not None:
+        check_writable(study.training.store.folder, "cache folder", "name another, or none")
     answers: dict[State, Answers] = {"original": study.trained(on_done)}
     answers["unlearned"] = study.unlearned(options, jobs, on_done)
     if reference:
