@@ -62,6 +62,15 @@ def test_columns_without_figures_are_absent(document, bare):
     assert "no ranking" in text
 
 
+def test_a_single_method_without_a_reference_is_not_ranked(document, bare):
+    one = bare(document)
+    one["requests"][0]["rows"] = [row for row in one["requests"][0]["rows"] if row["key"] != "ga"]
+    assert [row["role"] for row in one["requests"][0]["rows"]].count("method") == 1
+    for text in (printed(one), markdown_table(one["requests"][0])):
+        assert "no intervals" in text or "t-interval" in text
+        assert "ranking" not in text
+
+
 def test_markdown_has_the_same_figures_in_the_same_order(document):
     lines = markdown_table(document["requests"][0]).splitlines()
     assert lines[0] == "| Model | UA (%) | RA (%) | TA (%) | avg gap (points) | AUC | seconds |"

@@ -122,7 +122,7 @@ class HeldOutTest:
     def _recognised(self) -> str:
         if self.recognised is None:
             return ""
-        whole = "the class" if self.auc is None else "the classes that are to go as a whole"
+        whole = "the class" if self.auc is None else "the whole classes"
         return f"{format_percent(self.recognised)} of {whole} are still recognised"
 
     def _auc(self) -> str:

@@ -57,7 +57,7 @@ def figures_table(request: Request) -> list[str]:
         _line([":---", *["---:"] * len(heads)]),
         *(_row(line) for line in (*table.references, *table.methods)),
     ]
-    return [*lines, "", escape(f"{seeds_sentence(request)} {table.floor}"), ""]
+    return [*lines, "", escape(f"{seeds_sentence(request)} {table.floor}".rstrip()), ""]
 
 
 def markdown_report(document: Mapping[str, Any]) -> str:

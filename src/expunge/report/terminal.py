@@ -120,4 +120,4 @@ def _cells(line: Line, table: Table, console: Console, style: str) -> list[Text]
 def _footer(request: Request, table: Table) -> str:
     seeds = len(request.measured)
     sure = "One seed: no intervals." if seeds == 1 else f"{seeds} seeds, ± half a 95 % t-interval."
-    return f"{sure} {table.floor}"
+    return f"{sure} {table.floor}".rstrip()
