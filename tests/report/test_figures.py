@@ -136,3 +136,11 @@ def test_names_of_curves_stay_apart(document):
     losses = {strip.label: strip for strip in telemetry(checked(document))}["EUPMU"].panels[0]
     first, second = (curve.name_y for curve in losses.curves)
     assert abs(first - second) >= 11
+
+
+def test_a_class_without_any_figure_is_neither_drawn_nor_counted(document):
+    for row in document["requests"][0]["rows"]:
+        row["per_class"] = [None, *row["per_class"][1:]] if row.get("per_class") else []
+    figure = classes(checked(document))
+    assert [line.name for line in figure.lines] == [figure.names[1]]
+    assert (figure.left_out, figure.note) == (0, "")

@@ -84,3 +84,8 @@ def test_a_definition_that_names_its_target_gets_no_second_one(document, definit
     document["requests"][0]["metrics"][0]["definition"] = definition
     assert terms(document)[0].aim.startswith(aim)
     assert bool(terms(document)[0].aim) == bool(aim)
+
+
+def test_commands_in_sentences_are_code_and_escaped(document):
+    links = Links(terms(document))
+    assert links("`expunge <b>` tells") == "<code>expunge &lt;b&gt;</code> tells"

@@ -41,7 +41,11 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
 }
 
 /* Figures: the nearest mark or step is read out under the figure, by pointer or by the arrow keys. */
-const short = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
+const short = (value) => {
+  if (value !== 0 && Math.abs(value) < 1e-4) return value > 0 ? "< 0.0001" : "> −0.0001";
+  const digits = Math.abs(value) >= 999.5 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 };
+  return value.toLocaleString("en-US", digits).replace("-", "−");
+};
 const back = (ends) => {
   const [low, high, start, end] = ends.split(" ").map(Number);
   return (pixel) => low + ((pixel - start) / (end - start)) * (high - low);
