@@ -120,7 +120,9 @@ def test_a_chain_of_three_leaves_out_both(first):
 
 def test_another_chain_in_the_same_ledger_leaves_nothing_out(first):
     part = result_of(run(first, forget="{class: 5}", out="apart"))["requests"][0]
-    assert "earlier" not in part
+    assert part["earlier"] == []
+    assert part["left_out"] == {"retain": 0, "holdout": 0, "test": 0, "unknown": [], "beside": [1]}
+    assert "This request does not follow entry 1, which forgot" in text_of(result_of(first / "apart"), "md")
 
 
 def test_the_retrained_model_does_not_see_them_either(first):
@@ -233,7 +235,8 @@ def test_in_python_a_retain_set_with_forgotten_examples_is_refused(tmp_path, dat
         expunge.unlearn(one.model, **parts_of(data, [1, 4], [0, 2, 3, 6]), holdout=held, ledger=ledger, **CALL)
     two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, exclude="ledger", **CALL)
     assert len(two.split.retain) == 55
-    assert expunge.unlearn(one.model, **parts_of(data, [7, 8], [0, 3, 6]), ledger=ledger, **CALL).entry.number == 3
+    later = parts_of(data, [7, 8], [0, 3, 6, 1, 4])
+    assert expunge.unlearn(two.model, **later, ledger=ledger, **CALL).entry.number == 3
     figures = expunge.evaluate(two, test=TensorExamples(torch.randn(6, 6), [0, 1, 2, 0, 1, 2]))
     assert figures.document["requests"][0]["earlier"][0]["train"]["examples"] == 3
 
@@ -346,6 +349,15 @@ def test_in_python_what_the_caller_leaves_out_is_named_as_unmeasured(tmp_path, d
     for document in (expunge.evaluate(two, test=fresh_examples()).document, json_of(two.save(tmp_path / "two"))):
         assert [earlier["entry"] for earlier in document["requests"][0]["earlier"]] == [1]
         assert "Whether what entry 1 forgot comes back was not measured." in text_of(document, "md")
+
+
+def test_in_python_a_request_to_the_model_before_the_last_deletion_is_warned_of(tmp_path, data):
+    ledger = tmp_path / "ledger.sqlite"
+    expunge.unlearn(model(), **parts_of(data, [0, 3, 6]), ledger=ledger, **CALL)
+    with pytest.warns(UserWarning, match="Entry 1 of the ledger forgot 3 of the retained examples, but this request"):
+        two = expunge.unlearn(model(), **parts_of(data, [1, 4]), ledger=ledger, **CALL)
+    assert two.left_out.beside == {1: 3}
+    assert "does not follow entry 1" in text_of(expunge.evaluate(two, test=fresh_examples()).document, "md")
 
 
 def test_in_python_a_class_that_the_caller_leaves_out_is_measured_on_test_examples(tmp_path, data):

@@ -18,6 +18,7 @@ from expunge.api.chain import (
     entries_without_ids,
     find_forgotten,
     find_forgotten_classes,
+    forgotten_beside,
     forgotten_elsewhere,
     label_names,
     nothing_left,
@@ -111,12 +112,13 @@ def call_chain(
         elsewhere = forgotten_elsewhere(made.retain, entries, key, digest)
         without_ids = entries_without_ids(made.retain, known)
         unsure = LeftOut(unknown=unknown, elsewhere=elsewhere, without_ids=without_ids)
-        for sentence in unsure.sentences():
-            warnings.warn(sentence, stacklevel=3)
-        made = replace(made, entries=tuple(known), unsure=unsure)
+        made = replace(made, entries=tuple(known))
         for entry in known:
             made = without_entry(made, entry, key, family, allowed=exclude == LEDGER)
-    return made
+        unsure = replace(unsure, beside=forgotten_beside(made.retain, entries, key, digest))
+    for sentence in unsure.sentences():
+        warnings.warn(sentence, stacklevel=3)
+    return replace(made, unsure=unsure)
 
 
 def without_entry(made: CallChain, entry: Entry, key: bytes, family: Family, *, allowed: bool) -> CallChain:

@@ -17,14 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from expunge.api.chain_warnings import elsewhere_sentence, unknown_sentence, without_ids_sentence
+from expunge.api.chain_warnings import (
+    beside_sentence,
+    elsewhere_sentence,
+    unknown_sentence,
+    without_ids_sentence,
+)
 from expunge.api.digests import keyed
 from expunge.batch import Examples
 from expunge.data import Subset, example_hashes, id_hashes, ids_of, pair_hashes, remembered_hashes, root_of, set_hash
 from expunge.data.identity import Hashes
 from expunge.errors import RequestError
 from expunge.formatting import format_classes
-from expunge.ledger import Entry, Forgotten, earlier_requests, pack_marks, unpack_marks
+from expunge.ledger import Entry, Forgotten, ancestors, earlier_requests, pack_marks, unpack_marks
 from expunge.ledger.forgotten import MARK_BYTES, MAX_MARKS
 from expunge.pair import Pair
 
@@ -67,6 +72,8 @@ class LeftOut:
         copies: Sentences on copies that are left out too, whatever was forgotten before.
         elsewhere: Of a model that the ledger does not know: entry → how many retained examples it forgot.
         without_ids: Numbers of earlier entries that forgot ids, where the data have none.
+        beside: Of entries that this request does not follow, though they began with the same model: how many of the
+            retained examples they forgot.
     """
 
     earlier: tuple[EarlierRequest, ...] = ()
@@ -77,10 +84,11 @@ class LeftOut:
     copies: tuple[str, ...] = ()
     elsewhere: Mapping[int, int] = field(default_factory=dict)
     without_ids: tuple[int, ...] = ()
+    beside: Mapping[int, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether there is an earlier request at all."""
-        return bool(self.earlier or self.unknown or self.elsewhere)
+        return bool(self.earlier or self.unknown or self.elsewhere or self.beside)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -98,6 +106,7 @@ class LeftOut:
         whole = f", with all of {format_classes(self.classes, class_names)}" if self.classes else ""
         left = f"Left out, because earlier requests forgot it: {counts}{whole}." if counts else ""
         others = [elsewhere_sentence(*one) for one in self.elsewhere.items()]
+        others += [beside_sentence(*one) for one in self.beside.items()]
         lost = [*map(unknown_sentence, self.unknown), *map(without_ids_sentence, self.without_ids)]
         return [*([left] if left else []), *lost, *others, *self.copies]
 
@@ -283,6 +292,26 @@ def forgotten_elsewhere(examples: Examples, entries: Sequence[Entry], key: bytes
     """
     if any(not (entry.header.originals | entry.header.answers).isdisjoint(model) for entry in entries):
         return {}
+    return _count_forgotten(examples, entries, key)
+
+
+def forgotten_beside(examples: Examples, entries: Sequence[Entry], key: bytes, *model: str) -> dict[int, int]:
+    """Return how many of some examples each entry forgot that began with a model's original but did not lead to it.
+
+    Args:
+        examples: The retained examples, without what earlier requests of the model forgot.
+        entries: Of the ledger.
+        key: The secret.
+        model: Keyed hashes of the model.
+    """
+    own, led = ancestors(entries, *model), {entry.number for entry in earlier_requests(entries, *model)}
+    others = [entry for entry in entries if entry.number not in led and entry.header.originals]
+    related = [entry for entry in others if not ancestors(entries, *entry.header.originals).isdisjoint(own)]
+    return _count_forgotten(examples, related, key)
+
+
+def _count_forgotten(examples: Examples, entries: Sequence[Entry], key: bytes) -> dict[int, int]:
+    """Return how many of some examples each entry forgot, those alone that forgot some."""
     known = [entry for entry in entries if entry.forgotten is not None]
     counts = {one.entry: len(one.positions) for one in find_earlier(examples, known, key)}
     return {number: count for number, count in counts.items() if number is not None and count}
@@ -335,6 +364,7 @@ def leave_out(parts: Parts, earlier: Sequence[EarlierRequest], unknown: Sequence
             before.copies,
             before.elsewhere,
             before.without_ids,
+            before.beside,
         ),
     )
 

@@ -21,3 +21,9 @@ def elsewhere_sentence(number: int, count: int) -> str:
     """Return the warning for retained examples that were forgotten by a model which may be an earlier form of this."""
     return f"The ledger does not know this model, and entry {number} forgot {count:,} of the retained examples from \
 another one; if this model comes from its answer, {BY_HAND}."
+
+
+def beside_sentence(number: int, count: int) -> str:
+    """Return the warning for retained examples that a model forgot which this request does not go on from."""
+    return f"Entry {number} of the ledger forgot {count:,} of the retained examples, but this request is not made to \
+the model that answered it, so they stay learned; to keep them deleted, make the request to that model."

@@ -17,6 +17,7 @@ from expunge.api.chain import (
     LeftOut,
     entries_without_ids,
     find_earlier,
+    forgotten_beside,
     forgotten_elsewhere,
     leave_out,
     trace_chain,
@@ -151,7 +152,9 @@ def leave_out_chain(config: BudgetedRequest, parts: Parts, original: nn.Module, 
         parts = leave_out(parts, find_earlier(parts.source.train, known, key), unknown)
         elsewhere = forgotten_elsewhere(parts.sides.retain, entries, key, *models)
         without_ids = entries_without_ids(parts.source.train, known)
-        return parts._replace(left_out=replace(parts.left_out, elsewhere=elsewhere, without_ids=without_ids))
+        beside = forgotten_beside(parts.sides.retain, entries, key, *models)
+        told = replace(parts.left_out, elsewhere=elsewhere, without_ids=without_ids, beside=beside)
+        return parts._replace(left_out=told)
 
 
 def given_weights(config: RunConfig, overwrite: bool) -> Path | None:

@@ -36,8 +36,8 @@ def relapse_part(
     if not left_out:
         return {}
     sizes = {**left_out.sizes, "unknown": list(left_out.unknown)}
-    entries = {"elsewhere": list(left_out.elsewhere), "without_ids": list(left_out.without_ids)}
-    others = {name: numbers for name, numbers in entries.items() if numbers}
+    entries = {"elsewhere": left_out.elsewhere, "without_ids": left_out.without_ids, "beside": left_out.beside}
+    others = {name: list(numbers) for name, numbers in entries.items() if numbers}
     earlier = [_earlier_part(one, models, find_correct, parts) for one in left_out.earlier]
     return {"earlier": earlier, "left_out": {**sizes, **others}}
 

@@ -3,7 +3,7 @@
 from expunge.ledger.entry import Asked, Content, Entry, Header, Models, Spent
 from expunge.ledger.forgotten import Forgotten, pack_marks, unpack_marks
 from expunge.ledger.ledger import Ledger
-from expunge.ledger.served import earlier_requests, not_served, refuse_served, served
+from expunge.ledger.served import ancestors, earlier_requests, not_served, refuse_served, served
 from expunge.ledger.streams import Account, accounts, opened_by, streams
 from expunge.ledger.verify import Verification
 
@@ -19,6 +19,7 @@ __all__ = [
     "Spent",
     "Verification",
     "accounts",
+    "ancestors",
     "earlier_requests",
     "not_served",
     "opened_by",

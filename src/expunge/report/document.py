@@ -196,7 +196,8 @@ class LeftOut(Part):
     """How many examples a request leaves out because earlier ones forgot them, and entries that do not say which.
 
     Of a model that the ledger does not know, ``elsewhere`` names entries that forgot some of what it retains; where the
-    data have no ids, ``without_ids`` names entries that know some.
+    data have no ids, ``without_ids`` names entries that know some; ``beside`` names entries that this request does not
+    follow and that forgot some of what it retains.
     """
 
     retain: int = 0
@@ -205,6 +206,7 @@ class LeftOut(Part):
     unknown: tuple[int, ...] = ()
     elsewhere: tuple[int, ...] = ()
     without_ids: tuple[int, ...] = ()
+    beside: tuple[int, ...] = ()
 
 
 class Request(Part):

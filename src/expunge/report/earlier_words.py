@@ -66,12 +66,14 @@ def unknown(request: Request) -> list[str]:
     left = request.left_out
     if left is None:
         return []
-    named = (left.unknown, left.elsewhere, left.without_ids)
-    lost, others, by_id = (join([f"entry {number}" for number in numbers]) for numbers in named)
+    named = (left.unknown, left.elsewhere, left.without_ids, left.beside)
+    lost, others, by_id, beside = (join([f"entry {number}" for number in numbers]) for numbers in named)
     told = [f"What {lost} of the ledger forgot is no longer known, so it is neither left out nor measured."]
     strange = f"The ledger does not know this model; {others} forgot some of the retained examples from another one."
     half = f"The data came without ids: examples that {by_id} forgot were found by what they hold alone."
-    return [*(told if lost else []), *([strange] if others else []), *([half] if by_id else [])]
+    apart = f"This request does not follow {beside}, which forgot some of the retained examples: they stay learned."
+    told = told if lost else []
+    return [*told, *([strange] if others else []), *([half] if by_id else []), *([apart] if beside else [])]
 
 
 def listing(request: Request) -> Listing | None:
