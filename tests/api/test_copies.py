@@ -242,7 +242,7 @@ def test_a_row_of_another_person_that_agrees_with_a_forgotten_one_was_not_served
     first = request(classifier(), ann)
     assert request(first.model, bob, ann).entry.number == 2
     with pytest.raises(RequestError, match="not served yet"):
-        request(first.model, ann)
+        request(first.model, ann, bob)
 
 
 COARSE = '''
