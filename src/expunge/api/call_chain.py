@@ -18,14 +18,13 @@ from expunge.api.chain import (
     entries_without_ids,
     find_forgotten,
     find_forgotten_classes,
-    forgotten_beside,
-    forgotten_elsewhere,
     label_names,
     nothing_left,
     positions_of_classes,
     trace_chain,
 )
 from expunge.api.digests import state_digest
+from expunge.api.other_chains import forgotten_beside, forgotten_elsewhere
 from expunge.batch import Examples, Split
 from expunge.data import ByClass, Subset, as_examples, example_hashes, id_hashes, remembered_hashes
 from expunge.errors import RequestError

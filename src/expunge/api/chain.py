@@ -29,7 +29,7 @@ from expunge.data import Subset, example_hashes, id_hashes, ids_of, pair_hashes,
 from expunge.data.identity import Hashes
 from expunge.errors import RequestError
 from expunge.formatting import format_classes
-from expunge.ledger import Entry, Forgotten, ancestors, earlier_requests, pack_marks, unpack_marks
+from expunge.ledger import Entry, Forgotten, earlier_requests, pack_marks, unpack_marks
 from expunge.ledger.forgotten import MARK_BYTES, MAX_MARKS
 from expunge.pair import Pair
 
@@ -277,44 +277,6 @@ def find_earlier(examples: Examples, entries: Sequence[Entry], key: bytes) -> li
     """Return what entries forgot, as far as it is among some training examples."""
     with remembered_hashes():
         return [EarlierRequest(entry.number, *find_forgotten(examples, entry, key)) for entry in entries]
-
-
-def forgotten_elsewhere(examples: Examples, entries: Sequence[Entry], key: bytes, *model: str) -> dict[int, int]:
-    """Return how many of some examples each entry forgot, for a model that the ledger does not know; else nothing.
-
-    Such a model may be the answer of an earlier request in another form: trained further, converted, or rounded.
-
-    Args:
-        examples: The retained examples.
-        entries: Of the ledger.
-        key: The secret.
-        model: Keyed hashes of the model.
-    """
-    if any(not (entry.header.originals | entry.header.answers).isdisjoint(model) for entry in entries):
-        return {}
-    return _count_forgotten(examples, entries, key)
-
-
-def forgotten_beside(examples: Examples, entries: Sequence[Entry], key: bytes, *model: str) -> dict[int, int]:
-    """Return how many of some examples each entry forgot that began with a model's original but did not lead to it.
-
-    Args:
-        examples: The retained examples, without what earlier requests of the model forgot.
-        entries: Of the ledger.
-        key: The secret.
-        model: Keyed hashes of the model.
-    """
-    own, led = ancestors(entries, *model), {entry.number for entry in earlier_requests(entries, *model)}
-    others = [entry for entry in entries if entry.number not in led and entry.header.originals]
-    related = [entry for entry in others if not ancestors(entries, *entry.header.originals).isdisjoint(own)]
-    return _count_forgotten(examples, related, key)
-
-
-def _count_forgotten(examples: Examples, entries: Sequence[Entry], key: bytes) -> dict[int, int]:
-    """Return how many of some examples each entry forgot, those alone that forgot some."""
-    known = [entry for entry in entries if entry.forgotten is not None]
-    counts = {one.entry: len(one.positions) for one in find_earlier(examples, known, key)}
-    return {number: count for number, count in counts.items() if number is not None and count}
 
 
 def leave_out(parts: Parts, earlier: Sequence[EarlierRequest], unknown: Sequence[int] = ()) -> Parts:

@@ -17,8 +17,6 @@ from expunge.api.chain import (
     LeftOut,
     entries_without_ids,
     find_earlier,
-    forgotten_beside,
-    forgotten_elsewhere,
     leave_out,
     trace_chain,
 )
@@ -26,6 +24,7 @@ from expunge.api.digests import state_digest, weights_digest
 from expunge.api.duplicates import without_copies
 from expunge.api.folder import ORIGINAL
 from expunge.api.inputs import as_request, fresh_model, held_out, read_exclusions, read_source
+from expunge.api.other_chains import forgotten_beside, forgotten_elsewhere
 from expunge.api.request.budgeted_request import BudgetedRequest
 from expunge.api.request.config import RunConfig
 from expunge.api.request.request_file import DataRequest, RequestFile
