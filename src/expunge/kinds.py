@@ -15,6 +15,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, wraps
+from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from expunge.errors import ConfigError, ModelError
@@ -54,8 +55,11 @@ def kinds_checked(function: Callable[P, R]) -> Callable[P, R]:
             parameter = signature.parameters[name]
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
-            check_kind(name, value, _meaning(function, name), owner, parameter.default)
-        return function(*args, **kwargs)
+            meaning = _meaning(function, name)
+            check_kind(name, value, meaning, owner, parameter.default)
+            if isinstance(value, str) and _is_path(meaning) and not _admits(value, meaning):
+                bound.arguments[name] = Path(value)  # a function that asks for a path gets one
+        return function(*bound.args, **bound.kwargs)
 
     return checked
 

@@ -66,6 +66,7 @@ class Evaluation:
         """Return the table in Markdown."""
         return markdown_table(self.document["requests"][0])
 
+    @kinds_checked
     def report(self, path: Path | str, form: str | None = None) -> Path:
         """Write the report: by the suffix of ``path`` one self-contained HTML file, Markdown, LaTeX or CSV.
 

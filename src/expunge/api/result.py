@@ -17,6 +17,7 @@ from expunge.batch import Split
 from expunge.budget import Spending
 from expunge.engine import Row
 from expunge.errors import ConfigError
+from expunge.kinds import kinds_checked
 from expunge.ledger import Entry
 from expunge.methods import Method
 from expunge.registry import find
@@ -62,6 +63,7 @@ class Result:
     left_out: LeftOut = NOTHING_LEFT_OUT
     fit: tuple[Fit, ...] = ()
 
+    @kinds_checked
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the run folder: the model, ``history.jsonl``, ``config.json`` and ``result.json``.
 

@@ -41,7 +41,7 @@ class Subset:
 
     @kinds_checked
     def __init__(self, examples: Examples, positions: Any) -> None:
-        chosen = _checked(positions, len(examples))
+        chosen = checked_positions(positions, len(examples))
         self.root: Examples = root_of(examples)
         self.positions: Tensor = root_indices(examples)[chosen]
 
@@ -164,7 +164,16 @@ def num_classes(examples: Examples) -> int:
     return int(examples.targets.max()) + 1
 
 
-def _checked(positions: Any, size: int) -> Tensor:
+def checked_positions(positions: Any, size: int) -> Tensor:
+    """Return positions as whole numbers of 64 bits.
+
+    Args:
+        positions: As somebody passed them.
+        size: Of the examples that they are positions in.
+
+    Raises:
+        DataError: If they are something else, or out of range.
+    """
     expected, cure = "positions as a list of whole numbers of 64 bits", "list them"
     try:
         found = as_tensor(positions)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.errors import ConfigError
+from expunge.kinds import kinds_checked
 from expunge.registry import find
 from expunge.trackers.tracker import Plain, Tracker
 
@@ -29,6 +30,7 @@ class Tracks:
         complete: Adds to rows of the history what was measured after them; set by who knows.
     """
 
+    @kinds_checked
     def __init__(self, trackers: Sequence[Tracker] = ()) -> None:
         self.trackers, self.begun = list(trackers), False
         self.figures: dict[str, float] = {}
@@ -125,6 +127,7 @@ def named(asked: Any) -> Tracker:
     return build_tracker(given["name"], {key: value for key, value in given.items() if key != "name"})
 
 
+@kinds_checked
 def build_tracker(name: str, settings: Mapping[str, Any], folder: Path | None = None) -> Tracker:
     """Return a tracker by name.
 

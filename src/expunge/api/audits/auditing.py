@@ -78,6 +78,7 @@ class Audit(Evaluation):
     attacks: Mapping[str, tuple[Attack, ...]]
     layers: tuple[Layer, ...]
 
+    @kinds_checked
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write ``report.html`` and ``result.json`` into a folder, and return it.
 

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from expunge.api.audits.shadow_study import Answers
+from expunge.api.folder import check_writable
 from expunge.errors import ConfigError
 from expunge.evaluation import UnlearningLiRA
+from expunge.kinds import kinds_checked
 from expunge.metrics import LikelihoodRatio, summarise
 from expunge.weights import replacing, save_weights
 
@@ -98,6 +100,7 @@ class Leakage:
         }
         return {"attack": found, **{name: brief(values) for name, values in means.items()}}
 
+    @kinds_checked
     def save(self, folder: Path | str) -> Path:
         """Write ``ulira.json`` with the figures, and ``outputs.safetensors`` with all logits, and return the folder.
 
@@ -106,8 +109,12 @@ class Leakage:
 
         Args:
             folder: Where; made if it is not there. What an earlier audit left is replaced.
+
+        Raises:
+            ConfigError: If the folder cannot be made.
         """
         place = Path(folder)
+        check_writable(place, "folder of an audit", "choose another")
         place.mkdir(parents=True, exist_ok=True)
         tensors = {"inside": self.inside, "targets": self.targets, "test_targets": self.test_targets}
         for state, answers in self.answers.items():

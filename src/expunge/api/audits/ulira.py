@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from expunge.api.audits.leakage import Leakage, State
 from expunge.api.audits.shadow_study import Answers, OnDone, Study, ignore
 from expunge.api.folder import check_writable
+from expunge.api.inputs import device_of
 from expunge.data import as_examples
+from expunge.data.examples import checked_positions
 from expunge.kinds import kinds_checked
 from expunge.methods import Method
 from expunge.shadows import Store, Training
@@ -89,9 +91,11 @@ def audit_ulira(
         (torch.Size([6, 10, 3]), [3])
     """
     store = None if cache is None else Store(Path(cache))
-    training = Training(make, as_examples(train), settings, augment, logits, device, at_once, way, store)
+    examples = as_examples(train)
+    device = device_of(device) if isinstance(device, str) else device
+    training = Training(make, examples, settings, augment, logits, device, at_once, way, store)
     held = None if holdout is None else as_examples(holdout)
-    study = Study(training, torch.as_tensor(candidates).long(), as_examples(test), held, shadows, seed)
+    study = Study(training, checked_positions(candidates, len(examples)), as_examples(test), held, shadows, seed)
     return judged(study, {"method": method, **options}, reference, jobs, on_done)
 
 

@@ -266,7 +266,7 @@ def check_counts(ask: Sequence[str], seeds: Sequence[int], batch_size: int | Non
     Raises:
         ConfigError: If it is one.
     """
-    if not ask or not seeds:
+    if not len(ask) or not len(seeds):
         raise ConfigError("at least one request and one seed", "none", "write for example --ask 0 --seeds 0-3")
     if batch_size is not None and batch_size < 1:
         raise ConfigError("a batch size of at least 1", f"{batch_size}", "write for example --batch-size 16")
