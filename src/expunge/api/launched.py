@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +27,9 @@ from expunge.errors import ConfigError
 TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What ``torchrun`` and ``accelerate launch`` tell each process that they start."""
 
+LOST = 1.0
+"""Seconds after which a process that has lost another one says so."""
+
 
 def processes() -> int:
     """Return how many processes a launcher has started; 1 without one."""
@@ -34,6 +39,21 @@ def processes() -> int:
 def helping() -> bool:
     """Return whether this process is one that a launcher has started beside the first."""
     return processes() > 1 and os.environ["RANK"] != "0"
+
+
+def may_speak() -> bool:
+    """Return whether no other process of the launcher has said yet what ended them; who asks first may say it.
+
+    ``torchrun`` keeps a store for its processes, which answers this; under another launcher each of them speaks.
+    """
+    if processes() < 2 or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return True
+    try:
+        place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(*place, is_master=False, timeout=timedelta(seconds=5))  # type: ignore[attr-defined]
+        return store.add(f"expunge said {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", 1) == 1
+    except (RuntimeError, ValueError):
+        return True
 
 
 @contextmanager
@@ -57,6 +77,12 @@ def launched(config: AnyConfig) -> Iterator[Council | None]:
     dist.init_process_group("nccl" if on_cuda else "gloo", timeout=PATIENCE)
     try:
         yield Council()
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        time.sleep(LOST)  # who has ended speaks first
+        cure = "its own message says why; start all of them again"
+        raise ConfigError("an answer of every process", "that one has ended", cure) from error
     finally:
         # What still holds the group at the interpreter's end may abort it, after all work is done.
         gc.collect()

@@ -47,7 +47,8 @@ class Commands(TyperGroup):
             with _plainly_said():
                 return super().invoke(ctx)
         except ExpungeError as error:
-            _tell(str(error))
+            if _may_speak():
+                _tell(str(error))
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt as stopped:
             _tell(str(stopped) or "Interrupted; nothing of yours was changed.")
@@ -102,6 +103,15 @@ def _plainly_said() -> Iterator[None]:
         if callable(getattr(error, "format_message", None)):
             setattr(error, "message", shown(getattr(error, "message", "")))  # noqa: B010
         raise
+
+
+def _may_speak() -> bool:
+    """Return whether no other process that a launcher has started says what ended this one."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # asking imports torch
+        return True
+    from expunge.api.launched import may_speak
+
+    return may_speak()
 
 
 def _tell(words: str) -> None:
