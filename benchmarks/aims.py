@@ -24,8 +24,8 @@ from aims_bench import AUTO, BENCHES, AimsBench
 from fashion_bench import COMMON, KINDS, RESULTS, Cell, Workers
 
 from expunge.demo import plan
-from expunge.evaluation import gap_floor
-from expunge.metrics import summarise
+from expunge.evaluation import compute_noise_floor
+from expunge.metrics import summarize
 
 SCORES = ("ua", "ra", "ta", "mia", "avg_gap", "auc")
 SEEDS: Mapping[str, Sequence[int]] = {
@@ -55,7 +55,9 @@ CLOTHES = (
 )
 RIVALS: Mapping[str, Sequence[Rival]] = {
     "digits": [
-        Rival(name, kind, name, plan.settings(name, kind)) for kind in KINDS for name in ("eupmu", "eupmu_fast")
+        Rival(name, kind, name, plan.get_method_settings(name, kind))
+        for kind in KINDS
+        for name in ("eupmu", "eupmu_fast")
     ],
     "fashion_mnist": CLOTHES,
     "fashion_mnist_12000": CLOTHES,
@@ -76,7 +78,7 @@ def cells(name: str, kind: str) -> dict[str, list[Cell]]:
 def row(bench: AimsBench, made: Sequence[Cell]) -> dict[str, Any]:
     """Return the figures of one method over the seeds."""
     found = [bench.cell(cell) for cell in made]
-    scores = {key: summarise([one.get("scores", {}).get(key) for one in found]).as_dict() for key in SCORES}
+    scores = {key: summarize([one.get("scores", {}).get(key) for one in found]).as_dict() for key in SCORES}
     return {"scores": scores, "seconds": [one.get("cpu_seconds") for one in found], "settings": made[0].settings}
 
 
@@ -87,7 +89,7 @@ def request(name: str, kind: str, data_dir: Path, cache: Path) -> dict[str, Any]
     rows = {key: row(bench, made) for key, made in cells(name, kind).items()}
     gaps = {key: found["scores"]["avg_gap"]["values"] for key, found in rows.items()}
     paired = {
-        key: summarise([mine - theirs for mine, theirs in zip(gaps[AUTO], other, strict=True)]).as_dict()
+        key: summarize([mine - theirs for mine, theirs in zip(gaps[AUTO], other, strict=True)]).as_dict()
         for key, other in gaps.items()
         if key != AUTO
     }
@@ -99,7 +101,7 @@ def request(name: str, kind: str, data_dir: Path, cache: Path) -> dict[str, Any]
     return {
         "original": bench.untouched(kind, seeds),
         "retrained": bench.untouched(kind, seeds, retrained=True),
-        "noise_floor": gap_floor(references).as_dict(),
+        "noise_floor": compute_noise_floor(references).as_dict(),
         "rows": rows,
         "difference": paired,
         "retrain_seconds": trained,

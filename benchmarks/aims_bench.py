@@ -17,10 +17,10 @@ from fashion_bench import Bench, Cell
 from torch import nn
 
 from expunge import Budget, unlearn
-from expunge.budget import Spending
-from expunge.data import Source
-from expunge.evaluation import Trial
-from expunge.metrics import accuracy, summarise
+from expunge.budget import BudgetResult
+from expunge.data import LabeledDataset
+from expunge.evaluation import ModelScores
+from expunge.metrics import accuracy, summarize
 from expunge.tasks.classification.models import resnet20, small_cnn
 from expunge.tasks.classification.readers import digits
 
@@ -48,7 +48,7 @@ class AimsBench(Bench):
         parts: dict[str, Any] = {"forget": case.split.forget, "retain": case.split.retain, "holdout": case.control}
         began = time.process_time()
         result = unlearn(model, **parts, budget=Budget(points=self.points), seed=cell.seed)
-        told: dict[str, Any] = {"budget": cast(Spending, result.budget).document(), "search": result.search}
+        told: dict[str, Any] = {"budget": cast(BudgetResult, result.budget).as_dict(), "search": result.search_history}
         told["cpu_seconds"] = time.process_time() - began
         drop = self.kept(cell, model) - self.kept(cell, result.model)
         return {"seconds": result.seconds, **told, "true_drop": drop, **self.judged(result.model, cell, case)}
@@ -67,9 +67,11 @@ class AimsBench(Bench):
         for seed in seeds:
             reference = self.reference(kind, seed, 0)
             seen = reference if retrained else self.outputs(self.original(seed), self.case(kind, seed))
-            trials.append(Trial.of(seen, key="", label="", role="original", seed=seed, retrained=reference))
+            trials.append(
+                ModelScores.from_outputs(seen, key="", label="", role="original", seed=seed, retrained=reference)
+            )
         keys = trials[0].scores
-        return {key: summarise([trial.scores.get(key) for trial in trials]).as_dict() for key in keys}
+        return {key: summarize([trial.scores.get(key) for trial in trials]).as_dict() for key in keys}
 
 
 class Digits(AimsBench):
@@ -80,7 +82,7 @@ class Digits(AimsBench):
     forgotten = 3
     training: Mapping[str, Any] = {"epochs": 40, "batch": 32, "rate": 0.05}
 
-    def read_source(self, data_dir: Path) -> Source:
+    def read_source(self, data_dir: Path) -> LabeledDataset:
         """Return the digits, one half to test on."""
         return digits(test_share=0.5, seed=0)
 

@@ -11,7 +11,7 @@ from typing import Any
 from counterfactual_tables import counted, figure, written
 from figures import Axes, Curve, chart
 
-from expunge.metrics import summarise
+from expunge.metrics import summarize
 
 Document = Mapping[str, Any]
 SHOWN = ("ua", "ra", "ta", "mia", "avg_gap")
@@ -31,11 +31,11 @@ def scores(document: Document) -> str:
     rows = [["request", "model", "UA", "RA", "TA", "MIA", "gap", "auto − this", "CPU s"]]
     for kind, request in document["requests"].items():
         for name in ("original", "retrained"):
-            seconds = figure(summarise(request["retrain_seconds"]).as_dict()) if name == "retrained" else "–"
+            seconds = figure(summarize(request["retrain_seconds"]).as_dict()) if name == "retrained" else "–"
             figures = [figure(request[name][key]) for key in SHOWN]
             rows.append([REQUEST[kind], name, *figures, "–", seconds])
         for key, found in request["rows"].items():
-            seconds = figure(summarise(found["seconds"]).as_dict())
+            seconds = figure(summarize(found["seconds"]).as_dict())
             paired = figure(request["difference"][key]) if key in request["difference"] else "–"
             rows.append([REQUEST[kind], NAMES[key], *(figure(found["scores"][one]) for one in SHOWN), paired, seconds])
     floors = ", ".join(f"{REQUEST[kind]} {figure(one['noise_floor'])}" for kind, one in document["requests"].items())
@@ -85,8 +85,8 @@ def course(what: str, title: str, name: str) -> Callable[[Document], str]:
             count = min(len(run) for run in runs)
             points = []
             for at in range(count):
-                found = summarise([run[at][what] for run in runs])
-                points.append((float(runs[0][at]["step"]), found.mean or 0.0, found.half))
+                found = summarize([run[at][what] for run in runs])
+                points.append((float(runs[0][at]["step"]), found.mean or 0.0, found.half_width))
             curves.append(Curve(REQUEST[kind], points))
         if what == "spent":
             end = max(x for curve in curves for x, _, _ in curve.points)

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from expunge.batch import Examples
 from expunge.data import Subset, TensorExamples
-from expunge.registry import find
-from expunge.tasks.diffusion.evaluation import ShownImages
+from expunge.registry import find_component
+from expunge.tasks.diffusion.evaluation import LabeledImages
 
 CLASSES = {"trouser": 1, "dress": 3, "sandal": 5, "bag": 8, "boot": 9}
 """Word of a caption → label in the data set."""
@@ -53,9 +53,9 @@ def pictures(data_dir: Path | None, part: str, each: int) -> TensorExamples:
         part: ``train`` or ``test``.
         each: Photographs of each class, the first ones of the file.
     """
-    whole: Examples = getattr(find("readers", "fashion_mnist")(data_dir), part)
+    whole: Examples = getattr(find_component("readers", "fashion_mnist")(data_dir), part)
     chosen = [(whole.targets == label).nonzero().flatten()[:each] for label in CLASSES.values()]
-    shown = ShownImages.of(Subset(whole, torch.cat(chosen))).images
+    shown = LabeledImages.from_examples(Subset(whole, torch.cat(chosen))).images
     margin = (SIZE - shown.shape[-1]) // 2
     photos = functional.pad(shown, (margin,) * 4)
     both = torch.cat([photos, sketched(photos)]).expand(-1, 3, -1, -1)

@@ -16,7 +16,7 @@ import numpy as np
 from coverage_of_means import means
 from scipy.stats import binomtest, multinomial
 
-from expunge.budget import certificate_of, level_of, smallest_drop
+from expunge.budget import certificate_from_counts, min_accuracy_drop, spend_alpha
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "certificate-coverage.json"
 DELTA = 0.05
@@ -30,7 +30,7 @@ RUNS_OF_MEANS = 1_000
 @cache
 def bounds(examples: int, lost: int, gained: int, delta: float) -> tuple[float, float]:
     """Return the exact and the approximate bound."""
-    found = certificate_of(examples, lost, gained, delta)
+    found = certificate_from_counts(examples, lost, gained, delta)
     return found.bound, found.approximate
 
 
@@ -75,7 +75,7 @@ def stream(generator: np.random.Generator, runs: int) -> dict[str, Any]:
     examples, rates = 500, (0.03, 0.005)
     wrong = np.zeros(runs, dtype=bool)
     for opening in range(1, REQUESTS + 1):
-        level = level_of(opening, DELTA)
+        level = spend_alpha(opening, DELTA)
         counts = drawn(generator, examples, rates, runs)
         wrong |= np.array([bounds(examples, int(i), int(j), level)[0] < rates[0] - rates[1] for i, j in counts])
     misses = int(wrong.sum())
@@ -87,7 +87,7 @@ def study(runs: int, sizes: tuple[int, ...] = SIZES, seed: int = 0) -> dict[str,
     """Return the whole study."""
     generator = np.random.default_rng(seed)
     rows = [row(generator, examples, rates, runs) for examples in sizes for rates in SCENARIOS]
-    smallest = {str(n): smallest_drop(n, DELTA) for n in (100, 200, 500, 1000, 2000, 5000, 10000)}
+    smallest = {str(n): min_accuracy_drop(n, DELTA) for n in (100, 200, 500, 1000, 2000, 5000, 10000)}
     found = {"study": "certificate-coverage", "delta": DELTA, "seed": seed, "rows": rows}
     return {**found, "stream": stream(generator, runs), "smallest": smallest}
 

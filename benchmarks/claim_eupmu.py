@@ -16,7 +16,7 @@ import torch
 from fashion_bench import COMMON, KINDS, RESULTS, SEEDS, Bench, Cell, Workers, options
 from fashion_methods import LABELS, TUNING
 
-from expunge.metrics import summarise
+from expunge.metrics import summarize
 
 TOLERANCES = (0.0, 0.01, 0.1, 1.0, 3.0)
 ERRORS = (0.01, 0.05, 0.25)
@@ -31,7 +31,7 @@ def variants() -> list[tuple[str, str, float, str, dict[str, Any]]]:
     for value in TOLERANCES:
         found.append(("implicit", "tolerance", value, "eupmu", {"tolerance": value}))
         found.append(("explicit", "tolerance", value, "explicit_surgery", {"tolerance": value}))
-    found += [("as published", "error", value, "eupmu", {"error": value, "as_published": True}) for value in ERRORS]
+    found += [("as published", "error", value, "eupmu", {"margin": value, "as_published": True}) for value in ERRORS]
     found.append(("implicit, Adam", "tolerance", 0.0, "eupmu", {"dual": "adam"}))
     return found
 
@@ -40,11 +40,11 @@ def figures(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the figures over seeds, with the multiplier and what was removed of the forget gradient."""
     sound = [one for one in found if "failed" not in one]
     said: dict[str, Any] = {
-        name: summarise([one["scores"][name] for one in sound]).as_dict() for name in COMPARED if sound
+        name: summarize([one["scores"][name] for one in sound]).as_dict() for name in COMPARED if sound
     }
     for name in ("multiplier", "cosine", "removed"):
         means = [of_history(one, name) for one in sound]
-        said[name] = summarise([value for value in means if value is not None]).as_dict()
+        said[name] = summarize([value for value in means if value is not None]).as_dict()
     return {**said, "diverged": len(found) - len(sound)}
 
 

@@ -19,7 +19,7 @@ from fashion_bench import KINDS, RESULTS, SEEDS, Bench, Cell, Workers, options
 from fashion_methods import ENTRIES, TUNING, Entry
 
 from expunge.methods import build_method
-from expunge.metrics import summarise
+from expunge.metrics import summarize
 
 BASES = ("gradient_ascent", "neggrad_plus", "random_labels", "scrub", "bad_teacher", "eupmu")
 FASTER = 3.0
@@ -83,11 +83,11 @@ def differences(bench: Bench, plain: list[Cell], under: list[Cell]) -> dict[str,
     for name in COMPARED:
         values = [(a["scores"][name], b["scores"][name]) for a, b in sound]
         found[name] = {
-            "without": summarise([a for a, _ in values]).as_dict(),
-            "with": summarise([b for _, b in values]).as_dict(),
-            "difference": summarise([b - a for a, b in values]).as_dict(),
+            "without": summarize([a for a, _ in values]).as_dict(),
+            "with": summarize([b for _, b in values]).as_dict(),
+            "difference": summarize([b - a for a, b in values]).as_dict(),
         }
-    found["seconds"] = summarise([b["cpu_seconds"] / a["cpu_seconds"] for a, b in sound]).as_dict()
+    found["seconds"] = summarize([b["cpu_seconds"] / a["cpu_seconds"] for a, b in sound]).as_dict()
     kept = [row["kept"] for _, b in sound for row in b["history"] if row.get("kept") is not None]
     found["kept"] = sum(kept) / len(kept) if kept else None
     return found

@@ -12,7 +12,7 @@ from aims_tables import AIMS_FIGURES
 from figures import Axes, Curve, chart, trade_off
 from quadratic_figure import QUADRATIC_FIGURES
 
-from expunge.report import front_figure
+from expunge.report import pareto_figure
 
 Document = Mapping[str, Any]
 
@@ -79,7 +79,7 @@ def front(request: int, utility: str) -> Callable[[Document], str]:
     """Return what draws a sweep of knobs."""
 
     def draw(document: Document) -> str:
-        return front_figure(document["requests"][request], utility)
+        return pareto_figure(document["requests"][request], utility)
 
     return draw
 

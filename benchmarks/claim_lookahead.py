@@ -19,9 +19,9 @@ from fashion_methods import ENTRIES, LABELS, TUNING
 from torch import Tensor, nn
 
 from expunge.batch import Batch, Examples, Predictor
-from expunge.engine import Conditions
-from expunge.evaluation.collecting import undisturbed
-from expunge.metrics import summarise
+from expunge.engine import RunOptions
+from expunge.evaluation.inference import preserving_state
+from expunge.metrics import summarize
 from expunge.objectives import CrossEntropy, Objective, RandomLabel
 from expunge.surgery import Progress
 
@@ -39,7 +39,7 @@ class Probed(Bench):
 
     folder = "probed"
 
-    def conditions(self, cell: Cell, model: nn.Module, history: list[dict[str, Any]]) -> Conditions:
+    def conditions(self, cell: Cell, model: nn.Module, history: list[dict[str, Any]]) -> RunOptions:
         """Return conditions that look at both gradients at every 20th update."""
         case = self.case(cell.kind, cell.seed)
         objective = RandomLabel(cell.kind == "class", cell.seed)
@@ -47,19 +47,19 @@ class Probed(Bench):
         def look(progress: Progress) -> None:
             if (progress.step + 1) % EVERY:
                 return
-            with undisturbed(model), torch.enable_grad():
+            with preserving_state(model), torch.enable_grad():
                 sides = ((objective, case.split.forget), (CrossEntropy(), case.split.retain))
                 forget, retain = (gradient(model, goal, part, progress.epoch) for goal, part in sides)
             cosine = forget @ retain / (forget.norm() * retain.norm())
             history.append({"step": progress.step, "epoch": progress.epoch, "cosine": float(cosine)})
 
-        return Conditions(cell.seed, observe_every=0, on_step=look)
+        return RunOptions(cell.seed, log_gradients_every=0, on_step=look)
 
 
 def gradient(model: nn.Module, objective: Objective, examples: Examples, epoch: int) -> Tensor:
     """Return the gradient of a loss over the first examples, flat."""
     batch: Batch = examples.batch(torch.arange(min(PROBED, len(examples))))
-    batch = objective.draw(batch, epoch, torch.Generator().manual_seed(0))
+    batch = objective.sample(batch, epoch, torch.Generator().manual_seed(0))
     loss = objective(Predictor(model), batch)
     return torch.cat([piece.flatten() for piece in torch.autograd.grad(loss, list(model.parameters()))])
 
@@ -92,14 +92,14 @@ def course(found: list[dict[str, Any]]) -> dict[str, Any]:
     by_seed = [
         [[row["cosine"] for row in one["history"] if row["epoch"] == epoch] for epoch in epochs] for one in found
     ]
-    cosine = [summarise([mean(seed[k]) for seed in by_seed]).as_dict() for k in range(len(epochs))]
-    conflicts = [summarise([mean([c < 0 for c in seed[k]]) for seed in by_seed]).as_dict() for k in range(len(epochs))]
+    cosine = [summarize([mean(seed[k]) for seed in by_seed]).as_dict() for k in range(len(epochs))]
+    conflicts = [summarize([mean([c < 0 for c in seed[k]]) for seed in by_seed]).as_dict() for k in range(len(epochs))]
     every = [[c for epoch in seed for c in epoch] for seed in by_seed]
     return {
         "cosine_by_epoch": cosine,
         "conflict_by_epoch": conflicts,
-        "cosine": summarise([mean(seed) for seed in every]).as_dict(),
-        "conflict": summarise([mean([c < 0 for c in seed]) for seed in every]).as_dict(),
+        "cosine": summarize([mean(seed) for seed in every]).as_dict(),
+        "conflict": summarize([mean([c < 0 for c in seed]) for seed in every]).as_dict(),
     }
 
 
@@ -111,8 +111,8 @@ def mean(values: list[Any]) -> float:
 def scores(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the figures at the end and the processor's seconds, over seeds."""
     sound = [one for one in found if "failed" not in one]
-    figures = {name: summarise([one["scores"][name] for one in sound]).as_dict() for name in COMPARED}
-    seconds = summarise([one["cpu_seconds"] for one in sound]).as_dict()
+    figures = {name: summarize([one["scores"][name] for one in sound]).as_dict() for name in COMPARED}
+    seconds = summarize([one["cpu_seconds"] for one in sound]).as_dict()
     return {**figures, "cpu_seconds": seconds, "diverged": len(found) - len(sound)}
 
 

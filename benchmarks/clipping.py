@@ -17,10 +17,10 @@ from normalisation import RESULTS, TRAIN, Study
 
 from expunge.batch import Predictor, Split
 from expunge.data import ByClass, Subset, split_request
-from expunge.engine import Conditions, execute
+from expunge.engine import RunOptions, run_recipe
 from expunge.errors import NotFiniteError
 from expunge.methods import build_method
-from expunge.registry import find
+from expunge.registry import find_component
 
 UPDATES = 12
 
@@ -32,9 +32,9 @@ def first_updates(study: Study, policy: str, clip: float | None) -> dict[str, An
     model = study.trained("original", drawn, 0)
     built = build_method("rl", epochs=1, rate=study.rate, clip=clip, batch=128, forget_batch=64)
     rows: list[dict[str, Any]] = []
-    conditions = Conditions(0, policy, observe_every=0, read_every=1, on_rows=rows.extend)
+    conditions = RunOptions(0, policy, log_gradients_every=0, log_every=1, on_log=rows.extend)
     try:
-        execute(Predictor(model), built.recipe(0), Split(forget, retain, 10), conditions)
+        run_recipe(Predictor(model), built.recipe(0), Split(forget, retain, 10), conditions)
         end = "finished"
     except NotFiniteError as error:
         end = str(error)
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    study = Study("class", find("readers", "fashion_mnist")(options.data_dir), 0.01, None, 30, options.cache)
+    study = Study("class", find_component("readers", "fashion_mnist")(options.data_dir), 0.01, None, 30, options.cache)
     runs = [first_updates(study, policy, clip) for policy in ("frozen", "separate") for clip in (None, 1.0)]
     for run in runs:
         print(run["normalisation"], run["clip"], run["end"], [round(f or 0, 1) for f, _ in run["losses"]])

@@ -20,9 +20,9 @@ from fashion_bench import COMMON, RESULTS, SEEDS, Bench, Cell, Workers, options
 from sklearn.metrics import roc_auc_score
 
 from expunge.batch import Predictor
-from expunge.evaluation import Trial, gap_floor
-from expunge.metrics import summarise
-from expunge.objectives import Counterfactual
+from expunge.evaluation import ModelScores, compute_noise_floor
+from expunge.metrics import summarize
+from expunge.objectives import NeighborLabel
 
 KIND = "random"
 OBJECTIVES = {
@@ -39,23 +39,23 @@ TARGET = RESULTS / "counterfactual.json"
 
 def cell(objective: str, multiplier: float, rate: float, seed: int) -> Cell:
     """Return one model: (L_f + λ L_r) / (1 + λ) is descended."""
-    shares = f"fixed(forget={1 / (1 + multiplier):.6f}, multiplier={multiplier / (1 + multiplier):.6f})"
+    shares = f"fixed(forget_weight={1 / (1 + multiplier):.6f}, retain_weight={multiplier / (1 + multiplier):.6f})"
     settings = {**COMMON, "epochs": EPOCHS, "rate": rate, "objective": objective, "surgery": shares}
     return Cell(KIND, seed, "composed", settings)
 
 
 def known(bench: Bench, seed: int, layer: str | None) -> dict[str, Any]:
     """Return which vote was chosen at a seed, and what it knows of the retrained model's answers."""
-    case, objective = bench.case(KIND, seed), Counterfactual(layer, calibrate=False)
+    case, objective = bench.case(KIND, seed), NeighborLabel(layer, calibrate=False)
     objective.prepare(Predictor(bench.original(seed)), case.split)
     forget = bench.reference(KIND, seed, 0).forget
     targets = case.split.forget.targets.numpy()
     wrong = np.asarray(forget.logits).argmax(1) != targets
-    votes = objective.table.numpy()
+    votes = objective.target_probs.numpy()
     own = votes.argmax(1) != targets
     hit = float(wrong[own].mean()) if own.any() else None
     auc = float(roc_auc_score(wrong, 1 - votes[np.arange(len(targets)), targets]))
-    chosen = None if objective.vote is None else objective.vote._asdict()
+    chosen = None if objective.knn_settings is None else objective.knn_settings._asdict()
     return {
         "seed": seed,
         "vote": chosen,
@@ -69,7 +69,7 @@ def known(bench: Bench, seed: int, layer: str | None) -> dict[str, Any]:
 def row(bench: Bench, label: str, objective: str, multiplier: float, rate: float) -> dict[str, Any]:
     """Return the figures of one setting over the seeds."""
     found = [bench.cell(cell(objective, multiplier, rate, seed)) for seed in COMPARED_SEEDS]
-    scores = {key: summarise([one.get("scores", {}).get(key) for one in found]).as_dict() for key in COMPARED}
+    scores = {key: summarize([one.get("scores", {}).get(key) for one in found]).as_dict() for key in COMPARED}
     return {"objective": label, "lambda": multiplier, "rate": rate, "scores": scores}
 
 
@@ -79,8 +79,10 @@ def untouched(bench: Bench) -> dict[str, Any]:
     for seed in COMPARED_SEEDS:
         outputs = bench.outputs(bench.original(seed), bench.case(KIND, seed))
         reference = bench.reference(KIND, seed, 0)
-        trials.append(Trial.of(outputs, key="", label="", role="original", seed=seed, retrained=reference))
-    return {key: summarise([trial.scores.get(key) for trial in trials]).as_dict() for key in COMPARED}
+        trials.append(
+            ModelScores.from_outputs(outputs, key="", label="", role="original", seed=seed, retrained=reference)
+        )
+    return {key: summarize([trial.scores.get(key) for trial in trials]).as_dict() for key in COMPARED}
 
 
 def main() -> None:
@@ -90,7 +92,7 @@ def main() -> None:
     cells = [cell(words, lam, rate, seed) for _, words, lam, rate in grid for seed in COMPARED_SEEDS]
     Workers(asked.data_dir, asked.cache, asked.workers).make(cells, "counterfactual")
     bench = Bench(asked.data_dir, asked.cache)
-    floor = gap_floor([[bench.reference(KIND, seed, number) for number in (0, 1)] for seed in COMPARED_SEEDS])
+    floor = compute_noise_floor([[bench.reference(KIND, seed, number) for number in (0, 1)] for seed in COMPARED_SEEDS])
     record = {
         "study": "counterfactual",
         "command": "python benchmarks/counterfactual.py",

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from expunge.budget import bootstrap_bound, certificate_of, jackknife_bound, smallest_mean_drop
-from expunge.budget.betting import bounds_of
-from expunge.budget.opening import GROUPS
+from expunge.budget import bootstrap_bound, certificate_from_counts, jackknife_bound, min_mean_drop
+from expunge.budget.betting import compute_betting_bounds
+from expunge.budget.certification import JACKKNIFE_GROUPS
 
 Generator = np.random.Generator
 DELTA = 0.05
@@ -86,10 +86,10 @@ def bounded(generator: Generator, runs: int, sizes: tuple[int, ...]) -> Iterator
     for examples in sizes:
         for name, drop, draw in BOUNDED:
             parts = [draw(generator, (min(BLOCK, runs - first), examples)) for first in range(0, runs, BLOCK)]
-            found = np.concatenate([bounds_of(part, 1.0, DELTA) for part in parts])
+            found = np.concatenate([compute_betting_bounds(part, 1.0, DELTA) for part in parts])
             whole = bool(np.isin(parts[0], (-1, 0, 1)).all())
             pairs = [(int((row > 0).sum()), int((row < 0).sum())) for row in parts[0]] if whole else []
-            counted = [certificate_of(examples, *pair, DELTA).bound for pair in pairs]
+            counted = [certificate_from_counts(examples, *pair, DELTA).bound for pair in pairs]
             yield told(name, examples, drop, found) | {"counted": float(np.median(counted)) if counted else None}
 
 
@@ -123,7 +123,7 @@ def sets(generator: Generator, runs: int, sizes: tuple[int, ...]) -> Iterator[di
             truth = generator.random((runs, examples)) < 0.1
             before = np.where(truth, generator.random(truth.shape) < 0.9, generator.random(truth.shape) < 0.02)
             now = before ^ (generator.random(truth.shape) < flipped)
-            groups = [np.arange(examples) % GROUPS != group for group in range(GROUPS)]
+            groups = [np.arange(examples) % JACKKNIFE_GROUPS != group for group in range(JACKKNIFE_GROUPS)]
             every = np.ones(examples, dtype=bool)
             whole, *without = (f1(truth, before, part) - f1(truth, now, part) for part in (every, *groups))
             left = np.stack(without, 1)
@@ -141,5 +141,5 @@ def means(runs: int, sizes: tuple[int, ...], seed: int = 0) -> dict[str, Any]:
         "bounded": list(bounded(generator, runs, sizes)),
         "losses": list(losses(generator, runs, sizes)),
         "sets": list(sets(generator, runs, sizes)),
-        "smallest_mean": {str(n): smallest_mean_drop(n, 1.0, DELTA) for n in (100, 200, 500, 1000, 2000, 5000, 10000)},
+        "smallest_mean": {str(n): min_mean_drop(n, 1.0, DELTA) for n in (100, 200, 500, 1000, 2000, 5000, 10000)},
     }

@@ -32,7 +32,7 @@ from torch import nn
 
 from expunge.api import train_request
 from expunge.api.request.config import load_request
-from expunge.engine import Savepoints
+from expunge.engine import CheckpointManager
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 REQUEST = """
@@ -99,17 +99,17 @@ class Sized:
 
 def cost(name: str, folder: Path) -> dict[str, Any]:
     """Return what saving the state of a model of some size takes."""
-    points = Savepoints(folder)
-    points.attach("run", Sized(SIZES[name]))
+    points = CheckpointManager(folder)
+    points.register("run", Sized(SIZES[name]))
     times = []
     for _ in range(3):
         began = time.monotonic()
         points.save()
         times.append(time.monotonic() - began)
     began = time.monotonic()
-    Savepoints(folder).newest()
+    CheckpointManager(folder).load_newest()
     read = time.monotonic() - began
-    size = points.files()[-1].stat().st_size
+    size = points.list_files()[-1].stat().st_size
     return {"weights": SIZES[name], "seconds": statistics.median(times), "read": read, "bytes": size}
 
 

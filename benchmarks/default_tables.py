@@ -10,7 +10,7 @@ from typing import Any
 
 from counterfactual_tables import counted, figure, written
 
-from expunge.metrics import summarise
+from expunge.metrics import summarize
 
 Document = Mapping[str, Any]
 DEFAULT = "auto"
@@ -28,9 +28,9 @@ def differences(document: Document) -> str:
     for request in document["requests"]:
         rows = {row["key"]: row for row in request["rows"] if row["role"] == "method"}
         for key, row in rows.items():
-            paired = summarise(apart(rows[DEFAULT], row))
+            paired = summarize(apart(rows[DEFAULT], row))
             if key != DEFAULT and paired.mean is not None:
-                bound = "–" if paired.half is None else f"{paired.mean + paired.half:.2f}"
+                bound = "–" if paired.half_width is None else f"{paired.mean + paired.half_width:.2f}"
                 lines.append([request["id"], row["label"], figure(paired.as_dict()), bound])
     return written(lines, 2)
 

@@ -21,13 +21,13 @@ import torch
 from run_profile import PLACES, shares
 
 import expunge
-from expunge.api import rows
+from expunge.api import model_comparison
 from expunge.demo import run, run_demo
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "demo-profile.json"
 STARTING, MEASURING, REPORTING = "starting, with the imports", "measuring", "report and tables"
 OWN: list[tuple[Any, str, str]] = [
-    (rows.Rows, "trials", MEASURING),
+    (model_comparison.ModelComparison, "trials", MEASURING),
     (run, "gap_floors", MEASURING),
     (run, "write_report", REPORTING),
     (run, "print_tables", REPORTING),

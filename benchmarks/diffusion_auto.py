@@ -19,21 +19,21 @@ from typing import Any
 import torch
 from diffusion_fashion import RESULTS
 
-from expunge.api.generative.generated import Drawing, GeneratedRows
+from expunge.api.generative.image_comparison import ImageModelComparison, SamplingConfig
 from expunge.api.unlearning import unlearn
 from expunge.demo import diffusion_plan
-from expunge.demo.diffusion_plan import Plan
+from expunge.demo.diffusion_plan import DiffusionDemoPlan
 
 ALL = 10**9
 PLANS = {
-    "digits": replace(diffusion_plan.DIGITS, retained=ALL, drawing=Drawing(forgotten=500, remaining=1800)),
-    "fashion_mnist": replace(diffusion_plan.FASHION, retained=ALL),
+    "digits": replace(diffusion_plan.DIGITS, num_retained=ALL, sampling=SamplingConfig(forgotten=500, remaining=1800)),
+    "fashion_mnist": replace(diffusion_plan.FASHION, num_retained=ALL),
 }
 
 
-def told(rows: GeneratedRows, base: dict[str, Any], searches: list[Any]) -> dict[str, Any]:
+def told(rows: ImageModelComparison, base: dict[str, Any], searches: list[Any]) -> dict[str, Any]:
     """Return what is known of one model so far."""
-    table = rows.table()
+    table = rows.build_table()
     for row in table["rows"]:
         row["history"] = row.get("history", [])[-1:]
     return {"base": base, "requests": [table], "searches": searches}
@@ -48,20 +48,26 @@ def write(name: str, found: dict[str, Any]) -> None:
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def study(name: str, plan: Plan, data_dir: Path, seeds: range) -> None:
+def study(name: str, plan: DiffusionDemoPlan, data_dir: Path, seeds: range) -> None:
     """Let the original draw, then unlearn with each seed and draw again."""
-    case = diffusion_plan.case(plan, data_dir)
-    rows = GeneratedRows(case.split, case.real, case.judge, plan.drawing)
-    rows.original(case.original)
+    case = diffusion_plan.load_case(plan, data_dir)
+    rows = ImageModelComparison(case.split, case.real, case.judge, plan.sampling)
+    rows.add_original(case.original)
     base = json.loads((RESULTS / "diffusion-base.json").read_text())[name]["model"]
     searches: list[Any] = []
     for seed in seeds:
         sides = {"forget": case.split.forget, "retain": case.split.retain}
         result = unlearn(case.original, **sides, task="diffusion", seed=seed)
-        rows.unlearned(result.model, f"auto-{seed}", result.method, result.seconds, result.history)
-        searches.append(result.search)
+        rows.add_unlearned(result.model, f"auto-{seed}", result.method, result.seconds, result.history)
+        searches.append(result.search_history)
         write(name, told(rows, base, searches))
-        print(name, seed, result.search["rate"] if result.search else None, f"{result.seconds:.0f} s", flush=True)
+        print(
+            name,
+            seed,
+            result.search_history["rate"] if result.search_history else None,
+            f"{result.seconds:.0f} s",
+            flush=True,
+        )
 
 
 def main() -> None:

@@ -19,22 +19,22 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from expunge.api.documents import hardware, versions
-from expunge.api.generative.diffusion_job import signed
-from expunge.api.progress import bar
+from expunge.api.documents import collect_versions, describe_hardware
+from expunge.api.generative.diffusion_job import rescale_to_signed
+from expunge.api.progress import progress_bar
 from expunge.batch import Predictor
-from expunge.data import Source
-from expunge.registry import find
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.data import LabeledDataset
+from expunge.registry import find_component
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 from expunge.tasks.diffusion.small_unet import small_ddpm
-from expunge.tasks.diffusion.training import DiffusionTraining, fit_ddpm
+from expunge.tasks.diffusion.training import DiffusionTrainSettings, train_ddpm
 from expunge.weights import save_weights
 
 WHERE = Path(__file__).parents[1] / "src" / "expunge" / "demo" / "models"
 RECORD = Path(__file__).parents[1] / "docs" / "results" / "diffusion-base.json"
 TRAINING = {
-    "fashion_mnist": DiffusionTraining(updates=8000, rate=2e-3, warmup=200, average=0.999),
-    "digits": DiffusionTraining(updates=2000, rate=4e-3, warmup=50, average=0.995),
+    "fashion_mnist": DiffusionTrainSettings(updates=8000, lr=2e-3, warmup_updates=200, ema_decay=0.999),
+    "digits": DiffusionTrainSettings(updates=2000, lr=4e-3, warmup_updates=50, ema_decay=0.995),
 }
 JUDGING = {
     "fashion_mnist": TrainSettings(epochs=8, batch=128, rate=0.1),
@@ -42,12 +42,12 @@ JUDGING = {
 }
 
 
-def judge(name: str, source: Source, console: Console) -> dict[str, Any]:
+def judge(name: str, source: LabeledDataset, console: Console) -> dict[str, Any]:
     """Train, save and describe the judge."""
     torch.manual_seed(0)
-    model = find("models", "resnet8")(len(source.class_names), channels=source.shape[0])
-    with bar(console, "Judge", JUDGING[name].epochs) as shown:
-        record = fit(model, source.train, JUDGING[name], on_epoch=shown.epoch)
+    model = find_component("models", "resnet8")(len(source.class_names), channels=source.shape[0])
+    with progress_bar(console, "Judge", JUDGING[name].epochs) as shown:
+        record = train_classifier(model, source.train, JUDGING[name], on_epoch=shown.set_epoch)
     save_weights(model, WHERE / name / "judge.safetensors", overwrite=True)
     predict, right = Predictor(model.eval()), 0
     with torch.no_grad():
@@ -58,13 +58,13 @@ def judge(name: str, source: Source, console: Console) -> dict[str, Any]:
     return {**told, "train_accuracy": record.train_accuracy, "test_accuracy": right / len(source.test)}
 
 
-def base(name: str, source: Source, console: Console) -> dict[str, Any]:
+def base(name: str, source: LabeledDataset, console: Console) -> dict[str, Any]:
     """Train, save and describe the diffusion model."""
-    signed(source)
+    rescale_to_signed(source)
     torch.manual_seed(0)
     model = small_ddpm(source.shape[1]).to(memory_format=torch.channels_last)
-    with bar(console, "Diffusion model", TRAINING[name].updates, images=TRAINING[name].batch) as shown:
-        record = fit_ddpm(model, source.train, TRAINING[name], on_update=shown.reached)
+    with progress_bar(console, "Diffusion model", TRAINING[name].updates, images=TRAINING[name].batch_size) as shown:
+        record = train_ddpm(model, source.train, TRAINING[name], on_update=shown.set_progress)
     model.to(memory_format=torch.contiguous_format).save_pretrained(WHERE / name / "ddpm", overwrite=True)
     count = sum(weight.numel() for weight in model.parameters())
     told = {"weights": count, "settings": asdict(TRAINING[name]), "seconds": round(record.seconds, 1)}
@@ -80,14 +80,14 @@ def main() -> None:
     parser.add_argument("--only", choices=["judge", "model"], help="make one of the two, keep the other")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    console, source = Console(), find("readers", asked.name)(asked.data_dir)
+    console, source = Console(), find_component("readers", asked.name)(asked.data_dir)
     (WHERE / asked.name).mkdir(parents=True, exist_ok=True)
     makers = {"judge": judge, "model": base}
     chosen = [asked.only] if asked.only else list(makers)
     record = {name: makers[name](asked.name, source, console) for name in chosen}
     told = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     record = told.get(asked.name, {}) | record
-    made = {"hardware": hardware("cpu"), "versions": versions()}
+    made = {"hardware": describe_hardware("cpu"), "versions": collect_versions()}
     command = f"python benchmarks/diffusion_base.py {asked.name}"
     told[asked.name] = {**record, "command": command, "train_images": len(source.train), **made}
     RECORD.write_text(json.dumps(told, indent=1) + "\n")

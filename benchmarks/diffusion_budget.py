@@ -20,15 +20,15 @@ import torch
 from diffusion_auto import PLANS as LARGE
 
 from expunge import Budget
-from expunge.api.generative.generated import Drawing, GeneratedRows
+from expunge.api.generative.image_comparison import ImageModelComparison, SamplingConfig
 from expunge.api.unlearning import unlearn
 from expunge.demo import diffusion_plan
-from expunge.demo.diffusion_plan import Case
+from expunge.demo.diffusion_plan import DiffusionDemoCase
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "diffusion-budget.json"
 COMMAND = "python benchmarks/diffusion_budget.py --models digits fashion_mnist --data-dir DATA"
 ALLOWED = 0.05
-PLANS = LARGE | {"digits": replace(LARGE["digits"], drawing=Drawing(forgotten=200, remaining=180))}
+PLANS = LARGE | {"digits": replace(LARGE["digits"], sampling=SamplingConfig(forgotten=200, remaining=180))}
 JUDGED = ("generated_ua", "generated_accuracy")
 DISTANCES = ("feature_fid_real", "feature_fid_original")
 ENOUGH = 1000
@@ -60,19 +60,19 @@ def drawn(row: dict[str, Any], images: int) -> dict[str, Any]:
     return judged | distances | {"allowed": row["evidence"][0]["feature"]["fid_real_allowed"]}
 
 
-def made(case: Case, rows: GeneratedRows, seed: int) -> dict[str, Any]:
+def made(case: DiffusionDemoCase, rows: ImageModelComparison, seed: int) -> dict[str, Any]:
     """Forget inside the budget, and let the model draw."""
     sides = {"forget": case.split.forget, "retain": case.split.retain, "holdout": case.source.test}
     result = unlearn(case.original, **sides, task="diffusion", budget=Budget(relative=ALLOWED), seed=seed)
-    rows.unlearned(result.model, f"auto-{seed}", result.method, result.seconds, result.history)
+    rows.add_unlearned(result.model, f"auto-{seed}", result.method, result.seconds, result.history)
     spending = result.budget
     if spending is None:
         raise RuntimeError("Expected a budget in the result, but found none.")
-    print(spending.sentence, flush=True)
-    ended = {"updates": len(result.history), "seconds": result.seconds, "search": result.search}
-    table, images = {row["key"]: row for row in rows.table()["rows"]}, rows.drawing.remaining
+    print(spending.summary, flush=True)
+    ended = {"updates": len(result.history), "seconds": result.seconds, "search": result.search_history}
+    table, images = {row["key"]: row for row in rows.build_table()["rows"]}, rows.sampling.remaining
     judged = {"before": drawn(table["original"], images), "after": drawn(table[f"auto-{seed}"], images)}
-    return {"seed": seed, **ended, "budget": spending.document(), **judged}
+    return {"seed": seed, **ended, "budget": spending.as_dict(), **judged}
 
 
 def main() -> None:
@@ -85,9 +85,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.models:
-        case = diffusion_plan.case(PLANS[name], options.data_dir)
-        rows = GeneratedRows(case.split, case.real, case.judge, PLANS[name].drawing)
-        rows.original(case.original)
+        case = diffusion_plan.load_case(PLANS[name], options.data_dir)
+        rows = ImageModelComparison(case.split, case.real, case.judge, PLANS[name].sampling)
+        rows.add_original(case.original)
         for seed in options.seeds:
             if seed not in [one["seed"] for one in record()["models"].get(name, [])]:
                 write(name, made(case, rows, seed))

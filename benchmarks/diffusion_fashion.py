@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from expunge.api.generative.generated import Drawing, GeneratedRows
+from expunge.api.generative.image_comparison import ImageModelComparison, SamplingConfig
 from expunge.api.unlearning import unlearn
 from expunge.demo import diffusion_plan
-from expunge.demo.diffusion import built, run_diffusion_demo
+from expunge.demo.diffusion import build_demo_method, run_diffusion_demo
 from expunge.tasks.diffusion.ddpm import DDPM
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -31,16 +31,16 @@ NAME = "diffusion-fashion-mnist"
 RATES = (1e-4, 3e-4, 1e-3)
 TUNED = ("eupmu", "random_labels")
 """One rate is chosen for all methods, by looking at these two."""
-STUDY = replace(diffusion_plan.FASHION, drawing=Drawing(forgotten=500, remaining=5000))
-PICTURES = Drawing(forgotten=3, remaining=27)
+STUDY = replace(diffusion_plan.FASHION, sampling=SamplingConfig(forgotten=500, remaining=5000))
+PICTURES = SamplingConfig(forgotten=3, remaining=27)
 """In the grid."""
 
 
 def study(data_dir: Path | None, folder: Path, threads: int, methods: list[str], rate: float, steps: int) -> None:
     """Run the demo with 5,000 images and some of its methods."""
     chosen = {name: words for name, words in diffusion_plan.METHODS.items() if not methods or name in methods}
-    drawing = replace(STUDY.drawing, steps=steps)
-    plan = replace(STUDY, methods=chosen, drawing=drawing, settings={**STUDY.settings, "rate": rate})
+    drawing = replace(STUDY.sampling, steps=steps)
+    plan = replace(STUDY, methods=chosen, sampling=drawing, settings={**STUDY.settings, "rate": rate})
     run_diffusion_demo(out=folder, data_dir=data_dir, threads=threads, overwrite=True, console=Console(), plan=plan)
 
 
@@ -56,30 +56,30 @@ def collect(data_dir: Path | None, folders: list[Path], name: str) -> None:
     record = json.loads((RESULTS / "diffusion-base.json").read_text())["fashion_mnist"]
     whole |= {"requests": [request], "base": record["model"], "command": "python benchmarks/diffusion_fashion.py"}
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
-    case = diffusion_plan.case(diffusion_plan.FASHION, data_dir)
-    shown = GeneratedRows(case.split, case.real, case.judge, PICTURES)
-    shown.original(case.original)
+    case = diffusion_plan.load_case(diffusion_plan.FASHION, data_dir)
+    shown = ImageModelComparison(case.split, case.real, case.judge, PICTURES)
+    shown.add_original(case.original)
     for row in request["rows"][1:]:
         place = next(folder / row["key"] / "unlearned" for folder in folders if (folder / row["key"]).is_dir())
-        method = built(diffusion_plan.METHODS[row["key"]], diffusion_plan.FASHION)
-        shown.unlearned(DDPM.from_pretrained(place), row["key"], method)
-    shown.grid(case.source.class_names).write(RESULTS / "images" / f"{name}.png")
+        method = build_demo_method(diffusion_plan.METHODS[row["key"]], diffusion_plan.FASHION)
+        shown.add_unlearned(DDPM.from_pretrained(place), row["key"], method)
+    shown.build_grid(case.source.class_names).write(RESULTS / "images" / f"{name}.png")
 
 
 def tune(data_dir: Path | None, forgotten: int) -> None:
     """Try each rate for each method on another class, and note what the judge sees."""
-    images, fewer = Drawing(forgotten=100, remaining=270), diffusion_plan.FASHION.retained // 2
-    plan = replace(diffusion_plan.FASHION, forgotten=forgotten, retained=fewer, drawing=images)
-    case = diffusion_plan.case(plan, data_dir)
-    rows = GeneratedRows(case.split, case.real, case.judge, plan.drawing)
+    images, fewer = SamplingConfig(forgotten=100, remaining=270), diffusion_plan.FASHION.num_retained // 2
+    plan = replace(diffusion_plan.FASHION, forgotten_class=forgotten, num_retained=fewer, sampling=images)
+    case = diffusion_plan.load_case(plan, data_dir)
+    rows = ImageModelComparison(case.split, case.real, case.judge, plan.sampling)
     found = []
     for name in TUNED:
         for rate in RATES:
-            method = built(name, replace(plan, settings={**plan.settings, "rate": rate}))
+            method = build_demo_method(name, replace(plan, settings={**plan.settings, "rate": rate}))
             sides = {"forget": case.split.forget, "retain": case.split.retain}
             result = unlearn(case.original, **sides, task="diffusion", method=method)
-            shown = rows.ask(result.model)
-            lost, kept = shown.only([forgotten]), shown.without([forgotten])
+            shown = rows.sample_images(result.model)
+            lost, kept = shown.select_classes([forgotten]), shown.exclude_classes([forgotten])
             ua = 100 * float((case.judge(lost.images).classes != forgotten).mean())
             accuracy = 100 * float((case.judge(kept.images).classes == kept.labels.numpy()).mean())
             found.append({"method": name, "rate": rate, "ua": ua, "accuracy": accuracy, "seconds": result.seconds})

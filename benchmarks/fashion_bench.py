@@ -25,14 +25,14 @@ from torch import nn
 from tuning import accuracies
 
 from expunge.batch import Examples, Predictor, Split
-from expunge.data import ByClass, ByFraction, Source, Subset, split_request
-from expunge.engine import Conditions, Policy, execute
+from expunge.data import ByClass, ByFraction, LabeledDataset, Subset, split_request
+from expunge.engine import BatchNormMode, RunOptions, run_recipe
 from expunge.errors import NotFiniteError
-from expunge.evaluation import ModelOutputs, Trial, outputs_of
+from expunge.evaluation import ModelOutputs, ModelScores, collect_model_outputs
 from expunge.methods import build_method
-from expunge.registry import find
+from expunge.registry import find_component
 from expunge.tasks.classification.models.resnet import BasicBlock
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 from expunge.weights import load_into, save_weights
 
 KINDS = ("class", "random")
@@ -91,7 +91,7 @@ class Cell:
     method: str
     settings: dict[str, Any] = field(default_factory=dict)
     measured: bool = True
-    normalisation: Policy = "frozen"
+    normalisation: BatchNormMode = "frozen"
 
     def name(self) -> str:
         """Return a file name that changes with anything that matters."""
@@ -130,9 +130,9 @@ class Bench:
         self.case = lru_cache(maxsize=4)(self._case)
         self.reference = lru_cache(maxsize=4)(self._reference)
 
-    def read_source(self, data_dir: Path) -> Source:
+    def read_source(self, data_dir: Path) -> LabeledDataset:
         """Return the data."""
-        found: Source = find("readers", self.reader)(data_dir)
+        found: LabeledDataset = find_component("readers", self.reader)(data_dir)
         return found
 
     def network(self) -> nn.Module:
@@ -168,7 +168,7 @@ class Bench:
         if path.exists():
             load_into(model, path)
             return model.eval()
-        record = fit(model, examples, TrainSettings(**self.training, seed=seed))
+        record = train_classifier(model, examples, TrainSettings(**self.training, seed=seed))
         print(f"{name}: train accuracy {record.train_accuracy:.4f}, {record.seconds:.0f} s", flush=True)
         facts = {"train_accuracy": record.train_accuracy, "seconds": record.seconds}
         path.with_suffix(".json").write_text(json.dumps(facts))
@@ -182,7 +182,7 @@ class Bench:
 
     def outputs(self, model: nn.Module, case: Case) -> ModelOutputs:
         """Return what a model says on all parts."""
-        return outputs_of(Predictor(model), case.split, case.test)
+        return collect_model_outputs(Predictor(model), case.split, case.test)
 
     def _reference(self, kind: str, seed: int, number: int) -> ModelOutputs:
         """Return what a retrained network says."""
@@ -210,7 +210,7 @@ class Bench:
         conditions = self.conditions(cell, model, history)
         began, cpu = time.perf_counter(), time.process_time()
         try:
-            execute(Predictor(model), method.recipe(cell.seed), case.split, conditions)
+            run_recipe(Predictor(model), method.recipe(cell.seed), case.split, conditions)
         except NotFiniteError as error:
             return {"failed": str(error)}
         spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
@@ -221,9 +221,9 @@ class Bench:
         except NotFiniteError as error:
             return {**spent, "failed": str(error)}
 
-    def conditions(self, cell: Cell, model: nn.Module, history: list[dict[str, Any]]) -> Conditions:
+    def conditions(self, cell: Cell, model: nn.Module, history: list[dict[str, Any]]) -> RunOptions:
         """Return under which conditions a cell is made, and where its history goes."""
-        return Conditions(cell.seed, cell.normalisation, observe_every=OBSERVE, on_rows=history.extend)
+        return RunOptions(cell.seed, cell.normalisation, log_gradients_every=OBSERVE, on_log=history.extend)
 
     def tuning_view(self, model: nn.Module, case: Case) -> dict[str, float]:
         """Return the accuracies in percent that tuning may read: neither test set nor retrained model is among them."""
@@ -234,7 +234,7 @@ class Bench:
         found: dict[str, Any] = {"tuning": self.tuning_view(model, case)}
         if cell.measured:
             reference = self.reference(cell.kind, cell.seed, 0)
-            trial = Trial.of(
+            trial = ModelScores.from_outputs(
                 self.outputs(model, case), key="", label="", role="method", seed=cell.seed, retrained=reference
             )
             found |= {"scores": trial.scores, "per_class": trial.per_class}

@@ -33,8 +33,8 @@ from fashion_bench import (
 )
 from tuning import badness
 
-from expunge.engine import Policy
-from expunge.evaluation import Trial, gap_floor, tabulate
+from expunge.engine import BatchNormMode
+from expunge.evaluation import ModelScores, aggregate, compute_noise_floor
 
 TARGET = RESULTS / "methods-fashion-mnist.json"
 TUNING = RESULTS / "methods-fashion-mnist-tuning.json"
@@ -67,7 +67,7 @@ class Entry:
     settings: dict[str, Any] = field(default_factory=dict)
     draws: bool = False
     paired: bool = True
-    normalisation: Policy = "frozen"
+    normalisation: BatchNormMode = "frozen"
 
     def cell(self, kind: str, seed: int, value: float, measured: bool) -> Cell:
         """Return one model of this method."""
@@ -103,7 +103,7 @@ ENTRIES = (
     Entry("bad_teacher", "BadTeacher", "bad_teacher"),
     Entry("ssd", "SSD", "ssd", (3.0, 10.0, 40.0, 80.0), "selection", paired=False),
     SFR_ON,
-    Entry("iu", "IU", "iu", (1.0, 3.0, 10.0, 30.0), "scale", paired=False),
+    Entry("iu", "IU", "iu", (1.0, 3.0, 10.0, 30.0), "step_size", paired=False),
     Entry("boundary_expand", "BE", "boundary_expand", (1e-5, 1e-4, 1e-3, 1e-2)),
     Entry("boundary_shrink", "BS", "boundary_shrink", (1e-5, 1e-4, 1e-3, 1e-2)),
     Entry("scissor_hands", "ScissorHands", "scissor_hands", settings={"forget_batch": 128}),
@@ -167,7 +167,7 @@ def final_cells(chosen: dict[str, dict[str, float]]) -> list[Cell]:
     ]
 
 
-def reference_trials(bench: Bench, kind: str) -> list[Trial]:
+def reference_trials(bench: Bench, kind: str) -> list[ModelScores]:
     """Return the original's and the retrained model's rows at every seed."""
     found = []
     for seed in SEEDS:
@@ -179,23 +179,25 @@ def reference_trials(bench: Bench, kind: str) -> list[Trial]:
         for key, label, role, seen, name in models:
             seconds = bench.facts(name)["seconds"] if role == "retrained" else None
             found.append(
-                Trial.of(seen, key=key, label=label, role=role, seed=seed, retrained=reference, seconds=seconds)  # type: ignore[arg-type]
+                ModelScores.from_outputs(
+                    seen, key=key, label=label, role=role, seed=seed, retrained=reference, seconds=seconds
+                )  # type: ignore[arg-type]
             )
     return found
 
 
-def as_trial(bench: Bench, key: str, label: str, cell: Cell, settings: dict[str, Any]) -> Trial:
+def as_trial(bench: Bench, key: str, label: str, cell: Cell, settings: dict[str, Any]) -> ModelScores:
     """Return a cell as a row's trial; one that diverged has no scores."""
     found = bench.cell(cell)
     if "failed" in found:
-        return Trial(key, label, "method", cell.seed, {}, (), (), settings)
+        return ModelScores(key, label, "method", cell.seed, {}, (), (), settings)
     scores = {**found["scores"], "seconds": found["seconds"]}
-    return Trial(key, label, "method", cell.seed, scores, found["per_class"], (), settings)
+    return ModelScores(key, label, "method", cell.seed, scores, found["per_class"], (), settings)
 
 
-def request_of(bench: Bench, kind: str, methods: list[Trial]) -> dict[str, Any]:
+def request_of(bench: Bench, kind: str, methods: list[ModelScores]) -> dict[str, Any]:
     """Return one request of the result."""
-    floor = gap_floor([[bench.reference(kind, seed, number) for number in (0, 1)] for seed in SEEDS])
+    floor = compute_noise_floor([[bench.reference(kind, seed, number) for number in (0, 1)] for seed in SEEDS])
     forget = len(bench.case(kind, SEEDS[0]).split.forget)
     return {
         "id": kind,
@@ -206,7 +208,7 @@ def request_of(bench: Bench, kind: str, methods: list[Trial]) -> dict[str, Any]:
         "seeds": list(SEEDS),
         "reference": True,
         "examples": [],
-        **tabulate([*reference_trials(bench, kind), *methods], floor),
+        **aggregate([*reference_trials(bench, kind), *methods], floor),
     }
 
 

@@ -11,9 +11,9 @@ from html import escape
 from typing import Any
 
 from expunge.report.document import read_request
-from expunge.report.drawing import Scale, span
-from expunge.report.figure_files import svg
-from expunge.report.scatter import scatters
+from expunge.report.drawing import Scale, pad_range
+from expunge.report.figure_files import render_svg
+from expunge.report.scatter import scatter_panels
 
 COLOURS = ("#0a5a94", "#ad4208", "#4c7a34", "#7a4a94", "#8a6d00", "#575c63", "#b03060", "#00857a")
 STYLE = """<style>
@@ -44,7 +44,7 @@ class Axes:
 
 def trade_off(request: Mapping[str, Any]) -> list[str]:
     """Return the report's trade-off panels of a request, each an SVG file's text."""
-    return [svg(panel, panel.title) for panel in scatters(read_request(request))]
+    return [render_svg(panel, panel.title) for panel in scatter_panels(read_request(request))]
 
 
 def chart(axes: Axes, curves: Sequence[Curve]) -> str:
@@ -82,7 +82,7 @@ def chart(axes: Axes, curves: Sequence[Curve]) -> str:
 def ends(values: Sequence[float], logarithmic: bool) -> tuple[float, float]:
     """Return the ends of an axis."""
     if not logarithmic:
-        return span(values)
+        return pad_range(values)
     low, high = min(values), max(values)
     return (low / 1.2, high * 1.2) if high / low < 1e9 else (high / 1e9, high * 1.2)
 

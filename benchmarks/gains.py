@@ -5,7 +5,7 @@ Run: python benchmarks/gains.py --cache FOLDER     (ten minutes of one core; res
 Real runs: digits, as in ``aims.py``, on three seeds that are not shown there; the neighbours' votes under the
 controller inside a budget of three points, two requests, two learning rates, no search. K_p in {3, 10, 30} and K_i in
 {.05, .2, .8} at λ_min = .3; λ_min in {0, .3, 1} at the default gains. A quadratic: the largest stable step and the
-half-life of a deviation, from the characteristic polynomial in the docstring of ``expunge.surgery.Cumulative``.
+half-life of a deviation, from the characteristic polynomial in the docstring of ``expunge.surgery.PIController``.
 Writes docs/results/gains.json.
 """
 
@@ -27,8 +27,8 @@ from torch import nn
 
 from expunge import Budget, unlearn
 from expunge.batch import Examples, Predictor
-from expunge.budget import read
-from expunge.metrics import summarise
+from expunge.budget import evaluate_model
+from expunge.metrics import summarize
 
 PROPORTIONAL, INTEGRAL, LOWEST = (3.0, 10.0, 30.0), (0.05, 0.2, 0.8), (0.0, 0.3, 1.0)
 GAINS, FLOOR = (10.0, 0.2), 0.3
@@ -50,7 +50,7 @@ class GainsBench(Digits):
         parts: dict[str, Any] = {"forget": case.split.forget, "retain": case.split.retain, "holdout": case.control}
         budget: dict[str, Any] = {"budget": Budget(points=self.points)}
         result = unlearn(model, **parts, **budget, method=cell.method, seed=cell.seed, **cell.settings)
-        told = {} if result.budget is None else result.budget.document()
+        told = {} if result.budget is None else result.budget.as_dict()
         drops = {
             "true_drop": self.kept(cell, model) - self.kept(cell, result.model),
             "retain_drop": right(model, case.split.retain) - right(result.model, case.split.retain),
@@ -60,12 +60,12 @@ class GainsBench(Digits):
 
 def right(model: nn.Module, examples: Examples) -> float:
     """Return the accuracy in percent."""
-    return float(read(Predictor(model), examples).accuracy or 0.0)
+    return float(evaluate_model(Predictor(model), examples).accuracy or 0.0)
 
 
 def cell(kind: str, seed: int, proportional: float, integral: float, lowest: float, rate: float) -> Cell:
     """Return one run."""
-    surgery = f"cumulative(proportional={proportional}, integral={integral}, lowest={lowest})"
+    surgery = f"cumulative(kp={proportional}, ki={integral}, min_multiplier={lowest})"
     common = {"batch": 64, "forget_batch": 64, "epochs": 40, "schedule": "cosine", "rate": rate}
     return Cell(kind, seed, "composed", {**common, "objective": "counterfactual", "surgery": surgery}, measured=False)
 
@@ -87,7 +87,7 @@ def row(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "retain_drop": [one["retain_drop"] for one in found],
     }
     handed_back = sum(one["chosen"] == 0 for one in found)
-    return {name: summarise(values).as_dict() for name, values in figures.items()} | {"handed_back": handed_back}
+    return {name: summarize(values).as_dict() for name, values in figures.items()} | {"handed_back": handed_back}
 
 
 def radius(step: float, proportional: float, integral: float) -> float:

@@ -28,8 +28,8 @@ import torch
 from PIL import Image
 
 from expunge.batch import Examples
-from expunge.data import as_examples, example_hashes
-from expunge.registry import find
+from expunge.data import as_examples, hash_examples
+from expunge.registry import find_component
 from expunge.tasks.classification.build import build_model
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -101,8 +101,8 @@ def passed(examples: Examples, channels: int) -> Callable[[], None]:
 
 def row(what: str, examples: Examples, channels: int) -> dict[str, Any]:
     """Return the times of one data set: a pass, the hashes the first time, and the hashes again."""
-    first = seconds(lambda: example_hashes(examples, KEY), 1)
-    again = seconds(lambda: example_hashes(examples, KEY))
+    first = seconds(lambda: hash_examples(examples, KEY), 1)
+    again = seconds(lambda: hash_examples(examples, KEY))
     one_pass = EVERY * seconds(passed(examples, channels))
     print(f"{what}: a pass {one_pass:.2f} s, first {first:.3f} s, again {again:.3f} s", flush=True)
     return {"what": what, "examples": len(examples), "pass": one_pass, "first": first, "again": again}
@@ -111,13 +111,13 @@ def row(what: str, examples: Examples, channels: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and write the record."""
     torch.set_num_threads(1)
-    rows = [row("Fashion-MNIST, in memory", find("readers", "fashion_mnist")(None).train, 1)]
+    rows = [row("Fashion-MNIST, in memory", find_component("readers", "fashion_mnist")(None).train, 1)]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = str(Path(folder, "cache"))
         place = Path(folder, "pictures")
         write_pictures(place)
         time.sleep(3)  # what changed just now is not remembered
-        read = find("readers", "image_folder")(place, size=SIZE).train
+        read = find_component("readers", "image_folder")(place, size=SIZE).train
         rows.append(row("20,000 pictures, decoded into memory", read, 3))
         rows.append(row("20,000 pictures, decoded when asked for", as_examples(PictureFolder(place / "train")), 3))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, one thread"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from expunge.api import run_request
 from expunge.api.request.config import load_request
-from expunge.registry import entries
+from expunge.registry import list_entries
 
 RESULTS = ("unlearned.safetensors", "history.jsonl")
 WARM: list[BaseProcess] = []
@@ -24,7 +24,7 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([__name__, "sklearn.datasets", "sklearn.linear_model", "sklearn.svm", "torch._dynamo"])
 
 for kind in ("tasks", "methods", "models", "readers"):
-    entries(kind)  # imports them, in the server too
+    list_entries(kind)  # imports them, in the server too
 
 
 class Killed(NamedTuple):

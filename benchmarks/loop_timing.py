@@ -18,14 +18,14 @@ from torch.nn import functional
 from update_timing import spread, synchronise
 
 from expunge.batch import Predictor, Split
-from expunge.data import Affine, Subset, TensorExamples, crop_flip
-from expunge.engine import Conditions, Descend, Optimiser, Recipe, execute
-from expunge.engine.layout import laid_out
+from expunge.data import Normalize, Subset, TensorExamples, crop_flip
+from expunge.engine import MethodRecipe, OptimizerConfig, RunOptions, TrainStage, run_recipe
+from expunge.engine.channels_last import channels_last_memory
 from expunge.objectives import CrossEntropy
 from expunge.pair import Pair
-from expunge.registry import find
-from expunge.surgery import Fixed
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.registry import find_component
+from expunge.surgery import WeightedSum
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 
 CLASSES = 10
 UNCOUNTED = 1
@@ -59,7 +59,7 @@ def network(name: str, device: str) -> nn.Module:
     """Return a network, always the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: nn.Module = find("models", name)(classes=CLASSES, channels=CASES[name].channels).to(device)
+        model: nn.Module = find_component("models", name)(classes=CLASSES, channels=CASES[name].channels).to(device)
     return model
 
 
@@ -68,7 +68,7 @@ def examples(case: Case, batches: int) -> TensorExamples:
     generator, count = torch.Generator().manual_seed(0), case.batch * batches
     shape = (count, case.channels, case.edge, case.edge)
     drawn = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-    return TensorExamples(drawn, torch.arange(count) % CLASSES, augment=crop_flip, scale=Affine((0.0,), (1.0,)))
+    return TensorExamples(drawn, torch.arange(count) % CLASSES, augment=crop_flip, scale=Normalize((0.0,), (1.0,)))
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Bare:
 
     def seconds(self, updates: int, device: str) -> float:
         """Return what so many updates take."""
-        with laid_out(self.model, self.channels_last):
+        with channels_last_memory(self.model, self.channels_last):
             synchronise(device)
             began = now(device)
             for _ in range(updates):
@@ -166,7 +166,7 @@ def training(name: str, rounds: int, device: str, batch: int | None) -> dict[str
     turns = Turns(others, case.updates, device)
     settings = TrainSettings(epochs=rounds + UNCOUNTED, batch=case.batch, rate=1e-4, schedule="constant")
     turns.begin()
-    fit(model, data, settings, device=device, on_epoch=lambda *_: turns.turn(), augment=crop_flip)
+    train_classifier(model, data, settings, device=device, on_epoch=lambda *_: turns.turn(), augment=crop_flip)
     return {"title": case.title, "batch": [case.batch], "updates_per_round": case.updates} | turns.found(case.batch)
 
 
@@ -178,8 +178,8 @@ def unlearning(name: str, rounds: int, device: str, batch: int | None) -> dict[s
     split = Split(Subset(data, range(case.batch)), Subset(data, range(case.batch, len(data))), CLASSES)
     given = [batch_of(data, case.batch, device)] * 2
     turns = Turns({"bare": Bare(copy.deepcopy(model), given)}, case.updates, device, device.startswith("cuda"))
-    optimiser = Optimiser(1e-4)
-    stage = Descend(Pair(CrossEntropy(), CrossEntropy()), Fixed(), optimiser, 1, Pair(case.batch, case.batch))
+    optimiser = OptimizerConfig(1e-4)
+    stage = TrainStage(Pair(CrossEntropy(), CrossEntropy()), WeightedSum(), optimiser, 1, Pair(case.batch, case.batch))
     calls = iter(range(1, made + 1))
 
     def on_step(_: object) -> None:
@@ -187,9 +187,9 @@ def unlearning(name: str, rounds: int, device: str, batch: int | None) -> dict[s
             turns.turn()
 
     # A reading waits for the device, which the design allows every 25 updates; here it would be called an error.
-    conditions = Conditions(on_step=on_step, read_every=25 if not turns.strict else made + 1)
+    conditions = RunOptions(on_step=on_step, log_every=25 if not turns.strict else made + 1)
     turns.begin()
-    execute(Predictor(model), Recipe((stage,)), split, conditions)
+    run_recipe(Predictor(model), MethodRecipe((stage,)), split, conditions)
     return {"title": case.title, "batch": [case.batch] * 2, "updates_per_round": case.updates} | turns.found(
         2 * case.batch
     )

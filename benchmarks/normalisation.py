@@ -20,15 +20,15 @@ import torch
 from torch import nn
 
 from expunge.batch import Examples, Predictor, Split
-from expunge.data import ByClass, ByFraction, Source, Subset, split_request
-from expunge.engine import POLICIES, Conditions, execute
+from expunge.data import ByClass, ByFraction, LabeledDataset, Subset, split_request
+from expunge.engine import BATCH_NORM_MODES, RunOptions, run_recipe
 from expunge.errors import NotFiniteError
-from expunge.evaluation import ModelOutputs, Trial, outputs_of, tabulate
+from expunge.evaluation import ModelOutputs, ModelScores, aggregate, collect_model_outputs
 from expunge.methods import build_method
-from expunge.registry import find
+from expunge.registry import find_component
 from expunge.report import markdown_table
 from expunge.tasks.classification.build import build_model
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 from expunge.weights import load_into, save_weights
 
 METHODS = ("rl", "explicit", "eupmu")
@@ -58,17 +58,17 @@ class Study:
     """
 
     kind: str
-    source: Source
+    source: LabeledDataset
     rate: float
     clip: float | None
     epochs: int
     cache: Path
 
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[ModelScores]:
         """Return every model's figures at every seed."""
         return [trial for seed in SEEDS for trial in self.at(seed)]
 
-    def at(self, seed: int) -> list[Trial]:
+    def at(self, seed: int) -> list[ModelScores]:
         """Return every model's figures at one seed."""
         drawn = self.source.subset(TRAIN, seed).train
         request = ByClass(0) if self.kind == "class" else ByFraction(0.1, seed=seed)
@@ -77,13 +77,13 @@ class Study:
         original = self.trained("original", drawn, seed)
         reference = self.outputs(self.trained(f"retrained-{self.kind}", retain, seed + 100), split)
         trials = [
-            Trial.of(seen, key=key, label=label, role=role, seed=seed, retrained=reference)  # type: ignore[arg-type]
+            ModelScores.from_outputs(seen, key=key, label=label, role=role, seed=seed, retrained=reference)  # type: ignore[arg-type]
             for key, label, role, seen in (
                 ("original", "Original", "original", self.outputs(original, split)),
                 ("retrain", "Retrain", "retrained", reference),
             )
         ]
-        cells = [(method, policy) for method in METHODS for policy in POLICIES]
+        cells = [(method, policy) for method in METHODS for policy in BATCH_NORM_MODES]
         return trials + [self.cell(method, policy, seed, split, reference) for method, policy in cells]
 
     def trained(self, name: str, examples: Examples, seed: int) -> nn.Module:
@@ -96,12 +96,12 @@ class Study:
             load_into(model, path)
             return model.eval()
         settings = TrainSettings(epochs=self.epochs, batch=64, rate=0.1, schedule="one_cycle", seed=seed)
-        record = fit(model, examples, settings)
+        record = train_classifier(model, examples, settings)
         print(f"{name} seed {seed}: train accuracy {record.train_accuracy:.4f} in {record.seconds:.0f} s", flush=True)
         save_weights(model, path, {"train_accuracy": f"{record.train_accuracy:.5f}"})
         return model
 
-    def cell(self, method: str, policy: str, seed: int, split: Split, reference: ModelOutputs) -> Trial:
+    def cell(self, method: str, policy: str, seed: int, split: Split, reference: ModelOutputs) -> ModelScores:
         """Return one unlearned model's figures, from the cache if they are there."""
         path = self.cache / f"{self.kind}-{method}-{policy}-{self.rate}-{self.clip}-{seed}.json"
         if not path.exists():
@@ -111,7 +111,7 @@ class Study:
         scores = {**found["scores"], "seconds": found["seconds"]} if found["scores"] else {}
         settings = {"rate": self.rate, "clip": self.clip}
         name = f"{method}, {policy}"
-        return Trial(f"{method}-{policy}", name, "method", seed, scores, found["per_class"], (), settings)
+        return ModelScores(f"{method}-{policy}", name, "method", seed, scores, found["per_class"], (), settings)
 
     def measured(self, method: str, policy: str, seed: int, split: Split, reference: ModelOutputs) -> dict[str, Any]:
         """Unlearn and measure; a run that diverges is recorded as such."""
@@ -120,17 +120,17 @@ class Study:
         built = build_method(method, epochs=2, rate=self.rate, clip=self.clip, batch=128, forget_batch=64)
         began = time.perf_counter()
         try:
-            execute(Predictor(model), built.recipe(seed), split, Conditions(seed, policy, observe_every=0))
+            run_recipe(Predictor(model), built.recipe(seed), split, RunOptions(seed, policy, log_gradients_every=0))
         except NotFiniteError as error:
             return {"scores": {}, "per_class": [None] * 10, "seconds": None, "failed": str(error)}
         seconds = time.perf_counter() - began
         seen = self.outputs(model, split)
-        trial = Trial.of(seen, key=method, label=method, role="method", seed=seed, retrained=reference)
+        trial = ModelScores.from_outputs(seen, key=method, label=method, role="method", seed=seed, retrained=reference)
         return {"scores": trial.scores, "per_class": trial.per_class, "seconds": seconds}
 
     def outputs(self, model: nn.Module, split: Split) -> ModelOutputs:
         """Return what a model says on all parts."""
-        return outputs_of(Predictor(model), split, self.source.test)
+        return collect_model_outputs(Predictor(model), split, self.source.test)
 
 
 def main() -> None:
@@ -145,7 +145,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.cache.mkdir(parents=True, exist_ok=True)
-    source = find("readers", "fashion_mnist")(options.data_dir)
+    source = find_component("readers", "fashion_mnist")(options.data_dir)
     source = replace(source, test=Subset(source.test, torch.arange(TEST)))
     for kind, question in QUESTIONS.items():
         study = Study(kind, source, options.rate, options.clip or None, options.epochs, options.cache)
@@ -159,7 +159,7 @@ def main() -> None:
             "seeds": list(SEEDS),
             "reference": True,
             "examples": [],
-            **tabulate(study.trials()),
+            **aggregate(study.trials()),
         }
         target = RESULTS / f"normalisation-{kind}-{options.rate}.json"
         record = {"torch": torch.__version__, **about, "request": part}

@@ -18,7 +18,7 @@ from claim_figures import FIGURES
 from claim_tables import STUDIES
 from default_tables import beside_default
 
-from expunge.report import fronts_table, markdown_table
+from expunge.report import markdown_table, pareto_table
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 BLOCK = re.compile(r"(<!-- table: (?P<file>[\w./-]+\.json)(#(?P<number>\d+))? -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -127,7 +127,7 @@ def table(match: re.Match[str]) -> str:
 def made_of(document: dict[str, Any], number: int) -> str:
     """Return the table with this number of a result."""
     if document.get("kind") == "compare":
-        return fronts_table(request_in(document, number))
+        return pareto_table(request_in(document, number))
     if "networks" in document:
         return cost_table(document)
     if "study" in document:

@@ -22,8 +22,8 @@ import torch
 from quadratic_problem import Limit, Problem, problem
 from quadratic_runs import RATE, fitted_factor, run
 
-from expunge.metrics.statistics import summarise
-from expunge.surgery import Implicit, ImplicitFast, ImplicitPublished, Surgery, Unilateral
+from expunge.metrics.statistics import summarize
+from expunge.surgery import EUPMUFastSurgery, EUPMUOfficialSurgery, EUPMUSurgery, Projection, Surgery
 
 ROOT = Path(__file__).parents[1]
 CONDITIONS = (1, 10, 100)
@@ -54,12 +54,12 @@ def rates(made: Problem) -> list[Row]:
 def explicit_row(made: Problem) -> Row:
     """Return explicit surgery's row; the rise that its finite steps cause shifts the limit."""
     limit = theory.explicit_limit(made, theory.explicit_rise(made, RATE))
-    return row(made, "explicit", limit, theory.explicit_factor(limit, RATE), observed(made, Unilateral(), 3000))
+    return row(made, "explicit", limit, theory.explicit_factor(limit, RATE), observed(made, Projection(), 3000))
 
 
 def implicit_row(made: Problem, name: str, dual_rate: float, updates: int = 3000) -> Row:
     """Return stabilised implicit surgery's row, with what the projection on λ ≥ 0 cut off."""
-    found = observed(made, Implicit(dual_rate=dual_rate, highest=HIGHEST), updates)
+    found = observed(made, EUPMUSurgery(dual_rate=dual_rate, max_multiplier=HIGHEST), updates)
     # Without the projection λ − λ₀ would be (β/η) times the rise, to rounding: the difference is what it cut off.
     cut = found["multiplier"] - 1 - dual_rate / RATE * found["rise"]
     limit = theory.implicit_limit(made, RATE, dual_rate, 1.0 + cut)
@@ -71,7 +71,7 @@ def implicit_row(made: Problem, name: str, dual_rate: float, updates: int = 3000
 
 def log_row(made: Problem) -> Row:
     """Return the row of the log form with β = 1."""
-    found = observed(made, Implicit(log=True, highest=HIGHEST), 3000)
+    found = observed(made, EUPMUSurgery(log_loss=True, max_multiplier=HIGHEST), 3000)
     end = found["multiplier"] * found["retain"] / found["forget"]
     cut = end - 1 - np.log(found["retain"] / made.retain(made.start)) / RATE
     limit = theory.log_implicit_limit(made, RATE, 1.0, 1.0 + cut)
@@ -83,14 +83,14 @@ def log_row(made: Problem) -> Row:
 
 def adam_row(made: Problem) -> Row:
     """Return the row of the stabilised form under Adam: its sum is no function of the rise, so nothing is predicted."""
-    found = observed(made, Implicit(dual="adam", dual_rate=0.1, highest=HIGHEST), 3000)
+    found = observed(made, EUPMUSurgery(dual="adam", dual_rate=0.1, max_multiplier=HIGHEST), 3000)
     nothing = {"multiplier": None, "rise": None}
     return {"surgery": "implicit, Adam at .1", "limit": nothing, "predicted": None, **found}
 
 
 def published_row(made: Problem, dual_rate: float) -> Row:
     """Return the released form's row; of several points where it can rest, the one that it is nearest to."""
-    found = observed(made, ImplicitPublished(dual_rate=dual_rate), 6000)
+    found = observed(made, EUPMUOfficialSurgery(dual_rate=dual_rate), 6000)
     choices = theory.published_limits(made, ERROR / DECAY)
     limit = min(choices, key=lambda limit: abs(made.rise(limit.theta) - found["rise"]))
     slow = theory.decayed_factor(made, limit, partial(theory.log_weight, made), DECAY)
@@ -100,7 +100,7 @@ def published_row(made: Problem, dual_rate: float) -> Row:
 
 def fast_row(made: Problem, dual_rate: float) -> Row:
     """Return EUPMU-fast's row; at w = 1 its update is half of that on the sum."""
-    found = observed(made, ImplicitFast(dual_rate=dual_rate), 6000)
+    found = observed(made, EUPMUFastSurgery(dual_rate=dual_rate), 6000)
     weight = ERROR / DECAY
     limit = theory.raw_limit(made, made.stationary(weight), weight)
     slow = theory.decayed_factor(made, limit, lambda weight: weight, DECAY)
@@ -137,7 +137,7 @@ def halvings(made: Problem) -> list[Row]:
 
 def halving(made: Problem, rate: float) -> Row:
     """Return the rises of both forms at one learning rate."""
-    surgeries = {"explicit": Unilateral(), "implicit": Implicit(highest=HIGHEST)}
+    surgeries = {"explicit": Projection(), "implicit": EUPMUSurgery(max_multiplier=HIGHEST)}
     found = {name: observed(made, surgery, int(60 / rate), rate)["rise"] for name, surgery in surgeries.items()}
     limit = theory.implicit_limit(made, rate, 1.0, 1.0)
     expected = {"explicit": theory.explicit_rise(made, rate), "implicit": made.rise(limit.theta)}
@@ -163,9 +163,9 @@ def tolerances(made: Problem, budget: float = 0.05) -> list[Row]:
         permitted, dual_rate = budget / (RATE * updates), 8.0
         limit = theory.implicit_limit(made, RATE, dual_rate, theory.MULTIPLIER, budget)
         surgeries = {
-            "explicit": (Unilateral(permitted), budget + theory.explicit_rise(made, RATE)),
+            "explicit": (Projection(permitted), budget + theory.explicit_rise(made, RATE)),
             "implicit": (
-                Implicit(permitted, dual_rate, start=theory.MULTIPLIER, highest=HIGHEST),
+                EUPMUSurgery(permitted, dual_rate, initial_multiplier=theory.MULTIPLIER, max_multiplier=HIGHEST),
                 made.rise(limit.theta),
             ),
         }
@@ -218,14 +218,14 @@ def compared(made: Problem, kind: str, rate: float, share: float) -> Row:
 def surgery_of(kind: str, dual_rate: float, multiplier: float) -> Callable[[], Surgery]:
     """Return what builds the surgery, its multiplier at the solution's."""
     if kind == "explicit":
-        return Unilateral
-    return lambda: Implicit(dual_rate=dual_rate, start=multiplier, highest=HIGHEST)
+        return Projection
+    return lambda: EUPMUSurgery(dual_rate=dual_rate, initial_multiplier=multiplier, max_multiplier=HIGHEST)
 
 
 def interval(values: list[float]) -> Row:
     """Return the values with mean and half-width of the 95 % t-interval."""
-    found = summarise(values)
-    return {"values": values, "mean": found.mean, "half": found.half}
+    found = summarize(values)
+    return {"values": values, "mean": found.mean, "half": found.half_width}
 
 
 def described(made: Problem) -> Row:

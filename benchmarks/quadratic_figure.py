@@ -11,7 +11,7 @@ from typing import Any
 
 from figures import Axes, Curve, chart
 
-from expunge.metrics.statistics import summarise
+from expunge.metrics.statistics import summarize
 
 SHOWN = ("explicit", "implicit, β = 1 (default)", "as published, w_lr = 1", "fast, w_lr = 1")
 EVERY = 20
@@ -40,9 +40,11 @@ def drifts(document: Mapping[str, Any]) -> str:
         if row["rate"] != document["rate"] or row["share"] not in (0.0, 0.5):
             continue
         columns = list(zip(*row["curves"], strict=True))
-        found = [summarise([1e3 * value for value in column]) for column in columns]
+        found = [summarize([1e3 * value for value in column]) for column in columns]
         name = row["surgery"] if row["surgery"] == "explicit" else f"implicit, {row['surgery']}"
-        curves.append(Curve(name, [(at * updates / 10, one.mean or 0.0, one.half) for at, one in enumerate(found)]))
+        curves.append(
+            Curve(name, [(at * updates / 10, one.mean or 0.0, one.half_width) for at, one in enumerate(found)])
+        )
         curves.append(
             Curve(
                 f"{row['surgery']}, predicted",

@@ -24,16 +24,16 @@ class NoisyStep(ToyStep):
         losses: On the batches of the update.
         probe: The retain loss that ``loss(fresh=True)`` evaluates: on a fresh batch, as the engine does it, or on the
             update's own.
-        rate: η.
+        lr: η.
     """
 
-    def __init__(self, theta: torch.Tensor, losses: Pair[Loss], probe: Loss, rate: torch.Tensor) -> None:
+    def __init__(self, theta: torch.Tensor, losses: Pair[Loss], probe: Loss, lr: torch.Tensor) -> None:
         super().__init__([theta], losses)
-        self.rate, self.probe = rate, probe
+        self.lr, self.probe = lr, probe
 
-    def loss(self, of: Role, *, fresh: bool = False) -> torch.Tensor:
+    def loss(self, role: Role, *, independent: bool = False) -> torch.Tensor:
         """Evaluate one loss, where asked on the fresh batch."""
-        return self.probe(self.weights).detach() if fresh and of == "retain" else super().loss(of)
+        return self.probe(self.weights).detach() if independent and role == "retain" else super().loss(role)
 
 
 def off(loss: Loss, by: torch.Tensor, origin: torch.Tensor) -> Loss:
@@ -94,9 +94,9 @@ def run(
         step = NoisyStep(theta, losses, probe, step_size)
         surgery(step)
         thetas.append(theta.numpy())
-        multipliers.append(float(surgery.applied()))  # type: ignore[arg-type]
+        multipliers.append(float(surgery.relative_weight()))  # type: ignore[arg-type]
         step.descend()
-        surgery.follow_up(step)
+        surgery.after_step(step)
         theta = step.weights[0]
     return Course(np.array(thetas), np.array(multipliers), made)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expunge.report.numbers import ABSENT, write
+from expunge.report.numbers import ABSENT, format_metric
 
 Row = Mapping[str, Any]
 
@@ -21,12 +21,12 @@ def slowness(factor: float | None) -> str:
     """Return a factor as the rate −ln, in e-folds per thousand updates."""
     if factor is None:
         return ABSENT
-    return "unstable" if factor > 1 else write(-1000 * math.log(factor), places=1)
+    return "unstable" if factor > 1 else format_metric(-1000 * math.log(factor), places=1)
 
 
 def thousandths(value: float | None) -> str:
     """Return a rise of the loss in thousandths."""
-    return ABSENT if value is None else write(1000 * value, places=2)
+    return ABSENT if value is None else format_metric(1000 * value, places=2)
 
 
 def rates(document: Row) -> str:
@@ -41,7 +41,7 @@ def rates(document: Row) -> str:
             slowness(row["measured"]),
             ABSENT if (row["predicted"] or 0) > 1 else thousandths(row["limit"]["rise"]),
             thousandths(row["rise"]),
-            write(row["multiplier"], places=2),
+            format_metric(row["multiplier"], places=2),
             f"{row['late_gap'] / row['first_gap']:.0e}",
         ]
         for row in document["rates"]
@@ -68,7 +68,7 @@ def dual_rates(document: Row) -> str:
             f"{row['share']:g}",
             slowness(row["predicted"]),
             slowness(row["measured"]),
-            write(row["cut"], places=2),
+            format_metric(row["cut"], places=2),
             thousandths(row["limit"]["rise"]),
             thousandths(row["rise"]),
             slowness(row["uncut"]["predicted"]),
@@ -90,7 +90,7 @@ def tolerances(document: Row) -> str:
             thousandths(row[name]["predicted"]),
             thousandths(row[name]["measured"]),
             thousandths(row[name]["after_twice"]),
-            write(row[name]["distance"], places=4),
+            format_metric(row[name]["distance"], places=4),
         ]
         for row in document["tolerances"]
         for name in ("explicit", "implicit")
@@ -108,8 +108,10 @@ def noisy(document: Row) -> str:
         cells = [name, f"{row['rate']:g}", share]
         for kind in ("leak", "gap_squared"):
             found = row[kind]
-            cells.append(write(1e6 * found["predicted"], places=2))
-            cells.append(f"{write(1e6 * found['mean'], places=2)} ± {write(1e6 * found['half'], places=2)}")
+            cells.append(format_metric(1e6 * found["predicted"], places=2))
+            cells.append(
+                f"{format_metric(1e6 * found['mean'], places=2)} ± {format_metric(1e6 * found['half'], places=2)}"
+            )
         rows.append(cells)
     return grid(heads, rows)
 

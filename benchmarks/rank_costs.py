@@ -39,7 +39,7 @@ from expunge.errors import MissingExtraError
 from expunge.masks import Mask
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Surgery
+from expunge.surgery import Surgery, WeightedSum
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "rank-costs.json"
 WIDTH, LAYERS, CLASSES, EXAMPLES = 384, 8, 4, 4
@@ -102,7 +102,7 @@ class Candidate:
         self.number += 1
         seed = 1000 * self.number
         more = lambda of, k: examples(seed + 2 * k + (of == "retain") + 10)  # noqa: E731
-        self.stepper(examples(seed), examples(seed + 1), lambda: examples(seed + 2), further=more)
+        self.stepper(examples(seed), examples(seed + 1), lambda: examples(seed + 2), extra_batches=more)
 
 
 class Issued(TorchDispatchMode):
@@ -186,14 +186,14 @@ WRAPS: dict[str, Wrap] = {"ddp": replicated, "fsdp": sharded}
 def candidates() -> dict[str, tuple[Callable[[], Surgery], Callable[[], Mask] | None]]:
     """Return every surgery, and every mask with constant weights, whose libraries are installed."""
     found: dict[str, Any] = {}
-    for name, entry in registry.entries("surgeries").items():
+    for name, entry in registry.list_entries("surgeries").items():
         try:
             entry.target()
         except MissingExtraError:
             continue
         found[name] = (entry.target, None)
-    masks = {name: (Fixed, entry.target) for name, entry in registry.entries("masks").items()}
-    return found | {f"fixed + {name}": pair for name, pair in masks.items()}
+    masks = {name: (WeightedSum, entry.target) for name, entry in registry.list_entries("masks").items()}
+    return found | {f"weighted_sum + {name}": pair for name, pair in masks.items()}
 
 
 def work(rank: int, folder: str) -> None:

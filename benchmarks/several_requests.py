@@ -20,9 +20,9 @@ from torch import nn
 
 import expunge
 from expunge.batch import Examples
-from expunge.data import Source, Subset
-from expunge.registry import find
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.data import LabeledDataset, Subset
+from expunge.registry import find_component
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 
 LABELS = (3, 5, 8)
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -37,7 +37,7 @@ def accuracy(model: nn.Module, examples: Examples, label: int) -> float:
         return 100 * float((model.eval()(batch.inputs).argmax(1) == batch.targets).double().mean())
 
 
-def answered(model: nn.Module, source: Source, *, leave_out: bool) -> list[list[float]]:
+def answered(model: nn.Module, source: LabeledDataset, *, leave_out: bool) -> list[list[float]]:
     """Return the test accuracy on each class before and after each request, (1 + requests, classes)."""
     shown = [[accuracy(model, source.test, label) for label in LABELS]]
     ledger = Path(tempfile.mkdtemp()) / "ledger.sqlite"
@@ -102,11 +102,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("docs/images/several-requests.svg"))
     chosen = parser.parse_args()
-    source: Source = find("readers", chosen.data)(None)
+    source: LabeledDataset = find_component("readers", chosen.data)(None)
     source = source if chosen.subset is None else source.subset(chosen.subset)
     torch.manual_seed(0)
-    model = find("models", "small_cnn")(len(source.class_names), source.shape[0])
-    fit(model, source.train, TrainSettings(epochs=chosen.epochs, batch=32, rate=0.05))
+    model = find_component("models", "small_cnn")(len(source.class_names), source.shape[0])
+    train_classifier(model, source.train, TrainSettings(epochs=chosen.epochs, batch=32, rate=0.05))
     rows = [answered(model, source, leave_out=leave_out) for leave_out in (False, True)]
     names = [f"class {source.class_names[label]}" for label in LABELS]
     chosen.out.write_text(drawn(*rows, names), encoding="utf-8")

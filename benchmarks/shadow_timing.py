@@ -24,11 +24,11 @@ import torch
 from torch import nn
 from ulira import SETTINGS, study_of
 
-from expunge.api.audits.ulira import judged
+from expunge.api.audits.ulira import score_study
 from expunge.data import TensorExamples
-from expunge.shadows import Shadow, Training, calibrate
-from expunge.shadows.calibration import Loop, timed
-from expunge.shadows.together import TrainingTogether
+from expunge.shadows import Shadow, ShadowTraining, measure_speed
+from expunge.shadows.speed_test import SequentialTrainer, measure_seconds
+from expunge.shadows.stacked import StackedTrainer
 from expunge.tasks.classification.models import small_cnn
 from expunge.tasks.classification.training import TrainSettings
 
@@ -64,12 +64,15 @@ def case(label: str, make: Callable[[], nn.Module], pixels: int, batch: int, mod
     )
     shadows = [Shadow(torch.arange(UPDATES * batch), number) for number in range(models)]
     settings = TrainSettings(epochs=ROUNDS + 1, batch=batch)
-    training = Training(make, examples, settings)
-    lesson = training.lesson
-    networks, others = ([training.fresh(shadow) for shadow in shadows] for _ in range(2))
-    chosen = calibrate(networks, shadows, lesson)
-    together, loop = TrainingTogether(networks, shadows, lesson), Loop(others, shadows, lesson)
-    rounds = [(timed(together.epoch, number), timed(loop.epoch, number)) for number in range(1, ROUNDS + 2)][1:]
+    training = ShadowTraining(make, examples, settings)
+    lesson = training.config
+    networks, others = ([training.make_model(shadow) for shadow in shadows] for _ in range(2))
+    chosen = measure_speed(networks, shadows, lesson)
+    together, loop = StackedTrainer(networks, shadows, lesson), SequentialTrainer(others, shadows, lesson)
+    rounds = [
+        (measure_seconds(together.run_epoch, number), measure_seconds(loop.run_epoch, number))
+        for number in range(1, ROUNDS + 2)
+    ][1:]
     ratios = sorted(alone / at_once for at_once, alone in rounds)
     low, median, high = statistics.quantiles(ratios, n=4)
     milliseconds = [1000 * statistics.median(times) / UPDATES / models for times in zip(*rounds, strict=True)]
@@ -91,10 +94,10 @@ def audit(method: str = "salun", rate: float = 0.003) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         study, _ = study_of("digits", Path(folder), None, 0)
         began, used = time.perf_counter(), time.process_time()
-        found = judged(study, {"method": method, **SETTINGS["digits"].common, "rate": rate})
+        found = score_study(study, {"method": method, **SETTINGS["digits"].common, "rate": rate})
         found.document()
         seconds = {"wall": time.perf_counter() - began, "processor": time.process_time() - used}
-    return {"method": method, "models": study.models, "candidates": len(study.candidates), "seconds": seconds}
+    return {"method": method, "models": study.num_models, "candidates": len(study.candidates), "seconds": seconds}
 
 
 def main() -> None:

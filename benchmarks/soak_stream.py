@@ -23,7 +23,7 @@ from soak_data import ROWS_PER_CUSTOMER, customer_ids, load_customers, pixel_byt
 from torch import Tensor
 
 from expunge.ledger import Ledger
-from expunge.registry import entries
+from expunge.registry import list_entries
 from expunge.tasks.classification.models import small_cnn
 from expunge.weights import load_weights
 
@@ -42,7 +42,7 @@ SERVER.set_forkserver_preload(
     ]
 )
 for _kind in ("tasks", "methods", "models", "readers", "metrics"):
-    entries(_kind)
+    list_entries(_kind)
 for _name in ("cli", "api.run", "api.training", "api.purge", "report.html", "report.terminal"):
     # Imported in the server too, so that commands start at once.
     import_module(f"expunge.{_name}")
@@ -243,6 +243,9 @@ class Stream:
         """Run a command that has to be refused."""
         process = self.start(arguments)
         process.join()
+        while process.exitcode == LOST_BY_SERVER:
+            process = self.start(arguments)
+            process.join()
         self.actions[action] += 1
         if process.exitcode != 2:
             self.problems.append(f"`expunge {' '.join(arguments)}` ended with {process.exitcode}, not with a refusal")
@@ -316,7 +319,7 @@ class Stream:
         found = Ledger(self.ledger).verify(Path(os.environ["EXPUNGE_KEY_FILE"]).read_bytes(), self.heads[0])
         entries = Ledger(self.ledger).entries()
         kinds = Counter(entry.header.kind for entry in entries)
-        if not found.sound or not found.sealed:
+        if not found.is_valid or not found.seal_holds:
             self.problems.append(f"the ledger does not verify: {found.problems}")
         if kinds["request"] != len(self.deletions):
             self.problems.append(f"{kinds['request']} entries of requests for {len(self.deletions)} runs")

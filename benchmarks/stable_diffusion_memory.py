@@ -18,8 +18,8 @@ import torch
 import transformers
 from torch import nn
 
-from expunge.tasks.stable_diffusion.memory import STATE
-from expunge.tasks.stable_diffusion.peak import peak_memory
+from expunge.tasks.stable_diffusion.memory import OPTIMIZER_STATE_BYTES
+from expunge.tasks.stable_diffusion.peak_memory import peak_memory
 from expunge.tasks.stable_diffusion.trainable import train_only
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "results" / "stable-diffusion-memory.json"
@@ -71,8 +71,8 @@ def rows() -> list[dict[str, Any]]:
             estimate = peak_memory(model, method, **asked)
             if "with" in setting:
                 # Named afterwards, so that the library of that optimiser need not be there.
-                share = STATE[setting["with"]] / STATE["adamw"]
-                estimate = replace(estimate, optimiser=round(estimate.optimiser * share))
+                share = OPTIMIZER_STATE_BYTES[setting["with"]] / OPTIMIZER_STATE_BYTES["adamw"]
+                estimate = replace(estimate, optimizer=round(estimate.optimizer * share))
             found.append({**setting, "method": method, **asdict(estimate), "total": estimate.total})
             print(setting, method, estimate, flush=True)
     return found

@@ -1,7 +1,7 @@
 """What does one update of each surgery, and of each mask, cost?
 
 Run: make bench, or python benchmarks/step_cost.py --threads 2        (about ten minutes; it says how many before)
-     python benchmarks/step_cost.py --only lookahead,lenient --networks resnet18        (a part; the other rows stay)
+     python benchmarks/step_cost.py --only lur,keep_unless_harmful --networks resnet18  (a part)
 
 Surgeries are compared with a floor, plain fine-tuning on the same two batches: forward, backward and optimiser's step
 (SGD, momentum .9, weight decay 5e-4), written without Expunge, in the cheaper of two ways: *joint*, one forward over

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from expunge.batch import Examples
-from expunge.engine import Average, mixed_seed
-from expunge.tasks.diffusion.training import DiffusionTraining
+from expunge.engine import ModelEMA, combine_seeds
+from expunge.tasks.diffusion.training import DiffusionTrainSettings
 
 PROMPTS = (*CAPTIONS, *GENERAL, "")
-ENCODING = DiffusionTraining(updates=2000, batch=32, rate=3e-3, warmup=100, average=0.99)
-DENOISING = DiffusionTraining(updates=2800, batch=64, rate=2e-3, warmup=200, average=0.998)
+ENCODING = DiffusionTrainSettings(updates=2000, batch_size=32, lr=3e-3, warmup_updates=100, ema_decay=0.99)
+DENOISING = DiffusionTrainSettings(updates=2800, batch_size=64, lr=2e-3, warmup_updates=200, ema_decay=0.998)
 KL_WEIGHT = 1e-4
 """Of the Kullback–Leibler divergence of a latent's distribution from a normal one, mean over its numbers."""
 GENERAL_SHARE = 0.1
@@ -39,7 +39,7 @@ class Course:
     """
 
     modules: tuple[nn.Module, ...]
-    settings: DiffusionTraining
+    settings: DiffusionTrainSettings
     shown: Callable[[int, int, float], None]
 
     def run(self, examples: Examples, loss_of: Callable[[Tensor, torch.Generator], Tensor]) -> dict[str, Any]:
@@ -50,21 +50,21 @@ class Course:
             loss_of: Takes positions of examples and a generator.
         """
         weights = [weight for module in self.modules for weight in module.parameters()]
-        optimizer = torch.optim.AdamW(weights, lr=self.settings.rate, weight_decay=0.0)
-        average, losses, began = Average(weights, self.settings.average), [], time.perf_counter()
+        optimizer = torch.optim.AdamW(weights, lr=self.settings.lr, weight_decay=0.0)
+        average, losses, began = ModelEMA(weights, self.settings.ema_decay), [], time.perf_counter()
         for module in self.modules:
             module.train()
         for update, positions in enumerate(self.positions(len(examples))):
-            optimizer.param_groups[0]["lr"] = self.settings.rate_at(update)
+            optimizer.param_groups[0]["lr"] = self.settings.lr_at(update)
             optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(positions, torch.Generator().manual_seed(mixed_seed(self.settings.seed, update, 2)))
+            loss = loss_of(positions, torch.Generator().manual_seed(combine_seeds(self.settings.seed, update, 2)))
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(weights, self.settings.clip)
+            torch.nn.utils.clip_grad_norm_(weights, self.settings.max_grad_norm)
             optimizer.step()
             average.update(weights)
             losses.append(float(loss.detach()))
             self.shown(update + 1, self.settings.updates, losses[-1])
-        average.hand_over(weights)
+        average.copy_to(weights)
         for module in self.modules:
             module.eval()
         last = losses[-len(losses) // 10 :]
@@ -74,8 +74,8 @@ class Course:
     def positions(self, count: int) -> Iterator[Tensor]:
         """Yield the positions of each update."""
         for update in range(self.settings.updates):
-            generator = torch.Generator().manual_seed(mixed_seed(self.settings.seed, update, 1))
-            yield torch.randint(count, (self.settings.batch,), generator=generator)
+            generator = torch.Generator().manual_seed(combine_seeds(self.settings.seed, update, 1))
+            yield torch.randint(count, (self.settings.batch_size,), generator=generator)
 
 
 def teach_autoencoder(pipe: Any, images: Examples, shown: Callable[[int, int, float], None]) -> dict[str, Any]:
@@ -132,5 +132,5 @@ def captions(labels: Tensor, generator: torch.Generator) -> Tensor:
     """Return the numbers in ``PROMPTS`` of what the pictures are called: in full, by their style, or not at all."""
     luck = torch.rand(len(labels), generator=generator)
     general = len(CAPTIONS) + labels // len(CLASSES)
-    named = torch.where(luck < DENOISING.drop + GENERAL_SHARE, general, labels)
-    return torch.where(luck < DENOISING.drop, torch.full_like(labels, len(CAPTIONS) + len(STYLES)), named)
+    named = torch.where(luck < DENOISING.label_dropout + GENERAL_SHARE, general, labels)
+    return torch.where(luck < DENOISING.label_dropout, torch.full_like(labels, len(CAPTIONS) + len(STYLES)), named)

@@ -19,9 +19,9 @@ from captioned_pictures import CAPTIONS, GENERAL, numbers, pictures
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from expunge.api.generative.grids import ImageGrid, image_grid
+from expunge.api.generative.grids import SampleGrid, make_sample_grid
 from expunge.api.unlearning import unlearn
-from expunge.tasks.diffusion.evaluation import ImageEvaluation, Judge, ShownImages
+from expunge.tasks.diffusion.evaluation import ImageClassifier, ImageEvaluation, LabeledImages
 from expunge.tasks.stable_diffusion.concept import Concept
 from expunge.tasks.stable_diffusion.concept_split import ConceptSplit, concept_split
 from expunge.tasks.stable_diffusion.prompt_examples import PromptExamples
@@ -72,7 +72,7 @@ class Study:
 
     data_dir: Path | None
     cache: Path
-    judge: Judge
+    judge: ImageClassifier
     seed: int = 0
     model: TextToImage = field(init=False)
 
@@ -108,14 +108,16 @@ class Study:
                 places.append(fitting[order[: total // len(prompts)]])
                 captions += [prompt] * len(places[-1])
         images = train.batch(torch.cat(places)).inputs
-        examples = PromptExamples.of_images(self.model, images, captions, batch_size=100)
+        examples = PromptExamples.from_images(self.model, images, captions, batch_size=100)
         return concept_split(self.model, asked, kept, examples=examples)
 
     def _evaluation(self, kind: str) -> ImageEvaluation:
         """Return what all models of a request are measured by."""
         test = pictures(self.data_dir, "test", 500)
         original = self.shown(kind, self.drawn(kind, ORIGINAL))
-        return ImageEvaluation(self.judge, ShownImages.of(test), numbers(FORGOTTEN[kind]), original=original)
+        return ImageEvaluation(
+            self.judge, LabeledImages.from_examples(test), numbers(FORGOTTEN[kind]), original=original
+        )
 
     def asked(self, kind: str) -> tuple[Tensor, Tensor]:
         """Return the captions' numbers and the seeds of all images of a request."""
@@ -125,10 +127,10 @@ class Study:
         seeds = torch.cat([10_000 + 1000 * number + torch.arange(count) for number, count in enumerate(counts)])
         return labels, seeds
 
-    def shown(self, kind: str, images: Tensor) -> ShownImages:
+    def shown(self, kind: str, images: Tensor) -> LabeledImages:
         """Return images with what they were asked to show."""
         labels, seeds = self.asked(kind)
-        return ShownImages(images, labels, (0.0, 1.0), seeds)
+        return LabeledImages(images, labels, (0.0, 1.0), seeds)
 
     def drawn(self, kind: str, name: str, epochs: int = 0, model: TextToImage | None = None) -> Tensor:
         """Return a cell's images in [0, 1], from the cache if they are there."""
@@ -166,17 +168,17 @@ class Study:
         found = told(self.evaluation(kind), self.shown(kind, images))
         return {"words": words, "settings": settings, **spent, **found}
 
-    def grid(self, kind: str) -> ImageGrid:
+    def grid(self, kind: str) -> SampleGrid:
         """Return what every model of a request draws with the same seeds."""
         labels, seeds = self.asked(kind)
         chosen = [int(place) for n in range(len(CAPTIONS)) for place in (labels == n).nonzero().flatten()[:SHOWN]]
         shown = [cell for cell in CELLS if cell[1] in (0, max(EPOCHS)) and self.has(kind, *cell)]
         rows = {name: self.drawn(kind, name, epochs)[chosen] for name, epochs in shown}
         heads = [f"{CAPTIONS[labels[place]]}, seed {seeds[place]}" for place in chosen]
-        return image_grid(rows, heads, span=(0, 1), title=f"'{FORGOTTEN[kind]}' forgotten, the same seeds")
+        return make_sample_grid(rows, heads, span=(0, 1), title=f"'{FORGOTTEN[kind]}' forgotten, the same seeds")
 
 
-def told(evaluation: ImageEvaluation, shown: ShownImages) -> dict[str, Any]:
+def told(evaluation: ImageEvaluation, shown: LabeledImages) -> dict[str, Any]:
     """Return the scores of images, and what stands behind them."""
     figures = evaluation(shown)
     return {"scores": dict(figures.scores), "evidence": dict(figures.evidence)}

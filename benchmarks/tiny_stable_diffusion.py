@@ -24,11 +24,11 @@ from taught_parts import pipeline
 from taught_study import ASKED, CELLS, EPOCHS, FORGET, FORGOTTEN, GUIDANCE, RETAIN, STEPS, Study, concept
 from torch import Tensor, nn
 
-from expunge.api.documents import hardware, versions
+from expunge.api.documents import collect_versions, describe_hardware
 from expunge.batch import Examples
-from expunge.registry import find
-from expunge.tasks.classification.training import TrainSettings, fit
-from expunge.tasks.diffusion.evaluation import Judge, ShownImages
+from expunge.registry import find_component
+from expunge.tasks.classification.training import TrainSettings, train_classifier
+from expunge.tasks.diffusion.evaluation import ImageClassifier, LabeledImages
 from expunge.weights import load_into, save_weights
 
 Lesson = Callable[[Any, Examples, Callable[[int, int, float], None]], dict[str, Any]]
@@ -44,24 +44,26 @@ DRAWN = 40
 
 def judge_network() -> nn.Module:
     """Return the judge's network: one logit for each caption."""
-    found: nn.Module = find("models", "resnet8")(len(CAPTIONS), channels=3)
+    found: nn.Module = find_component("models", "resnet8")(len(CAPTIONS), channels=3)
     return found
 
 
-def judge_of(cache: Path) -> Judge:
+def judge_of(cache: Path) -> ImageClassifier:
     """Return the judge that ``teach`` has left."""
     network = judge_network()
     load_into(network, cache / JUDGE)
-    return Judge(network.eval(), "resnet8")
+    return ImageClassifier(network.eval(), "resnet8")
 
 
 def teach_judge(train: Examples, test: Examples, cache: Path) -> dict[str, Any]:
     """Train, save and describe the judge."""
     torch.manual_seed(0)
     network = judge_network()
-    record = fit(network, train, JUDGING)
+    record = train_classifier(network, train, JUDGING)
     save_weights(network, cache / JUDGE, overwrite=True)
-    answers = torch.from_numpy(Judge(network.eval(), "resnet8")(ShownImages.of(test).images).classes)
+    answers = torch.from_numpy(
+        ImageClassifier(network.eval(), "resnet8")(LabeledImages.from_examples(test).images).classes
+    )
     told = {"network": "resnet8", "settings": asdict(JUDGING), "seconds": round(record.seconds, 1)}
     return {**told, "train_accuracy": record.train_accuracy, "test": agreement(answers, test.targets)}
 
@@ -189,7 +191,7 @@ def main() -> None:
     else:
         target, found = FIGURES, study(asked.data_dir, asked.cache, asked.seed, only_cached=asked.only_cached)
     command = f"python benchmarks/tiny_stable_diffusion.py {asked.verb}"
-    record = {"command": command, **found, "hardware": hardware("cpu"), "versions": versions()}
+    record = {"command": command, **found, "hardware": describe_hardware("cpu"), "versions": collect_versions()}
     target.write_text(json.dumps(record, indent=1) + "\n")
 
 

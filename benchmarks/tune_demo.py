@@ -19,15 +19,15 @@ from tuning import accuracies, badness
 
 from expunge.api import unlearn
 from expunge.demo.plan import (
-    COMMON,
+    BATCH_NORM,
+    COMMON_SETTINGS,
     FORGOTTEN_CLASS,
     METHODS,
-    NORMALISATION,
     REQUESTS,
-    case,
-    settings,
-    source,
-    train,
+    get_method_settings,
+    load_digits,
+    make_case,
+    train_network,
 )
 from expunge.errors import NotFiniteError
 
@@ -44,11 +44,17 @@ TARGET = Path(__file__).parents[1] / "docs" / "results" / "demo-tuning.json"
 def main() -> None:
     """Try every rate and write the record."""
     torch.set_num_threads(1)
-    record: dict[str, Any] = {"seed": SEED, "common": dict(COMMON), "criterion": __doc__, "chosen": {}, "trials": []}
-    data = source()
+    record: dict[str, Any] = {
+        "seed": SEED,
+        "common": dict(COMMON_SETTINGS),
+        "criterion": __doc__,
+        "chosen": {},
+        "trials": [],
+    }
+    data = load_digits()
     for kind in REQUESTS:
-        chosen = case(kind, SEED, data)
-        original, _ = train(chosen.train, SEED)
+        chosen = make_case(kind, SEED, data)
+        original, _ = train_network(chosen.train, SEED)
         before = accuracies(original, chosen.split, chosen.control, FORGOTTEN_CLASS)
         for method in METHODS:
             best: tuple[tuple[float, float], float] | None = None
@@ -56,10 +62,8 @@ def main() -> None:
                 try:
                     split = chosen.split
                     sides = {"forget": split.forget, "retain": split.retain}
-                    options = {**settings(method, kind), "rate": rate}
-                    result = unlearn(
-                        original, **sides, method=method, seed=SEED, normalisation=NORMALISATION, **options
-                    )
+                    options = {**get_method_settings(method, kind), "rate": rate}
+                    result = unlearn(original, **sides, method=method, seed=SEED, normalisation=BATCH_NORM, **options)
                     now = accuracies(result.model, chosen.split, chosen.control, FORGOTTEN_CLASS)
                 except NotFiniteError:
                     record["trials"].append({"kind": kind, "method": method, "rate": rate, "failed": True})

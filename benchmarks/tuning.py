@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 from expunge.batch import Examples, Predictor, Split
-from expunge.evaluation import collect
+from expunge.evaluation import collect_outputs
 from expunge.metrics import accuracy
 
 
 def accuracies(model: nn.Module, split: Split, control: Examples, forgotten_class: int) -> dict[str, float]:
     """Return the accuracies in percent that the criterion reads."""
     predict, forgotten = Predictor(model), torch.tensor([forgotten_class])
-    held = collect(predict, control)
+    held = collect_outputs(predict, control)
     parts = {
-        "forget": collect(predict, split.forget),
-        "retain": collect(predict, split.retain),
+        "forget": collect_outputs(predict, split.forget),
+        "retain": collect_outputs(predict, split.retain),
         "control": held,
         "control_class": held.only(forgotten),
         "control_others": held.without(forgotten),

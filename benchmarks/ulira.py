@@ -27,15 +27,15 @@ from torch import nn
 from tuning import accuracies, badness
 
 from expunge import unlearn
-from expunge.api.audits.leakage import Leakage, State
-from expunge.api.audits.shadow_study import Answers, Study
+from expunge.api.audits.shadow_study import ShadowOutputs, ShadowStudy
+from expunge.api.audits.ulira_result import ModelState, ULiRAResult
 from expunge.batch import Examples, Split
-from expunge.data import Source, Subset
+from expunge.data import LabeledDataset, Subset
 from expunge.errors import NotFiniteError
 from expunge.evaluation import Ensemble, ForgettingQuality, MarginDivergence
-from expunge.metrics import attack_auc, model_scores, summarise
-from expunge.registry import find
-from expunge.shadows import Store, Training, hashed, train_shadows
+from expunge.metrics import attack_auc, model_scores, summarize
+from expunge.registry import find_component
+from expunge.shadows import ShadowStore, ShadowTraining, hash_values, train_shadows
 from expunge.tasks.classification.models import small_cnn
 from expunge.tasks.classification.training import TrainSettings
 
@@ -113,19 +113,21 @@ def network(pooled: int) -> nn.Module:
     return small if pooled == 1 else nn.Sequential(nn.AvgPool2d(pooled), small)
 
 
-def study_of(name: str, cache: Path, data_dir: Path | None, seed: int) -> tuple[Study, Examples]:
+def study_of(name: str, cache: Path, data_dir: Path | None, seed: int) -> tuple[ShadowStudy, Examples]:
     """Return the shadow models of a data set and the held-out images, none of which is a test image."""
     setting = SETTINGS[name]
-    source: Source = find("readers", name)(data_dir, **setting.options)
+    source: LabeledDataset = find_component("readers", name)(data_dir, **setting.options)
     order = torch.randperm(len(source.train), generator=torch.Generator().manual_seed(seed))
     drawn, held = order[: setting.train], order[setting.train : setting.train + setting.held]
     holdout, test = Subset(source.train, held), Subset(source.test, torch.arange(min(setting.test, len(source.test))))
     make = partial(network, setting.pooled)
-    training = Training(make, Subset(source.train, drawn), TrainSettings(**setting.training), store=Store(cache))
-    return Study(training, torch.arange(setting.candidates), test, holdout, setting.models, seed), holdout
+    training = ShadowTraining(
+        make, Subset(source.train, drawn), TrainSettings(**setting.training), store=ShadowStore(cache)
+    )
+    return ShadowStudy(training, torch.arange(setting.candidates), test, holdout, setting.models, seed), holdout
 
 
-def trial(plan: Study, options: dict[str, Any], forgotten: Split, control: Examples) -> dict[str, float] | None:
+def trial(plan: ShadowStudy, options: dict[str, Any], forgotten: Split, control: Examples) -> dict[str, float] | None:
     """Return the accuracies of one tuning run; None if it diverged."""
     (model,) = train_shadows(plan.training, plan.shadows[:1])
     given = {"forget": forgotten.forget, "retain": forgotten.retain, "holdout": control, "seed": TUNING_SEED}
@@ -138,7 +140,7 @@ def trial(plan: Study, options: dict[str, Any], forgotten: Split, control: Examp
 def tuned(name: str, cache: Path, data_dir: Path | None) -> dict[str, Any]:
     """Return the record of tuning: every trial, and the rate that each method is frozen at."""
     plan, control = study_of(name, cache, data_dir, TUNING_SEED)
-    sides = plan.candidates[plan.inside[0]], plan.retained
+    sides = plan.candidates[plan.membership[0]], plan.retained
     split = Split(*(Subset(plan.training.examples, side) for side in sides), 10, control)
     (model,) = train_shadows(plan.training, plan.shadows[:1])
     before = accuracies(model, split, control, 0)
@@ -147,7 +149,7 @@ def tuned(name: str, cache: Path, data_dir: Path | None) -> dict[str, Any]:
         ranked = []
         for rate in rates:
             options = {"method": method, **SETTINGS[name].common, "rate": rate}
-            kept = cache / "tuning" / f"{hashed(name, asdict(SETTINGS[name]), options)}.json"
+            kept = cache / "tuning" / f"{hash_values(name, asdict(SETTINGS[name]), options)}.json"
             if not kept.exists():
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 kept.write_text(json.dumps(trial(plan, options, split, control)))
@@ -159,27 +161,27 @@ def tuned(name: str, cache: Path, data_dir: Path | None) -> dict[str, Any]:
     return record
 
 
-def row(found: Leakage, state: State, key: str, label: str) -> dict[str, Any]:
+def row(found: ULiRAResult, state: ModelState, key: str, label: str) -> dict[str, Any]:
     """Return the figures of the models of a state, those of attacks that know less beside those of this one."""
-    scores = model_scores(found.answers[state].candidates.numpy(), found.targets.numpy())
-    inside = found.inside.numpy()
+    scores = model_scores(found.outputs[state].candidates.numpy(), found.targets.numpy())
+    inside = found.membership.numpy()
     plain = [attack_auc(of[kind], of[~kind]) for of, kind in zip(scores, inside, strict=True)]
     shift = np.array([of[kind].mean() - of[~kind].mean() for of, kind in zip(scores.T, inside.T, strict=True)])
     return {
         "key": key,
         "label": label,
-        **found.figures(state),
-        "one_threshold_auc": summarise(plain).as_dict(),
+        **found.summarize_state(state),
+        "one_threshold_auc": summarize(plain).as_dict(),
         "shift": {"mean": float(shift.mean()), "higher": float(np.mean(shift > 0))},
     }
 
 
-def beside_retrained(found: Leakage, state: State) -> dict[str, Any]:
+def beside_retrained(found: ULiRAResult, state: ModelState) -> dict[str, Any]:
     """Return what metrics of many models say of unlearned models beside retrained ones, candidate by candidate."""
-    targets, answers = found.targets.numpy(), found.answers[state]
+    targets, answers = found.targets.numpy(), found.outputs[state]
     told = (float(np.mean(answers.retain_accuracy)), float(np.mean([one or 0.0 for one in answers.test_accuracy])))
-    ours = Ensemble(model_scores(found.forgotten(state).numpy(), targets), *told)
-    reference = found.answers["retrained"]
+    ours = Ensemble(model_scores(found.select_member_logits(state).numpy(), targets), *told)
+    reference = found.outputs["retrained"]
     theirs = Ensemble(
         model_scores(reference.candidates.numpy(), targets),
         float(np.mean(reference.retain_accuracy)),
@@ -203,17 +205,20 @@ def main() -> None:
         print(f"{time.perf_counter() - began:7.1f} s  {what} {ready}/{every}", flush=True)
 
     plan, _ = study_of(asked.data, cache, asked.data_dir, 0)
-    states: dict[State, Answers] = {"original": plan.trained(report), "retrained": plan.retrained(report)}
+    states: dict[ModelState, ShadowOutputs] = {
+        "original": plan.collect_shadow_outputs(report),
+        "retrained": plan.collect_reference_outputs(report),
+    }
     tuning = tuned(asked.data, cache, asked.data_dir)
-    found = {None: Leakage(plan.inside, plan.targets, states, plan.test.targets)}
+    found = {None: ULiRAResult(plan.membership, plan.targets, states, plan.test.targets)}
     for method, (label, _) in METHODS.items():
         options = {"method": method, **SETTINGS[asked.data].common, "rate": tuning["chosen"][method]}
-        answers = plan.unlearned(options, on_done=lambda _, *counts, name=label: report(name, *counts))
-        found[method] = Leakage(plan.inside, plan.targets, {**states, "unlearned": answers}, plan.test.targets)
+        answers = plan.collect_unlearned_outputs(options, on_done=lambda _, *counts, name=label: report(name, *counts))
+        found[method] = ULiRAResult(plan.membership, plan.targets, {**states, "unlearned": answers}, plan.test.targets)
         write(asked.data, record_of(asked.data, found, tuning))
 
 
-def record_of(name: str, found: dict[str | None, Leakage], tuning: dict[str, Any]) -> dict[str, Any]:
+def record_of(name: str, found: dict[str | None, ULiRAResult], tuning: dict[str, Any]) -> dict[str, Any]:
     """Return the record of the methods that are there; of those that are not yet, their names."""
     plain, rows = found[None], []
     rows.append(row(plain, "original", "original", "Original"))

@@ -1,7 +1,7 @@
 """What is compared: one update of plain fine-tuning, written without Expunge, of every surgery, and under every mask.
 
-A candidate has a name: a way of plain fine-tuning (``joint``, ``split``), a surgery (``fixed``), a surgery under a mask
-(``fixed + lenient``), or that with the mask's memory in bfloat16 (``fixed + lenient, bf16``).
+A candidate has a name: a way of plain fine-tuning (``joint``, ``split``), a surgery (``weighted_sum``), a surgery
+under a mask (``weighted_sum + saliency``), or that with its memory in bfloat16 (``weighted_sum + saliency, bf16``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from expunge.errors import MissingExtraError
 from expunge.masks import Mask
 from expunge.objectives import CrossEntropy
 from expunge.pair import Pair
-from expunge.registry import entries, find
+from expunge.registry import find_component, list_entries
 from expunge.surgery import Progress, Surgery
 
 Update = Callable[[], object]
@@ -32,8 +32,8 @@ WAYS = {"frozen": ("joint", "split"), "joint": ("joint",), "separate": ("split",
 BF16 = ", bf16"
 REFRESH = 10
 """K, updates from one further batch of a feasible mask to the next: what an update costs is a mean over so many."""
-BASES = {"lenient": ("fixed", "implicit")}
-"""Mask → the surgeries that are measured under it; the others are measured on ``fixed``."""
+BASES = {"keep_unless_harmful": ("weighted_sum", "eupmu")}
+"""Mask → the surgeries that are measured under it; the others are measured on ``weighted_sum``."""
 
 
 def joint_way(work: Workload) -> Update:
@@ -89,39 +89,39 @@ class Repeated:
             forget, retain = TensorExamples(*work.forget), TensorExamples(*work.retain)
             mask.prepare(Predictor(work.model.eval()), Split(forget, retain, CLASSES))
         objectives = Pair(CrossEntropy(), CrossEntropy())
-        self.step = Stepper(work.model, work.optimiser(), surgery, objectives, mask, normalisation=work.policy)
+        self.step = Stepper(work.model, work.optimiser(), surgery, objectives, mask, batch_norm=work.policy)
         self.work, self.number = work, 0
 
     def __call__(self) -> None:
         """Make one update."""
         work, progress = self.work, Progress(self.number, TOTAL)
-        self.step(work.forget, work.retain, lambda: work.fresh, further=work.further, progress=progress)
+        self.step(work.forget, work.retain, lambda: work.fresh, extra_batches=work.further, progress=progress)
         self.number += 1
 
 
 def missing(kind: str, name: str) -> str | None:
     """Return what to do to have something that is registered but not installed; None where it is there."""
     try:
-        find(kind, name)()
+        find_component(kind, name)()
     except MissingExtraError as error:
-        return error.cure
+        return error.hint
     return None
 
 
 def surgeries() -> list[str]:
     """Return every registered surgery that can be built here."""
-    return [name for name in entries("surgeries") if missing("surgeries", name) is None]
+    return [name for name in list_entries("surgeries") if missing("surgeries", name) is None]
 
 
 def masked() -> list[str]:
     """Return every registered mask that can be built here, over its base."""
-    found = [name for name in entries("masks") if missing("masks", name) is None]
-    return [f"{base} + {name}" for name in found for base in BASES.get(name, ("fixed",))]
+    found = [name for name in list_entries("masks") if missing("masks", name) is None]
+    return [f"{base} + {name}" for name in found for base in BASES.get(name, ("weighted_sum",))]
 
 
 def absent() -> dict[str, str]:
     """Return what is registered and not installed, with what to do about it."""
-    found = {name: missing(kind, name) for kind in ("surgeries", "masks") for name in entries(kind)}
+    found = {name: missing(kind, name) for kind in ("surgeries", "masks") for name in list_entries(kind)}
     return {name: cure for name, cure in found.items() if cure is not None}
 
 
@@ -129,8 +129,8 @@ def base_of(name: str) -> str:
     """Return the surgery of a masked candidate.
 
     Examples:
-        >>> base_of("fixed + lenient"), mask_of("fixed + lenient, bf16")
-        ('fixed', 'lenient')
+        >>> base_of("weighted_sum + keep_unless_harmful"), mask_of("weighted_sum + keep_unless_harmful, bf16")
+        ('weighted_sum', 'keep_unless_harmful')
     """
     return name.split(" + ")[0]
 
@@ -142,7 +142,7 @@ def mask_of(name: str) -> str:
 
 def in_bf16(name: str) -> str | None:
     """Return the candidate that keeps its mask's memory in bfloat16; None where the mask has no such setting."""
-    settings = inspect.signature(find("masks", mask_of(name))).parameters
+    settings = inspect.signature(find_component("masks", mask_of(name))).parameters
     return f"{name}{BF16}" if "bf16" in settings else None
 
 
@@ -150,8 +150,8 @@ def build(name: str, work: Workload) -> Update:
     """Return one candidate's update."""
     if name in ("joint", "split"):
         return joint_way(work) if name == "joint" else split_way(work)
-    surgery = find("surgeries", base_of(name))()
+    surgery = find_component("surgeries", base_of(name))()
     if " + " not in name:
         return Repeated(work, surgery)
-    mask = find("masks", mask_of(name))
+    mask = find_component("masks", mask_of(name))
     return Repeated(work, surgery, mask(bf16=True) if name.endswith(BF16) else mask())

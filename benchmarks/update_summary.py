@@ -11,17 +11,17 @@ from update_memory import RESOLVED, leanest
 from update_timing import Seconds, cheapest, ratios, spread
 from update_workload import NETWORKS, Workload
 
-AIMS = {"fixed": 1.03, "implicit_fast": 1.05, "unilateral": 1.08, "implicit": 1.25, "lookahead": 1.60}
+AIMS = {"weighted_sum": 1.03, "eupmu_fast": 1.05, "projection": 1.08, "eupmu": 1.25, "lur": 1.60}
 """Surgery → time of one update, as a multiple of the floor; on the CPU with frozen statistics."""
-MEMORY_AIMS = {"unilateral": 1.1}
+MEMORY_AIMS = {"projection": 1.1}
 """Surgery → peak memory above the floor's, in units of the parameters' bytes."""
-MASK_AIMS = {"lenient": 1.15, "strict": 1.15}
+MASK_AIMS = {"keep_unless_harmful": 1.15, "keep_if_harmless": 1.15}
 """Mask → time of one update, a mean over K, as a multiple of its base's."""
-MASK_MEMORY_AIMS = {"lenient": 3.2, "strict": 3.2}
+MASK_MEMORY_AIMS = {"keep_unless_harmful": 3.2, "keep_if_harmless": 3.2}
 """Mask → peak memory above its base's, in units of the parameters' bytes."""
-MASK_BF16_AIMS = {"lenient": 2.2, "strict": 2.2}
+MASK_BF16_AIMS = {"keep_unless_harmful": 2.2, "keep_if_harmless": 2.2}
 """The same with the mask's memory in bfloat16."""
-CERTIFIED, PLAIN = "fixed + certified", "fixed + lenient"
+CERTIFIED, PLAIN = "weighted_sum + sequential_test", "weighted_sum + keep_unless_harmful"
 """A certificate around the default feasible mask, and that mask alone."""
 
 Peaks = Mapping[str, list[int]]

@@ -29,12 +29,12 @@ Seconds = dict[str, dict[int, float]]
 STEADY = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 """Give nothing back below 8 GiB; take blocks up to 32 MiB, the most that it allows, from the heap."""
 COSTS = {
-    "noise_aware": 11.0,
-    "lookahead": 1.6,
-    "fixed + certified": 6.0,
-    "fixed + sign_agreement": 2.2,
-    "fixed + knapsack": 1.8,
-    "fixed + agreement": 1.4,
+    "robust_projection": 11.0,
+    "lur": 1.6,
+    "weighted_sum + sequential_test": 6.0,
+    "weighted_sum + sign_agreement": 2.2,
+    "weighted_sum + knapsack": 1.8,
+    "weighted_sum + probabilistic_agreement": 1.4,
 }
 """About how many floors one update costs: for the estimate, and to repeat slow ones less often."""
 USUAL = 1.15

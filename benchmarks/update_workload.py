@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.pair import Role
-from expunge.registry import find
+from expunge.registry import find_component
 
 CLASSES = 10
 FURTHER = 24
@@ -60,7 +60,7 @@ class Workload:
         generator = torch.Generator().manual_seed(1)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            model: nn.Module = find("models", self.network)(CLASSES, NETWORKS[self.network].channels)
+            model: nn.Module = find_component("models", self.network)(CLASSES, NETWORKS[self.network].channels)
         self.model = model.to(self.device)
         self.forget, self.retain = self._batch(self.batch, generator), self._batch(self.batch, generator)
         self.union = (torch.cat([self.forget[0], self.retain[0]]), torch.cat([self.forget[1], self.retain[1]]))

@@ -15,7 +15,7 @@ from typing import Any
 from mkdocs.structure.files import File
 
 from expunge import api
-from expunge.api.request.names import SOURCES, exported_names
+from expunge.api.request.names import SOURCE_ROOT, read_exported_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ("CONTRIBUTING", "SECURITY", "CHANGELOG")
@@ -119,7 +119,7 @@ def reference() -> dict[str, str]:
     verbs = [*(f"::: {api._HOMES[name]}.{name}\n\n" for name in api.__all__), entry("engine", "Stepper")]
     found = {"verbs": "# The verbs of the package\n\n" + "".join(verbs)}
     for room, title in ROOMS.items():
-        names = exported_names(SOURCES, f"expunge.{room}")
+        names = read_exported_names(SOURCE_ROOT, f"expunge.{room}")
         found[room] = f"# {title}\n\n" + ("".join(entry(room, name) for name in names) or f"::: expunge.{room}\n")
     return found
 

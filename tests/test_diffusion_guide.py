@@ -61,7 +61,7 @@ def test_the_adapter_is_saved_alone(ran):
 
 def test_the_grid_has_a_row_for_each_model_and_a_column_for_each_prompt_and_seed(ran):
     names, place, _ = ran
-    assert list(names["grid"].rows) == ["original", "UCE", "EUPMU", "EUPMU + lenient"]
+    assert list(names["grid"].rows) == ["original", "UCE", "EUPMU", "EUPMU + keep_unless_harmful"]
     assert len(names["grid"].columns) == 10
     assert (place / "before-and-after.png").read_bytes()[1:4] == b"PNG"
     assert (place / "run-digits" / "unlearned" / "unet").is_dir()

@@ -50,8 +50,8 @@ def test_the_quick_start_runs(tmp_path, monkeypatch, capsys):
     first, second, *_ = blocks()
     assert "method=" not in first
     exec(first, names)
-    assert names["result"].search is not None
-    assert names["result"].budget.sentence in capsys.readouterr().out
+    assert names["result"].search_history is not None
+    assert names["result"].budget.summary in capsys.readouterr().out
     assert (tmp_path / "run" / "unlearned.safetensors").is_file()
     assert (tmp_path / "run" / "report.html").is_file()
     exec(second, names)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import expunge.api
-from expunge.api.request.names import SOURCES, exported_names
+from expunge.api.request.names import SOURCE_ROOT, read_exported_names
 
 ROOT = Path(__file__).parent.parent
 needs_mkdocs = pytest.mark.skipif(
@@ -37,7 +37,7 @@ class Links(HTMLParser):
 
 def build(out: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
-    settings = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(SOURCES)}
+    settings = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(SOURCE_ROOT)}
     return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
 
 
@@ -58,7 +58,9 @@ def test_the_site_builds_and_its_links_lead_somewhere(tmp_path):
                 assert place in pages[there].places, f"{page.name} leads to {target}"
     text = (tmp_path / "site" / "reference" / "surgery.html").read_text(encoding="utf-8")
     missing = [
-        name for name in exported_names(SOURCES, "expunge.surgery") if f'id="expunge.surgery.{name}"' not in text
+        name
+        for name in read_exported_names(SOURCE_ROOT, "expunge.surgery")
+        if f'id="expunge.surgery.{name}"' not in text
     ]
     assert missing == []
     verbs = (tmp_path / "site" / "reference" / "verbs.html").read_text(encoding="utf-8")

@@ -22,6 +22,13 @@ OPTIONAL |= {"diffusers", "accelerate", "peft", "torchmetrics", "bitsandbytes", 
 OPTIONAL |= {"tensorboard", "wandb", "mlflow", "trackio"}
 PICKLE_READERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 FORBIDDEN_WORDS = ("TODO", "FIXME", "XXX", "HACK")
+SUPERLATIVES = {"MOST", "FEWEST", "LEAST", "LARGEST", "SMALLEST", "LONGEST", "SHORTEST", "HIGHEST", "LOWEST", "DEEPEST"}
+SUPERLATIVES |= {"BOLDEST", "FARTHEST", "NARROWEST", "WIDEST", "FASTEST", "SLOWER", "SHORTER"}
+PARTICIPLES = {"told", "made", "held", "kept", "gone", "given", "taken", "found", "said", "shown", "drawn", "known"}
+PARTICIPLES |= {"sought", "left", "lent", "chosen", "written", "seen", "meant", "brought", "begun", "spent", "thought"}
+NOUNS_IN_ED = {"seed", "speed", "embed", "shed", "feed", "need", "exceed", "succeed", "proceed", "breed"}
+"""First words of names that end in -ed and are no participles."""
+VAGUE_LOCALS = {"found", "told", "said"}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "misc", "common"}
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -93,6 +100,48 @@ def test_functions_are_short():
     assert [name for name, count in lengths if count > 60] == []
     assert statistics.median(counts) <= 8
     assert statistics.quantiles(counts, n=10)[-1] <= 25
+
+
+def is_participle(name: str) -> bool:
+    first = name.lstrip("_").split("_")[0]
+    return first in PARTICIPLES or (first.endswith("ed") and len(first) > 4 and first not in NOUNS_IN_ED)
+
+
+def is_value_or_context(function: Function) -> bool:
+    decorators = {node.id for node in function.decorator_list if isinstance(node, ast.Name)}
+    returned = "" if function.returns is None else ast.unparse(function.returns)
+    in_context = returned.startswith("AbstractContextManager")
+    return in_context or bool(decorators & {"property", "cached_property", "contextmanager"})
+
+
+def test_functions_are_verbs():
+    named = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, Function) and is_participle(node.name) and not is_value_or_context(node)
+    ]
+    assert named == []
+
+
+def test_constants_and_locals_name_the_thing():
+    vague = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.id}"
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        if node.id in VAGUE_LOCALS or node.id.lstrip("_") in SUPERLATIVES
+    ]
+    assert vague == []
+
+
+def test_class_names_are_unique():
+    places: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 @each_file

@@ -40,15 +40,15 @@ def test_notebooks_are_kept_without_what_a_run_left(path):
 @pytest.mark.slow
 def test_classes_and_examples():
     names, printed = run("classes-and-examples")
-    assert names["classwise"].budget.kept
-    assert names["classwise"].budget.reached
-    assert names["single"].budget.sentence in printed
+    assert names["classwise"].budget.within_budget
+    assert names["classwise"].budget.target_met
+    assert names["single"].budget.summary in printed
     forget = names["forget"].batch(torch.arange(len(names["forget"])))
     assert (names["classwise"].model(forget.inputs).argmax(1) == 3).float().mean() <= 0.005
     assert (names["model"].eval()(forget.inputs).argmax(1) == 3).float().mean() > 0.9
     single = names["single"].budget
-    assert single.kept
-    assert all(look.missing >= 0 for look in single.looks)
+    assert single.within_budget
+    assert all(look.missing >= 0 for look in single.evaluations)
     assert (names["folder"] / "report.html").stat().st_size > 10_000
     assert (names["folder"] / "run" / "unlearned.safetensors").exists()
 

@@ -19,17 +19,17 @@ from expunge.pair import ROLES, Pair
 def test_errors_are_one_sentence_with_its_parts():
     error = RequestError("one example", "none", "name a class")
     assert str(error) == "Expected one example, but found none: name a class."
-    assert (error.expected, error.found, error.cure) == ("one example", "none", "name a class")
+    assert (error.expected, error.actual, error.hint) == ("one example", "none", "name a class")
     assert isinstance(error, ExpungeError)
 
 
 def test_config_errors_begin_with_the_place():
-    error = ConfigError("a number", "'x'", "write 1", where="request.yaml line 7")
+    error = ConfigError("a number", "'x'", "write 1", location="request.yaml line 7")
     assert str(error) == "request.yaml line 7: Expected a number, but found 'x': write 1."
     assert str(ConfigError("a number", "'x'", "write 1")) == "Expected a number, but found 'x': write 1."
 
 
-@pytest.mark.parametrize("error", [RequestError("a", "b", "c"), ConfigError("a", "b", "c", where="file line 1")])
+@pytest.mark.parametrize("error", [RequestError("a", "b", "c"), ConfigError("a", "b", "c", location="file line 1")])
 def test_errors_survive_the_way_between_processes(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
@@ -66,16 +66,16 @@ def test_chunks_cut_a_batch_without_loss(count, parts):
         lambda one: one.indices,
         lambda one: one.inputs["pixels"],
         lambda one: one.inputs["sizes"][0],
-        lambda one: one.drawn["labels"],
+        lambda one: one.extras["labels"],
     ):
         assert torch.equal(torch.cat([read(chunk) for chunk in chunks]), read(batch))
 
 
 def test_drawn_quantities_are_added_and_the_batch_itself_stays():
     batch = a_batch(2)
-    more = batch.with_drawn(noise=torch.ones(2))
-    assert set(more.drawn) == {"labels", "noise"}
-    assert set(batch.drawn) == {"labels"}
+    more = batch.with_extras(noise=torch.ones(2))
+    assert set(more.extras) == {"labels", "noise"}
+    assert set(batch.extras) == {"labels"}
 
 
 def test_a_batch_that_is_there_already_is_not_copied():
@@ -163,10 +163,10 @@ def room(tmp_path, monkeypatch):
     (tmp_path / name / "__init__.py").write_text(ROOM.format(name=name))
     (tmp_path / name / "deeper.py").write_text(DEEPER.format(name=name))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "ROOMS", {"things": (name, "Base"), "makers": (name, None)})
-    registry.entries.cache_clear()
+    monkeypatch.setattr(registry, "KINDS", {"things": (name, "Base"), "makers": (name, None)})
+    registry.list_entries.cache_clear()
     yield name
-    registry.entries.cache_clear()
+    registry.list_entries.cache_clear()
     for module in [module for module in sys.modules if module.split(".")[0] == name]:
         del sys.modules[module]
 
@@ -193,35 +193,35 @@ def plug_in(tmp_path, monkeypatch):
 
 
 def test_a_room_registers_its_concrete_classes(room):
-    assert set(registry.entries("things")) == {"near_miss"}
-    entry = registry.entries("things")["near_miss"]
+    assert set(registry.list_entries("things")) == {"near_miss"}
+    entry = registry.list_entries("things")["near_miss"]
     assert (entry.aliases, entry.paper, entry.summary) == (("nm", "near"), "Someone 2024", "Nearly.")
 
 
 def test_a_room_without_a_base_registers_its_functions(room):
-    assert {name: entry.aliases for name, entry in registry.entries("makers").items()} == {"described": ("told",)}
+    assert {name: entry.aliases for name, entry in registry.list_entries("makers").items()} == {"described": ("told",)}
 
 
 @pytest.mark.parametrize("spelling", ["near_miss", "near-miss", "Near_Miss", "nm", "near"])
 def test_names_and_aliases_find_the_same_thing(room, spelling):
-    assert registry.find("things", spelling).__name__ == "NearMiss"
+    assert registry.find_component("things", spelling).__name__ == "NearMiss"
 
 
 def test_a_near_miss_is_offered(room):
     with pytest.raises(ConfigError, match="found 'nearmiss': did you mean 'near_miss'"):
-        registry.find("things", "nearmiss")
+        registry.find_component("things", "nearmiss")
 
 
 def test_a_far_miss_is_sent_to_the_list(room):
     with pytest.raises(ConfigError, match="`expunge list things` shows all"):
-        registry.find("things", "zzzzzz")
+        registry.find_component("things", "zzzzzz")
 
 
 def test_an_unknown_kind_is_refused(room):
     with pytest.raises(ConfigError, match="one of things, makers, but found 'thing'"):
-        registry.entries("thing")
+        registry.list_entries("thing")
 
 
 def test_a_plug_in_is_found_by_its_entry_point(room, plug_in):
-    assert set(registry.entries("things")) == {"near_miss", "guest"}
-    assert registry.find("things", "visitor").__module__ == "stranger_module"
+    assert set(registry.list_entries("things")) == {"near_miss", "guest"}
+    assert registry.find_component("things", "visitor").__module__ == "stranger_module"

@@ -16,33 +16,33 @@ from expunge.errors import ModelError
 from expunge.forward import forward_pass, sparse_embeddings
 
 
-def on_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Apply ``function`` to a tensor, or to each tensor of a mapping or sequence of them."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, Mapping):
-        return {key: on_tensors(item, function) for key, item in value.items()}
+        return {key: map_tensors(item, function) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(on_tensors(item, function) for item in value)
+        return type(value)(map_tensors(item, function) for item in value)
     return value
 
 
 @dataclass(frozen=True)
-class Place:
+class ShardInfo:
     """Where the examples of one rank stand in a batch that is spread over several.
 
     Args:
-        first: Place of the rank's first example among those of all ranks.
+        offset: Place of the rank's first example among those of all ranks.
         total: Examples of all ranks.
-        most: Examples of the rank that has most of them.
-        counts: Whether the rank's examples count. False for a stand-in, which a rank without any evaluates with
+        max_per_rank: Examples of the rank that has most of them.
+        contributes: Whether the rank's examples count. False for a stand-in, which a rank without any evaluates with
             weight 0, because the others wait for it.
     """
 
-    first: int
+    offset: int
     total: int
-    most: int
-    counts: bool = True
+    max_per_rank: int
+    contributes: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Batch:
         inputs: What the model takes: a tensor ``(n, ...)`` or a mapping of such tensors.
         targets: Labels, ``(n,)`` int64 for classifiers.
         indices: Position of each example in its data set, ``(n,)`` int64.
-        drawn: What an objective drew for this update (labels, noise, teacher outputs), each ``(n, ...)``.
-        place: Where they stand in the batch, if it is spread over ranks. Default: they are the batch.
+        extras: What an objective drew for this update (labels, noise, teacher outputs), each ``(n, ...)``.
+        shard: Where they stand in the batch, if it is spread over ranks. Default: they are the batch.
 
     Examples:
         >>> batch = Batch(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]), torch.arange(4))
@@ -65,42 +65,43 @@ class Batch:
     inputs: Any
     targets: Tensor
     indices: Tensor
-    drawn: Mapping[str, Tensor] = field(default_factory=dict)
-    place: Place | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    shard: ShardInfo | None = None
 
     def __len__(self) -> int:
         """Return the number of examples."""
         return int(self.indices.shape[0])
 
-    def each(self, function: Callable[[Tensor], Tensor]) -> Batch:
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """Return the batch with ``function`` applied to every tensor in it."""
         return Batch(
-            on_tensors(self.inputs, function),
+            map_tensors(self.inputs, function),
             function(self.targets),
             function(self.indices),
-            {name: function(value) for name, value in self.drawn.items()},
-            self.place,
+            {name: function(value) for name, value in self.extras.items()},
+            self.shard,
         )
 
-    def own(self, draw: Callable[[int], Tensor]) -> Tensor:
+    def draw_local(self, draw: Callable[[int], Tensor]) -> Tensor:
         """Return these examples' part of what ``draw(n)`` draws for all n of the update, whatever rank they are on.
 
         So an update on several ranks meets the numbers that it meets on one.
 
         Examples:
-            >>> one = Batch(torch.zeros(2), torch.zeros(2), torch.arange(2), place=Place(first=1, total=3, most=2))
-            >>> one.own(torch.arange).tolist()
+            >>> shard = ShardInfo(offset=1, total=3, max_per_rank=2)
+            >>> one = Batch(torch.zeros(2), torch.zeros(2), torch.arange(2), shard=shard)
+            >>> one.draw_local(torch.arange).tolist()
             [1, 2]
         """
-        if self.place is None:
+        if self.shard is None:
             return draw(len(self))
-        return draw(self.place.total)[self.place.first : self.place.first + len(self)]
+        return draw(self.shard.total)[self.shard.offset : self.shard.offset + len(self)]
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on ``device``; the batch itself if it is there already."""
         if self.targets.device == device:
             return self
-        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def chunks(self, count: int) -> tuple[Batch, ...]:
         """Return at most ``count`` consecutive parts, none empty, whose sizes differ by one at most."""
@@ -108,16 +109,20 @@ class Batch:
         if count == 1:
             return (self,)
         bounds = [len(self) * part // count for part in range(count + 1)]
-        return tuple(self.part(low, high) for low, high in pairwise(bounds))
+        return tuple(self.slice(low, high) for low, high in pairwise(bounds))
 
-    def part(self, low: int, high: int) -> Batch:
+    def slice(self, low: int, high: int) -> Batch:
         """Return the examples from ``low`` up to ``high``, not included."""
-        part = self.each(lambda tensor: tensor[low:high])
-        return part if part.place is None else replace(part, place=replace(part.place, first=part.place.first + low))
+        batch = self.map(lambda tensor: tensor[low:high])
+        return (
+            batch
+            if batch.shard is None
+            else replace(batch, shard=replace(batch.shard, offset=batch.shard.offset + low))
+        )
 
-    def with_drawn(self, **drawn: Tensor) -> Batch:
+    def with_extras(self, **extras: Tensor) -> Batch:
         """Return the batch with more drawn quantities beside those it has."""
-        return replace(self, drawn={**self.drawn, **drawn})
+        return replace(self, extras={**self.extras, **extras})
 
 
 class Examples(Protocol):
@@ -147,17 +152,17 @@ class Split:
     Args:
         forget: The examples to forget.
         retain: The examples whose loss must not rise.
-        classes: Number of classes of the head.
+        num_classes: Number of classes of the head.
         holdout: Examples of the same source that the original never trained on, if there are any.
-        gone: Labels of the classes that earlier requests forgot, which no objective teaches. Default none.
+        forgotten_classes: Labels of the classes that earlier requests forgot, which no objective teaches. Default none.
         caveat: What has to be said of the examples, a sentence. Default none.
     """
 
     forget: Examples
     retain: Examples
-    classes: int
+    num_classes: int
     holdout: Examples | None = None
-    gone: tuple[int, ...] = ()
+    forgotten_classes: tuple[int, ...] = ()
     caveat: str = ""
 
 
@@ -170,7 +175,8 @@ class Predictor:
             it is, and an output with an attribute ``logits`` (transformers) by that attribute.
         loss: The loss that the model was trained on: takes a reading of it and a batch of examples, and gives that of
             each example, ``(n,)``. Default: the cross entropy of the logits.
-        at_once: The most examples in one pass where gradients of whole data sets are computed. Default: no limit.
+        max_batch_size: The most examples in one pass where gradients of whole data sets are computed. Default: no
+            limit.
 
     Raises:
         ModelError: When called, if no logits tensor is found.
@@ -185,16 +191,16 @@ class Predictor:
         self,
         model: nn.Module,
         logits: Callable[[Any], Tensor] | None = None,
-        loss: Callable[[Predictor, Batch], Tensor] | None = None,
-        at_once: int | None = None,
+        loss_fn: Callable[[Predictor, Batch], Tensor] | None = None,
+        max_batch_size: int | None = None,
     ) -> None:
-        self.model, self.logits, self.own_loss, self.at_once = model, logits, loss, at_once
+        self.model, self.logits, self.loss_fn, self.max_batch_size = model, logits, loss_fn, max_batch_size
         # Copies of a predictor are given other models.
         self._searched: nn.Module | None = None
         self._sparse: list[nn.Module] = []
 
     @property
-    def sparse(self) -> list[nn.Module]:
+    def sparse_modules(self) -> list[nn.Module]:
         """The embeddings of the model that ask for sparse gradients; passes give them dense ones."""
         if self._searched is not self.model:
             self._searched, self._sparse = self.model, sparse_embeddings(self.model)
@@ -202,44 +208,44 @@ class Predictor:
 
     def __call__(self, inputs: Any) -> Tensor:
         """Return the logits of ``inputs``."""
-        with forward_pass(self.model, self.sparse, inputs):
+        with forward_pass(self.model, self.sparse_modules, inputs):
             output = self.model(**inputs) if isinstance(inputs, Mapping) else self.model(inputs)
-        found = self.logits(output) if self.logits is not None else getattr(output, "logits", output)
-        if not isinstance(found, Tensor):
+        logits = self.logits(output) if self.logits is not None else getattr(output, "logits", output)
+        if not isinstance(logits, Tensor):
             raise ModelError(
                 "a model that returns a tensor of logits",
-                f"{type(found).__name__}",
+                f"{type(logits).__name__}",
                 "pass logits=, a function that takes the model's output and returns the logits tensor",
             )
-        return found
+        return logits
 
-    def summed_loss(self, batch: Batch) -> Tensor:
+    def sum_loss(self, batch: Batch) -> Tensor:
         """Return the sum over examples of the loss that the model was trained on.
 
         What saliency and Fisher information are gradients of, whatever the family of the model.
         """
-        if self.own_loss is not None:
-            return self.own_loss(self, batch).sum()
+        if self.loss_fn is not None:
+            return self.loss_fn(self, batch).sum()
         return functional.cross_entropy(self(batch.inputs), batch.targets, reduction="sum")
 
     def losses(self, batch: Batch) -> Tensor:
         """Return the loss that the model was trained on, of each example, ``(n,)``."""
-        if self.own_loss is not None:
-            return self.own_loss(self, batch)
+        if self.loss_fn is not None:
+            return self.loss_fn(self, batch)
         return functional.cross_entropy(self(batch.inputs).float(), batch.targets, reduction="none")
 
-    def on(self, model: nn.Module) -> Predictor:
+    def with_model(self, model: nn.Module) -> Predictor:
         """Return the same reading of another model."""
-        return Predictor(model, self.logits, self.own_loss, self.at_once)
+        return Predictor(model, self.logits, self.loss_fn, self.max_batch_size)
 
 
 @contextmanager
-def looking(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode without gradients inside the context, and every module's mode back after it.
 
     Examples:
         >>> model = nn.Dropout().train()
-        >>> with looking(model):
+        >>> with evaluation_mode(model):
         ...     model.training, torch.is_grad_enabled()
         (False, False)
         >>> model.training

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import re
 
-LONGEST, LONGEST_FOUND = 1000, 300
+MAX_PART_LENGTH, MAX_ACTUAL_LENGTH = 1000, 300
 """Characters that are shown of each part of a sentence, and of what was found: others wrote that."""
 
 
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that a terminal would obey, that turn the direction of what follows, or that are no characters at all."""
 
 
-def shown(text: str) -> str:
+def sanitize(text: str) -> str:
     r"""Return text on one line, cut where it is endless, with what a terminal would obey or hide written out.
 
     Messages quote files that others wrote.
 
     Examples:
-        >>> print(shown("a\nb \x1b[2J \ud800"))
+        >>> print(sanitize("a\nb \x1b[2J \ud800"))
         a b \x1b[2J \ud800
     """
     line = " ".join(str(text).splitlines())
-    line = line if len(line) <= LONGEST else f"{line[: LONGEST // 2]}…{line[-LONGEST // 2 :]}"
+    line = line if len(line) <= MAX_PART_LENGTH else f"{line[: MAX_PART_LENGTH // 2]}…{line[-MAX_PART_LENGTH // 2 :]}"
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
@@ -45,14 +45,14 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def printable(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""Return text with what a terminal would obey written out; ends of lines and tabs stay.
 
     Examples:
-        >>> print(printable("\x1b]0;title\x07 and \ud800"))
+        >>> print(escape_controls("\x1b]0;title\x07 and \ud800"))
         \x1b]0;title\x07 and \ud800
     """
-    return _OBEYED.sub(lambda match: ascii(match[0])[1:-1], text.replace("\r\n", "\n"))
+    return _CONTROL_CHARACTERS.sub(lambda match: ascii(match[0])[1:-1], text.replace("\r\n", "\n"))
 
 
 class ExpungeError(Exception):
@@ -60,27 +60,28 @@ class ExpungeError(Exception):
 
     Args:
         expected: What would have been right, as a noun phrase.
-        found: What was there instead.
-        cure: What the reader should do now, as an imperative.
-        where: The place, if it is in a file: ``"request.yaml line 7"``. Default: none.
+        actual: What was there instead.
+        hint: What the reader should do now, as an imperative.
+        location: The place, if it is in a file: ``"request.yaml line 7"``. Default: none.
 
     Examples:
-        >>> print(ConfigError("a whole number", "'many'", "write for example `epochs: 5`", where="request.yaml line 7"))
+        >>> hint = "write for example `epochs: 5`"
+        >>> print(ConfigError("a whole number", "'many'", hint, location="request.yaml line 7"))
         request.yaml line 7: Expected a whole number, but found 'many': write for example `epochs: 5`.
     """
 
-    def __init__(self, expected: str, found: str, cure: str, where: str = "") -> None:
-        super().__init__(expected, found, cure)
-        self.expected, self.found, self.cure, self.where = expected, found, cure, where
+    def __init__(self, expected: str, actual: str, hint: str, location: str = "") -> None:
+        super().__init__(expected, actual, hint)
+        self.expected, self.actual, self.hint, self.location = expected, actual, hint, location
 
     def __str__(self) -> str:
         """Return the sentence on one printable line, after the place if there is one."""
-        expected, cure, where = map(shown, (self.expected, self.cure, self.where))
-        found = shown(self.found)
-        if len(found) > LONGEST_FOUND:  # the reason stands at its end
-            found = f"{found[: LONGEST_FOUND // 2]}…{found[-LONGEST_FOUND // 2 :]}"
-        sentence = f"Expected {expected}, but found {found}: {cure}."
-        return f"{where}: {sentence}" if where else sentence
+        expected, hint, location = map(sanitize, (self.expected, self.hint, self.location))
+        actual = sanitize(self.actual)
+        if len(actual) > MAX_ACTUAL_LENGTH:  # the reason stands at its end
+            actual = f"{actual[: MAX_ACTUAL_LENGTH // 2]}…{actual[-MAX_ACTUAL_LENGTH // 2 :]}"
+        sentence = f"Expected {expected}, but found {actual}: {hint}."
+        return f"{location}: {sentence}" if location else sentence
 
 
 class RequestError(ExpungeError):
@@ -142,7 +143,7 @@ class MissingExtraError(ExpungeError, ImportError):
         )
 
 
-class CopyWarning(UserWarning):
+class DuplicateDataWarning(UserWarning):
     """Data that repeat themselves, so that what an example holds does not tell which one it is."""
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-HALF = r"\.[0-9a-f]{8}\.tmp"
+PARTIAL_SUFFIX = r"\.[0-9a-f]{8}\.tmp"
 """What follows the name of a file, after a dot in front, while it is being written."""
 BUSY_ERRORS = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 """What the system says of a lock that somebody else has."""
@@ -31,10 +31,10 @@ _FLAGS = {
     "ab": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
     "xb": os.O_RDWR | os.O_CREAT | os.O_EXCL,
 }
-_BUFFERED = {"xb": "r+b"}
+_BUFFER_MODES = {"xb": "r+b"}
 
 
-def open_plain(path: Path, mode: str) -> IO[bytes]:
+def open_regular_file(path: Path, mode: str) -> IO[bytes]:
     """Open a plain file: no link, no folder, no device.
 
     Args:
@@ -47,10 +47,10 @@ def open_plain(path: Path, mode: str) -> IO[bytes]:
     Examples:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp(), "file")
-        >>> with open_plain(file, "wb") as opened:
+        >>> with open_regular_file(file, "wb") as opened:
         ...     opened.write(b"text")
         4
-        >>> read_plain(file, limit=4)
+        >>> read_regular_file(file, limit=4)
         b'text'
     """
     try:
@@ -62,30 +62,30 @@ def open_plain(path: Path, mode: str) -> IO[bytes]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "no plain file", str(path))
-    return os.fdopen(descriptor, _BUFFERED.get(mode, mode))
+    return os.fdopen(descriptor, _BUFFER_MODES.get(mode, mode))
 
 
-def read_plain(path: Path, limit: int) -> bytes:
+def read_regular_file(path: Path, limit: int) -> bytes:
     """Return the content of a plain file of at most ``limit`` bytes.
 
     Raises:
         OSError: If it is a link or longer, or cannot be read.
     """
-    with open_plain(path, "rb") as file:
+    with open_regular_file(path, "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"more than {limit} bytes", str(path))
     return content
 
 
-def is_plain(path: Path) -> bool:
+def is_regular_file(path: Path) -> bool:
     """Return whether a path names a plain file itself, not a link to one."""
     with suppress(OSError, ValueError):
         return stat.S_ISREG(path.lstat().st_mode)
     return False
 
 
-def is_plain_folder(path: Path) -> bool:
+def is_real_folder(path: Path) -> bool:
     """Return whether a path names a folder itself, not a link to one."""
     with suppress(OSError, ValueError):
         return stat.S_ISDIR(path.lstat().st_mode)
@@ -106,7 +106,7 @@ def lock_descriptor(descriptor: int) -> None:
         system.flock(descriptor, system.LOCK_EX | system.LOCK_NB)
 
 
-def sync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Force a file, or a folder's list of names, to the disk."""
     if path.is_dir() and os.name == "nt":  # Windows cannot open folders
         return
@@ -118,7 +118,7 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def half_folder(target: Path) -> Iterator[Path]:
+def temporary_folder(target: Path) -> Iterator[Path]:
     """Lend the temporary name of a new empty folder beside ``target``; nothing of that name is left afterwards.
 
     The folder is locked meanwhile, so that others know it for one that is being written. What killed processes have
@@ -127,7 +127,7 @@ def half_folder(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be made.
     """
-    remove_halves(target.parent, [target.name])
+    remove_partial(target.parent, [target.name])
     temporary, descriptor = _make_locked_folder(target)
     try:
         yield temporary
@@ -168,7 +168,7 @@ def _is_locked_by_other(descriptor: int) -> bool:
 
 
 @contextmanager
-def half_file(target: Path) -> Iterator[Path]:
+def temporary_file(target: Path) -> Iterator[Path]:
     """Lend a new empty file in a temporary folder beside ``target``; nothing of that folder is left afterwards.
 
     Libraries write under names of their own beside the file that they are given, which a killed process leaves there:
@@ -177,26 +177,26 @@ def half_file(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be made.
     """
-    with half_folder(target) as folder:
+    with temporary_folder(target) as folder:
         temporary = folder / target.name
-        open_plain(temporary, "xb").close()
+        open_regular_file(temporary, "xb").close()
         yield temporary
 
 
-def half_written(folder: Path, names: Iterable[str]) -> list[Path]:
+def list_partial(folder: Path, names: Iterable[str]) -> list[Path]:
     """Return what lies in a folder under the temporary name of one of these files or folders."""
-    pattern = re.compile(rf"\.({'|'.join(map(re.escape, names))}){HALF}")
+    pattern = re.compile(rf"\.({'|'.join(map(re.escape, names))}){PARTIAL_SUFFIX}")
     with suppress(OSError):
         return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
     return []
 
 
-def remove_halves(folder: Path, names: Iterable[str]) -> list[str]:
+def remove_partial(folder: Path, names: Iterable[str]) -> list[str]:
     """Remove what killed processes have left half written of these files or folders, and return the names.
 
     What a living process is writing stays: it holds the lock.
     """
-    return [path.name for path in half_written(folder, names) if remove_abandoned(path)]
+    return [path.name for path in list_partial(folder, names) if remove_abandoned(path)]
 
 
 def remove_abandoned(path: Path) -> bool:
@@ -223,7 +223,7 @@ def remove_abandoned(path: Path) -> bool:
     return True
 
 
-def remove_named(folder: Path, pattern: re.Pattern[str]) -> int:
+def remove_matching(folder: Path, pattern: re.Pattern[str]) -> int:
     """Remove the files of a folder whose names match, and the folder if nothing else is in it.
 
     Links below such names are removed themselves; a folder that is a link is left alone, and so is everything of
@@ -239,14 +239,14 @@ def remove_named(folder: Path, pattern: re.Pattern[str]) -> int:
     Raises:
         OSError: If one cannot be removed.
     """
-    if not is_plain_folder(folder):
+    if not is_real_folder(folder):
         return 0
     chosen = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
     files = [path for path in chosen if path.is_symlink() or not path.is_dir()]
     for path in files:
         path.unlink(missing_ok=True)
-    halves = [path for path in chosen if path not in files and path.name.endswith(".tmp")]
-    removed = len(files) + sum(map(remove_abandoned, halves))
+    partial = [path for path in chosen if path not in files and path.name.endswith(".tmp")]
+    removed = len(files) + sum(map(remove_abandoned, partial))
     with suppress(OSError):  # something of somebody else's is in it
         folder.rmdir()
     return removed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 ABSENT = "–"
-SMALLEST_SHOWN = 1e-4
+MIN_SHOWN_NUMBER = 1e-4
 """A number nearer to 0 is not written out."""
-SMALLEST_PERCENT = 0.01
+MIN_SHOWN_PERCENT = 0.01
 
 
 def format_count(value: int | None) -> str:
@@ -31,23 +31,23 @@ def format_number(value: float | None) -> str:
         return ABSENT
     if value == 0:
         return "0"
-    if 0 < abs(value) < SMALLEST_SHOWN:
-        return f"< {SMALLEST_SHOWN:g}" if value > 0 else f"> −{SMALLEST_SHOWN:g}"
+    if 0 < abs(value) < MIN_SHOWN_NUMBER:
+        return f"< {MIN_SHOWN_NUMBER:g}" if value > 0 else f"> −{MIN_SHOWN_NUMBER:g}"
     # From 999.5 on, three digits would be written with an exponent.
     text = f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
     return text.replace("-", "−")
 
 
-def format_percent(share: float | None) -> str:
+def format_percent(fraction: float | None) -> str:
     """Return a share in percent, with its sign.
 
     Examples:
         >>> format_percent(0.1234), format_percent(3.7e-9), format_percent(12.0), format_percent(0.0)
         ('12.3 %', '< 0.01 %', '1,200 %', '0 %')
     """
-    if share is not None and 0 < abs(100 * share) < SMALLEST_PERCENT:
-        return f"< {SMALLEST_PERCENT:g} %" if share > 0 else f"> −{SMALLEST_PERCENT:g} %"
-    return f"{format_number(None if share is None else 100 * share)} %"
+    if fraction is not None and 0 < abs(100 * fraction) < MIN_SHOWN_PERCENT:
+        return f"< {MIN_SHOWN_PERCENT:g} %" if fraction > 0 else f"> −{MIN_SHOWN_PERCENT:g} %"
+    return f"{format_number(None if fraction is None else 100 * fraction)} %"
 
 
 def format_examples(count: int) -> str:
@@ -60,11 +60,11 @@ def format_examples(count: int) -> str:
     return f"{count:,} example{'' if count == 1 else 's'}"
 
 
-def name_classes(labels: Iterable[int], class_names: Sequence[str] = ()) -> list[str]:
+def list_class_names(labels: Iterable[int], class_names: Sequence[str] = ()) -> list[str]:
     """Return the names of classes, their numbers where they have none.
 
     Examples:
-        >>> name_classes([1, 2], ["cat", "dog"])
+        >>> list_class_names([1, 2], ["cat", "dog"])
         ['dog', '2']
     """
     return [class_names[label] if label < len(class_names) else str(label) for label in labels]
@@ -77,5 +77,5 @@ def format_classes(labels: Iterable[int], class_names: Sequence[str] = ()) -> st
         >>> format_classes([1], ["cat", "dog"]), format_classes([0, 1, 2], ["cat", "dog"])
         ('class dog', 'classes cat, dog and 2')
     """
-    *most, last = name_classes(labels, class_names)
-    return f"classes {', '.join(most)} and {last}" if most else f"class {last}"
+    *all_but_last, last = list_class_names(labels, class_names)
+    return f"classes {', '.join(all_but_last)} and {last}" if all_but_last else f"class {last}"

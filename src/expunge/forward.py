@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from expunge.errors import ConfigError, ModelError
 
-TOO_FEW_VALUES = ("Expected more than 1 value per channel", "Expected more than 1 spatial element")
+TOO_FEW_VALUES_MESSAGES = ("Expected more than 1 value per channel", "Expected more than 1 spatial element")
 """How torch begins what it says of normalization over a single value."""
 
 
@@ -37,17 +37,17 @@ def forward_pass(model: nn.Module, sparse: Sequence[nn.Module], inputs: Any) -> 
     with ExitStack() as stack:
         if sparse:
             stack.enter_context(dense_gradients(sparse))
-        if model.training and examples_in(inputs) == 1:
-            stack.enter_context(running_statistics_for_one(model))
+        if model.training and count_examples(inputs) == 1:
+            stack.enter_context(running_statistics_for_single(model))
         stack.enter_context(without_reentering())
         try:
             yield
         except ValueError as error:
-            if not str(error).startswith(TOO_FEW_VALUES):
+            if not str(error).startswith(TOO_FEW_VALUES_MESSAGES):
                 raise
-            cure = "give the layer running statistics, or choose a batch size that leaves no batch of one example"
-            found = "a single one for a layer without running statistics"
-            raise ModelError("several values per channel for normalization by the batch", found, cure) from error
+            hint = "give the layer running statistics, or choose a batch size that leaves no batch of one example"
+            actual = "a single one for a layer without running statistics"
+            raise ModelError("several values per channel for normalization by the batch", actual, hint) from error
 
 
 def copy_model(model: nn.Module) -> nn.Module:
@@ -65,23 +65,23 @@ def copy_model(model: nn.Module) -> nn.Module:
     return copied
 
 
-def check_gradients_on() -> None:
+def check_grad_enabled() -> None:
     """Refuse to change weights where torch records nothing that gradients could be computed from.
 
     Raises:
         ConfigError: In ``torch.inference_mode``.
     """
     if torch.is_inference_mode_enabled():
-        cure = "make the call outside of the context or function with torch.inference_mode"
-        raise ConfigError("a call that may compute gradients", "one in torch.inference_mode", cure)
+        hint = "make the call outside of the context or function with torch.inference_mode"
+        raise ConfigError("a call that may compute gradients", "one in torch.inference_mode", hint)
 
 
-def examples_in(inputs: Any) -> int:
+def count_examples(inputs: Any) -> int:
     """Return the number of examples in a model's inputs; 0 where there is no tensor."""
     if isinstance(inputs, Tensor):
         return len(inputs) if inputs.dim() else 0
     parts = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, list | tuple) else ()
-    return next((count for count in map(examples_in, parts) if count), 0)
+    return next((count for count in map(count_examples, parts) if count), 0)
 
 
 def sparse_embeddings(model: nn.Module) -> list[nn.Module]:
@@ -103,11 +103,11 @@ def dense_gradients(embeddings: Sequence[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def running_statistics_for_one(model: nn.Module) -> Iterator[None]:
+def running_statistics_for_single(model: nn.Module) -> Iterator[None]:
     """Let batch-normalization layers that meet one value per channel use their running statistics in the body."""
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
     layers = [layer for layer in layers if layer.running_mean is not None]
-    hooks = [layer.register_forward_pre_hook(_freeze_for_one) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(_freeze_for_single) for layer in layers]
     hooks += [layer.register_forward_hook(_thaw) for layer in layers]
     try:
         yield
@@ -118,7 +118,7 @@ def running_statistics_for_one(model: nn.Module) -> Iterator[None]:
             layer.training = True
 
 
-def _freeze_for_one(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+def _freeze_for_single(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
     values = inputs[0] if inputs else None
     layer.training = not (isinstance(values, Tensor) and values.dim() > 1 and values.numel() == values.shape[1])
 

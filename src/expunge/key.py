@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 
 from expunge.errors import DataError
-from expunge.paths import at_home
+from expunge.paths import expand_home
 
 _KEY_BYTES = 32
-_OPEN_TO_OTHERS = 0o027
+_FORBIDDEN_MODE_BITS = 0o027
 """Rights that make a secret none: others may read it, or the group may write it."""
 
 
@@ -29,21 +29,21 @@ def key_id(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:8]
 
 
-def key_file() -> Path:
+def key_path() -> Path:
     """Return where the secret lies, or would."""
-    return at_home(os.environ.get("EXPUNGE_KEY_FILE") or "~/.config/expunge/key")
+    return expand_home(os.environ.get("EXPUNGE_KEY_FILE") or "~/.config/expunge/key")
 
 
-def key_at_hand() -> bytes | None:
+def load_key_if_present() -> bytes | None:
     """Return the secret if there is one; none is made.
 
     Raises:
         DataError: If its file cannot be read, is open to others, or does not hold 32 bytes.
     """
-    return load_key() if _is_there(key_file()) else None
+    return load_or_create_key() if _exists(key_path()) else None
 
 
-def load_key() -> bytes:
+def load_or_create_key() -> bytes:
     """Return the secret of this installation, made on first use, readable by its owner alone.
 
     It lies in the file that the environment variable ``EXPUNGE_KEY_FILE`` names, else in ``~/.config/expunge/key``.
@@ -51,23 +51,23 @@ def load_key() -> bytes:
     Raises:
         DataError: If the file cannot be read or made, is open to others, or does not hold 32 bytes.
     """
-    path = key_file()
+    path = key_path()
     try:
-        if not _is_there(path):
+        if not _exists(path):
             _create(path)
         with path.open("rb") as file:
             mode, key = os.fstat(file.fileno()).st_mode, file.read(_KEY_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise _refused(f"'{path}' ({getattr(error, 'strerror', None) or error})") from error
+        raise _key_error(f"'{path}' ({getattr(error, 'strerror', None) or error})") from error
     if len(key) != _KEY_BYTES:
-        raise _refused(f"{'more' if len(key) > _KEY_BYTES else len(key)} bytes in '{path}'")
-    if os.name != "nt" and stat.S_IMODE(mode) & _OPEN_TO_OTHERS:
-        found = f"'{path}', which others can read or write (mode {stat.S_IMODE(mode):o})"
-        raise DataError("a key file for its owner alone", found, f"run `chmod 600 {shlex.quote(str(path))}`")
+        raise _key_error(f"{'more' if len(key) > _KEY_BYTES else len(key)} bytes in '{path}'")
+    if os.name != "nt" and stat.S_IMODE(mode) & _FORBIDDEN_MODE_BITS:
+        actual = f"'{path}', which others can read or write (mode {stat.S_IMODE(mode):o})"
+        raise DataError("a key file for its owner alone", actual, f"run `chmod 600 {shlex.quote(str(path))}`")
     return key
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     """Return whether something has this name; what cannot even be asked for is told when it is opened."""
     try:
         return path.exists()
@@ -90,7 +90,7 @@ def _create(path: Path) -> None:
         Path(name).unlink()
 
 
-def _refused(found: str) -> DataError:
+def _key_error(actual: str) -> DataError:
     return DataError(
-        f"a key file of {_KEY_BYTES} bytes", found, "name another in EXPUNGE_KEY_FILE; a new one is made where none is"
+        f"a key file of {_KEY_BYTES} bytes", actual, "name another in EXPUNGE_KEY_FILE; a new one is made where none is"
     )

@@ -10,11 +10,11 @@ from typing import Any
 
 from expunge.errors import ConfigError
 
-_ABSENT = {errno.ENOENT, errno.ENOTDIR}
+_MISSING_ERRORS = {errno.ENOENT, errno.ENOTDIR}
 """What is not there yet may be made, or is missed by who needs it."""
 
 
-def checked_path(path: Any, name: str = "a path") -> Path:
+def validate_path(path: Any, name: str = "a path") -> Path:
     r"""Return a path that the system can look up, whether or not something is there.
 
     Args:
@@ -26,31 +26,31 @@ def checked_path(path: Any, name: str = "a path") -> Path:
             long, links that lead in a circle, a folder without the right to enter it.
 
     Examples:
-        >>> checked_path("no\0name", "'out'")
+        >>> validate_path("no\0name", "'out'")
         Traceback (most recent call last):
         expunge.errors.ConfigError: Expected a path for 'out', but found 'no\x00name' (with a NUL): name another.
     """
-    wanted = name if name == "a path" else f"a path for {name}"
+    expected = name if name == "a path" else f"a path for {name}"
     if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
-        raise ConfigError(wanted, described(path), "pass a text or a pathlib.Path")
+        raise ConfigError(expected, describe_value(path), "pass a text or a pathlib.Path")
     text = os.fspath(path)
     if not text.strip():
-        raise ConfigError(wanted, "an empty text", "name a file or folder")
+        raise ConfigError(expected, "an empty text", "name a file or folder")
     if "\0" in text:
-        raise _refused(wanted, text, "with a NUL")
+        raise _path_error(expected, text, "with a NUL")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _refused(wanted, text, "no name in UTF-8") from None
+        raise _path_error(expected, text, "no name in UTF-8") from None
     try:
         os.stat(text)
     except OSError as error:
-        if error.errno not in _ABSENT:
-            raise _refused(wanted, text, reason_of(error)) from None
+        if error.errno not in _MISSING_ERRORS:
+            raise _path_error(expected, text, error_reason(error)) from None
     return Path(text)
 
 
-def at_home(path: Path | str) -> Path:
+def expand_home(path: Path | str) -> Path:
     """Return a path whose ``~`` is written out.
 
     Raises:
@@ -59,8 +59,8 @@ def at_home(path: Path | str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        found = f"{described(str(path))}, of a user without a home here"
-        raise ConfigError("a path", found, "write the path out") from None
+        actual = f"{describe_value(str(path))}, of a user without a home here"
+        raise ConfigError("a path", actual, "write the path out") from None
 
 
 def check_replaceable(path: Path, *endings: str) -> None:
@@ -82,10 +82,12 @@ def check_replaceable(path: Path, *endings: str) -> None:
     if not path.exists() or (path.is_file() and path.suffix.lower() in endings):
         return
     if path.is_file():
-        wanted = f"a file that ends in {' or '.join(endings)} where one is replaced"
-        raise ConfigError(wanted, described(str(path)), "name another file")
+        expected = f"a file that ends in {' or '.join(endings)} where one is replaced"
+        raise ConfigError(expected, describe_value(str(path)), "name another file")
     what = "a folder" if path.is_dir() else "no plain file"
-    raise ConfigError("the name of a file to write", f"{described(str(path))}, which is {what}", "name another file")
+    raise ConfigError(
+        "the name of a file to write", f"{describe_value(str(path))}, which is {what}", "name another file"
+    )
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -110,11 +112,11 @@ def read_bytes(path: Path, limit: int) -> bytes:
         return file.read(limit + 1)
 
 
-def described(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Return a value as it reads in a sentence: short ones as they are, others by their kind.
 
     Examples:
-        >>> described("abc"), described(0.5), described([1, 2]), described(None)
+        >>> describe_value("abc"), describe_value(0.5), describe_value([1, 2]), describe_value(None)
         ("'abc'", '0.5', 'a list', 'None')
     """
     if isinstance(value, str):
@@ -124,20 +126,20 @@ def described(value: Any) -> str:
     if isinstance(value, int):
         return str(value) if abs(value) < 10**20 else "a whole number beyond 64 bits"
     if isinstance(value, os.PathLike):
-        return f"the path {described(os.fspath(value))}"
+        return f"the path {describe_value(os.fspath(value))}"
     kind = value.__name__ if isinstance(value, type) else type(value).__name__
     return f"the class {kind}" if isinstance(value, type) else f"a{'n' if kind[:1] in 'aeiou' else ''} {kind}"
 
 
-def reason_of(error: OSError) -> str:
+def error_reason(error: OSError) -> str:
     """Return why the system refused something, in its words.
 
     Examples:
-        >>> reason_of(OSError(28, "No space left on device"))
+        >>> error_reason(OSError(28, "No space left on device"))
         'no space left on device'
     """
     return (error.strerror or type(error).__name__).lower()
 
 
-def _refused(wanted: str, text: str, reason: str) -> ConfigError:
-    return ConfigError(wanted, f"{described(text)} ({reason})", "name another")
+def _path_error(expected: str, text: str, reason: str) -> ConfigError:
+    return ConfigError(expected, f"{describe_value(text)} ({reason})", "name another")

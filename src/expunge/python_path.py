@@ -36,21 +36,21 @@ def import_object(path: str) -> Any:
     if not (colon and module and name):
         raise ConfigError("a Python path like 'package.module:name'", f"'{path}'", "put a colon before the name")
     try:
-        return attrgetter(name)(_import(module))
+        return attrgetter(name)(_import_module(module))
     except AttributeError as error:
-        cure = "check the name's spelling and that the module defines it"
-        raise ConfigError(f"'{name}' in the module '{module}'", "no such name", cure) from error
+        hint = "check the name's spelling and that the module defines it"
+        raise ConfigError(f"'{name}' in the module '{module}'", "no such name", hint) from error
 
 
-def _import(module: str) -> ModuleType:
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
+def _import_module(module: str) -> ModuleType:
+    working_dir = os.getcwd()
+    if working_dir not in sys.path and "" not in sys.path:
+        sys.path.insert(0, working_dir)
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        cure = "run from the folder that holds it, or install it"
-        raise ConfigError(f"a Python module '{module}'", f"that '{error.name}' is not there", cure) from error
+        hint = "run from the folder that holds it, or install it"
+        raise ConfigError(f"a Python module '{module}'", f"that '{error.name}' is not there", hint) from error
     except Exception as error:
-        found = f"{type(error).__name__} ({str(error) or 'no message'})"
-        raise ConfigError(f"to import '{module}'", found, "mend the module; it must import by itself") from error
+        actual = f"{type(error).__name__} ({str(error) or 'no message'})"
+        raise ConfigError(f"to import '{module}'", actual, "mend the module; it must import by itself") from error

@@ -21,20 +21,20 @@ from typing import Any
 
 from expunge.errors import ConfigError
 
-ROOMS: Mapping[str, tuple[str, str | None]] = {
+KINDS: Mapping[str, tuple[str, str | None]] = {
     "surgeries": ("expunge.surgery", "Surgery"),
     "objectives": ("expunge.objectives", "Objective"),
     "masks": ("expunge.masks", "Mask"),
     "methods": ("expunge.methods", "Method"),
-    "metrics": ("expunge.evaluation", "Quantity"),
+    "metrics": ("expunge.evaluation", "MetricBase"),
     "readers": ("expunge.tasks.classification.readers", None),
     "models": ("expunge.tasks.classification.models", None),
-    "tasks": ("expunge.tasks.families", "Family"),
+    "tasks": ("expunge.tasks.builtin_tasks", "Task"),
     "trackers": ("expunge.trackers", "Tracker"),
 }
 """Kind → (package, name of the base class in it; None where the entries are functions)."""
 
-LEAVES: Mapping[str, tuple[str, ...]] = {
+TASK_PACKAGES: Mapping[str, tuple[str, ...]] = {
     "objectives": ("expunge.tasks.diffusion.objectives", "expunge.tasks.stable_diffusion.objectives"),
     "methods": ("expunge.tasks.diffusion.methods", "expunge.tasks.stable_diffusion.methods"),
 }
@@ -42,7 +42,7 @@ LEAVES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """One registered thing: its name, its other names, where it comes from, and the thing."""
 
     name: str
@@ -62,42 +62,46 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def describe(target: Any, name: str | None = None) -> Entry:
+def make_entry(target: Any, name: str | None = None) -> RegistryEntry:
     """Return the entry of a class or function, read from its attributes and docstring."""
     summary = (inspect.getdoc(target) or "").split("\n", 1)[0]
-    own = vars(target)
-    return Entry(
-        name or own.get("name") or snake_case(target.__name__),
-        tuple(own.get("aliases", ())),
-        own.get("paper", ""),
+    attributes = vars(target)
+    return RegistryEntry(
+        name or attributes.get("name") or snake_case(target.__name__),
+        tuple(attributes.get("aliases", ())),
+        attributes.get("paper", ""),
         summary,
         target,
     )
 
 
-def exported(package: str, base: str | None, leaves: Sequence[str] = ()) -> list[Any]:
+def list_registered(package: str, base: str | None, task_packages: Sequence[str] = ()) -> list[Any]:
     """Return what a room registers: concrete subclasses of its base, or all functions where there is none."""
-    rooms = [import_module(package)]
+    packages = [import_module(package)]
     if base is None:
-        return [thing for thing in things_of(rooms) if inspect.isfunction(thing)]
-    root = getattr(rooms[0], base)
-    rooms += [import_module(leaf) for leaf in leaves]
-    things = things_of(rooms)
-    return [thing for thing in things if inspect.isclass(thing) and issubclass(thing, root) and is_concrete(thing)]
+        return [candidate for candidate in list_exports(packages) if inspect.isfunction(candidate)]
+    root = getattr(packages[0], base)
+    packages += [import_module(package_name) for package_name in task_packages]
+    objects = list_exports(packages)
+    return [
+        candidate
+        for candidate in objects
+        if inspect.isclass(candidate) and issubclass(candidate, root) and is_concrete(candidate)
+    ]
 
 
-def things_of(rooms: Sequence[ModuleType]) -> list[Any]:
+def list_exports(packages: Sequence[ModuleType]) -> list[Any]:
     """Return everything in the ``__all__`` of the rooms."""
-    return [getattr(room, name) for room in rooms for name in room.__all__]
+    return [getattr(package, name) for package in packages for name in package.__all__]
 
 
-def is_concrete(thing: type) -> bool:
+def is_concrete(candidate: type) -> bool:
     """Return whether a class can be used as it is: nothing left abstract, and not itself an abstract base."""
-    return not inspect.isabstract(thing) and ABC not in thing.__bases__
+    return not inspect.isabstract(candidate) and ABC not in candidate.__bases__
 
 
 @cache
-def entries(kind: str, task: str | None = None) -> Mapping[str, Entry]:
+def list_entries(kind: str, task: str | None = None) -> Mapping[str, RegistryEntry]:
     """Return everything registered under ``kind`` by name, our own first, then third parties'.
 
     Args:
@@ -107,43 +111,43 @@ def entries(kind: str, task: str | None = None) -> Mapping[str, Entry]:
     Raises:
         ConfigError: If there is no such kind.
     """
-    if kind not in ROOMS:
-        raise ConfigError(f"one of {', '.join(ROOMS)}", f"'{kind}'", "choose one of them")
-    found = [describe(thing) for thing in exported(*ROOMS[kind], LEAVES.get(kind, ()))]
-    found += [describe(point.load(), point.name) for point in entry_points(group=f"expunge.{kind}")]
-    return {entry.name: entry for entry in found if serves(entry.target, task)}
+    if kind not in KINDS:
+        raise ConfigError(f"one of {', '.join(KINDS)}", f"'{kind}'", "choose one of them")
+    all_entries = [make_entry(thing) for thing in list_registered(*KINDS[kind], TASK_PACKAGES.get(kind, ()))]
+    all_entries += [make_entry(point.load(), point.name) for point in entry_points(group=f"expunge.{kind}")]
+    return {entry.name: entry for entry in all_entries if supports_task(entry.target, task)}
 
 
-def serves(target: Any, task: str | None) -> bool:
+def supports_task(target: Any, task: str | None) -> bool:
     """Return whether a thing can be used for a family of models; what names no family is for all."""
-    own = getattr(target, "task", None)
-    return task is None or own is None or own == task
+    own_task = getattr(target, "task", None)
+    return task is None or own_task is None or own_task == task
 
 
-def by_any_name(kind: str) -> Mapping[str, Entry]:
+def entries_by_name(kind: str) -> Mapping[str, RegistryEntry]:
     """Return everything registered under ``kind`` by name and by alias."""
-    return {known: entry for entry in entries(kind).values() for known in (entry.name, *entry.aliases)}
+    return {name: entry for entry in list_entries(kind).values() for name in (entry.name, *entry.aliases)}
 
 
-def plain(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return a name in the form in which names are compared: hyphens and underscores are the same, capitals too."""
     return name.replace("-", "_").lower()
 
 
 def is_registered(kind: str, name: str) -> bool:
     """Return whether something is registered under that name or alias."""
-    return plain(name) in by_any_name(kind)
+    return normalize_name(name) in entries_by_name(kind)
 
 
-def find(kind: str, name: str) -> Any:
+def find_component(kind: str, name: str) -> Any:
     """Return the thing registered under ``kind`` by its name or an alias; hyphens and underscores are the same.
 
     Raises:
         ConfigError: If nothing has that name; the message offers the nearest one.
     """
-    wanted, every = plain(name), by_any_name(kind)
-    if wanted in every:
-        return every[wanted].target
-    near = difflib.get_close_matches(wanted, every, n=1)
-    cure = f"did you mean '{near[0]}'" if near else f"`expunge list {kind}` shows all"
-    raise ConfigError(f"the name of one of the {kind} ({', '.join(sorted(every))})", f"'{name}'", cure)
+    normalized, components = normalize_name(name), entries_by_name(kind)
+    if normalized in components:
+        return components[normalized].target
+    matches = difflib.get_close_matches(normalized, components, n=1)
+    hint = f"did you mean '{matches[0]}'" if matches else f"`expunge list {kind}` shows all"
+    raise ConfigError(f"the name of one of the {kind} ({', '.join(sorted(components))})", f"'{name}'", hint)

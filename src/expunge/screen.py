@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from expunge.errors import printable
+from expunge.errors import escape_controls
 
 
-class Screen(Console):
+class SafeConsole(Console):
     """A console for words of others: without their control characters, and without markup in them."""
 
     def __init__(self) -> None:
@@ -19,4 +19,4 @@ class Screen(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the pieces of what is shown, each as ``printable`` has it; what Rich itself commands stays."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+            yield segment if segment.control else Segment(escape_controls(segment.text), segment.style)

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from expunge.errors import ConfigError, shown
+from expunge.errors import ConfigError, sanitize
 
 
-def seeded_generator(seed: Any) -> torch.Generator:
+def make_generator(seed: Any) -> torch.Generator:
     """Return a generator on the CPU that starts from a seed.
 
     Args:
@@ -19,12 +19,12 @@ def seeded_generator(seed: Any) -> torch.Generator:
         ConfigError: If it is none.
 
     Examples:
-        >>> seeded_generator(2**70)
+        >>> make_generator(2**70)
         Traceback (most recent call last):
         expunge.errors.ConfigError: Expected a seed, a whole number from 0 to 9223372036854775807, but found \
 1180591620717411303424: choose for example 0.
     """
-    one = hasattr(seed, "__index__") and getattr(seed, "ndim", 0) == 0  # an array has the method too
-    if isinstance(seed, bool) or not one or not 0 <= int(seed) < 2**63:
-        raise ConfigError(f"a seed, a whole number from 0 to {2**63 - 1}", shown(repr(seed)), "choose for example 0")
+    is_scalar = hasattr(seed, "__index__") and getattr(seed, "ndim", 0) == 0  # an array has the method too
+    if isinstance(seed, bool) or not is_scalar or not 0 <= int(seed) < 2**63:
+        raise ConfigError(f"a seed, a whole number from 0 to {2**63 - 1}", sanitize(repr(seed)), "choose for example 0")
     return torch.Generator().manual_seed(int(seed))

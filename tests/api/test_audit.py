@@ -30,14 +30,14 @@ from typer.testing import CliRunner
 
 import expunge
 from expunge.api import Audit, audit_request, run_request
-from expunge.api.request.options import request_from
+from expunge.api.request.options import parse_request_options
 from expunge.cli import app
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError, ExpungeError, ModelError, RequestError
 from expunge.metrics import loss
 from expunge.report import print_tables, read_document
-from expunge.report.audit_words import by_distance, moved
-from expunge.weights import layers_moved, save_weights
+from expunge.report.audit_text import describe_weight_change, sort_by_distance
+from expunge.weights import compare_layers, save_weights
 
 OPTIONS = {"model": MODEL, "data": DATA, "forget": "class=3"}
 
@@ -156,8 +156,8 @@ def test_a_model_that_nobody_changed_is_said_to_be_unchanged():
     assert (audit.certificate.lost, audit.certificate.gained) == (0, 0)
     assert "No weight differs from the original's: nothing was unlearned." in shown(audit)
     part = read_document(audit.document).requests[0].audit
-    assert by_distance(part) == []
-    assert moved(part).startswith("No weight differs")
+    assert sort_by_distance(part) == []
+    assert describe_weight_change(part).startswith("No weight differs")
 
 
 def test_a_reference_adds_a_row_and_its_figures_and_changes_no_model():
@@ -189,7 +189,7 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_a_norm_of_nothing_has_no_relative_distance():
-    (layer,) = layers_moved({"a": torch.zeros(2)}, {"a": torch.tensor([0.0, 3.0])})
+    (layer,) = compare_layers({"a": torch.zeros(2)}, {"a": torch.tensor([0.0, 3.0])})
     assert (layer.name, layer.changed, layer.relative, layer.largest) == ("", 1, None, 3.0)
 
 
@@ -340,11 +340,13 @@ def test_weights_that_are_not_finite_are_refused_with_their_file(place):
 
 
 def test_options_are_read_as_a_request_file_is(place):
-    by_options = request_from(OPTIONS, {"checkpoint": Path("original.safetensors")})
+    by_options = parse_request_options(OPTIONS, {"checkpoint": Path("original.safetensors")})
     by_file = config(place)
     keys = {"model", "data", "forget"}
     assert by_options.model_dump(include=keys) == by_file.model_dump(include=keys)
-    drawn = request_from({**OPTIONS, "forget": "fraction=0.1,seed=2"}, {"checkpoint": Path("original.safetensors")})
+    drawn = parse_request_options(
+        {**OPTIONS, "forget": "fraction=0.1,seed=2"}, {"checkpoint": Path("original.safetensors")}
+    )
     assert (drawn.forget.fraction, drawn.forget.seed) == (0.1, 2)
 
 
@@ -356,7 +358,7 @@ def test_options_are_read_as_a_request_file_is(place):
 def test_whatever_is_written_as_an_option_ends_in_one_sentence(text, key):
     said = ""
     try:
-        request_from({**OPTIONS, key: text}, {"checkpoint": Path(__file__)})
+        parse_request_options({**OPTIONS, key: text}, {"checkpoint": Path(__file__)})
     except ExpungeError as error:
         said = str(error)
     assert "\n" not in said
@@ -370,7 +372,7 @@ def test_names_of_classes_and_layers_are_escaped(tmp_path):
     other = altered(nn.Sequential(), *())
     other.add_module(evil.replace(".", ""), nn.Linear(6, 3))
     audit = expunge.audit(
-        model, other, forget=first, retain=second, test=held_out(), class_names=[evil, "b", "c"], question=evil
+        model, other, forget=first, retain=second, test=held_out(), class_names=[evil, "b", "c"], description=evil
     )
     page = (audit.save(tmp_path / "out") / "report.html").read_text()
     assert "<script>alert" not in page

@@ -12,21 +12,31 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.request.time_limit import seconds_of
-from expunge.api.result import family_of
-from expunge.api.steering.auto import FEWEST, FEWEST_LOOKS, LEAST, RATES, Room, Search, planned, searched, shortened
-from expunge.api.steering.trial import Trial, Trials, drawn
-from expunge.api.steering.tried import Tried
-from expunge.api.steering.wanted import method_for
-from expunge.api.steering.wish import Wish
-from expunge.api.steering.within import Keeper
+from expunge.api.request.time_limit import parse_time_limit
+from expunge.api.result import get_task
+from expunge.api.steering.auto import (
+    LEARNING_RATES,
+    MIN_EVALUATIONS,
+    MIN_PLANNED_STEPS,
+    MIN_STEPS,
+    LearningRateSearch,
+    TimeAllocation,
+    build_default_method,
+    fit_to_steps,
+    search_and_fit,
+)
+from expunge.api.steering.budget_validation import BudgetOptions
+from expunge.api.steering.controller import BudgetController
+from expunge.api.steering.options import resolve_method
+from expunge.api.steering.search_state import SearchState
+from expunge.api.steering.trial import Trial, TrialRunner, subsample_by_class
 from expunge.batch import Predictor, Split
 from expunge.budget import Budget, split_holdout
 from expunge.data import Subset, TensorExamples
-from expunge.engine import Conditions
+from expunge.engine import RunOptions
 from expunge.errors import ConfigError
 from expunge.methods import build_method
-from expunge.objectives import Counterfactual as Votes
+from expunge.objectives import NeighborLabel as Votes
 
 POINTS = 4.0
 
@@ -78,23 +88,25 @@ def asked(case, **options):
 
 def test_the_same_call_gives_the_same_search_and_the_same_bits(either):
     first, second = asked(either), asked(either, method="auto")
-    assert timeless(first.search) == timeless(second.search)
+    assert timeless(first.search_history) == timeless(second.search_history)
     assert (first.method, first.budget, first.history) == (second.method, second.budget, second.history)
     assert all(torch.equal(value, second.model.state_dict()[name]) for name, value in first.model.state_dict().items())
 
 
 def test_what_was_searched_is_told_as_plain_values_and_used(either, tmp_path):
     result = asked(either)
-    assert json.loads(json.dumps(result.search, allow_nan=False)) == result.search
-    assert result.method.rate == result.search["rate"] in RATES
-    assert [part["share"] for part in result.search["rounds"]] == [1 / 32, 1 / 16][: len(result.search["rounds"])]
-    tried = [[trial["rate"] for trial in part["trials"]] for part in result.search["rounds"]]
-    assert tried[0] == list(RATES[: len(tried[0])])
+    assert json.loads(json.dumps(result.search_history, allow_nan=False)) == result.search_history
+    assert result.method.rate == result.search_history["rate"] in LEARNING_RATES
+    assert [part["share"] for part in result.search_history["rounds"]] == [1 / 32, 1 / 16][
+        : len(result.search_history["rounds"])
+    ]
+    tried = [[trial["rate"] for trial in part["trials"]] for part in result.search_history["rounds"]]
+    assert tried[0] == list(LEARNING_RATES[: len(tried[0])])
     assert set(tried[-1]) <= set(tried[0])
-    assert result.search["rate"] in tried[-1]
+    assert result.search_history["rate"] in tried[-1]
     told = json.loads((result.save(tmp_path / "run") / "config.json").read_text())
-    assert told["search"] == result.search
-    assert told["method"]["rate"] == result.search["rate"]
+    assert told["search"] == result.search_history
+    assert told["method"]["rate"] == result.search_history["rate"]
 
 
 class Noting(TensorExamples):
@@ -113,11 +125,11 @@ class Noting(TensorExamples):
 def test_the_certify_half_stays_closed_during_search_and_run(kind, monkeypatch):
     story, (model, request) = [], problem(kind)
     holdout = Noting(request["holdout"], story)
-    certify = {*split_holdout(holdout.targets, 0, without=[2] if kind == "class" else []).certify.tolist()}
+    certify = {*split_holdout(holdout.targets, 0, excluded_classes=[2] if kind == "class" else []).certify.tolist()}
 
     def noted(*args):
         story.append("search")
-        found = searched(*args)
+        found = search_and_fit(*args)
         story.append("found")
         return found
 
@@ -125,8 +137,8 @@ def test_the_certify_half_stays_closed_during_search_and_run(kind, monkeypatch):
         story.append("hand over")
         return HAND_OVER(self, work)
 
-    monkeypatch.setattr("expunge.api.steering.deciding.searched", noted)
-    monkeypatch.setattr(Keeper, "hand_over", opened)
+    monkeypatch.setattr("expunge.api.steering.plan.search_and_fit", noted)
+    monkeypatch.setattr(BudgetController, "finalize", opened)
     result = asked((model, {**request, "holdout": holdout}), prefer="forgetting")
     begun, found, handed = (story.index(word) for word in ("search", "found", "hand over"))
     assert found - begun > 20
@@ -137,24 +149,24 @@ def test_the_certify_half_stays_closed_during_search_and_run(kind, monkeypatch):
     assert set().union(*story[handed + 1 :]) == certify
 
 
-HAND_OVER = Keeper.hand_over
+HAND_OVER = BudgetController.finalize
 
 
 @pytest.mark.parametrize("method", [None, "auto"])
 def test_a_given_rate_or_no_budget_or_a_named_method_means_no_search(gone, method):
     given = asked(gone, method=method, rate=0.013)
-    assert (given.search, given.method.rate, given.method.label) == (None, 0.013, "Counterfactual")
+    assert (given.search_history, given.method.rate, given.method.label) == (None, 0.013, "Counterfactual")
     free = asked(gone, method=method, budget=None)
-    assert (free.search, free.budget, free.method.label) == (None, None, "Counterfactual")
-    assert asked(gone, method="counterfactual").search is None
+    assert (free.search_history, free.budget, free.method.label) == (None, None, "Counterfactual")
+    assert asked(gone, method="counterfactual").search_history is None
 
 
 def test_the_search_takes_a_smaller_rate_where_large_ones_diverge():
     """Inputs that are forty times as large make the same rates so many times too large."""
-    calm, wild = (asked(problem("class", scale), clip=None, momentum=0.0).search for scale in (1.0, 40.0))
+    calm, wild = (asked(problem("class", scale), clip=None, momentum=0.0).search_history for scale in (1.0, 40.0))
     assert wild["rate"] < calm["rate"]
     last = wild["rounds"][0]["trials"][-1]
-    assert len(wild["rounds"][0]["trials"]) < len(RATES) == len(calm["rounds"][0]["trials"])
+    assert len(wild["rounds"][0]["trials"]) < len(LEARNING_RATES) == len(calm["rounds"][0]["trials"])
     assert last["rise"] is None or last["rise"] > Budget(points=POINTS).tolerance(None)
 
 
@@ -162,35 +174,39 @@ def test_the_vote_is_chosen_once(gone, monkeypatch):
     asks = []
 
     def chosen(self, original, data):
-        asks.append((self.layer, self.neighbours, self.temperature))
+        asks.append((self.layer, self.num_neighbors, self.temperature))
         return CHOSEN(self, original, data)
 
-    monkeypatch.setattr(Votes, "chosen", chosen)
+    monkeypatch.setattr(Votes, "select_settings", chosen)
     method = asked(gone).method
     assert asks[0] == (None, None, None)
-    assert {*asks[1:]} == {(method.layer, method.neighbours, method.temperature)}
+    assert {*asks[1:]} == {(method.layer, method.num_neighbors, method.temperature)}
     assert None not in asks[1]
 
 
-CHOSEN = Votes.chosen
+CHOSEN = Votes.select_settings
 
 
 def test_too_short_a_time_means_fewer_retained_examples_and_still_an_answer(gone, monkeypatch):
-    monkeypatch.setattr("expunge.api.steering.auto.LEAST", 2)
+    monkeypatch.setattr("expunge.api.steering.auto.MIN_STEPS", 2)
     result = asked(gone, within=1e-3)
-    assert len(result.search["rounds"]) == 1
-    assert len(result.search["rounds"][0]["trials"]) == 1
-    assert (result.method.epochs, result.search["retain"], result.search["looks"]) == (1, 120, FEWEST_LOOKS)
+    assert len(result.search_history["rounds"]) == 1
+    assert len(result.search_history["rounds"][0]["trials"]) == 1
+    assert (result.method.epochs, result.search_history["retain"], result.search_history["looks"]) == (
+        1,
+        120,
+        MIN_EVALUATIONS,
+    )
     assert len(result.history) == 2
     assert len(result.split.retain) == 300
-    assert {"retain", "looks"}.isdisjoint(asked(gone, within="1h").search)
+    assert {"retain", "looks"}.isdisjoint(asked(gone, within="1h").search_history)
 
 
 def test_the_least_is_a_trial_and_a_run_of_as_many_updates_and_three_readings(gone):
     result = expunge.unlearn(gone[0], **gone[1], budget=Budget(points=POINTS), within=1e-3)
-    assert len(result.search["rounds"][0]["trials"]) == len(result.search["rounds"]) == 1
-    assert len(result.history) == LEAST - LEAST % math.ceil(300 / 64)
-    assert len(result.budget.looks) == 1 + FEWEST_LOOKS
+    assert len(result.search_history["rounds"][0]["trials"]) == len(result.search_history["rounds"]) == 1
+    assert len(result.history) == MIN_STEPS - MIN_STEPS % math.ceil(300 / 64)
+    assert len(result.budget.evaluations) == 1 + MIN_EVALUATIONS
 
 
 def trial(pace, reading):
@@ -207,12 +223,12 @@ SIZES = Split(clouds(100, 0), clouds(300, 1), 3)
         # Two seconds a reading: ten of them and three more passes, 1,200 + 2 × 2,000 examples.
         (100.01, 0.1, 1e-3, (748, 10)),
         # Ten seconds a reading: of a hundred a quarter is two, so three; with the passes they take 56.
-        (100.01, 0.1, 5e-3, (440, FEWEST_LOOKS)),
-        (-5.0, 0.1, 5e-3, (LEAST, FEWEST_LOOKS)),
+        (100.01, 0.1, 5e-3, (440, MIN_EVALUATIONS)),
+        (-5.0, 0.1, 5e-3, (MIN_STEPS, MIN_EVALUATIONS)),
     ],
 )
 def test_there_is_room_for_what_remains_after_readings(seconds, pace, reading, room):
-    found = Room.left(seconds, [trial(pace, reading), trial(9.0, 9.0), trial(0.0, 0.0)], SIZES, 2000)
+    found = TimeAllocation.from_trials(seconds, [trial(pace, reading), trial(9.0, 9.0), trial(0.0, 0.0)], SIZES, 2000)
     assert found == room
 
 
@@ -226,12 +242,12 @@ def test_no_trial_begins_that_would_end_after_half_of_the_time(gone, monkeypatch
         spent = {0.005: 2.0, 0.01: 1.0, 0.02: 3.0, 0.04: 3.5}[method.rate]
         return Trial(method.rate, 0.0, spent, 0.0, spent, 24, seconds, 0.0, 0.0)
 
-    monkeypatch.setattr("expunge.api.steering.trial.Trials.run", run)
+    monkeypatch.setattr("expunge.api.steering.trial.TrialRunner.run", run)
     monkeypatch.setattr("expunge.api.steering.auto.time.perf_counter", lambda: now[0])
-    wish, (model, request) = Wish(Budget(points=POINTS), "budget"), gone
+    wish, (model, request) = BudgetOptions(Budget(points=POINTS), "budget"), gone
     split = Split(request["forget"], request["retain"], 3, request["holdout"])
-    trials = Trials(wish, Predictor(model), split, request["holdout"], Conditions())
-    record = Search(trials, 100.0, Tried()).best(planned(300, {}))[1]
+    trials = TrialRunner(wish, Predictor(model), split, request["holdout"], RunOptions())
+    record = LearningRateSearch(trials, 100.0, SearchState()).run(build_default_method(300, {}))[1]
     assert [len(part["trials"]) for part in record["rounds"]] == tried
 
 
@@ -242,19 +258,19 @@ def test_no_trial_begins_that_would_end_after_half_of_the_time(gone, monkeypatch
 def test_epochs_go_first_and_then_retained_examples(room, epochs, share):
     data = clouds(200, 0)
     retain = Subset(data, torch.arange(600)[:320])
-    found, kept = shortened(build_method("rl", batch=16, epochs=10), retain, room, 0)
+    found, kept = fit_to_steps(build_method("rl", batch=16, epochs=10), retain, room, 0)
     assert found.epochs == epochs
     assert len(kept) == pytest.approx(share * len(retain), abs=2)
 
 
 def test_before_the_search_there_are_enough_updates_and_settings_have_their_way():
     for retained in (10, 64, 65, 1000, 10**5):
-        found = planned(retained, {})
+        found = build_default_method(retained, {})
         updates = found.epochs * math.ceil(retained / found.batch)
-        assert FEWEST <= updates < FEWEST + math.ceil(retained / found.batch)
+        assert MIN_PLANNED_STEPS <= updates < MIN_PLANNED_STEPS + math.ceil(retained / found.batch)
         assert (found.batch, found.forget_batch, found.schedule) == (64, 64, "cosine")
-    assert [planned(10**5, {}, single=single).epochs for single in (False, True)] == [1, 2]
-    assert planned(1000, {"epochs": 2, "schedule": "constant", "batch": 8}).epochs == 2
+    assert [build_default_method(10**5, {}, single=single).epochs for single in (False, True)] == [1, 2]
+    assert build_default_method(1000, {"epochs": 2, "schedule": "constant", "batch": 8}).epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -279,21 +295,21 @@ def test_what_is_not_understood_is_refused_in_one_sentence(gone, options, words)
 
 def test_times_are_seconds_minutes_and_hours():
     times = {"90s": 90.0, "10min": 600.0, "2h": 7200.0, "0.5 h": 1800.0, "45": 45.0, 1.5: 1.5, 7: 7.0}
-    assert {text: seconds_of(text) for text in times} == times
+    assert {text: parse_time_limit(text) for text in times} == times
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
 def test_a_draw_keeps_every_class_in_proportion_and_is_the_same_each_time(share):
     labels = [0] * 500 + [1] * 40 + [5] * 3 + [9]
     data = TensorExamples(torch.arange(544.0)[:, None], labels)
-    first, again, other = (drawn(data, share, 0, seed) for seed in (1, 1, 2))
+    first, again, other = (subsample_by_class(data, share, 0, seed) for seed in (1, 1, 2))
     for label, count in ((0, 500), (1, 40), (5, 3), (9, 1)):
         assert int((first.targets == label).sum()) == math.ceil(share * count)
     every = [part.batch(torch.arange(len(part))).inputs.flatten().tolist() for part in (first, again, other)]
     assert every[0] == every[1] != every[2]
     assert len({*every[0]}) == len(every[0])
-    assert len(drawn(data, share, 200, 1)) >= 200
-    assert drawn(data, 1.0, 0, 1) is drawn(data, share, 544, 1) is data
+    assert len(subsample_by_class(data, share, 200, 1)) >= 200
+    assert subsample_by_class(data, 1.0, 0, 1) is subsample_by_class(data, share, 544, 1) is data
 
 
 def test_a_search_leaves_the_model_as_it_was(gone):
@@ -306,8 +322,8 @@ def test_a_search_leaves_the_model_as_it_was(gone):
 
 @pytest.mark.parametrize("task", ["diffusion", "stable_diffusion"])
 def test_other_families_get_a_method_of_their_own_with_their_settings(task):
-    family = family_of(task)
-    found = method_for(family, None, SIDES, {})
-    assert found == method_for(family, family.automatic, SIDES, {})
+    family = get_task(task)
+    found = resolve_method(family, None, SIDES, {})
+    assert found == resolve_method(family, family.default_method, SIDES, {})
     assert found.label != "Counterfactual"
-    assert method_for(family_of("classification"), None, SIDES, {}).label == "Counterfactual"
+    assert resolve_method(get_task("classification"), None, SIDES, {}).label == "Counterfactual"

@@ -9,7 +9,7 @@ from small_requests import HELD_OUT, config, history_of, result_of, write_reques
 from typer.testing import CliRunner
 
 from expunge.api import run_request
-from expunge.api.request.config import RunConfig, load_request
+from expunge.api.request.config import ClassificationConfig, load_request
 from expunge.cli import app
 from expunge.errors import ConfigError
 from expunge.ledger import Ledger
@@ -43,7 +43,9 @@ def test_a_request_that_names_no_method_asks_for_auto(folder, written, name, set
 def test_a_time_limit_is_read_as_it_is_written(folder, text, expected):
     read = config(folder, method=None, holdout="0.3", budget="1.0", within=text)
     assert read.within == expected
-    again = RunConfig.model_validate(json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)), strict=False)
+    again = ClassificationConfig.model_validate(
+        json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)), strict=False
+    )
     assert again.within == read.within
 
 

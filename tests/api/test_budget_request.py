@@ -15,13 +15,13 @@ from small_requests import HELD_OUT, config, history_of, result_of, write_reques
 from typer.testing import CliRunner
 
 from expunge.api import run_request
-from expunge.api.request.config import RunConfig, load_request
+from expunge.api.request.config import ClassificationConfig, load_request
 from expunge.budget import Budget, split_holdout
 from expunge.cli import app
-from expunge.data.manifest import digest
+from expunge.data.manifest import hash_indices
 from expunge.errors import ConfigError
-from expunge.key import load_key
-from expunge.ledger import Ledger, Spent, accounts
+from expunge.key import load_or_create_key
+from expunge.ledger import BudgetRecord, Ledger, compute_chain_totals
 from expunge.tasks.classification.readers import digits
 from expunge.weights import load_weights, save_weights
 
@@ -83,7 +83,9 @@ def test_units(folder, text, expected):
     read = config(folder, budget=text, holdout="0.3")
     assert read.budget.model_dump(exclude_none=True) == expected
     assert read.prefer == "budget"
-    again = RunConfig.model_validate(json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)), strict=False)
+    again = ClassificationConfig.model_validate(
+        json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)), strict=False
+    )
     assert again.budget == read.budget
     assert config(folder, budget=text, holdout="0.3", prefer="forgetting").prefer == "forgetting"
 
@@ -153,7 +155,7 @@ def test_models_that_read_prompts_have_no_budget(tmp_path, key):
 REFUSALS = {
     "a surgery without tolerance": (
         {"method": "{name: salun, epochs: 1}"},
-        "line 5: Expected one descent whose surgery keeps a budget, but found Fixed: use method='budgeted'",
+        "line 5: Expected one descent whose surgery keeps a budget, but found WeightedSum: use method='budgeted'",
     ),
     "an edit": ({"method": "ssd"}, "line 5: Expected one descent whose surgery keeps a budget, but found several stag"),
     "a tolerance beside it": (
@@ -213,15 +215,15 @@ def test_a_budget_that_is_kept_is_told_by_result_manifest_history_report_and_led
 
     unseen = digits(test_share=0.6).test
     order = torch.randperm(len(unseen), generator=torch.Generator().manual_seed(3))[: round(0.6 * len(unseen))]
-    halves = split_holdout(unseen.targets[order], 3, without=[3])
+    halves = split_holdout(unseen.targets[order], 3, excluded_classes=[3])
     manifest = json.loads((path / "manifest.json").read_text())["holdout"]
     for name, half in halves._asdict().items():
         assert manifest["sizes"][name] == told["examples"][name] == len(half)
-        assert manifest["digest"][name] == digest(order[half], load_key())
+        assert manifest["digest"][name] == hash_indices(order[half], load_or_create_key())
 
     (entry,) = Ledger(place / "ledger.sqlite").entries()
     certificate = told["certificate"]
-    assert replace(entry.header.spent, opened="") == Spent(**part["spent"])
+    assert replace(entry.header.spent, opened="") == BudgetRecord(**part["spent"])
     assert (entry.header.spent.unit, entry.header.spent.budget, entry.header.spent.since) == ("points", 5.0, "request")
     assert entry.header.spent.bound == 100 * certificate["bound"]
     assert entry.header.spent.drop == 100 * certificate["drop"]
@@ -248,7 +250,7 @@ def test_a_second_request_on_the_same_held_out_data_is_not_certified_afresh(plac
     again = {"checkpoint": "run/unlearned.safetensors", "forget": "{class: 4}", "out": "second"}
     run(place, budget="5.0", ledger="ledger.sqlite", seed="1", **again)
     entries = ledger.entries()
-    (account,) = accounts(entries, entries)
+    (account,) = compute_chain_totals(entries, entries)
     assert account.reopened == (2,)
     assert account.bound is None
     assert account.budget == 10.0
@@ -313,7 +315,7 @@ def test_a_metric_of_known_range_has_an_exact_certificate(place):
     assert told["smallest"] == told["certificate"]["smallest"]
     assert (spent["bound"], spent["exact"]) == (told["certificate"]["bound"], True)
     assert "of wrong: what the " in (path / "report.html").read_text()
-    (account,) = accounts(*[Ledger(place / "ledger.sqlite").entries()] * 2)
+    (account,) = compute_chain_totals(*[Ledger(place / "ledger.sqlite").entries()] * 2)
     assert (account.unit, account.bound, account.exact) == ("own metric", spent["bound"], True)
 
 
@@ -333,10 +335,10 @@ def test_a_request_without_a_budget_tells_nothing_of_one(place):
 
 
 def test_the_budget_of_a_file_is_that_of_python(place):
-    from expunge.api.budgeting import asked_budget
+    from expunge.api.budgeting import budget_from_config
 
     read = config(place, **DIGITS, budget="{relative: 0.2}")
-    assert asked_budget(read) == Budget(relative=0.2)
+    assert budget_from_config(read) == Budget(relative=0.2)
 
 
 def permuted(place):

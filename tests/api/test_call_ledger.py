@@ -9,12 +9,12 @@ from torch.utils.data import Subset, TensorDataset
 
 import expunge
 from expunge.api import run_request
-from expunge.api.steering import within
-from expunge.budget.choice import Choice
+from expunge.api.steering import controller
+from expunge.budget.selection import Selection
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError, RequestError
-from expunge.key import load_key
-from expunge.ledger import Ledger, accounts, streams, unpack_marks
+from expunge.key import load_or_create_key
+from expunge.ledger import Ledger, compute_chain_totals, request_chains, unpack_hash_prefixes
 
 RL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
 BUDGETED = {"method": "budgeted", "epochs": 2, "rate": 0.01, "batch": 16, "sanity_check": False}
@@ -39,17 +39,17 @@ def held(seed: int, count: int = 400) -> TensorExamples:
 def test_a_request_is_recorded_once_it_is_answered(ledger):
     result = run(ledger)
     (entry,) = ledger.entries()
-    assert result.entry == entry
+    assert result.ledger_entry == entry
     assert (entry.content.method, entry.content.evidence) == ("rl", {})
     assert (entry.content.asked.forget, entry.content.asked.retain) == (12, 48)
     assert entry.header.models.original != entry.header.models.unlearned
     assert entry.header.spent is None
-    assert ledger.verify(load_key()).sound
+    assert ledger.verify(load_or_create_key()).is_valid
 
 
 def test_nothing_is_recorded_that_was_not_asked_for(tmp_path):
     first, second = sides()
-    assert expunge.unlearn(classifier(), forget=first, retain=second, **RL).entry is None
+    assert expunge.unlearn(classifier(), forget=first, retain=second, **RL).ledger_entry is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -60,7 +60,7 @@ def test_a_request_that_was_served_is_recognised_before_the_first_update(ledger)
         with pytest.raises(RequestError, match=r"entry 1 of .*again=True"):
             run(ledger, model, on_step=updates.append, method="ft")
     assert updates == []
-    assert run(ledger, again=True).entry.number == 2
+    assert run(ledger, again=True).ledger_entry.number == 2
 
 
 def test_the_same_examples_in_another_order_are_recognised_and_others_with_their_labels_are_not(ledger):
@@ -69,10 +69,10 @@ def test_the_same_examples_in_another_order_are_recognised_and_others_with_their
     order = torch.arange(len(first)).flip(0)
     with pytest.raises(RequestError, match="entry 1"):
         run(ledger, forget=TensorExamples(first.inputs[order], first.targets[order]))
-    assert run(ledger, forget=TensorExamples(first.inputs + 1, first.targets)).entry.number == 2
+    assert run(ledger, forget=TensorExamples(first.inputs + 1, first.targets)).ledger_entry.number == 2
     swapped = first.inputs.clone()
     swapped[[0, 1]] = swapped[[1, 0]]
-    assert run(ledger, forget=TensorExamples(swapped, first.targets)).entry.number == 3
+    assert run(ledger, forget=TensorExamples(swapped, first.targets)).ledger_entry.number == 3
 
 
 def parts_of(data: TensorDataset, gone: list[int]) -> dict[str, Subset]:
@@ -108,8 +108,8 @@ def test_a_stream_is_accounted_with_its_budgets_and_certificates(ledger):
         results.append(expunge.unlearn(model, **parts, **wish, ledger=ledger.path, **BUDGETED))
         model = results[-1].model
     entries = ledger.entries()
-    assert [[entry.number for entry in stream] for stream in streams(entries)] == [[1, 2, 3]]
-    (account,) = accounts(entries, entries)
+    assert [[entry.number for entry in stream] for stream in request_chains(entries)] == [[1, 2, 3]]
+    (account,) = compute_chain_totals(entries, entries)
     certificates = [result.budget.certificate for result in results]
     assert account.unit == "points"
     assert account.drop == pytest.approx(sum(100 * one.drop for one in certificates))
@@ -126,7 +126,7 @@ def test_held_out_data_that_are_opened_again_certify_nothing(ledger):
         wish = {"holdout": held(7), "budget": expunge.Budget(points=60.0)}
         parts = {"forget": forget, "retain": second}
         model = expunge.unlearn(model, **parts, **wish, ledger=ledger.path, **BUDGETED).model
-    (account,) = accounts(ledger.entries(), ledger.entries())
+    (account,) = compute_chain_totals(ledger.entries(), ledger.entries())
     assert (account.bound, account.reopened) == (None, (2,))
 
 
@@ -152,9 +152,9 @@ def test_held_out_examples_that_were_opened_are_recognised_and_the_second_result
     parts = {"forget": TensorExamples(first.inputs + 1, first.targets), "holdout": again}
     told = expunge.unlearn(result.model, **parts, **wish, ledger=ledger.path, **BUDGETED).budget
     assert (told.certified, told.reopened) == (False, (1,))
-    assert "This is not certified: entry 1 of the ledger has opened some of these" in told.sentence
-    assert told.document()["reopened"] == [1]
-    (account,) = accounts(ledger.entries(), ledger.entries())
+    assert "This is not certified: entry 1 of the ledger has opened some of these" in told.summary
+    assert told.as_dict()["reopened"] == [1]
+    (account,) = compute_chain_totals(ledger.entries(), ledger.entries())
     assert (account.bound, account.reopened) == (None, (2,))
 
 
@@ -163,16 +163,18 @@ def test_a_held_out_set_is_written_into_the_ledger_once(ledger):
     for _ in range(2):
         run(ledger, **{**BUDGETED, **wish}, again=True)
     first, second = (entry.header.spent for entry in ledger.entries())
-    assert len(unpack_marks(first.opened)) == 400
+    assert len(unpack_hash_prefixes(first.opened)) == 400
     assert (second.opened, second.split) == ("", first.split)
 
 
 def test_a_model_that_comes_back_as_it_was_has_answered_nothing(ledger, monkeypatch):
-    monkeypatch.setattr(within, "choose", lambda *_: Choice(chosen=0, kept=False, reached=False))
+    monkeypatch.setattr(
+        controller, "select_checkpoint", lambda *_: Selection(chosen=0, within_budget=False, target_met=False)
+    )
     wish = {"holdout": held(7), "budget": expunge.Budget(points=60.0)}
     result = run(ledger, **{**BUDGETED, **wish})
     assert result.budget.chosen == 0
-    assert (result.entry, ledger.entries()) == (None, [])
+    assert (result.ledger_entry, ledger.entries()) == (None, [])
     assert all(torch.equal(a, b) for a, b in zip(result.model.parameters(), classifier().parameters(), strict=True))
 
 
@@ -206,7 +208,7 @@ def test_a_ledger_that_fails_in_the_end_does_not_lose_the_model(ledger, monkeypa
     monkeypatch.setattr(Ledger, "append", full)
     with pytest.warns(UserWarning, match="is answered, but the ledger has no entry of it.*a full disk"):
         result = run(ledger)
-    assert result.entry is None
+    assert result.ledger_entry is None
     assert len(result.history) == 3
 
 
@@ -223,7 +225,7 @@ def test_a_ledger_whose_folder_goes_meanwhile_does_not_lose_the_model(tmp_path, 
         result = expunge.unlearn(
             classifier(), forget=forget, retain=retain, ledger=place, on_step=lose, inplace=inplace, **RL
         )
-    assert (result.entry, len(result.history)) == (None, 3)
+    assert (result.ledger_entry, len(result.history)) == (None, 3)
 
 
 def test_a_request_that_another_process_answers_meanwhile_is_recorded_once(ledger):
@@ -233,4 +235,4 @@ def test_a_request_that_another_process_answers_meanwhile_is_recorded_once(ledge
 
     with pytest.warns(UserWarning, match="the ledger has no entry of it.*entry 1 of"):
         result = run(ledger, on_step=meanwhile)
-    assert (result.entry, len(ledger.entries()), len(result.history)) == (None, 1, 3)
+    assert (result.ledger_entry, len(ledger.entries()), len(result.history)) == (None, 1, 3)

@@ -15,10 +15,10 @@ from expunge.api.relapse import sign_test
 from expunge.cli import app
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, RequestError
-from expunge.key import load_key
+from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
 from expunge.objectives import RandomLabel
-from expunge.report.forms import text_of
+from expunge.report.formats import render_text
 
 DATA = "{name: digits, subset: 300, options: {test_share: 0.4}}"
 RL = "{name: rl, epochs: 2, rate: 0.02, batch: 32}"
@@ -94,7 +94,7 @@ def test_manifest_and_terminal_say_what_is_left_out(first):
     record = json.loads((first / "second" / "manifest.json").read_text())
     assert record["excluded"] == {"retain": 30, "holdout": 0, "test": record["excluded"]["test"], "entries": [1]}
     assert record["sizes"]["retain"] + record["sizes"]["forget"] + 30 == record["sizes"]["all"]
-    shown = CliRunner().invoke(app, ["run", str(first / "request.yaml"), "--again", "--overwrite"]).stdout
+    shown = CliRunner().invoke(app, ["run", str(first / "request.yaml"), "--force", "--overwrite"]).stdout
     assert "Left out, because earlier requests forgot it: 30 of retain" in shown
     assert "with all of class 3." in " ".join(shown.split())
     assert "Accuracy on 30 forgotten examples of entry 1 (class 3)" in " ".join(shown.split())
@@ -122,7 +122,7 @@ def test_another_chain_in_the_same_ledger_leaves_nothing_out(first):
     part = result_of(run(first, forget="{class: 5}", out="apart"))["requests"][0]
     assert part["earlier"] == []
     assert part["left_out"] == {"retain": 0, "holdout": 0, "test": 0, "unknown": [], "beside": [1]}
-    assert "This request does not follow entry 1, which forgot" in text_of(result_of(first / "apart"), "md")
+    assert "This request does not follow entry 1, which forgot" in render_text(result_of(first / "apart"), "md")
 
 
 def test_the_retrained_model_does_not_see_them_either(first):
@@ -137,7 +137,7 @@ def test_every_form_of_the_report_shows_it(first, form):
     earlier = document["requests"][0]["earlier"][0]
     earlier["rose"], earlier["train"]["accuracy"]["method"] = True, 90.0
     document["requests"][0]["classes"][3] = "three"
-    text = text_of(document, form)
+    text = render_text(document, form)
     if form == "csv":
         keys = {line["metric"] for line in csv.DictReader(text.splitlines())}
         assert {"earlier_entry_1_train", "earlier_entry_1_held_out"} <= keys
@@ -152,7 +152,7 @@ def test_a_redacted_entry_is_named_and_nothing_is_left_out_for_it(first):
     assert "can no longer leave out" in " ".join(shown.stdout.split())
     part = result_of(second(first))["requests"][0]
     assert part["left_out"] == {"retain": 0, "holdout": 0, "test": 0, "unknown": [1]}
-    text = text_of(result_of(first / "second"), "md")
+    text = render_text(result_of(first / "second"), "md")
     assert "What entry 1 of the ledger forgot is no longer known" in text
 
 
@@ -180,7 +180,7 @@ def test_a_chain_that_has_forgotten_everything_else_is_refused(place):
 def test_wrong_exclusions_are_refused_at_their_line(place, exclude, words):
     with pytest.raises((ConfigError, RequestError), match=words) as caught:
         run(place, exclude=exclude)
-    assert caught.value.where == "request.yaml line 9"
+    assert caught.value.location == "request.yaml line 9"
 
 
 def test_an_original_that_the_run_trains_never_sees_what_is_excluded(place):
@@ -194,8 +194,8 @@ def test_drawn_labels_are_never_those_of_a_class_that_is_gone():
     targets = torch.arange(len(words)) % 4
     for exclude_true in (False, True):
         objective = RandomLabel(exclude_true=exclude_true)
-        objective.gone = (1, 3)
-        labels = objective.labels_left(words, targets, classes=6)
+        objective.forgotten_classes = (1, 3)
+        labels = objective.sample_remaining_labels(words, targets, classes=6)
         assert set(labels.tolist()) == {0, 2, 4, 5}
         assert exclude_true != bool((labels == targets).any())
 
@@ -236,7 +236,7 @@ def test_in_python_a_retain_set_with_forgotten_examples_is_refused(tmp_path, dat
     two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, exclude="ledger", **CALL)
     assert len(two.split.retain) == 55
     later = parts_of(data, [7, 8], [0, 3, 6, 1, 4])
-    assert expunge.unlearn(two.model, **later, ledger=ledger, **CALL).entry.number == 3
+    assert expunge.unlearn(two.model, **later, ledger=ledger, **CALL).ledger_entry.number == 3
     figures = expunge.evaluate(two, test=TensorExamples(torch.randn(6, 6), [0, 1, 2, 0, 1, 2]))
     assert figures.document["requests"][0]["earlier"][0]["train"]["examples"] == 3
 
@@ -249,7 +249,7 @@ def test_in_python_classes_that_are_gone_are_refused_and_never_taught(tmp_path, 
     with pytest.raises(RequestError, match="2 of retain that entry 1"):
         expunge.unlearn(one.model, forget=Subset(data, [1]), retain=fresh, ledger=ledger, **CALL)
     two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, exclude="ledger", **CALL)
-    assert two.split.gone == (0,)
+    assert two.split.forgotten_classes == (0,)
     assert 0 not in two.split.retain.targets
     check_measured_without_class_0(two, fresh)
     named = expunge.unlearn(one.model, **parts_of(data, [1, 4]), exclude=[0], **CALL)
@@ -284,14 +284,14 @@ def test_in_python_classes_are_left_out_by_number_or_name(data, exclude):
         **CALL,
     )
     assert found.split.retain.targets.tolist() == [2, 2, 1, 2]
-    assert found.split.gone == (0,)
+    assert found.split.forgotten_classes == (0,)
 
 
 def test_in_python_examples_are_left_out_wherever_they_come_from(data):
     again = TensorExamples(data.tensors[0][[0, 3]].clone(), data.tensors[1][[0, 3]])
     found = expunge.unlearn(model(), **parts_of(data, [1, 4]), exclude=again, **CALL)
     assert len(found.split.retain) == 56
-    assert found.split.gone == ()
+    assert found.split.forgotten_classes == ()
 
 
 def test_in_python_the_ledger_has_to_be_there_to_exclude_by_it(data):
@@ -302,7 +302,7 @@ def test_in_python_the_ledger_has_to_be_there_to_exclude_by_it(data):
 def test_in_python_a_redacted_entry_is_warned_of(tmp_path, data):
     ledger = tmp_path / "ledger.sqlite"
     one = expunge.unlearn(model(), **parts_of(data, [0, 3, 6]), ledger=ledger, **CALL)
-    Ledger(ledger).redact(1, key=load_key())
+    Ledger(ledger).redact(1, key=load_or_create_key())
     with pytest.warns(UserWarning, match=r"Entry 1 of the ledger is redacted .*exclude="):
         expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, **CALL)
 
@@ -330,7 +330,7 @@ def test_a_model_that_the_ledger_does_not_know_is_told_of_what_others_forgot(fir
     expunge.weights.save_weights(rounded, first / "rounded.safetensors")
     part = result_of(second(first, checkpoint="rounded.safetensors"))["requests"][0]
     assert part["left_out"]["elsewhere"] == [1]
-    assert "The ledger does not know this model; entry 1 forgot" in text_of(result_of(first / "second"), "html")
+    assert "The ledger does not know this model; entry 1 forgot" in render_text(result_of(first / "second"), "html")
 
 
 def test_in_python_a_model_that_the_ledger_does_not_know_is_warned_of(tmp_path, data):
@@ -348,7 +348,7 @@ def test_in_python_what_the_caller_leaves_out_is_named_as_unmeasured(tmp_path, d
     two = expunge.unlearn(one.model, **parts_of(data, [7, 8], [0, 3, 6]), ledger=ledger, **CALL)
     for document in (expunge.evaluate(two, test=fresh_examples()).document, json_of(two.save(tmp_path / "two"))):
         assert [earlier["entry"] for earlier in document["requests"][0]["earlier"]] == [1]
-        assert "Whether what entry 1 forgot comes back was not measured." in text_of(document, "md")
+        assert "Whether what entry 1 forgot comes back was not measured." in render_text(document, "md")
 
 
 def test_in_python_a_request_to_the_model_before_the_last_deletion_is_warned_of(tmp_path, data):
@@ -357,7 +357,7 @@ def test_in_python_a_request_to_the_model_before_the_last_deletion_is_warned_of(
     with pytest.warns(UserWarning, match="Entry 1 of the ledger forgot 3 of the retained examples, but this request"):
         two = expunge.unlearn(model(), **parts_of(data, [1, 4]), ledger=ledger, **CALL)
     assert two.left_out.beside == {1: 3}
-    assert "does not follow entry 1" in text_of(expunge.evaluate(two, test=fresh_examples()).document, "md")
+    assert "does not follow entry 1" in render_text(expunge.evaluate(two, test=fresh_examples()).document, "md")
 
 
 def test_in_python_a_class_that_the_caller_leaves_out_is_measured_on_test_examples(tmp_path, data):
@@ -372,10 +372,12 @@ def test_in_python_a_class_that_the_caller_leaves_out_is_measured_on_test_exampl
 def test_in_python_a_redacted_entry_is_named_in_the_report(tmp_path, data):
     ledger = tmp_path / "ledger.sqlite"
     one = expunge.unlearn(model(), **parts_of(data, [0, 3, 6]), ledger=ledger, **CALL)
-    Ledger(ledger).redact(1, key=load_key())
+    Ledger(ledger).redact(1, key=load_or_create_key())
     with pytest.warns(UserWarning, match="Entry 1 of the ledger is redacted"):
         two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, **CALL)
-    assert "What entry 1 of the ledger forgot is no longer known" in text_of(json_of(two.save(tmp_path / "two")), "md")
+    assert "What entry 1 of the ledger forgot is no longer known" in render_text(
+        json_of(two.save(tmp_path / "two")), "md"
+    )
 
 
 def test_in_python_examples_that_were_forgotten_before_are_no_test_examples(tmp_path, data):

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expunge.api.request import checks
-from expunge.api.request.config import RunConfig, load_request
-from expunge.api.request.sentences import known_keys
-from expunge.data.residency import MOST
+from expunge.api.request.config import ClassificationConfig, load_request
+from expunge.api.request.validation_errors import list_keys
+from expunge.data.device_examples import MAX_CACHE_GIB
 from expunge.errors import ConfigError
 from expunge.tasks.classification.train_settings import TrainSettings
 
@@ -35,7 +35,7 @@ LINES = {
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
     """A fixed table of names, so that these tests do not depend on what is registered."""
-    monkeypatch.setattr(checks, "registered_names", NAMES.__getitem__)
+    monkeypatch.setattr(checks, "list_registered_names", NAMES.__getitem__)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def text(**changes: str | None) -> str:
     return "".join(f"{key}: {value}\n" for key, value in lines.items() if value is not None)
 
 
-def load(folder: Path, content: str | bytes) -> RunConfig:
+def load(folder: Path, content: str | bytes) -> ClassificationConfig:
     file = folder / "request.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     return load_request(file)
@@ -83,7 +83,7 @@ def test_short_forms_and_defaults(folder):
         "auto",
     )
     assert (config.threads, config.normalisation, config.micro_batches, config.precision) == (None, None, 1, "fp32")
-    assert (config.channels_last, config.resident) == (None, MOST)
+    assert (config.channels_last, config.resident) == (None, MAX_CACHE_GIB)
     assert config.show_examples is False
 
 
@@ -168,7 +168,7 @@ def test_a_checkpoint_may_be_missing_if_it_is_still_to_be_trained(folder):
     assert config.checkpoint == folder / "later.safetensors"
 
 
-ALL_KEYS = ", ".join(known_keys(RunConfig))
+ALL_KEYS = ", ".join(list_keys(ClassificationConfig))
 SENTENCES = {
     "unknown key, near": (
         text(forget="{clas: 0}"),

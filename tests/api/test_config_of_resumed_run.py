@@ -2,7 +2,7 @@
 
 import pytest
 
-from expunge.api.folder import refuse_another
+from expunge.api.folder import check_same_config
 from expunge.errors import ConfigError
 
 
@@ -11,4 +11,4 @@ def test_it_is_another_request(text, tmp_path):
     file = tmp_path / "config.json"
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"another seed.*--overwrite"):
-        refuse_another(file, {"seed": 0})
+        check_same_config(file, {"seed": 0})

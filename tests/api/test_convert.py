@@ -12,7 +12,7 @@ from torch import nn
 from expunge.api import _convert_worker as worker
 from expunge.api.convert import convert
 from expunge.errors import CheckpointError
-from expunge.files import half_written
+from expunge.files import list_partial
 from expunge.weights import check_is_safetensors, load_into, load_weights, save_weights
 
 
@@ -46,7 +46,7 @@ def test_a_malicious_pickle_does_not_run(tmp_path):
         convert(trap, tmp_path / "out.safetensors")
     assert "Traceback" not in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert "open" in caught.value.found
+    assert "open" in caught.value.actual
     assert os.listdir(tmp_path) == ["trap.pth"]
     torch.load(trap, weights_only=False)["intruder"].close()  # the trap is a real one
     assert trace.exists()
@@ -76,7 +76,7 @@ def test_what_a_killed_conversion_leaves_goes_when_the_name_is_written_again(tmp
         monkeypatch.setattr("subprocess.run", lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL))
         convert(tmp_path / "model.pth", tmp_path / "out.safetensors")
     os.wait()
-    assert half_written(tmp_path, ["out.safetensors"]) == [path for path in tmp_path.iterdir() if path.is_dir()] != []
+    assert list_partial(tmp_path, ["out.safetensors"]) == [path for path in tmp_path.iterdir() if path.is_dir()] != []
     convert(tmp_path / "model.pth", tmp_path / "out.safetensors")
     assert sorted(os.listdir(tmp_path)) == ["model.pth", "out.safetensors"]
 

@@ -11,11 +11,11 @@ from torch.utils.data import TensorDataset
 
 import expunge
 from expunge.api import run_request
-from expunge.api.steering.wish import halves_of
+from expunge.api.steering.budget_validation import make_holdout_split
 from expunge.batch import Split
 from expunge.budget import Budget
-from expunge.data import Subset, TensorExamples, as_examples, copies, distinct
-from expunge.errors import CopyWarning, DataError, RequestError
+from expunge.data import Subset, TensorExamples, as_examples, drop_duplicates, find_copies
+from expunge.errors import DataError, DuplicateDataWarning, RequestError
 from expunge.tasks.classification.readers import digits
 
 RL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
@@ -66,10 +66,10 @@ def test_copies_of_examples_that_are_stored_in_another_form():
     gone = source.train.targets == 3
     batch = Subset(source.train, torch.arange(40)).batch(torch.arange(40))
     copy = TensorExamples(batch.inputs.clone(), batch.targets)
-    assert copies(copy, source.train).all()
-    assert copies(copy, Subset(source.train, gone.nonzero().flatten())).sum() == int(gone[:40].sum())
-    assert not copies(copy, source.test).any()
-    assert not copies(Subset(source.train, torch.arange(40, 80)), copy).any()
+    assert find_copies(copy, source.train).all()
+    assert find_copies(copy, Subset(source.train, gone.nonzero().flatten())).sum() == int(gone[:40].sum())
+    assert not find_copies(copy, source.test).any()
+    assert not find_copies(Subset(source.train, torch.arange(40, 80)), copy).any()
 
 
 def test_held_out_examples_that_repeat():
@@ -83,7 +83,7 @@ def test_test_examples_that_were_trained_on_or_steered():
     for test, count in ((other(), 30), (copied(retain, 9), 9), (joined(other(64), copied(forget, 1)), 1)):
         with pytest.raises(RequestError, match=f"to test, but found {count} of {len(test)} to test that hold the same"):
             expunge.evaluate(result, test=test)
-    fresh = distinct(joined(other(40), copied(forget, 1)), forget, retain, result.split.holdout)
+    fresh = drop_duplicates(joined(other(40), copied(forget, 1)), forget, retain, result.split.holdout)
     assert len(fresh) == 10
     assert expunge.evaluate(result, test=fresh).scores["ta"] is not None
 
@@ -164,7 +164,9 @@ def coarse(count, seed, levels=3):
 
 
 def test_rows_that_agree_by_chance_are_told_and_not_refused(tmp_path):
-    with pytest.warns(CopyWarning, match="The data repeat themselves .* % of the retained .*give the data set ids"):
+    with pytest.warns(
+        DuplicateDataWarning, match="The data repeat themselves .* % of the retained .*give the data set ids"
+    ):
         result = unlearn(forget=coarse(12, 1), retain=coarse(200, 2), holdout=coarse(60, 3))
     saved = json.loads((result.save(tmp_path / "run") / "result.json").read_text())
     measured = expunge.evaluate(result, test=coarse(60, 4)).document
@@ -186,7 +188,7 @@ def test_more_copies_than_chance_are_refused_though_data_repeat_themselves():
 def test_a_single_row_may_have_a_twin_where_many_have_one():
     retain = coarse(400, 2, levels=9)
     twin = copied(retain, 1)
-    with pytest.warns(CopyWarning):
+    with pytest.warns(DuplicateDataWarning):
         assert len(unlearn(forget=twin, retain=retain).history) > 0
 
 
@@ -194,16 +196,16 @@ def test_a_person_may_have_two_rows_that_are_the_same():
     parts = {"forget": coarse(12, 1), "retain": coarse(200, 2), "holdout": coarse(60, 3)}
     for name, examples in parts.items():
         examples.ids = [f"{name} {number // 30}" for number in range(len(examples))]
-    with pytest.warns(CopyWarning, match=r"goes unnoticed\.$"):
+    with pytest.warns(DuplicateDataWarning, match=r"goes unnoticed\.$"):
         assert len(unlearn(**parts).history) > 0
 
 
 def test_halves_of_a_budget_hold_each_content_once():
     split = Split(coarse(12, 1), coarse(200, 2), 3, coarse(120, 3))
-    halves = halves_of(Budget(points=50.0), split, 0)
-    assert len(halves.control) + len(halves.certify) == len(distinct(coarse(120, 3))) < 120
+    halves = make_holdout_split(Budget(points=50.0), split, 0)
+    assert len(halves.control) + len(halves.certify) == len(drop_duplicates(coarse(120, 3))) < 120
     with pytest.raises(DataError, match=r"but found \d+ distinct ones of 120, of which half steer"):
-        halves_of(Budget(points=1.0), split, 0)
+        make_holdout_split(Budget(points=1.0), split, 0)
 
 
 def test_an_audit_counts_no_held_out_example_twice():
@@ -220,10 +222,10 @@ def test_an_audit_counts_no_held_out_example_twice():
 def test_a_later_request_leaves_out_no_one_who_agrees_with_a_forgotten_row(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     book, retain = tmp_path / "ledger.sqlite", coarse(200, 2)
-    with pytest.warns(CopyWarning):
+    with pytest.warns(DuplicateDataWarning):
         first = unlearn(forget=coarse(12, 1), retain=retain, ledger=book)
     sides = {"forget": Subset(retain, range(12)), "retain": Subset(retain, range(12, 200))}
-    with pytest.warns(CopyWarning):
+    with pytest.warns(DuplicateDataWarning):
         result = expunge.unlearn(first.model, **sides, ledger=book, **RL)
     assert len(result.split.retain) == 188
 
@@ -240,7 +242,7 @@ def test_a_row_of_another_person_that_agrees_with_a_forgotten_one_was_not_served
         return expunge.unlearn(model, forget=Subset(rows, [gone]), retain=Subset(rows, kept), ledger=book, **RL)
 
     first = request(classifier(), ann)
-    assert request(first.model, bob, ann).entry.number == 2
+    assert request(first.model, bob, ann).ledger_entry.number == 2
     with pytest.raises(RequestError, match="not served yet"):
         request(first.model, ann, bob)
 

@@ -10,9 +10,9 @@ import torch
 from reader_files import encoded
 from torch.utils.data import TensorDataset
 
-from expunge.api.inputs import read_source, source_from
+from expunge.api.inputs import build_source, read_source
 from expunge.api.request.sections import DataChoice
-from expunge.data import Source
+from expunge.data import LabeledDataset
 from expunge.errors import ConfigError, DataError
 
 PART = TensorDataset(torch.randn(6, 2), torch.arange(6) % 3)
@@ -24,10 +24,10 @@ def test_the_three_forms_of_a_factory():
         {"train": PART, "test": PART},
         {"train": PART, "test": PART, "class_names": list("abc")},
     ):
-        source = source_from(made, "mine:data")
+        source = build_source(made, "mine:data")
         assert (len(source.train), len(source.test)) == (6, 6)
         assert source.class_names == (("a", "b", "c") if len(made) == 3 else ("0", "1", "2"))
-    assert source_from(source, "mine:data") is source
+    assert build_source(source, "mine:data") is source
 
 
 @pytest.mark.parametrize(
@@ -42,19 +42,19 @@ def test_the_three_forms_of_a_factory():
 )
 def test_an_unknown_key_is_refused_with_a_cure(key, cure):
     with pytest.raises(DataError, match=f"train, test, class_names, ids alone, but found '{key}'.*{cure}"):
-        source_from({"train": PART, "test": PART, key: PART}, "mine:data")
+        build_source({"train": PART, "test": PART, key: PART}, "mine:data")
 
 
 @pytest.mark.parametrize("names", ["abc", {"a": 0, "b": 1, "c": 2}, 3, iter("abc"), ["a", "b", "m\udcfcde"]])
 def test_names_of_classes_are_a_list_of_texts(names):
     with pytest.raises(DataError, match="names"):
-        source_from({"train": PART, "test": PART, "class_names": names}, "mine:data")
+        build_source({"train": PART, "test": PART, "class_names": names}, "mine:data")
 
 
 def test_a_source_has_names_that_can_be_written():
-    examples = source_from((PART, PART), "mine:data").train
+    examples = build_source((PART, PART), "mine:data").train
     with pytest.raises(DataError, match=r"written as UTF-8, but found 'm\\udcfcde'"):
-        Source(examples, examples, ("a", "b", "c"), "m\udcfcde", "none", (1, 1, 1))
+        LabeledDataset(examples, examples, ("a", "b", "c"), "m\udcfcde", "none", (1, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,6 @@ def test_a_reader_of_somebody_else_that_fails_is_one_sentence(monkeypatch):
     def reader(folder, *, depth=1):
         return 1 / depth
 
-    monkeypatch.setattr("expunge.api.inputs.find", lambda kind, name: reader)
+    monkeypatch.setattr("expunge.api.inputs.find_component", lambda kind, name: reader)
     with pytest.raises(DataError, match="data from 'digits', but found ZeroDivisionError"):
         read_source(section(name="digits", options={"depth": 0}), None)

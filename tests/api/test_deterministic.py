@@ -9,7 +9,7 @@ import torch
 from small_requests import config
 
 from expunge.api import run_request
-from expunge.api.threads import environment, kernels
+from expunge.api.compute_context import describe_environment, deterministic_kernels
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -27,9 +27,9 @@ def test_the_same_request_gives_the_same_bits(folder, strict):
 
 def test_strict_kernels_are_for_the_body_alone():
     assert not torch.are_deterministic_algorithms_enabled()
-    with kernels(True):
+    with deterministic_kernels(True):
         assert torch.are_deterministic_algorithms_enabled()
-        with pytest.raises(ValueError, match="own"), kernels(True):
+        with pytest.raises(ValueError, match="own"), deterministic_kernels(True):
             raise ValueError("own")
-        assert environment(torch.device("cpu"))["deterministic"]
+        assert describe_environment(torch.device("cpu"))["deterministic"]
     assert not torch.are_deterministic_algorithms_enabled()

@@ -15,16 +15,16 @@ import expunge
 import expunge.demo
 from expunge.api import run_request
 from expunge.api.request.config import load_request
-from expunge.api.steering import ranging
-from expunge.api.steering.landing import Landing
-from expunge.api.steering.ranging import RangeTest
-from expunge.budget import Budget, bootstrap_bound, read, split_holdout
-from expunge.budget.reading import losses_of
+from expunge.api.steering import lr_range_test
+from expunge.api.steering.cooldown import Cooldown
+from expunge.api.steering.lr_range_test import LearningRateRangeTest
+from expunge.budget import Budget, bootstrap_bound, evaluate_model, split_holdout
+from expunge.budget.holdout_evaluation import compute_losses
 from expunge.data import Subset, TensorExamples
 from expunge.errors import ConfigError, DataError
 from expunge.methods import build_method
-from expunge.tasks.family import Recognised
-from expunge.tasks.stable_diffusion.family import StableDiffusion
+from expunge.tasks.stable_diffusion.task import StableDiffusion
+from expunge.tasks.task import Recognition
 
 DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"
 GONE = 3
@@ -46,8 +46,8 @@ def case():
     optimizer, batch = torch.optim.Adam(model.parameters(), lr=0.02), data.batch(torch.arange(240))
     for step in range(150):
         optimizer.zero_grad()
-        drawn = batch.part(0, 240) if step < 1 else data.batch(torch.randperm(240, generator=seeded(step)))
-        (reading(model).summed_loss(drawn) / 240).backward()
+        drawn = batch.slice(0, 240) if step < 1 else data.batch(torch.randperm(240, generator=seeded(step)))
+        (reading(model).sum_loss(drawn) / 240).backward()
         optimizer.step()
     gone = data.targets == GONE
     sides = {"forget": Subset(data, gone.nonzero().flatten()), "retain": Subset(data, (~gone).nonzero().flatten())}
@@ -66,50 +66,52 @@ def asked(case, **more):
 
 def halves(case):
     held = case[1]["holdout"]
-    return [Subset(held, half) for half in split_holdout(held.targets, 0, without=[GONE])]
+    return [Subset(held, half) for half in split_holdout(held.targets, 0, excluded_classes=[GONE])]
 
 
 def test_a_rise_of_the_loss_is_kept_and_bounded(case):
     before = copy.deepcopy(case[0].state_dict())
     result = asked(case)
-    found, handed = result.budget, result.budget.looks[result.budget.chosen]
+    found, handed = result.budget, result.budget.evaluations[result.budget.chosen]
     control, certify = halves(case)
-    loss = {name: read(reading(model), control).loss for name, model in (("a", case[0]), ("b", result.model))}
+    loss = {name: evaluate_model(reading(model), control).loss for name, model in (("a", case[0]), ("b", result.model))}
     assert found.chosen > 0
     assert handed.spent == pytest.approx(loss["b"] / loss["a"] - 1, rel=1e-4)
     assert handed.spent <= 0.1
-    assert all(look.accuracy is None for look in found.looks)
-    first, now = (losses_of(reading(model), certify) for model in (case[0], result.model))
+    assert all(look.accuracy is None for look in found.evaluations)
+    first, now = (compute_losses(reading(model), certify) for model in (case[0], result.model))
     assert len(first) == len(certify) == 150
     assert found.certificate.drop == pytest.approx(now.mean() / first.mean() - 1, rel=1e-4)
     assert found.certificate.bound == pytest.approx(bootstrap_bound(now - first, first, 1e-9), rel=1e-3)
-    assert (found.certificate.kind, found.certified, found.own) == ("mean", None, True)
-    assert "of the held-out loss" in found.sentence
+    assert (found.certificate.kind, found.certified, found.uses_model_error) == ("mean", None, True)
+    assert "of the held-out loss" in found.summary
     assert all(torch.equal(value, before[name]) for name, value in case[0].state_dict().items())
     noted = [row for row in result.history if "spent" in row]
-    assert [row["spent"] for row in noted] == [look.spent for look in found.looks[1:]]
+    assert [row["spent"] for row in noted] == [look.spent for look in found.evaluations[1:]]
 
 
 def test_the_tolerance_is_a_share_of_all_of_the_loss(case):
     """The least loss of classifiers, .05 nats, would be a large part of a denoising loss."""
     found = asked(case, epochs=2).budget
-    assert found.asked.floor < 1e-6
-    assert {look.tolerance for look in found.looks} == {0.1 * found.looks[0].loss}
+    assert found.budget.floor < 1e-6
+    assert {look.tolerance for look in found.evaluations} == {0.1 * found.evaluations[0].loss}
 
 
 def test_it_lands_once_the_class_is_no_longer_recognised(case, monkeypatch):
-    limit, landed, after = {"limit": 1.0}, [], Landing.after
+    limit, landed, after = {"limit": 1.0}, [], Cooldown.starting_after
     noted = classmethod(lambda cls, progress, least: landed.append(progress.step + 1) or after(progress, least))
-    monkeypatch.setattr(Landing, "after", noted)
-    monkeypatch.setattr("expunge.tasks.diffusion.family.recognised", lambda predict, examples: Recognised(0.4, **limit))
+    monkeypatch.setattr(Cooldown, "starting_after", noted)
+    monkeypatch.setattr(
+        "expunge.tasks.diffusion.task.measure_recognition", lambda predict, examples: Recognition(0.4, **limit)
+    )
     result = asked(case, rate=1e-4)
-    assert (result.budget.reached, result.budget.limit) == (True, 1.0)
-    assert landed == [result.budget.looks[1].step]
+    assert (result.budget.target_met, result.budget.limit) == (True, 1.0)
+    assert landed == [result.budget.evaluations[1].step]
     limit["limit"] = 0.25
     found = asked(case, rate=1e-4).budget
-    assert (found.kept, found.reached) == (True, False)
-    assert found.looks[found.chosen].missing == pytest.approx(0.15)
-    assert "40 % of the class are still recognised" in found.sentence
+    assert (found.within_budget, found.target_met) == (True, False)
+    assert found.evaluations[found.chosen].missing == pytest.approx(0.15)
+    assert "40 % of the class are still recognised" in found.summary
     assert len(landed) == 1
 
 
@@ -129,22 +131,22 @@ def test_a_metric_of_ones_own_is_kept_too(case):
 
     found = asked(case, budget=Budget(metric=early, drop=1.0, higher_is_better=False, bounds=(0, 9))).budget
     assert (found.certificate.kind, found.certificate.exact) == ("bounded mean", True)
-    assert found.looks[found.chosen].spent <= 1.0
-    assert found.looks[0].tolerance == pytest.approx(0.05 * found.looks[0].loss)
+    assert found.evaluations[found.chosen].spent <= 1.0
+    assert found.evaluations[0].tolerance == pytest.approx(0.05 * found.evaluations[0].loss)
 
 
 def test_auto_finds_a_rate_on_the_control_half_alone(case, monkeypatch):
     """The range test sees what steers, never what certifies, and its trials are held to the budget."""
     seen = []
 
-    class Watched(RangeTest):
-        def tried(self, rates, last):
+    class Watched(LearningRateRangeTest):
+        def run_trials(self, lrs, search_deadline):
             seen.append((self.split.holdout, self.budget))
-            return super().tried(rates, last)
+            return super().run_trials(lrs, search_deadline)
 
-    monkeypatch.setattr(ranging, "RangeTest", Watched)
-    monkeypatch.setattr(ranging, "TRIED", 4)
-    monkeypatch.setattr(ranging, "UPDATES", 10)
+    monkeypatch.setattr(lr_range_test, "LearningRateRangeTest", Watched)
+    monkeypatch.setattr(lr_range_test, "TRIAL_STEPS", 4)
+    monkeypatch.setattr(lr_range_test, "MAX_STEPS", 10)
     model, sides = case
     result = expunge.unlearn(model, task="diffusion", budget=Budget(relative=0.2), batch=60, **sides)
     control, certify = halves(case)
@@ -152,12 +154,12 @@ def test_auto_finds_a_rate_on_the_control_half_alone(case, monkeypatch):
     assert torch.equal(judged.targets, control.targets)
     assert len(judged) == len(control) < len(sides["holdout"])
     assert (budget.relative, len(certify)) == (0.2, 150)
-    trials = result.search["rounds"][0]["trials"]
+    trials = result.search_history["rounds"][0]["trials"]
     assert all(trial["spent"] <= 0.2 for trial in trials[:-1])
-    assert (result.search["examples"], result.search["rate"]) == ("control", result.method.rate)
+    assert (result.search_history["examples"], result.search_history["rate"]) == ("control", result.method.rate)
     assert result.method.label == "Budgeted + feasible"
-    assert 10 < len(result.history) <= ranging.SLOWER * 10
-    assert result.budget.looks[result.budget.chosen].spent <= 0.2
+    assert 10 < len(result.history) <= lr_range_test.BUDGET_STEP_FACTOR * 10
+    assert result.budget.evaluations[result.budget.chosen].spent <= 0.2
 
 
 @pytest.mark.parametrize(
@@ -165,8 +167,8 @@ def test_auto_finds_a_rate_on_the_control_half_alone(case, monkeypatch):
     [
         ({"budget": Budget(points=1.0)}, ConfigError, "for a model without classes, but found points: write for exam"),
         ({"holdout": None}, DataError, "held-out examples to measure the budget on"),
-        ({"method": "rl"}, ConfigError, "one descent whose surgery keeps a budget, but found Fixed"),
-        ({"method": "eupmu"}, ConfigError, "one descent whose surgery keeps a budget, but found Implicit"),
+        ({"method": "rl"}, ConfigError, "one descent whose surgery keeps a budget, but found WeightedSum"),
+        ({"method": "eupmu"}, ConfigError, "one descent whose surgery keeps a budget, but found EUPMUSurgery"),
         ({"average": 0.9}, ConfigError, "found average= beside it"),
     ],
 )
@@ -179,21 +181,21 @@ def test_what_cannot_be_promised_is_refused_in_one_sentence(case, options, error
 
 
 def test_models_that_read_prompts_keep_none():
-    from expunge.api.steering.wish import checked_wish, suited
+    from expunge.api.steering.budget_validation import adapt_to_task, validate_budget
 
-    wish = checked_wish(Budget(relative=0.1), "budget", {}, None)
+    wish = validate_budget(Budget(relative=0.1), "budget", {}, None)
     with pytest.raises(ConfigError, match="class-conditional diffusion model for a budget, but found a model of the"):
-        suited(wish, StableDiffusion())
+        adapt_to_task(wish, StableDiffusion())
 
 
 def test_what_auto_stands_for_inside_a_budget_can_be_steered():
-    from expunge.api.steering.wish import steered
-    from expunge.tasks.diffusion.family import Diffusion
+    from expunge.api.steering.budget_validation import find_controllable_surgery
+    from expunge.tasks.diffusion.task import Diffusion
 
     family = Diffusion()
-    method = build_method(family.stands_for(budgeted=True))
-    assert steered(family.recipe(method.recipe())).tolerance > 0
-    assert family.stands_for(budgeted=False) == Diffusion.automatic
+    method = build_method(family.select_default_method(has_budget=True))
+    assert find_controllable_surgery(family.translate_recipe(method.recipe())).tolerance > 0
+    assert family.select_default_method(has_budget=False) == Diffusion.default_method
 
 
 LINES = {
@@ -217,7 +219,7 @@ def write(folder, **changes):
 
 def test_a_request_file_is_answered_inside_its_budget(tmp_path, monkeypatch):
     diffusers()
-    monkeypatch.setattr("expunge.api.steering.recognising.LOOKED", 8)
+    monkeypatch.setattr("expunge.api.steering.criterion.CHECK_SIZE", 8)
     path = run_request(load_request(write(tmp_path)))
     part = json.loads((path / "result.json").read_text())["requests"][0]
     told, spent = part["budget"], part["spent"]

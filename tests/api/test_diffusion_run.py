@@ -66,9 +66,9 @@ def test_a_request_is_answered_with_a_model_figures_and_pictures(tmp_path, monke
 def test_without_a_method_it_is_the_one_that_did_best_in_the_study(tmp_path):
     diffusers()
     from expunge.demo.diffusion_plan import METHODS
-    from expunge.tasks.diffusion.family import Diffusion
+    from expunge.tasks.diffusion.task import Diffusion
 
-    assert Diffusion.automatic == METHODS["feasible"]
+    assert Diffusion.default_method == METHODS["feasible"]
     folder = run_request(load_request(write(tmp_path, judge=None, method="{name: auto, epochs: 1, batch: 32}")))
     result = json.loads((folder / "result.json").read_text())
     row = result["requests"][0]["rows"][-1]
@@ -129,7 +129,7 @@ def test_the_command_line_answers_it_too(tmp_path):
 def test_a_wrong_file_is_refused_with_its_line(tmp_path, changes, line, words):
     with pytest.raises(ConfigError) as refusal:
         load_request(write(tmp_path, **changes))
-    assert refusal.value.where == f"request.yaml line {line}"
+    assert refusal.value.location == f"request.yaml line {line}"
     assert words in str(refusal.value)
 
 
@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, chang
     diffusers()
     with pytest.raises(ExpungeError) as refusal:
         run_request(load_request(write(tmp_path, **changes)))
-    assert refusal.value.where == f"request.yaml line {line}"
+    assert refusal.value.location == f"request.yaml line {line}"
     assert words in str(refusal.value)
     assert not (tmp_path / "run").exists()
 

@@ -11,11 +11,11 @@ from small_requests import config, write_request
 from typer.testing import CliRunner
 
 from expunge.api import estimating
-from expunge.api.estimating import Cost, estimate_retrain, shared, together
-from expunge.api.folder import Opening
+from expunge.api.estimating import RetrainEstimate, estimate_retrain, merge_sides, subsample
+from expunge.api.folder import FolderMode
 from expunge.api.job import prepare
 from expunge.cli import app
-from expunge.data import root_indices
+from expunge.data import get_root_indices
 from expunge.errors import ConfigError
 from expunge.report.document import read_document
 
@@ -28,29 +28,29 @@ def asked(folder):
 
 
 def test_original_and_references_share_the_examples_that_the_request_leaves(asked):
-    job = prepare(asked, None, Opening(), Console(quiet=True))
-    split = shared(job, 0.5)
-    sides = [root_indices(part) for part in (split.forget, split.retain)]
+    job = prepare(asked, None, FolderMode(), Console(quiet=True))
+    split = subsample(job, 0.5)
+    sides = [get_root_indices(part) for part in (split.forget, split.retain)]
     for part, whole in zip(sides, (job.split.forget, job.split.retain), strict=True):
-        assert set(part.tolist()) < set(root_indices(whole).tolist())
+        assert set(part.tolist()) < set(get_root_indices(whole).tolist())
         labels = whole.targets.bincount(minlength=10)
         counts = job.source.train.root.targets[part].bincount(minlength=10)
         assert torch.equal(counts, (labels * 0.5).ceil().long())
-    assert torch.equal(root_indices(together(split)), torch.cat(sides).sort().values)
-    again = [root_indices(part) for part in (shared(job, 0.5).forget, shared(job, 0.5).retain)]
+    assert torch.equal(get_root_indices(merge_sides(split)), torch.cat(sides).sort().values)
+    again = [get_root_indices(part) for part in (subsample(job, 0.5).forget, subsample(job, 0.5).retain)]
     assert all(map(torch.equal, sides, again))
 
 
 def test_the_result_tells_scores_cost_and_what_they_are_not(asked, monkeypatch):
     seen = []
-    real = estimating.trained
+    real = estimating.train_model
 
     def watched(model, examples, given, *rest):
         seen.append((len(examples), given.seed))
         return real(model, examples, given, *rest)
 
-    monkeypatch.setattr(estimating, "trained", watched)
-    place = estimate_retrain(asked, share=0.5)
+    monkeypatch.setattr(estimating, "train_model", watched)
+    place = estimate_retrain(asked, fraction=0.5)
     assert place == asked.out.with_name("run-estimate")
     document = json.loads((place / "result.json").read_text())
     read_document(document)
@@ -69,7 +69,7 @@ def test_the_result_tells_scores_cost_and_what_they_are_not(asked, monkeypatch):
 
 
 def test_a_measured_cost_and_a_guess_are_kept_apart():
-    words = Cost(0.1, 100, 1000, 2.0).sentence
+    words = RetrainEstimate(0.1, 100, 1000, 2.0).sentence
     assert words.index("took 2 s") < words.index("would take about 20 s, which is an extrapolation")
 
 
@@ -78,12 +78,12 @@ def test_what_cannot_be_estimated_is_refused(folder, asked):
         estimate_retrain(config(folder))
     for share in (0.0, 1.0, -2.0):
         with pytest.raises(ConfigError, match="a share between 0 and 1"):
-            estimate_retrain(asked, share=share)
+            estimate_retrain(asked, fraction=share)
 
 
 def test_the_command_says_both(folder):
     path = write_request(folder, train=TRAIN, checkpoint=None)
-    said = CliRunner().invoke(app, ["estimate-retrain", str(path), "--share", "0.5", "--out", str(folder / "guess")])
+    said = CliRunner().invoke(app, ["estimate-retrain", str(path), "--fraction", "0.5", "--out", str(folder / "guess")])
     assert said.exit_code == 0, said.output
     assert "Retraining on 54 of 108 retained examples" in " ".join(said.stdout.split())
     assert (folder / "guess" / "result.json").is_file()

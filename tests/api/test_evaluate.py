@@ -117,7 +117,9 @@ def test_a_class_request_leaves_the_class_out_of_the_test_accuracy():
 
 def test_costly_metrics_are_measured_where_they_are_asked_for(result):
     usual = expunge.evaluate(result, test=test_set())
-    asked = expunge.evaluate(result, test=test_set(), retrained=classifier(), also=["cka", "cka_original", "relearn"])
+    asked = expunge.evaluate(
+        result, test=test_set(), retrained=classifier(), extra_metrics=["cka", "cka_original", "relearn"]
+    )
     assert {"cka", "cka_original"} <= asked.scores.keys() - usual.scores.keys()
     part = asked.document["requests"][0]
     assert {"cka", "cka_original"} <= {metric["key"] for metric in part["metrics"]}
@@ -130,11 +132,11 @@ def test_costly_metrics_are_measured_where_they_are_asked_for(result):
 def test_metrics_that_need_a_model_that_is_not_given_are_refused_at_once(result):
     first, second = sides()
     with pytest.raises(ConfigError, match="retrained model for 'cka'"):
-        expunge.evaluate(result, test=test_set(), also=["cka"])
+        expunge.evaluate(result, test=test_set(), extra_metrics=["cka"])
     with pytest.raises(ConfigError, match="before unlearning for 'relearn'"):
-        expunge.evaluate(classifier(), forget=first, retain=second, test=test_set(), also=["relearn"])
+        expunge.evaluate(classifier(), forget=first, retain=second, test=test_set(), extra_metrics=["relearn"])
     with pytest.raises(ConfigError, match="many models"):
-        expunge.evaluate(result, test=test_set(), also=["klom"])
+        expunge.evaluate(result, test=test_set(), extra_metrics=["klom"])
 
 
 def test_several_retrained_models_give_the_noise_floor_of_every_distance(result):
@@ -175,6 +177,6 @@ def test_the_verdict_is_a_field_a_sentence_and_a_headline(result, tmp_path):
 def test_cost_stands_beside_that_of_retraining(result):
     scores = expunge.evaluate(result, test=test_set(), retrained=classifier(), retrain_seconds=100.0).scores
     assert scores["speedup"] == pytest.approx(100.0 / result.seconds)
-    if result.peak is not None:
-        assert scores["peak_memory"] == result.peak / 2**20
+    if result.peak_memory is not None:
+        assert scores["peak_memory"] == result.peak_memory / 2**20
     assert "speedup" not in expunge.evaluate(result, test=test_set()).scores

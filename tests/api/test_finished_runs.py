@@ -133,7 +133,7 @@ def stopped(folder, monkeypatch):
     """The request of a run that ended when it was about to keep its model."""
     request = config(folder, savepoints="{updates: 1}")
     with monkeypatch.context() as patch:
-        patch.setattr("expunge.api.run.keep", lambda *_: 1 / 0)
+        patch.setattr("expunge.api.run.save_unlearned", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_request(request)
     return request
@@ -148,6 +148,6 @@ def test_other_code_is_said_and_refused_unless_forced(stopped, monkeypatch):
 
 
 def test_changed_sources_are_other_code(stopped, monkeypatch):
-    monkeypatch.setattr("expunge.sources.package_hash", lambda: "0" * 32)
+    monkeypatch.setattr("expunge.code_hashes.hash_package", lambda: "0" * 32)
     with pytest.raises(ConfigError, match="changed sources of it"):
         run_request(stopped, resume=True)

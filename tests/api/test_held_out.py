@@ -11,22 +11,22 @@ from torch import nn
 from torch.utils import data as torch_data
 
 import expunge
-from expunge.api.budgeting import halves_record, with_budget
-from expunge.api.steering.wish import halves_of
+from expunge.api.budgeting import add_budget_section, build_split_manifest
+from expunge.api.steering.budget_validation import make_holdout_split
 from expunge.batch import Split
 from expunge.budget import (
     Budget,
-    Look,
-    Spending,
-    examples_needed,
-    smallest_drop,
-    smallest_mean_drop,
+    BudgetResult,
+    ControlEvaluation,
+    count_needed_examples,
+    min_accuracy_drop,
+    min_mean_drop,
     utility_certificate,
 )
-from expunge.data import Subset, TensorExamples, as_examples, root_indices
+from expunge.data import Subset, TensorExamples, as_examples, get_root_indices
 from expunge.errors import DataError, RequestError
 from expunge.metrics import HeldOutTest
-from expunge.report.budget_words import facts
+from expunge.report.budget_text import budget_statements
 from expunge.report.document import read_request
 
 DELTA = 0.05
@@ -46,9 +46,9 @@ def split(holdout):
 
 @pytest.mark.parametrize("points", [0.1, 0.5, 1.0, 2.0, 10.0, 50.0, 100.0])
 def test_the_number_that_is_named_is_the_least_that_can_certify(points):
-    needed = examples_needed(Budget(points=points), DELTA)
-    assert smallest_drop(needed) <= points / 100
-    assert needed == 1 or smallest_drop(needed - 1) > points / 100
+    needed = count_needed_examples(Budget(points=points), DELTA)
+    assert min_accuracy_drop(needed) <= points / 100
+    assert needed == 1 or min_accuracy_drop(needed - 1) > points / 100
 
 
 @pytest.mark.parametrize("drop", [0.5, 0.05, 0.005])
@@ -56,21 +56,21 @@ def test_the_number_for_a_metric_of_known_range_is_nearly_the_least(drop):
     def rightness(predict, examples):
         raise AssertionError("only its range counts")
 
-    needed = examples_needed(Budget(metric=rightness, drop=drop, bounds=(0, 1)), DELTA)
-    assert smallest_mean_drop(needed) == pytest.approx(drop, rel=0.3)
+    needed = count_needed_examples(Budget(metric=rightness, drop=drop, bounds=(0, 1)), DELTA)
+    assert min_mean_drop(needed) == pytest.approx(drop, rel=0.3)
 
 
 @pytest.mark.parametrize("budget", [Budget(relative=0.1), Budget(metric=lambda *_: 0.5, drop=0.1)])
 def test_a_budget_with_an_approximate_bound_is_refused_before_training_where_the_bound_would_say_nothing(budget):
-    assert examples_needed(budget, DELTA) == 30
-    assert len(halves_of(budget, split(TensorExamples(*rows(60, 1))), 0).certify) == 30
+    assert count_needed_examples(budget, DELTA) == 30
+    assert len(make_holdout_split(budget, split(TensorExamples(*rows(60, 1))), 0).certify) == 30
     with pytest.raises(
         DataError,
         match=r"at least 60 held-out examples of the classes that stay to certify a budget of .* but found 40, of "
         r"which half steer and the other 20 are too few for an approximate bound: hold out 20 more, or set certify to",
     ):
-        halves_of(budget, split(TensorExamples(*rows(40, 1))), 0)
-    assert len(halves_of(replace(budget, certify=False), split(TensorExamples(*rows(40, 1))), 0).control) == 40
+        make_holdout_split(budget, split(TensorExamples(*rows(40, 1))), 0)
+    assert len(make_holdout_split(replace(budget, certify=False), split(TensorExamples(*rows(40, 1))), 0).control) == 40
 
 
 def test_a_relative_budget_with_too_few_rows_trains_nothing():
@@ -94,18 +94,18 @@ def test_a_refusal_says_how_many_are_needed_and_given_and_what_else_can_be_done(
         "allow 5.29 points, or set certify to false to steer and measure without a certificate."
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
-        halves_of(Budget(points=1.0), split(TensorExamples(*rows(136, 1))), 0)
+        make_holdout_split(Budget(points=1.0), split(TensorExamples(*rows(136, 1))), 0)
     for enough in (Budget(points=5.29), Budget(points=1.0, certify=False)):
-        assert sum(map(len, halves_of(enough, split(TensorExamples(*rows(136, 1))), 0))) == 136
-    assert len(halves_of(Budget(points=1.0), split(TensorExamples(*rows(736, 1))), 0).certify) == 368
+        assert sum(map(len, make_holdout_split(enough, split(TensorExamples(*rows(136, 1))), 0))) == 136
+    assert len(make_holdout_split(Budget(points=1.0), split(TensorExamples(*rows(736, 1))), 0).certify) == 368
     for count, more in ((0, 736), (1, 735)):
         one = TensorExamples(*rows(2, 1))
         with pytest.raises(DataError, match=f"at least 736 held-out .*but found {count}: hold out {more} more, or"):
-            halves_of(Budget(points=1.0), split(Subset(one, range(count))), 0)
+            make_holdout_split(Budget(points=1.0), split(Subset(one, range(count))), 0)
     with pytest.raises(DataError, match=r"at least 60 held-out .* but found 1: hold out 59 more"):
-        halves_of(Budget(relative=0.1), split(Subset(one, [0])), 0)
+        make_holdout_split(Budget(relative=0.1), split(Subset(one, [0])), 0)
     with pytest.raises(DataError, match=r"0 points, which no number of examples can certify: allow 5\.29 points, or"):
-        halves_of(Budget(points=0.0), split(TensorExamples(*rows(136, 1))), 0)
+        make_holdout_split(Budget(points=0.0), split(TensorExamples(*rows(136, 1))), 0)
 
 
 class Rows(torch_data.Dataset):
@@ -150,27 +150,27 @@ COPIES = (repeated_indices, repeated_values, one_example, repeated_items, joined
 def test_held_out_examples_that_repeat_are_refused_with_their_number(copies, budget):
     many = 799 if copies is one_example else 780
     with pytest.raises(RequestError, match=f"found {many} of 800 that hold the same as another one: pass distinct"):
-        halves_of(budget, split(copies()), 0)
+        make_holdout_split(budget, split(copies()), 0)
 
 
 def test_equal_rows_of_different_individuals_are_admitted_by_their_ids():
     examples = repeated_values()
     examples.ids = list(range(800))
-    control, certify = halves_of(Budget(points=1.0), split(examples), 0)
-    assert not set(root_indices(control).tolist()) & set(root_indices(certify).tolist())
+    control, certify = make_holdout_split(Budget(points=1.0), split(examples), 0)
+    assert not set(get_root_indices(control).tolist()) & set(get_root_indices(certify).tolist())
     assert len(control) + len(certify) == 800
 
 
 def test_examples_of_one_id_are_in_one_half_and_one_of_them_certifies():
     examples = TensorExamples(*rows(1600, 1))
     examples.ids = [f"patient {number // 2}" for number in range(1600)]
-    control, certify = halves_of(Budget(points=1.0), split(examples), 0)
+    control, certify = make_holdout_split(Budget(points=1.0), split(examples), 0)
     assert (len(control), len(certify), len(set(certify.ids))) == (800, 400, 400)
     assert not {*control.ids} & {*certify.ids}
     examples.ids = [f"patient {number % 20}" for number in range(1600)]
     with pytest.raises(DataError, match=r"at least 736 held-out examples .* but found 20 ids in 1,600, of which half"):
-        halves_of(Budget(points=1.0), split(examples), 0)
-    control, certify = halves_of(Budget(points=1.0, certify=False), split(examples), 0)
+        make_holdout_split(Budget(points=1.0), split(examples), 0)
+    control, certify = make_holdout_split(Budget(points=1.0, certify=False), split(examples), 0)
     assert (len(control), len(certify)) == (1600, 0)
 
 
@@ -198,8 +198,8 @@ def test_the_certificate_of_a_certify_half_covers_as_it_says_and_that_of_copies_
     inputs = torch.arange(800.0)[:, None]
     for seed in range(200):
         lost = generator.random(800) < 0.04
-        halves = halves_of(Budget(points=3.0), split(TensorExamples(inputs, torch.arange(800) % 3)), seed)
-        certified = lost[root_indices(halves.certify).numpy()]
+        halves = make_holdout_split(Budget(points=3.0), split(TensorExamples(inputs, torch.arange(800) % 3)), seed)
+        certified = lost[get_root_indices(halves.certify).numpy()]
         missed += utility_certificate(np.ones(len(certified), bool), ~certified).bound < 0.04
         copied = np.repeat(lost[:20], 20)
         misled += utility_certificate(np.ones(400, bool), ~copied).bound < 0.04
@@ -230,17 +230,22 @@ def test_without_a_certificate_all_held_out_examples_steer(easy, tmp_path):
     result = expunge.unlearn(
         model, **sides, holdout=holdout, budget=budget, rate=0.05, epochs=5, batch=16, ledger=ledger
     )
-    found, handed = result.budget, result.budget.looks[result.budget.chosen]
-    assert (found.kept, found.certificate, found.certified, found.inside) == (True, None, None, None)
-    assert "No certificate was asked for: all held-out examples steered." in found.sentence
+    found, handed = result.budget, result.budget.evaluations[result.budget.chosen]
+    assert (found.within_budget, found.certificate, found.certified, found.bound_within_budget) == (
+        True,
+        None,
+        None,
+        None,
+    )
+    assert "No certificate was asked for: all held-out examples steered." in found.summary
     # A reading is of every held-out example of the classes that stay.
     assert handed.accuracy * staying / 100 == pytest.approx(round(handed.accuracy * staying / 100))
-    spent = result.entry.header.spent
+    spent = result.ledger_entry.header.spent
     assert (spent.bound, spent.examples, spent.drop) == (None, staying, pytest.approx(handed.spent))
     part = expunge.evaluate(result, test=TensorExamples(*rows(90, 2))).document["requests"][0]
     assert part["budget"]["examples"] == {"control": staying, "certify": 0}
     assert (part["budget"]["smallest"], part["budget"]["asked"]["certify"]) == (None, False)
-    words = {fact.name: fact.text for fact in facts(read_request(json.loads(json.dumps(part))).budget)}
+    words = {fact.name: fact.text for fact in budget_statements(read_request(json.loads(json.dumps(part))).budget)}
     assert words["Certificate"] == "None was asked for: all held-out examples steered, and none was put aside."
     assert words["Spent"].endswith(f"on the {staying} control examples, which also steered and chose.")
 
@@ -258,12 +263,17 @@ def test_the_part_about_a_budget_fits_what_the_test_data_show(verdict, needed):
     }
     few = HeldOutTest("undecided", 20, 150, **figures, reasons=("auc",), needed=530)
     shown = HeldOutTest(verdict, 20, 150, **figures, reasons=("accuracy",), needed=needed)
-    start, end = (Look(step, 0.3, 90.0, None, 0.0, 0.1, 0.1, test=few) for step in (0, 20))
+    start, end = (ControlEvaluation(step, 0.3, 90.0, None, 0.0, 0.1, 0.1, test=few) for step in (0, 20))
     budget = Budget(points=1.0, certify=False)
-    spent = Spending(budget, "budget", (start, end), chosen=1, kept=True, reached=None, frontier=(1,))
-    part = {"rows": [{"role": "method", "evidence": [{"held_out": shown.plain()}]}], "classes": ["cat", "dog", "frog"]}
-    halves = halves_of(budget, split(TensorExamples(*rows(9, 1))), 0)
-    made = with_budget(part, spent, halves)["budget"]
+    spent = BudgetResult(
+        budget, "budget", (start, end), chosen=1, within_budget=True, target_met=None, pareto_indices=(1,)
+    )
+    part = {
+        "rows": [{"role": "method", "evidence": [{"held_out": shown.as_dict()}]}],
+        "classes": ["cat", "dog", "frog"],
+    }
+    halves = make_holdout_split(budget, split(TensorExamples(*rows(9, 1))), 0)
+    made = add_budget_section(part, spent, halves)["budget"]
     assert made["looks"][1]["test"]["needed"] == needed
     assert ("about 2,000 would be needed" in made["sentence"]) == (needed == 2000)
     assert ("The test data decide it: the forgotten examples are still" in made["sentence"]) == (needed is None)
@@ -271,7 +281,7 @@ def test_the_part_about_a_budget_fits_what_the_test_data_show(verdict, needed):
 
 
 def test_the_manifest_of_a_budget_without_a_certificate_has_an_empty_half():
-    record = halves_record(
-        halves_of(Budget(points=1.0, certify=False), split(TensorExamples(*rows(9, 1))), 0), bytes(32)
+    record = build_split_manifest(
+        make_holdout_split(Budget(points=1.0, certify=False), split(TensorExamples(*rows(9, 1))), 0), bytes(32)
     )
     assert record["sizes"] == {"control": 9, "certify": 0}

@@ -17,10 +17,10 @@ from expunge.api import run_request
 from expunge.cli import app
 from expunge.data import ByIds, Subset, TensorExamples, as_examples, split_request
 from expunge.errors import ConfigError, DataError, RequestError
-from expunge.key import load_key
+from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
-from expunge.report.forms import text_of
-from expunge.tasks.classification.readers.huggingface_datasets import column_of_ids
+from expunge.report.formats import render_text
+from expunge.tasks.classification.readers.huggingface_datasets import read_id_column
 
 CUSTOMERS = """
 
@@ -68,7 +68,7 @@ def test_all_rows_of_the_customers_are_forgotten_and_nothing_holds_their_ids(pla
         held = path.read_bytes().decode("latin-1")
         assert [text for text in ("C-17", "C-3", "T-1234", "Jane") if text in held] == []
     assert re.search("Two customers leave", (made / "report.html").read_text())
-    assert "Two customers leave" in text_of(result_of(made), "md")
+    assert "Two customers leave" in render_text(result_of(made), "md")
 
 
 def test_the_next_request_leaves_their_rows_out(place):
@@ -94,7 +94,7 @@ def test_data_without_ids_are_named_where_an_earlier_request_knows_some(place):
     part = result_of(made)["requests"][0]
     assert part["left_out"] == {"retain": 0, "holdout": 0, "test": 0, "unknown": [], "without_ids": [1]}
     assert "Entry 1 of the ledger knows what it forgot by id" in said.getvalue()
-    assert "examples that entry 1 forgot were found by what they hold alone" in text_of(result_of(made), "md")
+    assert "examples that entry 1 forgot were found by what they hold alone" in render_text(result_of(made), "md")
 
 
 def test_the_ledger_keeps_keyed_hashes_of_what_the_request_says_of_itself(place):
@@ -154,13 +154,13 @@ def test_parts_of_a_data_set_have_its_ids():
 
 @pytest.mark.parametrize(("ids", "chosen"), [(["a"], [0, 2]), ([25, "c"], [3, 4, 5]), (["25"], [5])])
 def test_all_examples_of_an_id_are_chosen(ids, chosen):
-    assert ByIds(ids).choose(examples()).tolist() == chosen
+    assert ByIds(ids).select(examples()).tolist() == chosen
 
 
 @pytest.mark.parametrize("wrong", [["nobody"], [], "missing.txt", [1.5], 7])
 def test_ids_that_choose_nothing_are_refused(wrong):
     with pytest.raises(RequestError) as caught:
-        ByIds(wrong).choose(examples())
+        ByIds(wrong).select(examples())
     assert "nobody" not in str(caught.value)
 
 
@@ -170,7 +170,7 @@ def test_in_python_customers_are_known_again_by_their_ids(tmp_path):
     forget, retain = split_request(found, ByIds(["a"])).map(lambda part: Subset(found, part))
     note = {"ticket": "T-1"}
     one = expunge.unlearn(Classifier(), forget=forget, retain=retain, request=note, **settings)
-    assert set(one.entry.content.note) == {"ticket"}
+    assert set(one.ledger_entry.content.note) == {"ticket"}
     again = TensorExamples(torch.randn(4, 6), [0, 1, 2, 0])
     again.ids = ["a", "b", "c", "d"]
     with pytest.raises(RequestError, match="1 of retain that entry 1"):
@@ -194,11 +194,11 @@ def test_a_column_of_a_saved_data_set_holds_the_ids():
         def __getitem__(self, name):
             return [3, "C-1"]
 
-    assert column_of_ids(Split(), "customer") == ["3", "C-1"]
+    assert read_id_column(Split(), "customer") == ["3", "C-1"]
     with pytest.raises(DataError, match="a column 'name' of ids"):
-        column_of_ids(Split(), "name")
+        read_id_column(Split(), "name")
 
 
 def test_the_key_is_the_one_of_the_installation(place):
     run(place, request=NOTE)
-    assert Ledger(place / "ledger.sqlite").verify(load_key()).sound
+    assert Ledger(place / "ledger.sqlite").verify(load_or_create_key()).is_valid

@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 
 from expunge import registry
 from expunge.api.generative import images as room
-from expunge.api.generative.grids import GUTTER, image_grid
-from expunge.api.generative.images import draw_images, seeds_of
-from expunge.api.generative.lettering import LINE, PAD, lettered, wrapped
+from expunge.api.generative.captions import LINE_HEIGHT, TEXT_PADDING, add_captions, wrap_text
+from expunge.api.generative.grids import PADDING, make_sample_grid
+from expunge.api.generative.images import draw_images, parse_seeds
 from expunge.cli import app
 from expunge.errors import CheckpointError, ConfigError, DataError, ExpungeError, ModelError, RequestError
-from expunge.tasks.families import Classification, Diffusion, StableDiffusion
-from expunge.tasks.family import Family
+from expunge.tasks.builtin_tasks import Classification, Diffusion, StableDiffusion
 from expunge.tasks.image_sampler import ImageSampler
+from expunge.tasks.task import Task
 
 
 class Flat(nn.Module):
@@ -40,52 +40,52 @@ class Flat(nn.Module):
 
 
 class FlatSampler(ImageSampler):
-    batch = 3
+    default_batch_size = 3
     heard: ClassVar[list] = []
 
     def __init__(self, model, guidance=None, steps=None):
         super().__init__(model, 2.0 if guidance is None else guidance, 25 if steps is None else steps)
 
     @property
-    def form(self):
+    def image_shape(self):
         return self.model.form
 
     @property
     def classes(self):
         return self.model.classes
 
-    def asked(self, words, names=()):
+    def parse_condition(self, text, class_names=()):
         if self.classes is None:
-            return words
-        if words in names:
-            return names.index(words)
-        if not words.isdigit():
-            raise RequestError("a class", words, "ask for one")
-        return int(words)
+            return text
+        if text in class_names:
+            return class_names.index(text)
+        if not text.isdigit():
+            raise RequestError("a class", text, "ask for one")
+        return int(text)
 
-    def __call__(self, asked, seeds):
-        self.heard.append((float(self.model.share), list(asked), list(seeds), self.guidance, self.steps))
+    def __call__(self, conditions, seeds):
+        self.heard.append((float(self.model.share), list(conditions), list(seeds), self.guidance, self.steps))
         values = [
-            one / 10 + seed / 100 if isinstance(one, int) else 0.5 for one, seed in zip(asked, seeds, strict=True)
+            one / 10 + seed / 100 if isinstance(one, int) else 0.5 for one, seed in zip(conditions, seeds, strict=True)
         ]
         found = torch.tensor(values) * float(self.model.share)
-        return found.view(-1, 1, 1, 1).expand(-1, *self.form)
+        return found.view(-1, 1, 1, 1).expand(-1, *self.image_shape)
 
 
-class FlatFamily(Family):
+class FlatFamily(Task):
     """Models in a file."""
 
     file = "flat.json"
 
-    predictor = classes = save = None
+    make_predictor = count_classes = save = None
 
-    def holds(self, folder):
+    def detects(self, folder):
         return (folder / self.file).is_file()
 
     def load(self, folder):
         return Flat((folder / self.file).read_text())
 
-    def sampler(self, model, guidance=None, steps=None):
+    def make_sampler(self, model, guidance=None, steps=None):
         return FlatSampler(model, guidance, steps)
 
 
@@ -98,10 +98,10 @@ class OtherFamily(FlatFamily):
 @pytest.fixture(autouse=True)
 def families(monkeypatch):
     every = {
-        one.__name__: registry.describe(one)
+        one.__name__: registry.make_entry(one)
         for one in (Classification, Diffusion, StableDiffusion, FlatFamily, OtherFamily)
     }
-    monkeypatch.setattr(room, "entries", lambda kind: every)
+    monkeypatch.setattr(room, "list_entries", lambda kind: every)
     monkeypatch.setattr(FlatSampler, "heard", [])
 
 
@@ -150,8 +150,8 @@ def test_the_file_has_the_pictures_and_words_around_them(before, after, tmp_path
     with Image.open(tmp_path / "grid.png") as picture:
         said, pixels = picture.text["Description"], np.asarray(picture.convert("L"))
     assert "Rows: base; forget-coat. Columns: hat, seed 0; hat, seed 9." in said
-    gap, factor = 96 + 12 * GUTTER, 12
-    top, left = pixels.shape[0] - PAD - gap - 96, pixels.shape[1] - PAD - gap - 96
+    gap, factor = 96 + 12 * PADDING, 12
+    top, left = pixels.shape[0] - TEXT_PADDING - gap - 96, pixels.shape[1] - TEXT_PADDING - gap - 96
     for (down, across), value in {(0, 0): 0.4, (0, 1): 0.49, (1, 0): 0.2, (1, 1): 0.245}.items():
         corner = top + down * gap, left + across * gap
         block = pixels[corner[0] : corner[0] + 8 * factor, corner[1] : corner[1] + 8 * factor]
@@ -162,15 +162,15 @@ def test_the_file_has_the_pictures_and_words_around_them(before, after, tmp_path
 
 def inked(columns, row):
     """Where a blank grid with these words is not white."""
-    grid = image_grid({row: torch.ones(len(columns), 1, 96, 96)}, columns, span=(0, 1), title="T")
-    return np.asarray(Image.open(io.BytesIO(grid.labelled())).convert("L")) < 128
+    grid = make_sample_grid({row: torch.ones(len(columns), 1, 96, 96)}, columns, span=(0, 1), title="T")
+    return np.asarray(Image.open(io.BytesIO(grid.png_with_labels())).convert("L")) < 128
 
 
 def test_a_word_stands_above_its_own_column_and_beside_its_own_row():
     plain, other = inked(["a", "a", "a"], "m"), inked(["a", "W", "a"], "m")
     _, across = np.nonzero(plain != other)
-    left = plain.shape[1] - 6 - (3 * 96 + 2 * GUTTER)
-    assert left + 96 + GUTTER <= across.min() <= across.max() < left + 2 * (96 + GUTTER)
+    left = plain.shape[1] - 6 - (3 * 96 + 2 * PADDING)
+    assert left + 96 + PADDING <= across.min() <= across.max() < left + 2 * (96 + PADDING)
     assert across.max() - across.min() < 20
     down, across = np.nonzero(inked(["a"], "bd") != inked(["a"], "db"))
     assert across.max() < 30
@@ -179,17 +179,19 @@ def test_a_word_stands_above_its_own_column_and_beside_its_own_row():
 
 def test_pictures_are_not_touched_by_the_words():
     pictures = torch.randint(0, 256, (96, 2 * 96 + 2, 3), dtype=torch.uint8)
-    whole = lettered(pictures, "A title", ["a row with a label that is much longer than there is room"], ["a", "b"], 2)
+    whole = add_captions(
+        pictures, "A title", ["a row with a label that is much longer than there is room"], ["a", "b"], 2
+    )
     assert torch.equal(whole[-96 - 6 : -6, -(2 * 96 + 2) - 6 : -6], pictures)
 
 
 @pytest.mark.parametrize("width", [1, 4, 7, 30])
 @pytest.mark.parametrize("text", ["", "word", "a photograph of a very small cat in the style of somebody", "x" * 50])
 def test_lines_fit_and_say_everything_while_there_is_room(text, width):
-    lines = wrapped(text, width, len, 100)
+    lines = wrap_text(text, width, len, 100)
     assert all(len(line) <= width for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-    cut = wrapped(text, width, len, 2)
+    cut = wrap_text(text, width, len, 2)
     assert len(cut) == min(2, len(lines))
     assert all(len(line) <= width for line in cut)
     assert (cut[-1].endswith("…")) == (len(lines) > 2)
@@ -220,13 +222,13 @@ def test_prompts_are_asked_for_as_they_are(tmp_path):
     ("text", "seeds"), [("0-3", [0, 1, 2, 3]), ("7", [7]), (" 0 , 5,9-10", [0, 5, 9, 10]), ("1,0-2", [1, 0, 2])]
 )
 def test_seeds_are_numbers_and_ranges(text, seeds):
-    assert seeds_of(text) == seeds
+    assert parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "-1", "1,,2", "0-1000", "0-999,5", "1e3", "0-99999999999999", "٣"])
 def test_other_seeds_are_refused(text):
     with pytest.raises(ConfigError, match="at most 1000 seeds, as numbers and rising ranges"):
-        seeds_of(text)
+        parse_seeds(text)
 
 
 def folder(tmp_path):
@@ -290,7 +292,7 @@ def test_what_makes_no_sense_is_refused_before_anybody_draws(case, before, tmp_p
 def test_an_older_file_is_replaced_where_that_is_allowed(before, tmp_path):
     quiet([before], ["0"], [0], there(tmp_path), overwrite=True)
     with Image.open(tmp_path / "there.png") as picture:
-        assert picture.size[1] > 96 + 2 * LINE
+        assert picture.size[1] > 96 + 2 * LINE_HEIGHT
 
 
 def test_names_of_a_damaged_result_are_refused_not_guessed(before, after, tmp_path):
@@ -301,8 +303,8 @@ def test_names_of_a_damaged_result_are_refused_not_guessed(before, after, tmp_pa
 
 
 def test_classifiers_draw_no_images(tmp_path):
-    assert not Classification().holds(tmp_path)
-    for call in (lambda: Classification().load(tmp_path), lambda: Classification().sampler(nn.Identity())):
+    assert not Classification().detects(tmp_path)
+    for call in (lambda: Classification().load(tmp_path), lambda: Classification().make_sampler(nn.Identity())):
         with pytest.raises(ExpungeError, match="a family of models that draw images, but found classification"):
             call()
 
@@ -313,14 +315,14 @@ def call(*arguments):
 
 def test_the_command_writes_the_file_and_says_so(before, after, tmp_path):
     done = call(
-        before, after, "--ask", "coat", "--ask", "0", "--seeds", "0-1", "--out", tmp_path / "g.png", "--steps", 7
+        before, after, "--prompt", "coat", "--prompt", "0", "--seeds", "0-1", "--out", tmp_path / "g.png", "--steps", 7
     )
     assert done.exit_code == 0
     assert done.stdout.endswith(f"Wrote {tmp_path / 'g.png'}\n")
     assert [heard[4] for heard in FlatSampler.heard] == [7] * 4
-    again = call(before, "--ask", "0", "--out", tmp_path / "g.png")
+    again = call(before, "--prompt", "0", "--out", tmp_path / "g.png")
     assert (again.exit_code, again.stderr.count("\n")) == (2, 1)
-    assert call(before, "--ask", "0", "--out", tmp_path / "g.png", "--overwrite").exit_code == 0
+    assert call(before, "--prompt", "0", "--out", tmp_path / "g.png", "--overwrite").exit_code == 0
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from torch import nn
 
 import expunge
 from expunge.api import run_request
-from expunge.data import ByClass, ByFraction, ByIndices, Source, Subset, TensorExamples
+from expunge.data import ByClass, ByFraction, ByIndices, LabeledDataset, Subset, TensorExamples
 from expunge.errors import ConfigError, DataError, ExpungeError, RequestError
 
 INPUTS = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
@@ -21,12 +21,12 @@ LARGE = [2**63, 2**64, 2**70, -(2**70), 10**400]
 def calls(number):
     sides = {"forget": PARTS[0], "retain": PARTS[1]}
     model = nn.Linear(4, 3)
-    source = Source(EXAMPLES, EXAMPLES, ("a", "b", "c"), "example", "none", (1, 1, 1))
+    source = LabeledDataset(EXAMPLES, EXAMPLES, ("a", "b", "c"), "example", "none", (1, 1, 1))
     return {
-        "a class": (RequestError, lambda: ByClass(number).choose(EXAMPLES)),
-        "a class as text": (RequestError, lambda: ByClass(str(number)).choose(EXAMPLES)),
-        "an index": (RequestError, lambda: ByIndices([number]).choose(EXAMPLES)),
-        "the seed of a fraction": (ConfigError, lambda: ByFraction(0.5, seed=number).choose(EXAMPLES)),
+        "a class": (RequestError, lambda: ByClass(number).select(EXAMPLES)),
+        "a class as text": (RequestError, lambda: ByClass(str(number)).select(EXAMPLES)),
+        "an index": (RequestError, lambda: ByIndices([number]).select(EXAMPLES)),
+        "the seed of a fraction": (ConfigError, lambda: ByFraction(0.5, seed=number).select(EXAMPLES)),
         "a size": (DataError, lambda: source.subset(number)),
         "the seed of a part": (ConfigError, lambda: source.subset(5, seed=number)),
         "a label": (DataError, lambda: TensorExamples(INPUTS[:1], [number])),
@@ -47,7 +47,7 @@ def test_a_number_beyond_64_bits_is_refused(name, number):
 
 def test_a_class_of_five_thousand_digits_is_a_name_that_does_not_occur():
     with pytest.raises(RequestError, match="the name of a class"):
-        ByClass("9" * 5000).choose(EXAMPLES)
+        ByClass("9" * 5000).select(EXAMPLES)
 
 
 def test_a_batch_size_beyond_all_examples_takes_all_and_one_beyond_64_bits_is_refused():

@@ -12,8 +12,8 @@ from expunge.api import run as run_module
 from expunge.api import run_request
 from expunge.cli import app
 from expunge.errors import ConfigError, DataError, RequestError
-from expunge.key import load_key
-from expunge.ledger import Ledger, accounts, streams
+from expunge.key import load_or_create_key
+from expunge.ledger import Ledger, compute_chain_totals, request_chains
 
 
 def run(folder, *, again=False, overwrite=False, **changes):
@@ -44,9 +44,9 @@ def test_ten_requests_in_a_row_are_one_stream(folder, ledger):
         scores = {row["role"]: row["scores"]["ta"]["mean"] for row in result_of(place)["requests"][0]["rows"]}
         drop += scores["original"] - scores["method"]
     entries = ledger.entries()
-    assert ledger.verify(load_key()).sound
-    assert [[entry.number for entry in stream] for stream in streams(entries)] == [list(range(1, 11))]
-    (account,) = accounts(entries, entries)
+    assert ledger.verify(load_or_create_key()).is_valid
+    assert [[entry.number for entry in stream] for stream in request_chains(entries)] == [list(range(1, 11))]
+    (account,) = compute_chain_totals(entries, entries)
     assert account.drop == pytest.approx(drop)
     assert account.uncertified == tuple(range(1, 11))
     with pytest.raises(RequestError, match="entry 3 of "):
@@ -57,7 +57,7 @@ def test_a_request_that_was_served_is_recognised_before_anything_is_written(fold
     run(folder)
     before = written(folder)
     for changes in ({}, {"checkpoint": "run/unlearned.safetensors"}, {"method": "{name: ft, epochs: 1}"}):
-        with pytest.raises(RequestError, match=r"entry 1 of .*pass --again"):
+        with pytest.raises(RequestError, match=r"entry 1 of .*pass --force"):
             run(folder, **{"out": "other", **changes})
     (folder / "request.yaml").unlink()
     before.pop("request.yaml")
@@ -131,7 +131,7 @@ def test_a_ledger_in_a_wrong_place_is_refused_at_its_line(folder, path):
     before = written(folder)
     with pytest.raises((ConfigError, DataError)) as caught:
         run(folder, ledger=path)
-    assert caught.value.where == "request.yaml line 8"
+    assert caught.value.location == "request.yaml line 8"
     assert {name: value for name, value in written(folder).items() if name != "request.yaml"} == before
 
 
@@ -150,15 +150,15 @@ def test_a_ledger_that_cannot_be_written_in_the_end_leaves_a_finished_run_and_sa
 
 def test_a_request_that_is_answered_twice_at_once_is_recorded_once(folder, ledger, monkeypatch):
     """The other run begins and ends while this one is at work."""
-    answered = run_module.answered
+    answered = run_module.dispatch_request
 
     def meanwhile(*arguments):
-        monkeypatch.setattr(run_module, "answered", answered)
+        monkeypatch.setattr(run_module, "dispatch_request", answered)
         run(folder, out="other")
         return answered(*arguments)
 
-    monkeypatch.setattr(run_module, "answered", meanwhile)
-    with pytest.raises(RequestError, match=r"entry 1 of .*the run in '.*' is finished, but .*pass --again --resume"):
+    monkeypatch.setattr(run_module, "dispatch_request", meanwhile)
+    with pytest.raises(RequestError, match=r"entry 1 of .*the run in '.*' is finished, but .*pass --force --resume"):
         run(folder)
     assert len(ledger.entries()) == 1
     assert (folder / "run" / "result.json").exists()
@@ -176,4 +176,4 @@ def test_the_command_names_entry_and_head(folder, ledger):
     assert max(map(len, result.stdout.splitlines())) <= 80
     refused = CliRunner().invoke(app, ["run", str(folder / "request.yaml"), "--ledger", "ledger.sqlite", "--overwrite"])
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
-    assert "--again" in refused.stderr
+    assert "--force" in refused.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from expunge import registry
-from expunge.api.request.names import registered_names, room_names
+from expunge.api.request.names import list_registered_names, read_package_names
 
 
 def is_there(package: str) -> bool:
@@ -20,19 +20,21 @@ def is_there(package: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("kind", registry.ROOMS)
+@pytest.mark.parametrize("kind", registry.KINDS)
 def test_they_agree_with_the_registry(kind):
-    package, _ = registry.ROOMS[kind]
+    package, _ = registry.KINDS[kind]
     if not is_there(package):
         pytest.skip(f"{package} is not built yet")
-    found = registry.entries(kind).values()
-    assert registered_names(kind) == tuple(sorted({name for entry in found for name in (entry.name, *entry.aliases)}))
+    found = registry.list_entries(kind).values()
+    assert list_registered_names(kind) == tuple(
+        sorted({name for entry in found for name in (entry.name, *entry.aliases)})
+    )
 
 
 def test_every_registered_name_is_found_again():
-    for kind, (package, _) in registry.ROOMS.items():
-        for name in registered_names(kind) if is_there(package) else ():
-            assert callable(registry.find(kind, name))
+    for kind, (package, _) in registry.KINDS.items():
+        for name in list_registered_names(kind) if is_there(package) else ():
+            assert callable(registry.find_component(kind, name))
 
 
 @pytest.fixture
@@ -82,21 +84,21 @@ def sources(tmp_path: Path) -> Path:
 
 
 def test_concrete_classes_below_the_base_are_read(sources):
-    assert room_names(sources, "room", "Root") == (("full", "full", "whole"), ("httprule",), ("tardy",))
+    assert read_package_names(sources, "room", "Root") == (("full", "full", "whole"), ("httprule",), ("tardy",))
 
 
 def test_functions_are_read_where_there_is_no_base(sources):
-    assert room_names(sources, "room", None) == (("made", "maker"),)
+    assert read_package_names(sources, "room", None) == (("made", "maker"),)
 
 
 def test_a_room_that_is_not_there_has_no_names(sources):
-    assert room_names(sources, "nowhere", None) == ()
+    assert read_package_names(sources, "nowhere", None) == ()
 
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys; from expunge.api.request.names import registered_names; from expunge.registry import ROOMS\n"
-        "for kind in ROOMS: registered_names(kind)\n"
+        "import sys; from expunge.api.request.names import list_registered_names; from expunge.registry import KINDS\n"
+        "for kind in KINDS: list_registered_names(kind)\n"
         "print([name for name in ('torch', 'numpy', 'sklearn', 'matplotlib') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,12 +9,12 @@ from small_requests import config, write_request, written
 from typer.testing import CliRunner
 
 from expunge.api import run_request, train_request
-from expunge.api.folder import forget_savepoints
+from expunge.api.folder import clear_checkpoints
 from expunge.api.purge import purge
 from expunge.cli import app
 from expunge.errors import ConfigError, DataError
 from expunge.ledger import Ledger
-from expunge.weights import locked
+from expunge.weights import folder_lock
 
 TRAIN = "{epochs: 1, batch: 20}"
 INSIDE = {
@@ -46,7 +46,7 @@ def test_paths_inside_a_folder_that_a_run_empties_are_refused_at_their_line(fold
     for act in (run_request, train_request) if key != "reference" else (run_request,):
         with pytest.raises(ConfigError, match="does not write over") as caught:
             act(config(folder, **{**changes, "train": TRAIN}) if act is train_request else request, overwrite=True)
-        assert caught.value.where.startswith("request.yaml line")
+        assert caught.value.location.startswith("request.yaml line")
     (folder / "request.yaml").unlink()
     before.pop("request.yaml")
     assert written(folder) == before
@@ -107,7 +107,7 @@ def test_files_of_the_users_among_the_savepoints_stay(folder):
     (place / "state-000001.safetensors").write_text("old")
     (place / "rank-0-of-2").mkdir()
     (place / "rank-0-of-2" / "state-000001.safetensors").write_text("old")
-    assert forget_savepoints(folder / "run")
+    assert clear_checkpoints(folder / "run")
     assert sorted(path.name for path in place.rglob("*")) == ["notes.txt"]
     run_request(config(folder), overwrite=True)
     assert sorted(path.name for path in place.rglob("*")) == ["notes.txt"]
@@ -140,7 +140,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(folder):
 
 def test_a_purge_leaves_a_run_at_work_alone(folder):
     made = run_request(config(folder))
-    with locked(made), pytest.raises(ConfigError, match=r"at work in .*: wait for the run to end"):
+    with folder_lock(made), pytest.raises(ConfigError, match=r"at work in .*: wait for the run to end"):
         purge(made)
 
 
@@ -156,7 +156,7 @@ def test_a_purge_follows_no_link_and_names_it(folder, name):
     (made / name).symlink_to(mine)
     done = purge(made)
     assert written(mine) == before
-    assert f"What the link '{made / name}' leads to." in done.left
+    assert f"What the link '{made / name}' leads to." in done.remaining
 
 
 def test_a_purge_names_shadow_models_and_half_files_elsewhere(folder):
@@ -166,7 +166,7 @@ def test_a_purge_names_shadow_models_and_half_files_elsewhere(folder):
     (made / "ulira" / "ulira.json").write_text(json.dumps({"cache": str(folder / "shadows")}))
     half = folder / ".original.safetensors.0123abcd.tmp"
     half.write_text("half")
-    left = purge(made).left
+    left = purge(made).remaining
     assert f"The shadow models of the audit, '{folder / 'shadows'}'." in left
     assert f"Half-written weights of the original, '{half}'." in left
 
@@ -189,7 +189,7 @@ def test_a_purge_reads_hostile_requests_as_none(folder, content):
     write_request(folder)
     made = run_request(config(folder))
     (made / "config.json").write_bytes(content)
-    assert "The original's weights, wherever they are." in purge(made).left
+    assert "The original's weights, wherever they are." in purge(made).remaining
 
 
 @pytest.mark.parametrize("key", ["ledger", "checkpoint"])

@@ -6,13 +6,13 @@ import re
 import pytest
 from rich.console import Console
 
-from expunge.api.progress import bar
+from expunge.api.progress import progress_bar
 from expunge.surgery import Progress
 
 
 def shown(body):
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    with bar(console, "Unlearning") as one:
+    with progress_bar(console, "Unlearning") as one:
         body(one)
     return re.findall(r"(\d+)/(\d+)", console.file.getvalue())[-1]
 
@@ -33,6 +33,6 @@ def test_a_run_that_broke_off_keeps_its_total():
         one.update(Progress(119, 200, 0))
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), bar(console, "Unlearning") as one:
+    with pytest.raises(KeyboardInterrupt), progress_bar(console, "Unlearning") as one:
         broken(one)
     assert re.findall(r"(\d+)/(\d+)", console.file.getvalue())[-1] == ("120", "200")

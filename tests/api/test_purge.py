@@ -11,7 +11,7 @@ from expunge.api.purge import purge
 from expunge.api.request.config import load_request
 from expunge.cli import app
 from expunge.errors import ConfigError, DataError
-from expunge.key import load_key
+from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
 
 TRAIN = "{epochs: 5, batch: 20}"
@@ -47,8 +47,8 @@ def test_it_says_what_it_does_not_reach(folder):
     made = run_request(config(folder))
     done = purge(made)
     assert done.removed == ()
-    assert f"The original's weights, '{folder / 'original.safetensors'}'." in done.left
-    assert any(line.startswith("The training data") for line in done.left)
+    assert f"The original's weights, '{folder / 'original.safetensors'}'." in done.remaining
+    assert any(line.startswith("The training data") for line in done.remaining)
     assert (folder / "original.safetensors").exists()
 
 
@@ -57,7 +57,7 @@ def test_what_a_request_named_from_its_own_folder_is_known_from_elsewhere(folder
     config(folder)
     made = run_request(load_request("request.yaml"))
     monkeypatch.chdir("/")
-    assert f"The original's weights, '{folder / 'original.safetensors'}'." in purge(folder / made).left
+    assert f"The original's weights, '{folder / 'original.safetensors'}'." in purge(folder / made).remaining
     assert run_request(load_request(folder / "request.yaml"), resume=True) == folder / "run"
 
 
@@ -76,7 +76,7 @@ def test_a_second_purge_changes_nothing(place):
 
 
 def test_a_purge_that_is_killed_is_done_by_the_next(place, monkeypatch):
-    monkeypatch.setattr("expunge.api.purge.replacing", None)
+    monkeypatch.setattr("expunge.api.purge.atomic_write", None)
     with pytest.raises(TypeError):
         purge(place)
     monkeypatch.undo()
@@ -139,9 +139,9 @@ def test_a_saved_result_of_a_call_is_found_in_the_ledger(tmp_path):
     sides = {"forget": (inputs[:4], torch.arange(4) % 3), "retain": (inputs[4:], torch.arange(16) % 3)}
     result = expunge.unlearn(Classifier(), **sides, method="ft", epochs=1, rate=0.01, batch=4, ledger=ledger)
     made = result.save(tmp_path / "saved")
-    assert purge(made, ledger).entry.header.of == result.entry.number
-    Ledger(ledger).redact(1, key=load_key())
-    assert purge(made, ledger).entry.header.of == result.entry.number
+    assert purge(made, ledger).entry.header.of == result.ledger_entry.number
+    Ledger(ledger).redact(1, key=load_or_create_key())
+    assert purge(made, ledger).entry.header.of == result.ledger_entry.number
     (made / "unlearned.safetensors").write_bytes(b"damaged")
     with pytest.raises(DataError, match="an entry of this run"):
         purge(made, ledger)

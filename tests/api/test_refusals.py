@@ -25,12 +25,12 @@ from expunge.api import run_request
 from expunge.api.purge import purge
 from expunge.cli import app
 from expunge.data import Subset, TensorExamples
-from expunge.engine import Descend, Optimiser, Recipe
+from expunge.engine import MethodRecipe, OptimizerConfig, TrainStage
 from expunge.errors import DataError, ExpungeError, ModelError, NotFiniteError, ObjectiveError, RequestError
 from expunge.methods import EUPMU, Method
-from expunge.objectives import Ascent, CrossEntropy
+from expunge.objectives import CrossEntropy, NegativeCrossEntropy
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Implicit, ImplicitPublished
+from expunge.surgery import EUPMUOfficialSurgery, EUPMUSurgery, WeightedSum
 
 RESNET = "{name: resnet8}"
 WITHOUT_TRAIN = {"checkpoint": None, "model": MODEL}
@@ -104,10 +104,13 @@ REQUESTS: dict[str, tuple[dict[str, str | None], str]] = {
         "line 5: Expected a usable value for 'ep",
     ),
     "a negative rate": ({"method": "{name: rl, rate: -1.0}"}, "line 5: Expected rate > 0"),
-    "an impossible share": ({"method": "{name: salun, keep: 2.0}"}, "line 5: Expected a share of weights in (0, 1]"),
+    "an impossible share": (
+        {"method": "{name: salun, mask_fraction: 2.0}"},
+        "line 5: Expected a share of weights in (0, 1]",
+    ),
     "settings at odds": (
-        {"method": "{name: eupmu, as_published: true, log: true}"},
-        "line 5: Expected error= to st",
+        {"method": "{name: eupmu, as_published: true, log_loss: true}"},
+        "line 5: Expected margin= to st",
     ),
     "training at odds": ({"train": DEEP}, "line 8: Expected warmup to be between 0 and epochs, but found 5.0"),
     "no device": ({"device": "cuda:7"}, "line 8: Expected a device that is there, but found 'cuda:7'"),
@@ -401,9 +404,9 @@ class Climb(Method):
     published = False
 
     def recipe(self, seed=0):
-        surgery = ImplicitPublished() if self.published else Implicit(log=True)
-        objectives = Pair(Ascent(), CrossEntropy())
-        return Recipe((Descend(objectives, surgery, Optimiser(0.1), 1, Pair(8, 8)),))
+        surgery = EUPMUOfficialSurgery() if self.published else EUPMUSurgery(log_loss=True)
+        objectives = Pair(NegativeCrossEntropy(), CrossEntropy())
+        return MethodRecipe((TrainStage(objectives, surgery, OptimizerConfig(0.1), 1, Pair(8, 8)),))
 
 
 class ClimbAsPublished(Climb):
@@ -424,7 +427,7 @@ def test_ascent_under_the_log_form(method, inplace):
 def test_ascent_under_the_log_form_in_a_loop_of_ones_own():
     model = classifier()
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    step = expunge.Stepper(model, optimiser, Implicit(log=True), Pair(Ascent(), CrossEntropy()))
+    step = expunge.Stepper(model, optimiser, EUPMUSurgery(log_loss=True), Pair(NegativeCrossEntropy(), CrossEntropy()))
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     batch = torch.randn(8, 6), torch.arange(8) % 3
     with pytest.raises(ObjectiveError, match="random_label instead of ascent"):
@@ -436,18 +439,18 @@ def test_an_optimiser_without_trainable_weights():
     model = classifier().requires_grad_(False)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ModelError, match="at least one trainable weight, but found none") as caught:
-        expunge.Stepper(model, optimiser, Fixed(1.0, 1.0), Pair(CrossEntropy(), CrossEntropy()))
+        expunge.Stepper(model, optimiser, WeightedSum(1.0, 1.0), Pair(CrossEntropy(), CrossEntropy()))
     assert_one_sentence(str(caught.value))
 
 
 def test_a_message_of_several_lines_becomes_one():
     error = DataError("one\nsentence", "two\r\nlines", "join\nthem")
     assert str(error) == "Expected one sentence, but found two lines: join them."
-    error.where = "request.yaml line 3"
+    error.location = "request.yaml line 3"
     assert str(error).startswith("request.yaml line 3: Expected one sentence")
     assert json.dumps(error.args)
 
 
 def test_the_published_form_takes_no_tolerance():
-    with pytest.raises(ExpungeError, match="error= to steer the released form"):
+    with pytest.raises(ExpungeError, match="margin= to steer the released form"):
         EUPMU(as_published=True, tolerance=0.1)

@@ -13,24 +13,26 @@ import expunge
 from expunge import registry
 from expunge.api import run_request
 from expunge.budget import Budget
-from expunge.data import Affine, Subset, TensorExamples, crop_flip, residency
+from expunge.data import Normalize, Subset, TensorExamples, crop_flip, device_examples
 from expunge.errors import MissingExtraError
-from expunge.shadows import Shadow, Training, train_shadows
+from expunge.shadows import Shadow, ShadowTraining, train_shadows
 from expunge.tasks.classification.models import small_cnn
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 
-METHODS = registry.entries("methods", "classification")
+METHODS = registry.list_entries("methods", "classification")
 
 
 @pytest.fixture
 def moving(monkeypatch):
     """Call to make the processor take examples; the list has what was taken."""
-    taken, make = [], residency.Resident.__init__
+    taken, make = [], device_examples.DeviceExamples.__init__
 
     def begin():
-        monkeypatch.setattr(residency, "stays", lambda device: False)
-        monkeypatch.setattr(residency, "free_memory", lambda device: 2**40)
-        monkeypatch.setattr(residency.Resident, "__init__", lambda self, *a: (taken.append(a), make(self, *a))[1])
+        monkeypatch.setattr(device_examples, "is_cpu", lambda device: False)
+        monkeypatch.setattr(device_examples, "free_memory", lambda device: 2**40)
+        monkeypatch.setattr(
+            device_examples.DeviceExamples, "__init__", lambda self, *a: (taken.append(a), make(self, *a))[1]
+        )
         return taken
 
     return begin
@@ -39,7 +41,7 @@ def moving(monkeypatch):
 def images(seed, count=48):
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(0, 256, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
-    return TensorExamples(drawn, torch.arange(count) % 3, augment=crop_flip, scale=Affine((0.0,), (1.0,)))
+    return TensorExamples(drawn, torch.arange(count) % 3, augment=crop_flip, scale=Normalize((0.0,), (1.0,)))
 
 
 def network():
@@ -60,16 +62,16 @@ def assert_same(one, other):
 def test_training_from_scratch(moving):
     settings = TrainSettings(epochs=2, batch=16, rate=0.05)
     models = [network(), network()]
-    records = [fit(models[0], images(0), settings, augment=crop_flip)]
+    records = [train_classifier(models[0], images(0), settings, augment=crop_flip)]
     taken = moving()
-    records.append(fit(models[1], images(0), settings, augment=crop_flip))
+    records.append(train_classifier(models[1], images(0), settings, augment=crop_flip))
     assert len(taken) == 1
     assert_same(*map(bits, models))
     assert records[0].final_loss == records[1].final_loss
 
 
 def unlearned(method, **options):
-    train, held = images(0), images(1)
+    train, held = images(0), images(1, 60)
     given = {"forget": Subset(train, range(6)), "retain": Subset(train, range(6, 48)), "holdout": held}
     result = expunge.unlearn(network(), **given, method=method, **options)
     return result, train
@@ -152,7 +154,7 @@ def test_shadow_models(moving):
 
     def trained(way):
         settings = TrainSettings(epochs=1, batch=16)
-        return train_shadows(Training(network, images(0), settings, augment=crop_flip, way=way), shadows)
+        return train_shadows(ShadowTraining(network, images(0), settings, augment=crop_flip, way=way), shadows)
 
     before = {way: trained(way) for way in ("loop", "together")}
     taken = moving()

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from expunge.api import run_request
 from expunge.api.purge import purge
 from expunge.cli import app
-from expunge.engine import Savepoints, Stopped
+from expunge.engine import CheckpointManager, Interrupted
 from expunge.errors import CheckpointError, ConfigError
 from expunge.ledger import Ledger
 
@@ -59,7 +59,7 @@ TRAIN = "{epochs: 2, batch: 20, rate: 0.1}"
 
 def interrupted(folder, monkeypatch, after=3, by=Killed, **changes):
     """Begin a run that ends after so many savepoints, as a kill would end it or by a signal to itself."""
-    saves, save = [], Savepoints.save
+    saves, save = [], CheckpointManager.save
 
     def counted(self):
         save(self)
@@ -70,8 +70,8 @@ def interrupted(folder, monkeypatch, after=3, by=Killed, **changes):
             os.kill(os.getpid(), by)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Savepoints, "save", counted)
-        with pytest.raises(Killed if by is Killed else Stopped) as told:
+        patch.setattr(CheckpointManager, "save", counted)
+        with pytest.raises(Killed if by is Killed else Interrupted) as told:
             run_request(config(folder, **{**PLAIN, **changes}))
     return told.value
 
@@ -103,13 +103,13 @@ def test_signals_save_and_say_how_to_go_on(folder, monkeypatch, expected, by):
 
 
 def test_the_command_line_ends_with_the_signals_code(folder, monkeypatch):
-    save = Savepoints.save
+    save = CheckpointManager.save
 
     def struck(self):
         os.kill(os.getpid(), signal.SIGTERM)
         save(self)
 
-    monkeypatch.setattr(Savepoints, "save", struck)
+    monkeypatch.setattr(CheckpointManager, "save", struck)
     write_request(folder, **PLAIN)
     found = CliRunner().invoke(app, ["run", "request.yaml"])
     assert (found.exit_code, found.stderr.count("\n")) == (143, 1)
@@ -210,7 +210,7 @@ def test_a_finished_run_is_left_as_it_is_but_recorded(folder, monkeypatch):
         def killed_before(*_):
             raise Killed
 
-        patch.setattr("expunge.api.run.close", killed_before)
+        patch.setattr("expunge.api.run.record_in_ledger", killed_before)
         with pytest.raises(Killed):
             run_request(config(folder, **PLAIN, **changes))
     before = result_of(folder / "run")
@@ -228,11 +228,11 @@ def test_what_was_trained_is_not_trained_again(folder, monkeypatch):
 
     def counted(*given):
         trainings.append(given[-1])
-        return trained(*given)
+        return train_model(*given)
 
-    from expunge.api.run import trained
+    from expunge.api.run import train_model
 
-    monkeypatch.setattr("expunge.api.run.trained", counted)
+    monkeypatch.setattr("expunge.api.run.train_model", counted)
     interrupted(folder, monkeypatch, **changes)
     assert bits(resumed(folder, **changes)) == expected
     assert trainings == ["Training", "Retraining"]
@@ -248,7 +248,7 @@ def test_short_runs_save_nothing_by_default(folder, monkeypatch):
     def never(self):
         raise Killed
 
-    monkeypatch.setattr(Savepoints, "save", never)
+    monkeypatch.setattr(CheckpointManager, "save", never)
     place = run_request(config(folder, method=METHOD), console=Console(quiet=True))
     assert not (place / "savepoints").exists()
 
@@ -274,7 +274,7 @@ def test_a_folder_that_became_unwritable_is_one_sentence(folder, monkeypatch, ex
         def refused(path, *_):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-        patch.setattr("expunge.weights.file.half_file", refused)
+        patch.setattr("expunge.weights.file.temporary_file", refused)
         with pytest.raises(CheckpointError, match="Permission denied"):
             resumed(folder)
     assert bits(resumed(folder)) == expected

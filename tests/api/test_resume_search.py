@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.steering.trial import Trials
+from expunge.api.steering.trial import TrialRunner
 from expunge.budget import Budget
 from expunge.data import Subset, TensorExamples
-from expunge.engine import Every, Savepoints
+from expunge.engine import CheckpointManager, SaveInterval
 from expunge.errors import CheckpointError, ConfigError
 
 
@@ -55,11 +55,11 @@ def dying(folder, update):
         if progress.step == update:
             raise Killed
 
-    return {"resume": Savepoints(folder, Every(seconds=1e9, updates=1)), "on_step": on_step}
+    return {"resume": CheckpointManager(folder, SaveInterval(seconds=1e9, updates=1)), "on_step": on_step}
 
 
 def assert_same(found, expected):
-    assert timeless(found.search) == timeless(expected.search)
+    assert timeless(found.search_history) == timeless(expected.search_history)
     assert (found.method, found.budget, found.history) == (expected.method, expected.budget, expected.history)
     for name, value in expected.model.state_dict().items():
         assert torch.equal(value, found.model.state_dict()[name]), name
@@ -74,7 +74,7 @@ def test_the_model_stays_as_it_is_in_training_mode_too(case):
 
 @pytest.mark.parametrize("update", [0, 3, 7, 13, 18, 20])
 def test_a_search_and_a_run_that_are_killed(case, tmp_path, monkeypatch, update):
-    expected, trials, run = asked(case), [], Trials.run
+    expected, trials, run = asked(case), [], TrialRunner.run
 
     def counted(self, method):
         trials.append(method.rate)
@@ -82,22 +82,24 @@ def test_a_search_and_a_run_that_are_killed(case, tmp_path, monkeypatch, update)
             raise Killed
         return run(self, method)
 
-    monkeypatch.setattr(Trials, "run", counted)
+    monkeypatch.setattr(TrialRunner, "run", counted)
     with pytest.raises(Killed):
         asked(case, resume=tmp_path)
     with pytest.raises(Killed):
         asked(case, **dying(tmp_path, update))
     done = len(trials)
-    assert done == 1 + sum(len(part["trials"]) for part in expected.search["rounds"]), "none but the killed one twice"
+    assert done == 1 + sum(len(part["trials"]) for part in expected.search_history["rounds"]), (
+        "none but the killed one twice"
+    )
     assert_same(asked(case, resume=tmp_path), expected)
     assert len(trials) == done
-    again = asked(case, resume=Savepoints(tmp_path, Every(updates=1)))
+    again = asked(case, resume=CheckpointManager(tmp_path, SaveInterval(updates=1)))
     assert_same(again, expected)
 
 
 def test_another_request_is_not_gone_on_with(case, tmp_path):
     options = {"method": "rl", "budget": None, "epochs": 1}
-    asked(case, **options, resume=Savepoints(tmp_path, Every(updates=1)))
+    asked(case, **options, resume=CheckpointManager(tmp_path, SaveInterval(updates=1)))
     for other in ({"seed": 2}, {"epochs": 2}, {"observe_every": 3}, {"holdout": None}):
         given = {**options, **other}
         sides = {**case[1], **({"holdout": None} if "holdout" in given else {})}

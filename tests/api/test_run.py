@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from expunge.api import run_request, train_request
 from expunge.cli import app
 from expunge.errors import ConfigError, NotFiniteError
-from expunge.registry import entries
+from expunge.registry import list_entries
 from expunge.weights import load_weights, read_metadata, save_weights
 
 FILES = {"config.json", "history.jsonl", "manifest.json", "report.html", "result.json", "unlearned.safetensors"}
@@ -305,7 +305,7 @@ def test_weights_that_are_tied_come_back_as_they_came(folder):
     assert load_file(place / "unlearned.safetensors").keys() == shapes.keys()
 
 
-@pytest.mark.parametrize("method", sorted(entries("methods", "classification")))
+@pytest.mark.parametrize("method", sorted(list_entries("methods", "classification")))
 def test_every_method_answers_a_request(folder, method):
     place = run(folder, **own(method=f"{{name: {method}, epochs: 1, batch: 20}}", holdout="0.5"))
     assert [row["role"] for row in rows(place).values()] == ["original", "method"]

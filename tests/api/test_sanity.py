@@ -17,8 +17,8 @@ from expunge.budget import Budget
 from expunge.data import Subset, TensorExamples
 from expunge.errors import FitWarning, ModelError
 from expunge.report import print_tables
-from expunge.tasks.classification.family import Classification
-from expunge.tasks.fit import share_fit
+from expunge.tasks.classification.task import Classification
+from expunge.tasks.model_fit import assess_fit
 
 CENTRES = 3 * torch.eye(4, 6)
 
@@ -98,9 +98,9 @@ def test_who_goes_on_all_the_same_is_told_that_nothing_is_shown(model, kind, tmp
     with pytest.warns(FitWarning, match="^Before the run the model is right about"):
         result = expunge.unlearn(wrong, **request, budget=Budget(points=3.0), rate=0.01, epochs=1, sanity_check=False)
     found = result.budget
-    assert (found.kept, found.reached, found.certified, found.verdict) == (False, None, None, "undecided")
-    assert found.sentence.startswith("Neither a kept budget nor forgetting is shown, because before the run the model")
-    assert words in found.sentence
+    assert (found.within_budget, found.target_met, found.certified, found.verdict) == (False, None, None, "undecided")
+    assert found.summary.startswith("Neither a kept budget nor forgetting is shown, because before the run the model")
+    assert words in found.summary
     assert json.loads((result.save(tmp_path / "run") / "config.json").read_text())["fit"][0]["side"] == "retain"
     told = expunge.evaluate(result, test=TensorExamples(*clouds(20, 2)))
     text = told.report(tmp_path / "report.md").read_text()
@@ -141,7 +141,7 @@ def test_a_class_that_is_not_recognised_to_begin_with_is_a_warning_alone(model):
         lost.bias[3] -= 99
     with pytest.warns(FitWarning, match="right about 0 % of 150 examples to forget, .* or forgot them before"):
         result = expunge.unlearn(lost, **sides(inputs, labels), budget=Budget(points=3.0), rate=0.01, epochs=1)
-    assert result.budget.reached
+    assert result.budget.target_met
 
 
 def test_the_check_leaves_model_and_random_numbers_as_they_were():
@@ -162,7 +162,7 @@ def test_the_check_leaves_model_and_random_numbers_as_they_were():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     torch.manual_seed(5), np.random.seed(5)
     family = Classification()
-    assert len(measure_fit(family, family.predictor(model), split)) == 2
+    assert len(measure_fit(family, family.make_predictor(model), split)) == 2
     drawn = torch.rand(3), np.random.rand()
     torch.manual_seed(5), np.random.seed(5)
     assert torch.equal(drawn[0], torch.rand(3))
@@ -188,4 +188,4 @@ def test_the_check_leaves_model_and_random_numbers_as_they_were():
     ],
 )
 def test_levels(side, count, value, chance, level):
-    assert share_fit(side, "right", count, value, chance).level == level
+    assert assess_fit(side, "right", count, value, chance).level == level

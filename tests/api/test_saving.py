@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import expunge
 from expunge.api.purge import purge
-from expunge.api.saving import SAVED, finish_saving
+from expunge.api.saving import SAVED_FOLDER, finish_saving
 from expunge.cli import app
 from expunge.data import TensorExamples
 from expunge.errors import CheckpointError, ConfigError
@@ -43,7 +43,7 @@ def test_the_result_says_what_became_of_the_budget(tmp_path):
     held = TensorExamples(inputs, torch.randint(3, (400,), generator=torch.Generator().manual_seed(7)))
     result = answered(method="budgeted", epochs=2, holdout=held, budget=expunge.Budget(points=60.0))
     document = json.loads((result.save(tmp_path / "run") / "result.json").read_text())
-    assert document["requests"][0]["budget"]["kept"] == result.budget.kept
+    assert document["requests"][0]["budget"]["kept"] == result.budget.within_budget
     assert CliRunner().invoke(app, ["report", str(tmp_path / "run")]).exit_code == 0
 
 
@@ -101,11 +101,11 @@ def test_the_next_reader_puts_a_saved_run_into_its_place(tmp_path):
     old, new, place = answered(), answered(seed=1), tmp_path / "run"
     old.save(place)
     call = 0
-    while not (place / SAVED).is_dir():
+    while not (place / SAVED_FOLDER).is_dir():
         call += 1
         assert killed_at(call, lambda: new.save(place, overwrite=True))
     assert CliRunner().invoke(app, ["report", str(place)]).exit_code == 0
-    assert not (place / SAVED).exists()
+    assert not (place / SAVED_FOLDER).exists()
     kept, state = load_weights(place / "unlearned.safetensors"), new.model.state_dict()
     assert all(torch.equal(kept[name], state[name]) for name in kept)
 
@@ -113,7 +113,7 @@ def test_the_next_reader_puts_a_saved_run_into_its_place(tmp_path):
 def test_a_save_that_fails_leaves_the_earlier_run(tmp_path, monkeypatch):
     place = answered().save(tmp_path / "run")
     before = written(place)
-    monkeypatch.setattr("expunge.api.result_document.result_document", lambda _: 1 / 0)
+    monkeypatch.setattr("expunge.api.result_document.build_result_document", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         answered(seed=1).save(place, overwrite=True)
     assert written(place) == before
@@ -131,11 +131,11 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
 def test_a_hostile_folder_has_nothing_else_moved_or_removed(tmp_path):
     place = answered().save(tmp_path / "run")
     (tmp_path / "mine").write_text("mine")
-    (place / SAVED).mkdir()
-    (place / SAVED / "names.json").write_text(json.dumps([["../mine"], ["../mine", str(tmp_path / "mine")]]))
+    (place / SAVED_FOLDER).mkdir()
+    (place / SAVED_FOLDER / "names.json").write_text(json.dumps([["../mine"], ["../mine", str(tmp_path / "mine")]]))
     finish_saving(place)
     assert (tmp_path / "mine").read_text() == "mine"
-    (place / SAVED).mkdir()
-    (place / SAVED / "names.json").write_text("[1")
+    (place / SAVED_FOLDER).mkdir()
+    (place / SAVED_FOLDER / "names.json").write_text("[1")
     with pytest.raises(CheckpointError, match="something else in it"):
         finish_saving(place)

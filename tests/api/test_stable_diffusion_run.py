@@ -116,7 +116,7 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path, changes, line, words):
     with pytest.raises(ConfigError) as refusal:
         load_request(write(tmp_path, **changes))
     assert words in str(refusal.value)
-    assert refusal.value.where in (f"request.yaml line {line}", "request.yaml")
+    assert refusal.value.location in (f"request.yaml line {line}", "request.yaml")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(place, monkeypa
     with pytest.raises(ExpungeError) as refusal:
         run_request(load_request(write(place, **changes)))
     assert words in str(refusal.value)
-    assert refusal.value.where == f"request.yaml line {line}"
+    assert refusal.value.location == f"request.yaml line {line}"
     assert not (place / "run").exists()
 
 
@@ -161,8 +161,8 @@ def test_a_request_is_recorded_in_hashes_recognised_and_purged(place):
     assert [word for word in (b"gogh", b"cat", b"pipeline") if word in stored] == []
     done = purge(folder, place / "ledger.sqlite")
     assert set(done.removed) == {"the pictures in the report", "grid.png"}
-    assert f"The cache of latents, '{place / 'drawn'}'." in done.left
-    assert f"The original's weights, '{place / 'pipeline'}'." in done.left
+    assert f"The cache of latents, '{place / 'drawn'}'." in done.remaining
+    assert f"The original's weights, '{place / 'pipeline'}'." in done.remaining
     assert done.entry.header.of == 1
     assert "data:image" not in (folder / "report.html").read_text()
 

@@ -13,14 +13,14 @@ from torch import nn
 
 import expunge
 from expunge.api.audits import shadow_study
-from expunge.api.audits.shadow_study import Study, unlearn_one
-from expunge.api.audits.ulira import audit_ulira, judged
+from expunge.api.audits.shadow_study import ShadowStudy, unlearn_one
+from expunge.api.audits.ulira import audit_ulira, score_study
 from expunge.batch import Predictor
 from expunge.data import Subset, TensorExamples
 from expunge.errors import ConfigError, RequestError
-from expunge.evaluation import collect
-from expunge.shadows import Store, Training
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.evaluation import collect_outputs
+from expunge.shadows import ShadowStore, ShadowTraining
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 from expunge.weights import load_weights
 
 SETTINGS = TrainSettings(epochs=15, batch=10, rate=0.1, weight_decay=0.0)
@@ -39,21 +39,21 @@ def noise(count=60, seed=0):
 
 
 def study(cache=None, models=8, **changes):
-    store = None if cache is None else Store(cache)
-    training = Training(network, noise(), SETTINGS, way="loop", store=store)
-    return Study(training, torch.arange(20, 44), noise(30, 1), models=models, **changes)
+    store = None if cache is None else ShadowStore(cache)
+    training = ShadowTraining(network, noise(), SETTINGS, way="loop", store=store)
+    return ShadowStudy(training, torch.arange(20, 44), noise(30, 1), num_models=models, **changes)
 
 
 @pytest.fixture(scope="module")
 def audited():
     """One audit with everything in it."""
-    return judged(study(models=12), UNLEARNING, reference=True)
+    return score_study(study(models=12), UNLEARNING, reference=True)
 
 
 def test_the_plan_is_balanced_and_every_model_has_its_own_half():
     plan = study()
-    assert torch.equal(plan.inside.sum(0), torch.full((24,), 4))
-    for row, shadow, reference in zip(plan.inside, plan.shadows, plan.references, strict=True):
+    assert torch.equal(plan.membership.sum(0), torch.full((24,), 4))
+    for row, shadow, reference in zip(plan.membership, plan.shadows, plan.references, strict=True):
         assert torch.equal(shadow.positions, torch.cat([plan.retained, plan.candidates[row]]).sort().values)
         assert torch.equal(reference.positions, plan.retained)
     assert len({shadow.seed for shadow in plan.shadows + plan.references}) == 16
@@ -70,21 +70,21 @@ def test_the_original_leaks_the_retrained_does_not_and_fine_tuning_hardly_helps(
 
 def test_unlearning_is_what_unlearn_does_to_each_shadow_model_with_its_own_seed(tmp_path):
     plan = study(tmp_path)
-    answers = plan.unlearned(UNLEARNING)
+    answers = plan.collect_unlearned_outputs(UNLEARNING)
     shadow, examples = plan.shadows[3], plan.training.examples
     torch.manual_seed(shadow.seed)
     model = network()
-    fit(model, Subset(examples, shadow.positions), replace(SETTINGS, seed=shadow.seed))
+    train_classifier(model, Subset(examples, shadow.positions), replace(SETTINGS, seed=shadow.seed))
     expected = expunge.unlearn(
         model,
-        forget=Subset(examples, plan.candidates[plan.inside[3]]),
+        forget=Subset(examples, plan.candidates[plan.membership[3]]),
         retain=Subset(examples, plan.retained),
         seed=shadow.seed,
         **UNLEARNING,
     )
-    logits = collect(Predictor(expected.model), Subset(examples, plan.candidates)).logits
+    logits = collect_outputs(Predictor(expected.model), Subset(examples, plan.candidates)).logits
     torch.testing.assert_close(answers.candidates[3], logits, rtol=1e-6, atol=1e-6)
-    retained = collect(Predictor(expected.model), Subset(examples, plan.retained))
+    retained = collect_outputs(Predictor(expected.model), Subset(examples, plan.retained))
     right = (retained.logits.argmax(1) == retained.targets).float().mean()
     assert answers.retain_accuracy[3] == pytest.approx(100 * float(right))
 
@@ -109,13 +109,13 @@ def test_every_model_unlearns_once_and_a_stopped_audit_goes_on(tmp_path, monkeyp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        judged(study(tmp_path, 6), UNLEARNING, on_done=stop)
-    first = judged(study(tmp_path, 6), UNLEARNING)
+        score_study(study(tmp_path, 6), UNLEARNING, on_done=stop)
+    first = score_study(study(tmp_path, 6), UNLEARNING)
     assert calls == list(range(6))
-    again = judged(study(tmp_path, 6), UNLEARNING)
+    again = score_study(study(tmp_path, 6), UNLEARNING)
     assert calls == list(range(6))
     assert again.document() == first.document()
-    judged(study(tmp_path, 6), {**UNLEARNING, "rate": 0.002})
+    score_study(study(tmp_path, 6), {**UNLEARNING, "rate": 0.002})
     assert calls == list(range(6)) * 2
 
 
@@ -123,15 +123,15 @@ def test_everything_that_determines_an_answer_is_in_its_name(tmp_path):
     plan = study(tmp_path)
     shadow, made = plan.shadows[0], {"unlearned": {"method": "'ft'"}}
     names = {
-        plan.name(shadow, made),
-        plan.name(plan.shadows[1], made),
-        plan.name(shadow, {"unlearned": {"method": "'rl'"}}),
-        plan.name(shadow, {"unlearned": False}),
-        replace(plan, test=noise(30, 2)).name(shadow, made),
-        replace(plan, holdout=noise(30, 3)).name(shadow, made),
-        replace(plan, candidates=plan.candidates.flip(0)).name(shadow, made),
-        replace(plan, training=replace(plan.training, settings=replace(SETTINGS, rate=0.2))).name(shadow, made),
-        replace(plan, training=replace(plan.training, examples=noise(60, 4))).name(shadow, made),
+        plan.cache_key(shadow, made),
+        plan.cache_key(plan.shadows[1], made),
+        plan.cache_key(shadow, {"unlearned": {"method": "'rl'"}}),
+        plan.cache_key(shadow, {"unlearned": False}),
+        replace(plan, test=noise(30, 2)).cache_key(shadow, made),
+        replace(plan, holdout=noise(30, 3)).cache_key(shadow, made),
+        replace(plan, candidates=plan.candidates.flip(0)).cache_key(shadow, made),
+        replace(plan, training=replace(plan.training, settings=replace(SETTINGS, rate=0.2))).cache_key(shadow, made),
+        replace(plan, training=replace(plan.training, examples=noise(60, 4))).cache_key(shadow, made),
     }
     assert len(names) == 9
 
@@ -139,8 +139,10 @@ def test_everything_that_determines_an_answer_is_in_its_name(tmp_path):
 @pytest.mark.slow
 def test_several_processes_give_the_answers_of_one(tmp_path):
     plan = study(models=6)
-    alone = plan.unlearned(UNLEARNING)
-    together = replace(plan, training=replace(plan.training, store=Store(tmp_path))).unlearned(UNLEARNING, jobs=2)
+    alone = plan.collect_unlearned_outputs(UNLEARNING)
+    together = replace(plan, training=replace(plan.training, store=ShadowStore(tmp_path))).collect_unlearned_outputs(
+        UNLEARNING, jobs=2
+    )
     torch.testing.assert_close(alone.candidates, together.candidates)
     assert len([*(tmp_path / "answers").glob("*.safetensors")]) == 6
 
@@ -148,21 +150,23 @@ def test_several_processes_give_the_answers_of_one(tmp_path):
 def test_a_network_that_no_other_process_can_make_is_refused():
     plan = study(models=6)
     with pytest.raises(ConfigError, match="made by functions of a module"):
-        replace(plan, training=replace(plan.training, make=lambda: network())).unlearned(UNLEARNING, jobs=2)
+        replace(plan, training=replace(plan.training, model_factory=lambda: network())).collect_unlearned_outputs(
+            UNLEARNING, jobs=2
+        )
     with pytest.raises(ConfigError, match="at least 6 shadow models, but found 4"):
         study(models=4)
     with pytest.raises(ConfigError, match="at least 1 job"):
-        plan.unlearned(UNLEARNING, jobs=0)
+        plan.collect_unlearned_outputs(UNLEARNING, jobs=0)
 
 
 def test_what_is_saved_can_be_read_by_others(tmp_path, audited):
     found = audited
     found.save(tmp_path / "audit")
     tensors = load_weights(tmp_path / "audit" / "outputs.safetensors")
-    for state, answers in found.answers.items():
+    for state, answers in found.outputs.items():
         assert torch.equal(tensors[f"{state}.candidates"], answers.candidates)
         assert tensors[f"{state}.test"].shape == (12, 30, 3)
-    assert torch.equal(tensors["inside"], found.inside)
+    assert torch.equal(tensors["inside"], found.membership)
     document = json.loads((tmp_path / "audit" / "ulira.json").read_text())
     attack = document["states"]["unlearned"]["attack"]
     assert attack["auc"] == found.attack().auc
@@ -174,19 +178,19 @@ def test_what_is_saved_can_be_read_by_others(tmp_path, audited):
 
 def test_forgotten_answers_are_those_of_the_models_that_knew_the_candidate(audited):
     found = audited
-    each = found.forgotten()
+    each = found.select_member_logits()
     assert each.shape == (6, 24, 3)
     for place in range(24):
-        models = found.inside[:, place].nonzero().flatten().tolist()
-        expected = torch.stack([found.answers["unlearned"].candidates[model, place] for model in models])
+        models = found.membership[:, place].nonzero().flatten().tolist()
+        expected = torch.stack([found.outputs["unlearned"].candidates[model, place] for model in models])
         assert torch.equal(each[:, place], expected)
 
 
 def test_forgetting_a_whole_class_leaves_its_test_examples_out():
     examples = noise()
     gone = (examples.targets == 1).nonzero().flatten()
-    plan = Study(Training(network, examples, SETTINGS, way="loop"), gone, noise(30, 1), models=6)
-    answers, test = plan.trained(), noise(30, 1)
+    plan = ShadowStudy(ShadowTraining(network, examples, SETTINGS, way="loop"), gone, noise(30, 1), num_models=6)
+    answers, test = plan.collect_shadow_outputs(), noise(30, 1)
     kept = test.targets != 1
     right = (answers.test[0].argmax(1) == test.targets)[kept].float().mean()
     assert answers.test_accuracy[0] == pytest.approx(100 * float(right))
@@ -200,7 +204,7 @@ def test_the_verb_takes_the_users_own_things():
         test=(test.inputs, test.targets),
         candidates=np.arange(10),
         settings=replace(SETTINGS, epochs=2),
-        shadows=6,
+        num_shadow_models=6,
         **UNLEARNING,
     )
     assert expunge.audit_ulira is audit_ulira
@@ -220,4 +224,4 @@ def test_the_verb_takes_the_users_own_things():
 )
 def test_wrong_candidates_are_refused(candidates, message):
     with pytest.raises(RequestError, match=message):
-        Study(Training(network, noise(), SETTINGS), torch.as_tensor(list(candidates)), noise(30, 1))
+        ShadowStudy(ShadowTraining(network, noise(), SETTINGS), torch.as_tensor(list(candidates)), noise(30, 1))

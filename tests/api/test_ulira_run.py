@@ -8,7 +8,7 @@ from small_requests import config, own, written
 from typer.testing import CliRunner
 
 from expunge.api.audits import ulira_run
-from expunge.api.audits.ulira_run import asked_of, ulira_request
+from expunge.api.audits.ulira_run import build_study, ulira_request
 from expunge.api.purge import purge
 from expunge.cli import app
 from expunge.errors import ConfigError
@@ -22,11 +22,11 @@ def request(folder, **changes):
 
 
 def test_the_study_is_the_requests(folder):
-    asked = asked_of(request(folder, reference="retrain", holdout="0.4"), 8, folder / "cache", None)
+    asked = build_study(request(folder, reference="retrain", holdout="0.4"), 8, folder / "cache", None)
     study = asked.study
     assert sorted(study.candidates.tolist()) == list(range(1, 60, 3))
     assert (len(study.retained), len(study.test), len(study.holdout)) == (40, 18, 12)
-    assert (study.models, study.seed, asked.reference) == (8, 3, True)
+    assert (study.num_models, study.seed, asked.reference) == (8, 3, True)
     assert (study.training.settings.schedule, study.training.settings.batch) == ("cosine", 20)
     assert asked.options["method"].rate == 0.02
     assert asked.options["normalisation"] is None
@@ -35,7 +35,7 @@ def test_the_study_is_the_requests(folder):
 
 def test_the_command_audits_says_so_and_goes_on(folder, monkeypatch):
     request(folder, reference="retrain")
-    done = CliRunner().invoke(app, ["ulira", "request.yaml", "--shadows", "6"])
+    done = CliRunner().invoke(app, ["ulira", "request.yaml", "--num-shadow-models", "6"])
     assert done.exit_code == 0, done.output
     for word in ("before unlearning", "after unlearning", "never trained", "run/ulira"):
         assert word.split()[0] in done.output
@@ -48,15 +48,15 @@ def test_the_command_audits_says_so_and_goes_on(folder, monkeypatch):
 
     monkeypatch.setattr("expunge.shadows.train.train_group", never)
     monkeypatch.setattr("expunge.api.audits.shadow_study.unlearn_one", never)
-    again = CliRunner().invoke(app, ["ulira", "request.yaml", "--shadows", "6"])
+    again = CliRunner().invoke(app, ["ulira", "request.yaml", "--num-shadow-models", "6"])
     assert again.exit_code == 0, again.output
     figures = json.loads((folder / "run" / "ulira" / "ulira.json").read_text())
     assert figures["states"] == document["states"]
 
 
 def test_a_purge_removes_the_models_and_leaves_the_figures(folder):
-    found = ulira_request(request(folder), shadows=6)
-    assert found.answers.keys() == {"original", "unlearned"}
+    found = ulira_request(request(folder), num_shadow_models=6)
+    assert found.outputs.keys() == {"original", "unlearned"}
     before = written(folder / "run")
     done = purge(folder / "run")
     assert "the shadow models of the audit" in done.removed
@@ -65,7 +65,7 @@ def test_a_purge_removes_the_models_and_leaves_the_figures(folder):
 
 
 def test_auto_and_a_budget_are_handed_on(folder):
-    asked = asked_of(
+    asked = build_study(
         config(folder, **own(method="auto", train=TRAIN, budget="60", holdout="0.6", within="30s")), 6, folder, None
     )
     assert asked.options["method"] == "auto"
@@ -87,18 +87,18 @@ def test_bad_requests_end_before_anything_is_trained(folder, changes, shadows, m
     asked = config(folder, **{**own(method=METHOD, train=TRAIN), **changes})
     before = written(folder)
     with pytest.raises(ConfigError if "class" not in changes.get("forget", "") else Exception, match=message):
-        ulira_request(asked, shadows=shadows)
+        ulira_request(asked, num_shadow_models=shadows)
     assert written(folder) == before
 
 
 def test_requests_to_other_models_are_refused(folder, monkeypatch):
-    monkeypatch.setattr(ulira_run, "RunConfig", int)
+    monkeypatch.setattr(ulira_run, "ClassificationConfig", int)
     with pytest.raises(ConfigError, match="the request of a classifier"):
         ulira_request(request(folder))
 
 
 def test_the_networks_of_a_request_start_from_seeds_of_their_own(folder):
     changes = {"model": "{name: small_cnn, options: {width: 3}}", "data": "{name: digits}"}
-    study = asked_of(request(folder, **changes), 6, folder, None).study
-    first, second = (study.training.fresh(shadow) for shadow in study.shadows[:2])
+    study = build_study(request(folder, **changes), 6, folder, None).study
+    first, second = (study.training.make_model(shadow) for shadow in study.shadows[:2])
     assert not torch.equal(first.conv1.weight, second.conv1.weight)

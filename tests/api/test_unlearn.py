@@ -14,7 +14,7 @@ import expunge
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, ExpungeError, ModelError, NotFiniteError
 from expunge.methods import EUPMU, RandomLabels
-from expunge.registry import entries
+from expunge.registry import list_entries
 from expunge.weights import load_weights
 
 FAST = {"epochs": 1, "batch": 16, "rate": 0.05}
@@ -25,7 +25,7 @@ def forget(model, **options):
     return expunge.unlearn(model, forget=first, retain=second, **{"method": "rl", **FAST, **options})
 
 
-@pytest.mark.parametrize("method", entries("methods", "classification"))
+@pytest.mark.parametrize("method", list_entries("methods", "classification"))
 def test_the_model_stays_to_the_bit_and_the_result_differs(method):
     model = classifier()
     before = everything(model)

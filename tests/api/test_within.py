@@ -14,13 +14,13 @@ from torch import nn
 from torch.nn import functional
 
 import expunge
-from expunge.api.steering.within import OVERRUN, RECOVERY, SHORTER, Keeper
+from expunge.api.steering.controller import COOLDOWN_TOLERANCE, ROLLBACK_FACTOR, ROLLBACK_LR_FACTOR, BudgetController
 from expunge.batch import Predictor
-from expunge.budget import Budget, Candidate, choose, read, split_holdout
+from expunge.budget import Budget, Candidate, evaluate_model, select_checkpoint, split_holdout
 from expunge.data import Subset, TensorExamples
 from expunge.errors import ConfigError, DataError, MetricError
 from expunge.methods import Budgeted
-from expunge.surgery import Cumulative
+from expunge.surgery import PIController
 
 CENTRES = torch.tensor([[3.0, 0.0], [0.0, 3.0], [-3.0, 0.0], [0.0, -3.0]])
 POINTS = 2.0
@@ -79,19 +79,19 @@ def rightness(predict, examples):
 
 def halves(problem, seed=0, without=(3,)):
     holdout = problem[1]["holdout"]
-    return [Subset(holdout, half) for half in split_holdout(holdout.targets, seed, without=without)]
+    return [Subset(holdout, half) for half in split_holdout(holdout.targets, seed, excluded_classes=without)]
 
 
 def accuracy(model, examples):
-    return read(Predictor(model), examples).accuracy
+    return evaluate_model(Predictor(model), examples).accuracy
 
 
 def test_a_class_is_forgotten_inside_the_budget(easy):
     result = asked(easy, epochs=20)
-    found, handed = result.budget, result.budget.looks[result.budget.chosen]
+    found, handed = result.budget, result.budget.evaluations[result.budget.chosen]
     control, certify = halves(easy)
     assert result.method.label == "Counterfactual"
-    assert (found.kept, found.reached, found.certified) == (True, True, True)
+    assert (found.within_budget, found.target_met, found.certified) == (True, True, True)
     assert accuracy(easy[0], control) - accuracy(result.model, control) == pytest.approx(handed.spent)
     assert handed.spent <= POINTS
     unseen = easy[1]["holdout"]
@@ -102,74 +102,74 @@ def test_a_class_is_forgotten_inside_the_budget(easy):
     drop = accuracy(easy[0], certify) - accuracy(result.model, certify)
     assert 100 * found.certificate.drop == pytest.approx(drop)
     assert found.certificate.examples == len(certify) == 450
-    assert "was kept, and the request was met" in found.sentence
+    assert "was kept, and the request was met" in found.summary
 
 
 def test_single_examples_come_to_look_like_held_out_ones(memorised):
     result = asked(memorised, budget=Budget(points=3.0), epochs=10)
-    found, handed = result.budget, result.budget.looks[result.budget.chosen]
+    found, handed = result.budget, result.budget.evaluations[result.budget.chosen]
     assert result.method.label == "Counterfactual"
-    assert found.looks[0].verdict == "remembered"
-    assert found.looks[0].auc > 0.7
-    assert (found.kept, found.reached, found.verdict) == (True, None, "undecided")
+    assert found.evaluations[0].verdict == "remembered"
+    assert found.evaluations[0].auc > 0.7
+    assert (found.within_budget, found.target_met, found.verdict) == (True, None, "undecided")
     assert handed.missing == 0
     assert abs(handed.auc - 0.5) <= 0.05
     assert handed.recognised is None
     # Forty examples show no equivalence, and the certify half is too small for what the choice found.
-    assert "whether the request was met cannot be decided with 40 examples; about" in found.sentence
+    assert "whether the request was met cannot be decided with 40 examples; about" in found.summary
     assert found.certified is False
-    assert "more than the budget" in found.sentence
+    assert "more than the budget" in found.summary
 
 
 def test_the_loss_of_neighbours_labels_forgets_more_in_the_same_budget_than_random_labels(memorised):
     missing = {}
     for method in ("counterfactual", "budgeted"):
         found = asked(memorised, budget=Budget(points=3.0), method=method, epochs=10, rate=0.02).budget
-        assert found.looks[found.chosen].spent <= 3.0
-        missing[method] = found.looks[found.chosen].missing
+        assert found.evaluations[found.chosen].spent <= 3.0
+        missing[method] = found.evaluations[found.chosen].missing
     assert missing["counterfactual"] == 0 < 0.02 < missing["budgeted"]
 
 
 def test_a_budget_that_no_iterate_keeps_is_admitted_and_the_model_handed_back(easy):
     result = asked(easy, rate=3e4, epochs=2)
     found = result.budget
-    assert (found.chosen, found.kept, found.reached, found.certificate) == (0, True, False, None)
-    assert all(look.spent > POINTS for look in found.looks[1:])
+    assert (found.chosen, found.within_budget, found.target_met, found.certificate) == (0, True, False, None)
+    assert all(look.spent > POINTS for look in found.evaluations[1:])
     assert all(torch.equal(a, b) for a, b in zip(result.model.parameters(), easy[0].parameters(), strict=True))
-    assert "could not be kept" in found.sentence
-    assert "has forgotten nothing" in found.sentence
-    assert len(found.frontier) > 0
+    assert "could not be kept" in found.summary
+    assert "has forgotten nothing" in found.summary
+    assert len(found.pareto_indices) > 0
 
 
 def test_who_prefers_forgetting_gets_the_cheapest_that_forgets_and_is_told_the_price(easy):
     found = asked(easy, rate=3e4, epochs=2, prefer="forgetting").budget
-    cost = min(look.spent for look in found.looks[1:] if look.missing <= 0)
-    assert (found.kept, found.reached, found.certified) == (False, True, False)
-    assert found.looks[found.chosen].spent == cost > POINTS
-    assert "was not kept. The model forgets as asked" in found.sentence
-    assert "retraining" not in found.sentence
+    cost = min(look.spent for look in found.evaluations[1:] if look.missing <= 0)
+    assert (found.within_budget, found.target_met, found.certified) == (False, True, False)
+    assert found.evaluations[found.chosen].spent == cost > POINTS
+    assert "was not kept. The model forgets as asked" in found.summary
+    assert "retraining" not in found.summary
 
 
 def test_forgetting_that_was_not_reached_is_admitted(easy):
     found = asked(easy, rate=1e-5).budget
-    assert (found.kept, found.reached) == (True, False)
-    assert "94 % of the class are still recognised" in found.sentence
-    assert "No iterate forgot as asked." in found.sentence
-    assert found.sentence.endswith("`expunge estimate-retrain` tells what retraining would cost.")
+    assert (found.within_budget, found.target_met) == (True, False)
+    assert "94 % of the class are still recognised" in found.summary
+    assert "No iterate forgot as asked." in found.summary
+    assert found.summary.endswith("`expunge estimate-retrain` tells what retraining would cost.")
 
 
 def test_the_best_reading_is_handed_over_and_all_are_in_the_history(memorised):
     result = asked(memorised, budget=Budget(points=3.0), epochs=10, rate=0.02)
-    looks = result.budget.looks
+    looks = result.budget.evaluations
     assert [look.step for look in looks] == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50]
     candidates = [Candidate(look.spent, look.missing) for look in looks[1:]]
-    assert result.budget.chosen == 1 + choose(candidates, 3.0).chosen
+    assert result.budget.chosen == 1 + select_checkpoint(candidates, 3.0).chosen
     rows = {row["step"]: row for row in result.history if "spent" in row}
     assert [(step + 1, row["spent"], row["missing"]) for step, row in rows.items()] == [
         (look.step, look.spent, look.missing) for look in looks[1:]
     ]
     control = halves(memorised, without=())[0]
-    assert read(Predictor(result.model), control).loss == pytest.approx(looks[result.budget.chosen].loss)
+    assert evaluate_model(Predictor(result.model), control).loss == pytest.approx(looks[result.budget.chosen].loss)
 
 
 def steered(problem, **options):
@@ -180,7 +180,9 @@ def steered(problem, **options):
         def recipe(self, seed=0):
             recipe = super().recipe(seed)
             surgery = recipe.stages[0].surgery
-            surgery.anchor = lambda rise: told.append(rise) or Cumulative.anchor(surgery, rise)
+            surgery.set_measured_increase = lambda rise: (
+                told.append(rise) or PIController.set_measured_increase(surgery, rise)
+            )
             newest[:] = [surgery]
             return recipe
 
@@ -196,22 +198,22 @@ def steered(problem, **options):
 def test_readings_steer_the_surgery(memorised):
     """τ starts at .05 nats a point; the surgery takes over each reading's rise, and the τ that is noted with it."""
     found, told, noted = steered(memorised, rate=0.01, epochs=10, budget=Budget(points=8.0))
-    assert found.looks[0].tolerance == pytest.approx(0.4)
+    assert found.evaluations[0].tolerance == pytest.approx(0.4)
     assert noted[0] == pytest.approx(0.4)
-    np.testing.assert_allclose(told, [look.loss - found.looks[0].loss for look in found.looks[1:]])
-    for look in found.looks[1:-1]:
+    np.testing.assert_allclose(told, [look.loss - found.evaluations[0].loss for look in found.evaluations[1:]])
+    for look in found.evaluations[1:-1]:
         assert noted[look.step] == pytest.approx(look.tolerance)
-    assert min(look.tolerance for look in found.looks) < 0.4
+    assert min(look.tolerance for look in found.evaluations) < 0.4
 
 
 def test_once_the_request_is_met_the_retain_loss_has_all_weight(easy):
     found, _, noted = steered(easy, rate=0.1, epochs=20, budget=Budget(points=POINTS))
-    met = next(look.step for look in found.looks if look.missing <= 0)
+    met = next(look.step for look in found.evaluations if look.missing <= 0)
     assert 0 < met < 60
-    assert {noted[step] for step in range(met, 60)} == {RECOVERY}
+    assert {noted[step] for step in range(met, 60)} == {COOLDOWN_TOLERANCE}
     assert min(noted[step] for step in range(met)) > 0
-    landed = [look.loss for look in found.looks if look.step >= met]
-    assert landed[-1] < min(max(landed), found.looks[0].loss)
+    landed = [look.loss for look in found.evaluations if look.step >= met]
+    assert landed[-1] < min(max(landed), found.evaluations[0].loss)
 
 
 def test_the_same_call_gives_the_same_bits(memorised):
@@ -248,7 +250,7 @@ def test_the_certify_half_is_opened_once_and_after_everything_else(problem, requ
     model, asks = request.getfixturevalue(problem)
     holdout = Noting(asks["holdout"])
     without = (3,) if problem == "easy" else ()
-    certify = set(split_holdout(holdout.targets, 0, without=without).certify.tolist())
+    certify = set(split_holdout(holdout.targets, 0, excluded_classes=without).certify.tolist())
     result = asked((model, {**asks, "holdout": holdout}), budget=Budget(points=3.0), epochs=2)
     assert result.budget.certificate is not None
     opened = [bool(positions & certify) for positions in holdout.read]
@@ -262,14 +264,14 @@ def test_the_certify_half_is_opened_once_and_after_everything_else(problem, requ
 def test_a_relative_budget_is_its_own_tolerance(easy):
     result = asked(easy, budget=Budget(relative=0.2), epochs=4)
     found = result.budget
-    assert {look.tolerance for look in found.looks} == {0.2 * found.looks[0].loss}
-    assert "20 % of the held-out loss" in found.sentence
+    assert {look.tolerance for look in found.evaluations} == {0.2 * found.evaluations[0].loss}
+    assert "20 % of the held-out loss" in found.summary
     assert (found.certificate.kind, found.certified) == ("mean", None), "what is approximate certifies nothing"
-    assert found.inside is (found.certificate.bound <= 0.2)
-    before, after = (read(Predictor(model), halves(easy)[1]).loss for model in (easy[0], result.model))
+    assert found.bound_within_budget is (found.certificate.bound <= 0.2)
+    before, after = (evaluate_model(Predictor(model), halves(easy)[1]).loss for model in (easy[0], result.model))
     assert found.certificate.drop == pytest.approx(after / before - 1, rel=1e-5)
-    assert "With about 95 % confidence the loss on fresh examples" in found.sentence
-    assert found.sentence.endswith("This is approximate, by a paired bootstrap.")
+    assert "With about 95 % confidence the loss on fresh examples" in found.summary
+    assert found.summary.endswith("This is approximate, by a paired bootstrap.")
 
 
 def test_a_users_metric_is_what_is_kept(easy):
@@ -278,24 +280,24 @@ def test_a_users_metric_is_what_is_kept(easy):
         return float((predict(batch.inputs).argmax(1) != batch.targets).float().mean())
 
     found = asked(easy, budget=Budget(metric=error, drop=0.01, higher_is_better=False), epochs=20).budget
-    handed = found.looks[found.chosen]
+    handed = found.evaluations[found.chosen]
     assert found.chosen > 0
     assert handed.spent <= 0.01
-    assert handed.spent == pytest.approx(handed.value - found.looks[0].value)
+    assert handed.spent == pytest.approx(handed.value - found.evaluations[0].value)
     assert handed.value == pytest.approx(1 - handed.accuracy / 100, abs=1e-6)
     assert (found.certificate.kind, found.certified) == ("whole set", None)
-    assert found.sentence.endswith("This is approximate, by a jackknife.")
+    assert found.summary.endswith("This is approximate, by a jackknife.")
 
 
 def test_a_metric_of_known_range_is_certified(easy):
     """Accuracy, said as a metric: about the same bound as that of its counts, in the metric's unit."""
     found = asked(easy, budget=Budget(metric=rightness, drop=0.02, bounds=(0, 1)), epochs=20).budget
-    assert (found.certificate.kind, found.certified, found.unsaid) == ("bounded mean", True, "")
+    assert (found.certificate.kind, found.certified, found.no_certificate_reason) == ("bounded mean", True, "")
     counted = asked(easy, epochs=20).budget.certificate
     assert found.certificate.smallest == pytest.approx(counted.smallest, rel=0.2)
-    assert "With 95 % confidence the metric on fresh examples rose by at least" in found.sentence, "it got better"
-    assert found.sentence.endswith("which is inside the budget.")
-    assert found.looks[0].value == pytest.approx(found.looks[0].accuracy / 100)
+    assert "With 95 % confidence the metric on fresh examples rose by at least" in found.summary, "it got better"
+    assert found.summary.endswith("which is inside the budget.")
+    assert found.evaluations[0].value == pytest.approx(found.evaluations[0].accuracy / 100)
 
 
 def test_a_metric_that_fails_at_the_end_costs_no_model(easy):
@@ -309,7 +311,7 @@ def test_a_metric_that_fails_at_the_end_costs_no_model(easy):
     result = asked(easy, budget=Budget(metric=picky, drop=0.1), epochs=2)
     assert (result.budget.certificate, result.budget.chosen > 0) == (None, True)
     reason = "expected a number from the metric 'picky', but found ValueError (not on these)"
-    assert f"The certify half says nothing: {reason}." in result.budget.sentence
+    assert f"The certify half says nothing: {reason}." in result.budget.summary
     assert not all(torch.equal(a, b) for a, b in zip(result.model.parameters(), easy[0].parameters(), strict=True))
 
 
@@ -331,12 +333,16 @@ def failing(at, value):
 def test_a_metric_that_fails_at_one_evaluation_keeps_the_work(easy, value, prefer):
     for at in (2, 6):
         found = asked(easy, budget=Budget(metric=failing(at, value), drop=0.1), epochs=3, prefer=prefer).budget
-        assert [bool(look.failed) for look in found.looks] == [place == at - 1 for place in range(len(found.looks))]
-        assert found.looks[at - 1].spent == math.inf
+        assert [bool(look.failed) for look in found.evaluations] == [
+            place == at - 1 for place in range(len(found.evaluations))
+        ]
+        assert found.evaluations[at - 1].spent == math.inf
         assert found.chosen not in (0, at - 1)
-        many = f"The metric failed at 1 of {len(found.looks) - 1} readings, which counts as over the budget: after "
-        assert many + f"update {found.looks[at - 1].step}, expected a" in found.sentence
-        json.dumps(found.document(), allow_nan=False)
+        many = (
+            f"The metric failed at 1 of {len(found.evaluations) - 1} readings, which counts as over the budget: after "
+        )
+        assert many + f"update {found.evaluations[at - 1].step}, expected a" in found.summary
+        json.dumps(found.as_dict(), allow_nan=False)
 
 
 def test_a_metric_that_fails_from_some_evaluation_on_hands_over_the_last_model_that_it_measured(easy):
@@ -348,7 +354,7 @@ def test_a_metric_that_fails_from_some_evaluation_on_hands_over_the_last_model_t
 
     found = asked(easy, budget=Budget(metric=share, drop=0.1), epochs=1).budget
     assert (found.chosen in (1, 2), found.certificate, found.certified) == (True, None, None)
-    assert "The certify half says nothing: expected a finite number from the metric 'share', but" in found.sentence
+    assert "The certify half says nothing: expected a finite number from the metric 'share', but" in found.summary
 
 
 def test_a_metric_that_never_works_again_hands_back_the_model_or_what_forgets(easy):
@@ -357,10 +363,10 @@ def test_a_metric_that_never_works_again_hands_back_the_model_or_what_forgets(ea
         return lambda predict, examples: math.nan if calls.append(None) or len(calls) > 1 else 0.5
 
     found = asked(easy, budget=Budget(metric=again(), drop=0.1), epochs=1).budget
-    assert (found.chosen, found.reached, "could not be kept" in found.sentence) == (0, False, True)
+    assert (found.chosen, found.target_met, "could not be kept" in found.summary) == (0, False, True)
     found = asked(easy, budget=Budget(metric=again(), drop=0.1), epochs=1, prefer="forgetting").budget
-    assert (found.chosen > 0, found.kept) == (True, False)
-    assert "an unknown amount spent after update" in found.sentence
+    assert (found.chosen > 0, found.within_budget) == (True, False)
+    assert "an unknown amount spent after update" in found.summary
 
 
 @pytest.mark.parametrize("options", [{}, {"rate": 0.05}], ids=["searched", "given"])
@@ -377,16 +383,16 @@ def test_the_run_folder_tells_what_became_of_the_budget(easy, tmp_path):
     result = asked(easy, epochs=2)
     path = result.save(tmp_path / "run")
     told = json.loads((path / "config.json").read_text())["budget"]
-    assert told["sentence"] == result.budget.sentence
+    assert told["sentence"] == result.budget.summary
     assert told["asked"]["points"] == POINTS
-    assert [look["spent"] for look in told["looks"]] == [look.spent for look in result.budget.looks]
+    assert [look["spent"] for look in told["looks"]] == [look.spent for look in result.budget.evaluations]
 
 
 def test_an_evaluation_shows_what_became_of_the_budget(easy, tmp_path):
     result = asked(easy, epochs=2)
     figures = expunge.evaluate(result, test=clouds(20, 2))
     told = figures.document["requests"][0]["budget"]
-    assert {name: told[name] for name in result.budget.document()} == result.budget.document()
+    assert {name: told[name] for name in result.budget.as_dict()} == result.budget.as_dict()
     assert told["examples"] == {"control": 450, "certify": 450}
     assert "spent" not in figures.document["requests"][0]
     assert "allowed: 2 points" in figures.report(tmp_path / "report.html").read_text()
@@ -414,8 +420,8 @@ def test_an_evaluation_shows_what_became_of_the_budget(easy, tmp_path):
         ({"prefer": "utility"}, ConfigError, "prefer='budget' or 'forgetting'"),
         ({"tolerance": 0.1}, ConfigError, "found tolerance= beside it"),
         ({"average": 0.9}, ConfigError, "found average= beside it"),
-        ({"method": "salun"}, ConfigError, "one descent whose surgery keeps a budget, but found Fixed"),
-        ({"method": "eupmu"}, ConfigError, "one descent whose surgery keeps a budget, but found Implicit"),
+        ({"method": "salun"}, ConfigError, "one descent whose surgery keeps a budget, but found WeightedSum"),
+        ({"method": "eupmu"}, ConfigError, "one descent whose surgery keeps a budget, but found EUPMUSurgery"),
         ({"method": "ssd"}, ConfigError, "found several stages or an edit"),
     ],
 )
@@ -431,29 +437,29 @@ def test_what_cannot_be_promised_is_refused_in_one_sentence(easy, options, error
     assert steps == []
 
 
-@pytest.mark.parametrize("method", ["composed", "budgeted + saliency(keep=0.5)"])
+@pytest.mark.parametrize("method", ["composed", "budgeted + saliency(fraction=0.5)"])
 def test_compositions_whose_surgery_keeps_a_budget_are_driven(easy, method):
     settings = {"surgery": "scheduled", "objective": "random_label(exclude_true=true)"} if method == "composed" else {}
     found = asked(easy, method=method, epochs=8, **settings).budget
     assert found.chosen > 0
-    assert found.looks[found.chosen].spent <= POINTS
+    assert found.evaluations[found.chosen].spent <= POINTS
 
 
-class Kept(Keeper):
+class Kept(BudgetController):
     """A keeper that notes the state at each look and what is asked of the descent."""
 
     made: ClassVar[list[Kept]] = []
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self.all, self.asked = [copy.deepcopy(self.states[0])], []
+        self.all, self.asked = [copy.deepcopy(self.checkpoints[0])], []
         self.made.append(self)
 
-    def look(self, work, progress):
-        guidance = super().look(work, progress)
+    def evaluate_and_update(self, work, progress):
+        guidance = super().evaluate_and_update(work, progress)
         self.all.append({name: value.detach().clone() for name, value in work.model.state_dict().items()})
         self.asked.append(guidance)
-        for index, state in self.states.items():
+        for index, state in self.checkpoints.items():
             assert same(state, self.all[index])
         return guidance
 
@@ -465,7 +471,7 @@ def same(one, other):
 @pytest.fixture
 def keepers(monkeypatch):
     monkeypatch.setattr(Kept, "made", [])
-    monkeypatch.setattr("expunge.api.steering.deciding.Keeper", Kept)
+    monkeypatch.setattr("expunge.api.steering.plan.BudgetController", Kept)
     return Kept.made
 
 
@@ -473,21 +479,21 @@ def keepers(monkeypatch):
 def test_a_rate_that_is_far_too_large_is_undone_and_shortened_until_the_budget_is_kept(easy, keepers, rate):
     result = asked(easy, method="budgeted", rate=rate, epochs=20)
     (keeper,), found = keepers, result.budget
-    over = [look.spent > OVERRUN * POINTS for look in found.looks[1:]]
-    assert [guidance.rate for guidance in keeper.asked] == [SHORTER if each else 1.0 for each in over]
+    over = [look.spent > ROLLBACK_FACTOR * POINTS for look in found.evaluations[1:]]
+    assert [guidance.lr_factor for guidance in keeper.asked] == [ROLLBACK_LR_FACTOR if each else 1.0 for each in over]
     assert sum(over) == 0 if rate < 1 else 0 < sum(over) < 10
     for place, guidance in enumerate(keeper.asked, start=1):
         if guidance.weights is not None:
-            cheap = [at for at in range(1, place + 1) if found.looks[at].spent <= POINTS]
+            cheap = [at for at in range(1, place + 1) if found.evaluations[at].spent <= POINTS]
             assert any(same(guidance.weights, keeper.all[at]) for at in cheap or [0])
-    assert found.kept
-    assert found.looks[found.chosen].spent <= POINTS
+    assert found.within_budget
+    assert found.evaluations[found.chosen].spent <= POINTS
     assert accuracy(easy[0], halves(easy)[0]) - accuracy(result.model, halves(easy)[0]) <= POINTS
 
 
 def test_what_is_handed_over_is_the_state_of_the_chosen_look_to_the_bit(memorised, keepers):
     result = asked(memorised, method="budgeted", budget=Budget(points=3.0), epochs=20, rate=0.02)
-    (keeper,), looks = keepers, result.budget.looks
+    (keeper,), looks = keepers, result.budget.evaluations
     assert 0 < result.budget.chosen < len(looks) - 1
     assert same(result.model.state_dict(), keeper.all[result.budget.chosen])
     assert not same(result.model.state_dict(), keeper.all[-1])
@@ -496,12 +502,12 @@ def test_what_is_handed_over_is_the_state_of_the_chosen_look_to_the_bit(memorise
 def test_iterates_that_a_later_one_beats_are_not_kept(easy, keepers):
     asked(easy, method="budgeted", rate=0.1, epochs=20)
     (keeper,) = keepers
-    cost = [(max(0.0, look.spent), look.missing) for look in keeper.looks]
+    cost = [(max(0.0, look.spent), look.missing) for look in keeper.evaluations]
     for index in range(1, len(cost)):
         beaten = any(c <= cost[index][0] and m <= cost[index][1] for c, m in cost[index + 1 :])
-        assert (index in keeper.states) == (not beaten), index
-    assert 0 in keeper.states
-    assert len(keeper.states) < len(cost)
+        assert (index in keeper.checkpoints) == (not beaten), index
+    assert 0 in keeper.checkpoints
+    assert len(keeper.checkpoints) < len(cost)
 
 
 def test_two_tests_that_decide_nothing_name_one_number_in_one_report(memorised):

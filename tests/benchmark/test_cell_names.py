@@ -9,11 +9,11 @@ from PIL import Image
 from small_recipes import carried_out, cell_of, folders_in, recipe_in
 from typer.testing import CliRunner
 
-import expunge.sources
+import expunge.code_hashes
 from expunge import registry
-from expunge.benchmark import summary
-from expunge.benchmark.items import Network
-from expunge.benchmark.own_files import _hash_of as files_hash_of
+from expunge.benchmark import summarize_benchmark
+from expunge.benchmark.cells import Network
+from expunge.benchmark.data_file_hash import _hash_folder as files_hash_of
 from expunge.cli import app
 from expunge.errors import DataError
 
@@ -53,9 +53,9 @@ def guest(tmp_path, monkeypatch):
     (package / "method.py").write_text(METHOD)
     (site / "guest_model.py").write_text(MODEL)
     monkeypatch.syspath_prepend(site)
-    registry.entries.cache_clear()
+    registry.list_entries.cache_clear()
     yield site
-    registry.entries.cache_clear()
+    registry.list_entries.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] in {"guest_package", "guest_model"}]:
         del sys.modules[name]
 
@@ -94,22 +94,22 @@ def test_a_change_of_the_users_own_network_renames_cells_and_networks(tmp_path, 
 
 def test_a_change_of_our_own_code_renames_all(tmp_path, monkeypatch):
     before = names(tmp_path)
-    monkeypatch.setattr("expunge.benchmark.items.package_hash", lambda *_: "0" * 32)
+    monkeypatch.setattr("expunge.benchmark.cells.hash_package", lambda *_: "0" * 32)
     assert not {*before} & {*names(tmp_path)}
 
 
 def test_rooms_that_only_show_have_no_part_in_it(tmp_path, monkeypatch):
     root = tmp_path / "expunge"
-    for name in ("__init__.py", "cli/run.py", "report/html.py", "benchmark/making.py", "engine/step.py"):
+    for name in ("__init__.py", "cli/run.py", "report/html.py", "benchmark/cell_runner.py", "engine/step.py"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("")
     monkeypatch.setattr("expunge.__file__", str(root / "__init__.py"))
-    hashing = expunge.sources.package_hash.__wrapped__
+    hashing = expunge.code_hashes.hash_package.__wrapped__
     before = hashing(), hashing("benchmark")
     for name in ("cli/run.py", "report/html.py", "__init__.py"):
         (root / name).write_text("# changed")
     assert (hashing(), hashing("benchmark")) == before
-    (root / "benchmark/making.py").write_text("# changed")
+    (root / "benchmark/cell_runner.py").write_text("# changed")
     assert (hashing() == before[0], hashing("benchmark") == before[1]) == (True, False)
     (root / "engine/step.py").write_text("# changed")
     assert hashing() != before[0]
@@ -131,8 +131,8 @@ def test_force_makes_again_what_is_there(one):
     before = [path.stat().st_mtime_ns for path in paths]
     carried_out(recipe, folder)
     assert [path.stat().st_mtime_ns for path in paths] == before
-    options = ["--out", str(folders.out), "--cache", str(folders.cache), "--force"]
-    result = CliRunner().invoke(app, ["bench", str(folder / "tiny.yaml"), *options])
+    options = ["--cells-dir", str(folders.out), "--networks-dir", str(folders.cache), "--force"]
+    result = CliRunner().invoke(app, ["benchmark", str(folder / "tiny.yaml"), *options])
     assert result.exit_code == 0, result.output
     assert all(path.stat().st_mtime_ns != time for path, time in zip(paths, before, strict=True))
 
@@ -157,7 +157,7 @@ def test_a_damaged_cell_is_refused_and_made_again_with_force(one, damage):
     DAMAGE[damage](facts)
     path.write_text(json.dumps(facts))
     try:
-        for act in (lambda: summary(recipe, folders), lambda: carried_out(recipe, folder)):
+        for act in (lambda: summarize_benchmark(recipe, folders), lambda: carried_out(recipe, folder)):
             with pytest.raises(DataError, match=r"what a benchmark wrote, but found something else .*--force"):
                 act()
     finally:
@@ -167,7 +167,7 @@ def test_a_damaged_cell_is_refused_and_made_again_with_force(one, damage):
 def test_every_kind_of_item_fits_its_form(tmp_path):
     recipe = recipe_in(tmp_path, requests="[{class: 3}]", seeds="[0]")
     state = carried_out(recipe, tmp_path)
-    roles = {item.role_name for item in state.made}
+    roles = {item.role_name for item in state.finished}
     assert (roles, state.missing) == ({"network", "original", "retrained", "method", "trial"}, ())
 
 
@@ -185,12 +185,12 @@ def test_what_was_made_of_other_pictures_in_the_folder_is_made_anew(tmp_path):
     recipe = recipe_in(tmp_path, ("tune", "holdout"), **asked)
     draw(0)
     network, folders = Network(recipe, 0), folders_in(tmp_path)
-    folders.make()
-    folders.weights(network).write_bytes(b"")
+    folders.create()
+    folders.weights_path(network).write_bytes(b"")
     facts = {"recipe": {}, "wall_seconds": 1.0, "seconds": 1.0, "train_accuracy": 50.0, "seed": 0}
     folders.write(network, facts)
-    assert folders.found(network) is not None
+    assert folders.load(network) is not None
     draw(1)
-    assert folders.found(network) is None
+    assert folders.load(network) is None
     draw(0)
-    assert folders.found(network) is not None
+    assert folders.load(network) is not None

@@ -6,8 +6,8 @@ import pytest
 import small_recipes
 from small_recipes import cell_of, recipe_in
 
-from expunge.benchmark.items import Cell, Network, canonical, hashed
-from expunge.benchmark.plan import expected, shown_items, tuning_items
+from expunge.benchmark.cells import BenchmarkCell, Network, hash_config, to_canonical_json
+from expunge.benchmark.plan import count_cells, list_table_items, list_tuning_items
 from expunge.benchmark.recipe import load_recipe
 from expunge.errors import ConfigError
 
@@ -46,9 +46,11 @@ def test_the_hash_does_not_know_the_order_of_keys(tmp_path):
     lines = turned.read_text().splitlines()
     turned.write_text("\n".join(reversed(lines)).replace("epochs: 2, batch: 32", "batch: 32, epochs: 2"))
     second = load_recipe(turned)
-    assert [item.key for item in shown_items(first, {}.get)] == [item.key for item in shown_items(second, {}.get)]
-    assert hashed({"a": 1, "b": [2.0]}) == hashed({"b": [2], "a": 1.0})
-    assert canonical({"b": 1, "a": 0.5}) == '{"a":0.5,"b":1}'
+    assert [item.key for item in list_table_items(first, {}.get)] == [
+        item.key for item in list_table_items(second, {}.get)
+    ]
+    assert hash_config({"a": 1, "b": [2.0]}) == hash_config({"b": [2], "a": 1.0})
+    assert to_canonical_json({"b": 1, "a": 0.5}) == '{"a":0.5,"b":1}'
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_an_index_file_counts_by_its_content(tmp_path):
 
 def test_originals_are_shared_by_requests_and_retrained_ones_are_not(tmp_path):
     recipe = recipe_in(tmp_path)
-    cells = [Cell(recipe, "original", request, 0) for request in (0, 1)]
+    cells = [BenchmarkCell(recipe, "original", request, 0) for request in (0, 1)]
     shared = {network.key for network in cells[0].needs} & {network.key for network in cells[1].needs}
     assert shared == {Network(recipe, 0).key}
     every = [Network(recipe, 0, request, number).key for request in (0, 1) for number in (1, 2)]
@@ -90,10 +92,10 @@ def test_originals_are_shared_by_requests_and_retrained_ones_are_not(tmp_path):
 
 def test_a_seed_draws_examples_start_and_order(tmp_path):
     recipe = recipe_in(tmp_path)
-    config = recipe.config(1, 7)
+    config = recipe.build_config(1, 7)
     assert (config.data.subset_seed, config.forget.seed, config.seed) == (7, 7, 7)
     fixed = recipe_in(tmp_path, data="{name: digits, subset: 120, subset_seed: 3}")
-    assert fixed.config(1, 7).data.subset_seed == 3
+    assert fixed.build_config(1, 7).data.subset_seed == 3
 
 
 def test_settings_for_a_kind_of_requests_reach_that_kind_alone(tmp_path):
@@ -101,17 +103,17 @@ def test_settings_for_a_kind_of_requests_reach_that_kind_alone(tmp_path):
     recipe = recipe_in(tmp_path, ("tune",), methods=entries)
     settings = [cell_of(recipe, "labels", request).config.method.settings for request in (0, 1)]
     assert settings == [{"exclude_true": True}, {}]
-    shown = [item for item in shown_items(recipe, {}.get) if isinstance(item, Cell) and item.entry]
+    shown = [item for item in list_table_items(recipe, {}.get) if isinstance(item, BenchmarkCell) and item.entry]
     assert {(item.entry.key, item.request) for item in shown} == {("labels", 0), ("labels", 1), ("ft", 1)}
-    assert expected(recipe) == 2 * (4 + 3)
+    assert count_cells(recipe) == 2 * (4 + 3)
 
 
 def test_trials_come_first_and_then_whole_seeds(tmp_path):
     recipe = recipe_in(tmp_path)
-    assert {item.seed for item in tuning_items(recipe)} == {1000}
-    assert tuning_items(recipe)[0].words == "seed 1000 original"
+    assert {item.seed for item in list_tuning_items(recipe)} == {1000}
+    assert list_tuning_items(recipe)[0].description == "seed 1000 original"
     untuned = recipe_in(tmp_path, ("tune",), methods="[{name: ft, epochs: 1}]")
-    items = shown_items(untuned, {}.get)
+    items = list_table_items(untuned, {}.get)
     assert [item.seed for item in items] == sorted(item.seed for item in items)
     first = [item for item in items if item.seed == 0]
     kinds = [type(item).__name__ if isinstance(item, Network) else item.role for item in first]
@@ -142,7 +144,7 @@ def test_a_key_that_was_added_later_decides_where_it_is_used(tmp_path):
 
 def test_the_layout_of_weights_has_no_part_in_names(tmp_path):
     plain, other = (recipe_in(tmp_path, **more) for more in ({}, {"channels_last": "true"}))
-    assert other.config(0, 0).conditions()["channels_last"] is True
+    assert other.build_config(0, 0).run_options()["channels_last"] is True
     assert cell_of(plain, "ft").key == cell_of(other, "ft").key
 
 
@@ -150,9 +152,9 @@ def test_cells_that_were_made_keep_their_names(tmp_path):
     """A change here leaves behind every cell and network that the same code made: raise SCHEMA if that is meant."""
     recipe = recipe_in(tmp_path)
     items = cell_of(recipe, "ft"), Network(recipe, 0), Network(recipe, 0, 1, 2)
-    names = tuple(hashed(item.told) for item in items)
+    names = tuple(hash_config(item.canonical_config) for item in items)
     kept = recipe_in(tmp_path, ("tune",), holdout="0.3", budget="3.0", methods="[auto]")
-    assert hashed(cell_of(kept, "auto").told) == "5d1c3af744e29abe89908ea8c5252afd"
+    assert hash_config(cell_of(kept, "auto").canonical_config) == "5d1c3af744e29abe89908ea8c5252afd"
     assert names == (
         "5ca5d291aa99c6df008bf3132225bc60",
         "036715f4e6e660bc9b66a653b0b794e2",

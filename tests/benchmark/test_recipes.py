@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from expunge.benchmark import Folders, load_recipe, state_of
-from expunge.benchmark.making import Maker
+from expunge.benchmark import BenchmarkFolders, get_benchmark_state, load_recipe
+from expunge.benchmark.cell_runner import CellRunner
 from expunge.errors import DataError
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -17,8 +17,8 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 def test_a_recipe_of_the_project_is_right(path, tmp_path):
     recipe = load_recipe(path)
     assert len(recipe.seeds) >= 3 or (recipe.references, len(recipe.seeds)) == (1, 1), "a table, or a single run"
-    assert state_of(recipe, Folders(tmp_path, tmp_path)).missing
+    assert get_benchmark_state(recipe, BenchmarkFolders(tmp_path, tmp_path)).missing
     try:
-        Maker(recipe, Folders(tmp_path, tmp_path)).check()
+        CellRunner(recipe, BenchmarkFolders(tmp_path, tmp_path)).check()
     except DataError as error:
         pytest.skip(str(error))

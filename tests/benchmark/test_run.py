@@ -19,18 +19,18 @@ from small_recipes import carried_out, cell_of, figures, folders_in, recipe_in, 
 
 import expunge
 from expunge.batch import Predictor
-from expunge.benchmark import load_recipe, state_of, summary
-from expunge.benchmark.items import Cell, Network
-from expunge.benchmark.making import Maker
-from expunge.benchmark.plan import tuning_items
-from expunge.benchmark.tuning import badness, chosen
-from expunge.benchmark.workers import BUSY, MADE, made
-from expunge.data import ByClass, Subset, root_indices, split_request
-from expunge.evaluation import AverageGap, outputs_of
+from expunge.benchmark import get_benchmark_state, load_recipe, summarize_benchmark
+from expunge.benchmark.cell_runner import CellRunner
+from expunge.benchmark.cells import BenchmarkCell, Network
+from expunge.benchmark.plan import list_tuning_items
+from expunge.benchmark.tuning import select_setting, tuning_loss
+from expunge.benchmark.workers import BUSY, MADE, run_if_missing
+from expunge.data import ByClass, Subset, get_root_indices, split_request
+from expunge.evaluation import AverageGap, collect_model_outputs
 from expunge.report.document import read_document
 from expunge.tasks.classification.models import small_cnn
 from expunge.tasks.classification.readers import digits
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 from expunge.weights import load_into
 
 
@@ -65,7 +65,7 @@ def test_everything_is_made_and_said_in_order(study):
     assert not state.failed
     assert state.undecided == 0
     lines = (folder / "said.txt").read_text().splitlines()
-    assert len(lines) == len(state.made) == 9 + 2 * (5 + 4 + 4)
+    assert len(lines) == len(state.finished) == 9 + 2 * (5 + 4 + 4)
     seeds = [int(line.split("seed ")[1].split()[0]) for line in lines]
     assert seeds == [1000] * 9 + [0] * 13 + [1] * 13
     assert not list(folder.rglob(".*"))
@@ -81,9 +81,9 @@ def test_a_second_run_makes_nothing(study):
 def test_a_cell_says_what_it_was_made_with(study):
     folder = study[1]
     folders = folders_in(folder)
-    cell = next(item for item in study[2].made if isinstance(item, Cell) and item.role == "method")
-    found = folders.found(cell)
-    assert found["recipe"] == cell.told
+    cell = next(item for item in study[2].finished if isinstance(item, BenchmarkCell) and item.role == "method")
+    found = folders.load(cell)
+    assert found["recipe"] == cell.canonical_config
     assert found["recipe"]["request"]["seed"] == 0
     assert found["versions"]["expunge"] == expunge.__version__
     assert found["hardware"]["threads"] == 1
@@ -103,16 +103,16 @@ def test_a_cell_is_what_python_gives_for_the_same_request(study):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = small_cnn(10, 1, width=4)
-    fit(model, source.train, TrainSettings(epochs=2, batch=32, rate=0.05, schedule="one_cycle", seed=seed))
+    train_classifier(model, source.train, TrainSettings(epochs=2, batch=32, rate=0.05, schedule="one_cycle", seed=seed))
     parts = split_request(source.train, ByClass(3))
     forget, retain = (Subset(source.train, part) for part in parts)
-    more = dict(chosen(recipe, 0, recipe.methods[0], folders.found))
+    more = dict(select_setting(recipe, 0, recipe.methods[0], folders.load))
     result = expunge.unlearn(model, forget=forget, retain=retain, method="ft", epochs=1, seed=seed, **more)
     order = torch.randperm(len(source.test), generator=torch.Generator().manual_seed(0))
     held, aside = round(0.4 * len(order)), round(0.1 * len(order))
     test = Subset(source.test, order[held + aside :])
     scores = expunge.evaluate(result, test=test).scores
-    found = folders.found(cell_of(recipe, "ft", seed=seed, **more))["scores"]
+    found = folders.load(cell_of(recipe, "ft", seed=seed, **more))["scores"]
     assert {key: found[key] for key in ("ua", "ra", "ta", "mia", "auc")} == pytest.approx(
         {key: scores[key] for key in ("ua", "ra", "ta", "mia", "auc")}
     )
@@ -121,17 +121,17 @@ def test_a_cell_is_what_python_gives_for_the_same_request(study):
 def test_the_noise_floor_is_the_gap_of_two_retrained_networks(study):
     recipe, folder, _ = study
     folders = folders_in(folder)
-    maker = Maker(recipe, folders)
+    maker = CellRunner(recipe, folders)
     floors = []
     for seed in recipe.seeds:
         outputs = []
         for number in (1, 2):
             model = small_cnn(10, 1, width=4)
-            load_into(model, folders.weights(Network(recipe, seed, 1, number)))
+            load_into(model, folders.weights_path(Network(recipe, seed, 1, number)))
             case = maker.case(1, seed)
-            outputs.append(outputs_of(Predictor(model), case.split, case.test))
+            outputs.append(collect_model_outputs(Predictor(model), case.split, case.test))
         floors.append(np.mean([AverageGap()(*outputs), AverageGap()(*reversed(outputs))]))
-    part = summary(recipe, folders)["requests"][1]
+    part = summarize_benchmark(recipe, folders)["requests"][1]
     assert part["noise_floor"]["values"] == pytest.approx(floors)
     assert floors[0] > 0
 
@@ -143,7 +143,7 @@ def test_one_reference_leaves_the_noise_floor_open_and_the_rest_as_it_is(small, 
     alone = figures(tmp_path)
     assert alone.keys() & small.keys() == {name for name in alone if alone[name] == small.get(name)}
     assert len(alone.keys() & small.keys()) == 3
-    made = summary(recipe, folders_in(tmp_path))
+    made = summarize_benchmark(recipe, folders_in(tmp_path))
     assert made["requests"][0]["noise_floor"]["mean"] is None
     assert not made["requests"][0]["incomplete"]
 
@@ -160,7 +160,7 @@ def test_peak_memory_is_noted_and_shown_where_it_says_something(study, tmp_path,
             assert facts["peak_bytes"] is None or facts["peak_bytes"] >= 0
             facts |= {"peak_bytes": 3 * 2**20, "hardware": {**facts["hardware"], "device": device}}
             path.write_text(json.dumps(facts))
-    part = summary(recipe, folders)["requests"][0]
+    part = summarize_benchmark(recipe, folders)["requests"][0]
     found = [row["scores"].get("peak_memory") for row in part["rows"] if row["role"] == "method"]
     assert ("peak_memory" in [column["key"] for column in part["metrics"]]) == shown
     assert all((each is not None and each["mean"] == 3.0) == shown for each in found)
@@ -168,12 +168,12 @@ def test_peak_memory_is_noted_and_shown_where_it_says_something(study, tmp_path,
 
 def test_the_summary_is_made_of_the_cells(study):
     recipe, folder, _ = study
-    found = summary(recipe, folders_in(folder))
+    found = summarize_benchmark(recipe, folders_in(folder))
     read_document(found)
     part = found["requests"][1]
     assert part["incomplete"] == []
     assert [row["key"] for row in part["rows"]] == ["original", "retrain", "ft", "labels"]
-    more = dict(chosen(recipe, 1, recipe.methods[1], folders_in(folder).found))
+    more = dict(select_setting(recipe, 1, recipe.methods[1], folders_in(folder).load))
     values = [
         json.loads(folders_in(folder).path(cell_of(recipe, "labels", 1, seed, **more)).read_text())["scores"]["avg_gap"]
         for seed in (0, 1)
@@ -190,15 +190,15 @@ def test_the_summary_is_made_of_the_cells(study):
 
 def test_tuning_reads_neither_references_nor_test_nor_held_out_examples(study):
     recipe, folder, _ = study
-    cells = [item for item in tuning_items(recipe) if isinstance(item, Cell)]
+    cells = [item for item in list_tuning_items(recipe) if isinstance(item, BenchmarkCell)]
     assert {network.request for cell in cells for network in cell.needs} == {None}
-    assert all("scores" not in folders_in(folder).found(cell) for cell in cells)
-    maker = Maker(recipe, folders_in(folder))
-    asides = [set(root_indices(maker.case(0, seed).tuning).tolist()) for seed in (1000, 0, 1)]
+    assert all("scores" not in folders_in(folder).load(cell) for cell in cells)
+    maker = CellRunner(recipe, folders_in(folder))
+    asides = [set(get_root_indices(maker.case(0, seed).tuning).tolist()) for seed in (1000, 0, 1)]
     assert asides[0] == asides[1] == asides[2]
     for seed in (0, 1, 1000):
         case = maker.case(0, seed)
-        others = [set(root_indices(part).tolist()) for part in (case.test, case.split.holdout)]
+        others = [set(get_root_indices(part).tolist()) for part in (case.test, case.split.holdout)]
         assert not asides[0] & others[0]
         assert not asides[0] & others[1]
         assert not others[0] & others[1]
@@ -209,23 +209,23 @@ def test_the_choice_needs_every_trial_and_leaves_failures_out(tmp_path):
     entry = recipe.methods[1]
 
     def found(said):
-        return lambda cell: said[dict(cell.more)["rate"]]
+        return lambda cell: said[dict(cell.tuned_settings)["rate"]]
 
     before = {"retain": 100.0, "held": 90.0}
     good = {"tuning": {"now": {"forget": 90.0, "retain": 99.0, "held": 90.0}, "before": before}}
     bad = {"tuning": {"now": {"forget": 50.0, "retain": 99.0, "held": 90.0}, "before": before}}
     failure = {"failure": {"type": "NotFiniteError", "sentence": "…"}}
-    assert chosen(recipe, 1, entry, found({0.002: bad, 0.02: good})) == (("rate", 0.02),)
-    assert chosen(recipe, 1, entry, found({0.002: bad, 0.02: failure})) == (("rate", 0.002),)
-    assert chosen(recipe, 1, entry, found({0.002: failure, 0.02: failure})) == (("rate", 0.002),)
-    assert chosen(recipe, 1, entry, found({0.002: bad, 0.02: None})) is None
+    assert select_setting(recipe, 1, entry, found({0.002: bad, 0.02: good})) == (("rate", 0.02),)
+    assert select_setting(recipe, 1, entry, found({0.002: bad, 0.02: failure})) == (("rate", 0.002),)
+    assert select_setting(recipe, 1, entry, found({0.002: failure, 0.02: failure})) == (("rate", 0.002),)
+    assert select_setting(recipe, 1, entry, found({0.002: bad, 0.02: None})) is None
 
 
 def test_a_class_that_is_still_recognised_is_worse_than_any_loss_of_accuracy():
     forgot = {"held_class": 0.5, "held_others": 60.0}
     knows = {"held_class": 2.0, "held_others": 95.0}
-    assert badness(forgot, {}) < badness(knows, {})
-    assert badness({"held_class": 0.0, "held_others": 70.0}, {}) < badness(forgot, {})
+    assert tuning_loss(forgot, {}) < tuning_loss(knows, {})
+    assert tuning_loss({"held_class": 0.0, "held_others": 70.0}, {}) < tuning_loss(forgot, {})
 
 
 def test_more_jobs_give_the_same_results(small, tmp_path):
@@ -238,14 +238,21 @@ def test_more_jobs_give_the_same_results(small, tmp_path):
 def test_a_killed_run_goes_on_and_ends_the_same(small, tmp_path):
     path = written(tmp_path, ("tune",), **SMALL)
     recipe = load_recipe(path)
-    words = ["bench", str(path), "--out", str(tmp_path / "cells"), "--cache", str(tmp_path / "networks")]
+    words = [
+        "benchmark",
+        str(path),
+        "--cells-dir",
+        str(tmp_path / "cells"),
+        "--networks-dir",
+        str(tmp_path / "networks"),
+    ]
     with subprocess.Popen([sys.executable, "-m", "expunge", *words], stdout=subprocess.DEVNULL) as process:
         limit = time.monotonic() + 90
         while not list((tmp_path / "networks").glob("*.json")) and time.monotonic() < limit:
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
-    left = state_of(recipe, folders_in(tmp_path))
-    assert left.made
+    left = get_benchmark_state(recipe, folders_in(tmp_path))
+    assert left.finished
     assert left.missing
     carried_out(recipe, tmp_path)
     assert figures(tmp_path) == small
@@ -263,29 +270,29 @@ def test_what_is_half_written_is_not_taken_for_whole(damage, tmp_path):
         folders.path(cell).write_text(text[: len(text) // 2])
     elif damage == "weights without facts":
         folders.path(network).unlink()
-        folders.weights(network).write_bytes(folders.weights(network).read_bytes()[:100])
+        folders.weights_path(network).write_bytes(folders.weights_path(network).read_bytes()[:100])
     else:
-        folders.weights(network).unlink()
+        folders.weights_path(network).unlink()
     (folders.out / f".{cell.key}.json.12ab.tmp").write_text("{")
-    damaged = state_of(one, folders).missing
+    damaged = get_benchmark_state(one, folders).missing
     assert damaged == ((cell,) if damage == "half a cell" else (network,))
     carried_out(one, tmp_path)
     assert figures(tmp_path) == before
-    assert folders.weights(network).stat().st_size > 1000
+    assert folders.weights_path(network).stat().st_size > 1000
 
 
 def test_an_item_is_made_by_one_process_at_a_time(study, tmp_path):
     recipe, _, _ = study
     folders = folders_in(tmp_path)
-    folders.make()
-    maker, item = Maker(recipe, folders), Network(recipe, 0)
-    with folders.held(item) as mine:
+    folders.create()
+    maker, item = CellRunner(recipe, folders), Network(recipe, 0)
+    with folders.lock(item) as mine:
         assert mine
-        assert made(maker, item) == BUSY
-        assert folders.found(item) is None
-    assert made(maker, item) == MADE
+        assert run_if_missing(maker, item) == BUSY
+        assert folders.load(item) is None
+    assert run_if_missing(maker, item) == MADE
     written_at = folders.path(item).stat().st_mtime_ns
-    assert made(maker, item) == MADE
+    assert run_if_missing(maker, item) == MADE
     assert folders.path(item).stat().st_mtime_ns == written_at
 
 
@@ -296,10 +303,10 @@ def test_a_failure_is_recorded_shown_and_retried_on_request_alone(tmp_path):
     state = carried_out(recipe, tmp_path)
     folders, cell = folders_in(tmp_path), cell_of(recipe, "wild")
     assert state.failed == (cell,)
-    failure = folders.found(cell)["failure"]
+    failure = folders.load(cell)["failure"]
     assert failure["type"] == "NotFiniteError"
     assert failure["sentence"].startswith("Expected finite")
-    part = summary(recipe, folders)["requests"][0]
+    part = summarize_benchmark(recipe, folders)["requests"][0]
     assert part["incomplete"] == [{"row": "wild", "seed": 0, "what": "NotFiniteError", "sentence": failure["sentence"]}]
     assert part["rows"][-1]["scores"] == {}
     before = times(folders.out)
@@ -314,14 +321,14 @@ def test_a_network_that_cannot_be_trained_fails_its_cells_with_the_reason(tmp_pa
     lines = {"requests": "[{class: 3}]", "seeds": "[0]", "methods": "[{name: ft, epochs: 1}]"}
     recipe = recipe_in(tmp_path, ("tune",), train="{epochs: 2, rate: 1.0e+30}", **lines)
     state = carried_out(recipe, tmp_path)
-    assert len(state.failed) == len([*state.failed, *state.made, *state.missing]) == 6
-    cells = [item for item in state.failed if isinstance(item, Cell)]
-    assert all("training loss" in folders_in(tmp_path).found(cell)["failure"]["sentence"] for cell in cells)
+    assert len(state.failed) == len([*state.failed, *state.finished, *state.missing]) == 6
+    cells = [item for item in state.failed if isinstance(item, BenchmarkCell)]
+    assert all("training loss" in folders_in(tmp_path).load(cell)["failure"]["sentence"] for cell in cells)
 
 
 def test_missing_cells_are_shown_as_such(study, tmp_path):
     recipe = recipe_in(tmp_path, seeds="[0, 1, 2]")
-    part = summary(recipe, folders_in(study[1]))["requests"][0]
+    part = summarize_benchmark(recipe, folders_in(study[1]))["requests"][0]
     assert {(one["row"], one["seed"], one["what"]) for one in part["incomplete"]} == {
         (row, 2, "missing") for row in ("original", "retrain", "ft", "labels")
     }
@@ -345,11 +352,11 @@ def test_a_budget_is_told_with_the_drop_on_examples_that_nobody_looked_at(tmp_pa
     lines["train"] = "{epochs: 12, batch: 16, rate: 0.1}"  # a model at chance gets no budget
     recipe = recipe_in(tmp_path, ("tune",), budget="20.0", **lines)
     carried_out(recipe, tmp_path)
-    found = folders_in(tmp_path).found(cell_of(recipe, "budgeted"))
+    found = folders_in(tmp_path).load(cell_of(recipe, "budgeted"))
     assert found["budget"]["asked"]["points"] == 20
-    original = folders_in(tmp_path).found(Cell(recipe, "original", 0, 0))
+    original = folders_in(tmp_path).load(BenchmarkCell(recipe, "original", 0, 0))
     assert found["true_drop"] == pytest.approx(original["scores"]["ta"] - found["scores"]["ta"])
-    told = summary(recipe, folders_in(tmp_path))["requests"][0]["budgets"]["budgeted"]
+    told = summarize_benchmark(recipe, folders_in(tmp_path))["requests"][0]["budgets"]["budgeted"]
     assert [one["true_drop"] for one in told] == [found["true_drop"]]
     assert told[0]["kept"] is found["budget"]["kept"]
     looks = found["budget"]["looks"]

@@ -10,7 +10,7 @@ import quadratic_problem as theory
 from quadratic_runs import RATE, fitted_factor, run
 from scipy.optimize import minimize
 
-from expunge.surgery import Implicit, ImplicitFast, ImplicitPublished, Unilateral
+from expunge.surgery import EUPMUFastSurgery, EUPMUOfficialSurgery, EUPMUSurgery, Projection
 
 MADE = theory.problem(3.0)
 APART = theory.problem(10.0)
@@ -44,13 +44,13 @@ def test_the_linear_iteration_has_a_conserved_quantity_and_else_the_eigenvalues_
 
 
 def test_the_multiplier_is_what_the_retain_loss_has_risen_by():
-    course = run(MADE, Implicit(dual_rate=0.7, highest=1e6), 80)
+    course = run(MADE, EUPMUSurgery(dual_rate=0.7, max_multiplier=1e6), 80)
     assert course.multiplier.min() > 0
     np.testing.assert_allclose(course.multiplier, 1 + 0.7 / RATE * course.rises(), atol=1e-10)
 
 
 def test_implicit_surgery_comes_to_rest_as_fast_and_where_it_is_predicted():
-    course = run(APART, Implicit(highest=1e6), 900)
+    course = run(APART, EUPMUSurgery(max_multiplier=1e6), 900)
     limit = theory.implicit_limit(APART, RATE, 1.0, 1.0)
     np.testing.assert_allclose(course.theta[-1], limit.theta, atol=1e-7)
     predicted = np.log(theory.implicit_factor(limit, RATE, 1.0))
@@ -58,14 +58,14 @@ def test_implicit_surgery_comes_to_rest_as_fast_and_where_it_is_predicted():
 
 
 def test_explicit_surgery_comes_to_rest_as_fast_and_where_it_is_predicted():
-    course, rise = run(APART, Unilateral(), 900), theory.explicit_rise(APART, RATE)
+    course, rise = run(APART, Projection(), 900), theory.explicit_rise(APART, RATE)
     assert course.rises()[-1] == pytest.approx(rise, rel=0.06)
     predicted = np.log(theory.explicit_factor(theory.explicit_limit(APART, rise), RATE))
     assert np.log(fitted_factor(course.gaps())) == pytest.approx(predicted, rel=0.02)
 
 
 def test_the_smallest_gap_keeps_the_bound_of_gradient_descent():
-    course, limit = run(MADE, Implicit(highest=1e6), 300), theory.implicit_limit(MADE, RATE, 1.0, 1.0)
+    course, limit = run(MADE, EUPMUSurgery(max_multiplier=1e6), 300), theory.implicit_limit(MADE, RATE, 1.0, 1.0)
 
     def penalty(theta):
         return MADE.forget(theta) + MADE.retain(theta) + MADE.rise(theta) ** 2 / (2 * RATE)
@@ -82,16 +82,16 @@ def test_beyond_twice_the_inverse_square_of_the_slope_the_rest_is_unstable(share
     limit = theory.raw_limit(MADE, solution, multiplier)
     dual_rate = share / square(limit)
     moved = theory.Problem(MADE.A, MADE.B, MADE.a, solution + 1e-6 * limit.retain_slope)
-    gaps = run(moved, Implicit(dual_rate=dual_rate, start=multiplier, highest=1e6), 40).gaps()
+    gaps = run(moved, EUPMUSurgery(dual_rate=dual_rate, initial_multiplier=multiplier, max_multiplier=1e6), 40).gaps()
     assert (gaps[-1] < gaps[0]) == settles
     assert (theory.implicit_factor(limit, RATE, dual_rate) < 1) == settles
 
 
 def test_the_released_forms_rest_at_error_over_decay_whatever_the_level():
-    surgery = ImplicitPublished(dual_rate=0.01, error=0.02)
+    surgery = EUPMUOfficialSurgery(dual_rate=0.01, margin=0.02)
     run(MADE, surgery, 2500)
     assert float(surgery.weight) == pytest.approx(2.0, rel=1e-3)
-    fast = ImplicitFast(dual_rate=0.01)
+    fast = EUPMUFastSurgery(dual_rate=0.01)
     end = run(MADE, fast, 2500).theta[-1]
     np.testing.assert_allclose(end, MADE.stationary(1.0), atol=1e-4)
 

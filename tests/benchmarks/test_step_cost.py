@@ -42,7 +42,7 @@ def part(everything, tmp_path_factory):
     """The same file after two of its candidates have been measured again, with their memory."""
     target = tmp_path_factory.mktemp("bench") / "cost.json"
     target.write_text(json.dumps(everything[0]))
-    done = measure(target, "--only", "unilateral,lenient")
+    done = measure(target, "--only", "projection,keep_unless_harmful")
     assert done.returncode == 0, done.stderr
     return json.loads(target.read_text())
 
@@ -65,12 +65,12 @@ def page(document):
 
 def test_every_registered_surgery_and_mask_is_measured_or_named_as_missing(everything):
     network = everything[0]["networks"]["small_cnn"]
-    assert set(network["candidates"]) == {"joint", "split", *registry.entries("surgeries")} - NEEDY
-    assert {name.split(" + ")[1] for name in network["masks"]} == set(registry.entries("masks"))
+    assert set(network["candidates"]) == {"joint", "split", *registry.list_entries("surgeries")} - NEEDY
+    assert {name.split(" + ")[1] for name in network["masks"]} == set(registry.list_entries("masks"))
     assert set(network["not_installed"]) == NEEDY
     shown = page(everything[0])
     for kind in ("surgeries", "masks"):
-        for name in registry.entries(kind):
+        for name in registry.list_entries(kind):
             assert f"| {name} | not installed |" in shown if name in NEEDY else f"{name} | " in shown, name
 
 
@@ -91,19 +91,21 @@ def test_the_floor_is_the_cheaper_way_and_ratios_are_paired(everything):
 
 def test_slow_rules_are_repeated_less_often(everything):
     rows = everything[0]["networks"]["small_cnn"]["candidates"]
-    assert len(rows["noise_aware"]["rounds"]) < len(rows["fixed"]["rounds"]) == everything[0]["rounds"]
+    assert len(rows["robust_projection"]["rounds"]) < len(rows["weighted_sum"]["rounds"]) == everything[0]["rounds"]
 
 
 def test_the_aims_are_judged_where_they_hold(everything):
     aims = {name: row["aim"]["at_most"] for name, row in rows_of(everything[0]).items() if row["aim"] is not None}
-    surgeries = {"fixed": 1.03, "implicit_fast": 1.05, "unilateral": 1.08, "implicit": 1.25, "lookahead": 1.6}
-    assert aims == surgeries | dict.fromkeys(("fixed + lenient", "implicit + lenient", "fixed + strict"), 1.15)
+    surgeries = {"weighted_sum": 1.03, "eupmu_fast": 1.05, "projection": 1.08, "eupmu": 1.25, "lur": 1.6}
+    assert aims == surgeries | dict.fromkeys(
+        ("weighted_sum + keep_unless_harmful", "eupmu + keep_unless_harmful", "weighted_sum + keep_if_harmless"), 1.15
+    )
 
 
 def test_the_certificate_is_told_apart(everything):
     """One block was measured, so that the medians are sums of one another."""
     rows = everything[0]["networks"]["small_cnn"]["masks"]
-    whole, inner = rows["fixed + certified"], rows["fixed + lenient"]
+    whole, inner = rows["weighted_sum + sequential_test"], rows["weighted_sum + keep_unless_harmful"]
     found, ten = whole["certificate"], pytest.approx
     assert found["seconds"]["median"] == ten(whole["seconds"]["median"] - inner["seconds"]["median"], abs=2e-6)
     assert found["over_base"]["median"] == ten(whole["ratio"]["median"] - inner["ratio"]["median"], abs=2e-6)
@@ -114,7 +116,10 @@ def test_the_certificate_is_told_apart(everything):
 
 @MEMORY
 def test_peaks_are_those_of_an_update(part):
-    found = {name: rows_of(part)[name] for name in ("unilateral", "fixed + lenient", "implicit + lenient")}
+    found = {
+        name: rows_of(part)[name]
+        for name in ("projection", "weighted_sum + keep_unless_harmful", "eupmu + keep_unless_harmful")
+    }
     peaks = [row[key]["peak_bytes"] for row in found.values() for key in ("memory", "memory_bf16") if row.get(key)]
     assert len(peaks) == 5
     # Momentum and gradients are .2 MB, a first Adam step loads 23; counted libraries would show a hundred.
@@ -124,12 +129,12 @@ def test_peaks_are_those_of_an_update(part):
 def test_a_part_is_merged_and_every_row_names_its_run(everything, part):
     before, after = rows_of(everything[0]), rows_of(part)
     assert set(before) == set(after)
-    again = {"unilateral", "fixed + lenient", "implicit + lenient"}
+    again = {"projection", "weighted_sum + keep_unless_harmful", "eupmu + keep_unless_harmful"}
     (old,) = everything[0]["runs"]
     (new,) = set(part["runs"]) - {old}
     assert {name for name, row in after.items() if row["run"] == new} == again
     assert all(after[name] == before[name] for name in set(before) - again)
-    assert part["runs"][new]["command"].endswith("--json cost.json --only unilateral,lenient")
+    assert part["runs"][new]["command"].endswith("--json cost.json --only projection,keep_unless_harmful")
     assert part["networks"]["small_cnn"]["floor"] == everything[0]["networks"]["small_cnn"]["floor"]
     assert f"3 of {len(after)} rows" in page(part)
 
@@ -147,17 +152,17 @@ def test_what_was_measured_elsewhere_is_not_merged(everything):
 def test_a_network_measured_whole_replaces_its_rows_and_no_others(everything):
     """The file is from before rows named their run and masks had a table of their own."""
     new, (run,) = everything[0], everything[0]["runs"]
-    row = rows_of(new)["fixed"]
-    network = {"batch": [32, 32], "candidates": {"fixed": row, "fixed + saliency": row}}
+    row = rows_of(new)["weighted_sum"]
+    network = {"batch": [32, 32], "candidates": {"weighted_sum": row, "weighted_sum + saliency": row}}
     old = {"date": "2026-01-01", "versions": {}, "rounds": 8, "allocator": {}}
     found = module("update_merge").merged(old | {"networks": {"resnet18": network, "small_cnn": network}}, new)
     assert {row["run"] for row in rows_of(found).values()} == {run}
-    assert set(found["networks"]["resnet18"]["candidates"]) == {"fixed"}
-    assert set(found["runs"]) == {run, found["networks"]["resnet18"]["candidates"]["fixed"]["run"]}
+    assert set(found["networks"]["resnet18"]["candidates"]) == {"weighted_sum"}
+    assert set(found["runs"]) == {run, found["networks"]["resnet18"]["candidates"]["weighted_sum"]["run"]}
 
 
 def test_names_that_are_not_there_are_refused(tmp_path):
-    done = measure(tmp_path / "cost.json", "--only", "fixed,nothing")
+    done = measure(tmp_path / "cost.json", "--only", "weighted_sum,nothing")
     assert done.returncode == 2
     assert "has the name nothing" in done.stderr
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from expunge.batch import Predictor
-from expunge.budget import Budget, Reading, Rescaled, read, read_safely, split_holdout
+from expunge.budget import Budget, EvalResult, ToleranceScaler, evaluate_model, evaluate_model_safely, split_holdout
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError, MetricError
 
@@ -22,31 +22,31 @@ def rightness(predict, examples):
     return (predict(batch.inputs).argmax(1) == batch.targets).double()
 
 
-FIRST = Reading(loss=0.2, accuracy=90.0, value=0.7)
+FIRST = EvalResult(loss=0.2, accuracy=90.0, value=0.7)
 
 
 @pytest.mark.parametrize(
     ("budget", "now", "spent"),
     [
-        (Budget(points=1.0), Reading(0.9, 88.5), 1.5),
-        (Budget(points=1.0), Reading(0.9, 92.0), -2.0),
-        (Budget(relative=0.1), Reading(0.21, 0.0), 0.05),
-        (Budget(relative=0.1, floor=0.5), Reading(0.3), 0.2),
-        (Budget(metric=lambda *_: 0.0, drop=0.1), Reading(0.2, value=0.5), 0.2),
-        (Budget(metric=lambda *_: 0.0, drop=0.3, higher_is_better=False), Reading(0.2, value=0.9), 0.2),
+        (Budget(points=1.0), EvalResult(0.9, 88.5), 1.5),
+        (Budget(points=1.0), EvalResult(0.9, 92.0), -2.0),
+        (Budget(relative=0.1), EvalResult(0.21, 0.0), 0.05),
+        (Budget(relative=0.1, floor=0.5), EvalResult(0.3), 0.2),
+        (Budget(metric=lambda *_: 0.0, drop=0.1), EvalResult(0.2, value=0.5), 0.2),
+        (Budget(metric=lambda *_: 0.0, drop=0.3, higher_is_better=False), EvalResult(0.2, value=0.9), 0.2),
     ],
 )
 def test_what_was_spent_is_in_the_budgets_own_unit(budget, now, spent):
-    assert budget.spent(FIRST, now) == pytest.approx(spent)
-    assert budget.kept(FIRST, now) == (spent <= budget.allowed)
-    assert budget.spent(FIRST, FIRST) == 0
+    assert budget.compute_spent(FIRST, now) == pytest.approx(spent)
+    assert budget.is_within(FIRST, now) == (spent <= budget.allowed)
+    assert budget.compute_spent(FIRST, FIRST) == 0
 
 
 def test_the_first_tolerance_is_in_proportion_to_what_is_allowed():
     assert Budget(points=2.0).tolerance(FIRST) == pytest.approx(2 * Budget(points=1.0).tolerance(FIRST))
     relative = Budget(relative=0.1)
     tolerance = relative.tolerance(FIRST)
-    assert relative.spent(FIRST, Reading(FIRST.loss + tolerance)) == pytest.approx(relative.allowed)
+    assert relative.compute_spent(FIRST, EvalResult(FIRST.loss + tolerance)) == pytest.approx(relative.allowed)
 
 
 @pytest.mark.parametrize("wrong", [{}, {"points": 1, "relative": 1}, {"metric": max}, {"points": 1, "drop": 1}])
@@ -59,7 +59,7 @@ def test_what_a_budget_cannot_use_is_refused():
     with pytest.raises(ConfigError, match="points to be a finite number ≥ 0, but found -1"):
         Budget(points=-1.0)
     with pytest.raises(DataError, match="reading with the accuracy"):
-        Budget(points=1.0).spent(FIRST, Reading(0.1))
+        Budget(points=1.0).compute_spent(FIRST, EvalResult(0.1))
 
 
 METRIC = {"metric": rightness, "drop": 0.1}
@@ -93,20 +93,22 @@ def test_a_reading_is_of_the_model_as_it_is_handed_over_and_leaves_it_so():
     model[1].eval()
     inputs, targets = torch.randn(50, 3), torch.randint(0, 2, (50,))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = read(Predictor(model), TensorExamples(inputs, targets), lambda p, e: len(e) + p.model.training, batch=7)
+    found = evaluate_model(
+        Predictor(model), TensorExamples(inputs, targets), lambda p, e: len(e) + p.model.training, batch_size=7
+    )
     assert [module.training for module in model] == [True, False, True, True]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     logits = model.eval()(inputs).detach()
     assert found.loss == pytest.approx(float(functional.cross_entropy(logits, targets)), rel=1e-5)
     assert found.accuracy == pytest.approx(100 * float((logits.argmax(1) == targets).float().mean()))
-    assert found.right.tolist() == (logits.argmax(1) == targets).tolist()
+    assert found.correct.tolist() == (logits.argmax(1) == targets).tolist()
     assert found.value == 50
 
 
 def test_a_model_with_a_loss_of_its_own_has_no_accuracy():
-    predict = Predictor(nn.Linear(3, 2), loss=lambda _, batch: batch.inputs.sum())
-    found = read(predict, TensorExamples(torch.ones(4, 3), torch.zeros(4, dtype=torch.int64)))
-    assert (found.loss, found.accuracy, found.right) == (3.0, None, None)
+    predict = Predictor(nn.Linear(3, 2), loss_fn=lambda _, batch: batch.inputs.sum())
+    found = evaluate_model(predict, TensorExamples(torch.ones(4, 3), torch.zeros(4, dtype=torch.int64)))
+    assert (found.loss, found.accuracy, found.correct) == (3.0, None, None)
 
 
 LABELS = torch.tensor([0] * 40 + [1] * 21 + [2] * 9 + [3] * 30)[torch.randperm(100, generator=torch.Generator())]
@@ -114,7 +116,7 @@ LABELS = torch.tensor([0] * 40 + [1] * 21 + [2] * 9 + [3] * 30)[torch.randperm(1
 
 @pytest.mark.parametrize("share", [0.5, 0.3])
 def test_halves_are_disjoint_complete_and_stratified(share):
-    halves = split_holdout(LABELS, seed=3, certify=share)
+    halves = split_holdout(LABELS, seed=3, certify_fraction=share)
     assert sorted(torch.cat(list(halves)).tolist()) == list(range(100))
     assert abs(len(halves.certify) - 100 * share) <= 1
     for label in range(4):
@@ -133,7 +135,7 @@ def test_singletons_of_many_classes_are_shared_out():
 
 
 def test_what_is_forgotten_is_in_neither_half():
-    halves = split_holdout(LABELS, without=[0, 3])
+    halves = split_holdout(LABELS, excluded_classes=[0, 3])
     assert set(LABELS[torch.cat(list(halves))].tolist()) == {1, 2}
 
 
@@ -141,38 +143,38 @@ def test_halves_that_cannot_be_are_refused():
     with pytest.raises(DataError, match="for both halves"):
         split_holdout(torch.tensor([1]))
     with pytest.raises(DataError, match="0 to control and 0 to certify"):
-        split_holdout(LABELS, without=range(4))
+        split_holdout(LABELS, excluded_classes=range(4))
     with pytest.raises(ConfigError, match="share between 0 and 1"):
-        split_holdout(LABELS, certify=1.0)
+        split_holdout(LABELS, certify_fraction=1.0)
 
 
 @pytest.mark.parametrize("price", [3.0, 12.0, 40.0])
 def test_the_tolerance_comes_to_what_the_budget_is_worth(price):
     """A model that is driven to its τ each time and loses ``price`` points per nat."""
-    rule, allowed = Rescaled(0.05), 1.0
+    rule, allowed = ToleranceScaler(0.05), 1.0
     for _ in range(8):
-        rule = rule.observed(rule.tolerance, price * rule.tolerance, allowed)
+        rule = rule.update(rule.tolerance, price * rule.tolerance, allowed)
     assert rule.tolerance == pytest.approx(allowed / price, rel=1e-6)
 
 
 def test_the_slope_follows_a_path_that_bends():
-    rule = Rescaled(0.05)
+    rule = ToleranceScaler(0.05)
     for _ in range(12):
-        rule = rule.observed(rule.tolerance, 100 * rule.tolerance**2, 1.0)
+        rule = rule.update(rule.tolerance, 100 * rule.tolerance**2, 1.0)
     assert 100 * rule.tolerance**2 == pytest.approx(1.0, rel=0.05)
 
 
 def test_no_reading_changes_the_tolerance_beyond_its_bounds():
-    assert Rescaled(0.05).observed(0.05, 100.0, 1.0).tolerance == pytest.approx(0.025)
-    rule = Rescaled(0.05)
+    assert ToleranceScaler(0.05).update(0.05, 100.0, 1.0).tolerance == pytest.approx(0.025)
+    rule = ToleranceScaler(0.05)
     for _ in range(9):
-        rule = rule.observed(0.05, -0.3, 1.0)
+        rule = rule.update(0.05, -0.3, 1.0)
     assert rule.tolerance == pytest.approx(0.5)
 
 
 def test_harm_that_the_loss_does_not_see_halves_the_tolerance():
-    assert Rescaled(0.05).observed(-0.01, 2.0, 1.0).tolerance == pytest.approx(0.025)
-    assert Rescaled(0.05).observed(0.0, 0.0, 1.0).tolerance == pytest.approx(0.05)
+    assert ToleranceScaler(0.05).update(-0.01, 2.0, 1.0).tolerance == pytest.approx(0.025)
+    assert ToleranceScaler(0.05).update(0.0, 0.0, 1.0).tolerance == pytest.approx(0.05)
 
 
 class Misbehaving:
@@ -213,9 +215,9 @@ def test_a_metric_that_misbehaves_is_one_sentence_and_leaves_the_model_as_it_was
     data = TensorExamples(torch.randn(8, 3), torch.zeros(8, dtype=torch.int64))
     budget = Budget(metric=getattr(Misbehaving, kind), drop=0.1)
     with pytest.raises(MetricError, match=re.escape(CURES[kind])):
-        read(Predictor(model), data, budget.gauge)
-    reading = read_safely(Predictor(model), data, budget.gauge)
-    assert (reading.value, reading.accuracy) == (None, read(Predictor(model), data).accuracy)
+        evaluate_model(Predictor(model), data, budget.metric_fn)
+    reading = evaluate_model_safely(Predictor(model), data, budget.metric_fn)
+    assert (reading.value, reading.accuracy) == (None, evaluate_model(Predictor(model), data).accuracy)
     assert reading.failed.startswith("expected ")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not model.training

@@ -8,7 +8,14 @@ from certificate_coverage import RESULT, SCENARIOS, exact_misses, study
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import binom, norm
 
-from expunge.budget import certificate_of, fixed_sequence, level_of, smallest_drop, tango_bound, utility_certificate
+from expunge.budget import (
+    certificate_from_counts,
+    count_certified,
+    min_accuracy_drop,
+    spend_alpha,
+    tango_bound,
+    utility_certificate,
+)
 from expunge.errors import ConfigError, DataError
 
 
@@ -26,7 +33,7 @@ def test_the_bound_is_made_of_two_tests_that_just_reject(lost, gained, examples)
     delta = 0.1
     upper = brentq(lambda p: binom.cdf(lost, examples, p) - delta / 2, 1e-9, 1 - 1e-9)
     lower = brentq(lambda p: binom.sf(gained - 1, examples, p) - delta / 2, 1e-9, 1 - 1e-9) if gained else 0.0
-    assert certificate_of(examples, lost, gained, delta).bound == pytest.approx(upper - lower, abs=1e-8)
+    assert certificate_from_counts(examples, lost, gained, delta).bound == pytest.approx(upper - lower, abs=1e-8)
 
 
 def slow_tango(lost, gained, examples, delta):
@@ -59,7 +66,7 @@ def test_tangos_bound_without_a_discordant_pair_has_a_closed_form():
 def test_bounds_lie_between_the_estimate_and_one_and_grow_with_what_is_lost():
     for examples in (1, 5, 30):
         for gained in range(examples + 1):
-            found = [certificate_of(examples, lost, gained) for lost in range(examples + 1 - gained)]
+            found = [certificate_from_counts(examples, lost, gained) for lost in range(examples + 1 - gained)]
             for each in found:
                 assert each.drop <= each.approximate <= 1
                 assert each.drop <= each.bound <= 1
@@ -70,8 +77,8 @@ def test_bounds_lie_between_the_estimate_and_one_and_grow_with_what_is_lost():
 
 @pytest.mark.parametrize("examples", [30, 200, 2000])
 def test_the_smallest_drop_is_the_bound_of_a_spotless_result(examples):
-    assert smallest_drop(examples) == pytest.approx(certificate_of(examples, 0, 0).bound)
-    assert smallest_drop(examples) == pytest.approx(1 - 0.025 ** (1 / examples))
+    assert min_accuracy_drop(examples) == pytest.approx(certificate_from_counts(examples, 0, 0).bound)
+    assert min_accuracy_drop(examples) == pytest.approx(1 - 0.025 ** (1 / examples))
 
 
 @pytest.mark.parametrize("rates", SCENARIOS)
@@ -83,7 +90,7 @@ def test_misses_of_the_exact_bound_are_at_most_delta_by_enumeration(rates):
 
 def test_the_level_is_spent_where_nothing_is_gained():
     """Just above the smallest drop the one outcome that misses is a spotless one, of probability δ/2."""
-    assert exact_misses(40, smallest_drop(40, 0.1) + 1e-9, 0.0, 0.1) == pytest.approx(0.05, abs=1e-6)
+    assert exact_misses(40, min_accuracy_drop(40, 0.1) + 1e-9, 0.0, 0.1) == pytest.approx(0.05, abs=1e-6)
 
 
 def test_coverage_in_a_simulation():
@@ -100,17 +107,17 @@ def test_the_committed_study_is_of_enough_runs_and_not_significantly_above_delta
 
 
 def test_a_stream_spends_its_level_and_never_more():
-    levels = [level_of(k, 0.05) for k in range(1, 5000)]
+    levels = [spend_alpha(k, 0.05) for k in range(1, 5000)]
     assert sum(levels) < 0.05
     assert sum(levels) == pytest.approx(0.05, abs=2e-5)
     assert levels == sorted(levels, reverse=True)
 
 
 def test_a_fixed_sequence_ends_at_its_first_failure():
-    assert fixed_sequence([0.5, 0.1], 0.2) == 0
-    assert fixed_sequence([0.1, 0.2, 0.3, 0.1], 0.2) == 2
-    assert fixed_sequence([0.1, float("nan"), 0.1], 0.2) == 1
-    assert fixed_sequence([0.1], 0.2) == 1
+    assert count_certified([0.5, 0.1], 0.2) == 0
+    assert count_certified([0.1, 0.2, 0.3, 0.1], 0.2) == 2
+    assert count_certified([0.1, float("nan"), 0.1], 0.2) == 1
+    assert count_certified([0.1], 0.2) == 1
 
 
 def test_what_does_not_fit_is_refused():
@@ -119,8 +126,8 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(DataError, match="one truth value"):
         utility_certificate([1.0], [0.0])
     with pytest.raises(DataError, match="3 lost and 2 gained of 4"):
-        certificate_of(4, 3, 2)
+        certificate_from_counts(4, 3, 2)
     with pytest.raises(ConfigError, match="0 < delta < 1"):
-        smallest_drop(10, 0.0)
+        min_accuracy_drop(10, 0.0)
     with pytest.raises(ConfigError, match="counted from 1"):
-        level_of(0)
+        spend_alpha(0)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from expunge.batch import Predictor, Split
-from expunge.budget import Forgetting
-from expunge.budget.forgetting import CLOSE, MARGIN, RECOGNISED
+from expunge.budget import ForgettingCriterion
+from expunge.budget.criterion import ACCURACY_TOLERANCE, MARGIN, MAX_RECOGNIZED
 from expunge.data import TensorExamples
 
 
@@ -23,7 +23,7 @@ def both(*parts):
 
 
 def looked(forget, retain, holdout, control=None):
-    forgetting = Forgetting(Split(forget, retain, 3, holdout), holdout if control is None else control)
+    forgetting = ForgettingCriterion(Split(forget, retain, 3, holdout), holdout if control is None else control)
     return forgetting, forgetting(Predictor(nn.Identity()))
 
 
@@ -33,9 +33,9 @@ def test_single_examples_have_the_accuracy_of_held_out_ones_of_their_classes():
     for right in (50, 52, 56, 44):
         _, found = looked(side(right, 100 - right), side(5, 5), held)
         apart = abs(right / 100 - 0.5)
-        assert found.missing == pytest.approx(max(0.0, apart - CLOSE, abs(found.auc - 0.5) - MARGIN))
+        assert found.missing == pytest.approx(max(0.0, apart - ACCURACY_TOLERANCE, abs(found.auc - 0.5) - MARGIN))
         assert found.auc == pytest.approx(0.5 + (right / 100 - 0.5) / 2)
-    assert looked(side(52, 48), side(5, 5), held)[1].missing == pytest.approx(0.02 - CLOSE)
+    assert looked(side(52, 48), side(5, 5), held)[1].missing == pytest.approx(0.02 - ACCURACY_TOLERANCE)
 
 
 def test_losses_apart_are_missing_where_the_accuracy_is_the_same():
@@ -51,7 +51,7 @@ def test_the_slack_is_half_a_standard_error_of_a_share_and_none_for_whole_classe
     whole, found = looked(side(40, 10), side(5, 5, label=1), both(side(9, 1), side(9, 1, label=1)), side(9, 1, label=1))
     assert whole.slack == 0.0
     assert (found.recognised, found.auc) == (pytest.approx(0.9), None)
-    assert found.missing == pytest.approx(0.9 - RECOGNISED)
+    assert found.missing == pytest.approx(0.9 - MAX_RECOGNIZED)
 
 
 def test_the_mix_of_classes_is_not_taken_for_memory():

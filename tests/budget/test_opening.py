@@ -11,13 +11,13 @@ from expunge.budget import (
     Budget,
     betting_bound,
     bootstrap_bound,
-    certificate_for,
+    certify_budget,
+    compute_certificate,
     jackknife_bound,
-    opened,
-    smallest_mean_drop,
-    smallest_of,
+    measure_for_certificate,
+    min_certifiable_drop,
+    min_mean_drop,
     utility_certificate,
-    witness,
 )
 from expunge.data import Subset, TensorExamples
 from expunge.errors import ConfigError, DataError
@@ -61,7 +61,12 @@ def recall(predict, examples):
 
 def certified(budget, pair):
     before, after, examples = pair
-    return certificate_for(budget, witness(budget, before, examples), witness(budget, after, examples), 0.05)
+    return compute_certificate(
+        budget,
+        measure_for_certificate(budget, before, examples),
+        measure_for_certificate(budget, after, examples),
+        0.05,
+    )
 
 
 def test_points_are_bounded_by_their_counts(pair):
@@ -71,7 +76,7 @@ def test_points_are_bounded_by_their_counts(pair):
     found = certified(Budget(points=5.0), pair)
     assert found == utility_certificate(*right)
     assert found.exact
-    assert found.document()["kind"] == "accuracy"
+    assert found.as_dict()["kind"] == "accuracy"
 
 
 def test_a_loss_is_bounded_by_its_paired_bootstrap(pair):
@@ -97,7 +102,7 @@ def test_a_metric_of_known_range_is_bounded_exactly(pair, higher):
     assert (found.kind, found.exact) == ("bounded mean", True)
     assert found.bound == pytest.approx(betting_bound(drops if higher else -drops))
     assert found.drop == pytest.approx(drops.mean() if higher else -drops.mean())
-    assert found.smallest == smallest_mean_drop(COUNT)
+    assert found.smallest == min_mean_drop(COUNT)
 
 
 def test_without_its_range_the_same_metric_is_bounded_approximately(pair):
@@ -123,7 +128,7 @@ def test_a_model_is_left_as_it_was_found(pair):
     before, _, examples = pair
     before.model.train()
     for budget in (Budget(relative=0.1), Budget(metric=recall, drop=0.1)):
-        witness(budget, before, examples)
+        measure_for_certificate(budget, before, examples)
         assert before.model.training
 
 
@@ -131,7 +136,9 @@ def test_what_cannot_be_said_is_told_and_costs_no_model(pair):
     before, after, examples = pair
 
     def told(budget, examples=examples, second=after):
-        return opened(budget, lambda place: witness(budget, second if place else before, examples), 3, 0.05)
+        return certify_budget(
+            budget, lambda place: measure_for_certificate(budget, second if place else before, examples), 3, 0.05
+        )
 
     few = Subset(examples, torch.arange(20))
     for metric in (recall, confidence):
@@ -153,13 +160,13 @@ def test_what_cannot_be_said_is_told_and_costs_no_model(pair):
 def test_a_metric_has_to_keep_to_what_was_said_of_it(pair):
     before, _, examples = pair
     with pytest.raises(DataError, match="one value for each example from a metric with bounds"):
-        Budget(metric=recall, drop=0.1, bounds=(0, 1)).measured(before, examples)
+        Budget(metric=recall, drop=0.1, bounds=(0, 1)).measure(before, examples)
     with pytest.raises(DataError, match=r"values of the metric from 0 to 0\.1, but found"):
-        Budget(metric=confidence, drop=0.1, bounds=(0, 0.1)).measured(before, examples)
+        Budget(metric=confidence, drop=0.1, bounds=(0, 0.1)).measure(before, examples)
     with pytest.raises(DataError, match="one for each of 120 examples, but found 2"):
-        Budget(metric=lambda *_: [1.0, 2.0], drop=0.1).measured(before, examples)
+        Budget(metric=lambda *_: [1.0, 2.0], drop=0.1).measure(before, examples)
     with pytest.raises(DataError, match="numbers from the metric"):
-        Budget(metric=lambda *_: "much", drop=0.1).measured(before, examples)
+        Budget(metric=lambda *_: "much", drop=0.1).measure(before, examples)
     for bounds in ((1, 0), (0, float("inf")), (0, float("nan")), (0, 1, 2), "many", 3):
         with pytest.raises(ConfigError, match="the lower one first"):
             Budget(metric=recall, drop=0.1, bounds=bounds)
@@ -168,6 +175,8 @@ def test_a_metric_has_to_keep_to_what_was_said_of_it(pair):
 
 
 def test_the_smallest_drop_is_known_where_the_bound_is_exact():
-    assert smallest_of(Budget(metric=confidence, drop=0.1, bounds=(-1, 3)), 200, 0.05) == smallest_mean_drop(200, 4.0)
-    assert smallest_of(Budget(metric=confidence, drop=0.1), 200, 0.05) is None
-    assert np.isclose(smallest_of(Budget(points=1.0), 200, 0.05), 1 - 0.025 ** (1 / 200))
+    assert min_certifiable_drop(Budget(metric=confidence, drop=0.1, bounds=(-1, 3)), 200, 0.05) == min_mean_drop(
+        200, 4.0
+    )
+    assert min_certifiable_drop(Budget(metric=confidence, drop=0.1), 200, 0.05) is None
+    assert np.isclose(min_certifiable_drop(Budget(points=1.0), 200, 0.05), 1 - 0.025 ** (1 / 200))

@@ -6,7 +6,7 @@ from coverage_of_means import losses, sets
 from scipy.stats import t
 
 from expunge.budget import bootstrap_bound, jackknife_bound
-from expunge.budget.resampling import ratios, shares
+from expunge.budget.resampling import compute_ratios, resample_fractions
 from expunge.errors import DataError
 
 
@@ -21,15 +21,15 @@ def test_the_bootstrap_is_that_of_resampled_examples():
         return found, (drops[chosen] - found * before[chosen]).std() / np.sqrt(80) / base
 
     first, error = ratio(np.arange(80))
-    counts = np.concatenate([np.rint(80 * part) for part in shares(80, 199, seed=0)]).astype(int)
+    counts = np.concatenate([np.rint(80 * part) for part in resample_fractions(80, 199, seed=0)]).astype(int)
     off = sorted((each - first) / own for each, own in (ratio(np.repeat(np.arange(80), row)) for row in counts))
     assert bootstrap_bound(drops, before, resamples=199, delta=0.05) == pytest.approx(first - off[9] * error)
 
 
 def test_resamples_are_as_large_as_the_data_in_blocks_of_any_size(monkeypatch):
-    whole = np.concatenate(list(shares(50, 30, seed=2)))
-    monkeypatch.setattr("expunge.budget.resampling.BLOCK", 200)
-    parts = list(shares(50, 30, seed=2))
+    whole = np.concatenate(list(resample_fractions(50, 30, seed=2)))
+    monkeypatch.setattr("expunge.budget.resampling.MAX_BLOCK_COUNTS", 200)
+    parts = list(resample_fractions(50, 30, seed=2))
     assert len(parts) == 8
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     np.testing.assert_allclose(whole.sum(1), 1.0)
@@ -39,7 +39,7 @@ def test_a_floor_takes_the_place_of_a_smaller_base():
     drops, base = np.linspace(-0.1, 0.3, 60), np.full(60, 0.01)
     assert bootstrap_bound(drops, base, floor=0.5) == pytest.approx(bootstrap_bound(drops / 0.5))
     moments = np.stack([drops, base, drops**2, drops * base, base**2], 1).mean(0)[None]
-    ratio, error = ratios(moments, 0.5, 60)
+    ratio, error = compute_ratios(moments, 0.5, 60)
     assert float(ratio[0]) == pytest.approx(drops.mean() / 0.5)
     assert float(error[0]) == pytest.approx(drops.std() / 0.5 / np.sqrt(60))
 

@@ -50,7 +50,7 @@ def calls(monkeypatch):
 
 @pytest.fixture
 def request_file(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr(checks, "registered_names", lambda kind: ("eupmu",))
+    monkeypatch.setattr(checks, "list_registered_names", lambda kind: ("eupmu",))
     lines = "model: a.b:c", "data: {python: a.b:data}", "forget: {class: 0}", "method: eupmu", "train: {epochs: 1}"
     file = tmp_path / "request.yaml"
     file.write_text("\n".join(lines))
@@ -66,14 +66,14 @@ def test_help_names_every_command():
     assert result.exit_code == 0
     assert [
         word
-        for word in ("demo", "run", "train", "bench", "compare", "estimate-retrain", "images", "convert", "list")
+        for word in ("demo", "run", "train", "benchmark", "sweep", "estimate-retrain", "images", "convert", "list")
         if f"\n  {word} " not in result.stdout
     ] == []
     assert "..." not in result.stdout.split("Commands:")[1]
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "run", "train", "bench", "compare", "estimate-retrain", "images", "convert", "list"]
+    "command", ["demo", "run", "train", "benchmark", "sweep", "estimate-retrain", "images", "convert", "list"]
 )
 def test_help_of_every_command_fits_the_screen(command):
     result = call(command, "--help")
@@ -100,7 +100,6 @@ def test_run_passes_the_request_on(calls, request_file):
         "--overwrite",
         "--ledger",
         "l",
-        "--again",
         "--resume",
         "--force",
     ]
@@ -122,10 +121,10 @@ def test_train_passes_the_request_on(calls, request_file):
 
 
 def test_convert_passes_its_paths_on(calls):
-    result = call("convert", "a.pth", "b.safetensors", "--key", "state_dict")
+    result = call("convert", "a.pth", "b.safetensors", "--state-dict-key", "state_dict")
     assert result.exit_code == 0
     assert result.stdout == "Wrote b.safetensors\n"
-    assert calls == [("convert", (Path("a.pth"), Path("b.safetensors"), "state_dict"), {"say": echo})]
+    assert calls == [("convert", (Path("a.pth"), Path("b.safetensors"), "state_dict"), {"on_message": echo})]
 
 
 def test_bad_input_ends_with_one_sentence_and_code_2(calls, tmp_path):
@@ -167,15 +166,15 @@ def test_a_defect_of_ours_is_not_hidden(calls, request_file, monkeypatch):
 @pytest.fixture
 def entries(monkeypatch):
     """Two registered things, one of them long in every part."""
-    long = registry.Entry(
+    long = registry.RegistryEntry(
         "a_name_that_is_rather_long_for_a_method",
         ("an_alias", "another_alias"),
         "Somebody, Someone and Somewhat, On Whatever Anybody Ever Wanted to Know, 2026, a very long title",
         "A sentence with ``code`` that needs more than one line on a screen of eighty columns, as some of them do.",
         None,
     )
-    both = {"plain": registry.Entry("plain", (), "", "A short one.", None), long.name: long}
-    monkeypatch.setattr(registry, "entries", lambda kind: both)
+    both = {"plain": registry.RegistryEntry("plain", (), "", "A short one.", None), long.name: long}
+    monkeypatch.setattr(registry, "list_entries", lambda kind: both)
     return both
 
 
@@ -195,7 +194,9 @@ def test_list_is_plain_and_fits_the_screen(entries):
 def test_list_shows_the_presets_of_a_method():
     words = " ".join(call("list", "methods").stdout.split())
     assert "presets: cifar10-class, cifar10-10, cifar10-30," in words
-    assert words.count("presets:") == sum(bool(entry.target.presets) for entry in registry.entries("methods").values())
+    assert words.count("presets:") == sum(
+        bool(entry.target.presets) for entry in registry.list_entries("methods").values()
+    )
 
 
 def test_list_names_the_default_among_methods_alone():
@@ -235,12 +236,12 @@ def test_help_imports_nothing_heavy(arguments):
     assert imported(process) == set()
 
 
-@pytest.mark.parametrize("kind", registry.ROOMS)
+@pytest.mark.parametrize("kind", registry.KINDS)
 def test_what_is_listed_is_whole_sentences_within_80_columns(kind):
     result = call("list", kind)
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 80
-    for entry in registry.entries(kind).values():
+    for entry in registry.list_entries(kind).values():
         assert entry.name in result.stdout.split(), "a name is cut"
         assert entry.summary.endswith("."), entry
         first = entry.summary.split()[0]

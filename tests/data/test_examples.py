@@ -4,7 +4,16 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, TensorDataset
 from torch.utils.data import Subset as TorchSubset
 
-from expunge.data import Affine, DatasetExamples, Subset, TensorExamples, as_examples, none, num_classes, root_indices
+from expunge.data import (
+    DatasetExamples,
+    Normalize,
+    Subset,
+    TensorExamples,
+    as_examples,
+    get_root_indices,
+    none,
+    num_classes,
+)
 from expunge.errors import DataError
 
 IMAGES = torch.arange(5 * 3 * 2 * 2, dtype=torch.uint8).reshape(5, 3, 2, 2)
@@ -36,7 +45,7 @@ class Mappings(Pictures):
 
 
 def test_bytes_become_normalised_floats_and_stay_bytes_in_memory():
-    scale = Affine((0.1, 0.2, 0.3), (0.5, 0.25, 0.125))
+    scale = Normalize((0.1, 0.2, 0.3), (0.5, 0.25, 0.125))
     examples = TensorExamples(IMAGES, LABELS, scale=scale)
     wanted = torch.tensor([3, 0])
     batch = examples.batch(wanted)
@@ -165,7 +174,7 @@ def test_an_example_has_the_same_index_wherever_it_is_met():
     root = TensorExamples(IMAGES, LABELS)
     part = Subset(Subset(root, [4, 2, 0]), torch.tensor([2, 0]))
     assert part.root is root
-    assert root_indices(part).tolist() == [0, 4]
+    assert get_root_indices(part).tolist() == [0, 4]
     assert part.targets.tolist() == LABELS[[0, 4]].tolist()
     batch = part.batch(torch.tensor([1]))
     assert batch.indices.tolist() == [4]

@@ -56,31 +56,31 @@ def test_a_predicate_sees_every_example_of_a_large_set_with_its_index_and_label(
         seen.append((index, int(inputs.item()), label))
         return index % 2 == 1
 
-    assert ByPredicate(odd).choose(many).tolist() == list(range(1, 600, 2))
+    assert ByPredicate(odd).select(many).tolist() == list(range(1, 600, 2))
     assert seen == [(index, index, index % 7) for index in range(600)]
 
 
 def test_a_fraction_is_a_seeded_draw_without_replacement_that_leaves_the_global_generator_alone():
     many = TensorExamples(torch.zeros(1000, 1), torch.zeros(1000, dtype=torch.int64))
     before = torch.get_rng_state()
-    draws = [ByFraction(0.1, seed).choose(many) for seed in (0, 0, 1)]
+    draws = [ByFraction(0.1, seed).select(many) for seed in (0, 0, 1)]
     assert torch.get_rng_state().equal(before)
     assert draws[0].equal(draws[1])
     assert not draws[0].equal(draws[2])
     assert [len(draw.unique()) for draw in draws] == [100, 100, 100]
     counts = torch.zeros(1000)
     for seed in range(200):
-        counts[ByFraction(0.1, seed).choose(many)] += 1
+        counts[ByFraction(0.1, seed).select(many)] += 1
     # Each example is drawn Binomial(200, 0.1) times: variance 18; a draw that prefers places would spread far more.
     assert 14 < counts.var() < 22
 
 
 def test_indices_are_those_of_the_root_data_set():
     part = Subset(EXAMPLES, [10, 4, 7])
-    assert ByIndices([7, 10]).choose(part).tolist() == [0, 2]
-    assert ByPredicate(lambda index, inputs, label: index == 4).choose(part).tolist() == [1]
+    assert ByIndices([7, 10]).select(part).tolist() == [0, 2]
+    assert ByPredicate(lambda index, inputs, label: index == 4).select(part).tolist() == [1]
     with pytest.raises(RequestError, match="1 of 2 outside"):
-        ByIndices([7, 5]).choose(part)
+        ByIndices([7, 5]).select(part)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ def test_indices_are_those_of_the_root_data_set():
 def test_index_files_are_read(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    assert ByIndices(path).choose(EXAMPLES).tolist() == [0, 3, 7]
-    assert ByIndices(str(path)).choose(EXAMPLES).tolist() == [0, 3, 7]
+    assert ByIndices(path).select(EXAMPLES).tolist() == [0, 3, 7]
+    assert ByIndices(str(path)).select(EXAMPLES).tolist() == [0, 3, 7]
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32, np.uint64])
 def test_numpy_index_files_are_read(tmp_path, kind):
     np.save(tmp_path / "ids.npy", np.array([7, 0, 3], kind))
-    assert ByIndices(tmp_path / "ids.npy").choose(EXAMPLES).tolist() == [0, 3, 7]
+    assert ByIndices(tmp_path / "ids.npy").select(EXAMPLES).tolist() == [0, 3, 7]
 
 
 @pytest.mark.parametrize(
@@ -132,30 +132,30 @@ def test_bad_json_files_end_with_one_sentence(tmp_path, content):
     path = tmp_path / "ids.json"
     path.write_text(content)
     with pytest.raises(RequestError):
-        ByIndices(path).choose(EXAMPLES)
+        ByIndices(path).select(EXAMPLES)
 
 
 @pytest.mark.parametrize("values", [np.array([0.5]), np.array([[1, 2]]), np.array([True])])
 def test_numpy_files_of_other_things_are_refused(tmp_path, values):
     np.save(tmp_path / "ids.npy", values)
     with pytest.raises(RequestError, match="integer array of one dimension"):
-        ByIndices(tmp_path / "ids.npy").choose(EXAMPLES)
+        ByIndices(tmp_path / "ids.npy").select(EXAMPLES)
 
 
 def test_pickles_and_lying_headers_are_refused(tmp_path):
     path = tmp_path / "ids.npy"
     np.save(path, np.array([{1: 2}], object), allow_pickle=True)
     with pytest.raises(RequestError):
-        ByIndices(path).choose(EXAMPLES)
+        ByIndices(path).select(EXAMPLES)
     np.save(path, np.arange(100))
     content = path.read_bytes()
     path.write_bytes(content.replace(b"(100,), }          ", b"(100000000000,), } "))
     assert path.read_bytes() != content
     with pytest.raises(RequestError):
-        ByIndices(path).choose(EXAMPLES)
+        ByIndices(path).select(EXAMPLES)
     path.write_bytes(content[:40])
     with pytest.raises(RequestError):
-        ByIndices(path).choose(EXAMPLES)
+        ByIndices(path).select(EXAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ class Careless:
     def __init__(self, positions):
         self.positions = positions
 
-    def choose(self, examples, class_names=None):
+    def select(self, examples, class_names=None):
         return self.positions
 
 
@@ -241,13 +241,13 @@ def test_labels_outside_the_head_are_refused():
 
 def test_sentences_are_plain_and_hold_no_index():
     secret = 987654
-    assert ByClass(1).sentence(NAMES) == "all examples of the class 'dog'"
-    assert ByClass("dog").sentence(NAMES) == "all examples of the class 'dog'"
-    assert ByClass(1).sentence() == "all examples of class 1"
-    assert ByFraction(0.1, 4).sentence() == "a random 10 % of the examples (seed 4)"
-    assert ByPredicate(is_large).sentence() == "all examples that the predicate 'is_large' picks"
+    assert ByClass(1).describe(NAMES) == "all examples of the class 'dog'"
+    assert ByClass("dog").describe(NAMES) == "all examples of the class 'dog'"
+    assert ByClass(1).describe() == "all examples of class 1"
+    assert ByFraction(0.1, 4).describe() == "a random 10 % of the examples (seed 4)"
+    assert ByPredicate(is_large).describe() == "all examples that the predicate 'is_large' picks"
     listed = ByIndices([secret])
-    assert str(secret) not in listed.sentence() + repr(listed)
+    assert str(secret) not in listed.describe() + repr(listed)
     with pytest.raises(RequestError) as caught:
         split_request(TensorExamples(torch.zeros(10**6, 1), torch.zeros(10**6).long()), ByIndices([secret, secret]))
     assert str(secret) not in str(caught.value)

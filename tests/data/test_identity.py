@@ -10,15 +10,15 @@ from expunge.data import (
     Subset,
     TensorExamples,
     as_examples,
-    example_hashes,
-    id_hashes,
-    ids_of,
+    combine_hashes,
+    get_ids,
+    hash_cache,
+    hash_example_ids,
+    hash_examples,
     is_repeatable,
-    remembered_hashes,
-    resident,
-    set_hash,
+    to_device,
 )
-from expunge.data.identity import hashes_of_ids
+from expunge.data.hashing import hash_ids
 from expunge.errors import DataError
 
 KEY = bytes(range(32))
@@ -31,7 +31,7 @@ def rows(count=6, seed=0, **options):
 
 def test_the_hash_of_an_example_is_blake2b_of_type_shape_values_and_label():
     inputs = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8)
-    made = example_hashes(TensorExamples(inputs, [5, 6]), KEY)
+    made = hash_examples(TensorExamples(inputs, [5, 6]), KEY)
     known = hashlib.blake2b(digest_size=16, key=KEY, person=b"expunge example")
     known.update(b" torch.uint8 (2,)\0" + (6).to_bytes(8, "little") + bytes([3, 4]))
     assert made[1:].tobytes() == known.digest()
@@ -50,41 +50,41 @@ def test_the_hash_of_an_example_is_blake2b_of_type_shape_values_and_label():
     ids=["values", "label", "type", "shape", "name"],
 )
 def test_another_example_has_another_hash(other):
-    assert not np.isin(example_hashes(TensorExamples(torch.zeros(1, 3), [0]), KEY), example_hashes(other, KEY)).any()
+    assert not np.isin(hash_examples(TensorExamples(torch.zeros(1, 3), [0]), KEY), hash_examples(other, KEY)).any()
 
 
 def test_the_key_decides():
-    assert not np.isin(example_hashes(rows(), KEY), example_hashes(rows(), bytes(32))).any()
+    assert not np.isin(hash_examples(rows(), KEY), hash_examples(rows(), bytes(32))).any()
 
 
 def test_an_example_is_known_through_any_data_set_object():
     examples = rows()
-    made = example_hashes(examples, KEY)
+    made = hash_examples(examples, KEY)
     pairs = [(examples.inputs[i], int(examples.targets[i])) for i in (3, 1)]
     for same in (
         Subset(examples, [3, 1]),
         as_examples(TensorDataset(examples.inputs[[3, 1]], examples.targets[[3, 1]])),
         as_examples(pairs),
         as_examples((examples.inputs.numpy()[[3, 1]], examples.targets.numpy()[[3, 1]])),
-        resident(Subset(examples, [3, 1]), torch.device("cpu")),
+        to_device(Subset(examples, [3, 1]), torch.device("cpu")),
     ):
-        assert (example_hashes(same, KEY) == made[[3, 1]]).all()
+        assert (hash_examples(same, KEY) == made[[3, 1]]).all()
 
 
 def test_texts_of_one_length_differ():
     def text(words):
         return as_examples([({"text": word, "tokens": torch.zeros(2)}, 0) for word in words])
 
-    ours, others = example_hashes(text(["ab", "cd"]), KEY), example_hashes(text(["cd", "ef"]), KEY)
+    ours, others = hash_examples(text(["ab", "cd"]), KEY), hash_examples(text(["cd", "ef"]), KEY)
     assert np.isin(ours, others).sum() == 1
-    assert set_hash(ours, KEY) != set_hash(others, KEY)
+    assert combine_hashes(ours, KEY) != combine_hashes(others, KEY)
 
 
 def test_a_set_has_one_hash_in_any_order_and_counts_its_repeats():
-    made = example_hashes(rows(), KEY)
-    assert set_hash(made, KEY) == set_hash(made[::-1], KEY)
-    assert set_hash(made, KEY) != set_hash(made[1:], KEY)
-    assert set_hash(made, KEY) != set_hash(np.concatenate([made, made[:1]]), KEY)
+    made = hash_examples(rows(), KEY)
+    assert combine_hashes(made, KEY) == combine_hashes(made[::-1], KEY)
+    assert combine_hashes(made, KEY) != combine_hashes(made[1:], KEY)
+    assert combine_hashes(made, KEY) != combine_hashes(np.concatenate([made, made[:1]]), KEY)
     assert np.isin(made[:4], made[2:]).sum() == 2
 
 
@@ -108,19 +108,19 @@ def test_random_transforms_are_read_the_same_in_any_order_and_disturb_nothing(dr
     examples = as_examples(Flipping(draw))
     assert len(examples.targets) == 20  # reading the labels draws too
     states = random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state()
-    made = example_hashes(examples, KEY)
+    made = hash_examples(examples, KEY)
     assert random.getstate() == states[0]
     assert np.random.get_state()[1].tobytes() == states[1]
     assert torch.equal(torch.get_rng_state(), states[2])
     assert len(np.unique(made)) == len(made)
-    assert (example_hashes(Subset(examples, [7, 2]), KEY) == made[[7, 2]]).all()
+    assert (hash_examples(Subset(examples, [7, 2]), KEY) == made[[7, 2]]).all()
 
 
 def test_of_a_data_set_with_its_own_randomness_the_position_counts():
     generator = np.random.default_rng(0)
     examples = as_examples(Flipping(generator.random))
     assert not is_repeatable(examples)
-    assert (example_hashes(Subset(examples, [7, 2]), KEY) == example_hashes(examples, KEY)[[7, 2]]).all()
+    assert (hash_examples(Subset(examples, [7, 2]), KEY) == hash_examples(examples, KEY)[[7, 2]]).all()
 
 
 def test_hashes_are_remembered_inside_a_context_alone():
@@ -132,34 +132,34 @@ def test_hashes_are_remembered_inside_a_context_alone():
             return super().__getitem__(index)
 
     examples = as_examples(Counting((torch.full((2,), float(i)), i) for i in range(6)))
-    first = example_hashes(examples, KEY)
-    with remembered_hashes():
-        example_hashes(Subset(examples, [1, 2]), KEY)
+    first = hash_examples(examples, KEY)
+    with hash_cache():
+        hash_examples(Subset(examples, [1, 2]), KEY)
         read.clear()
-        with remembered_hashes():
-            assert (example_hashes(Subset(examples, [2, 1]), KEY) == first[[2, 1]]).all()
+        with hash_cache():
+            assert (hash_examples(Subset(examples, [2, 1]), KEY) == first[[2, 1]]).all()
         assert read == []
-        assert (example_hashes(examples, KEY) == first).all()
-    example_hashes(examples, KEY)
+        assert (hash_examples(examples, KEY) == first).all()
+    hash_examples(examples, KEY)
     assert read
 
 
 def test_a_changed_number_in_memory_is_noticed():
     examples = rows()
-    before = example_hashes(examples, KEY)
+    before = hash_examples(examples, KEY)
     examples.inputs[2, 0] += 1
-    assert np.isin(before, example_hashes(examples, KEY)).sum() == 5
+    assert np.isin(before, hash_examples(examples, KEY)).sum() == 5
 
 
 def test_ids_are_known_by_their_text():
     examples = rows()
-    assert id_hashes(examples, KEY) is None
+    assert hash_example_ids(examples, KEY) is None
     examples.ids = [10, 11, 12, 13, 14, 15]
-    made = id_hashes(Subset(examples, [3, 1]), KEY)
-    assert (made == hashes_of_ids(["13", "11"], KEY)).all()
+    made = hash_example_ids(Subset(examples, [3, 1]), KEY)
+    assert (made == hash_ids(["13", "11"], KEY)).all()
     examples.ids = [1]
     with pytest.raises(DataError, match="1 ids for 6 examples"):
-        id_hashes(examples, KEY)
+        hash_example_ids(examples, KEY)
 
 
 class Column:
@@ -185,8 +185,8 @@ def test_ids_of_every_form_are_taken_by_place(form):
     examples = rows()
     examples.ids = form([10, 11, 12, 13, 14, 15])
     part = Subset(examples, [3, 1])
-    assert ids_of(part) == ["13", "11"]
-    assert (id_hashes(part, KEY) == hashes_of_ids(["13", "11"], KEY)).all()
+    assert get_ids(part) == ["13", "11"]
+    assert (hash_example_ids(part, KEY) == hash_ids(["13", "11"], KEY)).all()
 
 
 @pytest.mark.parametrize("ids", ["abcdef", 6, {"a": 1}, iter("abcdef"), np.array(6)])
@@ -194,12 +194,12 @@ def test_ids_that_are_no_list_are_refused(ids):
     examples = rows()
     examples.ids = ids
     with pytest.raises(DataError, match="ids as a list"):
-        id_hashes(examples, KEY)
+        hash_example_ids(examples, KEY)
 
 
 def test_no_examples_have_no_hashes():
-    assert example_hashes(Subset(rows(), []), KEY).shape == (0,)
-    assert len(set_hash(example_hashes(Subset(as_examples([(torch.zeros(1), 0)]), []), KEY), KEY)) == 64
+    assert hash_examples(Subset(rows(), []), KEY).shape == (0,)
+    assert len(combine_hashes(hash_examples(Subset(as_examples([(torch.zeros(1), 0)]), []), KEY), KEY)) == 64
 
 
 class Folder:
@@ -242,19 +242,19 @@ def test_a_folder_of_torchvision_is_known_by_its_files_and_nothing_is_decoded(to
     examples = as_examples(folder)
     assert len(examples.targets) == 4
     folder.read.clear()
-    made = example_hashes(examples, KEY)
+    made = hash_examples(examples, KEY)
     assert folder.read == []
     assert len(set(made.tolist())) == 4
-    assert (example_hashes(Subset(examples, [2, 0]), KEY) == made[[2, 0]]).all()
+    assert (hash_examples(Subset(examples, [2, 0]), KEY) == made[[2, 0]]).all()
     (tmp_path / "3.png").write_bytes(b"another")
-    assert (example_hashes(examples, KEY) == made).tolist() == [True, True, True, False]
+    assert (hash_examples(examples, KEY) == made).tolist() == [True, True, True, False]
     (tmp_path / "3.png").unlink()
     with pytest.raises(DataError, match=r"a file that can be read, but found .*3\.png"):
-        example_hashes(examples, KEY)
+        hash_examples(examples, KEY)
 
 
 def test_an_array_of_torchvision_is_known_by_its_rows(torchvision_stand_in):
     pictures = np.arange(4 * 12, dtype=np.uint8).reshape(4, 3, 2, 2)
     examples = as_examples(Array(pictures, [0, 1, 0, 1]))
-    made = example_hashes(Subset(examples, [3, 1]), KEY)
-    assert (made == example_hashes(TensorExamples(torch.from_numpy(pictures[[3, 1]]), [1, 1]), KEY)).all()
+    made = hash_examples(Subset(examples, [3, 1]), KEY)
+    assert (made == hash_examples(TensorExamples(torch.from_numpy(pictures[[3, 1]]), [1, 1]), KEY)).all()

@@ -18,11 +18,11 @@ from expunge.data import (
     Subset,
     TensorExamples,
     as_examples,
-    example_hashes,
+    build_manifest,
+    combine_hashes,
     fingerprint,
-    load_key,
-    manifest,
-    set_hash,
+    hash_examples,
+    load_or_create_key,
     split_request,
 )
 from expunge.errors import DataError
@@ -35,7 +35,7 @@ def slow_digest(indices, key):
 
 
 def make(request, examples, key=KEY):
-    return manifest(request, *split_request(examples, request), "example", examples, key)
+    return build_manifest(request, *split_request(examples, request), "example", examples, key)
 
 
 def test_a_manifest_is_json_and_says_what_can_be_said():
@@ -44,14 +44,14 @@ def test_a_manifest_is_json_and_says_what_can_be_said():
     assert record["kind"] == "fraction"
     assert record["seed"] == 9
     assert record["sizes"] == {"forget": 5, "retain": 15, "all": 20}
-    forget = ByFraction(0.25, 9).choose(examples).tolist()
+    forget = ByFraction(0.25, 9).select(examples).tolist()
     assert record["digest"]["forget"] == slow_digest(forget, KEY)
     assert record["digest"]["retain"] == slow_digest(set(range(20)) - set(forget), KEY)
     assert record["digest"]["key"] == hashlib.sha256(KEY).hexdigest()[:8]
-    hashes = example_hashes(examples, KEY)
-    assert record["contents"]["forget"] == set_hash(hashes[forget], KEY)
-    assert record["contents"]["retain"] == set_hash(np.delete(hashes, forget), KEY)
-    assert record["dataset"] == {"name": "example", "fingerprint": set_hash(hashes, KEY)}
+    hashes = hash_examples(examples, KEY)
+    assert record["contents"]["forget"] == combine_hashes(hashes[forget], KEY)
+    assert record["contents"]["retain"] == combine_hashes(np.delete(hashes, forget), KEY)
+    assert record["dataset"] == {"name": "example", "fingerprint": combine_hashes(hashes, KEY)}
     assert record["expunge"] == expunge.__version__
     assert datetime.fromisoformat(record["created"]).utcoffset().total_seconds() == 0
 
@@ -105,9 +105,9 @@ def key_file(tmp_path, monkeypatch):
 
 
 def test_the_key_is_made_once_for_its_owner_alone(key_file):
-    first = load_key()
+    first = load_or_create_key()
     assert len(first) == 32
-    assert load_key() == first == key_file.read_bytes()
+    assert load_or_create_key() == first == key_file.read_bytes()
     assert [path.name for path in key_file.parent.iterdir()] == ["key"]
     if os.name == "posix":
         assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
@@ -118,7 +118,7 @@ def test_the_key_lies_in_the_home_folder_by_default(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert (tmp_path / ".config" / "expunge" / "key").exists() is False
-    assert load_key() == (tmp_path / ".config" / "expunge" / "key").read_bytes()
+    assert load_or_create_key() == (tmp_path / ".config" / "expunge" / "key").read_bytes()
 
 
 def test_first_users_at_the_same_time_share_one_key(key_file):
@@ -126,7 +126,7 @@ def test_first_users_at_the_same_time_share_one_key(key_file):
 
     def use():
         barrier.wait()
-        keys.append(load_key())
+        keys.append(load_or_create_key())
 
     threads = [threading.Thread(target=use) for _ in range(8)]
     for thread in threads:
@@ -142,7 +142,7 @@ def test_a_key_file_of_another_length_is_refused_and_kept(key_file, content):
     key_file.parent.mkdir()
     key_file.write_bytes(content)
     with pytest.raises(DataError, match="32 bytes"):
-        load_key()
+        load_or_create_key()
     assert key_file.read_bytes() == content
 
 
@@ -150,4 +150,4 @@ def test_a_key_that_cannot_be_made_is_an_error_with_a_cure(tmp_path, monkeypatch
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EXPUNGE_KEY_FILE", str(tmp_path / "file" / "key"))
     with pytest.raises(DataError, match="EXPUNGE_KEY_FILE"):
-        load_key()
+        load_or_create_key()

@@ -11,20 +11,20 @@ from travels import Travels
 
 from expunge.batch import Split
 from expunge.data import (
-    Affine,
     DatasetExamples,
+    Normalize,
     Subset,
     TensorExamples,
     crop_flip,
-    kept_on,
+    device_cache,
+    device_cache_limit,
+    device_examples,
+    move_split_to_device,
+    move_split_to_host,
     none,
-    residency,
-    resident,
-    resident_split,
-    resident_up_to,
-    split_at_home,
+    to_device,
 )
-from expunge.data.residency import Resident
+from expunge.data.device_examples import DeviceExamples
 from expunge.errors import ConfigError
 
 CPU, AWAY = torch.device("cpu"), torch.device("meta")
@@ -32,12 +32,12 @@ CPU, AWAY = torch.device("cpu"), torch.device("meta")
 
 def pictures(count=20, **options):
     drawn = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return TensorExamples(drawn, torch.arange(count) % 4, scale=Affine((0.4, 0.5, 0.6), (0.2, 0.3, 0.25)), **options)
+    return TensorExamples(drawn, torch.arange(count) % 4, scale=Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.25)), **options)
 
 
 @pytest.fixture
 def roomy(monkeypatch):
-    monkeypatch.setattr(residency, "free_memory", lambda device: 2**40)
+    monkeypatch.setattr(device_examples, "free_memory", lambda device: 2**40)
 
 
 def words():
@@ -46,7 +46,7 @@ def words():
 
 @pytest.mark.parametrize("examples", [pictures(), words(), TensorExamples(torch.rand(20, 5).double(), [0, 1] * 10)])
 def test_batches_are_the_same_to_the_bit(examples):
-    near, at = Resident(examples, CPU), torch.tensor([3, 19, 3, 0])
+    near, at = DeviceExamples(examples, CPU), torch.tensor([3, 19, 3, 0])
     one, other = examples.batch(at), near.batch(at)
     assert one.inputs.keys() == other.inputs.keys() if isinstance(one.inputs, dict) else True
     pairs = zip(tensors(one.inputs), tensors(other.inputs), strict=True)
@@ -61,7 +61,7 @@ def tensors(inputs):
 
 
 def test_a_batch_is_made_and_augmented_away_without_waiting(roomy):
-    near = resident(Subset(pictures(), [4, 7, 9]), AWAY)
+    near = to_device(Subset(pictures(), [4, 7, 9]), AWAY)
     with Travels() as travels:
         batch = near.batch(torch.tensor([2, 0]))
         images = crop_flip(batch.inputs, torch.Generator().manual_seed(0))
@@ -80,48 +80,48 @@ def test_the_watch_sees_a_copy_that_waits():
 
 def test_on_the_processor_examples_stay_as_they_are(roomy):
     examples = pictures()
-    assert resident(examples, CPU) is examples
+    assert to_device(examples, CPU) is examples
 
 
 @pytest.mark.parametrize("free", [None, 0, 4 * 20 * 3 * 8 * 8])
 def test_what_does_not_fit_stays(monkeypatch, free):
-    monkeypatch.setattr(residency, "free_memory", lambda device: free)
+    monkeypatch.setattr(device_examples, "free_memory", lambda device: free)
     examples = pictures()
-    assert resident(examples, AWAY) is examples
+    assert to_device(examples, AWAY) is examples
 
 
 def test_the_share_of_free_memory_counts_bytes_and_labels(monkeypatch):
     examples = pictures()
     size = 20 * 3 * 8 * 8 + 20 * 8
-    monkeypatch.setattr(residency, "free_memory", lambda device: 4 * size)
-    near = resident(examples, AWAY)
-    assert isinstance(near, Resident)
+    monkeypatch.setattr(device_examples, "free_memory", lambda device: 4 * size)
+    near = to_device(examples, AWAY)
+    assert isinstance(near, DeviceExamples)
     other = pictures()
-    assert resident(other, AWAY) is other  # what is there already takes its room
-    assert resident(examples, AWAY) is near
+    assert to_device(other, AWAY) is other  # what is there already takes its room
+    assert to_device(examples, AWAY) is near
     del near
-    assert isinstance(resident(other, AWAY), Resident)
+    assert isinstance(to_device(other, AWAY), DeviceExamples)
 
 
 def test_the_limit_is_the_callers(roomy):
     examples = pictures()
-    with resident_up_to(0):
-        assert resident(examples, AWAY) is examples
-        with resident_up_to(1):
-            assert resident(examples, AWAY) is not examples
-        assert resident(examples, AWAY) is examples
-    with pytest.raises(ConfigError, match="GiB"), resident_up_to(-1):
+    with device_cache_limit(0):
+        assert to_device(examples, AWAY) is examples
+        with device_cache_limit(1):
+            assert to_device(examples, AWAY) is not examples
+        assert to_device(examples, AWAY) is examples
+    with pytest.raises(ConfigError, match="GiB"), device_cache_limit(-1):
         pass
-    assert residency.limit(2**40) == 2 * 2**30
+    assert device_examples.max_cache_bytes(2**40) == 2 * 2**30
 
 
 def test_no_memory_after_all(roomy, monkeypatch):
     def refuse(*_):
         raise torch.OutOfMemoryError("none left")
 
-    monkeypatch.setattr(residency, "Resident", refuse)
+    monkeypatch.setattr(device_examples, "DeviceExamples", refuse)
     examples = pictures()
-    assert resident(examples, AWAY) is examples
+    assert to_device(examples, AWAY) is examples
 
 
 def test_augmentations_that_may_not_work_there_keep_examples_here(roomy):
@@ -134,36 +134,36 @@ def test_augmentations_that_may_not_work_there_keep_examples_here(roomy):
     anywhere.any_device = True
     for augment, moves in [(None, True), (none, True), (crop_flip, True), (own, False), (anywhere, True)]:
         examples = pictures(augment=augment)
-        near = resident_split(Split(examples, examples, 4), AWAY)
+        near = move_split_to_device(Split(examples, examples, 4), AWAY)
         assert (near.forget is not examples) == moves
         assert near.retain.augment is (augment or none)
 
 
 def test_data_sets_that_are_read_item_by_item_stay(roomy):
     examples = DatasetExamples([(torch.zeros(2), 1), (torch.ones(2), 0)])
-    assert resident(examples, AWAY) is examples
+    assert to_device(examples, AWAY) is examples
 
 
 def test_parts_of_one_data_set_are_moved_once_and_leave_with_the_last(roomy, monkeypatch):
-    moved, make = [], Resident.__init__
-    monkeypatch.setattr(Resident, "__init__", lambda self, *args: (moved.append(args), make(self, *args))[1])
+    moved, make = [], DeviceExamples.__init__
+    monkeypatch.setattr(DeviceExamples, "__init__", lambda self, *args: (moved.append(args), make(self, *args))[1])
     examples, test = pictures(), pictures()
     split = Split(Subset(examples, [0, 1]), Subset(examples, [2, 3, 4]), 4, test)
-    with kept_on(AWAY, examples, test):
-        first, second = resident_split(split, AWAY), resident_split(split, AWAY)
+    with device_cache(AWAY, examples, test):
+        first, second = move_split_to_device(split, AWAY), move_split_to_device(split, AWAY)
         assert first.forget.root is first.retain.root is second.retain.root
         assert len(moved) == 2
         del first, second
-        assert len(residency._alive) == 2
+        assert len(device_examples._cached_examples) == 2
     gc.collect()
-    assert len(residency._alive) == 0
+    assert len(device_examples._cached_examples) == 0
 
 
 def test_another_tensor_in_the_place_of_the_inputs_is_moved_anew(roomy):
     examples = pictures()
-    near = resident(examples, AWAY)
+    near = to_device(examples, AWAY)
     examples.inputs = examples.inputs.clone()
-    assert resident(examples, AWAY) is not near
+    assert to_device(examples, AWAY) is not near
 
 
 @pytest.mark.parametrize(
@@ -176,16 +176,16 @@ def test_another_tensor_in_the_place_of_the_inputs_is_moved_anew(roomy):
 )
 def test_examples_that_change_are_moved_anew(roomy, change):
     examples = pictures()
-    before = resident(examples, AWAY)
-    assert resident(examples, AWAY) is before
+    before = to_device(examples, AWAY)
+    assert to_device(examples, AWAY) is before
     change(examples)
-    assert resident(examples, AWAY) is not before
+    assert to_device(examples, AWAY) is not before
 
 
 def test_a_split_comes_back_home(roomy):
     examples, listed = pictures(), DatasetExamples([(torch.zeros(3, 8, 8), 1)])
     split = Split(Subset(examples, [5, 1]), examples, 4, listed)
-    back = split_at_home(resident_split(split, AWAY))
+    back = move_split_to_host(move_split_to_device(split, AWAY))
     assert back.retain is examples
     assert back.holdout is listed
     assert back.forget.root is examples

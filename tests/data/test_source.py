@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from expunge.data import Source, TensorExamples, find_root
+from expunge.data import LabeledDataset, TensorExamples, find_dataset_folder
 from expunge.errors import DataError
 
 TRAIN = TensorExamples(torch.arange(100).float().unsqueeze(1), [0] * 60 + [1] * 30 + [2] * 10)
-SOURCE = Source(TRAIN, TRAIN, ("a", "b", "c"), "example", "none", (1, 1, 1))
+SOURCE = LabeledDataset(TRAIN, TRAIN, ("a", "b", "c"), "example", "none", (1, 1, 1))
 
 
 @pytest.mark.parametrize(("n", "counts"), [(9, [3, 3, 3]), (30, [10, 10, 10]), (50, [20, 20, 10]), (100, [60, 30, 10])])
@@ -33,14 +33,14 @@ def test_the_folder_of_data_sets_is_the_argument_or_else_the_variable(tmp_path, 
     for place in ("given", "variable"):
         (tmp_path / place / "set").mkdir(parents=True)
     monkeypatch.setenv("EXPUNGE_DATA", str(tmp_path / "variable"))
-    assert find_root(None, "set") == tmp_path / "variable" / "set"
-    assert find_root(tmp_path / "given", "set") == tmp_path / "given" / "set"
-    assert find_root(tmp_path / "given", "other", "set") == tmp_path / "given" / "set"
+    assert find_dataset_folder(None, "set") == tmp_path / "variable" / "set"
+    assert find_dataset_folder(tmp_path / "given", "set") == tmp_path / "given" / "set"
+    assert find_dataset_folder(tmp_path / "given", "other", "set") == tmp_path / "given" / "set"
     with pytest.raises(DataError, match=r"'missing'.*--data-dir.*EXPUNGE_DATA"):
-        find_root(None, "missing")
+        find_dataset_folder(None, "missing")
 
 
 def test_without_any_folder_both_ways_are_named(monkeypatch):
     monkeypatch.delenv("EXPUNGE_DATA", raising=False)
     with pytest.raises(DataError, match=r"'set'.*--data-dir.*EXPUNGE_DATA"):
-        find_root(None, "set")
+        find_dataset_folder(None, "set")

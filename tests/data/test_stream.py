@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.data import PairStream
+from expunge.data import PairSampler
 from expunge.errors import ConfigError
 from expunge.pair import Pair
 
@@ -15,7 +15,7 @@ widths = st.integers(1, 17)
 
 
 def epoch(stream, number):
-    return [stream.at(number, step) for step in range(len(stream))]
+    return [stream.sample(number, step) for step in range(len(stream))]
 
 
 def joined(draws, side):
@@ -25,7 +25,7 @@ def joined(draws, side):
 @settings(max_examples=60, deadline=None)
 @given(small, small, widths, widths, st.integers(0, 3))
 def test_an_epoch_of_pairs_meets_every_retained_example_once(n_f, n_r, b_f, b_r, seed):
-    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "paired", seed)
+    stream = PairSampler(Pair(n_f, n_r), Pair(b_f, b_r), "paired", seed)
     for number in (0, 1):
         draws = epoch(stream, number)
         assert joined(draws, "retain").sort().values.tolist() == list(range(n_r))
@@ -35,7 +35,7 @@ def test_an_epoch_of_pairs_meets_every_retained_example_once(n_f, n_r, b_f, b_r,
 @settings(max_examples=60, deadline=None)
 @given(small, small, widths, widths, st.integers(0, 3))
 def test_forget_batches_cut_one_endless_row_of_whole_passes(n_f, n_r, b_f, b_r, seed):
-    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "paired", seed)
+    stream = PairSampler(Pair(n_f, n_r), Pair(b_f, b_r), "paired", seed)
     draws = [draw for number in range(4) for draw in epoch(stream, number)]
     for draw in draws:
         assert len(draw.forget) == len(draw.forget.unique()) == min(b_f, n_f)
@@ -46,7 +46,7 @@ def test_forget_batches_cut_one_endless_row_of_whole_passes(n_f, n_r, b_f, b_r, 
 
 def test_passes_over_the_forget_set_are_reshuffled():
     # Defect 7 of public code: the first batch of a fresh loader at every step; an epoch never passes over the set.
-    stream = PairStream(Pair(64, 256), Pair(8, 32), "paired", 0)
+    stream = PairSampler(Pair(64, 256), Pair(8, 32), "paired", 0)
     first, second = (joined(epoch(stream, number), "forget") for number in (0, 1))
     assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(64))
     assert not torch.equal(first, second)
@@ -56,7 +56,7 @@ def test_passes_over_the_forget_set_are_reshuffled():
 @settings(max_examples=60, deadline=None)
 @given(small, small, widths, widths)
 def test_a_mixed_epoch_is_one_pass_over_the_union(n_f, n_r, b_f, b_r):
-    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "mixed", 1)
+    stream = PairSampler(Pair(n_f, n_r), Pair(b_f, b_r), "mixed", 1)
     draws = epoch(stream, 2)
     assert joined(draws, "forget").sort().values.tolist() == list(range(n_f))
     assert joined(draws, "retain").sort().values.tolist() == list(range(n_r))
@@ -69,7 +69,7 @@ def test_a_mixed_epoch_is_one_pass_over_the_union(n_f, n_r, b_f, b_r):
 def test_one_sided_modes_pass_over_one_set(side):
     other = "retain" if side == "forget" else "forget"
     sizes = Pair(11, 0) if side == "forget" else Pair(0, 11)
-    draws = epoch(PairStream(sizes, Pair(4, 4), side, 0), 3)
+    draws = epoch(PairSampler(sizes, Pair(4, 4), side, 0), 3)
     assert joined(draws, side).sort().values.tolist() == list(range(11))
     assert [len(getattr(draw, side)) for draw in draws] == [4, 4, 3]
     assert len(joined(draws, other)) == 0
@@ -80,19 +80,19 @@ def test_one_sided_modes_pass_over_one_set(side):
 @given(n_f=small, n_r=small, b_f=widths, b_r=widths, data=st.data())
 def test_a_resumed_stream_meets_what_a_straight_run_meets(mode, n_f, n_r, b_f, b_r, data):
     def make():
-        return PairStream(Pair(n_f, n_r), Pair(b_f, b_r), mode, 7)
+        return PairSampler(Pair(n_f, n_r), Pair(b_f, b_r), mode, 7)
 
     straight = make()
     runs = [draw for number in range(6) for draw in epoch(straight, number)]
     place = data.draw(st.integers(0, len(runs) - 1))
-    resumed = make().at(*divmod(place, len(straight)))
+    resumed = make().sample(*divmod(place, len(straight)))
     assert resumed.forget.equal(runs[place].forget)
     assert resumed.retain.equal(runs[place].retain)
-    assert resumed.probe.equal(runs[place].probe)
+    assert resumed.next_retain_half.equal(runs[place].next_retain_half)
 
 
 def test_seeds_give_different_streams_and_sides_are_independent():
-    draws = [PairStream(Pair(50, 50), Pair(50, 50), "paired", seed).at(0, 0) for seed in (0, 0, 1)]
+    draws = [PairSampler(Pair(50, 50), Pair(50, 50), "paired", seed).sample(0, 0) for seed in (0, 0, 1)]
     assert draws[0].retain.equal(draws[1].retain)
     assert not draws[0].retain.equal(draws[2].retain)
     assert not draws[0].forget.equal(draws[0].retain)
@@ -101,37 +101,37 @@ def test_seeds_give_different_streams_and_sides_are_independent():
 def test_the_order_is_that_of_a_seeded_generator_per_purpose_and_epoch():
     seed = int.from_bytes(hashlib.sha256(b"5/retain/2").digest()[:7], "little")
     order = torch.randperm(9, generator=torch.Generator().manual_seed(seed))
-    assert PairStream(Pair(0, 9), Pair(1, 4), "retain", 5).at(2, 1).retain.equal(order[4:8])
+    assert PairSampler(Pair(0, 9), Pair(1, 4), "retain", 5).sample(2, 1).retain.equal(order[4:8])
 
 
 @pytest.mark.parametrize("mode", ["paired", "mixed", "retain"])
 def test_the_probe_is_the_first_half_of_the_next_retain_batch(mode):
-    stream = PairStream(Pair(5, 23), Pair(3, 5), mode, 0)
+    stream = PairSampler(Pair(5, 23), Pair(3, 5), mode, 0)
     draws = epoch(stream, 0) + epoch(stream, 1)
     for this, following in pairwise(draws):
-        assert this.probe.equal(following.retain[: (len(following.retain) + 1) // 2])
+        assert this.next_retain_half.equal(following.retain[: (len(following.retain) + 1) // 2])
         if this.epoch == following.epoch:
-            assert not torch.isin(this.probe, this.retain).any()
+            assert not torch.isin(this.next_retain_half, this.retain).any()
 
 
 def test_the_probe_costs_nothing_until_it_is_asked_for(monkeypatch):
-    stream = PairStream(Pair(5, 23), Pair(3, 23), "retain", 0)
+    stream = PairSampler(Pair(5, 23), Pair(3, 23), "retain", 0)
     shuffles = []
-    plain = PairStream._shuffled
-    monkeypatch.setattr(PairStream, "_shuffled", lambda self, *a: shuffles.append(a) or plain(self, *a))
-    draw = stream.at(0, 0)
+    plain = PairSampler._permute
+    monkeypatch.setattr(PairSampler, "_permute", lambda self, *a: shuffles.append(a) or plain(self, *a))
+    draw = stream.sample(0, 0)
     assert [made[1] for made in shuffles] == [0]
-    assert len(draw.probe) == 12
+    assert len(draw.next_retain_half) == 12
     assert [made[1] for made in shuffles] == [0, 1]
 
 
 @pytest.mark.parametrize("mode", ["paired", "mixed"])
 def test_at_most_two_permutations_of_a_kind_are_kept(mode):
-    stream = PairStream(Pair(13, 29), Pair(5, 7), mode, 0)
+    stream = PairSampler(Pair(13, 29), Pair(5, 7), mode, 0)
     for number in range(9):
         for draw in epoch(stream, number):
-            assert draw.probe.dtype == torch.int64
-    kept = [purpose for purpose, _ in stream._kept]
+            assert draw.next_retain_half.dtype == torch.int64
+    kept = [purpose for purpose, _ in stream._permutations]
     assert max(kept.count(purpose) for purpose in kept) == 2
 
 
@@ -147,19 +147,19 @@ def test_at_most_two_permutations_of_a_kind_are_kept(mode):
 )
 def test_streams_without_examples_are_refused(sizes, batch, mode):
     with pytest.raises(ConfigError):
-        PairStream(sizes, batch, mode, 0)
+        PairSampler(sizes, batch, mode, 0)
 
 
 @pytest.mark.parametrize("place", [(0, 3), (-1, 0), (0, -1)])
 def test_updates_outside_the_epoch_are_refused(place):
     with pytest.raises(ConfigError, match="step from 0 to 2"):
-        PairStream(Pair(4, 6), Pair(2, 2), "paired", 0).at(*place)
+        PairSampler(Pair(4, 6), Pair(2, 2), "paired", 0).sample(*place)
 
 
 @settings(max_examples=60, deadline=None)
 @given(small, small, widths, widths)
 def test_blocks_pass_over_one_set_and_then_over_the_other(n_f, n_r, b_f, b_r):
-    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "blocks", 3)
+    stream = PairSampler(Pair(n_f, n_r), Pair(b_f, b_r), "blocks", 3)
     for number in (0, 1):
         draws = epoch(stream, number)
         border = -(-n_f // b_f)
@@ -172,7 +172,7 @@ def test_blocks_pass_over_one_set_and_then_over_the_other(n_f, n_r, b_f, b_r):
 @settings(max_examples=60, deadline=None)
 @given(small, small, widths, widths, st.integers(1, 7))
 def test_interleaved_forget_batches_come_before_every_few_retain_batches(n_f, n_r, b_f, b_r, ratio):
-    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "interleaved", 3, ratio)
+    stream = PairSampler(Pair(n_f, n_r), Pair(b_f, b_r), "interleaved", 3, ratio)
     draws = [draw for number in range(3) for draw in epoch(stream, number)]
     for number in range(3):
         own = epoch(stream, number)
@@ -187,7 +187,7 @@ def test_interleaved_forget_batches_come_before_every_few_retain_batches(n_f, n_
 @settings(max_examples=60, deadline=None)
 @given(small, small, widths, widths)
 def test_leading_updates_pass_over_the_forget_set_once(n_f, n_r, b_f, b_r):
-    stream = PairStream(Pair(n_f, n_r), Pair(b_f, b_r), "leading", 3)
+    stream = PairSampler(Pair(n_f, n_r), Pair(b_f, b_r), "leading", 3)
     for number in range(2):
         own = epoch(stream, number)
         assert joined(own, "retain").sort().values.tolist() == list(range(n_r))
@@ -200,13 +200,13 @@ def test_leading_updates_pass_over_the_forget_set_once(n_f, n_r, b_f, b_r):
 
 @pytest.mark.parametrize("mode", ["blocks", "interleaved"])
 def test_the_probe_is_the_next_retain_batch_wherever_it_comes(mode):
-    stream = PairStream(Pair(5, 12), Pair(2, 4), mode, 0, 2)
+    stream = PairSampler(Pair(5, 12), Pair(2, 4), mode, 0, 2)
     draws = [draw for number in range(2) for draw in epoch(stream, number)]
     for index, draw in enumerate(draws[:-4]):
         upcoming = next(other.retain for other in draws[index + 1 :] if len(other.retain))
-        assert torch.equal(draw.probe, upcoming[:2])
+        assert torch.equal(draw.next_retain_half, upcoming[:2])
 
 
 def test_a_ratio_below_one_is_refused():
     with pytest.raises(ConfigError, match="ratio=0"):
-        PairStream(Pair(5, 12), Pair(2, 4), "interleaved", 0, 0)
+        PairSampler(Pair(5, 12), Pair(2, 4), "interleaved", 0, 0)

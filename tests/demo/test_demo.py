@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from expunge.cli import app
 from expunge.demo import plan, run_demo
 from expunge.errors import ConfigError
-from expunge.registry import entries
+from expunge.registry import list_entries
 
 METHODS = ("fine_tune", "eupmu")
 
@@ -26,9 +26,9 @@ def key_file(tmp_path, monkeypatch):
 def small(monkeypatch):
     """Two methods, few passes."""
     monkeypatch.setattr(plan, "METHODS", METHODS)
-    monkeypatch.setattr(plan, "TRAIN", 120)
-    monkeypatch.setattr(plan, "TRAINING", {"epochs": 2, "batch": 32, "rate": 0.05})
-    monkeypatch.setattr(plan, "COMMON", {"epochs": 1, "batch": 64, "forget_batch": 32})
+    monkeypatch.setattr(plan, "NUM_TRAIN_IMAGES", 120)
+    monkeypatch.setattr(plan, "TRAIN_SETTINGS", {"epochs": 2, "batch": 32, "rate": 0.05})
+    monkeypatch.setattr(plan, "COMMON_SETTINGS", {"epochs": 1, "batch": 64, "forget_batch": 32})
 
 
 def test_a_small_demo(small, tmp_path):
@@ -61,8 +61,8 @@ def test_a_small_demo(small, tmp_path):
 
 def test_a_method_that_diverges_keeps_its_row(small, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "METHODS", ("gradient_ascent",))
-    wild = {**plan.COMMON, "rate": 1e30, "clip": None, "epochs": 3}
-    monkeypatch.setattr(plan, "settings", lambda method, kind: wild)
+    wild = {**plan.COMMON_SETTINGS, "rate": 1e30, "clip": None, "epochs": 3}
+    monkeypatch.setattr(plan, "get_method_settings", lambda method, kind: wild)
     place = run_demo(fast=True, out=tmp_path / "demo")
     for part in json.loads((place / "result.json").read_text())["requests"]:
         row = part["rows"][-1]
@@ -86,11 +86,11 @@ def test_no_seed_is_refused_before_the_folder_is_made(tmp_path):
 
 
 def test_the_plan_names_methods_and_settings_that_there_are():
-    known = entries("methods")
+    known = list_entries("methods")
     for kind in plan.REQUESTS:
         for method in plan.METHODS:
-            made = known[method].target(**plan.settings(method, kind))
-            assert made.rate == plan.RATES[method][kind]
+            made = known[method].target(**plan.get_method_settings(method, kind))
+            assert made.rate == plan.LEARNING_RATES[method][kind]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from reader_files import real_data
 from small_diffusion import diffusers
 from typer.testing import CliRunner
 
-from expunge.api.generative.generated import Drawing
+from expunge.api.generative.image_comparison import SamplingConfig
 from expunge.cli import app
 from expunge.demo import diffusion_plan
 from expunge.demo.diffusion import run_diffusion_demo
@@ -18,9 +18,9 @@ from expunge.demo.diffusion import run_diffusion_demo
 RECORD = Path(__file__).parents[2] / "docs" / "results" / "diffusion-base.json"
 SHORT = replace(
     diffusion_plan.DIGITS,
-    retained=64,
+    num_retained=64,
     settings={"epochs": 1, "batch": 32, "rate": 1e-3},
-    drawing=Drawing(forgotten=10, remaining=135, steps=3),
+    sampling=SamplingConfig(forgotten=10, remaining=135, steps=3),
 )
 
 
@@ -41,9 +41,9 @@ def test_every_method_has_a_row_a_history_and_a_model(tmp_path):
 def test_the_committed_model_draws_what_it_is_asked_for(plan, forgotten):
     diffusers()
     folder = None if plan is diffusion_plan.DIGITS else real_data("FashionMNIST")
-    case = diffusion_plan.case(plan, folder)
+    case = diffusion_plan.load_case(plan, folder)
     asked = torch.arange(20) % 10
-    shown = Drawing(steps=12).drawn(case.original, asked)
+    shown = SamplingConfig(steps=12).sample_images(case.original, asked)
     answers = case.judge(shown.images)
     assert (answers.classes == asked.numpy()).mean() >= 0.85
     assert case.split.forget.targets.unique().tolist() == [forgotten]
@@ -52,7 +52,7 @@ def test_the_committed_model_draws_what_it_is_asked_for(plan, forgotten):
 def test_the_committed_judge_is_as_right_as_its_record_says():
     diffusers()
     record = json.loads(RECORD.read_text())["digits"]["judge"]
-    case = diffusion_plan.case(diffusion_plan.DIGITS)
+    case = diffusion_plan.load_case(diffusion_plan.DIGITS)
     found = (case.judge(case.real.images).classes == case.real.labels.numpy()).mean()
     assert found == pytest.approx(record["test_accuracy"], abs=1e-6)
 

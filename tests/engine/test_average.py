@@ -7,12 +7,12 @@ from torch import nn
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Average, Conditions, Descend, Optimiser, Recipe, Select, execute
+from expunge.engine import MethodRecipe, ModelEMA, OptimizerConfig, RunOptions, SelectStage, TrainStage, run_recipe
 from expunge.errors import ConfigError
 from expunge.masks import Saliency
 from expunge.objectives import CrossEntropy
 from expunge.pair import Pair
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 
 def split():
@@ -28,15 +28,17 @@ def network():
 
 
 def descent(mask=None, epochs=3):
-    optimiser = Optimiser(0.1)
-    return Descend(Pair(CrossEntropy(), CrossEntropy()), Fixed(1.0, 1.0), optimiser, epochs, Pair(8, 8), mask=mask)
+    optimiser = OptimizerConfig(0.1)
+    return TrainStage(
+        Pair(CrossEntropy(), CrossEntropy()), WeightedSum(1.0, 1.0), optimiser, epochs, Pair(8, 8), mask=mask
+    )
 
 
 def carried_out(*stages, average=None):
     """The model after a recipe, and its weights after each update."""
     model, seen = network(), []
     keep = lambda _: seen.append(model.weight.detach().clone())  # noqa: E731
-    execute(Predictor(model), Recipe(stages), split(), Conditions(average=average, on_step=keep))
+    run_recipe(Predictor(model), MethodRecipe(stages), split(), RunOptions(ema_decay=average, on_step=keep))
     return model, seen
 
 
@@ -58,7 +60,7 @@ def test_the_average_is_handed_over_and_the_updates_are_those_without(decay):
 
 
 def test_what_a_mask_keeps_still_is_still_in_the_average():
-    model, _ = carried_out(descent(Saliency(keep=0.3)), average=0.8)
+    model, _ = carried_out(descent(Saliency(fraction=0.3)), average=0.8)
     moved = torch.cat([(a != b).flatten() for a, b in zip(model.parameters(), network().parameters(), strict=True)])
     assert int(moved.sum()) == round(0.3 * len(moved))
 
@@ -70,7 +72,9 @@ def test_a_selection_sees_and_takes_averages():
         read.append(predict.model.weight.detach().clone())
         return {"number": float(len(read))}
 
-    model, path = carried_out(descent(), Select(measure, lambda readings: chosen.append(readings) or 2), average=0.5)
+    model, path = carried_out(
+        descent(), SelectStage(measure, lambda readings: chosen.append(readings) or 2), average=0.5
+    )
     assert len(chosen[0]) == 4
     np.testing.assert_allclose(
         read[2].numpy(), by_hand(network().weight.detach(), path[: 2 * len(path) // 3], 0.5), 1e-5
@@ -81,4 +85,4 @@ def test_a_selection_sees_and_takes_averages():
 def test_a_decay_out_of_range_is_refused():
     for decay in (-0.1, 1.0, float("nan")):
         with pytest.raises(ConfigError, match=r"a decay in \[0, 1\)"):
-            Average([], decay)
+            ModelEMA([], decay)

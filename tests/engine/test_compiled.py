@@ -14,18 +14,18 @@ from expunge.api.request.config import load_request
 from expunge.api.run import run_request
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, Descend, Optimiser, Recipe, execute
+from expunge.engine import MethodRecipe, OptimizerConfig, RunOptions, TrainStage, run_recipe
 from expunge.engine import compiled as module
-from expunge.engine.compiled import compiled, is_compiled, refuse_without_compiler
+from expunge.engine.compiled import check_compiler, compiled, is_compiled
 from expunge.errors import ConfigError, ModelError, SurgeryError
 from expunge.objectives import CrossEntropy
 from expunge.pair import Pair
-from expunge.surgery import Lookahead
+from expunge.surgery import LURSurgery
 
 
 @pytest.fixture(autouse=True)
 def tracing(monkeypatch):
-    monkeypatch.setattr(module, "BACKEND", "aot_eager")
+    monkeypatch.setattr(module, "COMPILE_BACKEND", "aot_eager")
     yield
     torch._dynamo.reset()
 
@@ -49,8 +49,8 @@ def test_results_names_and_copies_are_those_without(method):
     assert not is_compiled(other.model)
     assert not is_compiled(model)
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
-    assert other.conditions["compile"] is True
-    assert "compile" not in plain.conditions
+    assert other.run_config["compile"] is True
+    assert "compile" not in plain.run_config
 
 
 def test_the_passes_are_compiled(monkeypatch):
@@ -60,7 +60,7 @@ def test_the_passes_are_compiled(monkeypatch):
         traced.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(module, "BACKEND", backend)
+    monkeypatch.setattr(module, "COMPILE_BACKEND", backend)
     model = mlp()
     with compiled(model, True):
         assert is_compiled(model)
@@ -75,7 +75,7 @@ def test_what_cannot_be_compiled_is_told_in_a_sentence_and_left_as_it_was(monkey
     def backend(graph, inputs):
         raise ValueError("too odd")
 
-    monkeypatch.setattr(module, "BACKEND", backend)
+    monkeypatch.setattr(module, "COMPILE_BACKEND", backend)
     model = normalised(torch.float32)
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ModelError, match=r"torch.compile takes.*too odd.*leave compile out"):
@@ -85,16 +85,16 @@ def test_what_cannot_be_compiled_is_told_in_a_sentence_and_left_as_it_was(monkey
 
 
 def test_second_derivatives_need_a_plain_pass():
-    pair, split = Pair(CrossEntropy(), CrossEntropy()), Split(**sides(), classes=3)
-    stage = Descend(pair, Lookahead(mode="exact"), Optimiser(0.01), 1, Pair(8, 16))
+    pair, split = Pair(CrossEntropy(), CrossEntropy()), Split(**sides(), num_classes=3)
+    stage = TrainStage(pair, LURSurgery(mode="exact"), OptimizerConfig(0.01), 1, Pair(8, 16))
     with pytest.raises(SurgeryError, match="plain pass"):
-        execute(Predictor(mlp(torch.float32)), Recipe((stage,)), split, Conditions(compile=True))
+        run_recipe(Predictor(mlp(torch.float32)), MethodRecipe((stage,)), split, RunOptions(compile=True))
 
 
 def test_without_a_compiler_nothing_is_begun(monkeypatch, tmp_path):
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match=r"C\+\+ compiler.*leave compile out"):
-        refuse_without_compiler(torch.device("cpu"))
+        check_compiler(torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"C\+\+ compiler"):
         expunge.unlearn(mlp(torch.float32), **sides(), method="ft", epochs=1, compile=True)
     file = tmp_path / "request.yaml"
@@ -107,7 +107,7 @@ def test_without_a_compiler_nothing_is_begun(monkeypatch, tmp_path):
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="Triton"):
-        refuse_without_compiler(torch.device("cuda"))
+        check_compiler(torch.device("cuda"))
 
 
 def test_several_processes_and_compiled_passes_are_refused_together():
@@ -118,5 +118,5 @@ def test_several_processes_and_compiled_passes_are_refused_together():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*script_method")
 def test_the_real_compiler(monkeypatch):
-    monkeypatch.setattr(module, "BACKEND", "inductor")
+    monkeypatch.setattr(module, "COMPILE_BACKEND", "inductor")
     test_results_names_and_copies_are_those_without("eupmu")

@@ -5,32 +5,34 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.engine import Meter, cost, place_of
+from expunge.engine import ResourceMeter, cost, device_of
 
 
 def test_seconds_are_those_between_start_and_stop():
-    meter = Meter("cpu")
+    meter = ResourceMeter("cpu")
     time.sleep(0.05)
     first, second = meter.stop(), meter.stop()
     assert 0.05 <= first.seconds < 0.5
     assert second.seconds >= first.seconds
 
 
-@pytest.mark.skipif(Meter("cpu").stop().peak is None, reason="the system does not tell a process's memory")
+@pytest.mark.skipif(
+    ResourceMeter("cpu").stop().peak_memory is None, reason="the system does not tell a process's memory"
+)
 def test_the_peak_is_what_was_held_beyond_the_start_even_if_it_is_given_back():
     megabytes = 200
-    meter = Meter("cpu")
+    meter = ResourceMeter("cpu")
     held = torch.ones(megabytes * 2**18)
     del held
-    peak = meter.stop().peak
+    peak = meter.stop().peak_memory
     assert 0.9 * megabytes * 2**20 < peak < 1.5 * megabytes * 2**20
-    assert Meter("cpu").stop().peak < 0.1 * megabytes * 2**20
+    assert ResourceMeter("cpu").stop().peak_memory < 0.1 * megabytes * 2**20
 
 
-@pytest.mark.parametrize("name", ["STATUS", "RESET"])
+@pytest.mark.parametrize("name", ["PROC_STATUS", "PROC_CLEAR_REFS"])
 def test_a_system_that_does_not_tell_gives_no_peak(monkeypatch, name):
     monkeypatch.setattr(cost, name, Path("/nowhere/at/all"))
-    assert Meter("cpu").stop().peak is None
+    assert ResourceMeter("cpu").stop().peak_memory is None
 
 
 class Cuda:
@@ -50,8 +52,8 @@ class Cuda:
 
 def test_an_accelerator_is_waited_for_before_and_after(monkeypatch):
     device = Cuda(monkeypatch)
-    found = Meter("cuda").stop()
-    assert found.peak == 600
+    found = ResourceMeter("cuda").stop()
+    assert found.peak_memory == 600
     assert device.asked == [
         "synchronize",
         "reset_peak_memory_stats",
@@ -65,6 +67,6 @@ def test_the_place_of_a_model_is_its_own_word_or_its_weights():
     class Pipeline:
         device = torch.device("meta")
 
-    assert place_of(Pipeline()) == torch.device("meta")
-    assert place_of(nn.Linear(2, 2, device="meta")) == torch.device("meta")
-    assert place_of(nn.ReLU()) == place_of(None) == torch.device("cpu")
+    assert device_of(Pipeline()) == torch.device("meta")
+    assert device_of(nn.Linear(2, 2, device="meta")) == torch.device("meta")
+    assert device_of(nn.ReLU()) == device_of(None) == torch.device("cpu")

@@ -9,11 +9,11 @@ from torch import nn
 
 from expunge.batch import Batch, Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, Descend, Descent, Edit, Optimiser, Recipe, execute
+from expunge.engine import EditStage, MethodRecipe, OptimizerConfig, RunOptions, StageRunner, TrainStage, run_recipe
 from expunge.errors import ModelError, NotFiniteError, ObjectiveError
-from expunge.objectives import Ascent, CrossEntropy, Objective, RandomLabel
+from expunge.objectives import CrossEntropy, NegativeCrossEntropy, Objective, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Implicit, ImplicitPublished, Unilateral
+from expunge.surgery import EUPMUOfficialSurgery, EUPMUSurgery, Projection, WeightedSum
 
 
 def split(forget=7, retain=26, dtype=torch.float64):
@@ -23,21 +23,21 @@ def split(forget=7, retain=26, dtype=torch.float64):
 
 def stage(surgery=None, epochs=2, mode="paired", objectives=None, **optimiser):
     pair = objectives or Pair(RandomLabel(), CrossEntropy())
-    settings = {"rate": 0.1, "clip": 1.0} | optimiser
-    return Descend(pair, surgery or Unilateral(), Optimiser(**settings), epochs, Pair(4, 8), mode)
+    settings = {"lr": 0.1, "max_grad_norm": 1.0} | optimiser
+    return TrainStage(pair, surgery or Projection(), OptimizerConfig(**settings), epochs, Pair(4, 8), mode)
 
 
 def run(the_stage=None, model=None, data=None, **conditions):
     model, rows = model or mlp(), []
-    Descent(
-        Predictor(model), the_stage or stage(), data or split(), Conditions(on_rows=rows.extend, **conditions)
+    StageRunner(
+        Predictor(model), the_stage or stage(), data or split(), RunOptions(on_log=rows.extend, **conditions)
     ).run()
     return model, rows
 
 
 def test_history_is_complete_in_order_and_json():
     calls = []
-    _, rows = run(read_every=3, observe_every=2, on_step=calls.append)
+    _, rows = run(log_every=3, log_gradients_every=2, on_step=calls.append)
     assert [row["step"] for row in rows] == list(range(8))
     assert [row["epoch"] for row in rows] == [0] * 4 + [1] * 4
     assert [(p.step, p.total, p.epoch) for p in calls] == [(n, 8, n // 4) for n in range(8)]
@@ -47,7 +47,7 @@ def test_history_is_complete_in_order_and_json():
 
 
 def test_observing_never_and_always_leaves_the_weights():
-    found = [weights(run(observe_every=every, read_every=every + 1)[0]) for every in (0, 1, 3)]
+    found = [weights(run(log_gradients_every=every, log_every=every + 1)[0]) for every in (0, 1, 3)]
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 
@@ -56,7 +56,7 @@ def test_observing_never_and_always_leaves_the_weights():
 @pytest.mark.parametrize("policy", ["frozen", "joint", "separate"])
 def test_one_seed_gives_one_result(mode, policy):
     def final(seed, forget=7):
-        model, rows = run(stage(Implicit(), mode=mode), normalised(), split(forget), seed=seed, normalisation=policy)
+        model, rows = run(stage(EUPMUSurgery(), mode=mode), normalised(), split(forget), seed=seed, batch_norm=policy)
         return weights(model), rows
 
     (first, rows), (again, same_rows), (other, _) = final(3, 8), final(3, 8), final(4, 8)
@@ -71,7 +71,7 @@ class Diary(CrossEntropy):
     def __init__(self):
         self.pages = []
 
-    def draw(self, batch, epoch, generator):
+    def sample(self, batch, epoch, generator):
         self.pages.append((epoch, batch.indices.tolist()))
         return batch
 
@@ -80,7 +80,7 @@ class Diary(CrossEntropy):
 def test_an_epoch_passes_once_over_the_data(mode, side, size):
     """Defect: public code draws the first batch of a freshly shuffled loader at every step."""
     objectives = Pair(Diary(), Diary())
-    surgery = {"forget": Fixed(1.0, 0.0), "retain": Fixed(0.0, 1.0), "paired": Fixed()}[mode]
+    surgery = {"forget": WeightedSum(1.0, 0.0), "retain": WeightedSum(0.0, 1.0), "paired": WeightedSum()}[mode]
     run(stage(surgery, mode=mode, objectives=objectives))
     for epoch in (0, 1):
         met = [index for e, page in objectives[side].pages for index in page if e == epoch]
@@ -90,7 +90,7 @@ def test_an_epoch_passes_once_over_the_data(mode, side, size):
 
 def test_paired_forgetting_cycles_through_whole_passes():
     objectives = Pair(Diary(), Diary())
-    run(stage(Fixed(), epochs=7, objectives=objectives))
+    run(stage(WeightedSum(), epochs=7, objectives=objectives))
     met = [index for _, page in objectives.forget.pages for index in page]
     assert len(met) == 28 * 4
     assert sorted(met) == sorted(16 * list(range(7)))
@@ -112,7 +112,7 @@ class Later(CrossEntropy):
     def __init__(self, at):
         self.at, self.updates = at, 0
 
-    def draw(self, batch, epoch, generator):
+    def sample(self, batch, epoch, generator):
         self.updates += 1
         return batch
 
@@ -123,11 +123,11 @@ class Later(CrossEntropy):
 @pytest.mark.parametrize("read_every", [1, 3, 100])
 def test_nan_later_names_the_update_and_hands_on_the_history(read_every):
     rows, pair = [], Pair(CrossEntropy(), Later(5))
-    made = Descent(
+    made = StageRunner(
         Predictor(mlp()),
-        stage(Fixed(), objectives=pair),
+        stage(WeightedSum(), objectives=pair),
         split(),
-        Conditions(on_rows=rows.extend, read_every=read_every),
+        RunOptions(on_log=rows.extend, log_every=read_every),
     )
     with pytest.raises(NotFiniteError, match="at update 5"):
         made.run()
@@ -140,16 +140,16 @@ class Steep(CrossEntropy):
 
 
 def test_weights_that_break_at_the_last_update_are_noticed():
-    steep = stage(Fixed(), epochs=1, objectives=Pair(Steep(), Steep()), rate=1e38, clip=None)
+    steep = stage(WeightedSum(), epochs=1, objectives=Pair(Steep(), Steep()), lr=1e38, max_grad_norm=None)
     with pytest.raises(NotFiniteError, match="after the last update"):
         run(steep, mlp(torch.float32), split(4, 8, torch.float32))
 
 
-@pytest.mark.parametrize("surgery", [Implicit(log=True), ImplicitPublished()], ids=["log", "published"])
+@pytest.mark.parametrize("surgery", [EUPMUSurgery(log_loss=True), EUPMUOfficialSurgery()], ids=["log", "published"])
 def test_ascent_with_logarithms_ends_before_anything_moves(surgery):
     model = mlp()
     with pytest.raises(ObjectiveError, match="losses ≥ 0"):
-        run(stage(surgery, objectives=Pair(Ascent(), CrossEntropy())), model)
+        run(stage(surgery, objectives=Pair(NegativeCrossEntropy(), CrossEntropy())), model)
     assert torch.equal(weights(model), weights(mlp()))
 
 
@@ -164,7 +164,7 @@ class Overflows(CrossEntropy):
     def __init__(self, until):
         self.until, self.updates = until, 0
 
-    def draw(self, batch, epoch, generator):
+    def sample(self, batch, epoch, generator):
         self.updates += 1
         return batch
 
@@ -175,25 +175,25 @@ class Overflows(CrossEntropy):
 
 def half_precision(until, surgery):
     """A run whose scaler works on the CPU in single precision, with a schedule."""
-    made = Descent(
+    made = StageRunner(
         Predictor(mlp(torch.float32)),
-        stage(surgery, objectives=Pair(CrossEntropy(), Overflows(until)), schedule="cosine", clip=None),
+        stage(surgery, objectives=Pair(CrossEntropy(), Overflows(until)), schedule="cosine", max_grad_norm=None),
         split(dtype=torch.float32),
-        Conditions(),
+        RunOptions(),
     )
-    made.stepper.setting.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    made.stepper.config.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     return made
 
 
 def test_a_skipped_update_moves_neither_weights_nor_schedule_nor_dual():
-    surgery = Implicit(start=0.5)
+    surgery = EUPMUSurgery(initial_multiplier=0.5)
     made = half_precision(4, surgery)  # two draws for each update: its batch and its probe
     seen = []
     look = lambda progress: seen.append(  # noqa: E731
         (weights(made.stepper.model), made.scheduler.last_epoch, float(surgery.multiplier), bool(optimizer.state))
     )
     optimizer = made.stepper.optimizer
-    made.conditions = Conditions(on_step=look)
+    made.options = RunOptions(on_step=look)
     made.run()
     for moved, epoch, multiplier, state in seen[:2]:
         assert torch.equal(moved, weights(mlp(torch.float32)))
@@ -204,7 +204,7 @@ def test_a_skipped_update_moves_neither_weights_nor_schedule_nor_dual():
 
 def test_a_run_that_only_skips_is_an_error():
     with pytest.raises(NotFiniteError, match="8 successive updates were skipped"):
-        half_precision(10**9, Fixed()).run()
+        half_precision(10**9, WeightedSum()).run()
 
 
 class Prepared(Objective):
@@ -222,9 +222,9 @@ class Prepared(Objective):
 
 def test_objectives_are_prepared_on_the_original_before_the_first_stage():
     objective, model = Prepared(), mlp().train()
-    wipe = Edit(lambda predict, _: [p.zero_() for p in predict.model.parameters()])
-    plan = Recipe((wipe, stage(Fixed(), objectives=Pair(objective, CrossEntropy()))))
-    execute(Predictor(model), plan, split(), Conditions())
+    wipe = EditStage(lambda predict, _: [p.zero_() for p in predict.model.parameters()])
+    plan = MethodRecipe((wipe, stage(WeightedSum(), objectives=Pair(objective, CrossEntropy()))))
+    run_recipe(Predictor(model), plan, split(), RunOptions())
     assert torch.equal(objective.seen[0], weights(mlp()))
     assert objective.seen[1:] == (False, 7)
     assert not model.training
@@ -236,8 +236,8 @@ def test_edits_have_randomness_of_their_own():
         model = mlp()
         torch.rand(3)
         before = torch.get_rng_state()
-        redraw = Edit(lambda predict, _: [nn.init.normal_(p) for p in predict.model.parameters()])
-        execute(Predictor(model), Recipe((redraw,)), split(), Conditions(seed=5))
+        redraw = EditStage(lambda predict, _: [nn.init.normal_(p) for p in predict.model.parameters()])
+        run_recipe(Predictor(model), MethodRecipe((redraw,)), split(), RunOptions(seed=5))
         assert torch.equal(torch.get_rng_state(), before)
         found.append(weights(model))
     assert torch.equal(*found)
@@ -250,7 +250,7 @@ def test_augmentation_is_drawn_anew_and_the_same_for_a_seed():
     class Inputs(CrossEntropy):
         met: list
 
-        def draw(self, batch, epoch, generator):
+        def sample(self, batch, epoch, generator):
             self.met.append(batch.inputs)
             return batch
 
@@ -259,7 +259,7 @@ def test_augmentation_is_drawn_anew_and_the_same_for_a_seed():
         objective.met = []
         data = split(4, 8)
         data.forget.augment = noise
-        run(stage(Fixed(1.0, 0.0), mode="forget", objectives=Pair(objective, CrossEntropy())), data=data)
+        run(stage(WeightedSum(1.0, 0.0), mode="forget", objectives=Pair(objective, CrossEntropy())), data=data)
         return objective.met
 
     first, again = met(), met()
@@ -276,5 +276,5 @@ def test_batches_are_read_once_for_each_update():
             return super().batch(indices)
 
     sides = [Reader(b.inputs, b.targets) for b in (batch(0, 8), batch(1, 24))]
-    run(stage(Fixed(), epochs=1), data=Split(*sides, 3))
+    run(stage(WeightedSum(), epochs=1), data=Split(*sides, 3))
     assert Reader.reads == 2 * 3

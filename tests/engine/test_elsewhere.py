@@ -13,16 +13,16 @@ from expunge.engine import Stepper, randomness
 from expunge.errors import MissingExtraError
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
-SURGERIES = {name: entry.target for name, entry in registry.entries("surgeries").items()}
+SURGERIES = {name: entry.target for name, entry in registry.list_entries("surgeries").items()}
 AWAY = torch.device("meta")
 
 
 @pytest.fixture(autouse=True)
 def without_generator(monkeypatch):
     """The meta device has no generator of its own."""
-    monkeypatch.setattr(randomness, "generators_of", lambda device: [torch.default_generator])
+    monkeypatch.setattr(randomness, "default_generators", lambda device: [torch.default_generator])
 
 
 def made(make):
@@ -35,13 +35,13 @@ def made(make):
 def copies_of(surgery, policy="frozen"):
     """The copies that wait in two updates after the first, which reads its losses on purpose."""
     model = normalised(torch.float32).to(AWAY)
-    step = Stepper(model, sgd(model.parameters()), surgery, Pair(RandomLabel(), CrossEntropy()), normalisation=policy)
+    step = Stepper(model, sgd(model.parameters()), surgery, Pair(RandomLabel(), CrossEntropy()), batch_norm=policy)
     step.updates = 1
     further = lambda of, number: batch(100 + number, dtype=torch.float32)  # noqa: E731
     with Travels() as copies:
         for observe in (True, False):
             sides = batch(1, dtype=torch.float32), batch(2, dtype=torch.float32)
-            step(*sides, lambda: batch(3, dtype=torch.float32), observe=observe, further=further)
+            step(*sides, lambda: batch(3, dtype=torch.float32), log_gradients=observe, extra_batches=further)
     return copies.waited
 
 
@@ -49,18 +49,18 @@ def copies_of(surgery, policy="frozen"):
 @pytest.mark.parametrize("name", SURGERIES)
 def test_no_surgery_waits(name, policy):
     surgery = made(SURGERIES[name])
-    if surgery.waits:
+    if surgery.requires_sync:
         pytest.skip("it says that it does")
     assert copies_of(surgery, policy) == []
 
 
 def test_what_waits_is_seen():
-    class Reading(Fixed):
-        def follow_up(self, step):
+    class Reading(WeightedSum):
+        def after_step(self, step):
             float(step.loss("retain"))
 
-    class Sending(Fixed):
-        def follow_up(self, step):
+    class Sending(WeightedSum):
+        def after_step(self, step):
             torch.ones(1).to(AWAY)
 
     with pytest.raises(RuntimeError, match="meta"):

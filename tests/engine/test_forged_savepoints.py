@@ -10,11 +10,19 @@ import torch
 from small_requests import classifier, sides
 
 from expunge.batch import Predictor, Split
-from expunge.engine import Conditions, Descend, Every, Optimiser, Recipe, Savepoints, execute
+from expunge.engine import (
+    CheckpointManager,
+    MethodRecipe,
+    OptimizerConfig,
+    RunOptions,
+    SaveInterval,
+    TrainStage,
+    run_recipe,
+)
 from expunge.errors import CheckpointError, ExpungeError
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Implicit
+from expunge.surgery import EUPMUSurgery
 from expunge.weights import load_state, save_state
 
 UPDATES = 4
@@ -22,7 +30,7 @@ UPDATES = 4
 
 def go_on(folder, stop=None, every=1):
     """Make the run's updates up to ``stop`` and return the weights at its end."""
-    model, points = classifier(), Savepoints(folder, Every(seconds=1e9, updates=every))
+    model, points = classifier(), CheckpointManager(folder, SaveInterval(seconds=1e9, updates=every))
     points.open({"what": "test"})
 
     def count(progress):
@@ -30,10 +38,10 @@ def go_on(folder, stop=None, every=1):
             raise KeyboardInterrupt
 
     forget, retain = sides(60, 12)
-    optimiser = Optimiser(0.02, "adamw", schedule="cosine")
-    stage = Descend(Pair(RandomLabel(), CrossEntropy()), Implicit(), optimiser, epochs=2, batch=Pair(8, 24))
-    conditions = Conditions(savepoints=points, on_step=count)
-    execute(Predictor(model), Recipe((stage,)), Split(forget, retain, 3), conditions)
+    optimiser = OptimizerConfig(0.02, "adamw", schedule="cosine")
+    stage = TrainStage(Pair(RandomLabel(), CrossEntropy()), EUPMUSurgery(), optimiser, epochs=2, batch_size=Pair(8, 24))
+    conditions = RunOptions(checkpoints=points, on_step=count)
+    run_recipe(Predictor(model), MethodRecipe((stage,)), Split(forget, retain, 3), conditions)
     return model.state_dict()
 
 

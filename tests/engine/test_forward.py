@@ -16,9 +16,9 @@ from expunge.data import TensorExamples
 from expunge.errors import ConfigError, ModelError
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 from expunge.tasks.classification.train_settings import TrainSettings
-from expunge.tasks.classification.training import fit
+from expunge.tasks.classification.training import train_classifier
 
 INPUTS, LABELS = torch.randn(43, 6, generator=torch.Generator().manual_seed(0)), torch.arange(43) % 3
 
@@ -86,7 +86,7 @@ def test_one_picture_has_statistics_of_its_own():
 
 
 def test_training_has_a_last_batch_of_one_example():
-    record = fit(normalized(), examples(0, 3), TrainSettings(epochs=1, batch=2))
+    record = train_classifier(normalized(), examples(0, 3), TrainSettings(epochs=1, batch=2))
     assert record.epochs == 1
 
 
@@ -262,7 +262,7 @@ def stepper(model=None, optimizer=torch.optim.SGD, surgery=None, objectives=None
     rate = {} if optimizer in (torch.optim.LBFGS,) else {"lr": 0.1}
     made = optimizer(list(model.parameters()), **rate) if isinstance(optimizer, type) else optimizer
     pair = Pair(RandomLabel(), CrossEntropy()) if objectives is None else objectives
-    return expunge.Stepper(model, made, Fixed() if surgery is None else surgery, pair, mask, **settings)
+    return expunge.Stepper(model, made, WeightedSum() if surgery is None else surgery, pair, mask, **settings)
 
 
 NOT_FIT = {
@@ -276,7 +276,7 @@ NOT_FIT = {
     "one objective": ({"objectives": RandomLabel()}, "but found"),
     "a class": ({"objectives": Pair(RandomLabel, CrossEntropy())}, "found the class RandomLabel"),
     "surgery": ({"surgery": "unilateral"}, "but found"),
-    "surgery class": ({"surgery": Fixed}, "but found"),
+    "surgery class": ({"surgery": WeightedSum}, "but found"),
     "mask": ({"mask": "saliency"}, "but found"),
     "optimizer": ({"optimizer": "sgd"}, "but found"),
 }
@@ -298,7 +298,7 @@ def test_a_stepper_moves_weights_under_no_grad():
     model = nn.Linear(6, 3)
     before = weights(model).clone()
     with torch.no_grad():
-        assert stepper(model)((INPUTS[:8], LABELS[:8]), (INPUTS[8:16], LABELS[8:16])).moved
+        assert stepper(model)((INPUTS[:8], LABELS[:8]), (INPUTS[8:16], LABELS[8:16])).stepped
     assert not torch.equal(weights(model), before)
 
 

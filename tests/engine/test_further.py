@@ -27,16 +27,24 @@ from small_networks import (
 
 from expunge import registry
 from expunge.batch import Predictor, Split
-from expunge.data import PairStream, TensorExamples
-from expunge.engine import Conditions, Descend, Descent, Optimiser
+from expunge.data import PairSampler, TensorExamples
+from expunge.engine import OptimizerConfig, RunOptions, StageRunner, TrainStage
 from expunge.errors import ConfigError, DataError, NotFiniteError
-from expunge.masks import Agreement, Certified, FeasibleMask, Knapsack, Lenient, SignAgreement, Strict
+from expunge.masks import (
+    FeasibleMask,
+    KeepIfHarmless,
+    KeepUnlessHarmful,
+    Knapsack,
+    ProbabilisticAgreement,
+    SequentialTest,
+    SignAgreement,
+)
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Implicit, Lookahead, NoiseAware
+from expunge.surgery import EUPMUSurgery, LURSurgery, RobustProjection, WeightedSum
 
 MODES = ("paired", "mixed", "forget", "retain", "blocks", "interleaved")
-MASKS = {name: entry.target for name, entry in registry.entries("masks").items()}
+MASKS = {name: entry.target for name, entry in registry.list_entries("masks").items()}
 
 
 def more(of, number, dtype=torch.float64):
@@ -45,7 +53,7 @@ def more(of, number, dtype=torch.float64):
 
 def all_further(stream, epoch, step, of):
     found = []
-    while len(positions := stream.further(epoch, step, of, len(found))):
+    while len(positions := stream.extra_indices(epoch, step, of, len(found))):
         found.append(positions)
     return found
 
@@ -54,10 +62,10 @@ def all_further(stream, epoch, step, of):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(0, 3), st.data())
 def test_further_retain_batches_are_disjoint_from_everything(mode, size, width, seed, data):
-    stream = PairStream(Pair(11, size), Pair(3, width), mode, seed)
+    stream = PairSampler(Pair(11, size), Pair(3, width), mode, seed)
     epoch, step = data.draw(st.integers(0, 2)), data.draw(st.integers(0, len(stream) - 1))
-    draw, found = stream.at(epoch, step), all_further(stream, epoch, step, "retain")
-    used = set(draw.retain.tolist()) | set(draw.probe.tolist())
+    draw, found = stream.sample(epoch, step), all_further(stream, epoch, step, "retain")
+    used = set(draw.retain.tolist()) | set(draw.next_retain_half.tolist())
     rest = size - len(used)
     width = min(width, max(1, rest // 16))
     assert len(found) == rest // width
@@ -68,63 +76,65 @@ def test_further_retain_batches_are_disjoint_from_everything(mode, size, width, 
 
 def test_further_batches_are_a_function_of_seed_and_update():
     def make(seed=3):
-        return PairStream(Pair(20, 50), Pair(4, 6), "paired", seed)
+        return PairSampler(Pair(20, 50), Pair(4, 6), "paired", seed)
 
     straight = make()
     for epoch, step in [(0, 0), (0, 5), (1, 2)]:
         for of in ("forget", "retain"):
-            assert make().further(epoch, step, of, 2).equal(straight.further(epoch, step, of, 2))
-            assert not straight.further(epoch, step, of, 0).equal(straight.further(epoch, step + 1, of, 0))
-            assert not straight.further(epoch, step, of, 0).equal(make(4).further(epoch, step, of, 0))
+            assert make().extra_indices(epoch, step, of, 2).equal(straight.extra_indices(epoch, step, of, 2))
+            assert not straight.extra_indices(epoch, step, of, 0).equal(straight.extra_indices(epoch, step + 1, of, 0))
+            assert not straight.extra_indices(epoch, step, of, 0).equal(make(4).extra_indices(epoch, step, of, 0))
 
 
 def test_every_retain_example_is_drawn_equally_often():
-    stream = PairStream(Pair(5, 40), Pair(2, 5), "paired", 0)
+    stream = PairSampler(Pair(5, 40), Pair(2, 5), "paired", 0)
     seen = torch.zeros(40)
     for epoch in range(100):
         for step in range(len(stream)):
-            seen[stream.further(epoch, step, "retain", 0)] += 1
+            seen[stream.extra_indices(epoch, step, "retain", 0)] += 1
     expected = float(seen.mean())
     assert float((seen - expected).abs().max()) < 5 * math.sqrt(expected)
 
 
 def test_further_forget_batches_come_from_the_whole_set():
-    stream = PairStream(Pair(9, 30), Pair(4, 5), "paired", 0)
-    found = [stream.further(0, 1, "forget", number) for number in range(40)]
+    stream = PairSampler(Pair(9, 30), Pair(4, 5), "paired", 0)
+    found = [stream.extra_indices(0, 1, "forget", number) for number in range(40)]
     assert all(len(one) == len(one.unique()) == 4 for one in found)
     assert len(torch.cat(found).unique()) == 9
-    small = PairStream(Pair(3, 30), Pair(4, 5), "paired", 0).further(0, 0, "forget", 7)
+    small = PairSampler(Pair(3, 30), Pair(4, 5), "paired", 0).extra_indices(0, 0, "forget", 7)
     assert sorted(small.tolist()) == [0, 1, 2]
 
 
 def lent(model, surgery=None, further=more, **options):
-    return stepper(model, surgery or Fixed(), **options).lend(batch(0), batch(1), None, None, True, further)
+    return stepper(model, surgery or WeightedSum(), **options).make_step(batch(0), batch(1), None, None, True, further)
 
 
-@pytest.mark.parametrize("options", [{}, {"micro_batches": 3}, {"scaler": 64.0}], ids=["plain", "parts", "scaler"])
+@pytest.mark.parametrize(
+    "options", [{}, {"gradient_accumulation_steps": 3}, {"scaler": 64.0}], ids=["plain", "parts", "scaler"]
+)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_further_gradients_are_plain_ones(policy, options):
     if "scaler" in options:
         options = {"scaler": torch.amp.GradScaler("cpu", init_scale=options["scaler"])}
     model = mlp()
-    step = lent(model, normalisation=policy, **options)
-    for number, found in enumerate(step.further("retain", 3)):
+    step = lent(model, batch_norm=policy, **options)
+    for number, found in enumerate(step.extra_gradients("retain", 3)):
         expected = flat(gradients(model, ce(model, more("retain", number))))
         torch.testing.assert_close(flat(found), expected, rtol=1e-6, atol=1e-9)
-    (forget,) = step.further("forget", 1)
+    (forget,) = step.extra_gradients("forget", 1)
     torch.testing.assert_close(flat(forget), flat(gradients(model, ce(model, more("forget", 0)))), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_further_gradients_disturb_nothing(policy):
     model = normalised()
-    step = lent(model, normalisation=policy)
+    step = lent(model, batch_norm=policy)
     held = [torch.full_like(p, 7.0) for p in model.parameters()]
     for parameter, gradient in zip(model.parameters(), held, strict=True):
         parameter.grad = gradient
     before, state = buffers(model), torch.get_rng_state()
     with torch.no_grad():
-        list(step.further("retain", 2))
+        list(step.extra_gradients("retain", 2))
     assert_same_buffers(model, before)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(p.grad is g and bool((g == 7).all()) for p, g in zip(model.parameters(), held, strict=True))
@@ -138,14 +148,14 @@ def test_no_batch_is_lent_twice_whoever_asks():
         return more(of, number) if number < 4 else None
 
     step = lent(mlp(), further=fetch)
-    assert [len(list(step.further("retain", count))) for count in (2, 1, 3, 1)] == [2, 1, 1, 0]
+    assert [len(list(step.extra_gradients("retain", count))) for count in (2, 1, 3, 1)] == [2, 1, 1, 0]
     assert [number for of, number in asked if of == "retain"][:4] == [0, 1, 2, 3]
-    assert len(list(step.further("forget", 2))) == 2
+    assert len(list(step.extra_gradients("forget", 2))) == 2
 
 
 def test_dropout_differs_between_batches_and_repeats_for_a_seed():
     same = lambda of, number: batch(5)  # noqa: E731
-    first, again = ([flat(g) for g in lent(noisy(), further=same).further("retain", 2)] for _ in range(2))
+    first, again = ([flat(g) for g in lent(noisy(), further=same).extra_gradients("retain", 2)] for _ in range(2))
     assert torch.equal(first[0], again[0])
     assert not torch.equal(first[0], first[1])
 
@@ -157,9 +167,9 @@ def test_an_overflow_under_the_scaler_is_repeated_at_a_smaller_scale():
 
     model = mlp(torch.float32)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
-    made = stepper(model, Fixed(), objectives=Pair(Steep(), Steep()), scaler=scaler)
-    step = made.lend(batch(0), batch(1), None, None, True, lambda of, k: more(of, k, torch.float32))
-    (found,) = step.further("retain", 1)
+    made = stepper(model, WeightedSum(), objectives=Pair(Steep(), Steep()), scaler=scaler)
+    step = made.make_step(batch(0), batch(1), None, None, True, lambda of, k: more(of, k, torch.float32))
+    (found,) = step.extra_gradients("retain", 1)
     expected = 1e3 * flat(gradients(model, ce(model, more("retain", 0, torch.float32))))
     torch.testing.assert_close(flat(found), expected, rtol=1e-4, atol=1e-4)
 
@@ -172,8 +182,8 @@ def test_a_further_gradient_that_is_used_up_is_gone_before_the_next_is_computed(
         return more(of, number)
 
     given = []
-    step = stepper(model, Fixed()).lend(batch(0), batch(1), None, None, False, supply)
-    for gradient in step.further("retain", 3):
+    step = stepper(model, WeightedSum()).make_step(batch(0), batch(1), None, None, False, supply)
+    for gradient in step.extra_gradients("retain", 3):
         given.append(weakref.ref(gradient.pieces[0]))
         del gradient
     assert alive == [0, 0, 0]
@@ -181,17 +191,17 @@ def test_a_further_gradient_that_is_used_up_is_gone_before_the_next_is_computed(
 
 def test_a_mask_that_needs_further_batches_says_so_before_anything_moves():
     model = mlp()
-    step = stepper(model, Fixed(), mask=Lenient())
-    with pytest.raises(ConfigError, match="further="):
+    step = stepper(model, WeightedSum(), mask=KeepUnlessHarmful())
+    with pytest.raises(ConfigError, match="extra_batches="):
         step(batch(0), batch(1))
     assert torch.equal(weights(model), weights(mlp()))
 
 
 def quick(make):
     """A mask of the smallest cost, of any kind."""
-    if make is Certified:
-        return Certified(Lenient(batches=2), delta=0.45, batches=2)
-    return make(every=2, batches=3) if issubclass(make, FeasibleMask) else make()
+    if make is SequentialTest:
+        return SequentialTest(KeepUnlessHarmful(initial_batches=2), delta=0.45, test_batches=2)
+    return make(refresh_every=2, initial_batches=3) if issubclass(make, FeasibleMask) else make()
 
 
 def data(forget=8, retain=60, dtype=torch.float32):
@@ -202,16 +212,16 @@ def data(forget=8, retain=60, dtype=torch.float32):
 def descended(surgery, mask, split=None, model=None, epochs=1, read_every=4, mode="paired", **optimiser):
     split, model, rows = split or data(), model or mlp(torch.float32), []
     pair = Pair(RandomLabel(), CrossEntropy())
-    settings = {"rate": 0.1, "clip": 1.0} | optimiser
-    stage = Descend(pair, surgery, Optimiser(**settings), epochs, Pair(4, 6), mode, mask)
+    settings = {"lr": 0.1, "max_grad_norm": 1.0} | optimiser
+    stage = TrainStage(pair, surgery, OptimizerConfig(**settings), epochs, Pair(4, 6), mode, mask)
     if mask is not None:
         mask.prepare(Predictor(model), split)
-    Descent(Predictor(model), stage, split, Conditions(on_rows=rows.extend, read_every=read_every)).run()
+    StageRunner(Predictor(model), stage, split, RunOptions(on_log=rows.extend, log_every=read_every)).run()
     return model, rows
 
 
 @pytest.mark.parametrize("make", MASKS.values(), ids=MASKS)
-@pytest.mark.parametrize("surgery", [Fixed, Implicit, Lookahead, NoiseAware])
+@pytest.mark.parametrize("surgery", [WeightedSum, EUPMUSurgery, LURSurgery, RobustProjection])
 def test_every_mask_runs_and_says_what_it_has_to_say(surgery, make):
     mask = quick(make)
     model, rows = descended(surgery(), mask)
@@ -219,7 +229,7 @@ def test_every_mask_runs_and_says_what_it_has_to_say(surgery, make):
     assert weights(model).isfinite().all()
     columns = set(rows[0]) - {"step", "epoch", "forget_loss", "retain_loss", "cosine", "multiplier", "removed"}
     feasible = {"kept"} if issubclass(make, FeasibleMask) else set()
-    wanted = {"kept", "certified", "level", "bound"} if make is Certified else feasible
+    wanted = {"kept", "certified", "level", "bound"} if make is SequentialTest else feasible
     assert columns == wanted
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     if wanted:
@@ -230,8 +240,8 @@ class Witness:
     """Wraps a mask's choice to remember what it passed."""
 
     def __init__(self, mask):
-        self.passed, plain = [], mask.choose
-        mask.choose = lambda displacement, step: self.note(plain(displacement, step))
+        self.passed, plain = [], mask.compute
+        mask.compute = lambda displacement, step: self.note(plain(displacement, step))
 
     def note(self, chosen):
         self.passed.append([piece.clone() for piece in chosen])
@@ -239,19 +249,21 @@ class Witness:
 
 
 @pytest.mark.parametrize("optimise", [sgd, adamw], ids=["sgd", "adamw"])
-@pytest.mark.parametrize("make", [Strict, Lenient, Agreement, Knapsack, SignAgreement, Certified])
+@pytest.mark.parametrize(
+    "make", [KeepIfHarmless, KeepUnlessHarmful, ProbabilisticAgreement, Knapsack, SignAgreement, SequentialTest]
+)
 def test_what_does_not_pass_stays_to_the_bit(make, optimise):
     model, mask = mlp(torch.float32), quick(make)
-    witness, step = Witness(mask), stepper(model, Fixed(), optimise, mask=mask)
+    witness, step = Witness(mask), stepper(model, WeightedSum(), optimise, mask=mask)
     still = 0
     for index in range(6):
         before = [p.detach().clone() for p in model.parameters()]
         further = lambda of, k, base=index: batch(1000 * base + 2 * k + (of == "retain") + 50, dtype=torch.float32)  # noqa: E731
-        step(batch(index, dtype=torch.float32), batch(index + 9, dtype=torch.float32), further=further)
+        step(batch(index, dtype=torch.float32), batch(index + 9, dtype=torch.float32), extra_batches=further)
         for old, new, passed in zip(before, model.parameters(), witness.passed[-1], strict=True):
             assert torch.equal(new[~passed], old[~passed])
             still += int((~passed).sum())
-            if make is not Certified:
+            if make is not SequentialTest:
                 assert (new[passed] != old[passed]).float().mean() > 0.9 if passed.any() else True
     assert still > 0
 
@@ -265,10 +277,10 @@ def test_the_certificate_is_of_the_weights_before_the_step():
             seen.append(weights(model))
             return super().__call__(predict, batch)
 
-    mask = Certified(Lenient(batches=2), batches=2)
-    step = stepper(model, Fixed(), objectives=Pair(CrossEntropy(), Look()), mask=mask)
+    mask = SequentialTest(KeepUnlessHarmful(initial_batches=2), test_batches=2)
+    step = stepper(model, WeightedSum(), objectives=Pair(CrossEntropy(), Look()), mask=mask)
     before = weights(model)
-    step(batch(0), batch(1), further=more)
+    step(batch(0), batch(1), extra_batches=more)
     assert len(seen) == 2 + 2 + 2  # the first look and the update; the mask's batches; the certificate's
     for found in seen:
         torch.testing.assert_close(found, before, rtol=0, atol=1e-12)
@@ -276,14 +288,14 @@ def test_the_certificate_is_of_the_weights_before_the_step():
 
 def test_a_certificate_uses_other_batches_than_its_mask():
     asked = []
-    step = stepper(mlp(), Fixed(), mask=Certified(Lenient(batches=3), batches=4))
-    step(batch(0), batch(1), further=lambda of, k: asked.append((of, k)) or more(of, k))
+    step = stepper(mlp(), WeightedSum(), mask=SequentialTest(KeepUnlessHarmful(initial_batches=3), test_batches=4))
+    step(batch(0), batch(1), extra_batches=lambda of, k: asked.append((of, k)) or more(of, k))
     assert asked == [("retain", number) for number in range(7)]
 
 
 def test_verdicts_of_each_update_are_in_the_history():
-    mask = Certified(Lenient(batches=2), delta=0.2, batches=3, every=2)
-    _, rows = descended(Fixed(), mask, epochs=2)
+    mask = SequentialTest(KeepUnlessHarmful(initial_batches=2), delta=0.2, test_batches=3, test_every=2)
+    _, rows = descended(WeightedSum(), mask, epochs=2)
     tested = [row["step"] for row in rows if row["certified"] is not None]
     assert tested == list(range(0, 20, 2))
     for row in rows[::2]:
@@ -294,19 +306,22 @@ def test_verdicts_of_each_update_are_in_the_history():
 
 
 def test_without_a_mask_the_history_is_as_it_was():
-    _, rows = descended(Fixed(), None)
+    _, rows = descended(WeightedSum(), None)
     assert set(rows[0]) == {"step", "epoch", "forget_loss", "retain_loss", "cosine", "multiplier", "removed"}
 
 
 def test_gradient_ascent_on_forget_batches_alone_is_guarded_by_retain_batches():
-    mask = Lenient(batches=3, every=1)
-    _, rows = descended(Fixed(1.0, 0.0), mask, mode="forget", epochs=3)
-    assert mask.of("retain").count == 3 + len(rows) - 1
+    mask = KeepUnlessHarmful(initial_batches=3, refresh_every=1)
+    _, rows = descended(WeightedSum(1.0, 0.0), mask, mode="forget", epochs=3)
+    assert mask.get_moments("retain").count == 3 + len(rows) - 1
     assert all(row["retain_loss"] is None for row in rows)
 
 
 def test_one_seed_gives_one_masked_result():
-    first, second = (descended(Fixed(), Certified(Agreement(batches=3), 0.4, batches=3)) for _ in range(2))
+    first, second = (
+        descended(WeightedSum(), SequentialTest(ProbabilisticAgreement(initial_batches=3), 0.4, test_batches=3))
+        for _ in range(2)
+    )
     assert torch.equal(weights(first[0]), weights(second[0]))
     assert first[1] == second[1]
 
@@ -314,7 +329,7 @@ def test_one_seed_gives_one_masked_result():
 def test_a_retain_set_without_further_batches_ends_before_anything_moves():
     model = mlp(torch.float32)
     with pytest.raises(DataError, match="smaller retain batch"):
-        descended(Fixed(), Lenient(), data(8, 7), model)
+        descended(WeightedSum(), KeepUnlessHarmful(), data(8, 7), model)
     assert torch.equal(weights(model), weights(mlp(torch.float32)))
 
 
@@ -326,17 +341,17 @@ def test_nan_on_a_further_batch_ends_the_run():
             Broken.calls += 1
             return super().__call__(model, batch) * (math.nan if len(batch) == 9 else 1)
 
-    step = stepper(mlp(), Fixed(), objectives=Pair(CrossEntropy(), Broken()), mask=Lenient())
-    assert float(step(batch(0), batch(1), further=more).row[-1]) == 0.0
+    step = stepper(mlp(), WeightedSum(), objectives=Pair(CrossEntropy(), Broken()), mask=KeepUnlessHarmful())
+    assert float(step(batch(0), batch(1), extra_batches=more).row[-1]) == 0.0
     split = data(8, 60)
     split.retain.inputs[40:] = torch.nan
     with pytest.raises(NotFiniteError):
-        descended(Fixed(), Lenient(), split)
+        descended(WeightedSum(), KeepUnlessHarmful(), split)
 
 
 def test_the_budget_of_memory_is_kept():
-    mask = Lenient(bf16=True)
-    descended(Fixed(), mask)
+    mask = KeepUnlessHarmful(bf16=True)
+    descended(WeightedSum(), mask)
     held = sum(b.numel() * b.element_size() for b in mask.buffers())
     assert held == sum(p.numel() * p.element_size() for p in mlp(torch.float32).parameters())
     assert isinstance(mask, FeasibleMask)

@@ -7,10 +7,10 @@ from torch import nn
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine.guard import commit_, guarded
+from expunge.engine.guard import commit_masked_, masked_step
 from expunge.errors import ConfigError, ModelError
 from expunge.masks import Mask, Saliency
-from expunge.surgery import Direction, Fixed, Implicit, Unilateral
+from expunge.surgery import Direction, EUPMUSurgery, Projection, WeightedSum
 
 
 class Given(Mask):
@@ -20,7 +20,7 @@ class Given(Mask):
         super().__init__()
         self.pieces, self.seen = pieces, []
 
-    def choose(self, displacement, step):
+    def compute(self, displacement, step):
         self.seen.append(displacement.clone())
         return Direction(self.pieces)
 
@@ -38,7 +38,7 @@ def test_soft_masks_weigh_the_displacement(optimise, dtype):
     """Against a copy of the optimiser that moves freely from the same weights at each update."""
     ours, theirs = mlp(dtype), mlp(dtype)
     mask, free = Given(soft(ours)), optimise(theirs.parameters())
-    step = stepper(ours, Fixed(0.5, 1.0), optimise, mask=mask)
+    step = stepper(ours, WeightedSum(0.5, 1.0), optimise, mask=mask)
     for index in range(4):
         forget, retain = batch(2 * index, dtype=dtype), batch(2 * index + 1, dtype=dtype)
         old = [p.detach().clone() for p in theirs.parameters()]
@@ -58,7 +58,7 @@ def test_soft_masks_weigh_the_displacement(optimise, dtype):
                 target.copy_(source)
 
 
-@pytest.mark.parametrize("make", [Fixed, Unilateral, Implicit])
+@pytest.mark.parametrize("make", [WeightedSum, Projection, EUPMUSurgery])
 @pytest.mark.parametrize("optimise", [sgd, adamw], ids=["sgd", "adamw"])
 def test_what_is_masked_stays_to_the_bit(make, optimise):
     model = mlp(torch.float32)
@@ -85,14 +85,14 @@ def test_a_mask_on_the_gradient_leaks_and_ours_does_not(optimise):
     assert (weights(model)[~kept] != before[~kept]).all()
 
     ours = mlp()
-    stepper(ours, Fixed(), optimise, mask=Given(pieces))(batch(0), batch(1))
+    stepper(ours, WeightedSum(), optimise, mask=Given(pieces))(batch(0), batch(1))
     assert torch.equal(weights(ours)[~kept], before[~kept])
 
 
 def committed(old, new, weight):
     """The weights after a masked step, beside those before it and those of the optimiser."""
     result = new.clone()
-    commit_(result, old, weight)
+    commit_masked_(result, old, weight)
     return result
 
 
@@ -112,10 +112,10 @@ def test_a_mask_that_fails_takes_the_step_back():
     def broken(displacement):
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), guarded([parameter], broken):
+    with pytest.raises(ZeroDivisionError), masked_step([parameter], broken):
         parameter.data.add_(1.0)
     assert torch.equal(parameter.detach(), torch.ones(3))
-    with pytest.raises(ValueError, match="zip"), guarded([parameter], lambda displacement: Direction([])):
+    with pytest.raises(ValueError, match="zip"), masked_step([parameter], lambda displacement: Direction([])):
         parameter.data.add_(1.0)
     assert torch.equal(parameter.detach(), torch.ones(3))
 
@@ -130,15 +130,15 @@ def test_the_order_of_the_optimisers_groups_does_not_confuse_a_mask():
     """Weights and biases in groups of their own, biases first: the mask is in the model's order."""
     model = mlp()
     mask = prepared(model)
-    kept, before = flat(mask.choose(Direction(model.parameters()), None)), weights(model)
+    kept, before = flat(mask.compute(Direction(model.parameters()), None)), weights(model)
     groups = [{"params": [model[2].bias, model[0].bias]}, {"params": [model[2].weight, model[0].weight]}]
-    stepper(model, Fixed(), lambda _: sgd(groups), mask=mask)(batch(0), batch(1))
+    stepper(model, WeightedSum(), lambda _: sgd(groups), mask=mask)(batch(0), batch(1))
     assert torch.equal(weights(model) != before, kept)
 
 
 def test_an_unprepared_mask_is_refused_before_anything_moves():
     model = mlp()
-    step = stepper(model, Fixed(), mask=Saliency())
+    step = stepper(model, WeightedSum(), mask=Saliency())
     with pytest.raises(ConfigError, match="prepare"):
         step(batch(0), batch(1))
     assert torch.equal(weights(model), weights(mlp()))
@@ -146,7 +146,7 @@ def test_an_unprepared_mask_is_refused_before_anything_moves():
 
 def test_a_mask_of_other_weights_is_refused():
     model = mlp()
-    step = stepper(model, Fixed(), lambda _: sgd(model[2].parameters()), mask=prepared(model))
+    step = stepper(model, WeightedSum(), lambda _: sgd(model[2].parameters()), mask=prepared(model))
     with pytest.raises(ModelError, match="4 pieces for 2"):
         step(batch(0), batch(1))
     assert torch.equal(weights(model), weights(mlp()))

@@ -8,11 +8,11 @@ import torch
 from small_networks import batch, ce, mlp, weights
 
 from expunge.batch import Batch, Predictor, Split
-from expunge.data import PairStream, TensorExamples
-from expunge.engine import STEADY, Conditions, Descend, Guidance, Optimiser, Recipe, execute
+from expunge.data import PairSampler, TensorExamples
+from expunge.engine import CONTINUE, LoopAction, MethodRecipe, OptimizerConfig, RunOptions, TrainStage, run_recipe
 from expunge.objectives import CrossEntropy
 from expunge.pair import Pair
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 RATE, MOMENTUM, EPOCHS, DECAY = 0.1, 0.9, 3, 0.8
 
@@ -29,28 +29,28 @@ def guided(asked, schedule="constant", average=None):
     def guide(progress, shown):
         with shown():
             judged.append(copy.deepcopy(model.state_dict()))
-        return asked.get(progress.step, STEADY)
+        return asked.get(progress.step, CONTINUE)
 
-    stage = Descend(
+    stage = TrainStage(
         Pair(CrossEntropy(), CrossEntropy()),
-        Fixed(1.0, 1.0),
-        Optimiser(RATE, momentum=MOMENTUM, weight_decay=0.0, schedule=schedule),
+        WeightedSum(1.0, 1.0),
+        OptimizerConfig(RATE, momentum=MOMENTUM, weight_decay=0.0, schedule=schedule),
         EPOCHS,
         Pair(4, 8),
     )
-    conditions = Conditions(average=average, on_rows=rows.extend, on_step=steps.append, guide=guide)
-    execute(Predictor(model), Recipe((stage,)), split(), conditions)
+    conditions = RunOptions(ema_decay=average, on_log=rows.extend, on_step=steps.append, on_update=guide)
+    run_recipe(Predictor(model), MethodRecipe((stage,)), split(), conditions)
     return model, rows, judged, steps
 
 
 def slow(asked, schedule="constant", average=None):
     """The same by plain loops: heavy-ball momentum, a mean of weights, and the driver's wishes after each update."""
     model, data = mlp(), split()
-    stream = PairStream(Pair(8, 24), Pair(4, 8), "paired", 0)
+    stream = PairSampler(Pair(8, 24), Pair(4, 8), "paired", 0)
     parameters, total, factor, seen, judged = list(model.parameters()), EPOCHS * len(stream), 1.0, 0, []
     velocity, mean = None, [p.detach().clone() for p in parameters]
     for number in range(total):
-        draw = stream.at(*divmod(number, len(stream)))
+        draw = stream.sample(*divmod(number, len(stream)))
         forget, retain = (
             Batch(side.inputs[at], side.targets[at], at)
             for side, at in ((data.forget, draw.forget), (data.retain, draw.retain))
@@ -66,8 +66,8 @@ def slow(asked, schedule="constant", average=None):
             mean = [keep * a + (1 - keep) * p for a, p in zip(mean, parameters, strict=True)]
         seen += 1
         judged.append(torch.cat([a.flatten() for a in mean]))
-        wish = asked.get(number, STEADY)
-        factor *= wish.rate
+        wish = asked.get(number, CONTINUE)
+        factor *= wish.lr_factor
         if wish.weights is not None:
             model.load_state_dict(wish.weights)
             velocity, seen, mean = None, 0, [p.detach().clone() for p in parameters]
@@ -88,12 +88,12 @@ def elsewhere():
     "asked",
     [
         {},
-        {1: Guidance(rate=0.5)},
-        {1: Guidance(rate=0.5), 4: Guidance(rate=3.0)},
-        {3: Guidance(weights=elsewhere())},
-        {2: Guidance(rate=0.25, weights=elsewhere()), 5: Guidance(weights=elsewhere())},
-        {4: Guidance(stop=True)},
-        {3: Guidance(weights=elsewhere(), stop=True)},
+        {1: LoopAction(lr_factor=0.5)},
+        {1: LoopAction(lr_factor=0.5), 4: LoopAction(lr_factor=3.0)},
+        {3: LoopAction(weights=elsewhere())},
+        {2: LoopAction(lr_factor=0.25, weights=elsewhere()), 5: LoopAction(weights=elsewhere())},
+        {4: LoopAction(stop=True)},
+        {3: LoopAction(weights=elsewhere(), stop=True)},
     ],
     ids=["nothing", "slower", "slower and faster", "restored", "restored twice", "stopped", "restored and stopped"],
 )
@@ -109,13 +109,13 @@ def test_a_driver_gets_what_it_asks_for(asked, average, schedule):
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_weights_are_restored_to_the_bit_and_the_end_is_at_once(schedule):
     wanted = elsewhere()
-    model, rows, _, _ = guided({4: Guidance(weights=wanted, stop=True)}, schedule, DECAY)
+    model, rows, _, _ = guided({4: LoopAction(weights=wanted, stop=True)}, schedule, DECAY)
     assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
 
 
 def test_a_rate_of_nothing_leaves_the_weights_where_they_are():
-    model, rows, judged, _ = guided({3: Guidance(rate=0.0)})
+    model, rows, judged, _ = guided({3: LoopAction(lr_factor=0.0)})
     assert len(rows) == 9
     assert all(torch.equal(value, judged[3][name]) for name, value in model.state_dict().items())
     assert not torch.equal(judged[3]["0.weight"], judged[2]["0.weight"])
@@ -123,5 +123,5 @@ def test_a_rate_of_nothing_leaves_the_weights_where_they_are():
 
 def test_guidance_can_be_slowed_without_losing_anything_else():
     wanted = elsewhere()
-    slower = Guidance(rate=0.5, weights=wanted).slowed(0.5)
-    assert (slower.rate, slower.weights, slower.stop) == (0.25, wanted, False)
+    slower = LoopAction(lr_factor=0.5, weights=wanted).scale_lr(0.5)
+    assert (slower.lr_factor, slower.weights, slower.stop) == (0.25, wanted, False)

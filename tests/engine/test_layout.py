@@ -10,32 +10,32 @@ from expunge import registry
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.engine import (
-    Conditions,
-    Descend,
-    Descent,
-    Every,
-    Optimiser,
-    Recipe,
-    Savepoints,
+    CheckpointManager,
+    MethodRecipe,
+    OptimizerConfig,
+    RunOptions,
+    SaveInterval,
+    StageRunner,
     Stepper,
-    execute,
-    layout,
-    optimisers,
+    TrainStage,
+    channels_last,
+    optimizers,
+    run_recipe,
 )
-from expunge.engine.layout import laid_out
-from expunge.engine.optimisers import build_optimizer
+from expunge.engine.channels_last import channels_last_memory
+from expunge.engine.optimizers import build_optimizer
 from expunge.errors import MissingExtraError
 from expunge.methods import build_method
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Implicit, Unilateral
-from expunge.surgery.direction import piece_product
+from expunge.surgery import EUPMUSurgery, Projection
+from expunge.surgery.direction import piece_inner_product
 from expunge.tasks.classification.models import resnet20, small_cnn
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 
-METHODS = registry.entries("methods", "classification")
-SURGERIES = registry.entries("surgeries")
-MASKS = registry.entries("masks")
+METHODS = registry.list_entries("methods", "classification")
+SURGERIES = registry.list_entries("surgeries")
+MASKS = registry.list_entries("masks")
 
 
 def images(seed, count=40, dtype=torch.float32):
@@ -78,7 +78,7 @@ def test_weights_come_back_to_their_own_memory_with_what_was_done_to_them():
 
     @torch.no_grad()
     def change():
-        with laid_out(model, True):
+        with channels_last_memory(model, True):
             assert all(last(weight) for weight in convolutions if weight.shape[1] > 1 and weight.shape[2] > 1)
             for weight in convolutions:
                 weight.add_(1)
@@ -92,12 +92,12 @@ def test_weights_come_back_to_their_own_memory_with_what_was_done_to_them():
 
 def test_on_a_processor_nothing_is_moved_by_itself(monkeypatch):
     model = network()
-    with laid_out(model):
+    with channels_last_memory(model):
         assert not any(map(last, model.parameters()))
-    monkeypatch.setattr(layout, "PAYS", ("cpu",))
-    with laid_out(model):
+    monkeypatch.setattr(channels_last, "CHANNELS_LAST_DEVICES", ("cpu",))
+    with channels_last_memory(model):
         assert any(map(last, model.parameters()))
-    with laid_out(model, False):
+    with channels_last_memory(model, False):
         assert not any(map(last, model.parameters()))
 
 
@@ -108,7 +108,7 @@ def test_weights_in_a_format_or_memory_of_the_callers_stay():
     tied[0].weight.data, tied[1].weight.data = shared[0], shared[1]
     pointers = [own.weight.data_ptr(), tied[0].weight.data_ptr()]
     for model in (own, tied, nn.Linear(2, 2)):
-        with laid_out(model, True):
+        with channels_last_memory(model, True):
             assert [own.weight.data_ptr(), tied[0].weight.data_ptr()] == pointers
     assert last(own.weight)
 
@@ -120,17 +120,17 @@ def test_inner_products_do_not_depend_on_the_order_in_memory():
     for a in (left, left.contiguous(memory_format=rows), left.transpose(0, 3)):
         for b in (right, right.contiguous(memory_format=rows)):
             if a.shape == b.shape:
-                torch.testing.assert_close(piece_product(a, b), known)
-    torch.testing.assert_close(piece_product(left.transpose(0, 3), right.transpose(0, 3)), known)
+                torch.testing.assert_close(piece_inner_product(a, b), known)
+    torch.testing.assert_close(piece_inner_product(left.transpose(0, 3), right.transpose(0, 3)), known)
 
 
 def unlearned(method, channels_last):
     model = network()
-    execute(
+    run_recipe(
         Predictor(model),
         build_method(method, epochs=1, batch=16).recipe(),
         split(),
-        Conditions(channels_last=channels_last),
+        RunOptions(channels_last=channels_last),
     )
     return model.state_dict()
 
@@ -153,7 +153,7 @@ def test_training_and_unlearning_from_outside():
         first.register_forward_pre_hook(
             lambda module, _, seen=seen: seen.append((module.training, last(module.weight)))
         )
-        fit(model, images(0, dtype=torch.float64), settings, channels_last=chosen)
+        train_classifier(model, images(0, dtype=torch.float64), settings, channels_last=chosen)
         assert {laid for training, laid in seen if training} == {chosen}
     assert_close(*(model.state_dict() for model in models), 1e-6)  # the loss is computed in float32
     sides = {"forget": images(0, 8), "retain": images(1)}
@@ -162,14 +162,14 @@ def test_training_and_unlearning_from_outside():
         for chosen in (None, True)
     )
     assert_close(plain.model.state_dict(), other.model.state_dict(), 1e-4)
-    assert "channels_last" not in plain.conditions
-    assert other.conditions["channels_last"] is True
+    assert "channels_last" not in plain.run_config
+    assert other.run_config["channels_last"] is True
 
 
 @pytest.fixture
 def fusing(monkeypatch):
     """The processor is told to fuse steps, as an accelerator does."""
-    monkeypatch.setattr(optimisers, "FUSED", ("cpu",))
+    monkeypatch.setattr(optimizers, "FUSED_DEVICES", ("cpu",))
 
 
 def is_fused(optimizer):
@@ -178,20 +178,20 @@ def is_fused(optimizer):
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_where_steps_are_fused(name, monkeypatch):
-    weights, settings = [nn.Parameter(torch.ones(3))], Optimiser(0.1, name)
+    weights, settings = [nn.Parameter(torch.ones(3))], OptimizerConfig(0.1, name)
     assert not is_fused(build_optimizer(weights, settings))
-    monkeypatch.setattr(optimisers, "FUSED", ("cpu",))
+    monkeypatch.setattr(optimizers, "FUSED_DEVICES", ("cpu",))
     assert is_fused(build_optimizer(weights, settings))
-    assert not is_fused(build_optimizer(weights, settings, scaled=True))
+    assert not is_fused(build_optimizer(weights, settings, has_scaler=True))
     whole = [nn.Parameter(torch.ones(3, dtype=torch.complex64))]
     assert not is_fused(build_optimizer(whole, settings))
 
 
-def descended(surgery=Unilateral, mask=None, name="sgd", **conditions):
-    model, optimiser = network(), Optimiser(0.01, name, weight_decay=0.1)
+def descended(surgery=Projection, mask=None, name="sgd", **conditions):
+    model, optimiser = network(), OptimizerConfig(0.01, name, weight_decay=0.1)
     pair = Pair(RandomLabel(), CrossEntropy())
-    stage = Descend(pair, surgery(), optimiser, 2, Pair(8, 16), mask=None if mask is None else mask())
-    execute(Predictor(model), Recipe((stage,)), split(), Conditions(**conditions))
+    stage = TrainStage(pair, surgery(), optimiser, 2, Pair(8, 16), mask=None if mask is None else mask())
+    run_recipe(Predictor(model), MethodRecipe((stage,)), split(), RunOptions(**conditions))
     return model.state_dict()
 
 
@@ -207,7 +207,7 @@ def test_fused_steps_after_every_surgery(name, monkeypatch):
     surgery = SURGERIES[name].target
     installed(surgery)
     expected = descended(surgery)
-    monkeypatch.setattr(optimisers, "FUSED", ("cpu",))
+    monkeypatch.setattr(optimizers, "FUSED_DEVICES", ("cpu",))
     assert_close(descended(surgery), expected)
     assert_close(descended(surgery, channels_last=True), expected)
 
@@ -217,7 +217,7 @@ def test_fused_steps_after_every_surgery(name, monkeypatch):
 def test_fused_steps_under_every_mask(name, optimiser, monkeypatch):
     mask = MASKS[name].target
     expected = descended(mask=mask, name=optimiser)
-    monkeypatch.setattr(optimisers, "FUSED", ("cpu",))
+    monkeypatch.setattr(optimizers, "FUSED_DEVICES", ("cpu",))
     assert_close(descended(mask=mask, name=optimiser, channels_last=True), expected, 1e-7)
 
 
@@ -227,7 +227,7 @@ def test_numbers_meet_their_own_weights_whatever_the_order_in_memory(name, fusin
     with torch.no_grad():
         weights[1].copy_(weights[0])
     weights[1].data = weights[1].data.contiguous(memory_format=torch.channels_last)
-    pair = [build_optimizer([weight], Optimiser(0.1, name, weight_decay=0.1)) for weight in weights]
+    pair = [build_optimizer([weight], OptimizerConfig(0.1, name, weight_decay=0.1)) for weight in weights]
     for turn in range(3):
         slope = torch.randn(4, 3, 5, 5, dtype=torch.float64)
         for weight, optimizer in zip(weights, pair, strict=True):
@@ -253,22 +253,22 @@ def test_a_run_that_is_gone_on_with_has_the_same_bits(tmp_path, fusing):
             raise Killed
 
     def saved():
-        points = Savepoints(tmp_path, Every(seconds=1e9, updates=1))
+        points = CheckpointManager(tmp_path, SaveInterval(seconds=1e9, updates=1))
         points.open({"what": "test"})
         return points
 
-    expected = descended(Implicit, channels_last=True)
+    expected = descended(EUPMUSurgery, channels_last=True)
     with pytest.raises(Killed):
-        descended(Implicit, channels_last=True, savepoints=saved(), on_step=kill)
-    found = descended(Implicit, channels_last=True, savepoints=saved())
+        descended(EUPMUSurgery, channels_last=True, checkpoints=saved(), on_step=kill)
+    found = descended(EUPMUSurgery, channels_last=True, checkpoints=saved())
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
 def test_a_scaler_and_the_callers_own_optimiser_are_left_alone(fusing):
-    stage = Descend(Pair(RandomLabel(), CrossEntropy()), Unilateral(), Optimiser(0.01), 1, Pair(8, 16))
+    stage = TrainStage(Pair(RandomLabel(), CrossEntropy()), Projection(), OptimizerConfig(0.01), 1, Pair(8, 16))
     for precision, fused in [("fp32", True), ("bf16", True), ("fp16", False)]:
-        descent = Descent(Predictor(network()), stage, split(), Conditions(precision=precision))
+        descent = StageRunner(Predictor(network()), stage, split(), RunOptions(precision=precision))
         assert is_fused(descent.stepper.optimizer) == fused
     model = network()
-    step = Stepper(model, sgd(model.parameters()), Unilateral(), stage.objectives)
+    step = Stepper(model, sgd(model.parameters()), Projection(), stage.objectives)
     assert not is_fused(step.optimizer)

@@ -34,7 +34,7 @@ def batch(seed):
 def test_separate_statistics_take_the_log_form(model):
     forget, retain, twin = batch(1), batch(2), copy.deepcopy(model).train()
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-    Stepper(model, sgd, Logs(), Pair(CrossEntropy(), CrossEntropy()), normalisation="separate")(forget, retain)
+    Stepper(model, sgd, Logs(), Pair(CrossEntropy(), CrossEntropy()), batch_norm="separate")(forget, retain)
     for weight, (images, labels) in ((1.0, forget), (2.0, retain)):
         (weight * functional.cross_entropy(twin(images), labels).log()).backward()
     torch.optim.SGD(twin.parameters(), lr=0.1).step()

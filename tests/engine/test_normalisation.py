@@ -7,7 +7,7 @@ from torch import nn
 
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, Surgery, Unilateral
+from expunge.surgery import EUPMUFastSurgery, EUPMUOfficialSurgery, EUPMUSurgery, Projection, Surgery, WeightedSum
 
 
 class Inquisitive(Surgery):
@@ -16,25 +16,25 @@ class Inquisitive(Surgery):
     def forward(self, step):
         first, second = step.gradient("retain"), step.gradient("forget")
         step.loss("forget")
-        with step.shifted(first * -0.1):
+        with step.perturbed(first * -0.1):
             step.gradient("retain")
-            step.loss("retain", fresh=True)
+            step.loss("retain", independent=True)
         again = step.gradient("retain")
         torch.testing.assert_close(flat(again), flat(first), rtol=0, atol=1e-9)
-        step.propose(second + again)
+        step.set_direction(second + again)
 
-    def follow_up(self, step):
-        step.loss("retain", fresh=True)
+    def after_step(self, step):
+        step.loss("retain", independent=True)
         step.gradient("retain")
 
 
 EVERY = [
-    Fixed,
-    Unilateral,
-    Implicit,
-    lambda: Implicit(log=True),
-    ImplicitFast,
-    lambda: ImplicitPublished(start=1.0),
+    WeightedSum,
+    Projection,
+    EUPMUSurgery,
+    lambda: EUPMUSurgery(log_loss=True),
+    EUPMUFastSurgery,
+    lambda: EUPMUOfficialSurgery(initial_weight=1.0),
     Inquisitive,
 ]
 NAMES = ["fixed", "unilateral", "implicit", "implicit log", "fast", "published", "inquisitive"]
@@ -51,7 +51,7 @@ def after_one_forward(*inputs):
 
 def updated(make, policy, forget, retain, probe=None):
     model = normalised()
-    stepper(model, make(), normalisation=policy)(forget, retain, probe)
+    stepper(model, make(), batch_norm=policy)(forget, retain, probe)
     return model
 
 
@@ -92,7 +92,7 @@ def test_joint_is_one_forward_pass_split():
     loss = loss + 1.5 * nn.functional.cross_entropy(logits[5:], retain.targets)
     expected = weights(model) - 0.1 * flat(gradients(model, loss))
     ours = normalised()
-    stepper(ours, Fixed(0.4, 1.5), lambda p: torch.optim.SGD(p, lr=0.1), normalisation="joint")(forget, retain)
+    stepper(ours, WeightedSum(0.4, 1.5), lambda p: torch.optim.SGD(p, lr=0.1), batch_norm="joint")(forget, retain)
     torch.testing.assert_close(weights(ours), expected, rtol=0, atol=1e-12)
 
 
@@ -101,9 +101,9 @@ def test_joint_gradients_add_up_to_the_sums():
 
     class Sum(Surgery):
         def forward(self, step):
-            step.propose(step.gradient("forget") + step.gradient("retain"))
+            step.set_direction(step.gradient("forget") + step.gradient("retain"))
 
-    found = [weights(updated(make, "joint", batch(0, 5), batch(1, 11))) for make in (Sum, Fixed)]
+    found = [weights(updated(make, "joint", batch(0, 5), batch(1, 11))) for make in (Sum, WeightedSum)]
     torch.testing.assert_close(*found, rtol=0, atol=1e-12)
 
 
@@ -112,13 +112,13 @@ def test_joint_gradients_add_up_to_the_sums():
 def test_joint_takes_halves_of_unequal_numbers_of_parts(make, size):
     model = normalised()
     forget = batch(0, size) if size else None
-    assert stepper(model, make(), normalisation="joint", micro_batches=4)(forget, batch(1, 16)).moved
+    assert stepper(model, make(), batch_norm="joint", gradient_accumulation_steps=4)(forget, batch(1, 16)).stepped
     assert weights(model).isfinite().all()
 
 
 def test_frozen_uses_the_originals_statistics():
     model = normalised()
-    losses = stepper(model, Fixed())(batch(0), batch(1)).losses
+    losses = stepper(model, WeightedSum())(batch(0), batch(1)).losses
     original = normalised().eval()
     torch.testing.assert_close(losses.forget, ce(original, batch(0)).float().detach())
     torch.testing.assert_close(losses.retain, ce(original, batch(1)).float().detach())
@@ -129,7 +129,7 @@ def test_micro_batches_with_frozen_statistics(make):
     found = []
     for parts in (1, 3):
         model = normalised()
-        step = stepper(model, make(), micro_batches=parts)
+        step = stepper(model, make(), gradient_accumulation_steps=parts)
         for index in range(2):
             step(batch(index, 5), batch(index + 5, 11), lambda: batch(9, 7))
         found.append(weights(model))
@@ -142,7 +142,7 @@ def test_a_loop_that_evaluates_in_between_keeps_the_policy():
     for disturb in (lambda model: None, nn.Module.eval, nn.Module.train):
         model = normalised()
         model.append(nn.Dropout(0.3))
-        step = stepper(model, Fixed())
+        step = stepper(model, WeightedSum())
         for _ in range(2):
             step(batch(0), batch(1))
             disturb(model)
@@ -160,5 +160,5 @@ def test_instance_normalisation_that_tracks_is_frozen_too():
 
     model = built(make)
     before = buffers(model)
-    stepper(model, Unilateral(), objectives=Pair(RandomLabel(), CrossEntropy()))(batch(0), batch(1))
+    stepper(model, Projection(), objectives=Pair(RandomLabel(), CrossEntropy()))(batch(0), batch(1))
     assert_same_buffers(model, before)

@@ -13,13 +13,13 @@ import expunge
 from expunge import registry
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, Descend, Optimiser, Recipe, execute
+from expunge.engine import MethodRecipe, OptimizerConfig, RunOptions, TrainStage, run_recipe
 from expunge.errors import MissingExtraError, NotFiniteError
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
-SURGERIES = {name: entry.target for name, entry in registry.entries("surgeries").items()}
+SURGERIES = {name: entry.target for name, entry in registry.list_entries("surgeries").items()}
 
 
 def network() -> nn.Module:
@@ -29,13 +29,13 @@ def network() -> nn.Module:
 
 def recipe(surgery, epochs=2, rate=0.01):
     pair = Pair(RandomLabel(), CrossEntropy())
-    return Recipe((Descend(pair, surgery, Optimiser(rate, momentum=0.5), epochs, Pair(8, 12)),))
+    return MethodRecipe((TrainStage(pair, surgery, OptimizerConfig(rate, momentum=0.5), epochs, Pair(8, 12)),))
 
 
 def weights_after(surgery, kind, **conditions):
     forget, retain = (TensorExamples(side.inputs.to(kind), side.targets) for side in sides())
     model = network().to(kind)
-    execute(Predictor(model), recipe(surgery), Split(forget, retain, 3), Conditions(**conditions))
+    run_recipe(Predictor(model), recipe(surgery), Split(forget, retain, 3), RunOptions(**conditions))
     return torch.cat([weight.detach().double().flatten() for weight in model.parameters()])
 
 
@@ -52,15 +52,15 @@ def test_double_precision_agrees(name):
 
 
 class Breaks(CrossEntropy):
-    """Has no finite loss after so many calls of ``draw``."""
+    """Has no finite loss after so many calls of ``sample``."""
 
     def __init__(self, after):
         super().__init__()
         self.after, self.draws = after, 0
 
-    def draw(self, batch, epoch, generator):
+    def sample(self, batch, epoch, generator):
         self.draws += 1
-        return super().draw(batch, epoch, generator)
+        return super().sample(batch, epoch, generator)
 
     def __call__(self, model, batch):
         loss = super().__call__(model, batch)
@@ -69,15 +69,15 @@ class Breaks(CrossEntropy):
 
 def run_that_breaks(after, read_every, seen):
     model = network()
-    stage = Descend(Pair(Breaks(after), CrossEntropy()), Fixed(), Optimiser(0.05), 3, Pair(8, 12))
+    stage = TrainStage(Pair(Breaks(after), CrossEntropy()), WeightedSum(), OptimizerConfig(0.05), 3, Pair(8, 12))
 
     def note(progress):
         seen.append(copy.deepcopy(model.state_dict()))
 
     forget, retain = sides()
-    given = Conditions(read_every=read_every, on_step=note)
+    given = RunOptions(log_every=read_every, on_step=note)
     with pytest.raises(NotFiniteError) as told:
-        execute(Predictor(model), Recipe((stage,)), Split(forget, retain, 3), given)
+        run_recipe(Predictor(model), MethodRecipe((stage,)), Split(forget, retain, 3), given)
     return model, str(told.value)
 
 
@@ -109,6 +109,6 @@ def test_unlearn_keeps_the_original_and_lends_the_last_good_iterate(inplace):
 
 def test_bfloat16_stays_near_full_precision():
     start = torch.cat([weight.detach().double().flatten() for weight in network().parameters()])
-    full = weights_after(Fixed(), torch.float32)
-    found = weights_after(Fixed(), torch.float32, precision="bf16")
+    full = weights_after(WeightedSum(), torch.float32)
+    found = weights_after(WeightedSum(), torch.float32, precision="bf16")
     assert (found - full).norm() < 0.05 * (full - start).norm()

@@ -61,12 +61,12 @@ def test_collectives_are_those_of_the_committed_record(found, rule):
 
 def test_a_sum_reduces_its_gradient_once_and_an_explicit_rule_each_of_its_two(found):
     counts = found[0]["collectives"]
-    assert [counts[rule]["ddp"]["gradients"] for rule in ("fixed", "implicit", "unilateral")] == [1, 1, 2]
+    assert [counts[rule]["ddp"]["gradients"] for rule in ("weighted_sum", "eupmu", "projection")] == [1, 1, 2]
     # Both losses travel together, and so do the three products of a Gram matrix.
-    assert counts["fixed"]["ddp"]["allreduce"] == 1 + 1
+    assert counts["weighted_sum"]["ddp"]["allreduce"] == 1 + 1
     if not SHARDS:
         pytest.skip(WITHOUT)
-    assert counts["fixed"]["fsdp"]["allreduce"] == 1
-    assert counts["unilateral"]["fsdp"]["all_reduce"] == 1
+    assert counts["weighted_sum"]["fsdp"]["allreduce"] == 1
+    assert counts["projection"]["fsdp"]["all_reduce"] == 1
     # Two sides, each gathered for its forward and its backward pass.
-    assert counts["fixed"]["fsdp"]["allgather_base"] == 4 * LAYERS
+    assert counts["weighted_sum"]["fsdp"]["allgather_base"] == 4 * LAYERS

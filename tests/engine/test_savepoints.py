@@ -12,24 +12,32 @@ from small_requests import classifier, sides
 
 from expunge import registry
 from expunge.batch import Predictor, Split
-from expunge.engine import Conditions, Descend, Every, Optimiser, Recipe, Savepoints, execute
+from expunge.engine import (
+    CheckpointManager,
+    MethodRecipe,
+    OptimizerConfig,
+    RunOptions,
+    SaveInterval,
+    TrainStage,
+    run_recipe,
+)
 from expunge.errors import MissingExtraError
-from expunge.masks import Certified, Lenient, Mask
+from expunge.masks import KeepUnlessHarmful, Mask, SequentialTest
 from expunge.methods import build_method
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Implicit, Surgery, Unilateral
+from expunge.surgery import EUPMUSurgery, Projection, Surgery, WeightedSum
 
 MASKS = {
     name: lambda entry=entry: entry.target(
         **({"batches": 2} if "batches" in entry.target.__init__.__code__.co_varnames else {})
     )
-    for name, entry in registry.entries("masks").items()
+    for name, entry in registry.list_entries("masks").items()
 } | {
-    "every update bf16": lambda: Lenient(every=2, batches=2, bf16=True),
-    "certified": lambda: Certified(Lenient(batches=2), batches=2),
+    "every update bf16": lambda: KeepUnlessHarmful(refresh_every=2, initial_batches=2, bf16=True),
+    "certified": lambda: SequentialTest(KeepUnlessHarmful(initial_batches=2), test_batches=2),
 }
-SURGERIES = {name: entry.target for name, entry in registry.entries("surgeries").items()}
+SURGERIES = {name: entry.target for name, entry in registry.list_entries("surgeries").items()}
 
 
 class Killed(BaseException):
@@ -44,7 +52,7 @@ def split() -> Split:
 def outcome(make, folder=None, kill=None, **conditions):
     """Weights and rows of a run; one that is killed after an update goes on from the savepoint of the last one."""
     rows, model = [], classifier()
-    points = None if folder is None else Savepoints(folder, Every(seconds=1e9, updates=1))
+    points = None if folder is None else CheckpointManager(folder, SaveInterval(seconds=1e9, updates=1))
     if points is not None:
         points.open({"what": "test"})
 
@@ -53,11 +61,11 @@ def outcome(make, folder=None, kill=None, **conditions):
             raise Killed
 
     recipe = make()
-    given = Conditions(
-        on_rows=rows.extend, on_step=count, savepoints=points, read_every=4, observe_every=2, **conditions
+    given = RunOptions(
+        on_log=rows.extend, on_step=count, checkpoints=points, log_every=4, log_gradients_every=2, **conditions
     )
     try:
-        execute(Predictor(model), recipe, split(), given)
+        run_recipe(Predictor(model), recipe, split(), given)
     except Killed:
         return None
     return {name: value.clone() for name, value in [*model.state_dict().items(), *model.named_buffers()]}, rows
@@ -71,10 +79,10 @@ def assert_resumes(make, folder, kill=5, **conditions):
     assert rest == rows[kill:], "the rows after the savepoint are those of the straight run"
 
 
-def descent(surgery: Surgery, mask: Mask | None = None, **more) -> Recipe:
-    settings = {"epochs": 2, "batch": Pair(8, 25), **more}
-    optimiser = settings.pop("optimiser", Optimiser(0.02, schedule="cosine"))
-    return Recipe((Descend(Pair(RandomLabel(), CrossEntropy()), surgery, optimiser, mask=mask, **settings),))
+def descent(surgery: Surgery, mask: Mask | None = None, **more) -> MethodRecipe:
+    settings = {"epochs": 2, "batch_size": Pair(8, 25), **more}
+    optimiser = settings.pop("optimiser", OptimizerConfig(0.02, schedule="cosine"))
+    return MethodRecipe((TrainStage(Pair(RandomLabel(), CrossEntropy()), surgery, optimiser, mask=mask, **settings),))
 
 
 @pytest.mark.parametrize("name", SURGERIES)
@@ -88,29 +96,33 @@ def test_every_surgery(name, tmp_path):
 
 @pytest.mark.parametrize("name", MASKS)
 def test_every_mask(name, tmp_path):
-    assert_resumes(lambda: descent(Unilateral(), MASKS[name]()), tmp_path)
+    assert_resumes(lambda: descent(Projection(), MASKS[name]()), tmp_path)
 
 
 CONDITIONS = {
-    "joint statistics": {"normalisation": "joint"},
-    "statistics of their own": {"normalisation": "separate"},
-    "micro-batches": {"micro_batches": 2},
+    "joint statistics": {"batch_norm": "joint"},
+    "statistics of their own": {"batch_norm": "separate"},
+    "micro-batches": {"gradient_accumulation_steps": 2},
     "bfloat16": {"precision": "bf16"},
-    "a running mean": {"average": 0.9},
+    "a running mean": {"ema_decay": 0.9},
 }
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_every_condition(name, tmp_path):
-    assert_resumes(lambda: descent(Implicit()), tmp_path, **CONDITIONS[name])
+    assert_resumes(lambda: descent(EUPMUSurgery()), tmp_path, **CONDITIONS[name])
 
 
-@pytest.mark.parametrize("optimiser", [Optimiser(0.01, "adamw"), Optimiser(0.01, clip=0.1, momentum=0.0)], ids=repr)
+@pytest.mark.parametrize(
+    "optimiser", [OptimizerConfig(0.01, "adamw"), OptimizerConfig(0.01, max_grad_norm=0.1, momentum=0.0)], ids=repr
+)
 def test_every_optimiser(optimiser, tmp_path):
-    assert_resumes(lambda: descent(Fixed(), optimiser=optimiser), tmp_path)
+    assert_resumes(lambda: descent(WeightedSum(), optimiser=optimiser), tmp_path)
 
 
-METHODS = [name for name, entry in registry.entries("methods").items() if entry.target.task in (None, "classification")]
+METHODS = [
+    name for name, entry in registry.list_entries("methods").items() if entry.target.task in (None, "classification")
+]
 
 
 @pytest.mark.parametrize("kill", [0, 6, 13])
@@ -123,7 +135,7 @@ def test_every_method(name, kill, tmp_path):
         known = {field.name for field in fields(build_method(name))}
         return build_method(name, **{key: value for key, value in wanted.items() if key in known}).recipe(0)
 
-    updates = sum(isinstance(stage, Descend) for stage in make().stages)
+    updates = sum(isinstance(stage, TrainStage) for stage in make().stages)
     if not updates:
         pytest.skip("closed form: it begins anew")
     expected, rows = outcome(make)
@@ -139,13 +151,13 @@ def test_global_generators_are_where_they_were(tmp_path):
     """A user's objective may draw from them."""
 
     class Drawn(RandomLabel):
-        def draw(self, batch, epoch, generator):
+        def sample(self, batch, epoch, generator):
             shift = torch.rand(()) + random.random() + np.random.rand()
-            return super().draw(replace(batch, inputs=batch.inputs + float(shift)), epoch, generator)
+            return super().sample(replace(batch, inputs=batch.inputs + float(shift)), epoch, generator)
 
     def make():
-        stage = descent(Fixed()).stages[0]
-        return Recipe((replace(stage, objectives=Pair(Drawn(), CrossEntropy())),))
+        stage = descent(WeightedSum()).stages[0]
+        return MethodRecipe((replace(stage, objectives=Pair(Drawn(), CrossEntropy())),))
 
     def seeded(*given):
         torch.manual_seed(1)

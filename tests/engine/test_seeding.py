@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from expunge.engine import replayed
+from expunge.engine import seeded_rng
 
 CPU = torch.device("cpu")
 
@@ -15,7 +15,7 @@ def test_the_numbers_are_those_of_manual_seed(seed):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         expected = torch.rand(5), torch.randn(3)
-    with replayed(seed, CPU):
+    with seeded_rng(seed, CPU):
         found = torch.rand(5), torch.randn(3)
     assert all(map(torch.equal, found, expected))
 
@@ -23,7 +23,7 @@ def test_the_numbers_are_those_of_manual_seed(seed):
 def test_other_devices_are_not_seeded(monkeypatch):
     monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("every device would be seeded"))
     monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("every GPU would be seeded"))
-    with replayed(3, CPU):
+    with seeded_rng(3, CPU):
         torch.rand(())
 
 
@@ -34,6 +34,6 @@ def failing():
 
 def test_the_generator_is_put_back_after_a_failure():
     before = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="inside"), replayed(3, CPU):
+    with pytest.raises(RuntimeError, match="inside"), seeded_rng(3, CPU):
         failing()
     assert torch.equal(torch.get_rng_state(), before)

@@ -6,11 +6,11 @@ from torch import nn
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, Descend, Edit, Optimiser, Recipe, Select, execute
+from expunge.engine import EditStage, MethodRecipe, OptimizerConfig, RunOptions, SelectStage, TrainStage, run_recipe
 from expunge.errors import ConfigError
-from expunge.objectives import Ascent, CrossEntropy
+from expunge.objectives import CrossEntropy, NegativeCrossEntropy
 from expunge.pair import Pair
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 GENERATOR = torch.Generator().manual_seed(0)
 X, Y = torch.randn(40, 4, generator=GENERATOR), torch.arange(40) % 3
@@ -18,7 +18,9 @@ SPLIT = Split(TensorExamples(X[:8], Y[:8]), TensorExamples(X[8:], Y[8:]), 3)
 
 
 def stage(epochs=4):
-    return Descend(Pair(Ascent(), CrossEntropy()), Fixed(), Optimiser(0.1), epochs, Pair(8, 8))
+    return TrainStage(
+        Pair(NegativeCrossEntropy(), CrossEntropy()), WeightedSum(), OptimizerConfig(0.1), epochs, Pair(8, 8)
+    )
 
 
 def network():
@@ -29,7 +31,7 @@ def network():
 def after(epochs):
     model = network()
     if epochs:
-        execute(Predictor(model), Recipe((stage(epochs),)), SPLIT, Conditions(normalisation="separate"))
+        run_recipe(Predictor(model), MethodRecipe((stage(epochs),)), SPLIT, RunOptions(batch_norm="separate"))
     return model.state_dict()
 
 
@@ -42,8 +44,8 @@ def test_the_chosen_iterate_is_that_of_a_run_which_stopped_there(chosen):
         seen.append(float(predict(X).sum()))
         return {"sum": seen[-1]}
 
-    recipe = Recipe((stage(), Select(measure, lambda readings: chosen)))
-    execute(Predictor(model), recipe, SPLIT, Conditions(normalisation="separate"))
+    recipe = MethodRecipe((stage(), SelectStage(measure, lambda readings: chosen)))
+    run_recipe(Predictor(model), recipe, SPLIT, RunOptions(batch_norm="separate"))
     assert len(seen) == 5
     assert len(set(seen)) == 5
     for name, value in after(chosen).items():
@@ -54,12 +56,12 @@ def test_the_chosen_iterate_is_that_of_a_run_which_stopped_there(chosen):
 @pytest.mark.parametrize("stages", [("select",), ("edit", "select"), ("descend", "select", "select")])
 def test_a_selection_needs_a_descent_before_it(stages):
     kinds = {
-        "select": Select(lambda predict, split: {}, lambda readings: 0),
-        "edit": Edit(lambda model, data: None),
+        "select": SelectStage(lambda predict, split: {}, lambda readings: 0),
+        "edit": EditStage(lambda model, data: None),
         "descend": stage(),
     }
     with pytest.raises(ConfigError, match="right after a descent"):
-        execute(Predictor(network()), Recipe(tuple(kinds[name] for name in stages)), SPLIT, Conditions())
+        run_recipe(Predictor(network()), MethodRecipe(tuple(kinds[name] for name in stages)), SPLIT, RunOptions())
 
 
 def test_a_selection_chooses_from_all_descents_right_before_it():
@@ -70,16 +72,18 @@ def test_a_selection_chooses_from_all_descents_right_before_it():
         return {}
 
     model = network()
-    recipe = Recipe((stage(1), Edit(lambda predict, data: None), stage(2), stage(3), Select(measure, lambda found: 3)))
-    execute(Predictor(model), recipe, SPLIT, Conditions())
+    recipe = MethodRecipe(
+        (stage(1), EditStage(lambda predict, data: None), stage(2), stage(3), SelectStage(measure, lambda found: 3))
+    )
+    run_recipe(Predictor(model), recipe, SPLIT, RunOptions())
     assert len(seen) == 1 + 2 + 3
     assert torch.equal(model[0].weight, seen[3])
 
 
 def test_history_and_seeds_go_on_from_stage_to_stage():
     rows, met = [], []
-    recipe, split = Recipe((stage(2), stage(1))), Split(Recorder(met), SPLIT.retain, 3)
-    execute(Predictor(network()), recipe, split, Conditions(on_rows=rows.extend, on_step=met.append))
+    recipe, split = MethodRecipe((stage(2), stage(1))), Split(Recorder(met), SPLIT.retain, 3)
+    run_recipe(Predictor(network()), recipe, split, RunOptions(on_log=rows.extend, on_step=met.append))
     progress = [entry for entry in met if isinstance(entry, tuple)]
     assert [row["step"] for row in rows] == [entry.step for entry in progress] == list(range(12))
     assert [row["epoch"] for row in rows] == [0] * 4 + [1] * 4 + [2] * 4

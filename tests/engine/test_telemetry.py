@@ -5,9 +5,17 @@ import torch
 from numpy.testing import assert_allclose
 from small_networks import POLICIES, batch, ce, flat, gradients, mlp, normalised, stepper, weights
 
-from expunge.engine import FIELDS
+from expunge.engine import HISTORY_FIELDS
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, Lookahead, Unilateral, Weighted
+from expunge.surgery import (
+    EUPMUFastSurgery,
+    EUPMUOfficialSurgery,
+    EUPMUSurgery,
+    GramianWeighting,
+    LURSurgery,
+    Projection,
+    WeightedSum,
+)
 
 C = 1e-8
 
@@ -17,15 +25,18 @@ def projection(f, r, *_):
 
 
 TABLE = {
-    "fixed": (lambda: Fixed(0.4, 2.0), lambda *_: 5.0),
-    "unilateral": (Unilateral, projection),
-    "implicit": (lambda: Implicit(start=0.7), lambda *_: 0.7),
-    "implicit log": (lambda: Implicit(start=0.7, log=True), lambda f, r, lf, lr: 0.7 * (lf + C) / (lr + C)),
-    "lookahead": (lambda: Lookahead(0.05, weight=0.5), lambda *_: 2.0),
-    "lookahead, mirrored": (lambda: Lookahead(0.05, weight=0.5, inner="forget"), lambda *_: 2.0),
-    "fast": (lambda: ImplicitFast(start=0.7), lambda *_: 0.7),
+    "fixed": (lambda: WeightedSum(0.4, 2.0), lambda *_: 5.0),
+    "unilateral": (Projection, projection),
+    "implicit": (lambda: EUPMUSurgery(initial_multiplier=0.7), lambda *_: 0.7),
+    "implicit log": (
+        lambda: EUPMUSurgery(initial_multiplier=0.7, log_loss=True),
+        lambda f, r, lf, lr: 0.7 * (lf + C) / (lr + C),
+    ),
+    "lookahead": (lambda: LURSurgery(0.05, weight=0.5), lambda *_: 2.0),
+    "lookahead, mirrored": (lambda: LURSurgery(0.05, weight=0.5, inner="forget"), lambda *_: 2.0),
+    "fast": (lambda: EUPMUFastSurgery(initial_multiplier=0.7), lambda *_: 0.7),
     "published": (
-        lambda: ImplicitPublished(start=0.7),
+        lambda: EUPMUOfficialSurgery(initial_weight=0.7),
         # l = share · mean loss; shares 5/16 and 11/16
         lambda f, r, lf, lr: 0.7 * (11 / 16) / (11 / 16 * lr + C) * (5 / 16 * lf + C) / (5 / 16),
     ),
@@ -47,7 +58,9 @@ def opposed():
     return forget, retain
 
 
-@pytest.mark.parametrize("options", [{}, {"micro_batches": 3}, {"scaler": 512.0}], ids=["plain", "parts", "scaler"])
+@pytest.mark.parametrize(
+    "options", [{}, {"gradient_accumulation_steps": 3}, {"scaler": 512.0}], ids=["plain", "parts", "scaler"]
+)
 @pytest.mark.parametrize("name", TABLE)
 def test_rows_are_those_of_the_plain_gradients(name, options):
     make, rule = TABLE[name]
@@ -60,7 +73,7 @@ def test_rows_are_those_of_the_plain_gradients(name, options):
     cosine = float(f @ r / (f.norm() * r.norm()))
     removed = min(1.0, max(0.0, -multiplier * float(f @ r / (f @ f))))
     assert cosine < -0.1
-    row = stepper(model, make(), **options)(forget, retain, observe=True).row
+    row = stepper(model, make(), **options)(forget, retain, log_gradients=True).row
     assert_allclose(row.tolist(), [lf, lr, cosine, multiplier, removed, 1.0], rtol=2e-5)
 
 
@@ -73,7 +86,7 @@ def test_the_multiplier_is_that_of_the_decision_not_of_the_next(name):
         forget, retain = batch(2 * index, 5), batch(2 * index + 1, 11)
         f, r, *_ = plain(model, forget, retain)
         before = weights(model)
-        row = dict(zip(FIELDS, step(forget, retain).row.tolist()[:-1], strict=True))
+        row = dict(zip(HISTORY_FIELDS, step(forget, retain).row.tolist()[:-1], strict=True))
         moved, expected = before - weights(model), f + row["multiplier"] * r
         torch.testing.assert_close(moved / moved.norm(), expected / expected.norm(), rtol=0, atol=1e-6)
 
@@ -84,9 +97,9 @@ def test_looking_changes_no_bit(name, policy):
     found = []
     for observe in (False, True):
         model = normalised(torch.float32)
-        step = stepper(model, TABLE[name][0](), normalisation=policy)
+        step = stepper(model, TABLE[name][0](), batch_norm=policy)
         for index in range(3):
-            move = step(batch(index, dtype=torch.float32), batch(index + 5, dtype=torch.float32), observe=observe)
+            move = step(batch(index, dtype=torch.float32), batch(index + 5, dtype=torch.float32), log_gradients=observe)
         found.append((weights(model), flat(model.buffers()), move.row[:2]))
     # A loss that the rule does not need is known where it was looked at, and nowhere else.
     known = ~found[0][2].isnan()
@@ -97,23 +110,23 @@ def test_looking_changes_no_bit(name, policy):
 @pytest.mark.parametrize(
     ("surgery", "pair", "known"),
     [
-        (Fixed(1.0, 0.0), Pair(batch(0), batch(1)), {"forget_loss", "multiplier"}),
-        (Fixed(0.0, 1.0), Pair(batch(0), batch(1)), {"retain_loss"}),
-        (Fixed(), Pair(None, batch(1)), {"retain_loss", "multiplier"}),
-        (Unilateral(), Pair(batch(0), None), {"forget_loss", "multiplier"}),
-        (Unilateral(), Pair(batch(0), batch(1)), set(FIELDS)),
-        (Weighted(), Pair(batch(0), batch(1)), set(FIELDS)),
+        (WeightedSum(1.0, 0.0), Pair(batch(0), batch(1)), {"forget_loss", "multiplier"}),
+        (WeightedSum(0.0, 1.0), Pair(batch(0), batch(1)), {"retain_loss"}),
+        (WeightedSum(), Pair(None, batch(1)), {"retain_loss", "multiplier"}),
+        (Projection(), Pair(batch(0), None), {"forget_loss", "multiplier"}),
+        (Projection(), Pair(batch(0), batch(1)), set(HISTORY_FIELDS)),
+        (GramianWeighting(), Pair(batch(0), batch(1)), set(HISTORY_FIELDS)),
     ],
 )
 def test_what_is_unknown_is_nan(surgery, pair, known):
-    row = stepper(mlp(), surgery)(*pair, observe=True).row
-    found = {name for name, value in zip(FIELDS, row.tolist()[:-1], strict=True) if value == value}
+    row = stepper(mlp(), surgery)(*pair, log_gradients=True).row
+    found = {name for name, value in zip(HISTORY_FIELDS, row.tolist()[:-1], strict=True) if value == value}
     assert found - {"removed"} == known - {"removed"}
     assert found >= known - {"removed"}
     assert float(row[-1]) == 1.0
 
 
 def test_without_observation_the_gradients_are_unknown():
-    row = stepper(mlp(), Unilateral())(batch(0), batch(1)).row
-    known = dict(zip(FIELDS, row.isfinite().tolist()[:-1], strict=True))
+    row = stepper(mlp(), Projection())(batch(0), batch(1)).row
+    known = dict(zip(HISTORY_FIELDS, row.isfinite().tolist()[:-1], strict=True))
     assert [name for name, value in known.items() if not value] == ["cosine", "removed"]

@@ -9,22 +9,30 @@ from expunge import registry
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.errors import MissingExtraError
-from expunge.masks import Agreement, Lenient
+from expunge.masks import KeepUnlessHarmful, ProbabilisticAgreement
 from expunge.objectives import (
     AdaptiveAscent,
-    Ascent,
-    Boundary,
     CrossEntropy,
-    Disobey,
-    Distil,
-    HeldOut,
-    Incompetent,
+    Distillation,
+    HoldoutDistillation,
+    L1Penalty,
+    NearestWrongLabel,
+    NegativeCrossEntropy,
+    NegativeKL,
     RandomLabel,
-    Sparse,
-    Uniform,
+    RandomTeacher,
+    UniformTarget,
 )
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, NoiseAware, Surgery, Unilateral
+from expunge.surgery import (
+    EUPMUFastSurgery,
+    EUPMUOfficialSurgery,
+    EUPMUSurgery,
+    Projection,
+    RobustProjection,
+    Surgery,
+    WeightedSum,
+)
 
 READS = {"aten._local_scalar_dense", "aten.item", "aten.is_nonzero", "aten.equal", "aten.nonzero", "aten.masked_select"}
 
@@ -51,9 +59,9 @@ class Everything(Surgery):
 
     def forward(self, step):
         first = step.gradient("retain")
-        with step.shifted(first * (-step.rate)):
+        with step.perturbed(first * (-step.lr)):
             second = step.gradient("forget")
-        step.propose(second + step.curvature("retain", first) * step.loss("forget"))
+        step.set_direction(second + step.hessian_vector_product("retain", first) * step.loss("forget"))
 
 
 def examples(seed, size):
@@ -61,12 +69,12 @@ def examples(seed, size):
 
 
 SPLIT = Split(examples(0, 30), examples(1, 30), 3, examples(2, 30))
-MASKS = {name: entry.target for name, entry in registry.entries("masks").items()} | {
-    "soft": lambda: Agreement(soft=True, bf16=True),
-    "refreshed": lambda: Lenient(every=1, decay=None),
+MASKS = {name: entry.target for name, entry in registry.list_entries("masks").items()} | {
+    "soft": lambda: ProbabilisticAgreement(soft=True, bf16=True),
+    "refreshed": lambda: KeepUnlessHarmful(refresh_every=1, decay=None),
 }
-SURGERIES = {name: entry.target for name, entry in registry.entries("surgeries").items()} | {
-    "implicit log": lambda: Implicit(log=True),
+SURGERIES = {name: entry.target for name, entry in registry.list_entries("surgeries").items()} | {
+    "implicit log": lambda: EUPMUSurgery(log_loss=True),
     "everything": Everything,
 }
 
@@ -76,12 +84,12 @@ def further(of, number):
 
 
 def waits(surgery, forget, updates=1, **options):
-    step = stepper(normalised(), surgery, objectives=Pair(forget, CrossEntropy()), clip=1.0, **options)
+    step = stepper(normalised(), surgery, objectives=Pair(forget, CrossEntropy()), max_grad_norm=1.0, **options)
     for index in range(updates):
-        step(batch(index), batch(1), further=further)  # the first update reads the losses on purpose
+        step(batch(index), batch(1), extra_batches=further)  # the first update reads the losses on purpose
     with Watched() as watched:
-        step(batch(2), batch(3), lambda: batch(4), observe=True, further=further)
-        step(batch(5), None, observe=False, further=further)
+        step(batch(2), batch(3), lambda: batch(4), log_gradients=True, extra_batches=further)
+        step(batch(5), None, log_gradients=False, extra_batches=further)
     return watched.found
 
 
@@ -94,44 +102,44 @@ def test_surgeries_wait_if_they_say_so_alone(make, policy):
         make()
     except MissingExtraError as error:
         pytest.skip(str(error))
-    assert bool(waits(make(), RandomLabel(), normalisation=policy)) == make().waits
-    assert bool(waits(make(), RandomLabel(), normalisation=policy, micro_batches=3)) == make().waits
+    assert bool(waits(make(), RandomLabel(), batch_norm=policy)) == make().requires_sync
+    assert bool(waits(make(), RandomLabel(), batch_norm=policy, gradient_accumulation_steps=3)) == make().requires_sync
 
 
 OBJECTIVES = [
     AdaptiveAscent(),
-    Ascent(),
-    Boundary(),
-    Disobey(),
-    Distil(labels=0.5),
-    HeldOut(),
-    Incompetent(),
+    NegativeCrossEntropy(),
+    NearestWrongLabel(),
+    NegativeKL(),
+    Distillation(ce_weight=0.5),
+    HoldoutDistillation(),
+    RandomTeacher(),
     RandomLabel(exclude_true=True),
-    Sparse(),
-    Uniform(),
+    L1Penalty(),
+    UniformTarget(),
 ]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_objectives_do_not_wait(objective):
     objective.prepare(Predictor(normalised().eval()), SPLIT)
-    assert waits(Fixed(), objective) == []
+    assert waits(WeightedSum(), objective) == []
 
 
 def test_a_surgery_that_learns_noise_does_not_wait_once_it_has():
-    assert waits(NoiseAware(), RandomLabel(), updates=4) == []
+    assert waits(RobustProjection(), RandomLabel(), updates=4) == []
 
 
 @pytest.mark.parametrize("make", MASKS.values(), ids=MASKS)
 def test_masks_do_not_wait(make):
     mask = make()
     mask.prepare(Predictor(normalised().eval()), SPLIT)
-    assert waits(Unilateral(), RandomLabel(), mask=mask) == []
+    assert waits(Projection(), RandomLabel(), mask=mask) == []
 
 
 def test_the_watch_sees_what_waits():
-    class Impatient(Fixed):
-        def follow_up(self, step):
+    class Impatient(WeightedSum):
+        def after_step(self, step):
             float(step.loss("retain"))
 
     assert "aten._local_scalar_dense" in waits(Impatient(), RandomLabel())
@@ -139,12 +147,18 @@ def test_the_watch_sees_what_waits():
 
 def traced(surgery, updates=4):
     """Return what waits by the trace of torch's own profiler, which sees what no Python watch does."""
-    step = stepper(normalised(), surgery, objectives=Pair(RandomLabel(), CrossEntropy()), clip=1.0)
+    step = stepper(normalised(), surgery, objectives=Pair(RandomLabel(), CrossEntropy()), max_grad_norm=1.0)
     for index in range(4):
-        step(batch(index), batch(1), further=further)
+        step(batch(index), batch(1), extra_batches=further)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as trace:
         for index in range(updates):
-            step(batch(2 + index), batch(30 + index), lambda: batch(4), observe=index % 2 == 0, further=further)
+            step(
+                batch(2 + index),
+                batch(30 + index),
+                lambda: batch(4),
+                log_gradients=index % 2 == 0,
+                extra_batches=further,
+            )
     names = [event.name.replace("::", ".") for event in trace.events()]
     assert names.count("aten.convolution") >= 2 * updates or names.count("aten.linear") >= 2 * updates, "it was traced"
     return [name for name in names if name in READS]
@@ -156,18 +170,18 @@ def test_the_profilers_trace_has_no_reads(make):
         made = make()
     except MissingExtraError as error:
         pytest.skip(str(error))
-    assert bool(traced(made)) == made.waits
+    assert bool(traced(made)) == made.requires_sync
 
 
 def test_the_profilers_trace_shows_a_read():
-    class Impatient(Fixed):
-        def follow_up(self, step):
+    class Impatient(WeightedSum):
+        def after_step(self, step):
             float(step.loss("retain"))
 
     assert traced(Impatient(), updates=3).count("aten._local_scalar_dense") == 3
 
 
-@pytest.mark.parametrize("make", [Fixed, Unilateral, Implicit, ImplicitFast, ImplicitPublished])
+@pytest.mark.parametrize("make", [WeightedSum, Projection, EUPMUSurgery, EUPMUFastSurgery, EUPMUOfficialSurgery])
 def test_no_number_travels_to_the_device(make, monkeypatch):
     """``torch.tensor`` and ``as_tensor`` with a device copy from the host and wait; ``full`` fills in place."""
     step = stepper(normalised(), make(), objectives=Pair(RandomLabel(), CrossEntropy()))
@@ -179,4 +193,4 @@ def test_no_number_travels_to_the_device(make, monkeypatch):
         return original(*args, **options)
 
     monkeypatch.setattr(torch, "tensor", refused)
-    step(batch(2), batch(3), observe=True)
+    step(batch(2), batch(3), log_gradients=True)

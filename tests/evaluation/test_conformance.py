@@ -5,16 +5,16 @@ import torch
 
 from expunge.evaluation import EnsembleMetric, Metric
 from expunge.metrics import Interval
-from expunge.registry import entries
+from expunge.registry import list_entries
 from expunge.testing import ContractError, check_ensemble_metric, check_metric
-from expunge.testing.metrics import check_words
+from expunge.testing.metrics import check_description
 
-EVERY = list(entries("metrics").values())
+EVERY = list(list_entries("metrics").values())
 
 
 @pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
 def test_every_metric_keeps_the_contracts(entry):
-    check_words(entry.target)
+    check_description(entry.target)
     if issubclass(entry.target, EnsembleMetric):
         check_ensemble_metric(entry.target)
     elif issubclass(entry.target, Metric):
@@ -63,7 +63,7 @@ class Greedy(Good):
 
     def compute(self, model, retrained):
         with torch.no_grad():
-            next(model.subject.predict.model.parameters()).add_(1.0)
+            next(model.model_under_test.predict.model.parameters()).add_(1.0)
         return 0.0
 
 

@@ -4,9 +4,9 @@ import pytest
 from expunge.errors import ConfigError, DataError
 from expunge.evaluation import Ensemble, EnsembleMetric, ForgettingQuality, MarginDivergence, Outputs, evaluate_outputs
 from expunge.metrics import forgetting_quality, klom
-from expunge.registry import entries
+from expunge.registry import list_entries
 
-EVERY = [entry for entry in entries("metrics").values() if issubclass(entry.target, EnsembleMetric)]
+EVERY = [entry for entry in list_entries("metrics").values() if issubclass(entry.target, EnsembleMetric)]
 RNG = np.random.default_rng(0)
 
 
@@ -28,7 +28,7 @@ def test_near_models_are_better_than_far_ones_and_worse_than_the_same(entry):
 @pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
 def test_twice_as_many_retrained_models_give_the_control(entry):
     metric, ours, theirs = entry.target(), Ensemble(RNG.normal(1, 1, (10, 20))), Ensemble(RNG.normal(size=(20, 20)))
-    reference, control = theirs.halves()
+    reference, control = theirs.split_halves()
     found, given = metric(ours, theirs), metric(ours, reference, control)
     assert found == given
     assert (found.unlearned, found.retrained) == (10, 10)
@@ -39,9 +39,9 @@ def test_twice_as_many_retrained_models_give_the_control(entry):
 
 def test_an_ensemble_of_outputs_has_their_margins_and_mean_accuracies(class_request):
     models = [class_request(seed) for seed in range(3)]
-    ensemble = Ensemble.of(models, "test")
+    ensemble = Ensemble.from_models(models, "test")
     logits = np.stack([model.test.logits.numpy() for model in models])
-    np.testing.assert_array_equal(ensemble.scores, Ensemble.of_outputs(logits, models[0].test.targets.numpy()).scores)
+    np.testing.assert_array_equal(ensemble.scores, Ensemble.from_outputs(logits, models[0].test.targets.numpy()).scores)
     scores = [evaluate_outputs(model, metrics=["ra", "ta"]) for model in models]
     assert ensemble.retain_accuracy == pytest.approx(np.mean([one["ra"] for one in scores]))
     assert ensemble.test_accuracy == pytest.approx(np.mean([one["ta"] for one in scores]))
@@ -49,7 +49,7 @@ def test_an_ensemble_of_outputs_has_their_margins_and_mean_accuracies(class_requ
 
 def test_lost_utility_lowers_forgetting_quality_in_proportion(random_request):
     ours, theirs = ([random_request(seed + first) for seed in range(6)] for first in (0, 50))
-    one, other = Ensemble.of(ours), Ensemble.of(theirs)
+    one, other = Ensemble.from_models(ours), Ensemble.from_models(theirs)
     plain = forgetting_quality(one.scores, other.scores).score
     expected = plain * one.retain_accuracy / other.retain_accuracy * one.test_accuracy / other.test_accuracy
     assert ForgettingQuality()(one, other).value == pytest.approx(expected)
@@ -60,13 +60,13 @@ def test_models_of_different_splits_are_refused(random_request):
     first, second = random_request(0), random_request(1)
     second.forget.targets[:] = second.forget.targets.roll(1)
     with pytest.raises(DataError, match="same examples"):
-        Ensemble.of([first, second])
+        Ensemble.from_models([first, second])
     with pytest.raises(DataError, match="two models"):
-        Ensemble.of([first])
+        Ensemble.from_models([first])
     with pytest.raises(DataError, match="two models"):
-        Ensemble.of([])
+        Ensemble.from_models([])
     with pytest.raises(ConfigError, match="forget, retain, test"):
-        Ensemble.of([first, first], "train")
+        Ensemble.from_models([first, first], "train")
     assert isinstance(first.forget, Outputs)
 
 

@@ -15,17 +15,17 @@ from expunge.evaluation import (
     Outputs,
     TruePositivesAtOnePercent,
     UnlearningAccuracy,
+    collect_evidence,
+    compute_noise_floor,
     evaluate_outputs,
-    evidence_of,
-    gap_floor,
     membership_audit,
 )
-from expunge.evaluation.distinguishing import distinguished
-from expunge.evaluation.membership import SCORES, member_score
-from expunge.metrics import attack_auc, svc_efficacy
-from expunge.registry import entries, find
+from expunge.evaluation.distinguishability import compare_with_held_out
+from expunge.evaluation.membership import SCORE_NAMES, compute_member_score
+from expunge.metrics import attack_auc, svc_mia
+from expunge.registry import find_component, list_entries
 
-REGISTERED = list(entries("metrics").values())
+REGISTERED = list(list_entries("metrics").values())
 OF_ONE_MODEL = [entry for entry in REGISTERED if issubclass(entry.target, Metric)]
 EVERY = [entry for entry in OF_ONE_MODEL if not entry.target.needs_network]
 
@@ -38,7 +38,7 @@ def test_the_registry_lists_every_metric_under_both_names():
     expected = {"ua", "ra", "ta", "mia", "avg_gap", "auc", "tow", "js_forget", "kl_forget", "tpr_at_1_percent"}
     assert expected <= {alias for entry in REGISTERED for alias in entry.aliases}
     assert {"unlearning_accuracy", "average_gap", "forget_divergence"} <= {entry.name for entry in REGISTERED}
-    assert find("metrics", "mia-efficacy") is find("metrics", "mia") is MembershipInference
+    assert find_component("metrics", "mia-efficacy") is find_component("metrics", "mia") is MembershipInference
     assert all(entry.summary for entry in REGISTERED)
 
 
@@ -105,7 +105,7 @@ def test_mia_of_a_class_request_knows_no_non_members_of_the_forgotten_class(clas
     model = class_request(2)
     sides = [softmax(part.logits.double().numpy(), axis=1) for part in (model.retain, model.test, model.forget)]
     labels = [part.targets.numpy() for part in (model.retain, model.test, model.forget)]
-    direct = svc_efficacy(*(p[np.arange(len(y)), y] for p, y in zip(sides, labels, strict=True)), seed=0)
+    direct = svc_mia(*(p[np.arange(len(y)), y] for p, y in zip(sides, labels, strict=True)), seed=0)
     assert MembershipInference()(model) == direct
     assert MembershipInference()(ModelOutputs(model.forget, model.retain, model.test)) == direct
 
@@ -150,7 +150,7 @@ def test_what_needs_no_retrained_model_is_computed_once(random_request):
     assert MembershipInference(seed=1) == MembershipInference(seed=1)
 
 
-@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("score", SCORE_NAMES)
 def test_auc_is_one_half_without_and_one_with_membership_in_the_score(score, random_request):
     model = random_request(0)
     same = ModelOutputs(model.held_out, model.retain, model.held_out)
@@ -179,30 +179,30 @@ def test_the_mix_of_classes_is_no_membership():
         return Outputs(logits, labels)
 
     model = ModelOutputs(outputs(40, 360), outputs(400, 400), outputs(400, 400))
-    pooled = attack_auc(*(member_score(side, "loss") for side in (model.forget, model.held_out)))
+    pooled = attack_auc(*(compute_member_score(side, "loss") for side in (model.forget, model.held_out)))
     assert pooled < 0.35
     assert MembershipAUC()(model) == pytest.approx(0.5, abs=0.06)
     first = membership_audit(model, resamples=10)[0]
     assert first.interval.low < 0.5 < first.interval.high
-    assert distinguished(model).verdict == "undecided"
+    assert compare_with_held_out(model).verdict == "undecided"
 
 
 def test_a_verdict_of_the_figures_is_that_of_the_controller(random_request, class_request):
     few = random_request(0)
-    assert distinguished(few).verdict == "undecided"
-    assert distinguished(few).examples == 40
-    assert evidence_of(few)["held_out"]["verdict"] == "undecided"
+    assert compare_with_held_out(few).verdict == "undecided"
+    assert compare_with_held_out(few).examples == 40
+    assert collect_evidence(few)["held_out"]["verdict"] == "undecided"
     sure = Outputs(40 * torch.eye(4)[few.forget.targets], few.forget.targets)
-    assert distinguished(ModelOutputs(sure, few.retain, few.held_out)).verdict == "still distinguishable"
+    assert compare_with_held_out(ModelOutputs(sure, few.retain, few.held_out)).verdict == "still distinguishable"
     kept = class_request(0)
-    assert distinguished(kept).verdict == "still distinguishable"
-    assert distinguished(kept).recognised > 0.5
+    assert compare_with_held_out(kept).verdict == "still distinguishable"
+    assert compare_with_held_out(kept).recognised > 0.5
 
 
 def test_scores_without_the_examples_they_need_are_none(class_request):
     model = class_request(0)
     only_others = ModelOutputs(model.forget, model.retain, model.test)
-    only_forgotten = ModelOutputs(model.forget, model.retain, model.test_alike)
+    only_forgotten = ModelOutputs(model.forget, model.retain, model.test_same_classes)
     assert evaluate_outputs(only_others, metrics=["auc", "tpr_at_1_percent"]) == {
         "auc": None,
         "tpr_at_1_percent": None,
@@ -223,7 +223,7 @@ def test_recall_at_one_percent_is_stated_from_a_thousand_held_out_examples():
 def test_the_audit_judges_every_score_and_leaves_out_what_it_cannot_carry(random_request):
     model = random_request(0)
     audit = membership_audit(model, fprs=(0.2, 0.01), resamples=200)
-    assert [attack.score for attack in audit] == list(SCORES)
+    assert [attack.score for attack in audit] == list(SCORE_NAMES)
     for attack in audit:
         assert attack.auc == MembershipAUC(attack.score)(model)
         assert attack.interval.low <= attack.auc <= attack.interval.high
@@ -247,11 +247,11 @@ def test_unknown_names_are_refused(random_request):
 
 def test_the_noise_floor_is_the_gap_between_retrained_models(random_request):
     splits = [[random_request(seed), random_request(seed + 1)] for seed in (0, 20)]
-    found = gap_floor(splits)
+    found = compute_noise_floor(splits)
     assert found.values == pytest.approx([AverageGap()(first, second) for first, second in splits])
-    assert found.half is not None
-    assert gap_floor([splits[0], splits[1][:1]]).half is None
-    assert gap_floor([[splits[0][0]]]) is None
+    assert found.half_width is not None
+    assert compute_noise_floor([splits[0], splits[1][:1]]).half_width is None
+    assert compute_noise_floor([[splits[0][0]]]) is None
 
 
 def test_ua_is_not_the_forget_accuracy(random_request):

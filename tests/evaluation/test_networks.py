@@ -14,11 +14,11 @@ from expunge.evaluation import (
     RelearnRatio,
     RelearnSteps,
     RetrainedAlignment,
+    collect_evidence,
+    collect_model_outputs,
     evaluate_outputs,
-    evidence_of,
-    outputs_of,
 )
-from expunge.evaluation.features import layers, profile
+from expunge.evaluation.features import compute_cka_profile, find_layers
 from expunge.metrics import accuracy, linear_cka
 
 INPUTS = torch.randn(90, 6, generator=torch.Generator().manual_seed(0))
@@ -49,7 +49,7 @@ def trained(model, examples, steps=150):
 
 
 def asked(model):
-    return outputs_of(Predictor(model), SPLIT, EVERYTHING, keep_model=True)
+    return collect_model_outputs(Predictor(model), SPLIT, EVERYTHING, keep_model=True)
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +60,13 @@ def models():
     with torch.no_grad():
         hidden[-1].bias[2] -= 20.0
     sides = {"original": original, "retrained": retrained, "hidden": hidden}
-    return {name: asked(model).beside(before) for name, model in sides.items()}
+    return {name: asked(model).with_original(before) for name, model in sides.items()}
 
 
 def test_alignment_of_a_layer_is_that_of_its_features(models):
-    one, other = models["original"].subject, models["retrained"].subject
-    found = profile(one, other, "test", 90, 32, 0)
-    assert list(found) == ["0", "4"] == list(layers(one.predict.model))
+    one, other = models["original"].model_under_test, models["retrained"].model_under_test
+    found = compute_cka_profile(one, other, "test", 90, 32, 0)
+    assert list(found) == ["0", "4"] == list(find_layers(one.predict.model))
     with torch.no_grad():
         for name, upto in (("0", 1), ("4", 5)):
             sides = [side.predict.model[:upto](INPUTS).numpy() for side in (one, other)]
@@ -86,7 +86,7 @@ def test_forgetting_in_the_last_layer_alone_is_seen(models):
     hidden = models["hidden"]
     assert evaluate_outputs(hidden, metrics=["ua"]) == {"ua": 100.0}
     assert OriginalAlignment()(hidden) == pytest.approx(1.0)
-    told = evidence_of(hidden, metrics=["cka_original"])["cka_original"]["layers"]
+    told = collect_evidence(hidden, metrics=["cka_original"])["cka_original"]["layers"]
     assert told == pytest.approx({"0": 1.0, "4": 1.0})
 
 
@@ -126,7 +126,7 @@ def slow_relearn(model, taught, judged, goal, rate, momentum, steps):
 def test_relearn_steps_are_those_of_a_loop_by_hand(models, name):
     forgotten = torch.arange(90)[LABELS == 2]
     metric = RelearnSteps(examples=30)
-    slow = slow_relearn(models[name].subject.predict.model, forgotten, forgotten, 95.0, 0.01, 0.9, 100)
+    slow = slow_relearn(models[name].model_under_test.predict.model, forgotten, forgotten, 95.0, 0.01, 0.9, 100)
     assert metric(models[name]) == slow
     assert slow > 0
 
@@ -141,7 +141,7 @@ def test_hidden_knowledge_comes_back_faster_than_a_retrained_model_learns(models
 
 
 def test_the_curve_begins_with_what_the_model_knows_and_ends_at_the_goal(models):
-    told = evidence_of(models["hidden"], metrics=["relearn"])["relearn"]
+    told = collect_evidence(models["hidden"], metrics=["relearn"])["relearn"]
     before = models["original"].forget
     assert told["goal"] == pytest.approx(0.95 * accuracy(before.logits, before.targets))
     assert told["accuracy"][0] == 0.0
@@ -149,7 +149,7 @@ def test_the_curve_begins_with_what_the_model_knows_and_ends_at_the_goal(models)
 
 
 def test_what_is_not_relearned_in_time_is_absent_with_the_whole_curve(models):
-    metric = RelearnSteps(steps=2, rate=1e-9)
+    metric = RelearnSteps(steps=2, lr=1e-9)
     assert metric(models["hidden"]) is None
     assert len(metric.evidence(models["hidden"], None)["accuracy"]) == 3
     assert "2 updates" in metric.column().definition
@@ -159,9 +159,9 @@ def test_what_is_not_relearned_in_time_is_absent_with_the_whole_curve(models):
 
 def test_nothing_of_the_user_is_touched(models):
     """Weights, buffers, gradients, modes, flags and random state are as before, and frozen weights are taught too."""
-    model = models["hidden"].subject.predict.model.train().requires_grad_(False)
+    model = models["hidden"].model_under_test.predict.model.train().requires_grad_(False)
     try:
-        subject = asked(model).beside(models["original"])
+        subject = asked(model).with_original(models["original"])
         state, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
         scores = evaluate_outputs(subject, models["retrained"], ["cka", "cka_original", "relearn"])
         assert scores["relearn"] == RelearnSteps()(models["hidden"])
@@ -175,7 +175,7 @@ def test_nothing_of_the_user_is_touched(models):
 
 
 def test_outputs_alone_cannot_answer_and_missing_references_are_left_out(models):
-    bare = outputs_of(models["hidden"].subject.predict, SPLIT, EVERYTHING)
+    bare = collect_model_outputs(models["hidden"].model_under_test.predict, SPLIT, EVERYTHING)
     with pytest.raises(ConfigError, match="the model itself"):
         RetrainedAlignment()(bare, bare)
     assert evaluate_outputs(bare, metrics=["relearn", "cka", "ua"]).keys() == {"ua"}
@@ -186,5 +186,5 @@ def test_outputs_alone_cannot_answer_and_missing_references_are_left_out(models)
 def test_two_retrained_models_are_as_hard_to_teach_as_each_other():
     """Networks that never saw the forget class learn it alike: the ratio is near 1."""
     before = asked(trained(network(0, norm=False), EVERYTHING))
-    first, second = (asked(trained(network(seed, norm=False), RETAIN)).beside(before) for seed in (7, 8))
+    first, second = (asked(trained(network(seed, norm=False), RETAIN)).with_original(before) for seed in (7, 8))
     assert 0.3 < RelearnRatio()(first, second) < 3.0

@@ -4,7 +4,7 @@ from torch import nn
 
 from expunge.batch import Batch, Predictor, Split
 from expunge.errors import ConfigError, DataError, NotFiniteError
-from expunge.evaluation import ModelOutputs, Outputs, collect, outputs_of
+from expunge.evaluation import ModelOutputs, Outputs, collect_model_outputs, collect_outputs
 
 
 class Images:
@@ -45,10 +45,10 @@ def network():
 
 def test_logits_are_those_of_eval_mode_and_do_not_depend_on_the_batch_size():
     model, images = network(), Images()
-    found = collect(Predictor(model), images, batch_size=3)
+    found = collect_outputs(Predictor(model), images, batch_size=3)
     direct = model.eval()(images.inputs).detach()
     torch.testing.assert_close(found.logits, direct)
-    torch.testing.assert_close(collect(Predictor(model), images, batch_size=100).logits, direct)
+    torch.testing.assert_close(collect_outputs(Predictor(model), images, batch_size=100).logits, direct)
     assert found.targets.tolist() == images.targets.tolist()
     assert (found.logits.dtype, found.logits.requires_grad) == (torch.float32, False)
 
@@ -59,7 +59,7 @@ def test_the_model_is_left_as_it_was_to_the_bit():
     buffers = dict(model.named_buffers())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     random_state = torch.get_rng_state()
-    collect(Predictor(model), images, batch_size=3)
+    collect_outputs(Predictor(model), images, batch_size=3)
     assert [module.training for module in model.modules()] == flags
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(buffer is buffers[name] for name, buffer in model.named_buffers())
@@ -70,30 +70,30 @@ def test_flags_come_back_when_the_model_fails():
     model = network()
     flags = [module.training for module in model.modules()]
     with pytest.raises(RuntimeError):
-        collect(Predictor(model), Images(), device="meta")
+        collect_outputs(Predictor(model), Images(), device="meta")
     assert [module.training for module in model.modules()] == flags
 
 
 def test_half_precision_logits_become_float32():
-    found = collect(Predictor(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), lambda out: out.half()), Images())
+    found = collect_outputs(Predictor(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), lambda out: out.half()), Images())
     assert found.logits.dtype == torch.float32
 
 
 def test_a_diverged_model_is_refused_and_an_excluded_class_is_not():
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     model[1].bias.data[1] = -torch.inf
-    assert torch.isneginf(collect(Predictor(model), Images()).logits[:, 1]).all()
+    assert torch.isneginf(collect_outputs(Predictor(model), Images()).logits[:, 1]).all()
     model[1].bias.data[1] = torch.nan
     with pytest.raises(NotFiniteError, match="10 of 10 examples"):
-        collect(Predictor(model), Images())
+        collect_outputs(Predictor(model), Images())
 
 
 def test_bad_input_is_refused_before_the_model_is_called():
     predict = Predictor(network())
     with pytest.raises(DataError, match="at least one example"):
-        collect(predict, Images(0))
+        collect_outputs(predict, Images(0))
     with pytest.raises(ConfigError, match="batch size"):
-        collect(predict, Images(), batch_size=0)
+        collect_outputs(predict, Images(), batch_size=0)
     with pytest.raises(DataError, match="labels"):
         Outputs(torch.zeros(3, 2), torch.zeros(4, dtype=torch.int64))
 
@@ -101,7 +101,7 @@ def test_bad_input_is_refused_before_the_model_is_called():
 def test_outputs_of_keeps_the_parts_apart():
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     split = Split(Images(4, seed=1), Images(7, seed=2), 3)
-    found = outputs_of(Predictor(model), split, Images(5, seed=3))
+    found = collect_model_outputs(Predictor(model), split, Images(5, seed=3))
     for part, seed in ((found.forget, 1), (found.retain, 2), (found.held_out, 3)):
         torch.testing.assert_close(part.logits, model(Images(len(part), seed).inputs).detach())
 
@@ -110,23 +110,23 @@ def test_a_class_request_tests_on_the_other_classes_and_compares_with_its_own(cl
     outputs = class_request(0)
     assert outputs.forgotten_classes.tolist() == [3]
     assert set(outputs.test.targets.tolist()) == {0, 1, 2}
-    assert set(outputs.test_alike.targets.tolist()) == {3}
-    assert len(outputs.test) + len(outputs.test_alike) == len(outputs.held_out)
+    assert set(outputs.test_same_classes.targets.tolist()) == {3}
+    assert len(outputs.test) + len(outputs.test_same_classes) == len(outputs.held_out)
     at = outputs.held_out.targets == 3
-    assert torch.equal(outputs.test_alike.logits, outputs.held_out.logits[at])
+    assert torch.equal(outputs.test_same_classes.logits, outputs.held_out.logits[at])
 
 
 def test_a_random_request_tests_on_everything(random_request):
     outputs = random_request(0)
     assert outputs.forgotten_classes.tolist() == []
-    assert len(outputs.test) == len(outputs.test_alike) == len(outputs.held_out)
+    assert len(outputs.test) == len(outputs.test_same_classes) == len(outputs.held_out)
 
 
 def test_held_out_examples_of_other_classes_are_not_alike():
     part = Outputs(torch.eye(3), torch.tensor([0, 1, 2]))
     outputs = ModelOutputs(part.only(torch.tensor([1])), part, part)
     assert outputs.forgotten_classes.tolist() == []
-    assert outputs.test_alike.targets.tolist() == [1]
+    assert outputs.test_same_classes.targets.tolist() == [1]
 
 
 def test_a_split_without_forget_examples_is_refused(random_request):

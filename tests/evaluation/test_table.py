@@ -8,13 +8,13 @@ from expunge.evaluation import (
     SECONDS,
     AverageGap,
     ForgetDivergence,
-    Trial,
+    ModelScores,
+    aggregate,
+    compute_noise_floor,
+    compute_noise_floors,
     evaluate_outputs,
-    gap_floor,
-    gap_floors,
-    tabulate,
 )
-from expunge.metrics import summarise
+from expunge.metrics import summarize
 
 METRICS = ["ua", "ra", "ta", "mia", "avg_gap", "auc"]
 
@@ -26,9 +26,13 @@ def trials_of(request, seeds=(0, 1, 2)):
         retrained = request(seed)
         common = {"seed": seed, "retrained": retrained, "metrics": METRICS}
         found += [
-            Trial.of(request(seed, sharpness=9.0), key="original", label="Original", role="original", **common),
-            Trial.of(retrained, key="retrained", label="Retrain", role="retrained", seconds=3.0 + seed, **common),
-            Trial.of(
+            ModelScores.from_outputs(
+                request(seed, sharpness=9.0), key="original", label="Original", role="original", **common
+            ),
+            ModelScores.from_outputs(
+                retrained, key="retrained", label="Retrain", role="retrained", seconds=3.0 + seed, **common
+            ),
+            ModelScores.from_outputs(
                 request(seed + 30),
                 key="eupmu",
                 label="EUPMU",
@@ -47,7 +51,7 @@ def rows_of(table):
 
 
 def test_rows_have_the_form_of_the_result_document(random_request):
-    table = tabulate(trials_of(random_request), metrics=METRICS)
+    table = aggregate(trials_of(random_request), metrics=METRICS)
     assert list(table) == ["metrics", "noise_floor", "rows"]
     assert [metric["key"] for metric in table["metrics"]] == [*METRICS, "seconds"]
     assert all(list(metric) == ["key", "label", "unit", "definition", "direction"] for metric in table["metrics"])
@@ -62,22 +66,22 @@ def test_rows_have_the_form_of_the_result_document(random_request):
 
 def test_each_seed_is_paired_with_its_own_retrained_model(random_request):
     gaps = [AverageGap()(random_request(seed + 30), random_request(seed)) for seed in range(3)]
-    found = rows_of(tabulate(trials_of(random_request), metrics=METRICS))
-    assert found["eupmu"]["scores"]["avg_gap"] == summarise(gaps).as_dict()
+    found = rows_of(aggregate(trials_of(random_request), metrics=METRICS))
+    assert found["eupmu"]["scores"]["avg_gap"] == summarize(gaps).as_dict()
     assert found["retrained"]["scores"]["avg_gap"]["mean"] == 0.0
     assert found["retrained"]["scores"]["seconds"]["values"] == [3.0, 4.0, 5.0]
 
 
 def test_without_a_retrained_model_its_columns_are_absent(random_request):
-    trial = Trial.of(random_request(0), key="ft", label="FT", role="method", seed=0, seconds=1.0)
-    table = tabulate([trial])
+    trial = ModelScores.from_outputs(random_request(0), key="ft", label="FT", role="method", seed=0, seconds=1.0)
+    table = aggregate([trial])
     assert {"avg_gap", "tow", "js_forget"}.isdisjoint(metric["key"] for metric in table["metrics"])
     assert {"avg_gap", "tow", "js_forget"}.isdisjoint(table["rows"][0]["scores"])
     assert table["noise_floor"] is None
 
 
 def test_seconds_are_absent_where_nothing_was_timed(random_request):
-    rows = rows_of(tabulate(trials_of(random_request), metrics=METRICS))
+    rows = rows_of(aggregate(trials_of(random_request), metrics=METRICS))
     assert "seconds" not in rows["original"]["scores"]
     assert "seconds" in rows["eupmu"]["scores"]
 
@@ -85,13 +89,13 @@ def test_seconds_are_absent_where_nothing_was_timed(random_request):
 def test_values_stand_at_their_seed_when_a_run_is_missing(random_request):
     trials = [trial for trial in trials_of(random_request) if (trial.key, trial.seed) != ("eupmu", 1)]
     shuffled = [trials[index] for index in (7, 0, 3, 6, 1, 4, 2, 5)]
-    values = rows_of(tabulate(shuffled, metrics=METRICS))["eupmu"]["scores"]["ua"]["values"]
+    values = rows_of(aggregate(shuffled, metrics=METRICS))["eupmu"]["scores"]["ua"]["values"]
     expected = [evaluate_outputs(random_request(seed + 30), metrics=["ua"])["ua"] for seed in (0, 2)]
     assert values == [expected[0], None, expected[1]]
 
 
 def test_per_class_is_the_mean_over_seeds_with_the_forgotten_class(class_request):
-    found = rows_of(tabulate(trials_of(class_request), metrics=METRICS))["eupmu"]["per_class"]
+    found = rows_of(aggregate(trials_of(class_request), metrics=METRICS))["eupmu"]["per_class"]
     for label in range(4):
         parts = [class_request(seed + 30).held_out for seed in range(3)]
         hits = [(part.logits.argmax(1) == label)[part.targets == label].float().mean() for part in parts]
@@ -99,33 +103,33 @@ def test_per_class_is_the_mean_over_seeds_with_the_forgotten_class(class_request
 
 
 def test_a_class_without_test_examples_is_null():
-    trials = [Trial("ft", "FT", "method", seed, {}, per_class=[50.0 + seed, None]) for seed in (0, 2)]
-    assert tabulate(trials)["rows"][0]["per_class"] == [51.0, None]
+    trials = [ModelScores("ft", "FT", "method", seed, {}, per_class=[50.0 + seed, None]) for seed in (0, 2)]
+    assert aggregate(trials)["rows"][0]["per_class"] == [51.0, None]
 
 
 def test_the_noise_floor_stands_beside_the_rows(random_request):
-    floor = gap_floor([[random_request(seed), random_request(seed + 1)] for seed in (0, 20)])
-    table = tabulate(trials_of(random_request), floor, METRICS)
-    assert table["noise_floor"] == {"values": list(floor.values), "mean": floor.mean, "half": floor.half}
+    floor = compute_noise_floor([[random_request(seed), random_request(seed + 1)] for seed in (0, 20)])
+    table = aggregate(trials_of(random_request), floor, METRICS)
+    assert table["noise_floor"] == {"values": list(floor.values), "mean": floor.mean, "half": floor.half_width}
 
 
 def test_trials_that_do_not_fit_together_are_refused():
-    one = Trial("ft", "FT", "method", 0, {"ua": 1.0})
+    one = ModelScores("ft", "FT", "method", 0, {"ua": 1.0})
     with pytest.raises(DataError, match="at least one model"):
-        tabulate([])
+        aggregate([])
     with pytest.raises(DataError, match="two of one seed"):
-        tabulate([one, one])
+        aggregate([one, one])
     with pytest.raises(DataError, match="one label and role"):
-        tabulate([one, Trial("ft", "Fine-tuning", "method", 1, {"ua": 1.0})])
+        aggregate([one, ModelScores("ft", "Fine-tuning", "method", 1, {"ua": 1.0})])
     with pytest.raises(ConfigError, match="'mine'"):
-        tabulate([Trial("ft", "FT", "method", 0, {"mine": 1.0})])
+        aggregate([ModelScores("ft", "FT", "method", 0, {"mine": 1.0})])
 
 
 def test_cost_is_stated_as_far_as_it_is_known(random_request):
-    trial = lambda **known: Trial.of(  # noqa: E731
+    trial = lambda **known: ModelScores.from_outputs(  # noqa: E731
         random_request(0), key="a", label="A", role="method", seed=0, metrics=["ua"], **known
     )
-    full = tabulate([trial(seconds=2.0, peak=3 * 2**20, retrain_seconds=10.0)], metrics=["ua"])
+    full = aggregate([trial(seconds=2.0, peak_bytes=3 * 2**20, retrain_seconds=10.0)], metrics=["ua"])
     assert {column["key"]: column["direction"] for column in full["metrics"]} == {
         "ua": "match",
         "seconds": "lower",
@@ -139,15 +143,19 @@ def test_cost_is_stated_as_far_as_it_is_known(random_request):
 
 
 def test_the_floor_of_every_distance_stands_beside_the_rows(random_request):
-    floors = gap_floors([[random_request(5), random_request(6)]])
+    floors = compute_noise_floors([[random_request(5), random_request(6)]])
     assert floors.keys() == {"avg_gap", "tow", "js_forget", "kl_forget"}
-    assert floors["js_forget"].mean == gap_floor([[random_request(5), random_request(6)]], ForgetDivergence()).mean > 0
-    table = tabulate(trials_of(random_request), floors=floors)
+    assert (
+        floors["js_forget"].mean
+        == compute_noise_floor([[random_request(5), random_request(6)]], ForgetDivergence()).mean
+        > 0
+    )
+    table = aggregate(trials_of(random_request), floors=floors)
     assert table["noise_floor"] == floors["avg_gap"].as_dict()
     assert table["noise_floors"] == {"avg_gap": table["noise_floor"]}, "columns that are not there have no floor"
 
 
 def test_a_column_that_is_named_twice_is_there_once():
-    trial = Trial("ft", "FT", "method", 0, {"ua": 1.0, "seconds": 2.0})
-    table = tabulate([trial], metrics=["ua", SECONDS, "ua"])
+    trial = ModelScores("ft", "FT", "method", 0, {"ua": 1.0, "seconds": 2.0})
+    table = aggregate([trial], metrics=["ua", SECONDS, "ua"])
     assert [column["key"] for column in table["metrics"]] == ["ua", "seconds"]

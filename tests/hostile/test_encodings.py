@@ -8,7 +8,7 @@ from torch import nn
 from whole_results import whole_result
 
 import expunge
-from expunge.api.documents import document
+from expunge.api.documents import build_document
 from expunge.api.folder import check_folder
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError
@@ -32,7 +32,7 @@ def test_a_document_that_cannot_be_written_is_refused_in_every_form(tmp_path, fo
 
 
 def test_what_we_write_ourselves_shows_such_names_escaped():
-    made = document("run", HALF, f"expunge run {HALF}.yaml", "none", [{"names": (HALF,)}], [])
+    made = build_document("run", HALF, f"expunge run {HALF}.yaml", "none", [{"names": (HALF,)}], [])
     assert made["title"] == r"a \ud800 b"
     assert made["requests"][0]["names"] == (r"a \ud800 b",)
 

@@ -19,7 +19,7 @@ from expunge.api.purge import purge
 from expunge.cli import app
 from expunge.data import ByIndices, TensorExamples
 from expunge.errors import DataError, RequestError
-from expunge.key import load_key
+from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
 from expunge.tasks.diffusion.evaluation.prompt_file import read_prompts
 from hostile import as_json, broken, junk, mutated, numbers_of, tried
@@ -60,7 +60,7 @@ def test_index_files(cases, tmp_path):
         path = tmp_path / f"ids{file[0]}"
         path.write_bytes(file[1])
         with hostile.Watch():
-            found = ByIndices(path).choose(EXAMPLES)
+            found = ByIndices(path).select(EXAMPLES)
         assert set(found.tolist()) <= set(range(20))
 
     tried(cases, body, file=bent | lists)
@@ -83,7 +83,7 @@ def test_arrays_that_are_none(tmp_path, content):
     path = tmp_path / "ids.npy"
     path.write_bytes(content)
     with hostile.Watch(), pytest.raises(RequestError):
-        ByIndices(path).numbers()
+        ByIndices(path).load_indices()
 
 
 class Tags(HTMLParser):
@@ -124,9 +124,9 @@ def test_results(cases, tmp_path):
 
 
 def rendered(result) -> str:
-    from expunge.report.html import render
+    from expunge.report.html import render_html
 
-    return render(result)
+    return render_html(result)
 
 
 @numbers_of("purges")
@@ -243,6 +243,6 @@ def test_key_files(cases, tmp_path, monkeypatch):
     def body(content):
         path.write_bytes(content)
         with hostile.Watch():
-            load_key()
+            load_or_create_key()
 
     tried(cases, body, content=st.binary(max_size=80) | broken(KEY))

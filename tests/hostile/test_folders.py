@@ -14,10 +14,10 @@ from reader_files import encoded, pictures, write_folder, write_idx, write_parqu
 import hostile
 from expunge.errors import CheckpointError, DataError, ModelError
 from expunge.tasks.classification.readers import image_folder, mnist, svhn
-from expunge.tasks.classification.readers._parquet import read_pictures
-from expunge.tasks.classification.readers._pictures import fitted, opened
+from expunge.tasks.classification.readers._images import center_crop_resize, open_image
+from expunge.tasks.classification.readers._parquet import read_images
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.pretrained import MOST_LAYERS, check_pretrained
+from expunge.tasks.pretrained import MAX_LAYERS, check_pretrained
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 from hostile import broken, mutated, numbers_of, tried
 
@@ -33,7 +33,7 @@ def test_pictures(cases):
 
     def body(content):
         with hostile.Watch():
-            found = fitted(opened(content, "a picture"), 8, "a picture")
+            found = center_crop_resize(open_image(content, "a picture"), 8, "a picture")
         assert found.shape == (3, 8, 8)
 
     tried(cases, body, content=st.sampled_from(files).flatmap(broken) | st.binary(max_size=30))
@@ -50,7 +50,7 @@ def test_data_files(cases, tmp_path, monkeypatch):
         "MNIST/train-images-idx3-ubyte.gz": lambda: mnist(tmp_path),
         "MNIST/t10k-labels-idx1-ubyte": lambda: mnist(tmp_path),
         "svhn/train_32x32.mat": lambda: svhn(tmp_path),
-        "shards/train-0.parquet": lambda: read_pictures(tmp_path / "shards", "train-*.parquet", 32, cache=False),
+        "shards/train-0.parquet": lambda: read_images(tmp_path / "shards", "train-*.parquet", 32, cache=False),
     }
     good = {name: (tmp_path / name).read_bytes() for name in readers}
 
@@ -135,7 +135,7 @@ def test_a_shard_that_unfolds_is_read_in_parts(tmp_path):
     assert (tmp_path / "train-0.parquet").stat().st_size < 2**20
     before = pa.default_memory_pool().max_memory()
     with pytest.raises(DataError, match="row 0"):
-        read_pictures(tmp_path, "train-*.parquet", 32, cache=False)
+        read_images(tmp_path, "train-*.parquet", 32, cache=False)
     assert pa.default_memory_pool().max_memory() - before < 2**26, "400 pictures of 256 KiB are 100 MiB"
 
 
@@ -267,7 +267,7 @@ def test_the_ways_out_of_a_model_folder_are_closed(tmp_path, ddpm):
     refused(link, "leads out of it")
     refused(folder_link, "leads out of it")
     refused(shards, "names of files beside it")
-    refused(layers, f"at most {MOST_LAYERS}")
+    refused(layers, f"at most {MAX_LAYERS}")
     refused(steps, "num_train_timesteps")
     refused(pickle, "safetensors")
     if hasattr(os, "mkfifo"):
@@ -289,4 +289,4 @@ def test_a_picture_that_is_small_outside_and_enormous_inside_is_refused():
     head = b"GIF89a" + (12).to_bytes(2, "little") * 2 + b"\x00\x00\x00"
     frame = b"\x2c" + bytes(4) + (14_000).to_bytes(2, "little") * 2 + b"\x00"
     with pytest.raises(DataError, match=r"decoded|at most"):
-        fitted(opened(head + frame + b"\x02\x00\x3b", "a bomb"), 8, "a bomb")
+        center_crop_resize(open_image(head + frame + b"\x02\x00\x3b", "a bomb"), 8, "a bomb")

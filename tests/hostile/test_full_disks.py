@@ -21,7 +21,7 @@ from wrong_kinds import fault
 from expunge import unlearn
 from expunge.cli import app
 from expunge.errors import FitWarning
-from expunge.key import load_key
+from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
 from expunge.report import save_report
 from expunge.tasks.classification.build import build_model
@@ -55,7 +55,7 @@ def place(tmp_path, monkeypatch):
     """A folder with a good request, its original, and a result."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EXPUNGE_KEY_FILE", str(tmp_path / "key"))
-    load_key()
+    load_or_create_key()
     good = {**SMALL, "sanity_check": False}
     Path("r.yaml").write_text(json.dumps({**good, "checkpoint": "w.safetensors"}))
     Path("t.yaml").write_text(json.dumps({**good, "train": {"epochs": 1}}))

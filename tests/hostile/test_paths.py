@@ -18,13 +18,13 @@ from wrong_kinds import annotation_of, fault, hostile_paths, settings_below
 
 import hostile
 from expunge import unlearn
-from expunge.api.generative.generated import GeneratedRows
-from expunge.api.request.config import CONFIGS, load_request
-from expunge.benchmark.recipe import Recipe, load_recipe
+from expunge.api.generative.image_comparison import ImageModelComparison
+from expunge.api.request.config import CONFIG_CLASSES, load_request
+from expunge.benchmark.recipe import BenchmarkRecipe, load_recipe
 from expunge.cli import app, main
 from expunge.data import ByIndices
 from expunge.errors import ConfigError, DataError
-from expunge.key import load_key
+from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
 from expunge.report import save_report
 from expunge.tasks.classification.build import build_model
@@ -38,14 +38,14 @@ LINES = {
     "run": ("run r.yaml",),
     "train": ("train t.yaml",),
     "audit": ("audit r.yaml w.safetensors --overwrite",),
-    "bench": ("bench c.yaml --dry-run", "bench c.yaml"),
-    "compare": ("compare c.yaml",),
-    "estimate-retrain": ("estimate-retrain t.yaml --share 0.9",),
+    "benchmark": ("benchmark c.yaml --dry-run", "benchmark c.yaml"),
+    "sweep": ("sweep c.yaml",),
+    "estimate-retrain": ("estimate-retrain t.yaml --fraction 0.9",),
     "report": ("report result.json", "report result.json --format md", "report result.json --format svg"),
-    "images": ("images folder --ask 1",),
+    "images": ("images folder --prompt 1",),
     "convert": ("convert w.pt new.safetensors",),
     "purge": ("purge done",),
-    "ulira": ("ulira t.yaml --shadows 6",),
+    "ulira": ("ulira t.yaml --num-shadow-models 6",),
     "list": ("list methods",),
     "ledger show": ("ledger show ledger.sqlite",),
     "ledger verify": ("ledger verify ledger.sqlite",),
@@ -53,7 +53,7 @@ LINES = {
 }
 """Good command lines by command; each of their paths is replaced in turn, and each writes to a full device."""
 ALONE = "--help", "--version", "run --help"
-SILENT = {"images folder --ask 1", "report result.json --format svg"}
+SILENT = {"images folder --prompt 1", "report result.json --format svg"}
 """What is refused before anything is written out."""
 USABLE = {"a folder", "nothing", "nobody's home"}
 """What may be written to: the empty path is the current folder, and a shell alone knows whose home it is."""
@@ -69,7 +69,7 @@ def paths(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     Path("key").write_bytes(KEY)
     Path("key").chmod(0o600)
-    load_key()
+    load_or_create_key()
     Path("r.yaml").write_text(json.dumps({**SMALL, "checkpoint": "w.safetensors", "sanity_check": False}))
     Path("t.yaml").write_text(json.dumps({**SMALL, "checkpoint": None, "train": {"epochs": 1}}))
     small = {"requests": [{"class": 3}], "methods": [{"name": "ft", "epochs": 1}], "tune": None}
@@ -109,7 +109,7 @@ def no_work(monkeypatch):
 
     monkeypatch.setattr(torch.autograd, "backward", refuse_backward)
     monkeypatch.setattr(torch.autograd, "grad", refuse_gradient)
-    monkeypatch.setattr(GeneratedRows, "original", refuse_drawing)
+    monkeypatch.setattr(ImageModelComparison, "add_original", refuse_drawing)
 
 
 def test_every_command_has_a_line():
@@ -135,7 +135,7 @@ BESIDE = {"forget": {}, "exclude": {}, "judge": {"name": "resnet8"}, "data": {"n
 """What a section holds beside a path in it, where that is not what the whole request has."""
 OF_REQUESTS = [
     (kind, keys)
-    for kind, model in {**CONFIGS, "recipe": Recipe}.items()
+    for kind, model in {**CONFIG_CLASSES, "recipe": BenchmarkRecipe}.items()
     for keys in settings_below(model)
     if admits_path(annotation_of(model, keys))
 ]
@@ -183,8 +183,8 @@ CALLS = {
     "Ledger": lambda path: Ledger(path).entries(),
     "load_request": load_request,
     "load_recipe": load_recipe,
-    "ByIndices": lambda path: ByIndices(path).numbers(),
-    "ByIndices npy": lambda path: ByIndices(f"{path}.npy").numbers(),
+    "ByIndices": lambda path: ByIndices(path).load_indices(),
+    "ByIndices npy": lambda path: ByIndices(f"{path}.npy").load_indices(),
     "PromptExamples": PromptExamples.load,
     "image_folder": image_folder,
     "unlearn ledger": lambda path: unlearn(nn.Linear(4, 3), forget=[], retain=[], ledger=path),
@@ -253,7 +253,7 @@ def test_a_report_replaces_an_earlier_one(paths):
 def test_a_comparison_replaces_no_result_of_a_run(paths):
     before = Path("result.json").read_bytes()
     for name in ("result.json", "w.safetensors"):
-        done = CliRunner().invoke(app, ["bench", "c.yaml", "--summary", name])
+        done = CliRunner().invoke(app, ["benchmark", "c.yaml", "--summary", name])
         assert (done.exit_code, "name another file" in done.stderr) == (2, True)
     assert Path("result.json").read_bytes() == before
 

@@ -32,7 +32,7 @@ ELSEWHERE = {
     "ExpungeError",
 }
 """Public names that other tests drive, or that are made by the package alone."""
-RESULTS = {"Evaluation": ("report",), "Leakage": ("save",), "Result": ("save",), "Audit": ("report", "save")}
+RESULTS = {"Evaluation": ("report",), "ULiRAResult": ("save",), "Result": ("save",), "Audit": ("report", "save")}
 """What calls return → its methods that take a path."""
 SMALL = {key: CLASSIFIER[key] for key in ("model", "data", "forget", "method", "threads")}
 
@@ -64,23 +64,25 @@ def good_calls(folder: Path) -> dict[str, tuple[object, dict]]:
     torch.save(nn.Linear(4, 3).state_dict(), folder / "w.pt")
     request, training = load_request(folder / "r.yaml"), load_request(folder / "t.yaml")
     x, y = torch.randn(60, 4), torch.arange(60) % 3
-    shadows = {"train": (x[:40], y[:40]), "test": (x[40:], y[40:]), "candidates": list(range(10)), "shadows": 6}
+    shadows = {"train": (x[:40], y[:40]), "test": (x[40:], y[40:]), "candidates": list(range(10))}
+    shadows["num_shadow_models"] = 6
+    images = {"checkpoints": [folder], "prompts": ["1"], "seeds": [0], "out": folder / "x.png"}
     calls = {
         "audit_request": (api.audit_request, {"config": request, "unlearned": weights, "out": folder / "audit"}),
         "audit_ulira": (
             audit_ulira,
-            {"make": lambda: nn.Linear(4, 3), **shadows, "settings": TrainSettings(epochs=1), "method": "ft"},
+            {"model_fn": lambda: nn.Linear(4, 3), **shadows, "settings": TrainSettings(epochs=1), "method": "ft"},
         ),
         "convert": (convert, {"source": folder / "w.pt", "target": folder / "new.safetensors"}),
         "estimate_retrain": (api.estimate_retrain, {"config": training}),
         "run_request": (api.run_request, {"config": request}),
         "train_request": (api.train_request, {"config": training}),
-        "ulira_request": (api.ulira_request, {"config": training, "shadows": 6}),
+        "ulira_request": (api.ulira_request, {"config": training, "num_shadow_models": 6}),
         "purge": (purge, {"folder": folder / "none"}),
-        "draw_images": (draw_images, {"checkpoints": [folder], "ask": ["1"], "seeds": [0], "out": folder / "x.png"}),
+        "draw_images": (draw_images, images),
         "build_tracker": (trackers.build_tracker, {"name": "tensorboard", "settings": {}}),
-        "as_tracks": (trackers.as_tracks, {"asked": None}),
-        "Tracks": (trackers.Tracks, {}),
+        "as_tracker_group": (trackers.as_tracker_group, {"trackers": None}),
+        "TrackerGroup": (trackers.TrackerGroup, {}),
     }
     tracking = {name: (getattr(trackers, name), {}) for name in ("MLflow", "TensorBoard", "Trackio", "WandB")}
     return {**calls, **tracking}
@@ -133,9 +135,9 @@ def test_wrong_kinds(name, tmp_path, monkeypatch):
     call, good = good_calls(tmp_path)[name]
     asked = inspect.signature(call).parameters.values()
     values = {one.name: PASSED for one in asked if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
-    if "make" in values or "on_done" in values:
+    if "model_fn" in values or "on_done" in values:
         functions = tuple(value for value in PASSED if not callable(value))
-        values |= {one: functions for one in ("make", "on_done", "logits", "augment") if one in values}
+        values |= {one: functions for one in ("model_fn", "on_done", "logits", "augment") if one in values}
     wrong = every(name, call, good, values)
     assert not wrong, wrong[:20]
 
@@ -165,7 +167,7 @@ def test_hostile_paths_of_what_calls_return(tmp_path, monkeypatch):
         "Result": result,
         "Evaluation": evaluate(result.model, **sides, test=test),
         "Audit": audit(model, result.model, **sides, test=test),
-        "Leakage": audit_ulira(
+        "ULiRAResult": audit_ulira(
             lambda: nn.Linear(4, 3),
             train=(x[:40], y[:40]),
             test=test,
@@ -173,7 +175,7 @@ def test_hostile_paths_of_what_calls_return(tmp_path, monkeypatch):
             settings=TrainSettings(epochs=1),
             method="ft",
             epochs=1,
-            shadows=6,
+            num_shadow_models=6,
         ),
     }
     wrong = []

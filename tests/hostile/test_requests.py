@@ -17,7 +17,7 @@ from expunge.api.request.document import read_document
 from expunge.benchmark.recipe import load_recipe
 from expunge.cli import app
 from expunge.errors import ConfigError, ExpungeError
-from expunge.key import load_key
+from expunge.key import load_or_create_key
 from expunge.weights import save_weights
 from hostile import broken, mutated, numbers_of, tried
 
@@ -51,7 +51,7 @@ NASTY = (
 def read(path):
     """Read a request and whatever hangs on it."""
     config = load_request(path)
-    config.where("method", "name"), config.conditions(), config.model_dump_json()
+    config.where("method", "name"), config.run_options(), config.model_dump_json()
 
 
 @numbers_of("request texts")
@@ -132,7 +132,7 @@ def test_runs_write_nothing_outside_their_folder(cases, tmp_path, original, monk
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))  # PyTorch makes the folder by itself
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "place"
-    load_key()
+    load_or_create_key()
 
     def body(request):
         shutil.rmtree(place, ignore_errors=True)

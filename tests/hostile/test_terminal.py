@@ -11,9 +11,9 @@ from whole_results import whole_result
 
 from expunge.cli import app
 from expunge.cli.echo import echo
-from expunge.report import save_report, text_of
-from expunge.report.card import _unmarked
-from expunge.screen import Screen
+from expunge.report import render_text, save_report
+from expunge.report.model_card import _strip_markup
+from expunge.screen import SafeConsole
 
 TITLE = "\x1b]0;pwn\x07\x1b[2J\x9b2J\u202etxt"
 OBEYED = ("\x1b", "\x07", "\x9b", "\u202e")
@@ -43,7 +43,7 @@ def test_no_form_of_a_report_has_control_characters(place, tmp_path):
     path = tmp_path / "result.json"
     path.write_text(json.dumps(DOCUMENTS[place]))
     for form in ("md", "tex", "csv", "html"):
-        text = text_of(DOCUMENTS[place], form)
+        text = render_text(DOCUMENTS[place], form)
         assert not [sign for sign in OBEYED if sign in text], form
         assert CliRunner().invoke(app, ["report", str(path), "--format", form]).stdout.rstrip() == text.rstrip()
     shown = CliRunner().invoke(app, ["report", str(path)])
@@ -59,7 +59,7 @@ def test_figures_have_none(tmp_path):
 
 
 def test_the_screen_shows_words_of_others_without_their_control_characters(capsys):
-    screen, table = Screen(), Table(title=TITLE)
+    screen, table = SafeConsole(), Table(title=TITLE)
     table.add_column(TITLE)
     table.add_row("[link=http://x]y[/link]" + TITLE)
     for one in (TITLE, table, "[/] :smile:"):
@@ -86,4 +86,4 @@ def test_names_of_files_have_none(tmp_path, monkeypatch):
 
 
 def test_metadata_of_a_card_have_no_signs_of_pages():
-    assert _unmarked("<script>[x](y)") == "script(x)(y)"
+    assert _strip_markup("<script>[x](y)") == "script(x)(y)"

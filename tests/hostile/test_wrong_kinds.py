@@ -15,22 +15,22 @@ from wrong_kinds import PASSED, WRITTEN, Odd, every, fault, settings_below
 
 from expunge import Pair, Stepper, audit, evaluate, unlearn
 from expunge.api.request import checks
-from expunge.api.request.config import CONFIGS, load_request, registered_names
-from expunge.api.request.document import Document
-from expunge.benchmark.recipe import Recipe, load_recipe
+from expunge.api.request.config import CONFIG_CLASSES, list_registered_names, load_request
+from expunge.api.request.document import RequestDocument
+from expunge.benchmark.recipe import BenchmarkRecipe, load_recipe
 from expunge.budget import Budget
 from expunge.data import ByFraction, Subset, TensorExamples, as_examples
 from expunge.errors import ModelError
 from expunge.methods import build_method
 from expunge.objectives import CrossEntropy, RandomLabel
-from expunge.registry import entries
+from expunge.registry import list_entries
 from expunge.report import save_report
-from expunge.surgery import Unilateral
+from expunge.surgery import Projection
 from expunge.weights import load_into, load_weights, save_weights
 
 CASES: dict[str, int] = {}
 """Test → how many cases it tried; the last test asks for them."""
-CALLBACKS = {"on_step", "on_rows", "logits", "probe", "further", "augment"}
+CALLBACKS = {"on_step", "on_rows", "logits", "validation_batch", "extra_batches", "augment"}
 """Arguments that may be any function: what it raises is the caller's own."""
 REQUESTS = {"classification": CLASSIFIER, "diffusion": DIFFUSION, "stable_diffusion": PROMPTS}
 ROOMS = ("surgeries", "objectives", "masks", "metrics")
@@ -47,13 +47,15 @@ def changed(document: dict, keys: tuple[str, ...], value: object) -> dict:
 @pytest.mark.parametrize("kind", [*REQUESTS, "recipe"])
 def test_settings_of_requests(kind, tmp_path, monkeypatch):
     """What YAML makes of a file is tried elsewhere; here the values are there already."""
-    document, model = (RECIPE, Recipe) if kind == "recipe" else (REQUESTS[kind], CONFIGS[kind])
+    document, model = (RECIPE, BenchmarkRecipe) if kind == "recipe" else (REQUESTS[kind], CONFIG_CLASSES[kind])
     read = load_recipe if kind == "recipe" else load_request
     path, tried, wrong = tmp_path / "request.yaml", 0, []
-    monkeypatch.setattr(checks, "registered_names", cache(registered_names))  # asks for entry points each time
+    monkeypatch.setattr(
+        checks, "list_registered_names", cache(list_registered_names)
+    )  # asks for entry points each time
     for keys in settings_below(model):
         for value in WRITTEN:
-            whole = Document(path, changed(document, keys, value), {})
+            whole = RequestDocument(path, changed(document, keys, value), {})
             monkeypatch.setattr(f"{read.__module__}.read_document", lambda _, whole=whole: whole)
             said = fault(lambda: read(path))
             wrong += [f"{keys} {value!r:.40}: {said}"] if said else []
@@ -65,7 +67,7 @@ def test_settings_of_requests(kind, tmp_path, monkeypatch):
 @pytest.mark.parametrize("room", ROOMS)
 def test_constructors_of_the_registry(room):
     wrong = []
-    for name, entry in entries(room).items():
+    for name, entry in list_entries(room).items():
         parameters = inspect.signature(entry.target).parameters.values()
         needed = {one.name: None for one in parameters if one.default is one.empty}
         values = {one.name: PASSED for one in parameters}
@@ -77,7 +79,7 @@ def test_constructors_of_the_registry(room):
 def test_settings_of_methods():
     """Made by class and by name, which read the same settings in two ways; all are carried into a recipe."""
     wrong = []
-    for place, (name, entry) in enumerate(entries("methods").items()):
+    for place, (name, entry) in enumerate(list_entries("methods").items()):
         fields = [field.name for field in dataclasses.fields(entry.target)]
         own = [field for field in fields if place == 0 or field in vars(entry.target).get("__annotations__", {})]
         values = dict.fromkeys(own, PASSED)
@@ -98,7 +100,7 @@ def stepper(**given):
     """A stepper of a small model, some of its arguments replaced."""
     model = given.pop("model", nn.Linear(4, 3))
     weights = model.parameters() if isinstance(model, nn.Module) else [nn.Parameter(torch.ones(1))]
-    good = {"optimizer": torch.optim.SGD(weights, lr=0.1), "surgery": Unilateral()}
+    good = {"optimizer": torch.optim.SGD(weights, lr=0.1), "surgery": Projection()}
     return Stepper(**{"model": model, **good, "objectives": Pair(RandomLabel(), CrossEntropy()), **given})
 
 
@@ -116,8 +118,8 @@ def calls(parts, folder):
     yield "Budget", Budget, {"points": 1.0}
     yield "Subset", Subset, {"examples": forget, "positions": [0]}
     yield "TensorExamples", TensorExamples, {"inputs": batch[0], "targets": batch[1]}
-    yield "as_examples", as_examples, {"thing": forget}
-    yield "ByFraction", lambda **given: ByFraction(**given).choose(forget), {"fraction": 0.5, "seed": 0}
+    yield "as_examples", as_examples, {"dataset": forget}
+    yield "ByFraction", lambda **given: ByFraction(**given).select(forget), {"fraction": 0.5, "seed": 0}
     yield "load_weights", load_weights, {"path": weights}
     yield "load_into", load_into, {"model": nn.Linear(4, 3), "path": weights}
     yield "save_weights", save_weights, {"model_or_state": nn.Linear(4, 3), "path": folder / "n.safetensors"}
@@ -142,7 +144,7 @@ def test_calls_of_the_package(parts, tmp_path, monkeypatch):
 
 def test_options_of_readers(tmp_path):
     wrong = []
-    for name, entry in entries("readers").items():
+    for name, entry in list_entries("readers").items():
         options = [one for one in inspect.signature(entry.target).parameters if one != "root"]
         wrong += every(name, entry.target, {"root": tmp_path}, dict.fromkeys(("root", *options), PASSED))
         CASES[f"reader {name}"] = (1 + len(options)) * len(PASSED)
@@ -163,9 +165,9 @@ def test_there_are_as_many_cases_as_the_page_on_security_says():
 
 def test_a_class_whose_module_is_not_registered_is_made_like_any_other():
     source = """
-from expunge.surgery import Explicit
+from expunge.surgery import GramianSurgery
 
-class Own(Explicit):
+class Own(GramianSurgery):
     def __init__(self, share: float = 1.0) -> None:
         super().__init__()
         self.share = share

@@ -12,9 +12,9 @@ from ledgers import KEY, content, digest, rows, serve, stream, tamper
 
 from expunge.errors import DataError, RequestError
 from expunge.key import key_id
-from expunge.ledger import Content, Ledger, Models
-from expunge.ledger.chain import GENESIS, link, seal
-from expunge.ledger.entry import written
+from expunge.ledger import Content, Ledger, ModelHashes
+from expunge.ledger.entry import serialize
+from expunge.ledger.hash_chain import GENESIS_HASH, compute_entry_hash, compute_seal
 from expunge.ledger.head_file import head_path
 
 
@@ -43,8 +43,8 @@ def test_what_was_written_is_read_back_and_sound(path):
     assert [entry.number for entry in entries] == [1, 2, 3, 4]
     assert [entry.content for entry in entries] == [content(f"ids {number}") for number in range(4)]
     found = ledger.verify(KEY)
-    assert (found.count, found.head, found.problems, found.sealed) == (4, entries[-1].hash, (), True)
-    assert ledger.verify().sealed is None
+    assert (found.count, found.head, found.problems, found.seal_holds) == (4, entries[-1].hash, (), True)
+    assert ledger.verify().seal_holds is None
 
 
 def test_the_hashes_are_what_the_documentation_says(untouched):
@@ -62,7 +62,7 @@ def test_the_hashes_are_what_the_documentation_says(untouched):
 
 def test_a_ledger_that_is_not_there_is_empty_and_stays_so(path):
     assert Ledger(path).entries() == []
-    Ledger(path).check(KEY)
+    Ledger(path).check_writable(KEY)
     with pytest.raises(DataError, match="none at"):
         Ledger(path).verify()
     assert not path.exists()
@@ -70,13 +70,13 @@ def test_a_ledger_that_is_not_there_is_empty_and_stays_so(path):
 
 def test_redaction_erases_the_content_and_keeps_the_chain(path):
     ledger = stream(path)
-    secret, salt = written(content("ids 1")).encode(), rows(path)[1][4]
+    secret, salt = serialize(content("ids 1")).encode(), rows(path)[1][4]
     assert secret in path.read_bytes()
     before = ledger.verify(KEY).head
     entry = ledger.redact(2, key=KEY)
     assert (entry.number, entry.header.kind, entry.header.of) == (5, "redaction", 2)
     found = ledger.verify(KEY, before)
-    assert (found.sound, found.sealed, found.redacted) == (True, True, (2,))
+    assert (found.is_valid, found.seal_holds, found.redacted) == (True, True, (2,))
     assert ledger.entries()[1].content is None
     left = path.read_bytes()
     assert secret not in left
@@ -107,7 +107,7 @@ def test_a_change_of_any_column_of_any_entry_is_found(copy, number, column, valu
         assert value == "NULL"
         return
     assert rows(copy) != before
-    assert not Ledger(copy).verify().sound
+    assert not Ledger(copy).verify().is_valid
     with pytest.raises(DataError, match="nothing was added"):
         serve(Ledger(copy), "more", "x", "y")
 
@@ -140,7 +140,7 @@ TAMPERING = {
 @pytest.mark.parametrize("statements", TAMPERING.values(), ids=TAMPERING)
 def test_tampering_is_found_without_the_key(copy, statements):
     tamper(copy, *statements)
-    assert not Ledger(copy).verify().sound
+    assert not Ledger(copy).verify().is_valid
 
 
 CUT = (
@@ -154,11 +154,11 @@ def test_a_tail_cut_off_with_a_mended_head_is_found_with_the_key_or_a_known_head
     ledger = stream(path, 5)
     known = ledger.verify().head
     tamper(path, *CUT)
-    assert not ledger.verify().sound, "the head file knows"
+    assert not ledger.verify().is_valid, "the head file knows"
     head_path(path).unlink()
-    assert ledger.verify().sound, "nobody can tell without the key or a head from elsewhere"
-    assert not ledger.verify(KEY).sound
-    assert not ledger.verify(head=known).sound
+    assert ledger.verify().is_valid, "nobody can tell without the key or a head from elsewhere"
+    assert not ledger.verify(KEY).is_valid
+    assert not ledger.verify(expected_head=known).is_valid
     with pytest.raises(DataError, match="nothing was added"):
         serve(ledger, "more", "x", "y")
 
@@ -169,25 +169,25 @@ def test_an_earlier_copy_of_the_file_is_found_with_a_known_head_alone(path):
     noted = ledger.verify().head
     serve(ledger, "ids 2", 2, 3)
     known = ledger.verify().head
-    assert ledger.verify(KEY, noted).sound, "a head that was noted earlier stays good while the ledger grows"
+    assert ledger.verify(KEY, noted).is_valid, "a head that was noted earlier stays good while the ledger grows"
     path.write_bytes(earlier)
-    assert not ledger.verify(KEY).sound, "the head file knows"
+    assert not ledger.verify(KEY).is_valid, "the head file knows"
     head_path(path).unlink()
-    assert ledger.verify(KEY).sound
-    assert not ledger.verify(KEY, known).sound
+    assert ledger.verify(KEY).is_valid
+    assert not ledger.verify(KEY, known).is_valid
 
 
 def test_a_chain_rewritten_without_the_key_is_found_by_its_seal(copy):
     """Somebody changes a header and computes all hashes anew, as anybody can."""
-    forged, previous = [], GENESIS
+    forged, previous = [], GENESIS_HASH
     for number, header, commitment, *_ in rows(copy)[:-1]:
         changed = header.replace("2", "1", 1) if number == 1 else header
-        previous = link(previous, number, commitment, changed)
+        previous = compute_entry_hash(previous, number, commitment, changed)
         forged.append((changed, previous, number))
     tamper(copy)
     statements = [f"UPDATE entries SET header = '{h}', hash = '{d}' WHERE number = {n}" for h, d, n in forged]
-    tamper(copy, *statements, f"UPDATE head SET hash = '{previous}', seal = '{seal(bytes(32), 5, previous)}'")
-    assert Ledger(copy).verify().sound
+    tamper(copy, *statements, f"UPDATE head SET hash = '{previous}', seal = '{compute_seal(bytes(32), 5, previous)}'")
+    assert Ledger(copy).verify().is_valid
     assert Ledger(copy).verify(KEY).problems == (
         "The seal was not made with this key: the chain was rewritten, or its tail cut off.",
     )
@@ -198,9 +198,9 @@ def test_entries_added_with_another_key_are_found(copy):
     *entries, _ = rows(copy)
     header = entries[-1][1].replace(f'"{key_id(KEY)}"', f'"{key_id(bytes(32))}"').replace('"of":2', '"of":1')
     salt, commitment, text = entries[-1][4], entries[-1][2], entries[-1][5]
-    last = link(entries[-1][3], 6, commitment, header)
+    last = compute_entry_hash(entries[-1][3], 6, commitment, header)
     values = f"6, '{header}', '{commitment}', '{last}', x'{salt.hex()}', '{text}'"
-    head = f"UPDATE head SET count = 6, hash = '{last}', seal = '{seal(bytes(32), 6, last)}'"
+    head = f"UPDATE head SET count = 6, hash = '{last}', seal = '{compute_seal(bytes(32), 6, last)}'"
     erased = "UPDATE entries SET salt = NULL, content = NULL WHERE number = 1"
     tamper(copy, f"INSERT INTO entries VALUES ({values})", head, erased)
     assert Ledger(copy).verify().problems == (
@@ -232,7 +232,7 @@ def test_a_byte_flipped_anywhere_is_found_or_changes_nothing(untouched, path, pl
     data[int(place * len(data))] ^= flip
     path.write_bytes(data)
     try:
-        sound = Ledger(path).verify(KEY).sound
+        sound = Ledger(path).verify(KEY).is_valid
     except DataError:
         return
     assert not sound or rows(path) == rows(untouched)
@@ -252,8 +252,8 @@ def test_an_emptied_ledger_is_not_sound_and_nothing_is_added_to_it(path, stateme
     tamper(path, *statements)
     if not head_file:
         head_path(path).unlink()
-    assert not ledger.verify().sound
-    assert not ledger.verify(KEY).sound
+    assert not ledger.verify().is_valid
+    assert not ledger.verify(KEY).is_valid
     with pytest.raises(DataError, match="nothing was added"):
         serve(ledger, "more", "x", "y")
 
@@ -264,9 +264,11 @@ def test_a_chain_rewritten_under_another_key_is_not_sound_where_the_right_key_is
     head_path(path).unlink()
     forger, other = Ledger(path), bytes(32)
     for number in (1, 3):
-        forger.append("request", content(f"ids {number}"), key=other, models=Models(digest(number), digest(number + 1)))
-    assert not forger.verify(KEY).sound
-    assert forger.verify().sound, "nobody can tell without the key"
+        forger.append(
+            "request", content(f"ids {number}"), key=other, models=ModelHashes(digest(number), digest(number + 1))
+        )
+    assert not forger.verify(KEY).is_valid
+    assert forger.verify().is_valid, "nobody can tell without the key"
 
 
 @pytest.mark.parametrize("left", ["an empty file", "an earlier copy"])
@@ -276,7 +278,7 @@ def test_a_ledger_that_went_back_is_noticed_by_its_head_file(path, left):
     serve(ledger, "ids 2", 2, 3)
     assert head_path(path).read_text() == f"{ledger.verify(KEY).head}\n"
     path.write_bytes(b"" if left == "an empty file" else earlier)
-    for add in (lambda: serve(ledger, "more", "x", "y"), lambda: ledger.check(KEY)):
+    for add in (lambda: serve(ledger, "more", "x", "y"), lambda: ledger.check_writable(KEY)):
         with pytest.raises(DataError, match="head file"):
             add()
     if left == "an earlier copy":
@@ -284,7 +286,7 @@ def test_a_ledger_that_went_back_is_noticed_by_its_head_file(path, left):
     head_path(path).unlink()
     ledger = Ledger(path)
     serve(ledger, "more", "x", "y")
-    assert ledger.verify(KEY).noted
+    assert ledger.verify(KEY).has_head_file
 
 
 def test_a_head_file_that_is_behind_is_no_problem_and_catches_up(path):
@@ -293,7 +295,7 @@ def test_a_head_file_that_is_behind_is_no_problem_and_catches_up(path):
     behind = head_path(path).read_bytes()
     serve(ledger, "ids 1", 1, 2)
     head_path(path).write_bytes(behind)
-    assert ledger.verify(KEY).sound
+    assert ledger.verify(KEY).is_valid
     serve(ledger, "ids 2", 2, 3)
     assert head_path(path).read_text().strip() == ledger.verify(KEY).head
 
@@ -325,7 +327,7 @@ def test_what_speaks_against_an_entry_is_asked_while_nobody_else_can_add_one(pat
         raise RequestError("another", f"{len(entries)}", "none")
 
     with pytest.raises(RequestError, match="found 1"):
-        ledger.append("request", content("x"), key=KEY, models=Models(digest(1), digest(2)), admit=refuse)
+        ledger.append("request", content("x"), key=KEY, models=ModelHashes(digest(1), digest(2)), precheck=refuse)
     assert len(ledger.entries()) == 1
 
 
@@ -333,11 +335,11 @@ def test_a_ledger_that_was_moved_away_is_begun_anew_with_a_warning(path):
     """Keeping an old ledger elsewhere and beginning another is a user's right; a theft is said."""
     stream(path, 2)
     path.rename(path.with_name("old"))
-    Ledger(path).check(KEY)
+    Ledger(path).check_writable(KEY)
     with pytest.warns(UserWarning, match="was removed or moved since its head"):
         serve(Ledger(path), "more", "x", "y")
     found = Ledger(path).verify(KEY)
-    assert (found.sound, found.count, found.noted) == (True, 1, True)
+    assert (found.is_valid, found.count, found.has_head_file) == (True, 1, True)
 
 
 def test_an_entry_whose_head_cannot_be_noted_is_added_nevertheless(path, monkeypatch):
@@ -349,23 +351,23 @@ def test_an_entry_whose_head_cannot_be_noted_is_added_nevertheless(path, monkeyp
         stream(path, 1)
     monkeypatch.undo()
     assert [entry.number for entry in Ledger(path).entries()] == [1]
-    assert Ledger(path).verify(KEY).sound
+    assert Ledger(path).verify(KEY).is_valid
 
 
 def test_a_file_that_no_entry_was_added_to_is_a_ledger_without_entries(path):
     path.write_bytes(b"")
     assert Ledger(path).entries() == []
-    Ledger(path).check(KEY)
+    Ledger(path).check_writable(KEY)
     stream(path, 1)
-    assert Ledger(path).verify(KEY).sound
+    assert Ledger(path).verify(KEY).is_valid
 
 
 def test_a_ledger_that_is_removed_with_its_head_while_somebody_works_is_begun_anew_with_a_warning(path):
     stream(path, 1)
     book = Ledger(path)
-    book.check(KEY)
+    book.check_writable(KEY)
     book.entries()
     path.unlink()
     path.with_name(f"{path.name}.head").unlink()
     with pytest.warns(UserWarning, match="was removed or moved since its head"):
-        book.append("request", Content(method="rl"), key=KEY, models=Models("a" * 64, "b" * 64))
+        book.append("request", Content(method="rl"), key=KEY, models=ModelHashes("a" * 64, "b" * 64))

@@ -10,31 +10,31 @@ from ledgers import KEY, content, digest, serve, stream
 
 from expunge.errors import DataError
 from expunge.ledger import (
-    Asked,
+    BudgetRecord,
     Content,
-    Forgotten,
+    ForgottenHashes,
     Header,
     Ledger,
-    Models,
-    Spent,
-    accounts,
-    earlier_requests,
-    opened_by,
-    pack_marks,
-    served,
-    streams,
-    unpack_marks,
+    ModelHashes,
+    RequestRecord,
+    compute_chain_totals,
+    find_earlier_requests,
+    find_openings,
+    find_served,
+    pack_hash_prefixes,
+    request_chains,
+    unpack_hash_prefixes,
 )
-from expunge.ledger.entry import read_content, read_header, written
+from expunge.ledger.entry import read_content, read_header, serialize
 
 TIME = "2026-01-31T12:00:00+00:00"
 A, B = digest("a"), digest("b")
 
 REFUSED = {
-    "an index as hash": lambda: Asked("17", B, "indices", 1, 2),
-    "a name as kind": lambda: Asked(A, B, "Jane Doe", 1, 2),
-    "indices as size": lambda: Asked(A, B, "indices", [17, 18], 2),
-    "a truth value as size": lambda: Asked(A, B, "indices", True, 2),
+    "an index as hash": lambda: RequestRecord("17", B, "indices", 1, 2),
+    "a name as kind": lambda: RequestRecord(A, B, "Jane Doe", 1, 2),
+    "indices as size": lambda: RequestRecord(A, B, "indices", [17, 18], 2),
+    "a truth value as size": lambda: RequestRecord(A, B, "indices", True, 2),
     "a path as evidence": lambda: Content(evidence={"/home/jane/result.json": A}),
     "an index in a file's name": lambda: Content(evidence={"example17.png": A}),
     "text as evidence": lambda: Content(evidence={"result.json": "Jane"}),
@@ -45,16 +45,16 @@ REFUSED = {
     "an escape in the method": lambda: Content(method="\x1b[31mrl"),
     "a time without a zone": lambda: Header("purge", "2026-01-31T12:00:00", "0" * 8),
     "no models in a request": lambda: Header("request", TIME, "0" * 8),
-    "a budget in a purge": lambda: Header("purge", TIME, "0" * 8, None, Spent("points")),
+    "a budget in a purge": lambda: Header("purge", TIME, "0" * 8, None, BudgetRecord("points")),
     "a redaction of nothing": lambda: Header("redaction", TIME, "0" * 8),
     "a key as its name": lambda: Header("purge", TIME, KEY.hex()),
-    "no number": lambda: Spent("points", drop=math.nan),
-    "a level of 1": lambda: Spent("points", bound=1.0, level=1.0, split=A),
-    "a bound without a level": lambda: Spent("points", bound=1.0, split=A),
-    "a bound without its split": lambda: Spent("points", bound=1.0, level=0.05),
-    "another unit": lambda: Spent("per cent"),
-    "a name among the examples": lambda: Content(forgotten=Forgotten(examples="Jane Doe")),
-    "unsorted examples": lambda: Content(forgotten=Forgotten(examples="QkJCQkJCQkJBQUFBQUFBQQ==")),
+    "no number": lambda: BudgetRecord("points", drop=math.nan),
+    "a level of 1": lambda: BudgetRecord("points", bound=1.0, level=1.0, split=A),
+    "a bound without a level": lambda: BudgetRecord("points", bound=1.0, split=A),
+    "a bound without its split": lambda: BudgetRecord("points", bound=1.0, level=0.05),
+    "another unit": lambda: BudgetRecord("per cent"),
+    "a name among the examples": lambda: Content(forgotten=ForgottenHashes(examples="Jane Doe")),
+    "unsorted examples": lambda: Content(forgotten=ForgottenHashes(examples="QkJCQkJCQkJBQUFBQUFBQQ==")),
     "a ticket in plain words": lambda: Content(note={"ticket": "T-17"}),
     "another note": lambda: Content(note={"name": A}),
 }
@@ -70,10 +70,12 @@ digests = st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}")
 numbers = st.none() | st.floats(-1e6, 1e6)
 
 
-@given(models=st.builds(Models, digests, digests), drop=numbers, budget=numbers, of=st.none() | st.integers(1, 2**62))
+@given(
+    models=st.builds(ModelHashes, digests, digests), drop=numbers, budget=numbers, of=st.none() | st.integers(1, 2**62)
+)
 def test_headers_come_back_as_they_were_written(models, drop, budget, of):
-    header = Header("request", TIME, "0" * 8, models, Spent("points", drop=drop, budget=budget), of)
-    assert read_header(written(header)) == header
+    header = Header("request", TIME, "0" * 8, models, BudgetRecord("points", drop=drop, budget=budget), of)
+    assert read_header(serialize(header)) == header
 
 
 @settings(max_examples=50)
@@ -133,40 +135,43 @@ def ledger(tmp_path):
     ],
 )
 def test_a_request_that_was_served_is_recognised(ledger, what, model, number):
-    found = served(ledger.entries(), content(what).asked, digest(model))
+    found = find_served(ledger.entries(), content(what).asked, digest(model))
     assert (found and found.number) == number
 
 
 def test_other_examples_or_a_redaction_are_not_recognised_and_more_data_are(ledger):
     asked = content("ids 0").asked
-    assert served(ledger.entries(), Asked(asked.forgotten, digest("x"), "indices", 3, 99), digest(0)).number == 1
-    assert served(ledger.entries(), Asked(digest("x"), asked.data, "indices", 3, 97), digest(0)) is None
+    assert (
+        find_served(ledger.entries(), RequestRecord(asked.forgotten, digest("x"), "indices", 3, 99), digest(0)).number
+        == 1
+    )
+    assert find_served(ledger.entries(), RequestRecord(digest("x"), asked.data, "indices", 3, 97), digest(0)) is None
     ledger.redact(1, key=KEY)
-    assert served(ledger.entries(), asked, digest(0)) is None
+    assert find_served(ledger.entries(), asked, digest(0)) is None
 
 
 def test_models_that_answer_themselves_do_not_go_round_for_ever(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     for before, after in ((0, 0), (0, 1), (1, 0), (0, 1)):
         serve(ledger, "ids", before, after)
-    assert served(ledger.entries(), content("x").asked, digest(1)) is None
-    assert [[entry.number for entry in one] for one in streams(ledger.entries())] == [[1, 2, 3, 4]]
+    assert find_served(ledger.entries(), content("x").asked, digest(1)) is None
+    assert [[entry.number for entry in one] for one in request_chains(ledger.entries())] == [[1, 2, 3, 4]]
 
 
 def test_streams_follow_the_models(ledger):
-    assert [[entry.number for entry in one] for one in streams(ledger.entries())] == [[1, 2, 3], [4]]
+    assert [[entry.number for entry in one] for one in request_chains(ledger.entries())] == [[1, 2, 3], [4]]
 
 
 def points(drop, bound=None, level=None, split=None, **more):
-    return Spent("points", drop, bound, level, 100, None if split is None else digest(split), **more)
+    return BudgetRecord("points", drop, bound, level, 100, None if split is None else digest(split), **more)
 
 
 def one_account(tmp_path, *shares):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     for number, share in enumerate(shares):
         serve(ledger, number, number, number + 1, share)
-    (stream_,) = streams(ledger.entries())
-    (found,) = accounts(stream_, ledger.entries())
+    (stream_,) = request_chains(ledger.entries())
+    (found,) = compute_chain_totals(stream_, ledger.entries())
     return found, ledger
 
 
@@ -177,7 +182,7 @@ def test_drops_bounds_levels_and_budgets_add_up(tmp_path):
     assert found.drop == pytest.approx(4.5)
     assert found.bound == pytest.approx(50.0)
     assert found.level == pytest.approx(0.1)
-    assert (found.budget, found.left()) == (20.0, pytest.approx(-30.0))
+    assert (found.budget, found.remaining_budget()) == (20.0, pytest.approx(-30.0))
     assert (found.unmeasured, found.uncertified, found.reopened) == ((), (), ())
 
 
@@ -185,15 +190,15 @@ def test_redaction_does_not_change_what_was_spent(tmp_path):
     shares = [points(1.0, 2.0, 0.01, k) for k in range(3)]
     found, ledger = one_account(tmp_path, *shares)
     ledger.redact(2, key=KEY)
-    (after,) = streams(ledger.entries())
-    assert accounts(after, ledger.entries()) == [found]
+    (after,) = request_chains(ledger.entries())
+    assert compute_chain_totals(after, ledger.entries()) == [found]
 
 
 def test_one_request_without_a_certificate_leaves_the_stream_without(tmp_path):
     found, _ = one_account(tmp_path, points(0.1, 0.5, 0.01, "a"), None, points(0.2))
     assert (found.bound, found.uncertified, found.unmeasured) == (None, (2, 3), (2,))
     assert found.drop == pytest.approx(0.3)
-    assert found.left() is None
+    assert found.remaining_budget() is None
 
 
 def test_a_split_that_was_opened_before_certifies_nothing(tmp_path):
@@ -202,7 +207,7 @@ def test_a_split_that_was_opened_before_certifies_nothing(tmp_path):
 
 
 def opened(*names):
-    return pack_marks(bytes.fromhex(digest(name)) for name in names)
+    return pack_hash_prefixes(bytes.fromhex(digest(name)) for name in names)
 
 
 @pytest.mark.parametrize(
@@ -231,16 +236,16 @@ def test_a_set_that_is_opened_a_third_time_is_known_by_the_first(tmp_path):
     first = points(0.1, 0.5, 0.01, "a b", opened=opened("a", "b"))
     account, ledger = one_account(tmp_path, first, points(0.1, 0.5, 0.01, "a b"))
     assert account.reopened == (2,)
-    assert opened_by(ledger.entries(), points(0.1, 0.5, 0.01, "b", opened=opened("b"))) == (1,)
-    assert opened_by(ledger.entries(), points(0.1, 0.5, 0.01, "a b")) == (1,)
-    assert opened_by(ledger.entries(), points(0.1)) == ()
+    assert find_openings(ledger.entries(), points(0.1, 0.5, 0.01, "b", opened=opened("b"))) == (1,)
+    assert find_openings(ledger.entries(), points(0.1, 0.5, 0.01, "a b")) == (1,)
+    assert find_openings(ledger.entries(), points(0.1)) == ()
 
 
 def test_entries_hold_many_held_out_examples_and_refuse_what_is_no_list_of_hashes(tmp_path):
-    many = pack_marks(number.to_bytes(8, "big") for number in range(200_000))
+    many = pack_hash_prefixes(number.to_bytes(8, "big") for number in range(200_000))
     _, ledger = one_account(tmp_path, points(0.1, 0.5, 0.01, "many", opened=many))
     assert ledger.entries()[0].header.spent.opened == many
-    assert ledger.verify(KEY).sound
+    assert ledger.verify(KEY).is_valid
     for text in ("index 17", many[1:], 17):
         with pytest.raises(DataError, match="packed keyed hashes"):
             points(0.1, opened=text)
@@ -259,44 +264,44 @@ def test_a_bound_since_the_streams_start_replaces_those_before(tmp_path):
 
 @given(st.lists(st.floats(0, 0.5), min_size=1, max_size=8))
 def test_relative_losses_compound(losses):
-    from expunge.ledger.streams import together
+    from expunge.ledger.chains import combine_drops
 
     loss = 1.0
     for share in losses:
         loss *= 1 + share
-    assert together("relative loss", losses) == pytest.approx(loss - 1)
+    assert combine_drops("relative loss", losses) == pytest.approx(loss - 1)
 
 
 def test_units_have_accounts_of_their_own(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     serve(ledger, 0, 0, 1, points(1.0))
-    serve(ledger, 1, 1, 2, Spent("relative loss", 0.1))
-    (one,) = streams(ledger.entries())
-    first, second = accounts(one, ledger.entries())
+    serve(ledger, 1, 1, 2, BudgetRecord("relative loss", 0.1))
+    (one,) = request_chains(ledger.entries())
+    first, second = compute_chain_totals(one, ledger.entries())
     assert (first.unit, first.drop, first.unmeasured) == ("points", 1.0, (2,))
     assert (second.unit, second.drop, second.unmeasured) == ("relative loss", pytest.approx(0.1), (1,))
 
 
 def test_what_each_entry_forgot_comes_back_one_by_one():
     hashes = [bytes([n]) * 16 for n in (9, 3, 200, 3)]
-    forgotten = Forgotten(examples=pack_marks(hashes), classes=pack_marks(hashes[:1]))
+    forgotten = ForgottenHashes(examples=pack_hash_prefixes(hashes), classes=pack_hash_prefixes(hashes[:1]))
     part = Content(forgotten=forgotten, note={"ticket": A})
-    assert read_content(written(part)) == part
-    assert unpack_marks(forgotten.examples) == [bytes([n]) * 8 for n in (3, 9, 200)]
+    assert read_content(serialize(part)) == part
+    assert unpack_hash_prefixes(forgotten.examples) == [bytes([n]) * 8 for n in (3, 9, 200)]
 
 
 def test_entries_of_earlier_versions_are_read_and_written_as_they_were():
     old = {"asked": None, "evidence": {}, "method": "rl"}
     assert read_content(json.dumps(old)) == Content(method="rl")
-    assert json.loads(written(Content(method="rl"))) == old
-    assert "states" not in json.loads(written(Header("request", TIME, "0" * 8, Models(A, B))))
+    assert json.loads(serialize(Content(method="rl"))) == old
+    assert "states" not in json.loads(serialize(Header("request", TIME, "0" * 8, ModelHashes(A, B))))
 
 
 def test_an_entry_names_at_least_a_hundred_thousand_examples(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    marks = pack_marks(n.to_bytes(8, "big") for n in range(100_000))
-    models = Models(A, B)
-    ledger.append("request", content(forgotten=Forgotten(marks)), key=KEY, models=models)
+    marks = pack_hash_prefixes(n.to_bytes(8, "big") for n in range(100_000))
+    models = ModelHashes(A, B)
+    ledger.append("request", content(forgotten=ForgottenHashes(marks)), key=KEY, models=models)
     assert ledger.entries()[0].content.forgotten.examples == marks
 
 
@@ -304,15 +309,15 @@ def test_an_entry_names_at_least_a_hundred_thousand_examples(tmp_path):
     ("model", "numbers"), [(0, []), (1, [1]), (3, [1, 2, 3]), ("fork", [4]), ("unknown", [])], ids=str
 )
 def test_earlier_requests_are_those_that_led_to_the_model(ledger, model, numbers):
-    assert [entry.number for entry in earlier_requests(ledger.entries(), digest(model))] == numbers
+    assert [entry.number for entry in find_earlier_requests(ledger.entries(), digest(model))] == numbers
 
 
 def test_a_chain_goes_on_between_files_and_models_in_memory(tmp_path):
     ledger, made = Ledger(tmp_path / "ledger.sqlite"), {name: digest(name) for name in ("f0", "f1", "s0", "s1", "s2")}
-    files, states = Models(made["f0"], made["f1"]), Models(made["s0"], made["s1"])
+    files, states = ModelHashes(made["f0"], made["f1"]), ModelHashes(made["s0"], made["s1"])
     ledger.append("request", content("a"), key=KEY, models=files, states=states)
-    ledger.append("request", content("b"), key=KEY, models=Models(made["s1"], made["s2"]))
+    ledger.append("request", content("b"), key=KEY, models=ModelHashes(made["s1"], made["s2"]))
     entries = ledger.entries()
-    assert [entry.number for entry in earlier_requests(entries, made["s2"])] == [1, 2]
-    assert [[entry.number for entry in chain] for chain in streams(entries)] == [[1, 2]]
-    assert served(entries, content("a").asked, made["s0"]).number == 1
+    assert [entry.number for entry in find_earlier_requests(entries, made["s2"])] == [1, 2]
+    assert [[entry.number for entry in chain] for chain in request_chains(entries)] == [[1, 2]]
+    assert find_served(entries, content("a").asked, made["s0"]).number == 1

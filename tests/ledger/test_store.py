@@ -62,7 +62,7 @@ def test_a_file_of_another_kind_is_refused_and_left_alone(path, make):
 
 def test_a_file_too_large_is_not_opened(path, monkeypatch):
     stream(path)
-    monkeypatch.setattr(room, "LARGEST", 1000)
+    monkeypatch.setattr(room, "MAX_FILE_BYTES", 1000)
     with pytest.raises(DataError, match="more than"):
         Ledger(path).entries()
 
@@ -71,24 +71,24 @@ def test_names_of_files_are_names_and_no_options(tmp_path):
     path = tmp_path / "a?mode=memory#b%41 c.sqlite"
     stream(path, 2)
     assert sorted(file.name for file in tmp_path.iterdir()) == [path.name, f"{path.name}.head"]
-    assert Ledger(path).verify(KEY).sound
+    assert Ledger(path).verify(KEY).is_valid
 
 
 def test_a_file_that_may_not_be_written_can_be_read(path):
     ledger = stream(path)
     path.chmod(0o400)
-    assert ledger.verify(KEY).sound
+    assert ledger.verify(KEY).is_valid
     if os.geteuid():
         with pytest.raises(DataError, match="readonly"):
             serve(ledger, "a", "b", "c")
         with pytest.raises(DataError, match="readonly"):
-            ledger.check(KEY)
+            ledger.check_writable(KEY)
 
 
 def test_a_check_changes_nothing(path):
     ledger = stream(path)
     before = path.read_bytes()
-    ledger.check(KEY)
+    ledger.check_writable(KEY)
     assert path.read_bytes() == before
 
 
@@ -123,7 +123,7 @@ def test_processes_that_write_at_once_wait_for_each_other(path):
         _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, "")
     entries = Ledger(path).entries()
-    assert Ledger(path).verify(KEY).sound
+    assert Ledger(path).verify(KEY).is_valid
     assert {entry.content for entry in map(plain, entries)} == {
         plain_content((name, number)) for name in "ab" for number in range(8)
     }
@@ -145,7 +145,7 @@ def test_a_killed_writer_leaves_whole_entries_alone(path):
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     found = Ledger(path).verify(KEY)
-    assert found.sound
+    assert found.is_valid
     assert found.count >= 5
     serve(Ledger(path), "next", "x", "y")
     assert Ledger(path).verify(KEY).count == found.count + 1

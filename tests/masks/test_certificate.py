@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 
 from expunge.errors import ConfigError, DataError
-from expunge.masks import Certified, Knapsack, Lenient, Mask, Proximal, Strict
-from expunge.masks.certificate import fixed_sequence, lower_bounds
+from expunge.masks import KeepIfHarmless, KeepUnlessHarmful, Knapsack, Mask, SequentialTest, SoftThreshold
+from expunge.masks.sequential_test import lower_bounds, stop_at_first_failure
 from expunge.pair import Pair
 from expunge.surgery import Direction, Progress
 from expunge.testing import ToyStep, linear
@@ -26,13 +26,13 @@ def world(trial, strength=0.05):
 class Batches:
     """A step that lends noisy gradients; ``again`` lends the same ones over and over, which no engine does."""
 
-    rate, progress = torch.tensor(1.0), Progress()
+    lr, progress = torch.tensor(1.0), Progress()
 
     def __init__(self, gradient, scale, generator, again=0):
         self.gradient, self.scale, self.generator = gradient, scale, generator
         self.again, self.known, self.lent = again, [], 0
 
-    def further(self, of, count):
+    def extra_gradients(self, role, count):
         for _ in range(count):
             place = self.lent % self.again if self.again else self.lent
             if place == len(self.known):
@@ -40,7 +40,7 @@ class Batches:
             self.lent += 1
             yield Direction([self.known[place].clone()])
 
-    def shifted(self, by):
+    def perturbed(self, direction):
         return torch.no_grad()
 
 
@@ -50,7 +50,7 @@ def false_accepts(make, again=0, strength=0.05):
         gradient, v, scale, generator = world(trial, strength)
         step, mask = Batches(gradient, scale, generator, again), make()
         mask.observe(step)
-        kept = mask.choose(Direction([v]), step).pieces[0]
+        kept = mask.compute(Direction([v]), step).pieces[0]
         bad += bool((kept * v) @ gradient < 0)
     return bad
 
@@ -60,19 +60,21 @@ def most(delta):
     return stats.binom.ppf(0.9999, TRIALS, delta)
 
 
-@pytest.mark.parametrize("make", [lambda: Strict(0.05, decay=None), Lenient], ids=["strict", "nested"])
+@pytest.mark.parametrize(
+    "make", [lambda: KeepIfHarmless(0.05, decay=None), KeepUnlessHarmful], ids=["strict", "nested"]
+)
 def test_fresh_disjoint_batches_keep_the_level(make):
-    assert false_accepts(lambda: Certified(make(), DELTA)) <= most(DELTA)
+    assert false_accepts(lambda: SequentialTest(make(), DELTA)) <= most(DELTA)
 
 
 def test_without_a_true_slope_the_level_is_kept_too():
     """The hardest case: a displacement that is harmful by next to nothing, about half the time."""
-    assert false_accepts(lambda: Certified(Lenient(), 0.2), strength=1e-6) <= most(0.2)
+    assert false_accepts(lambda: SequentialTest(KeepUnlessHarmful(), 0.2), strength=1e-6) <= most(0.2)
 
 
 def test_mask_and_certificate_on_the_same_batches_breach_it():
     """The eight batches that chose the mask test it: some .15 false accepts at level .05."""
-    bad = false_accepts(lambda: Certified(Strict(0.05, decay=None), DELTA), again=8)
+    bad = false_accepts(lambda: SequentialTest(KeepIfHarmless(0.05, decay=None), DELTA), again=8)
     assert bad > 1.5 * most(DELTA)
 
 
@@ -83,7 +85,7 @@ class Blocks(Mask):
         super().__init__()
         self.blocks = blocks
 
-    def choose(self, displacement, step):
+    def compute(self, displacement, step):
         kept = torch.zeros(20, SIZE // 20, dtype=torch.bool)
         kept[self.blocks] = True
         return Direction([kept.flatten()])
@@ -98,11 +100,11 @@ def adapted(fresh):
         step = Batches(gradient, scale, generator, again=0 if fresh else 8)
         good = []
         for block in range(20):
-            mask = Certified(Blocks([block]), 0.45)
-            mask.choose(Direction([v]), step)
-            good += [block] if float(mask.verdicts()["certified"]) else []
-        last = Certified(Blocks(good), DELTA)
-        bad += bool(good) and bool(last.choose(Direction([v]), step).pieces[0].any())
+            mask = SequentialTest(Blocks([block]), 0.45)
+            mask.compute(Direction([v]), step)
+            good += [block] if float(mask.stats()["certified"]) else []
+        last = SequentialTest(Blocks(good), DELTA)
+        bad += bool(good) and bool(last.compute(Direction([v]), step).pieces[0].any())
     return bad / trials
 
 
@@ -118,16 +120,18 @@ class Given(Mask):
         super().__init__()
         self.weights = weights
 
-    def choose(self, displacement, step):
+    def compute(self, displacement, step):
         return Direction([self.weights[-1]])
 
-    def nested(self, displacement, step):
+    def list_nested_masks(self, displacement, step):
         return [Direction([weights]) for weights in self.weights]
 
 
 def noiseless(retain, rate=0.1, number=0):
     losses = Pair(linear(torch.zeros_like(retain)), linear(retain))
-    step = ToyStep([torch.zeros_like(retain)], losses, rate, others=lambda of, k: linear(retain + 0.01 * (-1) ** k))
+    step = ToyStep(
+        [torch.zeros_like(retain)], losses, rate, extra_losses=lambda of, k: linear(retain + 0.01 * (-1) ** k)
+    )
     step.progress = Progress(number, 100)
     return step
 
@@ -142,10 +146,10 @@ def ladder():
 @pytest.mark.parametrize(("tolerance", "level"), [(0.0, 3), (7.0, 3), (9.0, 4)])
 def test_testing_stops_at_the_first_failure_and_uses_the_last_accepted(tolerance, level):
     """Slopes of the four masks along v = 1: 3, 2, 1, −8."""
-    mask = Certified(Given(*ladder()), tolerance=tolerance)
-    kept = mask.choose(Direction([0.1 * torch.ones(4)]), noiseless(RETAIN)).pieces[0]
+    mask = SequentialTest(Given(*ladder()), tolerance=tolerance)
+    kept = mask.compute(Direction([0.1 * torch.ones(4)]), noiseless(RETAIN)).pieces[0]
     assert torch.equal(kept, ladder()[level - 1])
-    said = {name: float(value) for name, value in mask.verdicts().items()}
+    said = {name: float(value) for name, value in mask.stats().items()}
     assert (said["certified"], said["level"], said["kept"]) == (1, level, level / 4)
     assert said["bound"] == pytest.approx([3, 2, 1, -8][level - 1], abs=0.05)
 
@@ -154,39 +158,39 @@ def test_a_later_mask_is_not_reached_past_a_failure():
     order = [
         torch.tensor(m) for m in ([True, False, False, False], [False, False, False, True], [True, True, False, False])
     ]
-    mask = Certified(Given(*order))
-    assert torch.equal(mask.choose(Direction([torch.ones(4)]), noiseless(RETAIN)).pieces[0], order[0])
-    assert fixed_sequence(torch.tensor([False, True])).tolist() == [False, False]
+    mask = SequentialTest(Given(*order))
+    assert torch.equal(mask.compute(Direction([torch.ones(4)]), noiseless(RETAIN)).pieces[0], order[0])
+    assert stop_at_first_failure(torch.tensor([False, True])).tolist() == [False, False]
 
 
 def test_nothing_accepted_moves_nothing():
-    mask = Certified(Given(RETAIN < 0, RETAIN < 5))
-    kept = mask.choose(Direction([torch.ones(4)]), noiseless(RETAIN, rate=1.0)).pieces[0]
+    mask = SequentialTest(Given(RETAIN < 0, RETAIN < 5))
+    kept = mask.compute(Direction([torch.ones(4)]), noiseless(RETAIN, rate=1.0)).pieces[0]
     assert not kept.any()
-    said = mask.verdicts()
+    said = mask.stats()
     assert (float(said["certified"]), float(said["level"]), float(said["kept"])) == (0, 0, 0)
     assert float(said["bound"]) == pytest.approx(-11, abs=0.1)
 
 
 def test_soft_masks_are_weighed():
     soft = torch.tensor([1.0, 0.5, 0.25, 0.0])
-    kept = Certified(Given(soft)).choose(Direction([torch.ones(4)]), noiseless(RETAIN)).pieces[0]
+    kept = SequentialTest(Given(soft)).compute(Direction([torch.ones(4)]), noiseless(RETAIN)).pieces[0]
     assert torch.equal(kept, soft)
 
 
 def test_several_masks_are_tested_in_their_order():
     first, second = ladder()[0], ladder()[3]
-    mask = Certified([Given(first), Given(second)])
-    assert torch.equal(mask.choose(Direction([torch.ones(4)]), noiseless(RETAIN)).pieces[0], first)
-    assert float(mask.verdicts()["level"]) == 1
+    mask = SequentialTest([Given(first), Given(second)])
+    assert torch.equal(mask.compute(Direction([torch.ones(4)]), noiseless(RETAIN)).pieces[0], first)
+    assert float(mask.stats()["level"]) == 1
 
 
 def test_untested_updates_follow_the_mask_and_say_so():
-    mask = Certified(Given(*ladder()), every=3)
+    mask = SequentialTest(Given(*ladder()), test_every=3)
     found = []
     for number in range(4):
-        kept = mask.choose(Direction([torch.ones(4)]), noiseless(RETAIN, number=number)).pieces[0]
-        found.append((int(kept.sum()), *(float(mask.verdicts()[n]) for n in ("certified", "level"))))
+        kept = mask.compute(Direction([torch.ones(4)]), noiseless(RETAIN, number=number)).pieces[0]
+        found.append((int(kept.sum()), *(float(mask.stats()[n]) for n in ("certified", "level"))))
     assert found[0] == found[3] == (3, 1.0, 3.0)
     assert [one[0] for one in found[1:3]] == [4, 4]
     assert np.isnan([one[1:] for one in found[1:3]]).all()
@@ -200,48 +204,54 @@ def test_bounds_are_students():
 
 
 def test_not_a_number_is_not_certified():
-    mask = Certified(Given(torch.ones(4, dtype=torch.bool)))
-    assert not mask.choose(Direction([torch.ones(4)]), noiseless(RETAIN * torch.nan)).pieces[0].any()
+    mask = SequentialTest(Given(torch.ones(4, dtype=torch.bool)))
+    assert not mask.compute(Direction([torch.ones(4)]), noiseless(RETAIN * torch.nan)).pieces[0].any()
 
 
 def test_too_few_batches_are_refused():
     step = noiseless(RETAIN)
-    every = step.further
-    step.further = lambda of, count: every(of, 3)
+    every = step.extra_gradients
+    step.extra_gradients = lambda role, count: every(role, 3)
     with pytest.raises(DataError, match="8 retain batches beside the update's to test on, but found 3"):
-        Certified(Given(*ladder())).choose(Direction([torch.ones(4)]), step)
+        SequentialTest(Given(*ladder())).compute(Direction([torch.ones(4)]), step)
 
 
 def test_nested_masks_of_the_lenient_one_are_strict_by_sign_and_lenient():
     gradient, v, scale, generator = world(0)
-    step, lenient = Batches(gradient, scale, generator), Lenient(decay=None)
+    step, lenient = Batches(gradient, scale, generator), KeepUnlessHarmful(decay=None)
     lenient.observe(step)
-    strict = Strict(decay=None)
+    strict = KeepIfHarmless(decay=None)
     strict.load_state_dict(lenient.state_dict())
-    first, second, third = (d.pieces[0] for d in lenient.nested(Direction([v]), step))
-    assert torch.equal(first, strict.choose(Direction([v]), step).pieces[0])
-    assert torch.equal(third, lenient.choose(Direction([v]), step).pieces[0])
-    mean = next(lenient.of("retain").means())
+    first, second, third = (d.pieces[0] for d in lenient.list_nested_masks(Direction([v]), step))
+    assert torch.equal(first, strict.compute(Direction([v]), step).pieces[0])
+    assert torch.equal(third, lenient.compute(Direction([v]), step).pieces[0])
+    mean = next(lenient.get_moments("retain").means())
     assert torch.equal(second, v * mean >= 0)
     assert (first <= second).all()
     assert (second <= third).all()
 
 
 def test_masks_are_known_by_name():
-    assert repr(Certified(["strict", "feasible"])) == repr(Certified([Strict(), Lenient()]))
+    assert repr(SequentialTest(["strict", "feasible"])) == repr(SequentialTest([KeepIfHarmless(), KeepUnlessHarmful()]))
 
 
 def test_a_mask_that_moves_weights_afterwards_is_refused():
-    with pytest.raises(ConfigError, match="Proximal, which changes weights after it"):
-        Certified(Proximal())
+    with pytest.raises(ConfigError, match="SoftThreshold, which changes weights after it"):
+        SequentialTest(SoftThreshold())
 
 
-@pytest.mark.parametrize("options", [{"delta": 0.6}, {"batches": 1}, {"tolerance": -1.0}, {"every": 0}, {"mask": []}])
+@pytest.mark.parametrize(
+    "options", [{"delta": 0.6}, {"test_batches": 1}, {"tolerance": -1.0}, {"test_every": 0}, {"mask": []}]
+)
 def test_bad_settings_are_refused(options):
     with pytest.raises(ConfigError):
-        Certified(**options)
+        SequentialTest(**options)
 
 
-@pytest.mark.parametrize("mask", [Certified(), Certified([Strict(), Knapsack()], 0.1, batches=4, every=2)], ids=repr)
+@pytest.mark.parametrize(
+    "mask",
+    [SequentialTest(), SequentialTest([KeepIfHarmless(), Knapsack()], 0.1, test_batches=4, test_every=2)],
+    ids=repr,
+)
 def test_repr_rebuilds(mask):
     assert repr(eval(repr(mask))) == repr(mask)

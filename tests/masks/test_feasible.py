@@ -9,15 +9,15 @@ import torch
 from scipy import stats
 
 from expunge.errors import ConfigError, DataError, ModelError
-from expunge.masks import Agreement, Knapsack, Lenient, SignAgreement, Strict
-from expunge.masks.agreement import ratio
-from expunge.masks.knapsack import best_mask
-from expunge.masks.student import distribution, quantile
+from expunge.masks import KeepIfHarmless, KeepUnlessHarmful, Knapsack, ProbabilisticAgreement, SignAgreement
+from expunge.masks.knapsack import solve_knapsack
+from expunge.masks.probabilistic_agreement import signal_to_noise
+from expunge.masks.student_t import t_cdf, t_quantile
 from expunge.pair import Pair
 from expunge.surgery import Direction, Progress
 from expunge.testing import ToyStep, linear
 
-FAMILY = [Strict, Lenient, Agreement, Knapsack, SignAgreement]
+FAMILY = [KeepIfHarmless, KeepUnlessHarmful, ProbabilisticAgreement, Knapsack, SignAgreement]
 
 
 def numpy_knapsack(v, g_f, g_r, tolerance=0.0):
@@ -50,7 +50,7 @@ def noisy(truth, seed, noise=1.0):
 
 
 def toy(truth, seed=0, noise=1.0, step=0):
-    made = ToyStep([torch.zeros_like(truth.retain)], truth.map(linear), others=noisy(truth, seed, noise))
+    made = ToyStep([torch.zeros_like(truth.retain)], truth.map(linear), extra_losses=noisy(truth, seed, noise))
     made.progress = Progress(step, 100)
     return made
 
@@ -62,32 +62,32 @@ def truths(size, seed=0):
 
 def chosen(mask, step, displacement):
     mask.observe(step)
-    return mask.choose(Direction([displacement]), step).pieces[0]
+    return mask.compute(Direction([displacement]), step).pieces[0]
 
 
 @pytest.mark.parametrize("delta", [0.2, 0.1, 0.05, 0.001])
 @pytest.mark.parametrize("freedom", [1, 4, 7, 18, 100])
 def test_quantiles_are_scipys(delta, freedom):
-    assert quantile(delta, freedom) == pytest.approx(stats.t.ppf(1 - delta, freedom))
-    assert quantile(delta, 0) == math.inf
+    assert t_quantile(delta, freedom) == pytest.approx(stats.t.ppf(1 - delta, freedom))
+    assert t_quantile(delta, 0) == math.inf
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 7, 18, 19, 40, 41, 75, 400])
 def test_the_distribution_function_is_scipys(freedom):
     z = torch.linspace(-15, 15, 2001, dtype=torch.float64)
-    np.testing.assert_allclose(distribution(z, freedom), stats.t.cdf(z, freedom), atol=1e-12 if freedom <= 40 else 1e-5)
+    np.testing.assert_allclose(t_cdf(z, freedom), stats.t.cdf(z, freedom), atol=1e-12 if freedom <= 40 else 1e-5)
     ends = torch.tensor([-math.inf, 0.0, math.inf])
-    assert distribution(ends, freedom).tolist() == pytest.approx([0, 0.5, 1], abs=1e-6)
-    assert distribution(ends, 0).tolist() == [0.5] * 3
+    assert t_cdf(ends, freedom).tolist() == pytest.approx([0, 0.5, 1], abs=1e-6)
+    assert t_cdf(ends, 0).tolist() == [0.5] * 3
 
 
 @pytest.mark.parametrize("delta", [0.1, 0.02])
-@pytest.mark.parametrize(("make", "side"), [(Strict, 1), (Lenient, -1)])
+@pytest.mark.parametrize(("make", "side"), [(KeepIfHarmless, 1), (KeepUnlessHarmful, -1)])
 def test_thresholds_are_student_quantiles_per_coordinate(make, side, delta):
     truth, generator = truths(300), torch.Generator().manual_seed(1)
     v = torch.randn(300, generator=generator, dtype=torch.float64)
     step = toy(truth)
-    x = torch.stack([next(step.further("retain", 1)).pieces[0] for _ in range(8)]).numpy()
+    x = torch.stack([next(step.extra_gradients("retain", 1)).pieces[0] for _ in range(8)]).numpy()
     z = np.sign(v.numpy()) * x.mean(0) / (x.std(0, ddof=1) / math.sqrt(8))
     found = chosen(make(delta, decay=None), toy(truth), v)
     assert found.dtype == torch.bool
@@ -106,8 +106,8 @@ def test_error_levels_hold_for_each_coordinate(delta, decay):
     v = torch.ones(size)
     room = 1 if decay is None else 1.06
     limit = stats.binom.ppf(0.9999, size, delta * room) / size
-    strict = chosen(Strict(delta, decay=decay), toy(truth), v).double().mean()
-    dropped = 1 - chosen(Lenient(delta, decay=decay), toy(truth, 1), v).double().mean()
+    strict = chosen(KeepIfHarmless(delta, decay=decay), toy(truth), v).double().mean()
+    dropped = 1 - chosen(KeepUnlessHarmful(delta, decay=decay), toy(truth, 1), v).double().mean()
     assert 0.8 * delta < strict <= limit
     assert 0.8 * delta < dropped <= limit
 
@@ -117,10 +117,10 @@ def test_degenerate_coordinates():
     retain = torch.tensor([2.0, -2.0, 0.0, 2.0])
     v = torch.tensor([1.0, 1.0, 1.0, 0.0])
     truth = Pair(torch.tensor([1.0, 1.0, 1.0, 1.0]), retain)
-    assert chosen(Strict(), toy(truth, noise=0.0), v).tolist() == [True, False, False, False]
-    assert chosen(Lenient(), toy(truth, noise=0.0), v).tolist() == [True, False, True, True]
-    assert chosen(Agreement(), toy(truth, noise=0.0), v).tolist() == [True, False, False, False]
-    assert chosen(Agreement(soft=True), toy(truth, noise=0.0), v).tolist()[:3] == [1.0, 0.0, 0.5]
+    assert chosen(KeepIfHarmless(), toy(truth, noise=0.0), v).tolist() == [True, False, False, False]
+    assert chosen(KeepUnlessHarmful(), toy(truth, noise=0.0), v).tolist() == [True, False, True, True]
+    assert chosen(ProbabilisticAgreement(), toy(truth, noise=0.0), v).tolist() == [True, False, False, False]
+    assert chosen(ProbabilisticAgreement(soft=True), toy(truth, noise=0.0), v).tolist()[:3] == [1.0, 0.0, 0.5]
     # One coordinate's harm is made good by another's.
     assert chosen(Knapsack(), toy(truth, noise=0.0), v).tolist() == [True, True, True, False]
     assert chosen(SignAgreement(), toy(truth, noise=0.0), v).tolist() == [True, False, False, True]
@@ -132,23 +132,23 @@ def test_below_two_batches_nothing_is_known():
 
     def only_one(mask):
         step = toy(truth)
-        every = step.further
-        step.further = lambda of, count: every(of, min(count, 1))
+        every = step.extra_gradients
+        step.extra_gradients = lambda role, count: every(role, min(count, 1))
         return chosen(mask, step, v)
 
-    assert not only_one(Strict()).any()
-    assert only_one(Lenient()).all()
-    assert not only_one(Agreement()).any()
-    assert (only_one(Agreement(soft=True)) == 0.25).all()
+    assert not only_one(KeepIfHarmless()).any()
+    assert only_one(KeepUnlessHarmful()).all()
+    assert not only_one(ProbabilisticAgreement()).any()
+    assert (only_one(ProbabilisticAgreement(soft=True)) == 0.25).all()
 
 
 def test_no_further_batch_at_all_is_refused():
     step = toy(truths(4))
-    step.further = lambda of, count: iter(())
+    step.extra_gradients = lambda role, count: iter(())
     with pytest.raises(DataError, match="retain examples for a batch beyond"):
-        Lenient().observe(step)
+        KeepUnlessHarmful().observe(step)
     with pytest.raises(ModelError, match="0 pieces for 1"):
-        Lenient().choose(Direction([torch.ones(4)]), step)
+        KeepUnlessHarmful().compute(Direction([torch.ones(4)]), step)
 
 
 @pytest.mark.parametrize(("zf", "zr"), [(0.6, -0.4), (1.5, 0.8), (-0.3, -2.0)])
@@ -159,13 +159,13 @@ def test_agreement_is_the_posterior_probability(zf, zr):
     for sign in (1, -1):
         expected = ((sign * (zf + draws[0]) > 0) & (sign * (zr + draws[1]) > 0)).mean()
         z = torch.tensor([zf, zr], dtype=torch.float64) * sign
-        assert float(distribution(z, 7).prod()) == pytest.approx(expected, abs=0.004)
+        assert float(t_cdf(z, 7).prod()) == pytest.approx(expected, abs=0.004)
 
 
 @pytest.mark.parametrize(("zf", "zr"), [(0.6, -0.4), (1.5, 0.8), (-0.3, -2.0)])
 def test_for_normal_means_both_signs_together_give_the_error_function_form(zf, zr):
     z = torch.tensor([zf, zr], dtype=torch.float64)
-    both = sum(float(distribution(sign * z, 10**6).prod()) for sign in (1, -1))
+    both = sum(float(t_cdf(sign * z, 10**6).prod()) for sign in (1, -1))
     assert both == pytest.approx(0.5 * (1 + math.erf(zf / 2**0.5) * math.erf(zr / 2**0.5)), abs=1e-6)
 
 
@@ -173,18 +173,18 @@ def test_agreement_uses_either_sides_noise():
     truth, v = truths(500), truths(500, 3).forget
     step, z = toy(truth), {}
     for side in ("forget", "retain"):
-        x = torch.stack([next(step.further(side, 1)).pieces[0] for _ in range(8)]).numpy()
+        x = torch.stack([next(step.extra_gradients(side, 1)).pieces[0] for _ in range(8)]).numpy()
         z[side] = np.sign(v.numpy()) * x.mean(0) / (x.std(0, ddof=1) / math.sqrt(8))
     expected = stats.t.cdf(z["forget"], 7) * stats.t.cdf(z["retain"], 7)
-    soft = chosen(Agreement(soft=True, decay=None), toy(truth), v)
+    soft = chosen(ProbabilisticAgreement(soft=True, decay=None), toy(truth), v)
     np.testing.assert_allclose(soft.numpy(), expected, atol=1e-9)
-    assert np.array_equal(chosen(Agreement(0.3, decay=None), toy(truth), v).numpy(), expected >= 0.7)
+    assert np.array_equal(chosen(ProbabilisticAgreement(0.3, decay=None), toy(truth), v).numpy(), expected >= 0.7)
     assert 0 < int((expected >= 0.7).sum()) < 250
 
 
 def test_ratio_keeps_nan():
     """An estimate that is not a number must not become evidence."""
-    assert ratio(torch.tensor([math.nan]), torch.tensor([1.0])).isnan().all()
+    assert signal_to_noise(torch.tensor([math.nan]), torch.tensor([1.0])).isnan().all()
 
 
 def oracle_arguments(seed, size=400):
@@ -195,7 +195,7 @@ def oracle_arguments(seed, size=400):
 
 def ours(v, f, r, tolerance=0.0, dtype=torch.float64):
     pieces = [Direction([torch.tensor(x, dtype=dtype)]) for x in (v, f, r)]
-    return best_mask(*pieces, torch.tensor(tolerance, dtype=dtype)).pieces[0].numpy()
+    return solve_knapsack(*pieces, torch.tensor(tolerance, dtype=dtype)).pieces[0].numpy()
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 5.0])
@@ -250,32 +250,32 @@ def test_the_tolerance_is_per_unit_of_rate():
     truth = Pair(torch.tensor(f), torch.tensor(r))
     for rate in (0.1, 1e-4):
         step = toy(truth, noise=0.0)
-        step.rate = torch.tensor(rate, dtype=torch.float64)
+        step.lr = torch.tensor(rate, dtype=torch.float64)
         found = chosen(Knapsack(tolerance=5.0), step, torch.tensor(rate * v))
         assert np.array_equal(found.numpy(), numpy_knapsack(v, f, r, 5.0) > 0)
 
 
 @pytest.mark.parametrize("make", FAMILY)
 def test_estimates_are_refreshed_every_so_many_updates(make):
-    truth, mask = truths(6), make(every=4, batches=5)
+    truth, mask = truths(6), make(refresh_every=4, initial_batches=5)
     counts = []
     for number in range(10):
         mask.observe(toy(truth, seed=number, step=number))
-        counts.append([mask.of(side).count for side in mask.sides])
+        counts.append([mask.get_moments(side).count for side in mask.sides])
     assert [one[0] for one in counts] == [5, 5, 5, 5, 6, 6, 6, 6, 7, 7]
     assert all(len(set(one)) == 1 for one in counts)
 
 
 def test_signs_and_mask_are_made_anew_at_every_update():
-    truth, mask = truths(200), Lenient(every=10)
+    truth, mask = truths(200), KeepUnlessHarmful(refresh_every=10)
     step = toy(truth, noise=0.1)
     mask.observe(step)
-    forward = mask.choose(Direction([truth.retain]), step).pieces[0]
-    backward = mask.choose(Direction([-truth.retain]), step).pieces[0]
+    forward = mask.compute(Direction([truth.retain]), step).pieces[0]
+    backward = mask.compute(Direction([-truth.retain]), step).pieces[0]
     assert forward.double().mean() > 0.95 > 0.6 > backward.double().mean()
 
 
-@pytest.mark.parametrize("make", [*FAMILY, lambda: Lenient(bf16=True), lambda: Strict(decay=None)])
+@pytest.mark.parametrize("make", [*FAMILY, lambda: KeepUnlessHarmful(bf16=True), lambda: KeepIfHarmless(decay=None)])
 def test_a_mask_goes_on_from_its_state(make):
     truth, first, second = truths(30), make(), make()
     first.observe(toy(truth))
@@ -283,7 +283,7 @@ def test_a_mask_goes_on_from_its_state(make):
     for mask in (first, second):
         mask.observe(toy(truth, seed=5, step=10))
     step = toy(truth, step=10)
-    found = [mask.choose(Direction([truth.forget]), step).pieces[0] for mask in (first, second)]
+    found = [mask.compute(Direction([truth.forget]), step).pieces[0] for mask in (first, second)]
     assert torch.equal(*found)
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
@@ -292,11 +292,11 @@ def test_a_mask_goes_on_from_its_state(make):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Lenient(delta=0.5),
-        lambda: Strict(delta=0.0),
-        lambda: Lenient(every=0),
-        lambda: Lenient(batches=1),
-        lambda: Lenient(decay=1.0),
+        lambda: KeepUnlessHarmful(delta=0.5),
+        lambda: KeepIfHarmless(delta=0.0),
+        lambda: KeepUnlessHarmful(refresh_every=0),
+        lambda: KeepUnlessHarmful(initial_batches=1),
+        lambda: KeepUnlessHarmful(decay=1.0),
         lambda: Knapsack(tolerance=-1.0),
     ],
 )
@@ -305,6 +305,8 @@ def test_bad_settings_are_refused(make):
         make()
 
 
-@pytest.mark.parametrize("mask", [*(m() for m in FAMILY), Agreement(0.2, soft=True, every=3), Knapsack(0.5)], ids=repr)
+@pytest.mark.parametrize(
+    "mask", [*(m() for m in FAMILY), ProbabilisticAgreement(0.2, soft=True, refresh_every=3), Knapsack(0.5)], ids=repr
+)
 def test_repr_rebuilds(mask):
     assert repr(eval(repr(mask))) == repr(mask)

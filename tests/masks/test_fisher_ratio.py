@@ -9,13 +9,13 @@ from torch.nn import functional
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, Descend, Descent, Optimiser, Stepper
+from expunge.engine import OptimizerConfig, RunOptions, StageRunner, Stepper, TrainStage
 from expunge.errors import ConfigError
 from expunge.masks import FisherRatio
 from expunge.masks.fisher_ratio import fisher_diagonal
-from expunge.objectives import Ascent, CrossEntropy
+from expunge.objectives import CrossEntropy, NegativeCrossEntropy
 from expunge.pair import Pair
-from expunge.surgery import Direction, Fixed
+from expunge.surgery import Direction, WeightedSum
 from expunge.testing import ToyStep, linear
 
 
@@ -70,9 +70,9 @@ def test_the_mask_compares_both_diagonals(threshold):
     expected = forget >= threshold * retain
     assert 0 < int(expected.sum()) < len(expected)
     step = ToyStep([torch.zeros(1)], Pair(linear(torch.ones(1)), linear(torch.ones(1))))
-    assert torch.equal(flat(mask.choose(Direction(network().parameters()), step)), expected)
+    assert torch.equal(flat(mask.compute(Direction(network().parameters()), step)), expected)
     step = ToyStep([torch.zeros(1)], step.losses, sizes=Pair(0.0, 4.0))
-    assert flat(mask.choose(Direction(network().parameters()), step)).all()
+    assert flat(mask.compute(Direction(network().parameters()), step)).all()
 
 
 def test_masked_weights_stand_still_in_forget_updates_alone():
@@ -80,10 +80,18 @@ def test_masked_weights_stand_still_in_forget_updates_alone():
     mask = FisherRatio(1.0, group=1)
     model = network()
     mask.prepare(Predictor(model), SPLIT)
-    kept, trail = flat(mask.held()), [flat(model.parameters()).detach()]
-    stage = Descend(Pair(Ascent(), CrossEntropy()), Fixed(), Optimiser(0.05), 2, Pair(3, 5), "interleaved", mask)
+    kept, trail = flat(mask.get_mask()), [flat(model.parameters()).detach()]
+    stage = TrainStage(
+        Pair(NegativeCrossEntropy(), CrossEntropy()),
+        WeightedSum(),
+        OptimizerConfig(0.05),
+        2,
+        Pair(3, 5),
+        "interleaved",
+        mask,
+    )
     watch = lambda _: trail.append(flat(model.parameters()).detach().clone())  # noqa: E731
-    Descent(Predictor(model), stage, SPLIT, Conditions(on_step=watch)).run()
+    StageRunner(Predictor(model), stage, SPLIT, RunOptions(on_step=watch)).run()
     moved = [before != after for before, after in pairwise(trail)]
     assert len(moved) == 2 * 2 * 5
     assert not any((step & ~kept).any() for step in moved[0::2])
@@ -95,9 +103,9 @@ def test_momentum_hands_nothing_of_a_forget_update_to_masked_weights():
     """Defect: a mask on the update alone leaves the whole forget gradient in the momentum of the retain updates."""
     mask, model = FisherRatio(1.0, group=1), network()
     mask.prepare(Predictor(model), SPLIT)
-    kept = flat(mask.held())
+    kept = flat(mask.get_mask())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    step = Stepper(model, optimizer, Fixed(), Pair(Ascent(), Nothing()), mask)
+    step = Stepper(model, optimizer, WeightedSum(), Pair(NegativeCrossEntropy(), Nothing()), mask)
     start = flat(model.parameters()).detach().clone()
     step(SPLIT.forget.batch(torch.arange(4)), None)
     for _ in range(4):

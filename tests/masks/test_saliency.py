@@ -9,7 +9,7 @@ from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError
 from expunge.masks import Saliency
-from expunge.masks.saliency import largest
+from expunge.masks.saliency import largest_mask
 from expunge.surgery import Direction
 
 
@@ -30,7 +30,7 @@ def split(size=23):
 
 def mask_of(mask, model, data=None):
     mask.prepare(Predictor(model), data or split())
-    return torch.cat([piece.flatten() for piece in mask.choose(Direction(model.parameters()), None)])
+    return torch.cat([piece.flatten() for piece in mask.compute(Direction(model.parameters()), None)])
 
 
 def slow_magnitudes(model):
@@ -81,8 +81,8 @@ def test_the_original_is_left_as_it_was():
 
 def test_ties_are_broken_by_position_and_one_weight_passes_at_least():
     pieces = Direction([torch.zeros(3), torch.zeros(2, 2)])
-    assert [piece.tolist() for piece in largest(pieces, 4 / 7)] == [[True] * 3, [[True, False], [False, False]]]
-    assert sum(int(piece.sum()) for piece in largest(pieces, 1e-9)) == 1
+    assert [piece.tolist() for piece in largest_mask(pieces, 4 / 7)] == [[True] * 3, [[True, False], [False, False]]]
+    assert sum(int(piece.sum()) for piece in largest_mask(pieces, 1e-9)) == 1
 
 
 def test_frozen_weights_have_no_piece():
@@ -90,7 +90,7 @@ def test_frozen_weights_have_no_piece():
     model[0].requires_grad_(False)
     mask = Saliency()
     mask.prepare(Predictor(model), split())
-    assert mask.pieces == 4
+    assert mask.num_pieces == 4
 
 
 def test_a_mask_is_rebuilt_from_its_state():
@@ -99,7 +99,7 @@ def test_a_mask_is_rebuilt_from_its_state():
     kept = mask_of(first, model)
     second.load_state_dict(first.state_dict())
     second.observe(None)
-    again = torch.cat([piece.flatten() for piece in second.choose(Direction(model.parameters()), None)])
+    again = torch.cat([piece.flatten() for piece in second.compute(Direction(model.parameters()), None)])
     assert torch.equal(kept, again)
 
 
@@ -110,7 +110,7 @@ def test_bad_shares_are_refused(keep):
 
 
 def test_a_share_that_is_no_number_is_refused():
-    with pytest.raises(ConfigError, match="a number for 'keep' of Saliency, but found nan"):
+    with pytest.raises(ConfigError, match="a number for 'fraction' of Saliency, but found nan"):
         Saliency(float("nan"))
 
 

@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, Recipe, execute, mixed_seed
+from expunge.engine import MethodRecipe, RunOptions, combine_seeds, run_recipe
 from expunge.errors import ConfigError, ModelError, ObjectiveError
 from expunge.methods import GDRGMA, MSG, SSD, BadTeacher, Influence, L1Sparse, ScissorHands, Scrub, ScrubRewind, SFROn
-from expunge.methods.scrub import errors, nearest
+from expunge.methods.scrub import measure_errors, select_epoch
 from expunge.objectives.teacher import Teacher
 from expunge.pair import Pair
-from expunge.surgery import GDRGMA as RectifyBoth  # noqa: N811
+from expunge.surgery import GDRGMASurgery as RectifyBoth
 from expunge.testing import ToyStep
 
 
@@ -45,7 +45,7 @@ def head():
 
 def carried_out(method, model, data=SPLIT, seed=0):
     work = copy.deepcopy(model)
-    execute(Predictor(work), method.recipe(seed), data, Conditions(seed))
+    run_recipe(Predictor(work), method.recipe(seed), data, RunOptions(seed))
     return work
 
 
@@ -102,7 +102,7 @@ def test_scrub_takes_max_passes_and_min_passes_in_turn():
     first, second = method.recipe().stages
     assert (first.epochs, second.epochs) == (2, 1)
     slow_descent(slow, SPLIT, first, loss)
-    slow_descent(slow, SPLIT, second, loss, seed=mixed_seed(0, 1))
+    slow_descent(slow, SPLIT, second, loss, seed=combine_seeds(0, 1))
     assert_same(carried_out(method, original), slow)
     assert moved(slow, original) > 0.05
 
@@ -123,7 +123,9 @@ def test_bad_teacher_distils_the_union():
 
 
 def test_sfr_on_forgets_fast_where_it_may_and_retains_slowly():
-    method = SFROn(epochs=2, rate=0.05, batch=8, forget_batch=4, every=2, weight=3.0, group=1, schedule="constant")
+    method = SFROn(
+        epochs=2, rate=0.05, batch=8, forget_batch=4, retain_per_forget=2, weight=3.0, group=1, schedule="constant"
+    )
     original, slow = network(), network()
     stage = method.recipe().stages[0]
     forget, retain = (slow_fisher(original, side) for side in (SPLIT.forget, SPLIT.retain))
@@ -202,11 +204,11 @@ def test_influence_unlearning_is_one_step_along_the_scaled_difference_of_gradien
     weights, forget = softmax_gradients(head(), SPLIT.forget)
     _, retain = softmax_gradients(head(), SPLIT.retain)
     step = 11 / 37 * (forget.mean(0) - retain.mean(0)) / (0.3 + (retain**2).mean(0))
-    assert_weights(carried_out(Influence(scale=2.0, damping=0.3), head()), weights + 2.0 * step)
+    assert_weights(carried_out(Influence(step_size=2.0, damping=0.3), head()), weights + 2.0 * step)
 
 
 def test_influence_looks_at_a_sample_that_the_seed_fixes():
-    first, again, other = (carried_out(Influence(samples=5), network(), seed=s) for s in (0, 0, 1))
+    first, again, other = (carried_out(Influence(num_samples=5), network(), seed=s) for s in (0, 0, 1))
     assert moved(first, again) == 0
     assert moved(first, other) > 0
 
@@ -230,8 +232,8 @@ def test_closed_forms_leave_statistics_and_modes_alone_and_can_be_repaired(metho
 
 def test_scissorhands_cuts_what_the_forgotten_run_through_and_nothing_else():
     before, after = network(), network()
-    method = ScissorHands(quantile=0.8, last=0.5)
-    execute(Predictor(after), Recipe(method.recipe().stages[:1]), SPLIT, Conditions())
+    method = ScissorHands(quantile=0.8, last_fraction=0.5)
+    run_recipe(Predictor(after), MethodRecipe(method.recipe().stages[:1]), SPLIT, RunOptions())
     slopes = torch.autograd.grad(ce(before, (SPLIT.forget.inputs, SPLIT.forget.targets)), list(before.parameters()))
     sensitive = [(slope * weight).abs().detach() for slope, weight in zip(slopes, before.parameters(), strict=True)]
     ranked = torch.cat([piece.flatten() for piece in sensitive]).sort().values
@@ -247,12 +249,12 @@ def test_scissorhands_cuts_what_the_forgotten_run_through_and_nothing_else():
 
 
 def test_scissorhands_mends_without_going_against_its_memory():
-    method = ScissorHands(epochs=2, rate=0.05, batch=26, forget_batch=11, weight=0.05, margin=0.2, every=1)
+    method = ScissorHands(epochs=2, rate=0.05, batch=26, forget_batch=11, weight=0.05, margin=0.2, project_every=1)
     # Both sides have one rule, so that learning the one is learning the other: a conflict.
     alike = Split(*(TensorExamples(x.inputs, x.inputs[:, :3].argmax(1)) for x in (SPLIT.forget, SPLIT.retain)), 3)
     cut, stage = method.recipe().stages
     slow, memory, conflicts = network(), {}, []
-    execute(Predictor(slow), Recipe((cut,)), alike, Conditions())
+    run_recipe(Predictor(slow), MethodRecipe((cut,)), alike, RunOptions())
     parameters, velocity = list(slow.parameters()), [torch.zeros_like(p) for p in slow.parameters()]
     for epoch in range(2):
         forget = [-g for g in torch.autograd.grad(ce(slow, (alike.forget.inputs, alike.forget.targets)), parameters)]
@@ -264,7 +266,7 @@ def test_scissorhands_mends_without_going_against_its_memory():
         share = max(0.2, -inner / square) if inner < 0 else 0.0
         decided = [t + share * m for t, m in zip(total, memory[epoch], strict=True)]
         assert dot(decided, memory[epoch]) > -1e-9
-        move(parameters, decided, velocity, stage.optimiser, None)
+        move(parameters, decided, velocity, stage.optimizer, None)
     assert any(conflicts)
     assert_same(carried_out(method, network(), alike), slow)
 
@@ -284,15 +286,15 @@ def convolutional():
 @pytest.mark.parametrize("make", [network, convolutional])
 def test_msg_redraws_the_weights_that_neither_side_pulls(make):
     before, after = make(), make()
-    recipe = MSG(share=0.4).recipe(seed=1)
+    recipe = MSG(fraction=0.4).recipe(seed=1)
     recipe.stages[1].mask.prepare(Predictor(after), SPLIT)
-    execute(Predictor(after), Recipe(recipe.stages[:1]), SPLIT, Conditions())
+    run_recipe(Predictor(after), MethodRecipe(recipe.stages[:1]), SPLIT, RunOptions())
     positions = torch.randperm(26, generator=torch.Generator().manual_seed(1))[:11]
     retain = (SPLIT.retain.inputs[positions], SPLIT.retain.targets[positions])
     gap = ce(before, retain) - ce(before, (SPLIT.forget.inputs, SPLIT.forget.targets))
     slopes = torch.autograd.grad(gap, list(before.parameters()))
     layers = {"1.weight"} if make is convolutional else {"0.weight", "2.weight"}
-    mask = recipe.stages[1].mask.held()
+    mask = recipe.stages[1].mask.get_mask()
     for (name, old), new, slope, steps in zip(before.named_parameters(), after.parameters(), slopes, mask, strict=True):
         smallest = torch.zeros(old.numel(), dtype=torch.bool)
         if name in layers:
@@ -303,17 +305,17 @@ def test_msg_redraws_the_weights_that_neither_side_pulls(make):
 
 
 def test_msg_moves_what_it_kept_a_tenth_as_far():
-    method = MSG(epochs=2, batch=26, rate=0.1, schedule="constant", share=0.3)
+    method = MSG(epochs=2, batch=26, rate=0.1, schedule="constant", fraction=0.3)
     redrawn, stage = method.recipe().stages
     stage.mask.prepare(Predictor(network()), SPLIT)
     slow = network()
-    execute(Predictor(slow), Recipe((redrawn,)), SPLIT, Conditions())
+    run_recipe(Predictor(slow), MethodRecipe((redrawn,)), SPLIT, RunOptions())
     slow_descent(
         slow,
         SPLIT,
         stage,
         lambda model, forget, retain, *_: ce(model, retain),
-        settle=lambda sides: list(stage.mask.held()),
+        settle=lambda sides: list(stage.mask.get_mask()),
     )
     assert_same(carried_out(method, network()), slow)
 
@@ -328,7 +330,7 @@ def test_gdr_gma_rectifies_both_sides_tensor_by_tensor():
         losses = Pair(parted(f, 0.0), parted(r, retain_loss))
         step = ToyStep([torch.zeros(6).double() for _ in range(3)], losses)
         surgery(step)
-        surgery.follow_up(step)
+        surgery.after_step(step)
         weight = 1 / (1 + math.exp(3.0 * (retain_loss - 0.9)))
         for index, found in enumerate(step.decision):
             x = slow_rectified(f[index], r[index])
@@ -372,7 +374,7 @@ def test_errors_are_weighted_to_the_classes_that_are_forgotten():
     held = TensorExamples(torch.eye(3)[[0, 1, 1, 1, 1, 2]].double(), [0, 1, 1, 0, 1, 1])
     predict = Predictor(nn.Sequential(nn.Linear(3, 3, bias=False)).double())
     predict.model[0].weight.data = torch.eye(3).double()
-    found = errors(predict, Split(forget, forget, 3, held))
+    found = measure_errors(predict, Split(forget, forget, 3, held))
     assert found["forget"] == pytest.approx(1 / 4)
     assert found["held_out"] == pytest.approx(0.5 * 1 / 2 + 0.5 * 1 / 4)
 
@@ -381,8 +383,8 @@ def test_rewinding_takes_the_epoch_nearest_to_the_last_held_out_error_and_never_
     def readings(*pairs):
         return [{"forget": forget, "held_out": held_out} for forget, held_out in pairs]
 
-    assert nearest(readings((0.5, 0.0), (0.1, 0.9), (0.4, 0.9), (0.9, 0.5))) == 2
-    assert nearest(readings((0.0, 0.0), (0.2, 0.2), (0.2, 0.2))) == 2
+    assert select_epoch(readings((0.5, 0.0), (0.1, 0.9), (0.4, 0.9), (0.9, 0.5))) == 2
+    assert select_epoch(readings((0.0, 0.0), (0.2, 0.2), (0.2, 0.2))) == 2
 
 
 def test_scrub_rewinds_to_one_of_its_epochs():
@@ -390,7 +392,7 @@ def test_scrub_rewinds_to_one_of_its_epochs():
     plain = [carried_out(Scrub(epochs=count, max_epochs=2, **settings), network()) for count in (1, 2)]
     found = carried_out(ScrubRewind(epochs=2, max_epochs=2, **settings), network())
     with torch.no_grad():
-        seen = [errors(Predictor(model), SPLIT) for model in plain]
+        seen = [measure_errors(Predictor(model), SPLIT) for model in plain]
     distances = [abs(reading["forget"] - seen[-1]["held_out"]) for reading in seen]
     assert moved(found, plain[1 if distances[1] <= distances[0] else 0]) == 0
 
@@ -424,14 +426,14 @@ def test_a_bad_teacher_cannot_be_made_of_a_model_that_cannot_be_reset():
         lambda: SSD(group=0),
         lambda: SSD(epochs=-1),
         lambda: Influence(damping=0.0),
-        lambda: Influence(samples=0),
+        lambda: Influence(num_samples=0),
         lambda: Scrub(max_epochs=-1),
-        lambda: SFROn(every=0),
+        lambda: SFROn(retain_per_forget=0),
         lambda: L1Sparse(epochs=0),
         lambda: ScissorHands(quantile=1.0),
-        lambda: ScissorHands(last=0.0),
-        lambda: MSG(share=0.0),
-        lambda: MSG(slow=1.5),
+        lambda: ScissorHands(last_fraction=0.0),
+        lambda: MSG(fraction=0.0),
+        lambda: MSG(slow_factor=1.5),
     ],
 )
 def test_bad_settings_end_in_one_sentence(make):

@@ -11,12 +11,12 @@ from torch.nn import functional
 import expunge
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, execute
+from expunge.engine import RunOptions, run_recipe
 from expunge.errors import ConfigError, ModelError, NotFiniteError, ObjectiveError
-from expunge.masks import Proximal
+from expunge.masks import SoftThreshold
 from expunge.methods import BoundaryExpand, BoundaryShrink, SalUnSoft
-from expunge.methods.boundary_expand import expand, shrink
-from expunge.objectives import Boundary, RandomLabel
+from expunge.methods.boundary_expand import add_class, remove_class
+from expunge.objectives import NearestWrongLabel, RandomLabel
 
 
 def examples(seed, size):
@@ -37,7 +37,7 @@ def network():
 def carried_out(method, model, data=SPLIT, on_step=None):
     work = copy.deepcopy(model)
     watch = {"on_step": on_step(work)} if on_step else {}
-    execute(Predictor(work), method.recipe(), data, Conditions(**watch))
+    run_recipe(Predictor(work), method.recipe(), data, RunOptions(**watch))
     return work
 
 
@@ -60,10 +60,10 @@ def slow_labels(original, inputs, targets, bound):
 
 @pytest.mark.parametrize("bound", [0.01, 0.1, 0.6])
 def test_labels_are_those_beyond_the_nearest_boundary(bound):
-    objective, original = Boundary(bound), network()
+    objective, original = NearestWrongLabel(bound), network()
     objective.prepare(Predictor(original), SPLIT)
     batch = SPLIT.forget.batch(torch.arange(11))
-    labels = objective.draw(batch, 0, torch.Generator()).drawn["labels"]
+    labels = objective.sample(batch, 0, torch.Generator()).extras["labels"]
     assert torch.equal(labels, slow_labels(original, batch.inputs, batch.targets, bound))
     assert not (labels == batch.targets).any()
     assert len(set(labels.tolist())) > 1
@@ -83,19 +83,19 @@ def test_boundary_shrink_trains_towards_them():
 def test_inputs_that_cannot_be_moved_are_refused():
     whole = TensorExamples(torch.randint(0, 9, (6, 4)), [0, 1, 2, 0, 1, 2])
     with pytest.raises(ObjectiveError, match=r"found torch.int64"):
-        Boundary().prepare(Predictor(network()), Split(whole, whole, 3))
+        NearestWrongLabel().prepare(Predictor(network()), Split(whole, whole, 3))
     named = TensorExamples({"pixels": torch.rand(6, 4)}, [0, 1, 2, 0, 1, 2])
     with pytest.raises(ObjectiveError, match="found dict"):
-        Boundary().prepare(Predictor(network()), Split(named, named, 3))
+        NearestWrongLabel().prepare(Predictor(network()), Split(named, named, 3))
 
 
 def test_expanding_and_shrinking_keep_every_class():
     model, before = network(), network()
     with torch.no_grad():
-        expand(Predictor(model), SPLIT)
+        add_class(Predictor(model), SPLIT)
         assert model(SPLIT.forget.inputs).shape == (11, 4)
         torch.testing.assert_close(model(SPLIT.forget.inputs)[:, :3], before(SPLIT.forget.inputs))
-        shrink(Predictor(model), SPLIT)
+        remove_class(Predictor(model), SPLIT)
     for name, value in before.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
 
@@ -108,7 +108,7 @@ def test_boundary_expand_is_training_towards_an_added_class():
     # The engine draws the new neuron from its own seed, that of the first stage.
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        expand(Predictor(slow), SPLIT)
+        add_class(Predictor(slow), SPLIT)
 
     def loss(model, forget, retain, epoch, share):
         return -model(forget[0]).log_softmax(1)[:, 3].mean()
@@ -125,7 +125,7 @@ def test_a_model_without_a_head_of_its_classes_is_refused_unchanged():
     model = nn.Sequential(nn.Linear(4, 5), nn.Unflatten(1, (5, 1)), nn.MaxPool2d((3, 1), 1), nn.Flatten()).double()
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ModelError, match="a linear layer with 3 outputs"):
-        execute(Predictor(model), BoundaryExpand().recipe(), SPLIT, Conditions())
+        run_recipe(Predictor(model), BoundaryExpand().recipe(), SPLIT, RunOptions())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -143,13 +143,13 @@ def test_a_failure_in_place_takes_the_expanded_head_back():
 
 
 def test_soft_salun_is_proximal_descent():
-    method, original, slow = SalUnSoft(epochs=2, rate=0.1, batch=4, momentum=0.0, share=0.8), network(), network()
+    method, original, slow = SalUnSoft(epochs=2, rate=0.1, batch=4, momentum=0.0, fraction=0.8), network(), network()
     labels, total, done = RandomLabel(), 2 * -(-37 // 8), []
     start = [parameter.detach().clone() for parameter in original.parameters()]
 
     def relabelled(forget, epoch):
         positions = torch.tensor([int((SPLIT.forget.inputs == x).all(1).nonzero()) for x in forget[0]])
-        return labels.labels(labels.draw(SPLIT.forget.batch(positions), epoch, torch.Generator()), 3)
+        return labels.sample_labels(labels.sample(SPLIT.forget.batch(positions), epoch, torch.Generator()), 3)
 
     def loss(model, forget, retain, epoch, share):
         draw_back(model, start, len(done), total)
@@ -186,12 +186,12 @@ def test_the_stated_share_of_weights_is_the_originals_to_the_bit():
     def watch(work):
         return lambda _: shares.append(int((torch.cat([p.flatten() for p in work.parameters()]) == start).sum()))
 
-    carried_out(SalUnSoft(epochs=2, rate=0.1, batch=4, share=0.8), original, on_step=watch)
+    carried_out(SalUnSoft(epochs=2, rate=0.1, batch=4, fraction=0.8), original, on_step=watch)
     assert shares == [int(0.8 * (1 - (step + 1) / 10) * len(start)) for step in range(10)]
 
 
 def test_bad_settings_are_refused():
     with pytest.raises(ConfigError, match="share of weights"):
-        Proximal(1.5)
+        SoftThreshold(1.5)
     with pytest.raises(ObjectiveError, match="bound > 0"):
-        Boundary(0.0)
+        NearestWrongLabel(0.0)

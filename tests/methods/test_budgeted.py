@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, execute
+from expunge.engine import RunOptions, run_recipe
 from expunge.methods import Budgeted, RandomLabels
 from expunge.pair import Pair
 
@@ -40,7 +40,7 @@ def carried_out(method, problem):
     """Return by how much the losses on both sides rose."""
     model, split = problem
     work = copy.deepcopy(model)
-    execute(Predictor(work), method.recipe(0), split, Conditions())
+    run_recipe(Predictor(work), method.recipe(0), split, RunOptions())
     before, after = losses(model, split), losses(work, split)
     return Pair(after.forget - before.forget, after.retain - before.retain)
 

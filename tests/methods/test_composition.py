@@ -10,12 +10,12 @@ from torch import nn
 from expunge import registry
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, execute
+from expunge.engine import RunOptions, run_recipe
 from expunge.errors import ConfigError, ExpungeError, MissingExtraError
-from expunge.masks import Certified, Lenient, Saliency, Strict
+from expunge.masks import KeepIfHarmless, KeepUnlessHarmful, Saliency, SequentialTest
 from expunge.methods import Composed, build_method
-from expunge.methods.parts import Part, read_parts
-from expunge.surgery import Implicit, Unilateral
+from expunge.methods.component_spec import ComponentSpec, parse_components
+from expunge.surgery import EUPMUSurgery, Projection
 
 
 def split():
@@ -31,10 +31,10 @@ def network():
 
 
 def test_parts_are_read():
-    assert read_parts("eupmu") == [Part("eupmu")]
-    first, second = read_parts(" eupmu(epochs=2, log=true) + feasible(lenient, delta=0.1, name=word) ")
-    assert first == Part("eupmu", (), {"epochs": 2, "log": True})
-    assert second == Part("feasible", ("lenient",), {"delta": 0.1, "name": "word"})
+    assert parse_components("eupmu") == [ComponentSpec("eupmu")]
+    first, second = parse_components(" eupmu(epochs=2, log_loss=true) + feasible(lenient, delta=0.1, name=word) ")
+    assert first == ComponentSpec("eupmu", (), {"epochs": 2, "log_loss": True})
+    assert second == ComponentSpec("feasible", ("lenient",), {"delta": 0.1, "name": "word"})
 
 
 @pytest.mark.parametrize(
@@ -57,46 +57,48 @@ def test_parts_are_read():
 )
 def test_what_is_no_sum_of_parts_is_refused_and_never_evaluated(text):
     with pytest.raises(ConfigError, match="parts like"):
-        read_parts(text)
+        parse_components(text)
 
 
 def test_a_mask_is_put_on_every_descent_and_the_rest_stays():
-    plain, masked = build_method("eupmu", tolerance=0.2), build_method("eupmu + saliency(keep=0.3)", tolerance=0.2)
+    plain, masked = build_method("eupmu", tolerance=0.2), build_method("eupmu + saliency(fraction=0.3)", tolerance=0.2)
     stage = masked.recipe(3).stages[0]
     assert isinstance(stage.mask, Saliency)
-    assert stage.mask.keep == 0.3
+    assert stage.mask.fraction == 0.3
     assert repr(stage.surgery) == repr(plain.recipe(3).stages[0].surgery)
     assert repr(stage.objectives) == repr(plain.recipe(3).stages[0].objectives)
-    assert masked.settings()["mask"] == {"name": "saliency", "keep": 0.3}
+    assert masked.settings()["mask"] == {"name": "saliency", "fraction": 0.3}
     assert masked.label == "EUPMU + saliency"
 
 
 def test_rl_under_the_saliency_mask_is_salun():
     weights = []
-    for text in ("salun(epochs=2, keep=0.3)", "rl(epochs=2) + saliency(keep=0.3)"):
+    for text in ("salun(epochs=2, mask_fraction=0.3)", "rl(epochs=2) + saliency(fraction=0.3)"):
         model = network()
-        execute(Predictor(model), build_method(text).recipe(1), split(), Conditions(seed=1))
+        run_recipe(Predictor(model), build_method(text).recipe(1), split(), RunOptions(seed=1))
         weights.append(copy.deepcopy(model.state_dict()))
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_feasible_masks_by_name_and_under_a_certificate():
     mask = build_method("eupmu + feasible(lenient, delta=0.1)").recipe().stages[0].mask
-    assert (type(mask), mask.delta) == (Lenient, 0.1)
-    assert isinstance(build_method("rl + feasible").recipe().stages[0].mask, Lenient)
-    certified = build_method("rl + feasible(strict, delta=0.2, certify=true, batches=5)").recipe().stages[0].mask
-    assert (type(certified), certified.delta, certified.batches) == (Certified, 0.2, 5)
-    assert isinstance(certified.parts()[-1], Strict)
+    assert (type(mask), mask.delta) == (KeepUnlessHarmful, 0.1)
+    assert isinstance(build_method("rl + feasible").recipe().stages[0].mask, KeepUnlessHarmful)
+    certified = (
+        build_method("rl + feasible(keep_if_harmless, delta=0.2, certify=true, test_batches=5)").recipe().stages[0].mask
+    )
+    assert (type(certified), certified.delta, certified.test_batches) == (SequentialTest, 0.2, 5)
+    assert isinstance(certified.list_masks()[-1], KeepIfHarmless)
 
 
 def test_three_parts_spelled_out():
     method = build_method(
-        "composed", objective="uniform", surgery="unilateral(tolerance=0.5)", mask="saliency(keep=0.2)"
+        "composed", objective="uniform", surgery="unilateral(tolerance=0.5)", mask="saliency(fraction=0.2)"
     )
     stage = method.recipe().stages[0]
-    assert isinstance(stage.surgery, Unilateral)
+    assert isinstance(stage.surgery, Projection)
     assert float(stage.surgery.tolerance) == 0.5
-    assert isinstance(build_method("composed").recipe().stages[0].surgery, Implicit)
+    assert isinstance(build_method("composed").recipe().stages[0].surgery, EUPMUSurgery)
 
 
 def test_the_runs_seed_reaches_objectives_that_draw():
@@ -113,14 +115,14 @@ def test_the_runs_seed_reaches_objectives_that_draw():
         ("eupmu + saliency + saliency", "one mask"),
         ("eupmu + nothing", "'nothing'"),
         ("eupmu + saliency(kepp=0.3)", "'kepp'"),
-        ("eupmu + saliency(keep=3)", "share of weights"),
+        ("eupmu + saliency(fraction=3)", "share of weights"),
         ("eupmu + saliency(dense)", "by name"),
-        ("eupmu + feasible(lenient, batches=5)", "certify=true"),
+        ("eupmu + feasible(keep_unless_harmful, test_batches=5)", "certify=true"),
         ("eupmu + feasible(loose)", "'loose'"),
         ("eupmuu + saliency", "'eupmu'"),
         ("eupmu(epochs=2, epoch=3)", "'epoch'"),
-        ("composed(objective='ascent', surgery='implicit(log=true)')", "logarithm"),
-        ("composed(objective='ascent', surgery='implicit_published')", "logarithm"),
+        ("composed(objective='ascent', surgery='eupmu(log_loss=true)')", "logarithm"),
+        ("composed(objective='ascent', surgery='eupmu_official')", "logarithm"),
         ("composed(objective='nothing')", "'nothing'"),
         ("composed(mode='retain')", "paired or mixed"),
         ("composed(surgery='unilateral + fixed')", "one part"),
@@ -137,12 +139,12 @@ def test_a_setting_cannot_be_given_twice():
         build_method("eupmu(epochs=2)", epochs=3)
 
 
-SURGERIES = sorted(registry.entries("surgeries"))
-OBJECTIVES = sorted(registry.entries("objectives", "classification"))
-MASKS = [None, *sorted(registry.entries("masks"))]
-NEGATIVE = {name for name, entry in registry.entries("objectives").items() if entry.target.negative}
-REFUSED = set(itertools.product(("implicit_published", "famo"), NEGATIVE))
-ABSTAINING = {"agreement", "certified", "strict"}
+SURGERIES = sorted(registry.list_entries("surgeries"))
+OBJECTIVES = sorted(registry.list_entries("objectives", "classification"))
+MASKS = [None, *sorted(registry.list_entries("masks"))]
+NEGATIVE = {name for name, entry in registry.list_entries("objectives").items() if entry.target.can_be_negative}
+REFUSED = set(itertools.product(("eupmu_official", "famo"), NEGATIVE))
+ABSTAINING = {"probabilistic_agreement", "sequential_test", "keep_if_harmless"}
 """Masks that pass only what a few noisy batches show to be harmless: here perhaps nothing."""
 
 
@@ -150,7 +152,7 @@ ABSTAINING = {"agreement", "certified", "strict"}
 @pytest.mark.parametrize("surgery", SURGERIES)
 def test_every_combination_runs_an_epoch_or_is_refused(surgery, mask):
     try:
-        registry.find("surgeries", surgery)()
+        registry.find_component("surgeries", surgery)()
     except MissingExtraError as error:
         pytest.skip(str(error))
     for objective in OBJECTIVES:
@@ -164,7 +166,7 @@ def combined(surgery, objective, mask):
         with pytest.raises(ConfigError, match="logarithm"):
             Composed(**parts)
         return
-    execute(Predictor(model), Composed(**parts).recipe(), split(), Conditions())
+    run_recipe(Predictor(model), Composed(**parts).recipe(), split(), RunOptions())
     state = model.state_dict()
     assert all(bool(value.isfinite().all()) for value in state.values()), objective
     moved = any(not torch.equal(value, before[name]) for name, value in state.items())

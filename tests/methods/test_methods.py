@@ -11,16 +11,16 @@ from torch.nn import functional
 from expunge import objectives, registry
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, Descend, Optimiser, Recipe, execute
+from expunge.engine import MethodRecipe, OptimizerConfig, RunOptions, TrainStage, run_recipe
 from expunge.errors import ConfigError, ModelError
 from expunge.methods import MSG, Counterfactual, FineTune, Retrain, SalUn, ScissorHands, build_method
-from expunge.methods.retrain import reinitialise
+from expunge.methods.retrain import reinitialize
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Unilateral
+from expunge.surgery import Projection, WeightedSum
 from expunge.tasks.classification.models import resnet20
 
-METHODS = {name: entry.target for name, entry in registry.entries("methods", "classification").items()}
+METHODS = {name: entry.target for name, entry in registry.list_entries("methods", "classification").items()}
 LABELS = torch.arange(3).repeat_interleave(40)
 
 
@@ -66,18 +66,18 @@ def losses(model, data):
 
 def carried_out(method, model, data=None, **conditions):
     work, rows = copy.deepcopy(model), []
-    execute(
+    run_recipe(
         Predictor(work),
         method.recipe(conditions.get("seed", 0)),
         data or problem(),
-        Conditions(on_rows=rows.extend, **conditions),
+        RunOptions(on_log=rows.extend, **conditions),
     )
     return work, rows
 
 
 def distance(model, original):
     """How far a model is from the votes of the retained neighbours."""
-    objective, data = objectives.Counterfactual(), problem()
+    objective, data = objectives.NeighborLabel(), problem()
     objective.prepare(Predictor(original), data)
     with torch.no_grad():
         return float(objective(model, data.forget.batch(torch.arange(len(data.forget)))))
@@ -110,14 +110,14 @@ def test_each_method_moves_the_losses_its_way(name, trained):
 def test_projection_on_whole_passes_keeps_the_retain_loss(trained):
     """With all retain examples in each batch and small plain steps the first-order guarantee holds for the run."""
     before, found = losses(trained, problem()), {}
-    for surgery in (Fixed(1.0, 0.0), Unilateral()):
-        work, optimiser = copy.deepcopy(trained), Optimiser(0.01, momentum=0.0, weight_decay=0.0)
-        stage = Descend(Pair(RandomLabel(), CrossEntropy()), surgery, optimiser, 60, Pair(15, 105))
-        execute(Predictor(work), Recipe((stage,)), problem(), Conditions())
+    for surgery in (WeightedSum(1.0, 0.0), Projection()):
+        work, optimiser = copy.deepcopy(trained), OptimizerConfig(0.01, momentum=0.0, weight_decay=0.0)
+        stage = TrainStage(Pair(RandomLabel(), CrossEntropy()), surgery, optimiser, 60, Pair(15, 105))
+        run_recipe(Predictor(work), MethodRecipe((stage,)), problem(), RunOptions())
         found[type(surgery)] = losses(work, problem())
-    assert found[Unilateral][1] < before[1] + 0.002
-    assert found[Unilateral][0] > before[0]
-    assert found[Fixed][1] > before[1] + 0.02
+    assert found[Projection][1] < before[1] + 0.002
+    assert found[Projection][0] > before[0]
+    assert found[WeightedSum][1] > before[1] + 0.02
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -150,7 +150,7 @@ def test_one_seed_one_result(name, trained):
 
 
 def test_salun_moves_the_salient_half_alone(trained):
-    work, _ = carried_out(made("salun", keep=0.5), trained)
+    work, _ = carried_out(made("salun", mask_fraction=0.5), trained)
     pairs = zip(work.parameters(), trained.parameters(), strict=True)
     moved = torch.cat([(a != b).flatten() for a, b in pairs])
     inputs, targets = problem().forget.inputs, problem().forget.targets
@@ -178,7 +178,7 @@ def test_retraining_starts_anew_and_ignores_the_original():
 def test_retraining_learns_its_statistics_whatever_the_policy(policy):
     """With frozen statistics a network just reset would be trained without normalisation."""
     data = problem()
-    model, _ = carried_out(made("retrain", epochs=3, rate=0.1), network(normalised=True), data, normalisation=policy)
+    model, _ = carried_out(made("retrain", epochs=3, rate=0.1), network(normalised=True), data, batch_norm=policy)
     assert int(model[1].num_batches_tracked) == 3 * 7
     mean = model[0](data.retain.inputs).mean(0)
     torch.testing.assert_close(model[1].running_mean, mean.detach(), rtol=0.3, atol=0.4)
@@ -203,7 +203,7 @@ def test_what_cannot_reinitialise_itself_is_refused_before_anything_is_changed()
     model = nn.Sequential(network(), Stubborn())
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ModelError, match=r"'1' \(Stubborn\)"):
-        reinitialise(Predictor(model), problem())
+        reinitialize(Predictor(model), problem())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -213,7 +213,7 @@ def test_our_networks_reinitialise():
     model = resnet20(10)
     before = copy.deepcopy(model.state_dict())
     model(torch.randn(4, 3, 32, 32))
-    reinitialise(Predictor(model), problem())
+    reinitialize(Predictor(model), problem())
     for name, value in model.state_dict().items():
         if "running" in name or "tracked" in name:
             assert torch.equal(value, before[name]), name
@@ -248,4 +248,4 @@ def test_recipes_are_made_anew():
     first, second = method.recipe().stages[0], method.recipe().stages[0]
     assert first.surgery is not second.surgery
     assert first.mask is not second.mask
-    assert replace(method, keep=0.2).recipe().stages[0].mask.keep == 0.2
+    assert replace(method, mask_fraction=0.2).recipe().stages[0].mask.fraction == 0.2

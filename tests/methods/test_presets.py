@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 import expunge
-from expunge.data import PairStream, TensorExamples
+from expunge.data import PairSampler, TensorExamples
 from expunge.errors import ConfigError
 from expunge.methods import EUPMU, FineTune, Method, build_method
 from expunge.pair import Pair
-from expunge.surgery import ImplicitPublished
+from expunge.surgery import EUPMUOfficialSurgery
 
 PUBLISHED = """
     cifar10-class     1e-3    1  .01  0
@@ -30,13 +30,13 @@ ROWS = [(name, *map(float, numbers)) for name, *numbers in map(str.split, PUBLIS
 @pytest.mark.parametrize(("name", "rate", "dual_rate", "error", "start"), ROWS, ids=lambda value: str(value))
 def test_a_preset_runs_with_the_authors_numbers(name, rate, dual_rate, error, start):
     (stage,) = build_method("eupmu", preset=name).recipe(4).stages
-    surgery, optimiser = stage.surgery, stage.optimiser
-    assert isinstance(surgery, ImplicitPublished)
-    assert (surgery.error, surgery.dual_rate, surgery.decay, surgery.start) == (error, dual_rate, 0.01, start)
-    assert (optimiser.rate, optimiser.momentum, optimiser.weight_decay) == (rate, 0.9, 5e-4)
-    assert (optimiser.name, optimiser.schedule, optimiser.clip) == ("sgd", "constant", None)
-    assert (stage.epochs, stage.mode, stage.objectives.forget.exclude_true) == (5, "mixed", False)
-    draw = PairStream(Pair(30, 970), stage.batch, stage.mode, 0).at(0, 0)
+    surgery, optimiser = stage.surgery, stage.optimizer
+    assert isinstance(surgery, EUPMUOfficialSurgery)
+    assert (surgery.margin, surgery.dual_rate, surgery.decay, surgery.initial_weight) == (error, dual_rate, 0.01, start)
+    assert (optimiser.lr, optimiser.momentum, optimiser.weight_decay) == (rate, 0.9, 5e-4)
+    assert (optimiser.name, optimiser.schedule, optimiser.max_grad_norm) == ("sgd", "constant", None)
+    assert (stage.epochs, stage.pairing, stage.objectives.forget.exclude_true) == (5, "mixed", False)
+    draw = PairSampler(Pair(30, 970), stage.batch_size, stage.pairing, 0).sample(0, 0)
     assert len(draw.forget) + len(draw.retain) == 256
 
 
@@ -44,7 +44,9 @@ def test_these_are_all():
     assert list(EUPMU.presets) == [*(name for name, *_ in ROWS), "ddpm", "stable-diffusion"]
 
 
-@pytest.mark.parametrize("written", [{"rate": 0.01}, {"clip": 1.0}, {"start": 1.0}, {"epochs": 2, "error": 0.01}])
+@pytest.mark.parametrize(
+    "written", [{"rate": 0.01}, {"clip": 1.0}, {"initial_multiplier": 1.0}, {"epochs": 2, "margin": 0.01}]
+)
 def test_what_is_written_wins_even_where_it_is_the_methods_default(written):
     method = build_method("eupmu", preset="cifar10-50", **written)
     numbers = dict(EUPMU.presets["cifar10-50"])
@@ -63,15 +65,15 @@ def test_words_and_spelling():
 
 
 def test_a_mask_keeps_the_preset():
-    masked = build_method("eupmu(preset='cifar100-10') + saliency(keep=0.3)")
+    masked = build_method("eupmu(preset='cifar100-10') + saliency(fraction=0.3)")
     assert masked.settings()["preset"] == "cifar100-10"
-    assert repr(masked.recipe().stages[0].surgery) == repr(EUPMU(**EUPMU.presets["cifar100-10"]).surgery())
+    assert repr(masked.recipe().stages[0].surgery) == repr(EUPMU(**EUPMU.presets["cifar100-10"]).make_surgery())
 
 
 def test_settings_are_the_numbers_and_rebuild_the_method():
     method = build_method("eupmu", preset="cifar10_10", rate=0.002)
     settings = method.settings()
-    assert (settings["preset"], settings["rate"], settings["error"]) == ("cifar10-10", 0.002, 0.01)
+    assert (settings["preset"], settings["rate"], settings["margin"]) == ("cifar10-10", 0.002, 0.01)
     assert settings["as_published"] is True
     assert settings["clip"] is None
     assert build_method("eupmu", **settings).settings() == settings
@@ -91,10 +93,10 @@ def test_without_a_preset_nothing_is_said_of_one():
         ("eupmu(preset='mnist')", "found 'mnist': choose one of them"),
         ("eupmu(preset=[1])", "choose one of them"),
         ("eupmu(preset='cifar10-10', as_published=false)", "the form that the numbers of 'cifar10-10'"),
-        ("eupmu(preset='cifar10-10', tolerance=0.1)", "error= to steer the released form"),
-        ("eupmu(preset='cifar10-10', dual=adam)", "error= to steer the released form"),
+        ("eupmu(preset='cifar10-10', tolerance=0.1)", "margin= to steer the released form"),
+        ("eupmu(preset='cifar10-10', dual=adam)", "margin= to steer the released form"),
         ("eupmu(presets='cifar10-10')", "did you mean 'preset'"),
-        ("eupmu(error=0.05)", "tolerance= to steer this form.*error=0.05 without as_published"),
+        ("eupmu(margin=0.05)", "tolerance= to steer this form.*margin=0.05 without as_published"),
         ("eupmu(decay=0.1)", "remove decay"),
         ("eupmu(dual=newton)", "usable value for 'dual'"),
         ("ft(preset='cifar10-10')", "a setting of 'ft'"),

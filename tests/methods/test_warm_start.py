@@ -9,12 +9,12 @@ from torch import nn
 
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
-from expunge.engine import Conditions, Descend, Recipe, execute
+from expunge.engine import MethodRecipe, RunOptions, TrainStage, run_recipe
 from expunge.errors import ConfigError, ModelError
 from expunge.methods import LUR, build_method
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Lookahead
+from expunge.surgery import LURSurgery
 
 
 def examples(seed, size):
@@ -34,7 +34,7 @@ def network():
 
 def after(recipe, model=None):
     work = copy.deepcopy(model or network())
-    execute(Predictor(work), recipe, SPLIT, Conditions())
+    run_recipe(Predictor(work), recipe, SPLIT, RunOptions())
     return work
 
 
@@ -54,7 +54,7 @@ def sensitivities(model):
 @pytest.mark.parametrize("level", [0.0, 0.6, 0.9])
 def test_exactly_what_lies_above_the_quantile_in_the_last_layers_is_drawn_anew(level, share, layers):
     before = network()
-    work = after(Recipe(LUR(reinitialise=level, last=share).recipe().stages[:1]))
+    work = after(MethodRecipe(LUR(reinitialize=level, last_fraction=share).recipe().stages[:1]))
     found = sensitivities(before)
     ranked = np.sort(np.concatenate([piece.ravel() for piece in found]))
     threshold = ranked[int(level * len(ranked)) - 1] if level else 0.0
@@ -71,23 +71,23 @@ def test_off_is_the_recipe_without_a_warm_start():
     """Written out as it was before there was one: one descent, the same bits."""
     method = LUR(epochs=2, batch=8, rate=0.05)
     recipe = method.recipe(3)
-    assert [type(stage) for stage in recipe.stages] == [Descend]
-    assert method.reinitialise is None
-    written = Descend(
+    assert [type(stage) for stage in recipe.stages] == [TrainStage]
+    assert method.reinitialize is None
+    written = TrainStage(
         Pair(RandomLabel(False, 3), CrossEntropy()),
-        Lookahead(0.01, 1.0, "lookahead", "retain"),
-        recipe.stages[0].optimiser,
+        LURSurgery(0.01, 1.0, "lookahead", "retain"),
+        recipe.stages[0].optimizer,
         2,
         Pair(8, 8),
     )
-    for a, b in zip(after(recipe).parameters(), after(Recipe((written,))).parameters(), strict=True):
+    for a, b in zip(after(recipe).parameters(), after(MethodRecipe((written,))).parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_on_is_the_trimming_followed_by_that_recipe():
     settings = {"epochs": 2, "batch": 8, "rate": 0.05}
-    recipe = LUR(reinitialise=0.8, **settings).recipe()
-    trimmed = after(Recipe(recipe.stages[:1]))
+    recipe = LUR(reinitialize=0.8, **settings).recipe()
+    trimmed = after(MethodRecipe(recipe.stages[:1]))
     whole, parts = after(recipe), after(LUR(**settings).recipe(), trimmed)
     for a, b, plain in zip(
         whole.parameters(), parts.parameters(), after(LUR(**settings).recipe()).parameters(), strict=True
@@ -97,7 +97,7 @@ def test_on_is_the_trimming_followed_by_that_recipe():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"reinitialise": 1.0}, {"reinitialise": -0.1}, {"reinitialise": 0.9, "last": 0.0}]
+    "settings", [{"reinitialize": 1.0}, {"reinitialize": -0.1}, {"reinitialize": 0.9, "last_fraction": 0.0}]
 )
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ConfigError, match="quantile in"):
@@ -105,8 +105,8 @@ def test_bad_settings_are_refused(settings):
 
 
 def test_layers_without_a_warm_start_are_refused():
-    with pytest.raises(ConfigError, match=r"last=0\.2 alone"):
-        build_method("lur(last=0.2)")
+    with pytest.raises(ConfigError, match=r"last_fraction=0\.2 alone"):
+        build_method("lur(last_fraction=0.2)")
 
 
 def test_a_model_without_such_a_layer_is_refused_before_anything_is_changed():
@@ -120,11 +120,11 @@ def test_a_model_without_such_a_layer_is_refused_before_anything_is_changed():
 
     model = Scale()
     with pytest.raises(ModelError, match="to trim"):
-        execute(Predictor(model), LUR(reinitialise=0.5).recipe(), SPLIT, Conditions())
+        run_recipe(Predictor(model), LUR(reinitialize=0.5).recipe(), SPLIT, RunOptions())
     assert torch.equal(model.weight, torch.ones(4).double())
 
 
 def test_a_mask_beside_a_warm_start_is_refused():
     """Trimming is no descent, so that a mask could not judge it."""
     with pytest.raises(ConfigError, match="another way"):
-        build_method("lur(reinitialise=0.9) + saliency")
+        build_method("lur(reinitialize=0.9) + saliency")

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from expunge.errors import ConfigError, DataError, NotFiniteError
-from expunge.metrics import clopper_pearson, density_coverage, kernel_distance, neighbours, precision_recall
+from expunge.metrics import clopper_pearson, density_coverage, kernel_distance, neighbors, precision_recall
 
 
 def draw(seed, images, dimensions=3, shift=0.0, scale=1.0):
@@ -30,7 +30,7 @@ def by_loops(first, second):
 def test_kernel_distance_is_the_mean_over_pairs():
     first, second = draw(1, 12), draw(2, 12, shift=0.5)
     assert kernel_distance(first, second, size=12).mean == pytest.approx(by_loops(first, second), rel=1e-10)
-    assert kernel_distance(first, second, size=12).half is None
+    assert kernel_distance(first, second, size=12).half_width is None
 
 
 def test_subsets_do_not_overlap():
@@ -57,7 +57,7 @@ def test_its_interval_covers_the_distance_of_the_distributions():
     covered = 0
     for seed in range(60):
         found = kernel_distance(draw(seed, 300, 1), draw(500 + seed, 300, 1, shift=1.0), size=30)
-        covered += abs(found.mean - truth) <= found.half
+        covered += abs(found.mean - truth) <= found.half_width
     assert covered >= 49
 
 
@@ -82,12 +82,12 @@ def lies(points, centres, k):
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("scale", [1e-160, 1.0, 1e160])
 def test_manifolds_are_those_of_the_loops(k, scale, monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK", 70)
+    monkeypatch.setattr(neighbors, "MAX_BLOCK_DISTANCES", 70)
     real, generated = draw(1, 30), draw(2, 23, shift=0.6, scale=0.7)
     inside, outside = np.array(lies(generated, real, k)), np.array(lies(real, generated, k))
-    found = precision_recall(real * scale, generated * scale, neighbours=k)
+    found = precision_recall(real * scale, generated * scale, neighbors=k)
     assert found == pytest.approx((inside.any(1).mean(), outside.any(1).mean()))
-    dense = density_coverage(real * scale, generated * scale, neighbours=k)
+    dense = density_coverage(real * scale, generated * scale, neighbors=k)
     assert dense == pytest.approx((inside.sum() / (k * 23), inside.any(0).mean()))
     assert 0 < found.precision < 1
     assert 0 < dense.coverage < 1
@@ -122,7 +122,7 @@ def test_too_few_images_for_the_neighbours_are_refused():
     with pytest.raises(DataError, match="more than 3 images in each set, but found 3"):
         precision_recall(draw(1, 3), draw(2, 10))
     with pytest.raises(ConfigError, match="at least one neighbour"):
-        density_coverage(draw(1, 3), draw(2, 10), neighbours=0)
+        density_coverage(draw(1, 3), draw(2, 10), neighbors=0)
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 20), (3, 20), (20, 20), (490, 500)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from expunge.errors import ConfigError
-from expunge.metrics import HeldOutTest, classes_test, held_out_test, joint_test, recognition_test
+from expunge.metrics import HeldOutTest, combine_tests, run_class_test, run_held_out_test, run_recognition_test
 
 
 def compared(count, others, shift=0.0, right=(0.9, 0.9), classes=2, seed=0):
@@ -16,7 +16,7 @@ def compared(count, others, shift=0.0, right=(0.9, 0.9), classes=2, seed=0):
     labels = rng.integers(0, classes, count), rng.integers(0, classes, others)
     scores = rng.normal(shift, size=count), rng.normal(size=others)
     flags = tuple(rng.random(size) < share for size, share in zip((count, others), right, strict=True))
-    return held_out_test(scores, flags, labels)
+    return run_held_out_test(scores, flags, labels)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_as_many_as_would_be_needed_decide_mostly(given):
         assert first.verdict == "undecided"
         count = first.needed
         others = range(100, 108)
-        decided += [compared(count, count * given[1] // given[0], seed=seed).decided for seed in others]
+        decided += [compared(count, count * given[1] // given[0], seed=seed).is_decided for seed in others]
     assert np.mean(decided) >= 0.6
 
 
@@ -82,11 +82,11 @@ def test_the_difference_of_accuracies_is_within_classes():
     right = tuple(np.arange(len(side)) % 10 < np.where(side == 0, 10, 4) for side in labels)
     assert right[0].mean() - right[1].mean() == pytest.approx(-0.27, abs=0.01)
     scores = tuple(np.arange(len(side)) % 7.0 for side in labels)
-    assert held_out_test(scores, right, labels).gap == pytest.approx(0.0, abs=1e-3)
+    assert run_held_out_test(scores, right, labels).gap == pytest.approx(0.0, abs=1e-3)
 
 
 def test_what_is_left_out_is_named():
-    found = held_out_test(([1.0, 2.0, 3.0], [1.0, 2.0]), ([1, 1, 1], [1, 0]), ([0, 0, 7], [0, 0]))
+    found = run_held_out_test(([1.0, 2.0, 3.0], [1.0, 2.0]), ([1, 1, 1], [1, 0]), ([0, 0, 7], [0, 0]))
     assert (found.left_out, found.examples) == ((7,), 2)
     assert "class 7 has no held-out examples and is left out" in found.sentence
 
@@ -104,7 +104,7 @@ def test_what_is_left_out_is_named():
     ],
 )
 def test_a_class_is_recognised_or_not_or_there_are_too_few_of_it(hits, trials, verdict):
-    found = recognition_test(hits, trials)
+    found = run_recognition_test(hits, trials)
     assert found.verdict == verdict
     assert (found.needed is None) == (verdict != "undecided")
     assert found.recognised_low <= hits / trials <= found.recognised_high
@@ -112,31 +112,31 @@ def test_a_class_is_recognised_or_not_or_there_are_too_few_of_it(hits, trials, v
 
 
 def test_the_side_that_is_recognised_too_often_decides():
-    assert classes_test([(0, 1000), (20, 40)]).verdict == "still distinguishable"
-    assert classes_test([(0, 1000), (0, 3)]).verdict == "not distinguishable"
-    assert classes_test([(0, 0)]) is None
+    assert run_class_test([(0, 1000), (20, 40)]).verdict == "still distinguishable"
+    assert run_class_test([(0, 1000), (0, 3)]).verdict == "not distinguishable"
+    assert run_class_test([(0, 0)]) is None
 
 
 def test_two_tests_are_met_together_or_not():
     same, apart, few = compared(3000, 3000), compared(3000, 3000, 0.5), compared(25, 200)
-    gone, seen, unsure = recognition_test(0, 500), recognition_test(400, 500), recognition_test(0, 9)
-    assert joint_test(same, gone).verdict == "not distinguishable"
-    assert joint_test(same, seen).verdict == joint_test(apart, unsure).verdict == "still distinguishable"
-    assert joint_test(same, seen).reasons == ("recognised",)
-    both = joint_test(few, unsure)
+    gone, seen, unsure = run_recognition_test(0, 500), run_recognition_test(400, 500), run_recognition_test(0, 9)
+    assert combine_tests(same, gone).verdict == "not distinguishable"
+    assert combine_tests(same, seen).verdict == combine_tests(apart, unsure).verdict == "still distinguishable"
+    assert combine_tests(same, seen).reasons == ("recognised",)
+    both = combine_tests(few, unsure)
     assert (both.verdict, both.needed) == ("undecided", max(few.needed, unsure.needed))
     assert both.recognised == 0.0
 
 
 def test_plain_values_come_back_as_they_were():
-    for found in (compared(25, 200), recognition_test(0, 9)):
-        assert HeldOutTest.from_plain(asdict(found)) == found
-        assert found.plain()["sentence"] == found.sentence
+    for found in (compared(25, 200), run_recognition_test(0, 9)):
+        assert HeldOutTest.from_dict(asdict(found)) == found
+        assert found.as_dict()["sentence"] == found.sentence
 
 
 def test_the_margin_is_between_nothing_and_everything():
     with pytest.raises(ConfigError, match=r"margin between 0 and \.5"):
-        held_out_test(([1.0], [1.0]), ([1], [1]), ([0], [0]), margin=0.5)
+        run_held_out_test(([1.0], [1.0]), ([1], [1]), ([0], [0]), margin=0.5)
 
 
 def test_so_many_examples_as_nine_of_ten_draws_name_decide():
@@ -149,13 +149,13 @@ def test_so_many_examples_as_nine_of_ten_draws_name_decide():
 
 
 def test_classes_that_are_left_out_are_called_by_their_names():
-    two = held_out_test(([0.0, 1.0], [0.5]), ([True, True], [True]), ([7, 1], [1]))
-    named = two.named([f"digit {number}" for number in range(8)])
+    two = run_held_out_test(([0.0, 1.0], [0.5]), ([True, True], [True]), ([7, 1], [1]))
+    named = two.with_class_names([f"digit {number}" for number in range(8)])
     assert "class digit 7 has no held-out examples and is left out" in named.sentence
-    assert HeldOutTest.from_plain(json.loads(json.dumps(named.plain()))) == named
+    assert HeldOutTest.from_dict(json.loads(json.dumps(named.as_dict()))) == named
 
 
 def test_a_single_example_is_one_example():
-    found = held_out_test(([0.3], np.arange(40.0)), ([True], np.ones(40, bool)), ([1], np.ones(40, int)))
+    found = run_held_out_test(([0.3], np.arange(40.0)), ([True], np.ones(40, bool)), ([1], np.ones(40, int)))
     assert found.verdict == "undecided"
     assert "cannot be decided with 1 example; about" in found.sentence

@@ -3,9 +3,9 @@ import pytest
 from sklearn.svm import SVC
 
 from expunge.errors import ConfigError, DataError
-from expunge.metrics import attack_auc, mean_interval, svc_efficacy, tpr_at_fpr, tpr_interval
-from expunge.metrics.bootstrap import area, curves, found_at
-from expunge.metrics.membership import levels
+from expunge.metrics import attack_auc, mean_interval, svc_mia, tpr_at_fpr, tpr_interval
+from expunge.metrics.bootstrap import compute_areas, resample_curves, tpr_at
+from expunge.metrics.membership import rank_scores
 
 RNG = np.random.default_rng(0)
 RETAIN, TEST, FORGET = RNG.beta(6, 1, 300), RNG.beta(3, 1, 120), RNG.beta(4, 1, 50)
@@ -16,25 +16,25 @@ def test_svc_is_that_of_scikit_learn_on_the_same_sample():
     direct = SVC(C=3, gamma="auto", kernel="rbf")
     direct.fit(np.concatenate([members, TEST]).reshape(-1, 1), np.r_[np.ones(120), np.zeros(120)])
     calls = [direct.predict([[value]])[0] for value in FORGET]
-    assert svc_efficacy(RETAIN, TEST, FORGET, seed=7) == pytest.approx(100 * (1 - np.mean(calls)))
+    assert svc_mia(RETAIN, TEST, FORGET, seed=7) == pytest.approx(100 * (1 - np.mean(calls)))
 
 
 def test_svc_knows_its_two_populations_when_they_are_apart():
     low, high = np.linspace(0.0, 0.2, 40), np.linspace(0.8, 1.0, 40)
-    assert svc_efficacy(high, low, low[:5]) == 100.0
-    assert svc_efficacy(high, low, high[:5]) == 0.0
+    assert svc_mia(high, low, low[:5]) == 100.0
+    assert svc_mia(high, low, high[:5]) == 0.0
 
 
 def test_svc_is_balanced_when_the_test_set_is_larger():
     """Unbalanced, everything overlapping would be called non-member because there are more of those."""
     rng = np.random.default_rng(3)
     few, many = rng.uniform(0.5, 1.0, 30), rng.uniform(0.4, 0.9, 600)
-    assert svc_efficacy(few, many, np.full(10, 0.97)) == 0.0
+    assert svc_mia(few, many, np.full(10, 0.97)) == 0.0
 
 
 def test_svc_sample_depends_on_the_seed_alone():
-    values = {seed: svc_efficacy(RETAIN, TEST, FORGET, seed=seed) for seed in range(6)}
-    assert values[0] == svc_efficacy(RETAIN, TEST, FORGET, seed=0)
+    values = {seed: svc_mia(RETAIN, TEST, FORGET, seed=seed) for seed in range(6)}
+    assert values[0] == svc_mia(RETAIN, TEST, FORGET, seed=0)
     assert len(set(values.values())) > 1
 
 
@@ -69,15 +69,15 @@ def test_tpr_is_stated_only_where_ten_false_positives_are_expected(others, fpr, 
 
 def test_resampled_curves_have_the_area_and_recall_of_scikit_learn():
     """Each curve is taken apart into the scores that it was drawn from, which scikit-learn then judges."""
-    inside, outside = levels(FORGET.round(2), TEST.round(2))
-    wrong, right = next(curves(inside, outside, 200, np.random.default_rng(0)))
+    inside, outside = rank_scores(FORGET.round(2), TEST.round(2))
+    wrong, right = next(resample_curves(inside, outside, 200, np.random.default_rng(0)))
     from_the_top = np.arange(wrong.shape[1] - 1)[::-1]
     for row in range(5):
         drawn_in = np.repeat(from_the_top, np.diff(right[row] * len(inside)).round().astype(int))
         drawn_out = np.repeat(from_the_top, np.diff(wrong[row] * len(outside)).round().astype(int))
         assert (len(drawn_in), len(drawn_out)) == (len(inside), len(outside))
-        assert area(wrong, right)[row] == pytest.approx(attack_auc(drawn_in, drawn_out))
-        assert found_at(wrong, right, 0.1)[row] == pytest.approx(tpr_at_fpr(drawn_in, drawn_out, 0.1))
+        assert compute_areas(wrong, right)[row] == pytest.approx(attack_auc(drawn_in, drawn_out))
+        assert tpr_at(wrong, right, 0.1)[row] == pytest.approx(tpr_at_fpr(drawn_in, drawn_out, 0.1))
 
 
 def test_the_interval_of_a_recall_has_a_width_even_where_all_are_found():
@@ -110,7 +110,7 @@ def test_bootstrap_of_tpr_is_about_the_binomial_spread():
 
 def test_bad_scores_and_rates_are_refused():
     with pytest.raises(DataError, match="forget set"):
-        svc_efficacy(RETAIN, TEST, [])
+        svc_mia(RETAIN, TEST, [])
     with pytest.raises(DataError, match="NaN"):
         attack_auc([float("nan")], [1.0])
     with pytest.raises(ConfigError, match="between 0 and 1"):

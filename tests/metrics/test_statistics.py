@@ -5,35 +5,35 @@ import pytest
 from scipy import stats
 
 from expunge.errors import DataError
-from expunge.metrics import average_gap, noise_floor, paired_differences, summarise, tug_of_war
+from expunge.metrics import average_gap, noise_floor, summarize, summarize_differences, tug_of_war
 
 
 def test_interval_is_that_of_scipy():
     values = [3.1, 2.7, 4.4, 3.9]
     low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
-    found = summarise(values)
-    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
+    found = summarize(values)
+    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
 
 
 def test_one_value_has_no_interval_and_none_has_no_mean():
-    assert (summarise([2.0]).mean, summarise([2.0]).half) == (2.0, None)
-    assert (summarise([]).mean, summarise([None]).mean) == (None, None)
+    assert (summarize([2.0]).mean, summarize([2.0]).half_width) == (2.0, None)
+    assert (summarize([]).mean, summarize([None]).mean) == (None, None)
 
 
 def test_missing_values_keep_their_place_and_are_left_out():
-    found = summarise([1.0, None, 3.0, float("nan"), float("inf")])
+    found = summarize([1.0, None, 3.0, float("nan"), float("inf")])
     assert found.values == (1.0, None, 3.0, None, None)
-    assert (found.mean, found.half) == (summarise([1.0, 3.0]).mean, summarise([1.0, 3.0]).half)
+    assert (found.mean, found.half_width) == (summarize([1.0, 3.0]).mean, summarize([1.0, 3.0]).half_width)
 
 
 def test_paired_differences_lose_what_the_seeds_share():
     shared = np.array([10.0, 50.0, 90.0])
-    found = paired_differences(list(shared + np.array([1.0, 2.0, 3.0])), list(shared))
+    found = summarize_differences(list(shared + np.array([1.0, 2.0, 3.0])), list(shared))
     assert found.mean == pytest.approx(2.0)
-    assert found.half == pytest.approx(summarise([1.0, 2.0, 3.0]).half)
-    assert paired_differences([1.0, None], [0.0, 1.0]).values == (1.0, None)
+    assert found.half_width == pytest.approx(summarize([1.0, 2.0, 3.0]).half_width)
+    assert summarize_differences([1.0, None], [0.0, 1.0]).values == (1.0, None)
     with pytest.raises(DataError):
-        paired_differences([1.0], [1.0, 2.0])
+        summarize_differences([1.0], [1.0, 2.0])
 
 
 def test_noise_floor_is_the_mean_over_pairs_with_the_interval_over_splits():
@@ -41,7 +41,7 @@ def test_noise_floor_is_the_mean_over_pairs_with_the_interval_over_splits():
     expected = [np.mean([abs(a - b) for a, b in combinations(models, 2)]) for models in splits[:2]]
     found = noise_floor(splits, lambda a, b: abs(a - b))
     assert found.values == pytest.approx(expected)
-    assert found.half == pytest.approx(summarise(expected).half)
+    assert found.half_width == pytest.approx(summarize(expected).half_width)
     assert noise_floor([[1.0]], lambda a, b: abs(a - b)) is None
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from expunge.errors import DataError
-from expunge.metrics import attack_auc, auc_interval, class_weights, strata, stratified_auc
+from expunge.metrics import attack_auc, auc_interval, auc_within_classes, build_strata, class_weights
 from expunge.metrics.stratified import Strata
 
 
@@ -48,15 +48,15 @@ def slow_spread(members, others, classes, other_classes):
 @pytest.mark.parametrize("decimals", [None, 0])
 def test_the_area_and_its_spread_are_those_of_loops_over_pairs(decimals):
     data = drawn([(7, 12), (3, 40), (20, 5)], 0.6, decimals=decimals)
-    assert stratified_auc(*data) == pytest.approx(by_pairs(*data), abs=1e-12)
-    assert strata(*data).spread == pytest.approx(slow_spread(*data), abs=1e-12)
+    assert auc_within_classes(*data) == pytest.approx(by_pairs(*data), abs=1e-12)
+    assert build_strata(*data).standard_error == pytest.approx(slow_spread(*data), abs=1e-12)
 
 
 def test_the_mix_of_classes_does_not_move_the_area():
     """Most forgotten examples are of the class with the lower scores; pooled, that alone gives them away."""
     data = drawn([(190, 100), (10, 100)], seed=3)
     assert attack_auc(*data[:2]) < 0.35
-    assert stratified_auc(*data) == pytest.approx(0.5, abs=0.05)
+    assert auc_within_classes(*data) == pytest.approx(0.5, abs=0.05)
     low, high = auc_interval(*data)
     assert low < 0.5 < high
 
@@ -64,14 +64,14 @@ def test_the_mix_of_classes_does_not_move_the_area():
 def test_classes_without_held_out_examples_are_named_and_left_out():
     members, others, classes, other_classes = drawn([(4, 9), (3, 9), (2, 9)])
     keep = other_classes != 1
-    found = strata(members, others[keep], classes, other_classes[keep])
+    found = build_strata(members, others[keep], classes, other_classes[keep])
     assert found.left_out == (1,)
     rest = classes != 1
-    assert found.auc == stratified_auc(members[rest], others[keep], classes[rest], other_classes[keep])
+    assert found.auc == auc_within_classes(members[rest], others[keep], classes[rest], other_classes[keep])
     with pytest.raises(DataError, match="none of them"):
-        strata([1.0], [2.0], [0], [1])
+        build_strata([1.0], [2.0], [0], [1])
     with pytest.raises(DataError, match="one class for each of 2"):
-        strata([1.0, 2.0], [2.0], [0], [0])
+        build_strata([1.0, 2.0], [2.0], [0], [0])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 20, 29, 30, 100])
@@ -120,13 +120,13 @@ def test_the_permutation_test_is_that_of_all_choices():
         for part in parts
     )
     areas = np.array([(attack_auc(*one) + attack_auc(*other)) / 2 for one in first for other in second])
-    above, below = Strata(tuple(p[0] for p in parts), tuple(p[1] for p in parts)).permutation_levels(0.001)
+    above, below = Strata(tuple(p[0] for p in parts), tuple(p[1] for p in parts)).compute_p_values(0.001)
     assert above == pytest.approx(np.mean(areas >= observed - 1e-9), abs=0.02)
     assert below == pytest.approx(np.mean(areas <= observed + 1e-9), abs=0.02)
 
 
 def test_the_permutation_test_keeps_its_level():
-    levels = [strata(*drawn([(6, 30), (4, 10)], seed=seed)).permutation_levels(0.05)[0] for seed in range(200)]
+    levels = [build_strata(*drawn([(6, 30), (4, 10)], seed=seed)).compute_p_values(0.05)[0] for seed in range(200)]
     assert 0.01 < np.mean(np.array(levels) <= 0.05) < 0.09
 
 

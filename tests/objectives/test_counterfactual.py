@@ -9,19 +9,19 @@ from torch import nn
 from expunge.batch import Predictor, Split
 from expunge.data import Subset, TensorExamples
 from expunge.errors import DataError, MissingExtraError, ModelError, ObjectiveError
-from expunge.objectives import Counterfactual
-from expunge.objectives import neighbours as searching
-from expunge.objectives.counterfactual import Vote
+from expunge.objectives import NeighborLabel
+from expunge.objectives import neighbors as searching
 from expunge.objectives.layers import features, inner_layers
-from expunge.objectives.neighbours import approximately_nearest, nearest, votes
+from expunge.objectives.neighbor_label import KNNSettings
+from expunge.objectives.neighbors import approximate_neighbors, nearest_neighbors, vote_distribution
 
 
 @pytest.mark.parametrize("block", [2**24, 50])
 def test_neighbours_are_those_of_an_independent_search(monkeypatch, block):
-    monkeypatch.setattr(searching, "BLOCK", block)
+    monkeypatch.setattr(searching, "BLOCK_SIZE", block)
     generator = torch.Generator().manual_seed(0)
     queries, keys = (torch.randn(count, 7, generator=generator, dtype=torch.float64) for count in (11, 40))
-    cosine, at = nearest(queries, keys, 6)
+    cosine, at = nearest_neighbors(queries, keys, 6)
     slow = NearestNeighbors(n_neighbors=6, metric="cosine", algorithm="brute").fit(keys.numpy())
     distance, positions = slow.kneighbors(queries.numpy())
     np.testing.assert_array_equal(at.numpy(), positions)
@@ -30,16 +30,16 @@ def test_neighbours_are_those_of_an_independent_search(monkeypatch, block):
 
 def test_the_scale_of_features_does_not_matter_and_few_keys_are_all_taken():
     queries, keys = torch.randn(3, 4), torch.randn(5, 4)
-    cosine, at = nearest(1e-6 * queries, 1e6 * keys, 100)
+    cosine, at = nearest_neighbors(1e-6 * queries, 1e6 * keys, 100)
     assert at.sort(1).values.tolist() == [list(range(5))] * 3
-    torch.testing.assert_close(cosine, nearest(queries, keys, 5)[0])
+    torch.testing.assert_close(cosine, nearest_neighbors(queries, keys, 5)[0])
     with pytest.raises(DataError, match="at least one key"):
-        nearest(queries, keys[:0], 3)
+        nearest_neighbors(queries, keys[:0], 3)
 
 
 def test_votes_are_a_distribution_and_sharpen_to_the_nearest():
     cosine, labels = torch.tensor([[0.9, 0.8, 0.7], [0.5, 0.5, -1.0]]), torch.tensor([[2, 0, 0], [1, 1, 0]])
-    soft, sharp = (votes(cosine, labels, 3, temperature) for temperature in (10.0, 1e-3))
+    soft, sharp = (vote_distribution(cosine, labels, 3, temperature) for temperature in (10.0, 1e-3))
     torch.testing.assert_close(soft.sum(1), torch.ones(2))
     assert soft[0, 0] > soft[0, 2]
     assert sharp.argmax(1).tolist() == [2, 1]
@@ -51,7 +51,7 @@ def test_faiss_finds_nearly_the_same():
     centres = torch.randn(20, 16)
     keys, queries = (centres[torch.arange(n) % 20] + 0.1 * torch.randn(n, 16) for n in (2000, 40))
     labels = torch.arange(2000) % 20
-    _, at = approximately_nearest(queries, keys, 10)
+    _, at = approximate_neighbors(queries, keys, 10)
     assert (labels[at] == (torch.arange(40) % 20)[:, None]).double().mean() > 0.95
 
 
@@ -61,7 +61,7 @@ def test_faiss_is_named_with_its_install_line(monkeypatch):
 
     monkeypatch.setattr(searching, "import_module", absent)
     with pytest.raises(MissingExtraError, match=r"expunge\[faiss\]"):
-        approximately_nearest(torch.zeros(1, 2), torch.ones(3, 2), 1)
+        approximate_neighbors(torch.zeros(1, 2), torch.ones(3, 2), 1)
 
 
 class Net(nn.Module):
@@ -109,7 +109,7 @@ def test_features_are_pooled_maps_whatever_the_batch(monkeypatch):
     whole = features(Predictor(model), every, "first")
     images = model.first(every.batch(torch.arange(90)).inputs)
     torch.testing.assert_close(whole, images.unflatten(3, (2, 3)).unflatten(2, (2, 3)).mean((3, 5)).flatten(1))
-    monkeypatch.setattr("expunge.objectives.layers.BATCH", 7)
+    monkeypatch.setattr("expunge.objectives.layers.BATCH_SIZE", 7)
     torch.testing.assert_close(features(Predictor(model), every, "first"), whole)
     with pytest.raises(ModelError, match="the name of a layer"):
         features(Predictor(model), every, "third")
@@ -117,13 +117,13 @@ def test_features_are_pooled_maps_whatever_the_batch(monkeypatch):
 
 def test_the_choice_is_the_best_on_held_out_examples():
     """The second block of this network is blind, so that only the first can say what the original says."""
-    parts, objective = split(), Counterfactual()
+    parts, objective = split(), NeighborLabel()
     model = Predictor(Sighted().eval())
     objective.prepare(model, parts)
-    assert objective.vote.layer in ("first", "first.0")
-    fixed = Counterfactual("second", 7, 0.3)
+    assert objective.knn_settings.layer in ("first", "first.0")
+    fixed = NeighborLabel("second", 7, 0.3)
     fixed.prepare(model, parts)
-    assert fixed.vote == Vote("second", 7, 0.3)
+    assert fixed.knn_settings == KNNSettings("second", 7, 0.3)
 
 
 class Sighted(Net):
@@ -139,13 +139,13 @@ class Sighted(Net):
 
 
 def test_without_held_out_examples_it_is_the_middle_block():
-    objective = Counterfactual()
+    objective = NeighborLabel()
     objective.prepare(Predictor(net()), split(holdout=False))
-    assert objective.vote == Vote("second.0", 30, 0.05)
+    assert objective.knn_settings == KNNSettings("second.0", 30, 0.05)
 
 
 def test_the_loss_is_the_divergence_from_the_votes_of_each_example_in_any_order():
-    model, parts, objective = net(), split(), Counterfactual("first", 5, 0.1, calibrate=False)
+    model, parts, objective = net(), split(), NeighborLabel("first", 5, 0.1, calibrate=False)
     objective.prepare(Predictor(model), parts)
     at = torch.tensor([7, 2, 11])
     batch = parts.forget.batch(at)
@@ -164,12 +164,12 @@ def test_the_loss_is_the_divergence_from_the_votes_of_each_example_in_any_order(
 
 
 def test_what_cannot_be_asked_is_refused():
-    model, parts, objective = Predictor(net()), split(), Counterfactual("first", 5, 0.1)
+    model, parts, objective = Predictor(net()), split(), NeighborLabel("first", 5, 0.1)
     with pytest.raises(ObjectiveError, match="prepare"):
         objective(model, parts.forget.batch(torch.arange(2)))
     objective.prepare(model, parts)
     with pytest.raises(ObjectiveError, match="examples that are to be forgotten"):
         objective(model, parts.retain.batch(torch.arange(2)))
-    for wrong in ({"neighbours": 0}, {"temperature": 0.0}, {"index": "annoy"}):
+    for wrong in ({"num_neighbors": 0}, {"temperature": 0.0}, {"index": "annoy"}):
         with pytest.raises(ObjectiveError):
-            Counterfactual(**wrong)
+            NeighborLabel(**wrong)

@@ -12,7 +12,7 @@ from expunge import registry
 from expunge.batch import Batch, Predictor, Split
 from expunge.data import TensorExamples
 from expunge.errors import ObjectiveError
-from expunge.objectives import Ascent, CrossEntropy, HeldOut, RandomLabel, Uniform
+from expunge.objectives import CrossEntropy, HoldoutDistillation, NegativeCrossEntropy, RandomLabel, UniformTarget
 
 
 def model():
@@ -46,57 +46,64 @@ def softmax(logits):
 def by_hand(objective, one):
     """The mean over examples in plain Python."""
     total = 0.0
-    labels = objective.labels(one, 4).tolist() if isinstance(objective, RandomLabel) else one.targets.tolist()
+    labels = objective.sample_labels(one, 4).tolist() if isinstance(objective, RandomLabel) else one.targets.tolist()
     for index, row in enumerate(model()(one.inputs).tolist()):
         p = softmax(row)
-        if isinstance(objective, Uniform):
+        if isinstance(objective, UniformTarget):
             total += sum(0.25 * math.log(0.25 / value) for value in p)
-        elif isinstance(objective, HeldOut):
-            teacher = one.drawn["teacher"][index].tolist()
+        elif isinstance(objective, HoldoutDistillation):
+            teacher = one.extras["teacher"][index].tolist()
             total += sum(t * math.log(t / value) for t, value in zip(teacher, p, strict=True))
         else:
-            total -= math.log(p[labels[index]]) * (-1 if isinstance(objective, Ascent) else 1)
+            total -= math.log(p[labels[index]]) * (-1 if isinstance(objective, NegativeCrossEntropy) else 1)
     return total / len(one)
 
 
-OBJECTIVES = [CrossEntropy(), Ascent(), Uniform(), HeldOut(), RandomLabel(), RandomLabel(exclude_true=True, seed=3)]
+OBJECTIVES = [
+    CrossEntropy(),
+    NegativeCrossEntropy(),
+    UniformTarget(),
+    HoldoutDistillation(),
+    RandomLabel(),
+    RandomLabel(exclude_true=True, seed=3),
+]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_the_mean_over_examples(objective):
     objective.prepare(Predictor(model()), split())
-    one = objective.draw(batch(), 2, torch.Generator().manual_seed(4))
+    one = objective.sample(batch(), 2, torch.Generator().manual_seed(4))
     found = objective(Predictor(model()), one)
     assert found.shape == ()
     assert float(found.detach()) == pytest.approx(by_hand(objective, one), rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize(
-    "entry", registry.entries("objectives", "classification").values(), ids=lambda entry: entry.name
+    "entry", registry.list_entries("objectives", "classification").values(), ids=lambda entry: entry.name
 )
 def test_contract(entry):
     """Deterministic given the batch, mean over examples, the batch itself unchanged, ``repr`` rebuilds."""
     objective = entry.target()
     objective.prepare(Predictor(model()), split())
     plain = split().forget.batch(torch.arange(len(split().forget)))
-    one = objective.draw(plain, 0, torch.Generator().manual_seed(1))
-    assert not plain.drawn
-    assert all(len(value) == len(one) for value in one.drawn.values())
+    one = objective.sample(plain, 0, torch.Generator().manual_seed(1))
+    assert not plain.extras
+    assert all(len(value) == len(one) for value in one.extras.values())
     predict = Predictor(model())
     whole = objective(predict, one)
     assert torch.equal(objective(predict, one), whole)
     parts = sum(objective(predict, part) * len(part) / len(one) for part in one.chunks(4))
-    assert objective.batchwise == (abs(float((parts - whole).detach())) > 1e-12)
-    same = objective.draw(plain, 0, torch.Generator().manual_seed(1))
+    assert objective.couples_examples == (abs(float((parts - whole).detach())) > 1e-12)
+    same = objective.sample(plain, 0, torch.Generator().manual_seed(1))
     assert torch.equal(objective(predict, same), whole)
     again = eval(repr(objective), {type(objective).__name__: type(objective)})
     assert repr(again) == repr(objective)
 
 
 def test_uniform_is_zero_at_the_uniform_prediction_alone():
-    zero = Uniform()(lambda inputs: torch.full((3, 4), 7.0), batch(3))
+    zero = UniformTarget()(lambda inputs: torch.full((3, 4), 7.0), batch(3))
     assert float(zero) == pytest.approx(0.0, abs=1e-6)
-    assert float(Uniform()(lambda inputs: torch.eye(4)[:3], batch(3))) > 0.01
+    assert float(UniformTarget()(lambda inputs: torch.eye(4)[:3], batch(3))) > 0.01
 
 
 def numbered(indices, labels=None):
@@ -105,7 +112,7 @@ def numbered(indices, labels=None):
 
 
 def labels_of(objective, some, epoch=0, classes=10):
-    return objective.labels(objective.draw(some, epoch, torch.Generator()), classes)
+    return objective.sample_labels(objective.sample(some, epoch, torch.Generator()), classes)
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 7])
@@ -162,13 +169,13 @@ def test_random_labels_depend_on_nothing_but_seed_epoch_and_example():
 
 
 def test_held_out_draws_predictions_of_the_same_class():
-    objective, original = HeldOut(batch_size=7), model()
+    objective, original = HoldoutDistillation(batch_size=7), model()
     objective.prepare(Predictor(original), split())
     table = original(held_out().inputs).softmax(1).float().detach()
     classes, met = held_out().targets, set()
     for seed in range(60):
         some = batch()
-        drawn = objective.draw(some, 0, torch.Generator().manual_seed(seed)).drawn["teacher"]
+        drawn = objective.sample(some, 0, torch.Generator().manual_seed(seed)).extras["teacher"]
         for row, label in zip(drawn, some.targets, strict=True):
             position = int((table - row).abs().sum(1).argmin())
             torch.testing.assert_close(table[position], row)
@@ -180,9 +187,9 @@ def test_held_out_draws_predictions_of_the_same_class():
 def test_held_out_refuses_what_it_cannot_learn_from():
     some = split()
     with pytest.raises(ObjectiveError, match="prepare has not been called"):
-        HeldOut().draw(batch(), 0, torch.Generator())
+        HoldoutDistillation().sample(batch(), 0, torch.Generator())
     with pytest.raises(ObjectiveError, match="held-out examples to learn"):
-        HeldOut().prepare(Predictor(model()), Split(some.forget, some.retain, 4))
+        HoldoutDistillation().prepare(Predictor(model()), Split(some.forget, some.retain, 4))
     threes = TensorExamples(batch(3).inputs, torch.full((3,), 3))
     with pytest.raises(ObjectiveError, match="of every class"):
-        HeldOut().prepare(Predictor(model()), Split(some.forget, some.retain, 4, threes))
+        HoldoutDistillation().prepare(Predictor(model()), Split(some.forget, some.retain, 4, threes))

@@ -12,9 +12,17 @@ from expunge.batch import Batch, Predictor, Split
 from expunge.data import TensorExamples
 from expunge.engine import Stepper
 from expunge.errors import ConfigError, ObjectiveError
-from expunge.objectives import AdaptiveAscent, Ascent, CrossEntropy, Disobey, Distil, Incompetent, Sparse
+from expunge.objectives import (
+    AdaptiveAscent,
+    CrossEntropy,
+    Distillation,
+    L1Penalty,
+    NegativeCrossEntropy,
+    NegativeKL,
+    RandomTeacher,
+)
 from expunge.pair import Pair
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 
 def network(seed=0):
@@ -40,7 +48,7 @@ def prepared(objective, original):
 
 
 def value(objective, model, epoch=0):
-    one = objective.draw(batch(), epoch, torch.Generator())
+    one = objective.sample(batch(), epoch, torch.Generator())
     return objective(Predictor(model), one)
 
 
@@ -61,22 +69,22 @@ def slow_divergence(teacher, student, temperature):
 def test_distillation_is_the_mean_divergence_of_softened_predictions(temperature):
     teacher, student = network(0), network(3)
     expected = slow_divergence(teacher, student, temperature)
-    labelled = Distil(temperature, weight=0.3, labels=0.9)
+    labelled = Distillation(temperature, weight=0.3, ce_weight=0.9)
     ce = functional.cross_entropy(student(batch().inputs), batch().targets).item()
-    assert value(prepared(Distil(temperature), teacher), student).item() == pytest.approx(expected)
-    assert value(prepared(Disobey(temperature), teacher), student).item() == pytest.approx(-expected)
+    assert value(prepared(Distillation(temperature), teacher), student).item() == pytest.approx(expected)
+    assert value(prepared(NegativeKL(temperature), teacher), student).item() == pytest.approx(-expected)
     assert value(prepared(labelled, teacher), student).item() == pytest.approx(0.3 * expected + 0.9 * ce)
 
 
 def test_a_teacher_stays_what_it_was():
     model = network()
-    objective = prepared(Distil(), model)
-    before = objective.draw(batch(), 0, torch.Generator()).drawn["teacher"]
+    objective = prepared(Distillation(), model)
+    before = objective.sample(batch(), 0, torch.Generator()).extras["teacher"]
     assert not before.requires_grad
     with torch.no_grad():
         [parameter.mul_(2) for parameter in model.parameters()]
     model.train()(batch().inputs)
-    assert torch.equal(objective.draw(batch(), 0, torch.Generator()).drawn["teacher"], before)
+    assert torch.equal(objective.sample(batch(), 0, torch.Generator()).extras["teacher"], before)
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -85,7 +93,7 @@ def test_an_incompetent_teacher_knows_nothing_of_the_original():
     second.train()(batch().inputs)
     state, chance = copy.deepcopy(second.state_dict()), torch.get_rng_state()
     answers = [
-        prepared(Incompetent(seed=s), m).draw(batch(), 0, torch.Generator()).drawn["teacher"]
+        prepared(RandomTeacher(seed=s), m).sample(batch(), 0, torch.Generator()).extras["teacher"]
         for s, m in ((1, first), (1, second), (2, first))
     ]
     assert torch.equal(answers[0], answers[1])
@@ -95,16 +103,16 @@ def test_an_incompetent_teacher_knows_nothing_of_the_original():
         assert torch.equal(entry, state[name]), name
 
 
-@pytest.mark.parametrize("objective", [Distil(), Disobey(), Incompetent()], ids=repr)
+@pytest.mark.parametrize("objective", [Distillation(), NegativeKL(), RandomTeacher()], ids=repr)
 def test_teaching_needs_preparation(objective):
     with pytest.raises(ObjectiveError, match="prepare has not been called"):
-        objective.draw(batch(), 0, torch.Generator())
+        objective.sample(batch(), 0, torch.Generator())
 
 
 @pytest.mark.parametrize(("epoch", "share"), [(0, 1.0), (4, 0.6), (10, 0.0), (12, 0.0)])
 def test_the_penalty_pulls_each_weight_by_the_same_amount_and_fades(epoch, share):
     model = network()
-    objective = prepared(Sparse(strength=0.02, epochs=10), model)
+    objective = prepared(L1Penalty(strength=0.02, epochs=10), model)
     pull = torch.autograd.grad(value(objective, model, epoch), list(model.parameters()))
     plain = torch.autograd.grad(value(CrossEntropy(), model), list(model.parameters()))
     for weight, with_, without in zip(model.parameters(), pull, plain, strict=True):
@@ -113,7 +121,7 @@ def test_the_penalty_pulls_each_weight_by_the_same_amount_and_fades(epoch, share
 
 def test_the_penalty_stays_where_it_shall_not_fade():
     model = network()
-    first, last = (value(prepared(Sparse(0.1), model), model, epoch) for epoch in (0, 100))
+    first, last = (value(prepared(L1Penalty(0.1), model), model, epoch) for epoch in (0, 100))
     assert first == last > value(CrossEntropy(), model)
 
 
@@ -135,7 +143,7 @@ def test_adaptive_ascent_weighs_examples_by_a_power_of_their_loss(power):
     assert found.item() == pytest.approx(expected)
     torch.testing.assert_close(torch.autograd.grad(found, model[0].weight)[0], slope)
     if power == 0:
-        assert found.item() == pytest.approx(value(Ascent(), model).item())
+        assert found.item() == pytest.approx(value(NegativeCrossEntropy(), model).item())
 
 
 def test_objectives_that_weigh_a_batch_refuse_parts_of_it():
@@ -143,9 +151,9 @@ def test_objectives_that_weigh_a_batch_refuse_parts_of_it():
     stepper = Stepper(
         model,
         torch.optim.SGD(model.parameters(), lr=0.1),
-        Fixed(),
+        WeightedSum(),
         Pair(AdaptiveAscent(), CrossEntropy()),
-        micro_batches=2,
+        gradient_accumulation_steps=2,
     )
     with pytest.raises(ConfigError, match="whole batches for AdaptiveAscent"):
         stepper(batch(), batch())
@@ -154,11 +162,11 @@ def test_objectives_that_weigh_a_batch_refuse_parts_of_it():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Distil(0.0),
-        lambda: Distil(weight=-1.0),
-        lambda: Sparse(-0.1),
+        lambda: Distillation(0.0),
+        lambda: Distillation(weight=-1.0),
+        lambda: L1Penalty(-0.1),
         lambda: AdaptiveAscent(-1.0),
-        lambda: Disobey(-2.0),
+        lambda: NegativeKL(-2.0),
     ],
 )
 def test_bad_settings_are_refused(make):

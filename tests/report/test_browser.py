@@ -11,7 +11,7 @@ from budgets import budget, search
 from contrast import contrast
 from report_pages import HOSTILE, poison
 
-from expunge.report import render
+from expunge.report import render_html
 
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 WIDTHS = [400, 1600]
@@ -36,7 +36,7 @@ def browser(tmp_path_factory):
 def page(browser, tmp_path):
     def shown(document, **options):
         path = tmp_path / "report.html"
-        path.write_text(render(document), encoding="utf-8")
+        path.write_text(render_html(document), encoding="utf-8")
         browser.open(path, **options)
         return browser
 
@@ -217,7 +217,9 @@ def test_without_scripts_all_figures_and_words_are_there(page, document):
 
 def test_a_foreign_script_does_not_run(browser, document, tmp_path):
     path = tmp_path / "report.html"
-    path.write_text(render(document).replace("</body>", "<script>document.title = 'taken'</script></body>"), "utf-8")
+    path.write_text(
+        render_html(document).replace("</body>", "<script>document.title = 'taken'</script></body>"), "utf-8"
+    )
     browser.open(path)
     assert "Content Security Policy" in json.dumps(browser.complaints())
     assert browser.ask("document.title") == "A title"

@@ -11,10 +11,10 @@ from report_pages import HOSTILE, Page, poison
 from rich.console import Console
 
 from expunge.errors import DataError
-from expunge.report import markdown_table, print_tables, read_document, render
-from expunge.report.budget_figure import tracks
-from expunge.report.budget_words import facts, frontier
-from expunge.report.search_words import tried
+from expunge.report import markdown_table, print_tables, read_document, render_html
+from expunge.report.budget_figure import budget_panels
+from expunge.report.budget_text import budget_statements, frontier_table
+from expunge.report.search_text import search_table
 
 
 def part(raw, document):
@@ -23,11 +23,11 @@ def part(raw, document):
 
 
 def said(raw, document):
-    return {fact.name: fact.text for fact in facts(part(raw, document))}
+    return {fact.name: fact.text for fact in budget_statements(part(raw, document))}
 
 
 def test_an_older_document_has_no_section_and_says_that_no_budget_was_set(document):
-    page = Page(render(document))
+    page = Page(render_html(document))
     text = "".join(page.text)
     assert "No budget was set." in text
     assert text.lower().count("budget") == 1
@@ -37,7 +37,7 @@ def test_an_older_document_has_no_section_and_says_that_no_budget_was_set(docume
 
 def test_the_section_shows_sentence_panels_and_certificate(document):
     document["requests"][0]["budget"] = budget()
-    page = Page(render(document))
+    page = Page(render_html(document))
     text = "".join(page.text)
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
@@ -51,14 +51,14 @@ def test_the_section_shows_sentence_panels_and_certificate(document):
 
 
 def test_panels_mark_the_allowed_amount_the_band_and_the_choice(document):
-    spent, auc = tracks(part(budget(), document))
+    spent, auc = budget_panels(part(budget(), document))
     assert [dot.role for dot in spent.dots] == [dot.role for dot in auc.dots] == ["original", "method", "best"]
     original, over, handed = (dot.y for dot in spent.dots)
     assert over < spent.limit.y < handed < original
     assert auc.limit is None
     assert auc.dots[0].y < auc.band[0] < auc.dots[2].y < auc.dots[1].y < auc.band[1]
     assert spent.dots[0].x < spent.dots[1].x < spent.dots[2].x
-    spent, recognised = tracks(part(broken(), document))
+    spent, recognised = budget_panels(part(broken(), document))
     assert [dot.role for dot in spent.dots] == ["best", "method", "method"]
     assert recognised.limit.text == "asked: at most 0.5 %"
     assert recognised.dots[0].y < recognised.dots[1].y < recognised.limit.y < recognised.dots[2].y
@@ -67,7 +67,7 @@ def test_panels_mark_the_allowed_amount_the_band_and_the_choice(document):
 
 def test_every_mark_stays_inside_its_panel(document):
     looks = [look(step, spent, recognised=0.3) for step, spent in enumerate((0.0, -40.0, 1e6, 0.1))]
-    for panel in tracks(part(budget(looks=looks, frontier=[]), document)):
+    for panel in budget_panels(part(budget(looks=looks, frontier=[]), document)):
         frame = panel.frame
         assert all(frame.left <= dot.x <= frame.right and frame.top <= dot.y <= frame.bottom for dot in panel.dots)
         assert frame.top <= panel.limit.text_y <= frame.bottom
@@ -76,8 +76,8 @@ def test_every_mark_stays_inside_its_panel(document):
 def test_a_reading_that_is_not_finite_is_left_out_of_the_picture(document):
     looks = [look(0, 0.0, 0.9, recognised=1.0), look(5, math.inf, math.inf), look(9, 0.2, recognised=0.0)]
     raw = budget(looks=looks)
-    assert [len(panel.dots) for panel in tracks(part(raw, document))] == [2, 2]
-    text = "".join(Page(render(document)).text)
+    assert [len(panel.dots) for panel in budget_panels(part(raw, document))] == [2, 2]
+    text = "".join(Page(render_html(document)).text)
     assert "nan" not in text.lower()
     assert "inf;" not in text
 
@@ -113,10 +113,10 @@ def test_a_budget_that_could_not_be_kept_is_said_plainly_with_its_frontier(docum
     assert words["Certificate"] == "None: the certify half stayed closed."
     assert words["Smallest drop that can be certified"].startswith("0.246 points")
     assert "100 % are. The request is not met, by 0.995." in words["When to stop"]
-    found = frontier(part(broken(), document))
+    found = frontier_table(part(broken(), document))
     assert found.heads == ("Update", "Spent, points", "Still recognised, %", "Missing", "Budget kept", "Request met")
     assert found.rows == (("10", "3", "20.5", "0.2", "no", "no"), ("20", "9", "0", "0", "no", "yes"))
-    text = "".join(Page(render(document)).text)
+    text = "".join(Page(render_html(document)).text)
     assert "The frontier that was reached" in text
     assert "could not be kept: every iterate spent more" in text
 
@@ -163,7 +163,7 @@ def test_a_half_that_says_nothing_is_told_with_the_reason(document):
 def test_accuracy_is_not_certified_without_its_counts(document):
     document["requests"][0]["budget"] = budget(certificate=certificate("accuracy"))
     with pytest.raises(DataError, match="'lost' and 'gained'"):
-        render(document)
+        render_html(document)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_other_units_are_told_in_their_own_words(document, asked, allowed, paid)
     assert words["Allowed"].startswith(allowed)
     assert words["Allowed"].endswith("forgetting comes first.")
     assert words["Spent"].startswith(paid)
-    assert allowed in tracks(part(budget(asked=asked), document))[0].limit.text
+    assert allowed in budget_panels(part(budget(asked=asked), document))[0].limit.text
 
 
 def test_markdown_has_the_same_and_escapes_it(document):
@@ -205,9 +205,9 @@ def test_a_terminal_gets_the_sentence_in_80_columns(document):
 def test_hostile_strings_stay_text(document):
     fixed = {"prefer": "budget"}
     hostile = poison({**broken(), "asked": {"metric": HOSTILE, "drop": 0.1}}) | fixed
-    plain = Page(render(document))
+    plain = Page(render_html(document))
     document["requests"][0]["budget"] = hostile
-    page = Page(render(document))
+    page = Page(render_html(document))
     assert page.count("script") == plain.count("script") == 1
     assert page.count("img") == plain.count("img")
     assert not any("onerror" in attrs for _, attrs in page.tags)
@@ -228,18 +228,18 @@ def test_hostile_strings_stay_text(document):
 def test_a_part_that_contradicts_itself_is_refused(document, changes, words):
     document["requests"][0]["budget"] = budget(**changes)
     with pytest.raises(DataError, match=words):
-        render(document)
+        render_html(document)
 
 
 def test_what_was_tried_is_a_small_table_with_the_rate_that_was_taken(document):
-    found = tried(part(budget(search=search()), document))
+    found = search_table(part(budget(search=search()), document))
     assert found.text.startswith("The learning rate 0.01 was chosen by 5 short runs in 12.3 seconds")
     heads = ("Rate", "Share of the data", "Spent, points", "Recognised beyond what is permitted, %", "Distance, points")
     assert found.trials.heads == heads
     assert found.trials.rows[0] == ("0.005", "1/32", "0.4", "30", "3.21")
     assert found.trials.rows[2] == ("0.02", "1/32", "diverged", "–", "–")
     assert found.trials.rows[4][:2] == ("0.01", "1/16")
-    page = Page(render(document))
+    page = Page(render_html(document))
     assert page.open == []
     assert "".join(page.text).count("What was tried first") == 1
     assert r"| 0.02 | 1/32 | diverged | – | – |" in markdown_table(document["requests"][0])
@@ -247,12 +247,12 @@ def test_what_was_tried_is_a_small_table_with_the_rate_that_was_taken(document):
 
 @pytest.mark.parametrize("given", [{}, {"search": None}, {"search": search(rounds=[])}])
 def test_where_nothing_was_tried_nothing_is_said_of_it(document, given):
-    assert tried(part(budget(**given), document)) is None
-    assert "tried first" not in render(document)
+    assert search_table(part(budget(**given), document)) is None
+    assert "tried first" not in render_html(document)
 
 
 def test_relative_budgets_are_tried_in_percent(document):
-    found = tried(part(budget(search=search(), asked={"relative": 0.1}, certified=None), document))
+    found = search_table(part(budget(search=search(), asked={"relative": 0.1}, certified=None), document))
     assert found.trials.heads[2] == "Spent, % of the held-out loss"
     assert found.trials.rows[0][2] == "40"
 
@@ -260,7 +260,7 @@ def test_relative_budgets_are_tried_in_percent(document):
 def test_hostile_trials_are_refused(document):
     document["requests"][0]["budget"] = budget(search=search(rate=HOSTILE))
     with pytest.raises(DataError, match=r"search\.rate"):
-        render(document)
+        render_html(document)
 
 
 def test_the_stop_criterion_names_both_kinds_of_closeness(document):
@@ -275,7 +275,7 @@ def test_the_stop_criterion_names_both_kinds_of_closeness(document):
 
 def test_the_model_that_is_handed_over_is_in_the_table_of_the_frontier(document):
     looks = [look(0, 0.0, 0.2, auc=0.7), look(21, 0.1, 0.0331, auc=0.583), look(1208, 0.2, 0.0359, auc=0.551)]
-    found = frontier(part(budget(looks=looks, frontier=[1], chosen=2, reached=None), document))
+    found = frontier_table(part(budget(looks=looks, frontier=[1], chosen=2, reached=None), document))
     assert [row[:2] for row in found.rows] == [("21", "0.1"), ("1,208, handed over", "0.2")]
 
 

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_pages import HOSTILE, Page
 
-from expunge.errors import printable
-from expunge.report import render, svg_figures
+from expunge.errors import escape_controls
+from expunge.report import render_html, svg_figures
 from expunge.report.document import read_document
 from expunge.report.glossary import Term, glossary
-from expunge.report.links import Links
+from expunge.report.links import GlossaryLinks
 
 TOKENS = [
     "<",
@@ -60,7 +60,7 @@ def tags(page):
 @given(classes=st.lists(names, min_size=2, max_size=2), label=names)
 @relaxed
 def test_names_change_no_tag_of_the_page_and_are_all_to_be_read(short, classes, label):
-    plain, page = Page(render(short)), Page(render(named(short, classes, label)))
+    plain, page = Page(render_html(short)), Page(render_html(named(short, classes, label)))
     assert tags(page) == tags(plain)
     text = squeezed("".join(page.text))
     assert all(squeezed(name) in text for name in (*classes, label))
@@ -78,14 +78,14 @@ def test_names_change_no_element_of_a_figure_that_stands_alone(short, classes, l
         name: elements(text) for name, text in plain.items()
     }
     said = squeezed("".join(Tree.fromstring(found["request-1-classes"]).itertext()))
-    assert all(squeezed(name) in said for name in classes if printable(name) == name)
+    assert all(squeezed(name) in said for name in classes if escape_controls(name) == name)
 
 
 @given(text=names, label=names)
 @relaxed
 def test_linked_text_reads_as_before(short, text, label):
     terms = [*glossary(read_document(short)), Term("hostile", label, "", "", "term-99")]
-    page = Page(str(Links(terms)(text)))
+    page = Page(str(GlossaryLinks(terms)(text)))
     assert squeezed("".join(page.text)) == squeezed(text)
     assert {tag for tag, _ in page.tags} <= {"a"}
     assert set(page.links) <= {f"#{term.anchor}" for term in terms}

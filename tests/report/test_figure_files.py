@@ -12,8 +12,8 @@ from budgets import budget
 
 from expunge.errors import MissingExtraError
 from expunge.report import svg_figures
-from expunge.report.drawing import Key
-from expunge.report.figure_files import LETTER, legend, png
+from expunge.report.drawing import LegendKey
+from expunge.report.figure_files import LETTER_WIDTH, place_legend, render_png
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -49,17 +49,17 @@ def test_a_file_needs_nothing_else(document):
 
 
 def test_a_long_legend_goes_on_in_the_next_line():
-    keys = tuple(Key("method", "m" * 30) for _ in range(4))
-    placed, lines = legend(keys, 480)
+    keys = tuple(LegendKey("method", "m" * 30) for _ in range(4))
+    placed, lines = place_legend(keys, 480)
     assert lines == 4 - 2
-    assert all(x + 11 + LETTER * 30 <= 480 for _, x, _ in placed)
+    assert all(x + 11 + LETTER_WIDTH * 30 <= 480 for _, x, _ in placed)
     assert len({(x, y) for _, x, y in placed}) == 4
-    assert legend((), 480) == ([], 0)
+    assert place_legend((), 480) == ([], 0)
 
 
 def test_png_is_twice_the_size(document):
     pytest.importorskip("resvg_py")
-    picture = png(svg_figures(document)["request-1-gaps"])
+    picture = render_png(svg_figures(document)["request-1-gaps"])
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     root = Tree.fromstring(svg_figures(document)["request-1-gaps"])
     size = [int.from_bytes(picture[place : place + 4]) for place in (16, 20)]
@@ -70,7 +70,7 @@ def test_the_style_reaches_the_png(document):
     """The colour of the best method is in the picture: the renderer understands the style sheet."""
     pytest.importorskip("resvg_py")
     image = pytest.importorskip("PIL.Image")
-    picture = image.open(io.BytesIO(png(svg_figures(document)["request-1-gaps"])))
+    picture = image.open(io.BytesIO(render_png(svg_figures(document)["request-1-gaps"])))
     colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
     assert {(0x0A, 0x5A, 0x94), (0xFD, 0xFD, 0xFB), (0xDF, 0xE3, 0xE6)} <= colours
 
@@ -78,4 +78,4 @@ def test_the_style_reaches_the_png(document):
 def test_without_the_extra_the_install_line_is_named(document, monkeypatch):
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'expunge\[png\]'"):
-        png("<svg/>")
+        render_png("<svg/>")

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.report.classes import MOST, classes
+from expunge.report.class_figure import MAX_CLASSES, build_class_figure
 from expunge.report.document import read_document
-from expunge.report.drawing import Scale, rounds, span, thin
-from expunge.report.gaps import gaps
-from expunge.report.labels import Box, around, place
-from expunge.report.scatter import plane, scatters
-from expunge.report.telemetry import telemetry
+from expunge.report.drawing import Scale, downsample, nice_ticks, pad_range
+from expunge.report.gap_figure import build_gap_figure
+from expunge.report.labels import Box, marker_box, place_labels
+from expunge.report.scatter import build_plot_data, scatter_panels
+from expunge.report.training_curves import build_panel_rows
 
 
 def checked(document):
@@ -23,7 +23,7 @@ def checked(document):
 @settings(max_examples=60, deadline=None)
 def test_thinning_keeps_order_ends_and_extremes(heights, limit):
     points = [(float(step), height) for step, height in enumerate(heights)]
-    kept = thin(points, limit)
+    kept = downsample(points, limit)
     assert len(kept) <= max(limit, 1)
     assert kept == sorted(kept)
     assert set(kept) <= set(points)
@@ -35,8 +35,8 @@ def test_thinning_keeps_order_ends_and_extremes(heights, limit):
 @given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e6), st.integers(2, 8))
 @settings(max_examples=400, deadline=None)
 def test_ticks_lie_inside_in_equal_steps(low, width, most):
-    values = [value for value, _ in rounds(low, low + width, most)]
-    assert len({text for _, text in rounds(low, low + width, most)}) == len(values)
+    values = [value for value, _ in nice_ticks(low, low + width, most)]
+    assert len({text for _, text in nice_ticks(low, low + width, most)}) == len(values)
     assert len(values) <= most
     assert all(low - 1e-6 * width <= value <= low + width * (1 + 1e-6) for value in values)
     steps = [after - before for before, after in itertools.pairwise(values)]
@@ -49,7 +49,7 @@ def test_scale_keeps_marks_in_the_frame():
 
 
 def test_span_of_equal_values_has_width():
-    low, high = span([7.0, 7.0])
+    low, high = pad_range([7.0, 7.0])
     assert low < 7 < high
 
 
@@ -57,20 +57,20 @@ def test_span_of_equal_values_has_width():
 @settings(max_examples=40, deadline=None)
 def test_labels_cover_neither_each_other_nor_marks_nor_the_border(points):
     frame = Box(50, 14, 468, 314)
-    labels = place(points, [f"Method {index}" for index in range(len(points))], frame)
+    labels = place_labels(points, [f"Method {index}" for index in range(len(points))], frame)
     boxes = [label.box for label in labels]
-    assert all(frame.holds(box) for box in boxes)
-    assert not any(one.covers(two) for one, two in itertools.combinations(boxes, 2))
-    assert not any(box.covers(around(point)) for box in boxes for point in points)
+    assert all(frame.contains(box) for box in boxes)
+    assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
+    assert not any(box.overlaps(marker_box(point)) for box in boxes for point in points)
 
 
 def test_class_requests_have_ua_across_and_others_the_distance_to_retraining(document, bare):
-    spots = {spot.name: spot for spot in plane(checked(document)).spots}
+    spots = {spot.name: spot for spot in build_plot_data(checked(document)).points}
     assert (spots["EUPMU"].x, spots["RETRAINED"].x) == (99.0, pytest.approx(299 / 3))
     document["requests"][0]["kind"] = "fraction"
-    spots = {spot.name: spot for spot in plane(checked(document)).spots}
+    spots = {spot.name: spot for spot in build_plot_data(checked(document)).points}
     assert (spots["EUPMU"].x, spots["RETRAINED"].x) == (pytest.approx(2 / 3), 0.0)
-    assert {spot.name: spot.x for spot in plane(checked(bare(document))).spots}["EUPMU"] == 99.0
+    assert {spot.name: spot.x for spot in build_plot_data(checked(bare(document))).points}["EUPMU"] == 99.0
 
 
 def test_a_crowd_gets_a_close_up_in_which_every_model_is_named_once(document):
@@ -78,7 +78,7 @@ def test_a_crowd_gets_a_close_up_in_which_every_model_is_named_once(document):
     for number in range(6):
         copy = {**rows[3], "key": f"m{number}", "label": f"M{number}"}
         rows.append(copy)
-    whole, close = scatters(checked(document))
+    whole, close = scatter_panels(checked(document))
     named = [label.text for label in (*whole.labels, *close.labels)]
     assert sorted(named) == sorted(row["label"] for row in rows)
     assert whole.window is not None
@@ -86,23 +86,23 @@ def test_a_crowd_gets_a_close_up_in_which_every_model_is_named_once(document):
 
 
 def test_few_models_get_one_panel(document):
-    (panel,) = scatters(checked(document))
+    (panel,) = scatter_panels(checked(document))
     assert len(panel.labels) == len(panel.marks) == 4
     assert "EUPMU at 99.00 and 97.00" in panel.description
 
 
 def test_gaps_are_sorted_with_the_floor_as_a_band(document, bare):
-    figure = gaps(checked(document))
+    figure = build_gap_figure(checked(document))
     assert [bar.name for bar in figure.bars] == ["EUPMU", "GA"]
     assert figure.bars[0].x < figure.band[0] < figure.band[1] < figure.band[2] < figure.bars[1].x or figure.logarithmic
     assert figure.logarithmic
     document["requests"][0]["noise_floor"] = None
-    assert gaps(checked(document)).band is None
-    assert gaps(checked(bare(document))) is None
+    assert build_gap_figure(checked(document)).band is None
+    assert build_gap_figure(checked(bare(document))) is None
 
 
 def test_classes_leave_out_what_is_absent_and_keep_the_table_whole(document):
-    figure = classes(checked(document))
+    figure = build_class_figure(checked(document))
     assert figure.method == "EUPMU"
     assert [line.after is None for line in figure.lines] == [False, True]
     assert dict(figure.figures)["EUPMU"] == ("1.0", "–")
@@ -113,15 +113,15 @@ def test_of_many_classes_the_most_moved_are_drawn(document):
     for row in rows:
         row["per_class"] = [90.0] * 100
     rows[3]["per_class"] = [90.0] * 99 + [10.0]
-    figure = classes(checked(document))
-    assert len(figure.lines) == MOST
-    assert figure.left_out == 100 - MOST
+    figure = build_class_figure(checked(document))
+    assert len(figure.lines) == MAX_CLASSES
+    assert figure.left_out == 100 - MAX_CLASSES
     assert figure.lines[-1].name == "99"
     assert all(len(values) == 100 for _, values in figure.figures)
 
 
 def test_telemetry_draws_only_what_a_method_has(document):
-    strips = {strip.label: strip for strip in telemetry(checked(document))}
+    strips = {strip.label: strip for strip in build_panel_rows(checked(document))}
     assert [panel.title.split()[0] for panel in strips["GA"].panels] == ["Losses", "Cosine", "Share"]
     assert strips["EUPMU"].steps == 700
     losses = strips["EUPMU"].panels[0]
@@ -133,7 +133,7 @@ def test_names_of_curves_stay_apart(document):
     document["requests"][0]["rows"][3]["history"] = [
         {"step": step, "forget_loss": 1.0, "retain_loss": 1.0} for step in range(9)
     ]
-    losses = {strip.label: strip for strip in telemetry(checked(document))}["EUPMU"].panels[0]
+    losses = {strip.label: strip for strip in build_panel_rows(checked(document))}["EUPMU"].panels[0]
     first, second = (curve.name_y for curve in losses.curves)
     assert abs(first - second) >= 11
 
@@ -141,6 +141,6 @@ def test_names_of_curves_stay_apart(document):
 def test_a_class_without_any_figure_is_neither_drawn_nor_counted(document):
     for row in document["requests"][0]["rows"]:
         row["per_class"] = [None, *row["per_class"][1:]] if row.get("per_class") else []
-    figure = classes(checked(document))
+    figure = build_class_figure(checked(document))
     assert [line.name for line in figure.lines] == [figure.names[1]]
     assert (figure.left_out, figure.note) == (0, "")

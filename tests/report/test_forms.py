@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_pages import HOSTILE
 
-from expunge.errors import ConfigError, DataError, printable
-from expunge.report import FORMS, markdown_report, markdown_table, render, save_report, svg_figures, text_of
-from expunge.report.csv_rows import HEADS, harmless
-from expunge.report.forms import TEXTS
+from expunge.errors import ConfigError, DataError, escape_controls
+from expunge.report import FORMATS, markdown_report, markdown_table, render_html, render_text, save_report, svg_figures
+from expunge.report.csv_rows import COLUMNS, escape_formula
+from expunge.report.formats import TEXT_FORMATS
 from expunge.report.latex import escape
 
 relaxed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -47,7 +47,7 @@ def plain(cell):
 
 
 def test_latex_has_the_figures_of_the_markdown_table(document):
-    found = latex_rows(text_of(document, "tex"))
+    found = latex_rows(render_text(document, "tex"))
     lines = [line for line in markdown_table(document["requests"][0]).splitlines() if line.startswith("|")]
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [list(map(plain, row)) for row in found] == [
@@ -58,7 +58,7 @@ def test_latex_has_the_figures_of_the_markdown_table(document):
 
 def test_latex_uses_the_rules_of_booktabs_and_closes_what_it_opens(document):
     document["requests"].append({**document["requests"][0], "id": "again"})
-    text = text_of(document, "tex")
+    text = render_text(document, "tex")
     for rule, times in (("toprule", 2), ("midrule", 4), ("bottomrule", 2), ("hline", 0)):
         assert text.count(f"\\{rule}\n") == times
     assert re.findall(r"\\begin\{(\w+)\}", text) == ["table", "tabular"] * 2
@@ -89,8 +89,8 @@ def test_latex_text_is_printed_as_it_was(text):
 
 def test_csv_has_every_figure_with_all_its_digits(document):
     document["requests"][0]["rows"][3]["scores"]["ta"]["mean"] = 97.123456789
-    rows = list(csv.DictReader(io.StringIO(text_of(document, "csv"))))
-    assert tuple(rows[0]) == HEADS
+    rows = list(csv.DictReader(io.StringIO(render_text(document, "csv"))))
+    assert tuple(rows[0]) == COLUMNS
     scores = {row["key"]: row["scores"] for row in document["requests"][0]["rows"]}
     assert len(rows) == sum(map(len, scores.values()))
     for row in rows:
@@ -106,12 +106,12 @@ def test_csv_has_every_figure_with_all_its_digits(document):
 def test_csv_text_is_no_formula_and_comes_back(short, text):
     changed = copy.deepcopy(short)
     changed["requests"][0]["question"] = text
-    rows = list(csv.reader(io.StringIO(text_of(changed, "csv"), newline="")))
-    assert len(rows) == len(list(csv.reader(io.StringIO(text_of(short, "csv")))))
-    assert {len(row) for row in rows} == {len(HEADS)}
-    assert rows[1][1] == printable(harmless(text))
+    rows = list(csv.reader(io.StringIO(render_text(changed, "csv"), newline="")))
+    assert len(rows) == len(list(csv.reader(io.StringIO(render_text(short, "csv")))))
+    assert {len(row) for row in rows} == {len(COLUMNS)}
+    assert rows[1][1] == escape_controls(escape_formula(text))
     assert not rows[1][1].startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert printable(text) != text or rows[1][1].removeprefix("'").split() == text.removeprefix("'").split()
+    assert escape_controls(text) != text or rows[1][1].removeprefix("'").split() == text.removeprefix("'").split()
 
 
 def test_markdown_says_what_the_page_says(one):
@@ -128,13 +128,13 @@ def test_markdown_says_what_the_page_says(one):
 def test_markdown_lets_no_markup_through(one, form):
     request = one["requests"][0]
     request["rows"][1]["label"] = request["question"] = HOSTILE
-    text = re.split(r"(?m)^# ", text_of(one, form), maxsplit=1)[1]
+    text = re.split(r"(?m)^# ", render_text(one, form), maxsplit=1)[1]
     assert not re.search(r"(?<!\\)<", text)
     assert "\\<script\\>" in text
 
 
 def test_a_card_has_metadata_that_hosts_read_and_every_figure(one):
-    _, front, text = text_of(one, "card").split("---\n", 2)
+    _, front, text = render_text(one, "card").split("---\n", 2)
     data = yaml.safe_load(front)
     assert "machine-unlearning" in data["tags"]
     (result,) = data["model-index"][0]["results"]
@@ -149,13 +149,13 @@ def test_a_card_has_metadata_that_hosts_read_and_every_figure(one):
 
 def test_a_host_s_own_library_reads_the_card(one):
     hub = pytest.importorskip("huggingface_hub")
-    card = hub.ModelCard(text_of(one, "card"))
+    card = hub.ModelCard(render_text(one, "card"))
     assert card.data.model_name == "Unlearned by EUPMU"
     assert {found.metric_type for found in card.data.eval_results} == set(one["requests"][0]["rows"][-1]["scores"])
 
 
 def test_a_card_does_not_name_what_was_to_be_forgotten(one):
-    text = text_of(one, "card")
+    text = render_text(one, "card")
     assert "Ada" not in text
     assert "request.yaml" not in text
     assert "all examples of a class" in text
@@ -164,15 +164,15 @@ def test_a_card_does_not_name_what_was_to_be_forgotten(one):
 
 def test_a_card_is_about_one_model(document):
     with pytest.raises(ConfigError, match="one unlearned model, but found 2 of them"):
-        text_of(document, "card")
+        render_text(document, "card")
 
 
 def test_the_suffix_or_the_form_says_what_is_written(one, tmp_path):
     for name, form in (("a.html", "html"), ("b.MD", "md"), ("c.tex", "tex"), ("d.csv", "csv")):
         assert save_report(one, tmp_path / "new" / name) == tmp_path / "new" / name
-        assert (tmp_path / "new" / name).read_bytes().decode() == text_of(one, form)
-    assert save_report(one, tmp_path / "README.md", "card").read_text(encoding="utf-8") == text_of(one, "card")
-    assert text_of(one, "html") == render(one)
+        assert (tmp_path / "new" / name).read_bytes().decode() == render_text(one, form)
+    assert save_report(one, tmp_path / "README.md", "card").read_text(encoding="utf-8") == render_text(one, "card")
+    assert render_text(one, "html") == render_html(one)
 
 
 def test_figures_are_written_into_a_folder(one, tmp_path):
@@ -181,7 +181,7 @@ def test_figures_are_written_into_a_folder(one, tmp_path):
     assert found == svg_figures(one)
 
 
-@pytest.mark.parametrize("form", sorted(FORMS))
+@pytest.mark.parametrize("form", sorted(FORMATS))
 def test_what_is_no_document_writes_nothing(document, tmp_path, form):
     with pytest.raises(DataError):
         save_report({**document, "schema": 2}, tmp_path / "there", form)
@@ -193,4 +193,4 @@ def test_an_unknown_form_is_refused(one, tmp_path):
         save_report(one, tmp_path / "x.html", "pdf")
     with pytest.raises(ConfigError, match=r"ends in \.html"):
         save_report(one, tmp_path / "x")
-    assert set(TEXTS) < set(FORMS)
+    assert set(TEXT_FORMATS) < set(FORMATS)

@@ -11,7 +11,7 @@ from contrast import contrast
 from report_pages import HOSTILE, Page, poison
 
 from expunge.errors import DataError
-from expunge.report import render, write_report
+from expunge.report import render_html, write_report
 
 
 @pytest.fixture(params=["with reference", "without reference"])
@@ -20,7 +20,7 @@ def either(request, document, bare):
 
 
 def test_tags_nest_and_ids_and_links_agree(either):
-    page = Page(render(either))
+    page = Page(render_html(either))
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
@@ -29,13 +29,13 @@ def test_tags_nest_and_ids_and_links_agree(either):
 
 
 def test_nothing_comes_from_outside(either):
-    text = render(either)
+    text = render_html(either)
     assert all(link.startswith(("#", "data:")) for link in Page(text).links)
     assert not re.search(r"https?://|//\w+\.\w|@import|url\(", text)
 
 
 def test_every_column_links_to_its_definition(document):
-    text = render(document)
+    text = render_html(document)
     heads = re.findall(r'<th scope="col"><a href="#(term-\d+)">([^<]+)</a>', text)
     terms = dict(re.findall(r'<dt id="(term-\d+)">([^<]+)</dt>', text))
     assert [label for _, label in heads] == ["UA", "RA", "TA", "avg gap", "AUC", "seconds"]
@@ -44,7 +44,7 @@ def test_every_column_links_to_its_definition(document):
 
 
 def test_the_policy_allows_its_own_style_and_script_and_nothing_else(document):
-    text = render(document)
+    text = render_html(document)
     policy = next(attrs["content"] for _, attrs in Page(text).tags if attrs.get("http-equiv"))
     rules = dict(part.strip().split(" ", 1) for part in policy.split(";"))
     assert rules["default-src"] == "'none'"
@@ -56,7 +56,7 @@ def test_the_policy_allows_its_own_style_and_script_and_nothing_else(document):
 
 
 def test_hostile_strings_stay_text(document):
-    plain, page = Page(render(document)), Page(render(poison(document)))
+    plain, page = Page(render_html(document)), Page(render_html(poison(document)))
     assert page.count("script") == plain.count("script") == 1
     assert page.count("img") == 0
     assert not any("onerror" in attrs for _, attrs in page.tags)
@@ -69,7 +69,7 @@ def test_hostile_keys_stay_text(document):
     for row in request["rows"]:
         row["scores"][HOSTILE] = row["scores"].pop("ua")
         row["key"] = HOSTILE
-    page = Page(render(document))
+    page = Page(render_html(document))
     assert page.count("script") == 1
     assert len(page.ids) == len(set(page.ids))
 
@@ -88,19 +88,19 @@ def test_hostile_keys_stay_text(document):
 )
 def test_only_png_data_urls_become_pictures(document, url):
     document["requests"][0]["examples"][0]["image"] = url
-    page = Page(render(document))
+    page = Page(render_html(document))
     assert page.count("img") == 0
     assert "no picture" in "".join(page.text)
 
 
 def test_a_png_data_url_becomes_a_picture_with_words(document):
-    images = [attrs for tag, attrs in Page(render(document)).tags if tag == "img"]
+    images = [attrs for tag, attrs in Page(render_html(document)).tags if tag == "img"]
     assert [image["src"] for image in images] == [document["requests"][0]["examples"][0]["image"]]
     assert images[0]["alt"] == "Forgotten example 1, labelled 0"
 
 
 def test_without_reference_its_columns_and_words_are_absent(document, bare):
-    with_it, without = ("".join(Page(render(form)).text) for form in (document, bare(document)))
+    with_it, without = ("".join(Page(render_html(form)).text) for form in (document, bare(document)))
     assert "avg gap" in with_it
     assert "Noise floor: two" in with_it
     for gone in ("avg gap", "smallest gap", "Noise floor: ", "Average gap to", "RETRAINED"):
@@ -109,7 +109,7 @@ def test_without_reference_its_columns_and_words_are_absent(document, bare):
 
 
 def test_methods_stand_by_gap_and_the_best_is_marked(document):
-    text = render(document)
+    text = render_html(document)
     body = re.search(r'<tbody class="methods">(.*?)</tbody>', text, re.DOTALL).group(1)
     assert body.index("EUPMU") < body.index(">GA")
     assert body.count("smallest gap") == 1
@@ -121,7 +121,7 @@ def test_empty_history_examples_and_classes_leave_no_empty_figures(document):
     request["examples"], request["classes"] = [], []
     for row in request["rows"]:
         row["history"], row["per_class"] = [], []
-    text = render(document)
+    text = render_html(document)
     for gone in ("Step by step", "Forgotten examples", "Test accuracy per class"):
         assert gone not in text
     assert "Trade-off" in text
@@ -130,7 +130,7 @@ def test_empty_history_examples_and_classes_leave_no_empty_figures(document):
 def test_a_diverged_method_is_shown_without_its_figures(document):
     for values in document["requests"][0]["rows"][2]["scores"].values():
         values["mean"] = values["half"] = math.nan
-    text = render(document)
+    text = render_html(document)
     assert not re.search(r"\b[Nn]a[Nn]\b|\binf\b|\bNone\b", "".join(Page(text).text))
     assert re.search(r'GA</th>\s*<td data-value="">–</td>', text)
 
@@ -138,7 +138,7 @@ def test_a_diverged_method_is_shown_without_its_figures(document):
 def test_long_histories_are_thinned(document):
     rows = document["requests"][0]["rows"]
     rows[3]["history"] = [{"step": s, "forget_loss": (s * 37) % 101} for s in range(20_000)]
-    lines = re.findall(r'points="([^"]+)"', render(document))
+    lines = re.findall(r'points="([^"]+)"', render_html(document))
     assert lines
     assert max(len(line.split()) for line in lines) <= 300
 
@@ -146,10 +146,10 @@ def test_long_histories_are_thinned(document):
 def test_writing_replaces_the_file_whole_or_not_at_all(document, tmp_path):
     path = tmp_path / "run" / "report.html"
     assert write_report(document, path) == path
-    assert path.read_text(encoding="utf-8") == render(document)
+    assert path.read_text(encoding="utf-8") == render_html(document)
     with pytest.raises(DataError):
         write_report({**document, "schema": 2}, path)
-    assert path.read_text(encoding="utf-8") == render(document)
+    assert path.read_text(encoding="utf-8") == render_html(document)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
 

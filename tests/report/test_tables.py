@@ -7,9 +7,9 @@ from rich.console import Console
 
 from expunge.errors import DataError
 from expunge.report import markdown_table, print_tables, read_document
-from expunge.report.attacks import attacks
+from expunge.report.attacks import attack_table
 from expunge.report.document import read_request
-from expunge.report.html import render
+from expunge.report.html import render_html
 from expunge.report.numbers import ABSENT
 
 
@@ -131,23 +131,23 @@ def test_the_floor_of_every_distance_is_a_line_below_the_references(document):
 
 def test_attacks_behind_the_figures_are_told_with_their_intervals(document):
     request = document["requests"][0]
-    assert attacks(read_request(request)) is None
+    assert attack_table(read_request(request)) is None
     request["rows"][2]["evidence"] = [{"seed": 0, "attacks": [ATTACK | {"recalls": [RECALL]}], "cka": {"layers": {}}}]
     request["rows"][3]["evidence"] = [{"seed": 0, "attacks": [ATTACK]}]
-    found = attacks(read_request(request))
+    found = attack_table(read_request(request))
     assert found.heads == ("Attack", "GA", "EUPMU")
     assert found.rows == (
         ("AUC, loss", ".600 (.520–.680)", ".600 (.520–.680)"),
         ("|AUC − .5|, loss", ".100", ".100"),
         ("TPR @ 1 %, loss", "3.4 % (2.0–5.0)", ABSENT),
     )
-    assert ".600 (.520–.680)" in render(document)
+    assert ".600 (.520–.680)" in render_html(document)
 
 
 def test_what_has_no_figures_is_said_under_every_table(document):
     lost = [{"row": "ga", "seed": seed, "what": "missing", "sentence": "it was not made yet"} for seed in (1, 2)]
     lost.append({"row": "eupmu", "seed": 0, "what": "ZeroDivisionError", "sentence": "Expected <b>, but found [x]."})
-    for form in (printed, lambda made: markdown_table(made["requests"][0]), lambda made: render(made)):
+    for form in (printed, lambda made: markdown_table(made["requests"][0]), lambda made: render_html(made)):
         assert "Without figures" not in form(document)
     document["requests"][0]["incomplete"] = lost
     told = "Without figures, and means over the other seeds: GA at seeds 1, 2 (it was not made yet); EUPMU at seed 0"
@@ -155,7 +155,7 @@ def test_what_has_no_figures_is_said_under_every_table(document):
     assert "(expected <b>, but found [x])" in " ".join(printed(document).split())
     assert told in markdown_table(document["requests"][0])
     assert r"\<b\>" in markdown_table(document["requests"][0])
-    page = " ".join(render(document).replace("\xa0", " ").split())
+    page = " ".join(render_html(document).replace("\xa0", " ").split())
     assert "Without figures" in page
     assert "expected <b>" not in page
 

@@ -11,23 +11,23 @@ from torch import nn
 from expunge.batch import Predictor
 from expunge.data import Subset, TensorExamples
 from expunge.errors import CheckpointError, ConfigError, DataError, ModelError, NotFiniteError
-from expunge.evaluation import collect
+from expunge.evaluation import collect_outputs
 from expunge.shadows import (
-    Lesson,
     Shadow,
-    Store,
-    Training,
-    calibrate,
-    calibration,
-    halves,
-    hashed,
+    ShadowStore,
+    ShadowTraining,
+    ShadowTrainingConfig,
+    draw_complementary_halves,
+    hash_values,
+    measure_speed,
+    speed_test,
     train_shadows,
-    train_together,
+    train_stacked,
 )
 from expunge.shadows import train as train_module
-from expunge.shadows.calibration import Calibration
+from expunge.shadows.speed_test import SpeedTest
 from expunge.tasks.classification.models import small_cnn
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 
 SETTINGS = TrainSettings(epochs=3, batch=8, rate=0.05, schedule="one_cycle", label_smoothing=0.1)
 
@@ -91,7 +91,7 @@ def alone(make, examples, shadow, settings=SETTINGS, **extra):
     """One network, by the ordinary way of training one."""
     torch.manual_seed(shadow.seed)
     model = make()
-    fit(model, Subset(examples, shadow.positions), replace(settings, seed=shadow.seed), **extra)
+    train_classifier(model, Subset(examples, shadow.positions), replace(settings, seed=shadow.seed), **extra)
     return model
 
 
@@ -115,7 +115,7 @@ def assert_alike(one, other, tolerance=2e-5):
 )
 def test_training_at_once_equals_training_one_by_one(make, extra):
     examples, shadows = images(), drawn()
-    training = Training(make, examples, SETTINGS, way="together", **extra)
+    training = ShadowTraining(make, examples, SETTINGS, way="together", **extra)
     for model, shadow in zip(train_shadows(training, shadows), shadows, strict=True):
         expected = alone(make, examples, shadow, **extra)
         assert_alike(model, expected)
@@ -126,21 +126,21 @@ def test_batch_statistics_are_each_models_own():
     """A model that is trained beside others on other data has the statistics of its own data."""
     examples = TensorExamples(torch.cat([images(24).inputs, 50 + 9 * images(24).inputs]), torch.arange(48) % 3)
     shadows = [Shadow(torch.arange(24), 1), Shadow(torch.arange(24, 48), 2)]
-    low, high = train_shadows(Training(normalised, examples, SETTINGS, way="together"), shadows)
+    low, high = train_shadows(ShadowTraining(normalised, examples, SETTINGS, way="together"), shadows)
     assert low.bn1.num_batches_tracked == high.bn1.num_batches_tracked == 9
     assert high.bn1.running_var.mean() > 10 * low.bn1.running_var.mean()
 
 
 def test_the_loop_gives_the_bits_of_fit():
     examples, shadows = images(), drawn(models=2)
-    models = train_shadows(Training(normalised, examples, SETTINGS, way="loop"), shadows)
+    models = train_shadows(ShadowTraining(normalised, examples, SETTINGS, way="loop"), shadows)
     for model, shadow in zip(models, shadows, strict=True):
         assert_alike(model, alone(normalised, examples, shadow), 0.0)
 
 
 def test_models_differ_where_only_the_seed_does():
     examples, positions = images(), torch.arange(20)
-    one, other = train_shadows(Training(plain, examples, SETTINGS), [Shadow(positions, 0), Shadow(positions, 1)])
+    one, other = train_shadows(ShadowTraining(plain, examples, SETTINGS), [Shadow(positions, 0), Shadow(positions, 1)])
     assert not torch.equal(one[1].weight, other[1].weight)
 
 
@@ -148,14 +148,14 @@ def test_the_callers_random_state_is_untouched():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    train_shadows(Training(normalised, images(), SETTINGS, way="together"), drawn(models=2))
+    train_shadows(ShadowTraining(normalised, images(), SETTINGS, way="together"), drawn(models=2))
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_models_with_other_numbers_of_examples_are_trained_in_groups_of_their_own():
     examples = images()
     shadows = [*drawn(size=21, models=2), *drawn(size=16, models=1), *drawn(size=21, models=3)[2:]]
-    training = Training(plain, examples, SETTINGS, way="together", at_once=2)
+    training = ShadowTraining(plain, examples, SETTINGS, way="together", at_once=2)
     for model, shadow in zip(train_shadows(training, shadows), shadows, strict=True):
         assert_alike(model, alone(plain, examples, shadow))
 
@@ -163,34 +163,36 @@ def test_models_with_other_numbers_of_examples_are_trained_in_groups_of_their_ow
 def test_what_cannot_be_trained_at_once_is_refused_in_a_sentence_and_left_to_the_loop():
     examples, shadows = images(), drawn(models=2)
     with pytest.raises(ModelError, match=r"trained at once, but found .*random.*way='loop'"):
-        train_shadows(Training(dropping, examples, SETTINGS, way="together"), shadows)
-    training = Training(dropping, examples, SETTINGS)
+        train_shadows(ShadowTraining(dropping, examples, SETTINGS, way="together"), shadows)
+    training = ShadowTraining(dropping, examples, SETTINGS)
     models = train_shadows(training, shadows)
-    assert [found.way for found in training.calibrations] == ["loop"]
-    assert "random" in training.calibrations[0].reason
+    assert [found.way for found in training.speed_tests] == ["loop"]
+    assert "random" in training.speed_tests[0].reason
     assert_alike(models[1], alone(dropping, examples, shadows[1]), 0.0)
 
 
 def test_other_refusals():
     models, examples = [plain(), plain()], images()
     with pytest.raises(DataError, match=r"as many examples for each model .* found 5, 6"):
-        train_together(models, [Shadow(torch.arange(5), 0), Shadow(torch.arange(6), 0)], Lesson(examples, SETTINGS))
+        train_stacked(
+            models, [Shadow(torch.arange(5), 0), Shadow(torch.arange(6), 0)], ShadowTrainingConfig(examples, SETTINGS)
+        )
     with pytest.raises(ModelError, match="precision bf16"):
-        train_together(models, drawn(models=2), Lesson(examples, replace(SETTINGS, precision="bf16")))
+        train_stacked(models, drawn(models=2), ShadowTrainingConfig(examples, replace(SETTINGS, precision="bf16")))
     with pytest.raises(ModelError, match="trained at once"):
-        train_together([plain(), grouped()], drawn(models=2), Lesson(examples, SETTINGS))
+        train_stacked([plain(), grouped()], drawn(models=2), ShadowTrainingConfig(examples, SETTINGS))
     with pytest.raises(NotFiniteError, match="finite training losses"):
-        train_together(models, drawn(models=2), Lesson(examples, replace(SETTINGS, rate=1e30)))
+        train_stacked(models, drawn(models=2), ShadowTrainingConfig(examples, replace(SETTINGS, rate=1e30)))
     with pytest.raises(ConfigError, match="a way"):
-        Training(plain, examples, SETTINGS, way="both")
+        ShadowTraining(plain, examples, SETTINGS, way="both")
     with pytest.raises(ConfigError, match="at least 1 model"):
-        Training(plain, examples, SETTINGS, at_once=0)
+        ShadowTraining(plain, examples, SETTINGS, at_once=0)
 
 
 def test_the_calibration_leaves_the_models_as_they_are_and_measures_both():
     models, shadows = [normalised(), normalised()], drawn(models=2)
     before = [{name: value.clone() for name, value in model.state_dict().items()} for model in models]
-    found = calibrate(models, shadows, Lesson(images(), SETTINGS))
+    found = measure_speed(models, shadows, ShadowTrainingConfig(images(), SETTINGS))
     assert min(found.together, found.loop, found.ratio) > 0
     assert (found.way == "together") == (found.ratio > 1.05)
     for model, state in zip(models, before, strict=True):
@@ -202,18 +204,18 @@ def test_a_load_that_comes_and_goes_does_not_decide(ratio, way, monkeypatch):
     """Other work slows down some rounds, and one way of one of them; what both ways met alike decides."""
     loads = [(1.0, 1.0), (10.0, 10.0), (10.0, 1.0), (1.0, 10.0), (3.0, 3.0)]
     clock = iter([time for one, other in loads for time in (one, other * ratio)])
-    monkeypatch.setattr(calibration, "timed", lambda *_: next(clock))
-    found = calibrate([plain(), plain()], drawn(models=2), Lesson(images(), SETTINGS))
+    monkeypatch.setattr(speed_test, "measure_seconds", lambda *_: next(clock))
+    found = measure_speed([plain(), plain()], drawn(models=2), ShadowTrainingConfig(images(), SETTINGS))
     assert (found.way, found.ratio) == (way, pytest.approx(ratio))
 
 
 @pytest.mark.parametrize("way", ["together", "loop"])
 def test_the_calibration_decides(way, monkeypatch):
     used = []
-    monkeypatch.setattr(train_module, "calibrate", lambda *args: Calibration(way, 1.0, 2.0, 3, 2.0))
-    monkeypatch.setattr(train_module, "train_together", lambda *args: used.append("together"))
+    monkeypatch.setattr(train_module, "measure_speed", lambda *args: SpeedTest(way, 1.0, 2.0, 3, 2.0))
+    monkeypatch.setattr(train_module, "train_stacked", lambda *args: used.append("together"))
     monkeypatch.setattr(train_module, "train_alone", lambda *args: used.append("loop"))
-    train_shadows(Training(plain, images(), SETTINGS), drawn(models=3))
+    train_shadows(ShadowTraining(plain, images(), SETTINGS), drawn(models=3))
     assert used == ([way] if way == "together" else [way] * 3)
 
 
@@ -223,13 +225,13 @@ def never(*args):
 
 def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch):
     examples, shadows = images(), drawn()
-    training = Training(normalised, examples, SETTINGS, store=Store(tmp_path / "cache"), way="together")
+    training = ShadowTraining(normalised, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), way="together")
     first = train_shadows(training, shadows)
     monkeypatch.setattr(train_module, "train_group", never)
     counts = []
     for way in ("loop", "auto"):
         again = train_shadows(
-            Training(normalised, examples, SETTINGS, store=Store(tmp_path / "cache"), way=way),
+            ShadowTraining(normalised, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), way=way),
             shadows,
             lambda *found: counts.append(found),
         )
@@ -241,31 +243,31 @@ def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch):
 
 def test_everything_that_determines_a_model_is_in_its_name():
     examples, shadow = images(), drawn()[0]
-    usual = Training(normalised, examples, SETTINGS)
+    usual = ShadowTraining(normalised, examples, SETTINGS)
     changed_image = images()
     changed_image.inputs[40] += 1e-6
     changed_label = images()
     changed_label.targets[40] = (changed_label.targets[40] + 1) % 3
     others = [
-        Training(normalised, changed_image, SETTINGS).key(shadow),
-        Training(normalised, changed_label, SETTINGS).key(shadow),
-        Training(lambda: small_cnn(3, 1, width=4), examples, SETTINGS).key(shadow),
-        Training(normalised, examples, replace(SETTINGS, rate=0.04)).key(shadow),
-        Training(normalised, examples, SETTINGS, augment=flip).key(shadow),
-        Training(partly_frozen, examples, SETTINGS).key(shadow),
+        ShadowTraining(normalised, changed_image, SETTINGS).key(shadow),
+        ShadowTraining(normalised, changed_label, SETTINGS).key(shadow),
+        ShadowTraining(lambda: small_cnn(3, 1, width=4), examples, SETTINGS).key(shadow),
+        ShadowTraining(normalised, examples, replace(SETTINGS, rate=0.04)).key(shadow),
+        ShadowTraining(normalised, examples, SETTINGS, augment=flip).key(shadow),
+        ShadowTraining(partly_frozen, examples, SETTINGS).key(shadow),
         usual.key(Shadow(shadow.positions, shadow.seed + 1)),
         usual.key(Shadow(shadow.positions.flip(0), shadow.seed)),
         usual.key(Shadow(shadow.positions[:-1], shadow.seed)),
     ]
     assert len({usual.key(shadow), *others}) == len(others) + 1
-    assert Training(normalised, images(), replace(SETTINGS, seed=9), way="loop").key(shadow) == usual.key(shadow)
+    assert ShadowTraining(normalised, images(), replace(SETTINGS, seed=9), way="loop").key(shadow) == usual.key(shadow)
 
 
 def test_nothing_in_the_store_names_examples(tmp_path):
-    training = Training(plain, images(), SETTINGS, store=Store(tmp_path), way="loop")
+    training = ShadowTraining(plain, images(), SETTINGS, store=ShadowStore(tmp_path), way="loop")
     (shadow,) = drawn(models=1)
     train_shadows(training, [shadow])
-    about = training.store.about(training.key(shadow))
+    about = training.store.load_metadata(training.key(shadow))
     assert about.keys() == {"settings", "seed", "examples", "way", "seconds"}
     assert about["examples"] == 21
 
@@ -280,11 +282,11 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch)
 
     monkeypatch.setattr(train_module, "train_alone", stopped)
     with pytest.raises(KeyboardInterrupt):
-        train_shadows(Training(plain, images(), SETTINGS, way="loop", store=Store(tmp_path)), shadows)
+        train_shadows(ShadowTraining(plain, images(), SETTINGS, way="loop", store=ShadowStore(tmp_path)), shadows)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
     monkeypatch.undo()
     counts = []
-    training = Training(plain, images(), SETTINGS, way="loop", store=Store(tmp_path), at_once=1)
+    training = ShadowTraining(plain, images(), SETTINGS, way="loop", store=ShadowStore(tmp_path), at_once=1)
     models = train_shadows(training, shadows, lambda *found: counts.append(found))
     assert counts == [(2, 4), (3, 4), (4, 4)]
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -293,45 +295,45 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch)
 
 
 def test_a_damaged_file_is_refused_and_one_without_its_story_is_not(tmp_path):
-    store = Store(tmp_path)
-    store.keep("one", {"x": torch.arange(3)}, {"seconds": 1.0})
+    store = ShadowStore(tmp_path)
+    store.save("one", {"x": torch.arange(3)}, {"seconds": 1.0})
     (tmp_path / "one.json").write_text("{")
-    assert torch.equal(store.tensors("one")["x"], torch.arange(3))
-    assert store.about("one") == {}
+    assert torch.equal(store.load("one")["x"], torch.arange(3))
+    assert store.load_metadata("one") == {}
     (tmp_path / "one.safetensors").write_bytes(b"no weights at all")
     with pytest.raises(CheckpointError, match="whole safetensors file"):
-        store.tensors("one")
+        store.load("one")
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="a cache folder"):
-        Store(tmp_path / "file" / "folder").keep("one", {"x": torch.ones(1)}, {})
+        ShadowStore(tmp_path / "file" / "folder").save("one", {"x": torch.ones(1)}, {})
 
 
 def test_halves_are_balanced_and_drawn_from_the_seed():
-    inside = halves(9, 8, seed=2)
+    inside = draw_complementary_halves(9, 8, seed=2)
     assert torch.equal(inside.sum(0), torch.full((9,), 4))
     assert torch.equal(inside[0::2], ~inside[1::2])
     assert set(inside.sum(1).tolist()) == {4, 5}
-    assert torch.equal(inside, halves(9, 8, seed=2))
-    assert not torch.equal(inside, halves(9, 8, seed=3))
+    assert torch.equal(inside, draw_complementary_halves(9, 8, seed=2))
+    assert not torch.equal(inside, draw_complementary_halves(9, 8, seed=3))
     with pytest.raises(ConfigError, match="an even number of shadow models"):
-        halves(9, 5)
+        draw_complementary_halves(9, 5)
     with pytest.raises(ConfigError, match="at least 2 candidates"):
-        halves(1, 4)
+        draw_complementary_halves(1, 4)
 
 
 def test_hashes_know_the_order_of_lists_but_not_of_keys():
-    assert hashed([1, 2]) != hashed([2, 1])
-    assert hashed({"a": 1}, 2) != hashed({"a": 2}, 1)
+    assert hash_values([1, 2]) != hash_values([2, 1])
+    assert hash_values({"a": 1}, 2) != hash_values({"a": 2}, 1)
 
 
 def test_a_shadow_model_has_learnt_its_own_examples():
     """Labels at random can only be known by heart: a model knows its own examples and not the others."""
     generator = torch.Generator().manual_seed(0)
     examples = TensorExamples(torch.randn(60, 64, generator=generator), torch.randint(0, 3, (60,), generator=generator))
-    inside = halves(60, 2)
+    inside = draw_complementary_halves(60, 2)
     shadows = [Shadow(row.nonzero().flatten(), k) for k, row in enumerate(inside)]
     settings = TrainSettings(epochs=40, batch=10, weight_decay=0.0)
-    for row, model in zip(inside, train_shadows(Training(plain, examples, settings), shadows), strict=True):
-        right = collect(Predictor(model), examples).logits.argmax(1) == examples.targets
+    for row, model in zip(inside, train_shadows(ShadowTraining(plain, examples, settings), shadows), strict=True):
+        right = collect_outputs(Predictor(model), examples).logits.argmax(1) == examples.targets
         assert right[row].all()
         assert right[~row].float().mean() < 0.7

@@ -4,7 +4,7 @@ import hashlib
 import sqlite3
 from contextlib import closing
 
-from expunge.ledger import Asked, Content, Ledger, Models, Spent
+from expunge.ledger import BudgetRecord, Content, Ledger, ModelHashes, RequestRecord
 from expunge.ledger.store import SCHEMA
 
 KEY = bytes(range(32))
@@ -17,13 +17,15 @@ def digest(name: object) -> str:
 
 def content(what: object = "ids", **changes: object) -> Content:
     """The content of a request to forget ``what``."""
-    asked = Asked(digest(what), digest("data"), "indices", 3, 97)
+    asked = RequestRecord(digest(what), digest("data"), "indices", 3, 97)
     return Content(**{"asked": asked, "method": "rl", "evidence": {"result.json": digest("result")}, **changes})
 
 
-def serve(ledger: Ledger, what: object, before: object, after: object, spent: Spent | None = None):
+def serve(ledger: Ledger, what: object, before: object, after: object, spent: BudgetRecord | None = None):
     """Record that ``what`` was forgotten by a model."""
-    return ledger.append("request", content(what), key=KEY, models=Models(digest(before), digest(after)), spent=spent)
+    return ledger.append(
+        "request", content(what), key=KEY, models=ModelHashes(digest(before), digest(after)), spent=spent
+    )
 
 
 def stream(path, count: int = 4) -> Ledger:

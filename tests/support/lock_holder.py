@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 
-from expunge.weights import locked
+from expunge.weights import folder_lock
 
 
 def holder(folder) -> int:
@@ -16,7 +16,7 @@ def holder(folder) -> int:
         warnings.simplefilter("ignore")  # the child computes nothing, so that threads do not matter
         child = os.fork()
     if child == 0:
-        with locked(folder):
+        with folder_lock(folder):
             os.write(writer, b"!")
             time.sleep(600)
     os.close(writer)

@@ -8,10 +8,10 @@ from torch import nn
 
 from expunge.batch import Batch, Predictor
 from expunge.pair import Pair
-from expunge.tasks.diffusion.noising import noise_losses
+from expunge.tasks.diffusion.forward_process import noise_matching_losses
 from expunge.tasks.diffusion.objectives import NoiseMatching
 from expunge.tasks.stable_diffusion.objectives import OtherPrompt
-from expunge.testing import Bench
+from expunge.testing import ToyProblem
 
 PROMPTS = ("a cat", "a dog", "a car")
 
@@ -40,7 +40,7 @@ def nano_model(dtype=torch.float32, dropout=0.0):
         unet = NanoUnet(dropout)
     model = tiny_model(PROMPTS)
     model.unet = unet
-    model.hold(model.texts, model.table, torch.tensor([1, 2, 3, 3]))
+    model.set_prompts(model.prompts, model.prompt_embeddings, torch.tensor([1, 2, 3, 3]))
     return model.to(dtype)
 
 
@@ -51,9 +51,9 @@ def latent_batch(seed, dtype=torch.float32, size=16):
 
 
 def reading(model):
-    return Predictor(model, loss=noise_losses, at_once=4)
+    return Predictor(model, loss_fn=noise_matching_losses, max_batch_size=4)
 
 
 def bench():
     objectives = lambda: Pair(OtherPrompt(), NoiseMatching())  # noqa: E731
-    return Bench(nano_model, latent_batch, objectives, reading, len(PROMPTS))
+    return ToyProblem(nano_model, latent_batch, objectives, reading, len(PROMPTS))

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from expunge.api import run_request
 from expunge.api.request.config import load_request
-from expunge.engine import Savepoints, Stopped
+from expunge.engine import CheckpointManager, Interrupted
 from expunge.errors import ExpungeError
 from expunge.weights import save
 
@@ -43,7 +43,7 @@ class Answers:
         console = Console(highlight=False, record=True, quiet=False, file=(self.folder / "said").open("a"))
         try:
             run_request(config, resume=resume, console=console)
-        except (ExpungeError, Stopped) as error:
+        except (ExpungeError, Interrupted) as error:
             return str(error).replace(str(self.folder), "…")
         except Killed:
             return "killed"
@@ -53,9 +53,9 @@ class Answers:
 
     def interrupted(self, out: str, after: int = 3, by: int | None = None, **changes: Any) -> str:
         """Begin a run that ends after so many savepoints: both processes at once, or one by a signal to itself."""
-        saves, real = [], Savepoints.save
+        saves, real = [], CheckpointManager.save
 
-        def counted(points: Savepoints) -> None:
+        def counted(points: CheckpointManager) -> None:
             real(points)
             saves.append(points)
             if len(saves) == after and by is None:
@@ -63,11 +63,11 @@ class Answers:
             if len(saves) == after and os.environ["RANK"] == "1":
                 os.kill(os.getpid(), by or 0)
 
-        Savepoints.save = counted  # type: ignore[method-assign]
+        CheckpointManager.save = counted  # type: ignore[method-assign]
         try:
             return self.answer(out, **changes)
         finally:
-            Savepoints.save = real  # type: ignore[method-assign]
+            CheckpointManager.save = real  # type: ignore[method-assign]
 
     def left(self, out: str) -> dict[str, Any]:
         """Return what a run has left."""

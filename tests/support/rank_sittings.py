@@ -24,9 +24,9 @@ from two_runs import problem
 
 from expunge import Budget, unlearn
 from expunge.data.augment import crop_flip
-from expunge.engine import PROCESS, Every, Savepoints, Stopped, savepoints
+from expunge.engine import PROCESS_SIGNALS, CheckpointManager, Interrupted, SaveInterval, checkpoints
 from expunge.errors import ExpungeError
-from expunge.weights import locked
+from expunge.weights import folder_lock
 
 SIZE = 3
 PLAIN: dict[str, Any] = {"rate": 0.05, "batch": 16}
@@ -59,7 +59,7 @@ def ran(
 ) -> dict[str, Any]:
     """Unlearn, saving after so many updates, and return what came of it; or the sentence of a refusal."""
     model, sides = problem(augment)
-    points = None if folder is None else Savepoints(folder, Every(seconds=1e9, updates=updates))
+    points = None if folder is None else CheckpointManager(folder, SaveInterval(seconds=1e9, updates=updates))
     try:
         found = unlearn(wrap(model), **sides, shared=shared, seed=3, on_step=on_step, resume=points, **settings)
     except ExpungeError as error:
@@ -67,7 +67,7 @@ def ran(
     made = hashlib.sha256()
     for value in found.model.state_dict().values():
         made.update(value.numpy().tobytes())
-    spent = [] if found.budget is None else [look.spent for look in found.budget.looks]
+    spent = [] if found.budget is None else [look.spent for look in found.budget.evaluations]
     return {"weights": made.hexdigest(), "rows": found.history, "spent": spent}
 
 
@@ -183,7 +183,7 @@ def another_number(folder: Path) -> dict[str, Any]:
 
 def full_disk(folder: Path) -> dict[str, Any]:
     """Go on after one rank's disk was full."""
-    real, written = savepoints.save_state, []
+    real, written = checkpoints.save_state, []
 
     def save_state(state: Any, path: Path) -> Any:
         written.append(path)
@@ -191,11 +191,11 @@ def full_disk(folder: Path) -> dict[str, Any]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(state, path)
 
-    savepoints.save_state = save_state
+    checkpoints.save_state = save_state
     try:
         sentence = ran(folder, **RL)["refused"]
     finally:
-        savepoints.save_state = real
+        checkpoints.save_state = real
     return {"sentences": [sentence.replace(str(folder), "…")], **ran(folder, **RL)}
 
 
@@ -208,10 +208,10 @@ def signalled(folder: Path) -> dict[str, Any]:
         if dist.get_rank() == 1 and progress.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with PROCESS.listening():
+    with PROCESS_SIGNALS.install():
         try:
             ran(folder, strike, **RL)
-        except Stopped as stopped:
+        except Interrupted as stopped:
             told = [stopped.code, seen[-1], own(folder)[-1].name]
     return {"told": told, **ran(folder, **RL)}
 
@@ -223,10 +223,10 @@ def struck_at_the_end(folder: Path) -> dict[str, Any]:
         if dist.get_rank() == 2 and progress.step == progress.total - 1:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with PROCESS.listening():
+    with PROCESS_SIGNALS.install():
         try:
             ran(folder, strike, **RL)
-        except Stopped as stopped:
+        except Interrupted as stopped:
             told = [stopped.code]
     return {"told": told, **ran(folder, **RL)}
 
@@ -234,7 +234,7 @@ def struck_at_the_end(folder: Path) -> dict[str, Any]:
 def in_use(folder: Path) -> dict[str, Any]:
     """Begin where another process is at work in one rank's folder."""
     if dist.get_rank() == 1:
-        with locked(folder / f"rank-1-of-{SIZE}"):
+        with folder_lock(folder / f"rank-1-of-{SIZE}"):
             found = ran(folder, **RL)
     else:
         found = ran(folder, **RL)

@@ -10,9 +10,9 @@ from expunge.batch import Batch, Predictor, Split
 from expunge.data import TensorExamples
 from expunge.pair import Pair
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.noising import noise_losses
+from expunge.tasks.diffusion.forward_process import noise_matching_losses
 from expunge.tasks.diffusion.objectives import NoiseMatching, OtherClass
-from expunge.testing import Bench
+from expunge.testing import ToyProblem
 
 CLASSES, SIZE, STEPS = 4, 4, 1000
 
@@ -52,7 +52,7 @@ def image_batch(seed, dtype=torch.float32, size=16):
 
 
 def reading(model):
-    return Predictor(model, loss=noise_losses)
+    return Predictor(model, loss_fn=noise_matching_losses)
 
 
 def image_split(dtype=torch.float32, forgotten=3):
@@ -62,7 +62,7 @@ def image_split(dtype=torch.float32, forgotten=3):
     return Split(forget, retain, CLASSES)
 
 
-BENCH = Bench(small_model, image_batch, lambda: Pair(OtherClass(), NoiseMatching()), reading, CLASSES)
+BENCH = ToyProblem(small_model, image_batch, lambda: Pair(OtherClass(), NoiseMatching()), reading, CLASSES)
 
 
 def diffusers():

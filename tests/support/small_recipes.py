@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from expunge.benchmark import Folders, load_recipe, run_recipe
-from expunge.benchmark.items import Cell
+from expunge.benchmark import BenchmarkFolders, load_recipe, run_benchmark
+from expunge.benchmark.cells import BenchmarkCell
 
 LINES = {
     "model": "{name: small_cnn, options: {width: 4}}",
@@ -29,8 +29,8 @@ def recipe_in(folder: Path, without: tuple[str, ...] = (), **lines: str):
     return load_recipe(written(folder, without, **lines))
 
 
-def folders_in(folder: Path) -> Folders:
-    return Folders(folder / "cells", folder / "networks")
+def folders_in(folder: Path) -> BenchmarkFolders:
+    return BenchmarkFolders(folder / "cells", folder / "networks")
 
 
 def figures(folder: Path) -> dict[str, tuple]:
@@ -43,9 +43,9 @@ def figures(folder: Path) -> dict[str, tuple]:
 
 
 def carried_out(recipe, folder: Path, **options):
-    return run_recipe(recipe, folders_in(folder), **options)
+    return run_benchmark(recipe, folders_in(folder), **options)
 
 
-def cell_of(recipe, row: str, request: int = 0, seed: int = 0, **more) -> Cell:
+def cell_of(recipe, row: str, request: int = 0, seed: int = 0, **more) -> BenchmarkCell:
     entry = next(entry for entry in recipe.methods if entry.key == row)
-    return Cell(recipe, "method", request, seed, entry, tuple(more.items()))
+    return BenchmarkCell(recipe, "method", request, seed, entry, tuple(more.items()))

@@ -99,4 +99,4 @@ def tiny_model(prompts=(), dtype=torch.float32):
     """A model of its own weights, told prompts."""
     import copy
 
-    return copy.deepcopy(_original()).to(dtype).told(prompts)
+    return copy.deepcopy(_original()).to(dtype).with_prompts(prompts)

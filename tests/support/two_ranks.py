@@ -27,14 +27,14 @@ from expunge import registry
 from expunge.batch import Predictor
 from expunge.engine import Stepper
 from expunge.errors import ExpungeError, MissingExtraError
-from expunge.masks import Certified, Mask, SignAgreement
-from expunge.objectives import AdaptiveAscent, CrossEntropy, HeldOut, Objective, RandomLabel, Sparse
+from expunge.masks import Mask, SequentialTest, SignAgreement
+from expunge.objectives import AdaptiveAscent, CrossEntropy, HoldoutDistillation, L1Penalty, Objective, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Lookahead, Scheduled, Surgery, Unilateral
+from expunge.surgery import BudgetSchedule, LURSurgery, Projection, Surgery, WeightedSum
 from expunge.testing import CLASSIFIER as BENCH
 
 UPDATES = 4
-COUNTED = ("fixed", "implicit", "unilateral", "fixed + saliency")
+COUNTED = ("weighted_sum", "eupmu", "projection", "weighted_sum + saliency")
 FORGET, RETAIN, FURTHER, PROBE = 16, 20, 16, 9
 SHARES = (((5, 11), (13, 7)), ((0, 16), (20, 0)), ((8, 8), (10, 10)), ((16, 0), (20, 0)))
 """Examples of each side on each rank, by update: unequal halves, an empty local half, a rank without any."""
@@ -46,9 +46,9 @@ WITHOUT = f"torch {torch.__version__} shards nothing on processors"
 class Case(NamedTuple):
     """What is done on both ranks and on one."""
 
-    surgery: Callable[[], Surgery] = Fixed
+    surgery: Callable[[], Surgery] = WeightedSum
     mask: Callable[[], Mask] | None = None
-    micro_batches: int = 1
+    gradient_accumulation_steps: int = 1
     kind: torch.dtype = torch.float32
     settings: Mapping[str, Any] = {}
     raw: bool = False
@@ -58,13 +58,13 @@ class Case(NamedTuple):
     prepare: Callable[[nn.Module, Optimizer], Any] | None = None
 
 
-class Undistributed(Fixed):
+class Undistributed(WeightedSum):
     """A surgery that says that ranks cannot share it."""
 
     distributed = False
 
 
-class UndistributedTolerant(Unilateral):
+class UndistributedTolerant(Projection):
     """A surgery with a tolerance that says so."""
 
     distributed = False
@@ -119,12 +119,12 @@ def adaptive() -> Pair[Objective]:
 
 def penalised() -> Pair[Objective]:
     """Return a retain objective that reads the weights."""
-    return Pair(RandomLabel(), Sparse())
+    return Pair(RandomLabel(), L1Penalty())
 
 
 def drawing() -> Pair[Objective]:
     """Return a forget objective that draws from the update's generator."""
-    return Pair(HeldOut(), CrossEntropy())
+    return Pair(HoldoutDistillation(), CrossEntropy())
 
 
 @dataclass
@@ -139,27 +139,30 @@ class Trace:
 
 def cases() -> dict[str, Case]:
     """Return every surgery and every mask, whole, in micro-batches and in float64."""
-    masks = {name: entry.target for name, entry in registry.entries("masks").items()}
+    masks = {name: entry.target for name, entry in registry.list_entries("masks").items()}
     rules = {name: Case(make) for name, make in TABLE.items()}
     rules |= {f"mask {name}": Case(mask=make) for name, make in masks.items()}
-    more = {f"{name}, micro-batches": case._replace(micro_batches=3) for name, case in rules.items()}
+    more = {f"{name}, micro-batches": case._replace(gradient_accumulation_steps=3) for name, case in rules.items()}
     exact = {f"{name}, float64": case._replace(kind=torch.float64) for name, case in rules.items()}
-    parts = {f"{name}, fully_shard": case._replace(wrap=sharded, micro_batches=3) for name, case in rules.items()}
+    parts = {
+        f"{name}, fully_shard": case._replace(wrap=sharded, gradient_accumulation_steps=3)
+        for name, case in rules.items()
+    }
     return rules | more | exact | parts | special()
 
 
 def special() -> dict[str, Case]:
     """Return what else must not matter."""
     return {
-        "pairs of tensors": Case(Unilateral, raw=True),
-        "bucket views": Case(Unilateral, wrap=bucket_views),
-        "bucket views, mask": Case(Unilateral, SignAgreement, wrap=bucket_views),
-        "clipped": Case(Unilateral, settings={"clip": 0.05}),
-        "clipped, fully_shard": Case(Unilateral, settings={"clip": 0.05}, wrap=sharded),
-        "pairs of tensors, fully_shard": Case(Unilateral, raw=True, wrap=sharded),
+        "pairs of tensors": Case(Projection, raw=True),
+        "bucket views": Case(Projection, wrap=bucket_views),
+        "bucket views, mask": Case(Projection, SignAgreement, wrap=bucket_views),
+        "clipped": Case(Projection, settings={"max_grad_norm": 0.05}),
+        "clipped, fully_shard": Case(Projection, settings={"max_grad_norm": 0.05}, wrap=sharded),
+        "pairs of tensors, fully_shard": Case(Projection, raw=True, wrap=sharded),
         "drawn predictions": Case(objectives=drawing),
-        "through Accelerate": Case(Unilateral, wrap=lambda model: model, prepare=accelerated),
-        "scaled": Case(Unilateral, settings={"scaler": torch.amp.GradScaler("cpu", init_scale=256.0)}),
+        "through Accelerate": Case(Projection, wrap=lambda model: model, prepare=accelerated),
+        "scaled": Case(Projection, settings={"scaler": torch.amp.GradScaler("cpu", init_scale=256.0)}),
     }
 
 
@@ -167,12 +170,12 @@ def refusals() -> dict[str, Case]:
     """Return what ranks cannot share."""
     return {
         "a surgery that ranks can share": Case(Undistributed),
-        "Lookahead(": Case(lambda: Lookahead(mode="exact")),
-        "Scheduled(": Case(lambda: Scheduled(UndistributedTolerant())),
+        "LURSurgery(": Case(lambda: LURSurgery(mode="exact")),
+        "BudgetSchedule(": Case(lambda: BudgetSchedule(UndistributedTolerant())),
         "a mask that ranks can share": Case(mask=UndistributedMask),
-        "Certified(": Case(mask=lambda: Certified(UndistributedMask())),
+        "SequentialTest(": Case(mask=lambda: SequentialTest(UndistributedMask())),
         "whole batches for AdaptiveAscent": Case(objectives=adaptive),
-        "normalisation 'frozen'": Case(settings={"normalisation": "joint"}),
+        "normalisation 'frozen'": Case(settings={"batch_norm": "joint"}),
         "all weights that require a gradient": Case(held=slice(0, 3)),
         "objectives that need no weights": Case(objectives=penalised, wrap=sharded),
         "a wrapper that leaves gradients with the weights": Case(wrap=FullyShardedDataParallel),
@@ -182,7 +185,7 @@ def refusals() -> dict[str, Case]:
 def local(batch: Any, rank: int, shares: tuple[int, int]) -> Any:
     """Return a rank's part of a batch."""
     low = sum(shares[:rank])
-    return batch.part(low, low + shares[rank])
+    return batch.slice(low, low + shares[rank])
 
 
 def played(case: Case, rank: int | None) -> Trace:
@@ -199,7 +202,15 @@ def played(case: Case, rank: int | None) -> Trace:
     if rank is not None and case.prepare is not None:
         wrapped, stepped = case.prepare(wrapped, optimizer)
     settings = copy.deepcopy(dict(case.settings))
-    stepper = Stepper(wrapped, stepped, surgery, objectives, mask, micro_batches=case.micro_batches, **settings)
+    stepper = Stepper(
+        wrapped,
+        stepped,
+        surgery,
+        objectives,
+        mask,
+        gradient_accumulation_steps=case.gradient_accumulation_steps,
+        **settings,
+    )
     directions: list[torch.Tensor] = []
     optimizer.register_step_pre_hook(lambda *_: directions.extend(full(p.grad) for p in weights))
     rows = [updated(stepper, case, rank, index) for index in range(UPDATES)]
@@ -223,8 +234,8 @@ def updated(stepper: Stepper, case: Case, rank: int | None, index: int) -> torch
         part(2 * index, FORGET, forget),
         part(2 * index + 1, RETAIN, retain),
         lambda: part(500 + index, PROBE, (4, 5)),
-        further=lambda of, k: part(1000 * index + 2 * k + (of == "retain") + 100, FURTHER, (5, 11)),
-        observe=index % 2 == 0,
+        extra_batches=lambda of, k: part(1000 * index + 2 * k + (of == "retain") + 100, FURTHER, (5, 11)),
+        log_gradients=index % 2 == 0,
     ).row
 
 

@@ -34,7 +34,7 @@ def ran(shared: bool, augment: Any = None, **settings: Any) -> dict[str, Any]:
         return {"refused": str(error)}
     weights = torch.cat([weight.detach().flatten() for weight in found.model.parameters()]).tolist()
     losses = [row["retain_loss"] or 0.0 for row in found.history]
-    spent = [] if found.budget is None else [look.spent for look in found.budget.looks]
+    spent = [] if found.budget is None else [look.spent for look in found.budget.evaluations]
     return {"weights": weights, "losses": losses, "spent": spent, "buffers": float(found.model[1].running_mean.sum())}
 
 

@@ -8,16 +8,16 @@ from expunge.errors import MissingExtraError
 from expunge.pair import Pair
 from expunge.surgery import (
     CAGrad,
-    Explicit,
-    Fixed,
-    Implicit,
-    ImplicitFast,
-    ImplicitPublished,
-    Linear,
+    EUPMUFastSurgery,
+    EUPMUOfficialSurgery,
+    EUPMUSurgery,
+    GramianSurgery,
+    GramianWeighting,
+    LinearCombination,
     NashMTL,
+    Projection,
     Surgery,
-    Unilateral,
-    Weighted,
+    WeightedSum,
 )
 from expunge.testing import CHECKS, ContractError, check_surgery
 from expunge.testing.conformance import check_micro_batches
@@ -36,8 +36,8 @@ def test_contract(make, check):
 
 
 def test_all_of_ours_are_registered():
-    ours = {Fixed, Implicit, ImplicitFast, ImplicitPublished, Unilateral, Weighted}
-    assert ours <= {entry.target for entry in registry.entries("surgeries").values()}
+    ours = {WeightedSum, EUPMUSurgery, EUPMUFastSurgery, EUPMUOfficialSurgery, Projection, GramianWeighting}
+    assert ours <= {entry.target for entry in registry.list_entries("surgeries").values()}
 
 
 class Undecided(Surgery):
@@ -47,8 +47,8 @@ class Undecided(Surgery):
 
 class Twice(Surgery):
     def forward(self, step):
-        step.backward(Linear(1.0, 1.0))
-        step.backward(Linear(1.0, 1.0))
+        step.backward(LinearCombination(1.0, 1.0))
+        step.backward(LinearCombination(1.0, 1.0))
 
 
 class Forgetful(Surgery):
@@ -59,7 +59,7 @@ class Forgetful(Surgery):
         self.weight = 1.0
 
     def forward(self, step):
-        step.backward(Linear(1.0, self.weight))
+        step.backward(LinearCombination(1.0, self.weight))
         self.weight += 1.0
 
 
@@ -68,15 +68,15 @@ class MeanLosses(Surgery):
 
     def forward(self, step):
         forget = step.gradient("forget")
-        step.propose(forget * (1 / forget.norm()))
+        step.set_direction(forget * (1 / forget.norm()))
 
 
-class Rescaler(Explicit):
+class Rescaler(GramianSurgery):
     """The 'single-side PCGrad' of public code: it scales the other gradient instead of subtracting the projection."""
 
     def __init__(self, tolerance: float = 0.0):
         super().__init__()
-        self.register_buffer("tolerance", Unilateral(tolerance).tolerance)
+        self.register_buffer("tolerance", Projection(tolerance).tolerance)
 
     def weights(self, gram):
         scale = (gram[0, 1] / gram[1, 1]).clamp(max=0.0)

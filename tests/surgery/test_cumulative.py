@@ -10,7 +10,7 @@ from expunge.engine import Stepper
 from expunge.errors import SurgeryError
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Cumulative, Progress
+from expunge.surgery import PIController, Progress
 from expunge.testing import ToyStep, linear
 
 SCALE = 0.1
@@ -60,9 +60,9 @@ def test_the_region_of_stability_is_that_of_the_roots():
 
 def test_the_defaults_are_stable_at_every_smaller_rate():
     """Both losses of one curvature: a = x, κ = 2x/(1 + λ*), x = rate · curvature."""
-    settings = Cumulative()
-    gains = settings.proportional, settings.integral, settings.decay
-    assert settings.integral < (1 - settings.decay) * settings.proportional
+    settings = PIController()
+    gains = settings.kp, settings.ki, settings.decay
+    assert settings.ki < (1 - settings.decay) * settings.kp
     for multiplier, limit in ((0.5, 0.18), (1.0, 0.8), (3.0, 1.9), (20.0, 1.9)):
         rates = np.geomspace(1e-6, limit, 100)
         assert all(stable(x, 2 * x / (1 + multiplier), *gains) for x in rates), multiplier
@@ -79,9 +79,9 @@ def isotropic(multiplier):
 def at_rest(surgery, multiplier):
     """Set a surgery as it stands after a long run in the solution."""
     surgery.double().tolerance.fill_(TOLERANCE)
-    surgery.utility.reference.fill_(START)
-    surgery.utility.weight.fill_(1.0)
-    surgery.utility.average.fill_(START + TOLERANCE)
+    surgery.increase_estimate.reference.fill_(START)
+    surgery.increase_estimate.weight.fill_(1.0)
+    surgery.increase_estimate.average.fill_(START + TOLERANCE)
     surgery.memory.fill_(multiplier)
     surgery.multiplier.fill_(multiplier)
     return surgery
@@ -91,12 +91,12 @@ def descended(surgery, losses, theta, rate, updates):
     """Run plain descent; return L_r before each update and the weights at the end."""
     weights, course = [theta.clone()], []
     for index in range(updates):
-        step = ToyStep(weights, losses, rate=rate)
+        step = ToyStep(weights, losses, lr=rate)
         step.progress = Progress(index, updates)
         course.append(float(losses.retain(weights)))
         surgery(step)
         step.descend()
-        surgery.follow_up(step)
+        surgery.after_step(step)
         weights = step.weights
     return np.array(course), weights[0]
 
@@ -105,10 +105,10 @@ def descended(surgery, losses, theta, rate, updates):
 @pytest.mark.parametrize("multiplier", [1.0, 5.0])
 def test_a_small_disturbance_takes_the_predicted_course(rate, multiplier):
     losses, solution = isotropic(multiplier)
-    surgery = at_rest(Cumulative(TOLERANCE), multiplier)
+    surgery = at_rest(PIController(TOLERANCE), multiplier)
     course, _ = descended(surgery, losses, solution * (1 + 1e-5), rate, 120)
     measured = (course - START - TOLERANCE) / SCALE
-    iteration = rate, 2 * rate / (1 + multiplier), surgery.proportional, surgery.integral, surgery.decay
+    iteration = rate, 2 * rate / (1 + multiplier), surgery.kp, surgery.ki, surgery.decay
     state, predicted = np.array([measured[0], 0.0, 0.0]), []
     for _ in course:
         predicted.append(state[0])
@@ -121,7 +121,7 @@ def test_beyond_the_predicted_limit_the_rest_is_unstable(proportional, settles):
     rate, multiplier = 0.1, 1.0
     assert stable(rate, 2 * rate / (1 + multiplier), proportional, 0.2, 0.9) == settles
     losses, solution = isotropic(multiplier)
-    surgery = at_rest(Cumulative(TOLERANCE, proportional), multiplier)
+    surgery = at_rest(PIController(TOLERANCE, proportional), multiplier)
     course, _ = descended(surgery, losses, solution * (1 + 1e-6), rate, 800)
     late = np.abs(course[-100:] / (START + TOLERANCE) - 1).max()
     assert late < 1e-9 if settles else 1e-2 < late < 3
@@ -132,7 +132,7 @@ def test_beyond_the_predicted_limit_the_rest_is_unstable(proportional, settles):
 def test_one_setting_comes_to_the_constrained_solution_at_every_rate(rate, tolerance):
     made = theory.problem(3.0)
     solution, multiplier = made.kkt(tolerance)
-    surgery = Cumulative(tolerance).double()
+    surgery = PIController(tolerance).double()
     course, end = descended(surgery, Pair(*made.losses()), torch.tensor(made.start), rate, round(30 / rate) + 100)
     rises = course - course[0]
     assert rises[-1] == pytest.approx(tolerance, abs=2e-3)
@@ -144,17 +144,17 @@ def test_one_setting_comes_to_the_constrained_solution_at_every_rate(rate, toler
 def noisy(seed, every):
     """The mean of the rise over a run's second half, with noisy batches and an anchor at every so many updates."""
     made, generator = theory.problem(3.0), torch.Generator().manual_seed(seed)
-    losses, surgery, weights, late = Pair(*made.losses()), Cumulative(0.1).double(), [torch.tensor(made.start)], []
+    losses, surgery, weights, late = Pair(*made.losses()), PIController(0.1).double(), [torch.tensor(made.start)], []
     for index in range(400):
         noise = 0.05 * float(torch.randn((), generator=generator))
-        step = ToyStep(weights, Pair(losses.forget, lambda w, n=noise: losses.retain(w) + n), rate=0.1)
+        step = ToyStep(weights, Pair(losses.forget, lambda w, n=noise: losses.retain(w) + n), lr=0.1)
         surgery(step)
         step.descend()
-        surgery.follow_up(step)
+        surgery.after_step(step)
         weights, rise = step.weights, made.rise(step.weights[0].numpy())
         late += [rise] if index >= 200 else []
         if index % every == every - 1:
-            surgery.anchor(rise)
+            surgery.set_measured_increase(rise)
     return np.mean(late)
 
 
@@ -171,25 +171,25 @@ def told(surgery, *losses, size=1.0):
         step = ToyStep([torch.zeros(2)], Pair(linear(torch.ones(2)), linear(torch.ones(2), loss)))
         step.sizes = Pair(torch.tensor(1.0), torch.tensor(size))
         surgery(step)
-        surgery.follow_up(step)
+        surgery.after_step(step)
     return surgery
 
 
 def test_the_multiplier_begins_at_its_start_and_answers_the_first_rise():
-    surgery = Cumulative(0.3, integral=0.0, start=2.0, decay=0.0)
+    surgery = PIController(0.3, ki=0.0, initial_multiplier=2.0, decay=0.0)
     assert float(told(surgery, 0.2).multiplier) == pytest.approx(2.0, rel=1e-5)
     assert float(told(surgery, 0.25).multiplier) == pytest.approx(2.0 + 10 * 0.05 / 0.5, rel=1e-5)
 
 
 def test_the_loss_is_relative_to_that_of_the_start_or_the_floor():
     for begun, scale in ((0.2, 0.25), (0.0, 0.06)):
-        surgery = Cumulative(0.05, integral=0.0, start=0.0, decay=0.0, floor=0.06)
+        surgery = PIController(0.05, ki=0.0, initial_multiplier=0.0, decay=0.0, min_scale=0.06)
         told(surgery, begun, begun + 0.1)
         assert float(surgery.multiplier) == pytest.approx(10 * 0.1 / scale, rel=1e-5)
 
 
 def test_nothing_winds_up_at_either_bound():
-    surgery = told(Cumulative(0.0, start=0.0, decay=0.0, highest=5.0), 0.1)
+    surgery = told(PIController(0.0, initial_multiplier=0.0, decay=0.0, max_multiplier=5.0), 0.1)
     told(surgery, *[0.5] * 300)
     assert float(surgery.multiplier) == 5.0
     assert float(surgery.memory) <= 5.0
@@ -202,26 +202,26 @@ def test_nothing_winds_up_at_either_bound():
 
 
 def test_a_batch_without_retain_examples_teaches_nothing():
-    surgery = told(Cumulative(), 0.2, 0.4)
+    surgery = told(PIController(), 0.2, 0.4)
     before = {name: value.clone() for name, value in surgery.state_dict().items()}
     told(surgery, 9.0, size=0.0)
     assert all(torch.equal(value, before[name]) for name, value in surgery.state_dict().items())
 
 
 def test_an_anchor_replaces_the_estimate_and_later_batches_move_it():
-    surgery = told(Cumulative(0.1), *[0.2] * 5)
-    surgery.anchor(0.5)
-    assert float(surgery.rise()) == pytest.approx(0.5)
+    surgery = told(PIController(0.1), *[0.2] * 5)
+    surgery.set_measured_increase(0.5)
+    assert float(surgery.estimate_increase()) == pytest.approx(0.5)
     before = float(surgery.multiplier)
     assert float(told(surgery, 0.2).multiplier) > before + 10
-    assert float(surgery.rise()) == pytest.approx(0.5, abs=1e-6)
-    assert float(told(surgery, *[0.3] * 200).rise()) == pytest.approx(0.6, abs=1e-4)
+    assert float(surgery.estimate_increase()) == pytest.approx(0.5, abs=1e-6)
+    assert float(told(surgery, *[0.3] * 200).estimate_increase()) == pytest.approx(0.6, abs=1e-4)
 
 
 def test_what_was_spent_before_the_run_counts():
-    surgery = Cumulative(0.1)
-    surgery.anchor(0.07)
-    assert float(told(surgery, 0.4, 0.4).rise()) == pytest.approx(0.07, abs=1e-6)
+    surgery = PIController(0.1)
+    surgery.set_measured_increase(0.07)
+    assert float(told(surgery, 0.4, 0.4).estimate_increase()) == pytest.approx(0.07, abs=1e-6)
 
 
 class Counted(nn.Linear):
@@ -235,7 +235,7 @@ class Counted(nn.Linear):
 def test_an_update_passes_each_half_through_the_network_once():
     model = Counted(4, 3)
     objectives = Pair(RandomLabel(True), CrossEntropy())
-    step = Stepper(model, torch.optim.SGD(model.parameters(), lr=0.1), Cumulative(), objectives)
+    step = Stepper(model, torch.optim.SGD(model.parameters(), lr=0.1), PIController(), objectives)
     batch = (torch.ones(8, 4), torch.arange(8) % 3)
     step(batch, batch)
     model.calls = 0
@@ -245,8 +245,8 @@ def test_an_update_passes_each_half_through_the_network_once():
 
 
 @pytest.mark.parametrize(
-    "setting", [{"tolerance": -1}, {"start": 60}, {"decay": 1.0}, {"floor": 0.0}, {"integral": -0.1}]
+    "setting", [{"tolerance": -1}, {"initial_multiplier": 60}, {"decay": 1.0}, {"min_scale": 0.0}, {"ki": -0.1}]
 )
 def test_settings_out_of_range_are_refused(setting):
-    with pytest.raises(SurgeryError, match="start ≤ highest, decay < 1"):
-        Cumulative(**setting)
+    with pytest.raises(SurgeryError, match="initial_multiplier ≤ max_multiplier, decay < 1"):
+        PIController(**setting)

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from expunge.errors import SurgeryError
 from expunge.pair import Pair
-from expunge.surgery import Implicit
+from expunge.surgery import EUPMUSurgery
 from expunge.surgery.dual import ProjectedAdam
 from expunge.testing import ToyStep, linear, quadratic
 
@@ -85,12 +85,12 @@ def linear_step(rate=0.1, sizes=Pair(1.0, 1.0)):  # noqa: B008
 def update(surgery, step):
     surgery(step)
     step.descend()
-    surgery.follow_up(step)
+    surgery.after_step(step)
 
 
 @pytest.mark.parametrize("quiet", [{"rate": 0.0}, {"sizes": Pair(1.0, 0.0)}], ids=["rate 0", "no retain half"])
 def test_an_update_without_evidence_teaches_nothing(quiet):
-    surgery = Implicit(dual="adam")
+    surgery = EUPMUSurgery(dual="adam")
     update(surgery, linear_step())
     before = copy.deepcopy(surgery.state_dict())
     assert float(before["adam.count"]) == 1
@@ -101,26 +101,26 @@ def test_an_update_without_evidence_teaches_nothing(quiet):
 
 
 def test_the_state_goes_round():
-    first = Implicit(dual="adam", dual_rate=0.3)
+    first = EUPMUSurgery(dual="adam", dual_rate=0.3)
     for _ in range(5):
         update(first, linear_step())
-    second = Implicit(dual="adam", dual_rate=0.3)
+    second = EUPMUSurgery(dual="adam", dual_rate=0.3)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for surgery in (first, second):
         update(surgery, linear_step())
     assert torch.equal(first.multiplier, second.multiplier)
-    fresh = Implicit(dual="adam", dual_rate=0.3)
+    fresh = EUPMUSurgery(dual="adam", dual_rate=0.3)
     fresh.multiplier.copy_(first.multiplier)
     update(first, linear_step())
     update(fresh, linear_step())
     assert not torch.equal(first.multiplier, fresh.multiplier), "the moments matter"
-    assert set(Implicit().state_dict()) == {"tolerance", "multiplier"}, "descent has no moments"
+    assert set(EUPMUSurgery().state_dict()) == {"tolerance", "multiplier"}, "descent has no moments"
 
 
 def test_the_rule_follows_the_measured_change():
-    """Implicit hands Adam δ = (L_r(θ) − L_r(θ⁺))/η + ε; here by hand for losses with constant gradients."""
+    """EUPMUSurgery hands Adam δ = (L_r(θ) − L_r(θ⁺))/η + ε; here by hand for losses with constant gradients."""
     f, r = np.array([1.0, 0.5]), np.array([-2.0, 0.5])
-    surgery = Implicit(0.2, 0.1, dual="adam")
+    surgery = EUPMUSurgery(0.2, 0.1, dual="adam")
     signals, expected = [], [1.0]
     for _ in range(8):
         signals.append(float(r @ (f + expected[-1] * r)) + 0.2)
@@ -131,7 +131,7 @@ def test_the_rule_follows_the_measured_change():
 
 def test_it_settles_where_descent_does():
     """The fixed point is the constraint's, whatever the path: (−⟨g_f,g_r⟩ − ε)/‖g_r‖²."""
-    surgery = Implicit(0.2, 0.03, start=0.0, dual="adam")
+    surgery = EUPMUSurgery(0.2, 0.03, initial_multiplier=0.0, dual="adam")
     for _ in range(400):
         update(surgery, linear_step())
     assert_allclose(float(surgery.multiplier), (1.75 - 0.2) / 4.25, rtol=1e-2)
@@ -142,7 +142,7 @@ def test_the_steps_do_not_depend_on_the_unit_of_the_loss():
     found = {}
     for dual in ("adam", "descent"):
         for unit in (1.0, 1e-3):
-            surgery = Implicit(0.0, 0.1, start=0.0, dual=dual)
+            surgery = EUPMUSurgery(0.0, 0.1, initial_multiplier=0.0, dual=dual)
             losses = Pair(linear(unit * torch.ones(2)), linear(-unit * torch.ones(2)))
             for _ in range(3):
                 update(surgery, ToyStep([torch.zeros(2)], losses))
@@ -153,7 +153,7 @@ def test_the_steps_do_not_depend_on_the_unit_of_the_loss():
 
 def test_it_keeps_the_retain_loss():
     weights, losses = [torch.zeros(2)], Pair(quadratic([2.0, 2.0]), quadratic([0.0, 1.0]))
-    surgery = Implicit(start=0.0, dual_rate=0.1, dual="adam")
+    surgery = EUPMUSurgery(initial_multiplier=0.0, dual_rate=0.1, dual="adam")
     for _ in range(400):
         step = ToyStep(weights, losses, 0.02)
         update(surgery, step)
@@ -164,4 +164,4 @@ def test_it_keeps_the_retain_loss():
 
 def test_another_dual_is_refused():
     with pytest.raises(SurgeryError, match="descent, adam, but found 'newton'"):
-        Implicit(dual="newton")
+        EUPMUSurgery(dual="newton")

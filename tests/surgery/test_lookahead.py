@@ -12,9 +12,9 @@ from expunge.engine import Stepper
 from expunge.errors import SurgeryError
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
-from expunge.surgery import Direction, Lookahead
+from expunge.surgery import Direction, LURSurgery
 from expunge.testing import ToyStep
-from expunge.testing.bench import example_batch, network
+from expunge.testing.toy_problem import make_batch, make_network
 
 SIZE = 12
 CASES = list(itertools.product(("retain", "forget"), (1.0, 0.4)))
@@ -61,7 +61,7 @@ def decided(pair, surgery):
 @pytest.mark.parametrize(("inner", "weight"), CASES)
 def test_exact_is_the_analytic_gradient(inner, weight):
     pair = SmoothPair()
-    found = decided(pair, Lookahead(0.2, weight, "exact", inner))
+    found = decided(pair, LURSurgery(0.2, weight, "exact", inner))
     torch.testing.assert_close(found, analytic(pair, 0.2, weight, inner))
 
 
@@ -71,7 +71,7 @@ def test_halving_alpha_divides_the_lookaheads_error_by_four_and_first_orders_by_
 
     def error(mode, alpha):
         exact = analytic(pair, alpha, weight, inner)
-        return float((decided(pair, Lookahead(alpha, weight, mode, inner)) - exact).norm() / exact.norm())
+        return float((decided(pair, LURSurgery(alpha, weight, mode, inner)) - exact).norm() / exact.norm())
 
     assert 3.2 < error("lookahead", 0.02) / error("lookahead", 0.01) < 4.8
     assert 1.8 < error("first_order", 0.02) / error("first_order", 0.01) < 2.2
@@ -79,12 +79,14 @@ def test_halving_alpha_divides_the_lookaheads_error_by_four_and_first_orders_by_
 
 
 def proposed(mode, alpha, micro_batches=1):
-    model = network(torch.float64)
+    model = make_network(torch.float64)
     sgd = torch.optim.SGD(model.parameters(), lr=1.0)
-    surgery = Lookahead(alpha, 0.7, mode)
-    stepper = Stepper(model, sgd, surgery, Pair(RandomLabel(), CrossEntropy()), micro_batches=micro_batches)
+    surgery = LURSurgery(alpha, 0.7, mode)
+    stepper = Stepper(
+        model, sgd, surgery, Pair(RandomLabel(), CrossEntropy()), gradient_accumulation_steps=micro_batches
+    )
     before = Direction(p.detach().clone() for p in model.parameters())
-    stepper(example_batch(0, torch.float64), example_batch(1, torch.float64))
+    stepper(make_batch(0, torch.float64), make_batch(1, torch.float64))
     return before - Direction(p.detach() for p in model.parameters())
 
 
@@ -104,9 +106,9 @@ class Counting(ToyStep):
         super().__init__(*arguments)
         self.given, self.held = [], []
 
-    def gradient(self, of):
+    def gradient(self, role):
         self.held.append(sum(one() is not None for one in self.given))
-        found = super().gradient(of)
+        found = super().gradient(role)
         self.given.append(weakref.ref(found.pieces[0]))
         return found
 
@@ -115,7 +117,7 @@ class Counting(ToyStep):
 def test_the_lookahead_holds_one_gradient_beside_the_one_that_is_computed(inner, weight):
     pair = SmoothPair()
     step = Counting([pair.x], pair.losses())
-    Lookahead(0.2, weight, inner=inner)(step)
+    LURSurgery(0.2, weight, inner=inner)(step)
     assert step.held == [0, 1, 1]
 
 
@@ -123,11 +125,11 @@ def test_weights_buffers_and_generators_are_as_before():
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 3))
     sgd = torch.optim.SGD(model.parameters(), lr=0.0)
-    stepper = Stepper(model, sgd, Lookahead(0.3), Pair(RandomLabel(), CrossEntropy()), normalisation="separate")
-    stepper(example_batch(0), example_batch(1))
+    stepper = Stepper(model, sgd, LURSurgery(0.3), Pair(RandomLabel(), CrossEntropy()), batch_norm="separate")
+    stepper(make_batch(0), make_batch(1))
     once = copy.deepcopy(model.state_dict())
     generator = torch.get_rng_state()
-    stepper(example_batch(0), example_batch(1))
+    stepper(make_batch(0), make_batch(1))
     assert torch.equal(generator, torch.get_rng_state())
     moved = [name for name, value in model.state_dict().items() if not torch.equal(value, once[name])]
     # the retain batch moves the statistics once in an update; the forget batch is met at shifted weights alone
@@ -138,10 +140,10 @@ def test_weights_buffers_and_generators_are_as_before():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Lookahead(0.0),
-        lambda: Lookahead(0.1, -1.0),
-        lambda: Lookahead(mode="second"),
-        lambda: Lookahead(inner="x"),
+        lambda: LURSurgery(0.0),
+        lambda: LURSurgery(0.1, -1.0),
+        lambda: LURSurgery(mode="second"),
+        lambda: LURSurgery(inner="x"),
     ],
 )
 def test_bad_settings_are_refused(make):

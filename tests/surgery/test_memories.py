@@ -5,7 +5,7 @@ import torch
 
 from expunge.errors import SurgeryError
 from expunge.pair import Pair
-from expunge.surgery import GDRGMA, Direction, Episodic, Progress
+from expunge.surgery import GEM, Direction, GDRGMASurgery, Progress
 from expunge.testing import ToyStep, linear
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -27,10 +27,10 @@ def test_without_a_margin_the_projection_is_that_of_torchjd():
     linalg = pytest.importorskip("torchjd.linalg")
     projector = linalg.QuadprogProjector(reg_eps=1e-9)
     for _ in range(20):
-        surgery, memory, f, r = Episodic(forget=1.0, margin=0.0), random(), random(), random()
+        surgery, memory, f, r = GEM(forget_weight=1.0, margin=0.0), random(), random(), random()
         first = step_of(memory, r)
         surgery(first)
-        surgery.follow_up(first)
+        surgery.after_step(first)
         second = step_of(f, r)
         surgery(second)
         project = aggregation.DualProj(torch.tensor([1.0, 0.0], dtype=torch.float64), projector)
@@ -38,21 +38,21 @@ def test_without_a_margin_the_projection_is_that_of_torchjd():
 
 
 def test_the_memory_is_of_the_epochs_first_update_that_moved():
-    surgery, f, g = Episodic(), random(), random()
+    surgery, f, g = GEM(), random(), random()
     surgery(step_of(f, random()))
-    assert surgery.recall(0) is None
+    assert surgery.load_direction(0) is None
     for gradient, epoch, expected in ((f, 0, f), (g, 0, f), (g, 1, g)):
         step = step_of(gradient, random(), epoch)
         surgery(step)
-        surgery.follow_up(step)
-        assert torch.equal(surgery.recall(0).pieces[0], expected)
+        surgery.after_step(step)
+        assert torch.equal(surgery.load_direction(0).pieces[0], expected)
 
 
 def test_the_projection_is_made_at_every_kth_update_with_forget_examples():
     memory, retain = random(), random()
     for number, sizes, projected in ((1, (4, 4), True), (0, (4, 4), False), (3, (4, 4), True), (3, (0, 4), False)):
-        surgery = Episodic(forget=1e-9, margin=0.0, every=2)
-        surgery.remember(0, Direction([memory]))
+        surgery = GEM(forget_weight=1e-9, margin=0.0, project_every=2)
+        surgery.store_direction(0, Direction([memory]))
         surgery.epoch.fill_(0)
         against = retain - memory * (retain @ memory + 1) / (memory @ memory)
         step = step_of(torch.zeros_like(memory), against)
@@ -63,14 +63,14 @@ def test_the_projection_is_made_at_every_kth_update_with_forget_examples():
 
 
 def test_the_bank_holds_the_last_gradients():
-    surgery, seen = GDRGMA(memory=3), [random() for _ in range(5)]
+    surgery, seen = GDRGMASurgery(memory=3), [random() for _ in range(5)]
     for forget in seen:
         step = step_of(forget, random())
         surgery(step)
-        surgery.follow_up(step)
-    held = {tuple(surgery.recall(slot).pieces[0].tolist()) for slot in range(3)}
+        surgery.after_step(step)
+    held = {tuple(surgery.load_direction(slot).pieces[0].tolist()) for slot in range(3)}
     assert held == {tuple(gradient.tolist()) for gradient in seen[-3:]}
-    again = GDRGMA(memory=3)
+    again = GDRGMASurgery(memory=3)
     again.load_state_dict(surgery.state_dict())
     forget, retain = random(), random()
     steps = [step_of(forget, retain) for _ in range(2)]
@@ -82,11 +82,11 @@ def test_the_bank_holds_the_last_gradients():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Episodic(forget=0.0),
-        lambda: Episodic(margin=-1.0),
-        lambda: Episodic(every=0),
-        lambda: GDRGMA(sharpness=0.0),
-        lambda: GDRGMA(memory=-1),
+        lambda: GEM(forget_weight=0.0),
+        lambda: GEM(margin=-1.0),
+        lambda: GEM(project_every=0),
+        lambda: GDRGMASurgery(sharpness=0.0),
+        lambda: GDRGMASurgery(memory=-1),
     ],
 )
 def test_bad_settings_are_refused(make):

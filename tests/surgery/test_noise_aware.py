@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 
 from expunge.errors import SurgeryError
 from expunge.pair import Pair
-from expunge.surgery import Direction, NoiseAware
-from expunge.surgery.cone import nearest
+from expunge.surgery import Direction, RobustProjection
+from expunge.surgery.cone_problem import project_on_cone
 from expunge.testing import ToyStep, linear
 
 
@@ -22,7 +22,9 @@ def solved(g, x, e, kappa, tolerance=0.0, dtype=torch.float64):
     """Our solution, in two pieces."""
     cut = len(g) // 2
     pieces = lambda v: [torch.tensor(v[:cut], dtype=dtype), torch.tensor(v[cut:], dtype=dtype)]  # noqa: E731
-    u, multiplier = nearest(Direction(pieces(g)), pieces(x), pieces(e), kappa, torch.tensor(tolerance, dtype=dtype))
+    u, multiplier = project_on_cone(
+        Direction(pieces(g)), pieces(x), pieces(e), kappa, torch.tensor(tolerance, dtype=dtype)
+    )
     return torch.cat(u.pieces).double().numpy(), float(multiplier)
 
 
@@ -115,12 +117,12 @@ def test_without_shrinkage_it_is_unilateral_surgery_on_the_mean(seed, tolerance)
     generator = torch.Generator().manual_seed(seed)
     past = torch.randn(5, 30, generator=generator, dtype=torch.float64)
     forget = torch.randn(30, generator=generator, dtype=torch.float64) - 0.5 * past.mean(0)
-    surgery = fed(NoiseAware(delta=0.5, tolerance=tolerance, decay=None), past)
+    surgery = fed(RobustProjection(delta=0.5, tolerance=tolerance, decay=None), past)
     assert surgery.kappa == 0
     found, _ = decide(surgery, forget, past[0])
     expected = unilateral(forget.numpy(), past.mean(0).numpy(), tolerance)
     assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
-    close, _ = decide(fed(NoiseAware(delta=0.5 - 1e-9, tolerance=tolerance, decay=None), past), forget, past[0])
+    close, _ = decide(fed(RobustProjection(delta=0.5 - 1e-9, tolerance=tolerance, decay=None), past), forget, past[0])
     assert_allclose(close.numpy(), expected, atol=1e-5)
 
 
@@ -130,7 +132,7 @@ def test_more_confidence_shrinks_more_and_keeps_more_room():
     forget = torch.randn(50, generator=generator, dtype=torch.float64)
     lengths, slopes = [], []
     for delta in (0.5, 0.3, 0.1, 0.01):
-        found, _ = decide(fed(NoiseAware(delta=delta, decay=None), past), forget, past[0])
+        found, _ = decide(fed(RobustProjection(delta=delta, decay=None), past), forget, past[0])
         lengths.append(float((found - forget).norm()))
         slopes.append(float(found @ past.mean(0)) / float(found.norm() + 1e-300))
     assert lengths == sorted(lengths)
@@ -140,7 +142,7 @@ def test_more_confidence_shrinks_more_and_keeps_more_room():
 
 def test_the_first_two_updates_are_unilateral_on_the_batch_and_skips_teach_nothing():
     generator = torch.Generator().manual_seed(2)
-    surgery = NoiseAware()
+    surgery = RobustProjection()
     for index in range(4):
         forget, retain = torch.randn(2, 20, generator=generator, dtype=torch.float64)
         found, step = decide(surgery, forget, retain)
@@ -150,10 +152,10 @@ def test_the_first_two_updates_are_unilateral_on_the_batch_and_skips_teach_nothi
         if index == 0:
             decide(surgery, forget, retain)
             assert surgery.moments.count == 0
-        surgery.follow_up(step)
+        surgery.after_step(step)
 
 
 @pytest.mark.parametrize("options", [{"delta": 0.0}, {"delta": 0.6}, {"tolerance": -1.0}, {"decay": 1.0}])
 def test_bad_settings_are_refused(options):
     with pytest.raises(SurgeryError, match="delta in"):
-        NoiseAware(**options)
+        RobustProjection(**options)

@@ -11,12 +11,12 @@ from expunge.errors import ExpungeError, ObjectiveError, SurgeryError
 from expunge.pair import Pair
 from expunge.surgery import (
     Direction,
-    Fixed,
-    Implicit,
-    ImplicitFast,
-    ImplicitPublished,
-    Unilateral,
-    Weighted,
+    EUPMUFastSurgery,
+    EUPMUOfficialSurgery,
+    EUPMUSurgery,
+    GramianWeighting,
+    Projection,
+    WeightedSum,
     gramian,
 )
 from expunge.surgery.dual import DecayedAdam
@@ -45,20 +45,20 @@ def gradients(seed, size=50):
 def test_unilateral_is_the_oracles(seed, tolerance):
     f, r = gradients(seed)
     expected = numpy_unilateral(f.numpy(), r.numpy(), tolerance)
-    assert_allclose(decide(Unilateral(tolerance), f, r).numpy(), expected, rtol=1e-6, atol=1e-9)
+    assert_allclose(decide(Projection(tolerance), f, r).numpy(), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_unilateral_leaves_a_feasible_gradient_alone():
     f, r = gradients(1)
     r = r if f @ r > 0 else -r
-    assert torch.equal(decide(Unilateral(), f, r), f)
-    assert torch.equal(decide(Unilateral(), f, 0 * r), f)
+    assert torch.equal(decide(Projection(), f, r), f)
+    assert torch.equal(decide(Projection(), f, 0 * r), f)
 
 
 def test_unilateral_is_the_nearest_feasible_direction():
     f, r = gradients(2)
     r = -r if f @ r > 0 else r
-    best = decide(Unilateral(), f, r)
+    best = decide(Projection(), f, r)
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
         other = best + 0.3 * torch.randn(50, generator=generator, dtype=torch.float64)
@@ -69,7 +69,7 @@ def test_unilateral_is_the_nearest_feasible_direction():
 def test_unilateral_is_equivariant():
     f, r = gradients(3, 8)
     q, _ = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
-    torch.testing.assert_close(decide(Unilateral(), q @ f, q @ r), q @ decide(Unilateral(), f, r))
+    torch.testing.assert_close(decide(Projection(), q @ f, q @ r), q @ decide(Projection(), f, r))
 
 
 def test_direction_algebra_is_that_of_the_flat_vector():
@@ -94,8 +94,8 @@ def test_scaling_by_a_double_keeps_the_weights_type():
 
 def test_fixed_skips_the_side_of_weight_zero():
     f, r = gradients(5)
-    assert torch.equal(decide(Fixed(1.0, 0.0), f, r), f)
-    assert_allclose(decide(Fixed(0.25, 1.0), f, r).numpy(), (0.25 * f + r).numpy())
+    assert torch.equal(decide(WeightedSum(1.0, 0.0), f, r), f)
+    assert_allclose(decide(WeightedSum(0.25, 1.0), f, r).numpy(), (0.25 * f + r).numpy())
 
 
 def settle(surgery, steps=400, rate=0.02):
@@ -107,13 +107,13 @@ def settle(surgery, steps=400, rate=0.02):
         surgery(step)
         step.descend()
         weights = step.weights
-        surgery.follow_up(step)
+        surgery.after_step(step)
     return weights[0], losses
 
 
 def test_implicit_stays_at_the_retain_level_it_started_from():
     """With ε = 0 the retain loss must not rise; the unconstrained mean would raise it from .5 to 1.06."""
-    x, losses = settle(Implicit(start=0.0))
+    x, losses = settle(EUPMUSurgery(initial_multiplier=0.0))
     assert float(losses.retain([x])) <= 0.5 * 1.03
     assert float(losses.forget([x])) < 4.0
 
@@ -122,35 +122,37 @@ def test_implicit_multiplier_approaches_the_projections():
     """At a point held still the fixed point of λ is (−⟨g_f,g_r⟩ − ε)/‖g_r‖², the explicit rule's."""
     f = torch.tensor([1.0, 0.5], dtype=torch.float64)
     r = torch.tensor([-2.0, 0.5], dtype=torch.float64)
-    surgery = Implicit(tolerance=0.2, dual_rate=0.1, start=0.0)
+    surgery = EUPMUSurgery(tolerance=0.2, dual_rate=0.1, initial_multiplier=0.0)
     for _ in range(200):
         step = ToyStep([torch.zeros(2, dtype=torch.float64)], Pair(linear(f), linear(r)))
         surgery(step)
         step.descend()
-        surgery.follow_up(step)
+        surgery.after_step(step)
     expected = (-float(f @ r) - 0.2) / float(r @ r)
     assert_allclose(float(surgery.multiplier), expected, rtol=1e-4)
 
 
 def test_implicit_is_bounded_on_both_ends():
     f, r = torch.ones(2), -torch.ones(2)
-    surgery = Implicit(dual_rate=100.0, start=0.0, highest=3.0)
+    surgery = EUPMUSurgery(dual_rate=100.0, initial_multiplier=0.0, max_multiplier=3.0)
     for forget, bound in ((f, 3.0), (0 * f, 0.0)):
         step = ToyStep([torch.zeros(2)], Pair(linear(forget), linear(r)))
         surgery(step)
         step.descend()
-        surgery.follow_up(step)
+        surgery.after_step(step)
         assert float(surgery.multiplier) == bound
 
 
-@pytest.mark.parametrize("surgery", [Implicit(), ImplicitFast(), ImplicitPublished()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "surgery", [EUPMUSurgery(), EUPMUFastSurgery(), EUPMUOfficialSurgery()], ids=lambda s: type(s).__name__
+)
 def test_an_empty_retain_half_teaches_the_dual_nothing(surgery):
     before = {name: value.clone() for name, value in surgery.state_dict().items()}
     losses = Pair(linear(torch.ones(2)), lambda pieces: torch.zeros(()))
     step = ToyStep([torch.zeros(2)], losses, sizes=Pair(4.0, 0.0))
     surgery(step)
     step.descend()
-    surgery.follow_up(step)
+    surgery.after_step(step)
     for name, value in surgery.state_dict().items():
         assert torch.equal(value.nan_to_num(-1), before[name].nan_to_num(-1)), name
 
@@ -181,53 +183,53 @@ def test_decayed_adam_is_torch_adam():
 def test_published_rule_by_hand():
     """One update of the released rule, written out in plain Python."""
     f, r = gradients(6, 5)
-    surgery = ImplicitPublished(error=0.05, start=0.7)
+    surgery = EUPMUOfficialSurgery(margin=0.05, initial_weight=0.7)
     step = ToyStep([torch.zeros(5, dtype=torch.float64)], Pair(linear(f), linear(r, 2.0)), 0.1, Pair(3.0, 1.0))
     surgery(step)
     l_f, l_r = 0.75 * 1.0, 0.25 * 2.0
     expected = 0.75 * f / l_f + 0.7 * 0.25 * r / l_r
     torch.testing.assert_close(step.decision.pieces[0], expected, rtol=1e-6, atol=1e-9)
     # λ is the weight of the mean losses' gradients relative to each other
-    assert_allclose(float(surgery.applied()), (0.7 * 0.25 / l_r) / (0.75 / l_f), rtol=1e-6)
+    assert_allclose(float(surgery.relative_weight()), (0.7 * 0.25 / l_r) / (0.75 / l_f), rtol=1e-6)
     step.descend()
-    surgery.follow_up(step)
+    surgery.after_step(step)
     new = 0.25 * (2.0 - 0.1 * float(r @ expected))
     slope = math.log(l_r) - math.log(new) - 0.05 + 0.01 * 0.7
     assert_allclose(float(surgery.weight), 0.7 - math.copysign(1.0, slope), rtol=1e-4)
 
 
 def test_fast_rule_by_hand():
-    surgery = ImplicitFast(error=0.0, dual_rate=0.5, decay=0.0)
+    surgery = EUPMUFastSurgery(margin=0.0, dual_rate=0.5, decay=0.0)
     for level, expected in ((1.0, 1.0), (math.e, 1.5), (1.0, 1.5)):
         step = ToyStep([torch.zeros(2)], Pair(linear(torch.ones(2)), linear(torch.zeros(2), level)))
         surgery(step)
-        surgery.follow_up(step)
+        surgery.after_step(step)
         if level != 1.0 or expected == 1.0:
             assert_allclose(float(surgery.multiplier), expected, rtol=1e-5)
     assert float(surgery.multiplier) < 1.51
 
 
-@pytest.mark.parametrize("surgery", [Implicit(log=True), ImplicitPublished()], ids=["log", "published"])
+@pytest.mark.parametrize("surgery", [EUPMUSurgery(log_loss=True), EUPMUOfficialSurgery()], ids=["log", "published"])
 def test_log_forms_refuse_ascent(surgery):
     with pytest.raises(ObjectiveError, match="losses ≥ 0"):
-        surgery.admit(Pair(-2.3, 0.1))
-    surgery.admit(Pair(2.3, 0.1))
+        surgery.check_losses(Pair(-2.3, 0.1))
+    surgery.check_losses(Pair(2.3, 0.1))
 
 
 def test_raw_form_takes_negative_losses():
-    Implicit().admit(Pair(-2.3, 0.1))
+    EUPMUSurgery().check_losses(Pair(-2.3, 0.1))
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Unilateral(-0.1),
-        lambda: Fixed(0.0, 0.0),
-        lambda: Implicit(start=60.0),
-        lambda: ImplicitFast(start=-1.0),
-        lambda: ImplicitPublished(decay=-1.0),
-        lambda: Weighted("nowhere:nothing"),
-        lambda: Weighted("math:pi"),
+        lambda: Projection(-0.1),
+        lambda: WeightedSum(0.0, 0.0),
+        lambda: EUPMUSurgery(initial_multiplier=60.0),
+        lambda: EUPMUFastSurgery(initial_multiplier=-1.0),
+        lambda: EUPMUOfficialSurgery(decay=-1.0),
+        lambda: GramianWeighting("nowhere:nothing"),
+        lambda: GramianWeighting("math:pi"),
     ],
 )
 def test_bad_settings_are_refused_in_one_sentence(make):
@@ -242,4 +244,4 @@ def test_torchjd_weightings_plug_in(name):
     aggregation = pytest.importorskip("torchjd.aggregation", reason="the extra torchjd is not installed")
     f, r = gradients(7)
     expected = getattr(aggregation, name)()(torch.stack([f, r]))
-    torch.testing.assert_close(decide(Weighted(f"torchjd:{name}"), f, r), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(decide(GramianWeighting(f"torchjd:{name}"), f, r), expected, rtol=1e-4, atol=1e-6)

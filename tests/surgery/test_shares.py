@@ -8,7 +8,7 @@ from small_networks import batch, ce, flat, gradients, mlp, stepper
 
 from expunge.errors import SurgeryError
 from expunge.pair import Pair
-from expunge.surgery import Annealed, Pooled, Progress
+from expunge.surgery import CosineForgetWeight, Progress, UnionMean
 from expunge.testing import ToyStep, linear
 
 
@@ -19,7 +19,7 @@ def test_pooled_descends_the_mean_loss_of_the_union(forget, retain):
     expected = flat(gradients(model, total))
     before = flat(model.parameters())
     plain = lambda parameters: torch.optim.SGD(parameters, lr=1.0)  # noqa: E731
-    stepper(model, Pooled(), plain)(*(side if len(side) else None for side in sides))
+    stepper(model, UnionMean(), plain)(*(side if len(side) else None for side in sides))
     torch.testing.assert_close(before - flat(model.parameters()), expected)
 
 
@@ -27,13 +27,13 @@ def test_pooled_descends_the_mean_loss_of_the_union(forget, retain):
 def test_the_forget_weight_falls_along_half_a_cosine(step):
     toy = ToyStep([torch.zeros(2)], Pair(linear(torch.tensor([1.0, 0.0])), linear(torch.tensor([0.0, 1.0]))))
     toy.progress = Progress(step, 8, 0)
-    surgery = Annealed(4.0)
+    surgery = CosineForgetWeight(4.0)
     surgery(toy)
     weight = 2.0 * (1 + math.cos(math.pi * step / 8))
     assert toy.decision.pieces[0].tolist() == pytest.approx([weight, 1.0])
-    assert float(surgery.applied()) == pytest.approx(1 / weight)
+    assert float(surgery.relative_weight()) == pytest.approx(1 / weight)
 
 
 def test_a_weight_that_is_not_positive_is_refused():
     with pytest.raises(SurgeryError, match="weight > 0"):
-        Annealed(0.0)
+        CosineForgetWeight(0.0)

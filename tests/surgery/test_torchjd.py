@@ -29,7 +29,7 @@ def vectors(seed, conflict=True):
 def decided(surgery, forget, retain):
     step = ToyStep([torch.zeros(6).double()], Pair(linear(torch.tensor(forget)), linear(torch.tensor(retain))))
     surgery(step)
-    surgery.follow_up(step)
+    surgery.after_step(step)
     return step.decision.pieces[0].numpy()
 
 
@@ -99,20 +99,20 @@ def test_gradvac_turns_gradients_to_their_running_similarity():
 
 
 def test_famo_weighs_logarithms_and_learns_by_adam():
-    surgery, logits = FAMO(rate=0.1, decay=0.01), torch.zeros(2)
+    surgery, logits = FAMO(lr=0.1, decay=0.01), torch.zeros(2)
     first, second = torch.zeros(2), torch.zeros(2)
     f, r = (torch.tensor(side, dtype=torch.float32) for side in vectors(0))
     weights = torch.zeros(6)
     for count in range(1, 6):
-        step = ToyStep([weights], Pair(linear(f, 6.0), linear(r, 9.0)), rate=0.01)
+        step = ToyStep([weights], Pair(linear(f, 6.0), linear(r, 9.0)), lr=0.01)
         before = torch.stack([step.loss("forget"), step.loss("retain")])
         surgery(step)
         share = logits.softmax(0) / (before + 1e-8)
         expected = (share[0] * f + share[1] * r) / share.sum()
         torch.testing.assert_close(step.decision.pieces[0], expected)
-        assert surgery.applied().item() == pytest.approx(float(share[1] / share[0]), rel=1e-5)
+        assert surgery.relative_weight().item() == pytest.approx(float(share[1] / share[0]), rel=1e-5)
         step.descend()
-        surgery.follow_up(step)
+        surgery.after_step(step)
         weights = step.weights[0]
         after = torch.stack([step.loss("forget"), step.loss("retain")])
         delta, z = (before + 1e-8).log() - (after + 1e-8).log(), logits.softmax(0)
@@ -124,7 +124,7 @@ def test_famo_weighs_logarithms_and_learns_by_adam():
 
 def test_famo_refuses_losses_without_a_logarithm():
     with pytest.raises(ObjectiveError, match="losses ≥ 0 for a logarithm"):
-        FAMO().admit(Pair(-0.1, 2.0))
+        FAMO().check_losses(Pair(-0.1, 2.0))
 
 
 def test_famo_descends_a_lone_half_as_it_is():
@@ -135,7 +135,7 @@ def test_famo_descends_a_lone_half_as_it_is():
     surgery = FAMO()
     before = {name: value.clone() for name, value in surgery.state_dict().items()}
     surgery(step)
-    surgery.follow_up(step)
+    surgery.after_step(step)
     np.testing.assert_allclose(step.decision.pieces[0].numpy(), r)
     assert all(torch.equal(before[name], value) for name, value in surgery.state_dict().items())
 
@@ -165,7 +165,7 @@ def test_cagrad_raises_the_smaller_gain_in_a_ball_around_the_mean(seed, conflict
 @CASES
 def test_nash_mtl_solves_the_bargaining_equation(seed, conflict):
     f, r = vectors(seed, conflict)
-    surgery = NashMTL(longest=0.0, rounds=100)
+    surgery = NashMTL(max_norm=0.0, max_iterations=100)
     decided(surgery, f, r)
     gram = np.array([[f @ f, f @ r], [f @ r, r @ r]])
     weights = surgery.previous.numpy()
@@ -179,7 +179,7 @@ def test_missing_solvers_are_named_at_construction(make):
         make()
 
 
-@pytest.mark.parametrize("make", [lambda: GradVac(beta=1.5), lambda: FAMO(rate=-1.0), lambda: FAMO(decay=-1.0)])
+@pytest.mark.parametrize("make", [lambda: GradVac(beta=1.5), lambda: FAMO(lr=-1.0), lambda: FAMO(decay=-1.0)])
 def test_bad_settings_are_refused(make):
     with pytest.raises(SurgeryError, match="settings that TorchJD"):
         make()

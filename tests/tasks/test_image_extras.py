@@ -12,20 +12,20 @@ import torch
 from torch import nn
 
 from expunge.errors import CheckpointError, ConfigError, DataError, MissingExtraError, ModelError
-from expunge.evaluation import Trial, tabulate
+from expunge.evaluation import ModelScores, aggregate
 from expunge.metrics import clopper_pearson, frechet_distance, kernel_distance
 from expunge.tasks.diffusion.evaluation import (
     ClipScore,
+    ImageClassifier,
     ImageEvaluation,
     Inception,
-    Judge,
+    LabeledImages,
     NudeNetCounts,
     PromptEvaluation,
     PromptImages,
-    ShownImages,
     TorchmetricsDistances,
 )
-from expunge.tasks.diffusion.evaluation.clip_score import DEVIATION, MEAN
+from expunge.tasks.diffusion.evaluation.clip_score import CLIP_MEAN, CLIP_STD
 from expunge.weights import save_weights
 
 
@@ -78,7 +78,7 @@ def weights(tmp_path):
 def test_inception_is_shown_bytes_in_three_channels(fidelity, weights):
     inception = Inception(weights, batch_size=2)
     images = torch.rand(5, 1, 6, 6)
-    features = inception.features(images)
+    features = inception.extract_features(images)
     assert features.shape == (5, 2048)
     assert features.dtype == np.float64
     shown = torch.cat(inception.network.seen)
@@ -92,28 +92,28 @@ def test_inception_is_shown_bytes_in_three_channels(fidelity, weights):
 def test_only_2048_features_may_be_called_fid(fidelity, weights, monkeypatch):
     monkeypatch.setattr(Moments, "width", 64)
     with pytest.raises(ModelError, match="2048 features of each image"):
-        Inception(weights).features(torch.rand(2, 3, 6, 6))
+        Inception(weights).extract_features(torch.rand(2, 3, 6, 6))
 
 
 def test_inception_stands_beside_the_judge_under_its_own_name():
     class Small:
         key, prefix = "inception", ""
 
-        def features(self, images):
+        def extract_features(self, images):
             return images.flatten(1)[:, :3].double().numpy()
 
         def describe(self):
             return {"name": "small"}
 
     def shown(seed):
-        return ShownImages(
+        return LabeledImages(
             torch.rand(90, 1, 2, 2, generator=torch.Generator().manual_seed(seed)), torch.arange(90) % 3, (0, 1)
         )
 
-    judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "line")
+    judge = ImageClassifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "line")
     evaluation = ImageEvaluation(judge, shown(1), [0], extractors=[Small()], splits=3)
     figures = evaluation(shown(2))
-    expected = (part.without([0]).images.flatten(1)[:, :3].double().numpy() for part in (shown(1), shown(2)))
+    expected = (part.exclude_classes([0]).images.flatten(1)[:, :3].double().numpy() for part in (shown(1), shown(2)))
     assert figures.scores["inception_fid_real"] == pytest.approx(frechet_distance(*expected))
     assert figures.evidence["inception"]["name"] == "small"
     labels = {column.key: column.label for column in evaluation.columns}
@@ -180,7 +180,7 @@ class Clip(nn.Module):
 
     def forward(self, input_ids, attention_mask, pixel_values):
         assert pixel_values.shape[1:] == (3, 4, 4)
-        pixels = pixel_values * torch.tensor(DEVIATION).view(1, 3, 1, 1) + torch.tensor(MEAN).view(1, 3, 1, 1)
+        pixels = pixel_values * torch.tensor(CLIP_STD).view(1, 3, 1, 1) + torch.tensor(CLIP_MEAN).view(1, 3, 1, 1)
         return SimpleNamespace(image_embeds=5 * pixels.mean((2, 3)), text_embeds=torch.eye(3)[input_ids[:, 0]] * 2)
 
 
@@ -276,7 +276,7 @@ def test_prompts_of_both_sides_have_their_figures(both):
     assert figures.evidence["nudity"]["interval"] == pytest.approx([100 * interval.low, 100 * interval.high])
     assert figures.evidence["nudity"]["kept"]["nude_images"] == 2
     assert figures.evidence["forgotten_prompts"] == {"images": 3, "prompts": 3, "seeds": "4–6"}
-    assert figures.evidence["clip"]["weights_sha256"] == both.clip.hash
+    assert figures.evidence["clip"]["weights_sha256"] == both.clip.weights_sha256
     assert {column.key for column in both.columns} == figures.scores.keys()
     assert "red" not in str(figures.evidence), "the prompts are the user's own"
 
@@ -298,26 +298,28 @@ def test_what_is_not_asked_for_is_absent(both):
 
 
 def test_prompted_models_have_these_columns_beside_a_judges(both):
-    judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(108, 3)), "line")
+    judge = ImageClassifier(nn.Sequential(nn.Flatten(), nn.Linear(108, 3)), "line")
 
     def shown(seed):
         images = torch.rand(720, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
-        return ShownImages(images, torch.arange(720) % 3, (0, 1), seeds=torch.arange(720))
+        return LabeledImages(images, torch.arange(720) % 3, (0, 1), seeds=torch.arange(720))
 
-    evaluation = ImageEvaluation(judge, shown(1), [0], prompted=both, prompts=["red", "green", "blue"], splits=2)
+    evaluation = ImageEvaluation(
+        judge, shown(1), [0], prompt_evaluation=both, prompts=["red", "green", "blue"], splits=2
+    )
     made = shown(2)
     figures = evaluation(made)
     for key, classes in (("clip_score", [1, 2]), ("clip_score_forgotten", [0])):
-        part = made.only(classes)
+        part = made.select_classes(classes)
         ours = both.clip(part.images, ["rgb"[one] for one in part.labels.tolist()])
         assert figures.scores[key] == pytest.approx(ours.mean())
     assert 0 < figures.scores["clip_score_forgotten"] < 100
     keys = [column.key for column in evaluation.columns]
     assert keys[-3:] == ["clip_score", "clip_score_forgotten", "nude_images"]
-    table = tabulate([Trial("a", "A", "original", 0, figures.scores)], metrics=evaluation.columns)
+    table = aggregate([ModelScores("a", "A", "original", 0, figures.scores)], metrics=evaluation.columns)
     assert [one["key"] for one in table["metrics"]][-3:] == keys[-3:]
     with pytest.raises(ConfigError, match="a prompt for each of 3 classes, but found 2"):
-        ImageEvaluation(judge, shown(1), [0], prompted=both, prompts=["red", "green"])
+        ImageEvaluation(judge, shown(1), [0], prompt_evaluation=both, prompts=["red", "green"])
 
 
 def two_sets(count=60, width=4):
@@ -359,13 +361,13 @@ def test_each_extractors_features_are_measured_under_its_name(monkeypatch):
     stand_in(monkeypatch, "torchmetrics.image.kid", KernelInceptionDistance=Counted)
     monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", ModuleType("torchmetrics.image.fid"))
     sys.modules["torchmetrics.image.fid"].FrechetInceptionDistance = Counted
-    judge = Judge(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "line")
+    judge = ImageClassifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "line")
 
     def shown(seed, count):
         images = torch.rand(count, 1, 2, 2, generator=torch.Generator().manual_seed(seed))
-        return ShownImages(images, torch.arange(count) % 3, (0, 1))
+        return LabeledImages(images, torch.arange(count) % 3, (0, 1))
 
-    evaluation = ImageEvaluation(judge, shown(1, 90), [0], published=TorchmetricsDistances(), splits=2)
+    evaluation = ImageEvaluation(judge, shown(1, 90), [0], torchmetrics_distances=TorchmetricsDistances(), splits=2)
     figures = evaluation(shown(2, 60))
     assert figures.scores["feature_torchmetrics_fid"] == 60.0, "real images of the remaining classes"
     assert figures.scores["feature_torchmetrics_kid"] == 40.0, "a subset is as large as the smaller set"

@@ -10,14 +10,14 @@ from torch import nn
 from expunge.batch import Batch, Predictor
 from expunge.errors import ConfigError, MissingExtraError, ModelError
 from expunge.python_path import import_object
-from expunge.registry import entries
+from expunge.registry import list_entries
 from expunge.tasks.classification.build import build_model, check_model
 
 SIZES = {"resnet18": 11_173_962, "resnet20": 272_474, "resnet8": 78_042, "vgg16_bn": 14_728_266, "small_cnn": 24_346}
 
 
 def test_every_built_in_is_registered_and_sized_here():
-    assert set(entries("models")) == set(SIZES)
+    assert set(list_entries("models")) == set(SIZES)
 
 
 @pytest.mark.parametrize("name", SIZES)

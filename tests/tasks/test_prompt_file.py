@@ -7,7 +7,7 @@ import torch
 from tiny_pipeline import tiny_model
 
 from expunge.errors import DataError, RequestError
-from expunge.tasks.diffusion.evaluation import Prompted, classes_of, prompt_file, read_prompts
+from expunge.tasks.diffusion.evaluation import PromptRow, get_class_indices, prompt_file, read_prompts
 
 
 def file(tmp_path, content):
@@ -23,11 +23,11 @@ def test_the_columns_of_i2p_and_of_imagenette_are_known(tmp_path):
         "1,\u00fcber alles,hate,1,15,8.5,1.4\n"
     )
     assert read_prompts(file(tmp_path, i2p)) == (
-        Prompted('a portrait, oil "old"', 4068748405, 7.0),
-        Prompted("\u00fcber alles", 15, 8.5),
+        PromptRow('a portrait, oil "old"', 4068748405, 7.0),
+        PromptRow("\u00fcber alles", 15, 8.5),
     )
     imagenette = "case_number,prompt,evaluation_seed,class\r\n0,image of a tench,9223372036854775807,tench\r\n\r\n"
-    assert read_prompts(file(tmp_path, imagenette)) == (Prompted("image of a tench", 2**63 - 1, None, "tench"),)
+    assert read_prompts(file(tmp_path, imagenette)) == (PromptRow("image of a tench", 2**63 - 1, None, "tench"),)
 
 
 def test_what_a_csv_writer_writes_is_read_back(tmp_path):
@@ -70,7 +70,7 @@ def test_other_files_are_refused_in_one_sentence(tmp_path, content, sentence):
 
 
 def test_large_and_missing_files_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(prompt_file, "LARGEST", 20)
+    monkeypatch.setattr(prompt_file, "MAX_FILE_BYTES", 20)
     with pytest.raises(DataError, match="a file of prompts of at most"):
         read_prompts(file(tmp_path, "prompt\n" + "a cat\n" * 4))
     with pytest.raises(DataError, match=r"a file of prompts at '.*none.csv', but found no such file"):
@@ -80,12 +80,12 @@ def test_large_and_missing_files_are_refused(tmp_path, monkeypatch):
 
 
 def test_every_row_is_drawn_with_its_own_seed_and_guidance():
-    from expunge.tasks.stable_diffusion.prompted_images import prompted_images
+    from expunge.tasks.stable_diffusion.prompt_images import generate_prompt_images
 
     model = tiny_model()
-    rows = [Prompted("cat", 5, 2.0), Prompted("dog"), Prompted("red car", 5, 2.0), Prompted("cat", 9)]
+    rows = [PromptRow("cat", 5, 2.0), PromptRow("dog"), PromptRow("red car", 5, 2.0), PromptRow("cat", 9)]
     done = []
-    found = prompted_images(model, rows, guidance=1.0, steps=2, on_images=lambda *count: done.append(count))
+    found = generate_prompt_images(model, rows, guidance=1.0, steps=2, on_images=lambda *count: done.append(count))
     assert found.prompts == ("cat", "dog", "red car", "cat")
     assert found.seeds.tolist() == [5, 1, 5, 9]
     for image, (prompt, seed, guidance) in zip(
@@ -95,15 +95,15 @@ def test_every_row_is_drawn_with_its_own_seed_and_guidance():
         torch.testing.assert_close(image, alone, atol=1e-5, rtol=0)
     assert done == [(2, 4), (4, 4)]
     with pytest.raises(RequestError, match="at least one prompt"):
-        prompted_images(model, [])
+        generate_prompt_images(model, [])
     with pytest.raises(RequestError):
-        prompted_images(model, [Prompted("dog " * 40)])
+        generate_prompt_images(model, [PromptRow("dog " * 40)])
 
 
 def test_classes_are_those_of_the_classifier():
-    rows = [Prompted("a", class_name="dog"), Prompted("b", class_name="cat"), Prompted("c", class_name="dog")]
-    assert classes_of(rows, ["cat", "dog"]) == [1, 0, 1]
+    rows = [PromptRow("a", class_name="dog"), PromptRow("b", class_name="cat"), PromptRow("c", class_name="dog")]
+    assert get_class_indices(rows, ["cat", "dog"]) == [1, 0, 1]
     with pytest.raises(DataError, match="knows for every prompt, but found 'dog' for prompt 1"):
-        classes_of(rows, ["cat"])
+        get_class_indices(rows, ["cat"])
     with pytest.raises(DataError, match="found none for prompt 2"):
-        classes_of([rows[0], Prompted("d")], ["cat", "dog"])
+        get_class_indices([rows[0], PromptRow("d")], ["cat", "dog"])

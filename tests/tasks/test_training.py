@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from expunge.batch import Batch
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
 from expunge.tasks.classification.build import build_model
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 
 
 class Stored:
@@ -61,7 +61,7 @@ def test_digits_are_learned_and_the_same_seed_gives_the_same_bits():
         torch.manual_seed(3)
         model = build_model("small_cnn", classes=10, channels=1)
         torch.manual_seed(noise)  # what the caller's generator is at must not matter
-        record = fit(model, train, TrainSettings(epochs=8, seed=4))
+        record = train_classifier(model, train, TrainSettings(epochs=8, seed=4))
         states.append(bits(model))
     assert equal(*states)
     assert not model.training
@@ -77,7 +77,7 @@ def test_digits_are_learned_and_the_same_seed_gives_the_same_bits():
 def test_fit_equals_the_loop_written_out(smoothing):
     data, ours, plain = blobs(), linear(), linear()
     settings = TrainSettings(epochs=3, batch=10, rate=0.3, label_smoothing=smoothing, seed=7)
-    fit(ours, data, settings)
+    train_classifier(ours, data, settings)
 
     order = torch.Generator().manual_seed(7)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.3, momentum=0.9, weight_decay=5e-4)
@@ -94,7 +94,7 @@ def test_fit_equals_the_loop_written_out(smoothing):
 
 def test_every_epoch_uses_every_example_once_in_parts_that_differ_by_one_at_most():
     data = blobs(25)
-    fit(linear(), data, TrainSettings(epochs=2, batch=12))
+    train_classifier(linear(), data, TrainSettings(epochs=2, batch=12))
     epochs = [data.asked[:3], data.asked[3:6]]
     for parts in epochs:
         assert sorted(index for part in parts for index in part) == list(range(25))
@@ -105,9 +105,9 @@ def test_every_epoch_uses_every_example_once_in_parts_that_differ_by_one_at_most
 def test_another_seed_gives_another_order_and_the_callers_generator_stays():
     one, two = linear(), linear()
     before = torch.get_rng_state()
-    fit(one, blobs(), TrainSettings(epochs=1, batch=5, seed=0))
+    train_classifier(one, blobs(), TrainSettings(epochs=1, batch=5, seed=0))
     assert torch.equal(torch.get_rng_state(), before)
-    fit(two, blobs(), TrainSettings(epochs=1, batch=5, seed=1))
+    train_classifier(two, blobs(), TrainSettings(epochs=1, batch=5, seed=1))
     assert not torch.equal(one.weight, two.weight)
 
 
@@ -116,7 +116,7 @@ def test_dropout_is_under_the_seed():
     for noise in (0, 1):
         model = nn.Sequential(nn.Dropout(0.5), linear())
         torch.manual_seed(noise)
-        fit(model, blobs(), TrainSettings(epochs=2))
+        train_classifier(model, blobs(), TrainSettings(epochs=2))
         states.append(bits(model))
     assert equal(*states)
 
@@ -130,7 +130,7 @@ def test_augmentation_is_drawn_from_the_seed_for_updates_only():
 
     for _ in range(2):
         model = linear()
-        record = fit(model, blobs(), TrainSettings(epochs=2, batch=15, augment="shift"), augment=shift)
+        record = train_classifier(model, blobs(), TrainSettings(epochs=2, batch=15, augment="shift"), augment=shift)
         states.append(bits(model))
     assert seen[:4] == seen[4:]
     assert len(set(seen)) == 4
@@ -138,12 +138,12 @@ def test_augmentation_is_drawn_from_the_seed_for_updates_only():
     data = blobs()
     assert record.final_loss == pytest.approx(cross_entropy(model(data.inputs), data.targets).item(), rel=1e-5)
     with pytest.raises(ConfigError, match="pass augment="):
-        fit(linear(), blobs(), TrainSettings(augment="shift"))
+        train_classifier(linear(), blobs(), TrainSettings(augment="shift"))
 
 
 def test_progress_is_told_after_every_epoch():
     told = []
-    fit(linear(), blobs(), TrainSettings(epochs=3, rate=0.1), on_epoch=lambda *news: told.append(news))
+    train_classifier(linear(), blobs(), TrainSettings(epochs=3, rate=0.1), on_epoch=lambda *news: told.append(news))
     assert [news[:2] for news in told] == [(1, 3), (2, 3), (3, 3)]
     with torch.no_grad():
         first = cross_entropy(linear()(blobs().inputs), blobs().targets).item()
@@ -160,7 +160,7 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights():
             return super().forward(inputs)
 
     model = Watched(4, 3)
-    fit(model, blobs(), TrainSettings(epochs=1, precision="bf16"))
+    train_classifier(model, blobs(), TrainSettings(epochs=1, precision="bf16"))
     assert set(seen) == {torch.bfloat16}
     assert model.weight.dtype == torch.float32
 
@@ -169,7 +169,7 @@ def test_frozen_weights_do_not_move():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
     model[0].requires_grad_(False)
     before = bits(model[0])
-    fit(model, blobs(), TrainSettings(epochs=2))
+    train_classifier(model, blobs(), TrainSettings(epochs=2))
     assert equal(bits(model[0]), before)
 
 
@@ -183,8 +183,8 @@ def test_outputs_that_are_no_tensor_are_read_by_the_adapter():
             return {"scores": self.inner(inputs)}
 
     wrapped, plain = Wrapped(), linear()
-    fit(wrapped, blobs(), TrainSettings(epochs=2), logits=lambda output: output["scores"])
-    fit(plain, blobs(), TrainSettings(epochs=2))
+    train_classifier(wrapped, blobs(), TrainSettings(epochs=2), logits=lambda output: output["scores"])
+    train_classifier(plain, blobs(), TrainSettings(epochs=2))
     assert torch.equal(wrapped.inner.weight, plain.weight)
 
 
@@ -193,7 +193,7 @@ def test_a_loss_that_is_nan_at_once_ends_before_the_first_move():
     data.inputs[:] = math.nan
     before = bits(model)
     with pytest.raises(NotFiniteError, match="at the first update"):
-        fit(model, data, TrainSettings())
+        train_classifier(model, data, TrainSettings())
     assert equal(bits(model), before)
 
 
@@ -201,14 +201,14 @@ def test_a_loss_that_becomes_nan_later_ends_with_its_epoch():
     data = blobs()
     data.inputs[torch.randperm(30, generator=torch.Generator().manual_seed(0))[-1]] = math.inf
     with pytest.raises(NotFiniteError, match="at epoch 1"):
-        fit(linear(), data, TrainSettings(batch=10))
+        train_classifier(linear(), data, TrainSettings(batch=10))
 
 
 def test_nothing_to_train_on_or_with_is_refused():
     with pytest.raises(DataError, match="examples to train on"):
-        fit(linear(), Stored(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)), TrainSettings())
+        train_classifier(linear(), Stored(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)), TrainSettings())
     with pytest.raises(ModelError, match="trainable"):
-        fit(linear().requires_grad_(False), blobs(), TrainSettings())
+        train_classifier(linear().requires_grad_(False), blobs(), TrainSettings())
 
 
 @pytest.mark.parametrize(
@@ -235,12 +235,12 @@ def test_settings_out_of_range_are_sentences(wrong):
 
 def test_schedules():
     cosine = TrainSettings(epochs=5, rate=2.0, warmup=1)
-    rates = [cosine.rate_at(update, 4) for update in range(20)]
+    rates = [cosine.lr_at(update, 4) for update in range(20)]
     assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
     assert rates[4:] == pytest.approx([1 + math.cos(math.pi * k / 16) for k in range(16)])
     cycle = TrainSettings(epochs=5, rate=1.0, schedule="one_cycle")
-    rates = [cycle.rate_at(update, 4) for update in range(20)]
+    rates = [cycle.lr_at(update, 4) for update in range(20)]
     assert rates[:6] == pytest.approx([k / 6 for k in range(1, 7)])
     assert rates[6:] == pytest.approx([1 - k / 14 for k in range(14)])
     constant = TrainSettings(epochs=2, rate=0.1, schedule="constant")
-    assert {constant.rate_at(update, 3) for update in range(6)} == {0.1}
+    assert {constant.lr_at(update, 3) for update in range(6)} == {0.1}

@@ -14,8 +14,8 @@ from stand_in_trackers import STAND_INS, Told
 import expunge
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, MissingExtraError, NotFiniteError
-from expunge.registry import entries
-from expunge.trackers import Tracker, Tracks, as_tracks, build_tracker
+from expunge.registry import list_entries
+from expunge.trackers import Tracker, TrackerGroup, as_tracker_group, build_tracker
 
 SETTINGS = {"method": "rl", "epochs": 2, "rate": 0.01, "batch": 16, "seed": 3}
 
@@ -58,7 +58,7 @@ class Kept(Tracker):
 
 
 def test_every_registered_tracker_has_a_stand_in():
-    assert set(entries("trackers")) == set(STAND_INS)
+    assert set(list_entries("trackers")) == set(STAND_INS)
 
 
 def test_a_service_is_told_settings_every_update_and_the_end(service):
@@ -122,18 +122,18 @@ def test_readings_of_a_budget_are_told_with_the_update_before_them():
     told = {step: values["spent"] for step, values in kept.rows if "spent" in values}
     assert told == pytest.approx(known)
     assert len(told) > 3
-    (figures, _), chosen = kept.ended[0], result.budget.looks[result.budget.chosen]
+    (figures, _), chosen = kept.ended[0], result.budget.evaluations[result.budget.chosen]
     assert figures["spent"] == chosen.spent
-    assert figures["kept"] == float(result.budget.kept)
+    assert figures["kept"] == float(result.budget.within_budget)
 
 
 def test_rows_wait_until_what_is_measured_after_them_is_known():
     kept = Kept()
-    with Tracks([kept]) as tracks:
+    with TrackerGroup([kept]) as tracks:
         tracks.start({})
         measured = {}
-        tracks.complete = lambda rows: [row | measured.get(row["step"], {}) for row in rows]
-        tracks.rows([{"step": 0, "forget_loss": 1.0, "cosine": None}, {"step": 1, "forget_loss": math.inf}])
+        tracks.complete_rows = lambda rows: [row | measured.get(row["step"], {}) for row in rows]
+        tracks.add_rows([{"step": 0, "forget_loss": 1.0, "cosine": None}, {"step": 1, "forget_loss": math.inf}])
         assert kept.rows == [(0, {"forget_loss": 1.0})]
         measured[1] = {"spent": 0.5}
     assert kept.rows[1:] == [(1, {"spent": 0.5})]
@@ -141,22 +141,22 @@ def test_rows_wait_until_what_is_measured_after_them_is_known():
 
 def test_trackers_that_somebody_else_opened_are_left_open():
     kept = Kept()
-    with Tracks([kept]) as tracks:
+    with TrackerGroup([kept]) as tracks:
         run(tracks)
         assert kept.ended == []
-        tracks.note({"ua": 5.0, "ta": None})
+        tracks.log_summary({"ua": 5.0, "ta": None})
     ((figures, failed),) = kept.ended
     assert (figures["ua"], "ta" in figures, failed) == (5.0, False, False)
 
 
 def test_what_is_no_tracker_is_refused():
     with pytest.raises(ConfigError, match="but found 'tensorbord': did you mean 'tensorboard'"):
-        as_tracks("tensorbord")
+        as_tracker_group("tensorbord")
     with pytest.raises(ConfigError, match=r"a tracker's name, a mapping .*but found int"):
-        as_tracks([3])
+        as_tracker_group([3])
     with pytest.raises(ConfigError, match=r"settings of wandb .*but found 'projekt'"):
-        as_tracks({"name": "wandb", "projekt": "x"})
-    assert as_tracks(None).trackers == []
+        as_tracker_group({"name": "wandb", "projekt": "x"})
+    assert as_tracker_group(None).trackers == []
 
 
 def test_weights_and_biases_is_kept_from_collecting_by_itself(monkeypatch, tmp_path):

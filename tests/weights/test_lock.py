@@ -10,8 +10,8 @@ import pytest
 from lock_holder import holder
 
 from expunge.errors import ConfigError
-from expunge.weights import locked
-from expunge.weights.lock import LOCK
+from expunge.weights import folder_lock
+from expunge.weights.lock import LOCK_NAME
 
 
 @pytest.fixture
@@ -30,46 +30,46 @@ def kill(process):
 
 def test_the_other_process_is_named(tmp_path, other):
     with pytest.raises(ConfigError, match=rf"found process {other} on '.+' at work in .*: wait for it"):
-        locked(tmp_path).__enter__()
+        folder_lock(tmp_path).__enter__()
 
 
 def test_a_kill_leaves_nothing_that_blocks(tmp_path, other):
     kill(other)
-    assert (tmp_path / LOCK).exists(), "what a kill leaves behind"
-    with locked(tmp_path):
+    assert (tmp_path / LOCK_NAME).exists(), "what a kill leaves behind"
+    with folder_lock(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_process_cannot_have_it_twice(tmp_path):
-    with locked(tmp_path), pytest.raises(ConfigError, match=f"process {os.getpid()} "):
-        locked(tmp_path).__enter__()
-    with locked(tmp_path):
+    with folder_lock(tmp_path), pytest.raises(ConfigError, match=f"process {os.getpid()} "):
+        folder_lock(tmp_path).__enter__()
+    with folder_lock(tmp_path):
         pass
 
 
 def test_a_damaged_name_is_no_reason_to_fail(tmp_path):
-    with locked(tmp_path):
-        (tmp_path / LOCK).write_bytes(b"\x00\xff[]")
+    with folder_lock(tmp_path):
+        (tmp_path / LOCK_NAME).write_bytes(b"\x00\xff[]")
         with pytest.raises(ConfigError, match="found another process at work"):
-            locked(tmp_path).__enter__()
+            folder_lock(tmp_path).__enter__()
 
 
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="a folder that can be written"):
-        locked(tmp_path / "file").__enter__()
+        folder_lock(tmp_path / "file").__enter__()
 
 
 def test_a_folder_that_was_made_for_nothing_is_gone_again(tmp_path):
-    with locked(tmp_path / "new"):
+    with folder_lock(tmp_path / "new"):
         assert (tmp_path / "new").is_dir()
     assert not (tmp_path / "new").exists()
-    with locked(tmp_path / "used"):
+    with folder_lock(tmp_path / "used"):
         (tmp_path / "used" / "kept").touch()
     assert (tmp_path / "used" / "kept").exists()
     (tmp_path / "empty").mkdir()
-    with locked(tmp_path / "empty"):
+    with folder_lock(tmp_path / "empty"):
         pass
     assert (tmp_path / "empty").is_dir(), "the user's own"
 
@@ -80,15 +80,15 @@ def test_a_file_of_the_users_under_the_name_of_the_lock_is_refused_and_stays(tmp
     folder = tmp_path / "run"
     folder.mkdir()
     lay = {
-        "link": lambda: (folder / LOCK).symlink_to(tmp_path / "precious"),
-        "own text": lambda: (folder / LOCK).write_text("precious"),
-        "folder": lambda: (folder / LOCK).mkdir(),
-        "pipe": lambda: os.mkfifo(folder / LOCK),
+        "link": lambda: (folder / LOCK_NAME).symlink_to(tmp_path / "precious"),
+        "own text": lambda: (folder / LOCK_NAME).write_text("precious"),
+        "folder": lambda: (folder / LOCK_NAME).mkdir(),
+        "pipe": lambda: os.mkfifo(folder / LOCK_NAME),
     }
     lay[kind]()
     with pytest.raises(ConfigError, match=r"\.lock"):
-        locked(folder).__enter__()
-    assert (folder / LOCK).is_symlink() or (folder / LOCK).exists()
+        folder_lock(folder).__enter__()
+    assert (folder / LOCK_NAME).is_symlink() or (folder / LOCK_NAME).exists()
     assert (tmp_path / "precious").read_text() == "precious"
     if kind == "own text":
-        assert (folder / LOCK).read_text() == "precious"
+        assert (folder / LOCK_NAME).read_text() == "precious"

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from expunge.errors import CheckpointError
-from expunge.weights import load_into, load_weights, plain_state, save_weights
+from expunge.weights import load_into, load_weights, save_weights, unwrap_state
 
 
 def network() -> nn.Sequential:
@@ -47,7 +47,7 @@ def test_what_is_saved_has_the_names_of_the_model_inside(wrapped, tmp_path):
                 weight.zero_()
     assert load_into(plain, path) == load_into(again, path) == ""
     for model in (plain, again):
-        assert all(torch.equal(value, network().state_dict()[name]) for name, value in plain_state(model).items())
+        assert all(torch.equal(value, network().state_dict()[name]) for name, value in unwrap_state(model).items())
 
 
 PREFIXES = [
@@ -112,4 +112,4 @@ def test_names_that_would_become_one_keep_their_wrappers(tmp_path):
             super().__init__(nn.Linear(2, 2))
             self.weight = nn.Parameter(torch.zeros(2, 2))
 
-    assert set(plain_state(Twice())) == {"weight", "module.weight", "module.bias"}
+    assert set(unwrap_state(Twice())) == {"weight", "module.weight", "module.bias"}

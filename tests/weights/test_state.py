@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from expunge.errors import CheckpointError
 from expunge.weights import load_state, save_state
-from expunge.weights.state import DIGEST, TREE
+from expunge.weights.state import DIGEST_KEY, TREE_KEY
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 KEYS = st.text() | st.integers() | st.tuples(st.integers(), st.text())
@@ -98,7 +98,7 @@ def test_every_flipped_bit_is_found(saved):
     tree = header.index(b'\\"c\\"')
     for place in [
         8 + tree + 2,
-        8 + header.index(DIGEST.encode()) + len(DIGEST) + 5,
+        8 + header.index(DIGEST_KEY.encode()) + len(DIGEST_KEY) + 5,
         *range(8 + length, len(whole), 37),
     ]:
         broken = bytearray(whole)
@@ -119,10 +119,12 @@ def test_weights_are_no_state(tmp_path):
 def test_a_made_up_tree_ends_in_our_error(tmp_path):
     """Whoever can compute a digest can write any text: it is refused, and never run."""
     from expunge.weights import save_weights
-    from expunge.weights.state import digest
+    from expunge.weights.state import compute_digest
 
     for tree in ("", "{", '{"$": "tensor", "of": "9"}', '{"$": "call", "of": []}', "[1]", '{"of": 1}', "[" * 10**5):
-        path = save_weights({}, tmp_path / "a.safetensors", {TREE: tree, DIGEST: digest(tree, {})}, overwrite=True)
+        path = save_weights(
+            {}, tmp_path / "a.safetensors", {TREE_KEY: tree, DIGEST_KEY: compute_digest(tree, {})}, overwrite=True
+        )
         with pytest.raises(CheckpointError):
             load_state(path)
     assert json.loads('{"a": 1}') == {"a": 1}

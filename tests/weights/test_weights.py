@@ -203,7 +203,7 @@ def test_the_cure_is_the_documented_line(tmp_path, monkeypatch):
     torch.save({}, "model.pth")
     with pytest.raises(CheckpointError) as caught:
         check_is_safetensors("model.pth")
-    assert caught.value.cure == "run `expunge convert model.pth model.safetensors`"
+    assert caught.value.hint == "run `expunge convert model.pth model.safetensors`"
 
 
 def test_a_safetensors_file_with_a_pickles_name_is_welcome(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 _HOMES = {
     "Evaluation": "expunge.api.evaluating",
-    "Leakage": "expunge.api.audits.leakage",
+    "ULiRAResult": "expunge.api.audits.ulira_result",
     "Result": "expunge.api.unlearning",
     "Audit": "expunge.api.audits.auditing",
     "audit": "expunge.api.audits.auditing",

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-WRAPPINGS = ("state_dict", "model", "model_state_dict", "net")
+WRAPPER_KEYS = ("state_dict", "model", "model_state_dict", "net")
 _PREFIXES = ("module.", "_orig_mod.")
-_COUNT = "n_averaged"
-_CURE = "write it with torch.save(model.state_dict(), path) where the model is at home"
+_AVERAGE_COUNT_KEY = "n_averaged"
+_HINT = "write it with torch.save(model.state_dict(), path) where the model is at home"
 
 
 def main(arguments: list[str]) -> int:
@@ -26,22 +26,24 @@ def main(arguments: list[str]) -> int:
 
     source, target, *key = arguments
     try:
-        state, prefix = state_of(read(source), *key)
+        state, prefix = extract_state(load_pickle(source), *key)
         save_weights(state, target)
     except ExpungeError as error:
-        return answer({"expected": error.expected, "found": error.found, "cure": error.cure})
+        return write_answer({"expected": error.expected, "found": error.actual, "cure": error.hint})
     except MemoryError:
-        return answer({"expected": "memory for the checkpoint", "found": "too little", "cure": "use a larger machine"})
-    return answer({"tensors": len(state), "prefix": prefix})
+        return write_answer(
+            {"expected": "memory for the checkpoint", "found": "too little", "cure": "use a larger machine"}
+        )
+    return write_answer({"tensors": len(state), "prefix": prefix})
 
 
-def answer(parts: Mapping[str, str | int]) -> int:
+def write_answer(parts: Mapping[str, str | int]) -> int:
     """Write one line of JSON and return the exit code that belongs to it."""
     sys.stdout.write(json.dumps(parts) + "\n")
     return 0 if "tensors" in parts else 1
 
 
-def read(source: str) -> Any:
+def load_pickle(source: str) -> Any:
     """Return what the pickle holds, if that is tensors and plain containers only.
 
     Raises:
@@ -60,14 +62,14 @@ def read(source: str) -> Any:
     except MemoryError:
         raise
     except pickle.UnpicklingError as error:
-        found = f"something else in it ({reason(error)})"
-        raise CheckpointError(f"'{source}' to hold tensors only", found, _CURE) from error
+        actual = f"something else in it ({summarize_error(error)})"
+        raise CheckpointError(f"'{source}' to hold tensors only", actual, _HINT) from error
     except Exception as error:  # a damaged pickle fails in many ways
-        found = f"a file that cannot be read ({type(error).__name__}: {reason(error)})"
-        raise CheckpointError(f"'{source}' to be a whole checkpoint of torch.save", found, "fetch it again") from error
+        actual = f"a file that cannot be read ({type(error).__name__}: {summarize_error(error)})"
+        raise CheckpointError(f"'{source}' to be a whole checkpoint of torch.save", actual, "fetch it again") from error
 
 
-def reason(error: Exception) -> str:
+def summarize_error(error: Exception) -> str:
     """Return the line of PyTorch's message that names what was refused, or the first one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
@@ -75,7 +77,7 @@ def reason(error: Exception) -> str:
     return text.split(" was not an allowed")[0].removeprefix("WeightsUnpickler error: ")[:160].rstrip(".")
 
 
-def state_of(loaded: Any, key: str | None = None) -> tuple[dict[str, Any], str]:
+def extract_state(loaded: Any, key: str | None = None) -> tuple[dict[str, Any], str]:
     """Return the ``state_dict`` in a checkpoint, without the prefixes of wrappers, and these.
 
     Raises:
@@ -85,49 +87,49 @@ def state_of(loaded: Any, key: str | None = None) -> tuple[dict[str, Any], str]:
 
     state = dict(unwrap(loaded, key))
     if not state:
-        raise refusal("a state_dict of tensors", "no tensor at all", loaded)
+        raise build_error("a state_dict of tensors", "no tensor at all", loaded)
     for name, value in state.items():
         if not isinstance(value, Tensor):
-            raise refusal("a state_dict of tensors", f"{type(value).__name__} under '{name}'", loaded)
-    return without_prefixes(state)
+            raise build_error("a state_dict of tensors", f"{type(value).__name__} under '{name}'", loaded)
+    return strip_prefixes(state)
 
 
-def without_prefixes(state: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def strip_prefixes(state: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Return a ``state_dict`` without the prefixes of wrappers that all names share, and these.
 
     ``AveragedModel`` puts the number of its models beside the names that it prefixes.
     """
-    taken = ""
-    while prefix := shared_prefix(state):
-        state = {name.removeprefix(prefix): value for name, value in state.items() if name != _COUNT}
-        taken += prefix
-    return state, taken
+    removed = ""
+    while prefix := find_common_prefix(state):
+        state = {name.removeprefix(prefix): value for name, value in state.items() if name != _AVERAGE_COUNT_KEY}
+        removed += prefix
+    return state, removed
 
 
-def shared_prefix(state: Mapping[str, Any]) -> str:
+def find_common_prefix(state: Mapping[str, Any]) -> str:
     """Return the prefix of a wrapper that all names share; empty if there is none."""
-    names = [str(name) for name in state if name != _COUNT]
+    names = [str(name) for name in state if name != _AVERAGE_COUNT_KEY]
     return next((prefix for prefix in _PREFIXES if names and all(name.startswith(prefix) for name in names)), "")
 
 
 def unwrap(loaded: Any, key: str | None) -> Mapping[str, Any]:
     """Return the mapping under ``key``, or under the first common wrapping that is there, or the checkpoint itself."""
     if not isinstance(loaded, Mapping):
-        raise refusal("a state_dict", type(loaded).__name__, {})
-    wrappings = WRAPPINGS if key is None else (key,)
-    found: list[Mapping[str, Any]] = [loaded[name] for name in wrappings if isinstance(loaded.get(name), Mapping)]
-    if key is not None and not found:
-        raise refusal(f"a state_dict under the key '{key}'", "none", loaded)
-    return found[0] if found else loaded
+        raise build_error("a state_dict", type(loaded).__name__, {})
+    keys = WRAPPER_KEYS if key is None else (key,)
+    nested: list[Mapping[str, Any]] = [loaded[name] for name in keys if isinstance(loaded.get(name), Mapping)]
+    if key is not None and not nested:
+        raise build_error(f"a state_dict under the key '{key}'", "none", loaded)
+    return nested[0] if nested else loaded
 
 
-def refusal(expected: str, found: str, loaded: Mapping[str, Any]) -> Exception:
+def build_error(expected: str, actual: str, loaded: Mapping[str, Any]) -> Exception:
     """Return the error, with the checkpoint's mappings as the keys to choose from."""
     from expunge.errors import CheckpointError
 
     nested = [str(name) for name, value in loaded.items() if isinstance(value, Mapping)]
-    cure = f"choose one of the keys {', '.join(nested)} with --key (key=)" if nested else _CURE
-    return CheckpointError(expected, found, cure)
+    hint = f"choose one of the keys {', '.join(nested)} with --state-dict-key (key=)" if nested else _HINT
+    return CheckpointError(expected, actual, hint)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from expunge.batch import Examples
-from expunge.data import ids_of, repeated_share, share_by_chance
+from expunge.data import compute_expected_copies, duplicate_fraction, get_ids
 
-LEAST_SHARE = 0.05
+MIN_REPEATED_FRACTION = 0.05
 """Data are said to repeat themselves if at least this share of retained examples has another one like it."""
-SLACK = 2.0
+CHANCE_FACTOR = 2.0
 """So many times the expected share is taken for chance; parts of one source differ."""
-LEVEL = 0.01
+SIGNIFICANCE_LEVEL = 0.01
 """Copies that are more than chance with this probability or a lesser one are no coincidence."""
 
 
@@ -28,21 +28,21 @@ def is_coincidence(count: int, examples: Examples, other: Examples, sides: Seque
         other: The other part.
         sides: The retained and the forgotten examples, which tell how often data like these repeat themselves.
     """
-    if not count or repeated_share(sides[0]) < LEAST_SHARE:
+    if not count or duplicate_fraction(sides[0]) < MIN_REPEATED_FRACTION:
         return False
     from scipy.stats import binom
 
-    expected = min(1.0, SLACK * share_by_chance(examples, other, *sides))
-    return bool(binom.sf(count - 1, len(examples), expected) > LEVEL)
+    expected = min(1.0, CHANCE_FACTOR * compute_expected_copies(examples, other, *sides))
+    return bool(binom.sf(count - 1, len(examples), expected) > SIGNIFICANCE_LEVEL)
 
 
-def repetition_sentence(retain: Examples) -> str:
+def describe_repetition(retain: Examples) -> str:
     """Return what has to be said of data that repeat themselves.
 
     Args:
         retain: The retained examples.
     """
-    share, ids = 100 * repeated_share(retain), ids_of(retain)
-    cure = "; give the data set ids where rows belong to different people" if ids is None else ""
-    return f"The data repeat themselves ({share:.0f} % of the retained examples hold the same as another one), so \
-examples of different parts may agree by chance, and one that is in two parts by mistake goes unnoticed{cure}."
+    percent, ids = 100 * duplicate_fraction(retain), get_ids(retain)
+    hint = "; give the data set ids where rows belong to different people" if ids is None else ""
+    return f"The data repeat themselves ({percent:.0f} % of the retained examples hold the same as another one), so \
+examples of different parts may agree by chance, and one that is in two parts by mistake goes unnoticed{hint}."

@@ -10,37 +10,37 @@ import torch
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError
-from expunge.weights import plain_state
+from expunge.weights import unwrap_state
 
-BLOCK = 2**20
+BLOCK_BYTES = 2**20
 
 
-def keyed(key: bytes, what: str, parts: Iterable[bytes]) -> str:
+def hmac_digest(key: bytes, purpose: str, parts: Iterable[bytes]) -> str:
     """Return HMAC-SHA256, in hex, over the lengths and bytes of several parts.
 
     Args:
         key: The secret.
-        what: What they are, so that hashes of different things never agree.
+        purpose: What they are, so that hashes of different things never agree.
         parts: The bytes.
 
     Examples:
-        >>> keyed(bytes(32), "text", [b"ab", b"c"]) == keyed(bytes(32), "text", [b"a", b"bc"])
+        >>> hmac_digest(bytes(32), "text", [b"ab", b"c"]) == hmac_digest(bytes(32), "text", [b"a", b"bc"])
         False
     """
-    made = hmac.new(key, f"expunge {what}\0".encode(), "sha256")
+    mac = hmac.new(key, f"expunge {purpose}\0".encode(), "sha256")
     for one in parts:
-        made.update(len(one).to_bytes(8, "big"))
-        made.update(one)
-    return made.hexdigest()
+        mac.update(len(one).to_bytes(8, "big"))
+        mac.update(one)
+    return mac.hexdigest()
 
 
 def file_digest(path: Path, key: bytes) -> str:
     """Return the keyed hash of a file's bytes."""
-    made = hmac.new(key, b"expunge file\0", "sha256")
+    mac = hmac.new(key, b"expunge file\0", "sha256")
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            made.update(block)
-    return made.hexdigest()
+        while block := file.read(BLOCK_BYTES):
+            mac.update(block)
+    return mac.hexdigest()
 
 
 def weights_digest(path: Path, key: bytes) -> str:
@@ -55,20 +55,20 @@ def weights_digest(path: Path, key: bytes) -> str:
     if not files:
         raise CheckpointError(f"safetensors files in '{path}'", "none", "save the model as safetensors")
     named = (f"{file.relative_to(path).as_posix()} {file_digest(file, key)}".encode() for file in files)
-    return keyed(key, "folder", named)
+    return hmac_digest(key, "folder", named)
 
 
 def state_digest(model: nn.Module, key: bytes) -> str:
     """Return the keyed hash of a model that is in no file: names, types, shapes and bytes of its state."""
-    return tensors_digest(plain_state(model), key)
+    return tensors_digest(unwrap_state(model), key)
 
 
 def tensors_digest(state: Mapping[str, Tensor], key: bytes) -> str:
     """Return the keyed hash of a model's state."""
-    return keyed(key, "state", state_parts(state))
+    return hmac_digest(key, "state", iterate_state_bytes(state))
 
 
-def state_parts(state: Mapping[str, Tensor]) -> Iterator[bytes]:
+def iterate_state_bytes(state: Mapping[str, Tensor]) -> Iterator[bytes]:
     """Yield what makes up a model's state, by name."""
     for name, value in sorted(state.items()):
         yield f"{name} {value.dtype} {tuple(value.shape)}".encode()

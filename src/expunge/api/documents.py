@@ -15,7 +15,7 @@ import torch
 import expunge
 from expunge.errors import is_unicode
 
-SCHEMA = 1
+SCHEMA_VERSION = 1
 
 CAVEATS = (
     "Approximate unlearning: the figures show how the model behaves on the examples measured; they do not prove that "
@@ -24,23 +24,23 @@ CAVEATS = (
     "learn more; `expunge ulira` tries that on the method.",
 )
 
-HELD_ELSEWHERE = "The original's weights."
-HELD_HERE = "The original's weights, one copy of which is in the run folder; `expunge purge` removes that."
-SHOWN = "The report, which shows pictures of forgotten examples."
+ORIGINAL_ELSEWHERE = "The original's weights."
+ORIGINAL_IN_FOLDER = "The original's weights, one copy of which is in the run folder; `expunge purge` removes that."
+REPORT_SHOWS_EXAMPLES = "The report, which shows pictures of forgotten examples."
 """What ``holds_data`` says of the original's weights and of pictures, where that is so."""
 
 
-def shown_path(path: Path) -> str:
+def anonymize_path(path: Path) -> str:
     """Return how a document names a file: as it was written, without the folders of this machine if it is absolute.
 
     Examples:
-        >>> shown_path(Path("recipes/digits.yaml")), shown_path(Path("/home/me/recipes/digits.yaml"))
+        >>> anonymize_path(Path("recipes/digits.yaml")), anonymize_path(Path("/home/me/recipes/digits.yaml"))
         ('recipes/digits.yaml', 'digits.yaml')
     """
     return path.name if path.is_absolute() else path.as_posix()
 
 
-def document(
+def build_document(
     kind: str,
     title: str,
     command: str,
@@ -60,39 +60,39 @@ def document(
         holds_data: Sentences on what still holds the forgotten data.
         device: Where it was computed.
     """
-    made: dict[str, Any] = writable(
+    content: dict[str, Any] = escape_surrogates(
         {
-            "schema": SCHEMA,
+            "schema": SCHEMA_VERSION,
             "kind": kind,
             "title": title,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": command,
-            "versions": versions(),
-            "hardware": hardware(device),
+            "versions": collect_versions(),
+            "hardware": describe_hardware(device),
             "disclosure": disclosure,
             "requests": list(requests),
             "holds_data": list(holds_data),
             "caveats": list(CAVEATS),
         }
     )
-    return made
+    return content
 
 
-def writable(value: Any) -> Any:
+def escape_surrogates(value: Any) -> Any:
     r"""Return plain values whose texts can be written as UTF-8: names of files may be in another encoding.
 
     Examples:
-        >>> writable({"command": ["expunge run m\udcfcde.yaml"]})
+        >>> escape_surrogates({"command": ["expunge run m\udcfcde.yaml"]})
         {'command': ['expunge run m\\udcfcde.yaml']}
     """
     if isinstance(value, str):
         return value if is_unicode(value) else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {writable(key): writable(part) for key, part in value.items()}
-    return type(value)(map(writable, value)) if isinstance(value, list | tuple) else value
+        return {escape_surrogates(key): escape_surrogates(part) for key, part in value.items()}
+    return type(value)(map(escape_surrogates, value)) if isinstance(value, list | tuple) else value
 
 
-def versions() -> dict[str, str]:
+def collect_versions() -> dict[str, str]:
     """Return the versions that figures depend on."""
     return {
         "expunge": expunge.__version__,
@@ -102,7 +102,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def hardware(device: str) -> dict[str, Any]:
+def describe_hardware(device: str) -> dict[str, Any]:
     """Return what the figures were computed on."""
     name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine()
     return {

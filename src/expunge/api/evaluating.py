@@ -9,25 +9,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.admission import check_kinds, checked_split, refuse_overlap, refuse_repeats
-from expunge.api.budgeting import with_budget
-from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, of_classes, without_classes
-from expunge.api.coincidence import repetition_sentence
-from expunge.api.disclosing import callers_disclosure
-from expunge.api.documents import SHOWN, document
-from expunge.api.relapse import find_correct_predictions, relapse_part
-from expunge.api.requests import Asked, contact_sheet, request_part
+from expunge.api.budgeting import add_budget_section
+from expunge.api.coincidence import describe_repetition
+from expunge.api.disclosure import describe_call_settings
+from expunge.api.documents import REPORT_SHOWS_EXAMPLES, build_document
+from expunge.api.earlier_requests import NO_EXCLUSIONS, Exclusions, exclude_classes, select_classes
+from expunge.api.model_comparison import ModelComparison
+from expunge.api.relapse import build_relapse_section, make_correctness_finder
+from expunge.api.request_section import RequestInfo, build_contact_sheet, build_request_section
 from expunge.api.result import Result
-from expunge.api.rows import Rows
-from expunge.api.sanity import fit_part
-from expunge.api.steering.wish import halves_of
+from expunge.api.sanity import build_fit_section
+from expunge.api.steering.budget_validation import make_holdout_split
+from expunge.api.validation import check_disjoint, check_input_types, check_unique, validate_split
 from expunge.batch import Examples, Predictor, Split
-from expunge.data import as_examples, check_labels, kept_on, remembered_hashes
+from expunge.data import as_examples, check_labels, device_cache, hash_cache
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation import Metric
-from expunge.evaluation.collecting import home
-from expunge.kinds import kinds_checked
+from expunge.evaluation.inference import get_device
 from expunge.report import markdown_table, save_report
+from expunge.type_checks import check_argument_types
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Evaluation:
         """Return the table in Markdown."""
         return markdown_table(self.document["requests"][0])
 
-    @kinds_checked
+    @check_argument_types
     def report(self, path: Path | str, form: str | None = None) -> Path:
         """Write the report: by the suffix of ``path`` one self-contained HTML file, Markdown, LaTeX or CSV.
 
@@ -81,8 +81,8 @@ class Evaluation:
         return save_report(self.document, path, form)
 
 
-@kinds_checked
-@remembered_hashes()
+@check_argument_types
+@hash_cache()
 def evaluate(
     model: nn.Module | Result,
     *,
@@ -92,9 +92,9 @@ def evaluate(
     original: nn.Module | None = None,
     retrained: nn.Module | Sequence[nn.Module] | None = None,
     retrain_seconds: float | None = None,
-    also: Iterable[Metric | str] = (),
+    extra_metrics: Iterable[Metric | str] = (),
     logits: Callable[[Any], Tensor] | None = None,
-    question: str = "Forget the given examples",
+    description: str = "Forget the given examples",
     class_names: Sequence[str] | None = None,
     show_examples: bool = False,
     batch_size: int = 256,
@@ -110,10 +110,10 @@ def evaluate(
         retrained: A model trained without the forgotten examples. Without it, figures that need it are absent. Of
             several, the first is the reference, and all tell how far two of them are apart, the noise floor.
         retrain_seconds: What retraining took, to state how many times faster the method was. Default unknown.
-        also: Metrics beside those usually measured, by name or made, costly ones such as ``cka`` and
+        extra_metrics: Metrics beside those usually measured, by name or made, costly ones such as ``cka`` and
             ``relearn`` among them; `expunge list metrics` shows all. Default none.
         logits: Takes the model's output and returns logits, where it does not return them itself.
-        question: What was asked, for the report.
+        description: What was asked, for the report.
         class_names: Name of each class. Default: their numbers.
         show_examples: Put pictures of forgotten examples into the report. Default false.
         batch_size: Examples in one forward pass. Default 256.
@@ -133,44 +133,46 @@ def evaluate(
     result = model if isinstance(model, Result) else None
     network = model.model if isinstance(model, Result) else model
     predict = Predictor(network, logits or (result.logits if result else None))
-    split = asked_split(predict, result, forget, retain)
+    split = resolve_split(predict, result, forget, retain)
     tested = as_examples(test)
-    check_labels(tested, split.classes)
-    tested, left_out = without_gone(tested, result)
-    check_kinds(split.forget, tested)
+    check_labels(tested, split.num_classes)
+    tested, left_out = exclude_forgotten_classes(tested, result)
+    check_input_types(split.forget, tested)
     repetitive = check_unseen(tested, split, None if result is None else result.split.holdout, left_out)
-    names = checked_names(class_names, split.classes)
-    rows = Rows(split, tested, logits=predict.logits, batch_size=batch_size, also=also)
+    names = validate_class_names(class_names, split.num_classes)
+    rows = ModelComparison(split, tested, logits=predict.logits, batch_size=batch_size, extra_metrics=extra_metrics)
     before = original or (result.original if result else None)
     references = [retrained] if isinstance(retrained, nn.Module) else list(retrained or ())
-    rows.refuse_unmeasurable(original=before is not None, retrained=bool(references))
-    with kept_on(home(network), split.forget, split.retain, tested):
+    rows.check_measurable(original=before is not None, retrained=bool(references))
+    with device_cache(get_device(network), split.forget, split.retain, tested):
         if before is not None:
-            rows.original(before)
+            rows.add_original(before)
         for reference in references:
-            rows.retrained(reference, retrain_seconds)
+            rows.add_retrained(reference, retrain_seconds)
         if result is None:
-            rows.unlearned(network)
+            rows.add_unlearned(network)
         else:
-            rows.unlearned(network, "unlearned", result.method, result.seconds, result.history, result.peak)
-    pictures = contact_sheet(split.forget, rows.outputs, names) if show_examples else []
-    asked = Asked("request", question, "indices", names)
-    measured: dict[str, Any] = {"metrics": rows.metrics, "floors": rows.floors()}
-    part = request_part(asked, split, tested, rows.trials(), None, pictures, **measured)
-    part = with_budget_of(part, result)
+            rows.add_unlearned(network, "unlearned", result.method, result.seconds, result.history, result.peak_memory)
+    pictures = build_contact_sheet(split.forget, rows.outputs, names) if show_examples else []
+    info = RequestInfo("request", description, "indices", names)
+    measured: dict[str, Any] = {"metrics": rows.metrics, "floors": rows.compute_floors()}
+    part = build_request_section(info, split, tested, rows.score(), None, pictures, **measured)
+    part = add_result_budget(part, result)
     if left_out:
         models = {"original": before, "method": network, "retrained": references[0] if references else None}
-        asked_again = {role: one for role, one in models.items() if one is not None}
-        part |= relapse_part(left_out, asked_again, find_correct_predictions(predict.logits, batch_size))
-    part |= {} if result is None else fit_part(result.fit)
-    held = ["The caller's data sets and original.", *([SHOWN] if pictures else [])]
-    disclosure = callers_disclosure(result)
-    made = document("run", question, "expunge.evaluate", disclosure, [part], held, str(home(network)))
-    made["caveats"] += [repetition_sentence(split.retain)] if repetitive or split.caveat else []
-    return Evaluation(made)
+        relapse_models = {role: one for role, one in models.items() if one is not None}
+        part |= build_relapse_section(left_out, relapse_models, make_correctness_finder(predict.logits, batch_size))
+    part |= {} if result is None else build_fit_section(result.fit)
+    still_contains_data = ["The caller's data sets and original.", *([REPORT_SHOWS_EXAMPLES] if pictures else [])]
+    disclosure = describe_call_settings(result)
+    content = build_document(
+        "run", description, "expunge.evaluate", disclosure, [part], still_contains_data, str(get_device(network))
+    )
+    content["caveats"] += [describe_repetition(split.retain)] if repetitive or split.caveat else []
+    return Evaluation(content)
 
 
-def without_gone(tested: Examples, result: Result | None) -> tuple[Examples, LeftOut]:
+def exclude_forgotten_classes(tested: Examples, result: Result | None) -> tuple[Examples, Exclusions]:
     """Return the test examples without classes that earlier requests forgot, and what the result's request left out.
 
     A class that comes back would count as a gain in accuracy.
@@ -183,16 +185,16 @@ def without_gone(tested: Examples, result: Result | None) -> tuple[Examples, Lef
         RequestError: If none is left.
     """
     if result is None:
-        return tested, NOTHING_LEFT_OUT
-    kept, count = without_classes(tested, result.split.gone, "test")
+        return tested, NO_EXCLUSIONS
+    remaining, count = exclude_classes(tested, result.split.forgotten_classes, "test")
     earlier = []
     for one in result.left_out.earlier:
-        own = of_classes(tested, one.classes)
-        earlier.append(replace(one, held_out=(*one.held_out, *([own] if len(own) else []))))
-    return kept, replace(result.left_out, earlier=tuple(earlier), test=count)
+        class_examples = select_classes(tested, one.classes)
+        earlier.append(replace(one, held_out=(*one.held_out, *([class_examples] if len(class_examples) else []))))
+    return remaining, replace(result.left_out, earlier=tuple(earlier), test=count)
 
 
-def check_unseen(tested: Examples, split: Split, holdout: Examples | None, left_out: LeftOut) -> bool:
+def check_unseen(tested: Examples, split: Split, holdout: Examples | None, left_out: Exclusions) -> bool:
     """Refuse test examples that repeat, that the model was trained on, or that steered its unlearning.
 
     Args:
@@ -211,34 +213,34 @@ def check_unseen(tested: Examples, split: Split, holdout: Examples | None, left_
     parts = [("forget", split.forget), ("retain", split.retain)]
     parts += [] if holdout is None else [("hold out", holdout)]
     parts += [("forget before", one.train) for one in left_out.earlier if one.train is not None]
-    coincide = [refuse_overlap(name, part, "test", tested, sides) for name, part in parts]
-    return any([*coincide, refuse_repeats("test", tested, sides)])
+    coincide = [check_disjoint(name, part, "test", tested, sides) for name, part in parts]
+    return any([*coincide, check_unique("test", tested, sides)])
 
 
-def with_budget_of(part: dict[str, Any], result: Result | None) -> dict[str, Any]:
+def add_result_budget(part: dict[str, Any], result: Result | None) -> dict[str, Any]:
     """Return a request's part with that about its budget; unchanged without one."""
     if result is None or result.budget is None:
         return part
-    halves = halves_of(result.budget.asked, result.split, result.conditions["seed"])
-    return with_budget(part, result.budget, halves, result.search)
+    holdout_split = make_holdout_split(result.budget.budget, result.split, result.run_config["seed"])
+    return add_budget_section(part, result.budget, holdout_split, result.search_history)
 
 
-def asked_split(predict: Predictor, result: Result | None, forget: Any, retain: Any) -> Split:
+def resolve_split(predict: Predictor, result: Result | None, forget: Any, retain: Any) -> Split:
     """Return the split to measure on: the one that is given, or that of the result.
 
     Raises:
         RequestError: If only one side is given, or none and there is no result.
     """
     if (forget is None) != (retain is None) or (forget is None and result is None):
-        found = {(True, False): "retain alone", (False, True): "forget alone"}.get((forget is None, retain is None))
-        cure = "pass both, or the result of unlearn in place of the model"
-        raise RequestError("forget and retain", found or "neither", cure)
+        actual = {(True, False): "retain alone", (False, True): "forget alone"}.get((forget is None, retain is None))
+        hint = "pass both, or the result of unlearn in place of the model"
+        raise RequestError("forget and retain", actual or "neither", hint)
     if result is not None and forget is None:
         forget, retain = result.split.forget, result.split.retain
-    return checked_split(predict, as_examples(forget), as_examples(retain), trainable=False)
+    return validate_split(predict, as_examples(forget), as_examples(retain), trainable=False)
 
 
-def checked_names(names: Sequence[str] | None, classes: int) -> Sequence[str]:
+def validate_class_names(names: Sequence[str] | None, classes: int) -> Sequence[str]:
     """Return the name of every class, its number by default.
 
     Raises:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expunge.engine import Row
+from expunge.engine import HistoryRow
 from expunge.errors import CheckpointError
-from expunge.weights import replacing
+from expunge.weights import atomic_write
 
-NAME = "history.jsonl"
+HISTORY_NAME = "history.jsonl"
 
 
 class History:
@@ -22,32 +22,32 @@ class History:
     A savepoint knows how many rows there were, and their digest. What the file holds beyond them is written again.
 
     Args:
-        on_rows: Each called with new rows, and once with all earlier ones where a run goes on.
+        callbacks: Each called with new rows, and once with all earlier ones where a run goes on.
         folder: Of the savepoints. Default: none.
     """
 
-    def __init__(self, on_rows: Sequence[Callable[[list[Row]], None]], folder: Path | None = None) -> None:
-        self.rows: list[Row] = []
-        self.on_rows, self.path = on_rows, None if folder is None else folder / NAME
+    def __init__(self, callbacks: Sequence[Callable[[list[HistoryRow]], None]], folder: Path | None = None) -> None:
+        self.rows: list[HistoryRow] = []
+        self.callbacks, self.path = callbacks, None if folder is None else folder / HISTORY_NAME
         self.digest = hashlib.sha256()
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
-    def add(self, rows: list[Row]) -> None:
+    def add(self, rows: list[HistoryRow]) -> None:
         """Take in new rows.
 
         Raises:
             CheckpointError: If they cannot be written.
         """
         if self.path is not None:
-            self.write(self.path, lines_of(rows), "ab" if self.rows else "wb")
+            self.write(self.path, encode_rows(rows), "ab" if self.rows else "wb")
         self.rows.extend(rows)
-        self.tell(rows)
+        self.notify(rows)
 
-    def tell(self, rows: list[Row]) -> None:
+    def notify(self, rows: list[HistoryRow]) -> None:
         """Hand rows on."""
-        for on_rows in self.on_rows:
-            on_rows(rows)
+        for callback in self.callbacks:
+            callback(rows)
 
     def write(self, path: Path, lines: list[bytes], mode: str) -> None:
         """Write lines to the file, and take them into the digest."""
@@ -55,8 +55,8 @@ class History:
             with path.open(mode) as file:
                 file.writelines(lines)
         except OSError as error:
-            cure = "free the disk, then go on from the last savepoint with --resume (resume=)"
-            raise CheckpointError(f"to write '{path}'", error.strerror or "an error", cure) from error
+            hint = "free the disk, then go on from the last savepoint with --resume (resume=)"
+            raise CheckpointError(f"to write '{path}'", error.strerror or "an error", hint) from error
         for line in lines:
             self.digest.update(line)
 
@@ -77,15 +77,15 @@ class History:
             return
         lines = self.path.read_bytes().splitlines(keepends=True)[: state["rows"]] if self.path.exists() else []
         if len(lines) < state["rows"] or hashlib.sha256(b"".join(lines)).hexdigest() != state["sha256"]:
-            found = f"{len(lines)} of {state['rows']} rows, or others"
-            cure = f"remove '{self.path.parent}' to begin anew"
-            raise CheckpointError(f"the rows of the savepoint in '{self.path}'", found, cure)
-        with replacing(self.path, overwrite=True) as temporary:
+            actual = f"{len(lines)} of {state['rows']} rows, or others"
+            hint = f"remove '{self.path.parent}' to begin anew"
+            raise CheckpointError(f"the rows of the savepoint in '{self.path}'", actual, hint)
+        with atomic_write(self.path, overwrite=True) as temporary:
             self.write(temporary, lines, "wb")
         self.rows = [json.loads(line) for line in lines]
-        self.tell(list(self.rows))
+        self.notify(list(self.rows))
 
 
-def lines_of(rows: Iterable[Row]) -> list[bytes]:
+def encode_rows(rows: Iterable[HistoryRow]) -> list[bytes]:
     """Return rows as lines of JSON."""
     return [json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows]

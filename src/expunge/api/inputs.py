@@ -12,9 +12,9 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
-from expunge.api.chain import EarlierRequest, positions_of_classes
-from expunge.api.request.checks import offer, shown
-from expunge.api.request.config import RunConfig
+from expunge.api.earlier_requests import EarlierRequest, find_class_positions
+from expunge.api.request.checks import format_value, suggest
+from expunge.api.request.config import ClassificationConfig
 from expunge.api.request.request_file import DataRequest
 from expunge.batch import Examples
 from expunge.data import (
@@ -23,28 +23,28 @@ from expunge.data import (
     ByIds,
     ByIndices,
     ByPredicate,
-    Request,
-    Source,
+    ForgetRequest,
+    LabeledDataset,
     Subset,
     as_examples,
     crop_flip,
+    get_root,
     none,
     num_classes,
-    root_of,
 )
 from expunge.errors import ConfigError, DataError, ExpungeError, RequestError
 from expunge.python_path import import_object
-from expunge.registry import find
+from expunge.registry import find_component
 from expunge.tasks.classification.build import build_model
-from expunge.tasks.classification.libraries import sentence
+from expunge.tasks.classification.libraries import format_exception
 
-_PARTS = ("train", "test", "class_names", "ids")
-_HOLDOUT = "remove it; the request's key `holdout` takes a share of the test examples for the method's own use"
-_PLAIN = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_FACTORY_KEYS = ("train", "test", "class_names", "ids")
+_HOLDOUT_HINT = "remove it; the request's key `holdout` takes a share of the test examples for the method's own use"
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 AUGMENTATIONS = {"none": none, "crop_flip": crop_flip}
 
 
-def read_source(config: DataRequest, data_dir: Path | None) -> Source:
+def read_source(config: DataRequest, data_dir: Path | None) -> LabeledDataset:
     """Return the data that a request names.
 
     Args:
@@ -58,23 +58,25 @@ def read_source(config: DataRequest, data_dir: Path | None) -> Source:
     if chosen.python is not None:
         factory = import_object(chosen.python)
         check_options(chosen.python, factory, **chosen.options)
-        with users_code(chosen.python):
-            found = source_from(factory(**chosen.options), chosen.python, config.id_column)
+        with user_code_errors(chosen.python):
+            source = build_source(factory(**chosen.options), chosen.python, config.id_column)
     else:
-        folder, reader = chosen.dir or data_dir, find("readers", str(chosen.name))
-        options = chosen.options | _column(config, reader)
+        folder, reader = chosen.dir or data_dir, find_component("readers", str(chosen.name))
+        options = chosen.options | _id_column_option(config, reader)
         check_options(str(chosen.name), reader, folder, **options)
         _check_types(str(chosen.name), reader, options)
         with (
-            nullcontext() if getattr(reader, "__module__", "").startswith("expunge.") else users_code(str(chosen.name))
+            nullcontext()
+            if getattr(reader, "__module__", "").startswith("expunge.")
+            else user_code_errors(str(chosen.name))
         ):
-            found = reader(folder, **options)
+            source = reader(folder, **options)
     if chosen.python is None or "augment" in chosen.model_fields_set:
-        augment(found.train, chosen.augment)
-    return found if chosen.subset is None else found.subset(chosen.subset, chosen.subset_seed)
+        set_augmentation(source.train, chosen.augment)
+    return source if chosen.subset is None else source.subset(chosen.subset, chosen.subset_seed)
 
 
-def _column(config: DataRequest, reader: Any) -> dict[str, Any]:
+def _id_column_option(config: DataRequest, reader: Any) -> dict[str, Any]:
     """Return the reader's option that names the column of ids; none where the request names no such column.
 
     Raises:
@@ -83,8 +85,8 @@ def _column(config: DataRequest, reader: Any) -> dict[str, Any]:
     if config.id_column is None:
         return {}
     if "id_column" not in inspect.signature(reader).parameters:
-        found, cure = f"'{config.data.name}', which has none", "pass the data from Python, with ids for each example"
-        raise ConfigError("data with columns for id_column", found, cure)
+        actual, hint = f"'{config.data.name}', which has none", "pass the data from Python, with ids for each example"
+        raise ConfigError("data with columns for id_column", actual, hint)
     return {"id_column": config.id_column}
 
 
@@ -99,8 +101,8 @@ def check_options(name: str, factory: Any, *arguments: Any, **options: Any) -> N
     try:
         inspect.signature(factory).bind(*arguments, **options)
     except TypeError as error:
-        found = f"{', '.join(options) or 'none'} ({error})"
-        raise ConfigError(f"options that '{name}' takes", found, "correct the options") from error
+        actual = f"{', '.join(options) or 'none'} ({error})"
+        raise ConfigError(f"options that '{name}' takes", actual, "correct the options") from error
     except ValueError:  # a few built-in callables have no signature
         return
 
@@ -116,18 +118,18 @@ def _check_types(name: str, reader: Any, options: Mapping[str, Any]) -> None:
     except Exception:  # annotations may name what cannot be imported
         return
     for key, value in options.items():
-        if (hint := hints.get(key)) in _PLAIN and not _is_a(value, hint):
-            raise ConfigError(f"{_PLAIN[hint]} as '{key}' of '{name}'", shown(value), "correct the options")
+        if (hint := hints.get(key)) in _TYPE_NAMES and not _has_type(value, hint):
+            raise ConfigError(f"{_TYPE_NAMES[hint]} as '{key}' of '{name}'", format_value(value), "correct the options")
 
 
-def _is_a(value: Any, hint: Any) -> bool:
+def _has_type(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, (int, float) if hint is float else hint)
 
 
 @contextmanager
-def users_code(path: str) -> Iterator[None]:
+def user_code_errors(path: str) -> Iterator[None]:
     """Turn whatever a user's data factory or data set raises into one sentence.
 
     Raises:
@@ -138,51 +140,53 @@ def users_code(path: str) -> Iterator[None]:
     except ExpungeError:
         raise
     except Exception as error:
-        raise DataError(f"data from '{path}'", sentence(error), "mend the code; it must run by itself") from error
+        raise DataError(
+            f"data from '{path}'", format_exception(error), "mend the code; it must run by itself"
+        ) from error
 
 
-def augment(examples: Examples, name: str) -> None:
+def set_augmentation(examples: Examples, name: str) -> None:
     """Set what training and unlearning may do to the pictures; evaluation never does it."""
-    root: Any = root_of(examples)
+    root: Any = get_root(examples)
     if hasattr(root, "augment") or name != "none":
         root.augment = AUGMENTATIONS[name]
 
 
-def source_from(made: Any, path: str, id_column: str | None = None) -> Source:
+def build_source(output: Any, path: str, id_column: str | None = None) -> LabeledDataset:
     """Return what a user's data factory made as a source.
 
     Args:
-        made: A ``Source``; or a mapping with ``train`` and ``test`` and perhaps ``class_names`` and ``ids``, nothing
-            else; or a pair of the first two. The ids are those of the training examples, in order, or a mapping of
-            columns to such ids.
+        output: A ``LabeledDataset``; or a mapping with ``train`` and ``test`` and perhaps ``class_names`` and ``ids``,
+            nothing else; or a pair of the first two. The ids are those of the training examples, in order, or a
+            mapping of columns to such ids.
         path: Where it comes from, for messages.
         id_column: Which column of ids, where there are several. Default none.
 
     Raises:
         DataError: If it is none of these.
     """
-    if isinstance(made, Source):
-        return made
-    if isinstance(made, tuple) and len(made) == 2:
-        made = {"train": made[0], "test": made[1]}
-    if not isinstance(made, Mapping) or not {"train", "test"} <= made.keys():
+    if isinstance(output, LabeledDataset):
+        return output
+    if isinstance(output, tuple) and len(output) == 2:
+        output = {"train": output[0], "test": output[1]}
+    if not isinstance(output, Mapping) or not {"train", "test"} <= output.keys():
         expected = "a data factory that returns (train, test), or a mapping with train, test and class_names"
-        raise DataError(expected, f"{type(made).__name__} from '{path}'", "return one of these")
-    for key in made:
-        if key not in _PARTS:
-            cure = offer(str(key), list(_PARTS), "remove it" if key != "holdout" else _HOLDOUT)
-            raise DataError(f"a data factory with {', '.join(_PARTS)} alone", f"'{key}' from '{path}'", cure)
-    train, test, names = as_examples(made["train"]), as_examples(made["test"]), made.get("class_names")
+        raise DataError(expected, f"{type(output).__name__} from '{path}'", "return one of these")
+    for key in output:
+        if key not in _FACTORY_KEYS:
+            hint = suggest(str(key), list(_FACTORY_KEYS), "remove it" if key != "holdout" else _HOLDOUT_HINT)
+            raise DataError(f"a data factory with {', '.join(_FACTORY_KEYS)} alone", f"'{key}' from '{path}'", hint)
+    train, test, names = as_examples(output["train"]), as_examples(output["test"]), output.get("class_names")
     if names is None:
         names = [str(number) for number in range(max(num_classes(train), num_classes(test)))]
     if isinstance(names, str | Mapping) or not isinstance(names, Collection):
         raise DataError("class_names as a list", f"{type(names).__name__} from '{path}'", "list a name for each class")
-    if made.get("ids") is not None:
-        give_ids(train, made["ids"], id_column, path)
-    return Source(train, test, tuple(map(str, names)), path, "the user's own", picture_shape(train))
+    if output.get("ids") is not None:
+        attach_ids(train, output["ids"], id_column, path)
+    return LabeledDataset(train, test, tuple(map(str, names)), path, "the user's own", image_shape(train))
 
 
-def give_ids(train: Examples, ids: Any, column: str | None, path: str) -> None:
+def attach_ids(train: Examples, ids: Any, column: str | None, path: str) -> None:
     """Give training examples the ids that a data factory returns for them.
 
     Args:
@@ -199,18 +203,18 @@ def give_ids(train: Examples, ids: Any, column: str | None, path: str) -> None:
         if column is None:  # who asks for ids is told to name one of the columns
             return
         if column not in ids:
-            cure = offer(column, [str(key) for key in ids], "name one of them with id_column")
+            hint = suggest(column, [str(key) for key in ids], "name one of them with id_column")
             expected = f"one of the columns of ids of '{path}' ({', '.join(map(str, ids))})"
-            raise DataError(expected, f"'{column}'", cure)
+            raise DataError(expected, f"'{column}'", hint)
         ids = ids[column]
     if isinstance(train, Subset) or not isinstance(ids, Sized) or len(ids) != len(train):
-        found = f"{len(ids)} for {len(train)}" if isinstance(ids, Sized) else type(ids).__name__
-        cure = "list them in the order of the training examples, which are no Subset"
-        raise DataError(f"one id for each training example from '{path}'", found, cure)
+        actual = f"{len(ids)} for {len(train)}" if isinstance(ids, Sized) else type(ids).__name__
+        hint = "list them in the order of the training examples, which are no Subset"
+        raise DataError(f"one id for each training example from '{path}'", actual, hint)
     train.ids = ids  # type: ignore[attr-defined]
 
 
-def picture_shape(examples: Examples) -> tuple[int, int, int]:
+def image_shape(examples: Examples) -> tuple[int, int, int]:
     """Return channels, height and width of the first input; 1, 1 and 1 where it is no picture."""
     first = examples.batch(torch.tensor([0])).inputs
     if not isinstance(first, torch.Tensor) or first.ndim != 4:
@@ -219,7 +223,7 @@ def picture_shape(examples: Examples) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def as_request(config: DataRequest) -> Request:
+def as_request(config: DataRequest) -> ForgetRequest:
     """Return the forget request of a request file."""
     chosen = config.forget
     if chosen.class_ is not None:
@@ -233,7 +237,7 @@ def as_request(config: DataRequest) -> Request:
     return ByPredicate(str(chosen.predicate))
 
 
-def read_exclusions(config: DataRequest, source: Source) -> list[EarlierRequest]:
+def read_exclusions(config: DataRequest, source: LabeledDataset) -> list[EarlierRequest]:
     """Return what a request file says that earlier requests forgot, none where it says nothing.
 
     Raises:
@@ -242,30 +246,30 @@ def read_exclusions(config: DataRequest, source: Source) -> list[EarlierRequest]
     chosen, names = config.exclude, source.class_names
     if chosen is None:
         return []
-    classes = tuple(sorted({ByClass(label).number(names) for label in chosen.classes}))
+    classes = tuple(sorted({ByClass(label).class_index(names) for label in chosen.classes}))
     unknown = [label for label in classes if not 0 <= label < len(names)]
     if unknown:
-        cure = "name classes of the data"
-        raise RequestError(f"classes from 0 to {len(names) - 1} to exclude", str(unknown[0])[:20], cure)
-    requests: list[Request] = [] if chosen.indices is None else [ByIndices(chosen.indices)]
+        hint = "name classes of the data"
+        raise RequestError(f"classes from 0 to {len(names) - 1} to exclude", str(unknown[0])[:20], hint)
+    requests: list[ForgetRequest] = [] if chosen.indices is None else [ByIndices(chosen.indices)]
     requests += [] if chosen.ids is None else [ByIds(chosen.ids)]
-    whole = positions_of_classes(source.train, classes)
-    positions = torch.cat([whole, *(request.choose(source.train, names) for request in requests)]).unique()
+    class_positions = find_class_positions(source.train, classes)
+    positions = torch.cat([class_positions, *(request.select(source.train, names) for request in requests)]).unique()
     return [EarlierRequest(None, positions, classes)]
 
 
-def held_out(source: Source, share: float | None, seed: int) -> tuple[Source, Examples | None]:
+def take_holdout(source: LabeledDataset, fraction: float | None, seed: int) -> tuple[LabeledDataset, Examples | None]:
     """Return the source with a smaller test set, and the examples taken out of it for the method's own use."""
-    if share is None:
+    if fraction is None:
         return source, None
     order = torch.randperm(len(source.test), generator=torch.Generator().manual_seed(seed))
-    count = round(share * len(order))
+    count = round(fraction * len(order))
     if not 0 < count < len(order):
-        raise ConfigError("a holdout share that leaves examples on both sides", f"{share}", "use .1 to .5")
+        raise ConfigError("a holdout share that leaves examples on both sides", f"{fraction}", "use .1 to .5")
     return replace(source, test=Subset(source.test, order[count:])), Subset(source.test, order[:count])
 
 
-def fresh_model(config: RunConfig, source: Source, seed: int) -> nn.Module:
+def create_model(config: ClassificationConfig, source: LabeledDataset, seed: int) -> nn.Module:
     """Return the network that the request names, initialised from a seed of its own.
 
     Its options may say another number of classes or channels than the data have; the checks come later.
@@ -276,7 +280,7 @@ def fresh_model(config: RunConfig, source: Source, seed: int) -> nn.Module:
         return build_model(config.model.name, **{**sizes, **config.model.options})
 
 
-def device_of(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """Return the device that a request names; ``auto`` takes an accelerator where there is one.
 
     Raises:

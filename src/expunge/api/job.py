@@ -12,32 +12,40 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from expunge.api.admission import checked_split
-from expunge.api.budgeting import Agreed, agreed, halves_record
-from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut, without
+from expunge.api.budgeting import BudgetPlan, build_split_manifest, prepare_budget
+from expunge.api.earlier_requests import NO_EXCLUSIONS, Exclusions, exclude_earlier
 from expunge.api.folder import (
-    CONFIG,
-    MANIFEST,
-    Opening,
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    FolderMode,
     RunFolder,
     check_folder,
+    check_same_config,
+    check_same_data,
     check_writable,
-    refuse_another,
-    refuse_other_data,
 )
-from expunge.api.inputs import device_of
-from expunge.api.reading import checked_method, given_weights, leave_out_chain, loaded, located, parted, train_settings
-from expunge.api.request.config import RunConfig
+from expunge.api.inputs import resolve_device
+from expunge.api.loading import (
+    error_location,
+    exclude_ledger_requests,
+    find_checkpoint_path,
+    load_network,
+    load_request_data,
+    read_train_settings,
+    validate_method,
+)
+from expunge.api.request.config import ClassificationConfig
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.request.request_file import DataRequest
-from expunge.api.result import family_of
+from expunge.api.result import get_task
 from expunge.api.resuming import check_code, write_config
 from expunge.api.sanity import check_request_fit
-from expunge.api.steering.wish import without_certify
+from expunge.api.steering.budget_validation import drop_certify_half
+from expunge.api.validation import validate_split
 from expunge.batch import Examples, Predictor, Split
-from expunge.data import Request, Source, load_key, manifest
-from expunge.engine import Council
-from expunge.engine.compiled import refuse_without_compiler
+from expunge.data import ForgetRequest, LabeledDataset, build_manifest, load_or_create_key
+from expunge.engine import ControlGroup
+from expunge.engine.compiled import check_compiler
 from expunge.methods import Method
 from expunge.pair import Pair
 from expunge.weights import check_savable
@@ -57,35 +65,35 @@ class Job:
         original: The model; its weights may still have to be trained.
         checkpoint: The file that its weights come from; None while there is none.
         reference: The retrained model, where the request names its weights.
-        opening: What may become of an earlier run in the folder.
+        folder_mode: What may become of an earlier run in the folder.
         console: Where progress goes.
-        agreed: The budget, where there is one.
+        budget_plan: The budget, where there is one.
         council: The processes that share its updates; None where this is the only one.
         left_out: What earlier requests forgot, and is left out of what the request retains, holds out and tests on.
     """
 
-    config: RunConfig
-    source: Source
-    request: Request
+    config: ClassificationConfig
+    source: LabeledDataset
+    request: ForgetRequest
     positions: Pair[torch.Tensor]
     split: Split
     method: Method | None
     original: nn.Module
     checkpoint: Path | None
     reference: nn.Module | None
-    opening: Opening
+    folder_mode: FolderMode
     console: Console
-    agreed: Agreed | None = None
-    council: Council | None = None
-    left_out: LeftOut = NOTHING_LEFT_OUT
+    budget_plan: BudgetPlan | None = None
+    council: ControlGroup | None = None
+    left_out: Exclusions = NO_EXCLUSIONS
 
     @property
-    def learned(self) -> Examples:
+    def training_examples(self) -> Examples:
         """The training examples without those that earlier requests forgot: what an original is trained on."""
-        return without(self.source.train, self.left_out.earlier)
+        return exclude_earlier(self.source.train, self.left_out.earlier)
 
     @property
-    def shared(self) -> bool:
+    def is_distributed(self) -> bool:
         """Whether other processes share its updates."""
         return self.council is not None
 
@@ -99,25 +107,31 @@ class Job:
         """Whether the original is still untrained."""
         return self.checkpoint is None and self.config.train is not None
 
-    def asked(self) -> dict[str, Any]:
+    def get_unlearn_kwargs(self) -> dict[str, Any]:
         """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
-        return as_asked(self.config, self.method)
+        return build_unlearn_kwargs(self.config, self.method)
 
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes: a request that ends before the first step leaves no trace."""
-        more = {} if self.agreed is None else {"holdout": halves_record(self.agreed.halves, load_key())}
-        more |= left_out_record(self.left_out)
-        return opened_folder(self.config, self.opening, self.request, self.positions, self.source, self.device, more)
+        more = (
+            {}
+            if self.budget_plan is None
+            else {"holdout": build_split_manifest(self.budget_plan.holdout_split, load_or_create_key())}
+        )
+        more |= build_exclusion_record(self.left_out)
+        return create_run_folder(
+            self.config, self.folder_mode, self.request, self.positions, self.source, self.device, more
+        )
 
 
-def left_out_record(left_out: LeftOut) -> dict[str, Any]:
+def build_exclusion_record(left_out: Exclusions) -> dict[str, Any]:
     """Return what the manifest says of what earlier requests forgot: sizes, and numbers of the ledger's entries."""
     entries = [one.entry for one in left_out.earlier if one.entry is not None]
     return {"excluded": {**left_out.sizes, "entries": entries}} if left_out else {}
 
 
-def as_asked(config: RunConfig | DiffusionConfig, method: Method | None) -> dict[str, Any]:
+def build_unlearn_kwargs(config: ClassificationConfig | DiffusionConfig, method: Method | None) -> dict[str, Any]:
     """Return the method as ``unlearn`` is told of it; None for ``auto``, which has to keep to what the request says."""
     if method is not None:
         return {"method": method}
@@ -125,72 +139,72 @@ def as_asked(config: RunConfig | DiffusionConfig, method: Method | None) -> dict
     return {"method": config.method.name, **config.method.settings, **time}
 
 
-def opened_folder(
+def create_run_folder(
     config: DataRequest,
-    opening: Opening,
-    request: Request,
+    folder_mode: FolderMode,
+    request: ForgetRequest,
     positions: Pair[torch.Tensor],
-    source: Source,
+    source: LabeledDataset,
     device: torch.device,
-    more: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Return the run folder with what is known before the first step: the request, and the manifest of the split."""
-    folder = RunFolder(config.out, overwrite=opening.overwrite, resume=opening.resume)
-    record = manifest(request, *positions, source.name, source.train, load_key())
-    if opening.resume and all((folder.path / name).exists() for name in (CONFIG, MANIFEST)):
-        refuse_another(folder.path / CONFIG, told(config))
-        refuse_other_data(folder.path / MANIFEST, record)
-        check_code(folder, opening.force)
+    folder = RunFolder(config.out, overwrite=folder_mode.overwrite, resume=folder_mode.resume)
+    record = build_manifest(request, *positions, source.name, source.train, load_or_create_key())
+    if folder_mode.resume and all((folder.path / name).exists() for name in (CONFIG_FILE, MANIFEST_FILE)):
+        check_same_config(folder.path / CONFIG_FILE, redact_config(config))
+        check_same_data(folder.path / MANIFEST_FILE, record)
+        check_code(folder, folder_mode.force)
         return folder
-    write_config(folder, told(config), device)
-    folder.write_json(MANIFEST, {**record, **(more or {})})
+    write_config(folder, redact_config(config), device)
+    folder.write_json(MANIFEST_FILE, {**record, **(extra or {})})
     return folder
 
 
-def prepare(config: RunConfig, data_dir: Path | None, opening: Opening, console: Console) -> Job:
+def prepare(config: ClassificationConfig, data_dir: Path | None, folder_mode: FolderMode, console: Console) -> Job:
     """Read everything and refuse what does not fit; nothing is written.
 
     Raises:
         ExpungeError: With the line of the request file that is to blame.
     """
-    with located(config, "out"):
-        check_folder(config.out, opening.overwrite, opening.resume)
+    with error_location(config, "out"):
+        check_folder(config.out, folder_mode.overwrite, folder_mode.resume)
     if config.checkpoint is not None and not config.checkpoint.exists():
-        with located(config, "checkpoint"):
+        with error_location(config, "checkpoint"):
             check_writable(config.checkpoint.parent)
-    checked = checked_method(config)
+    checked = validate_method(config)
     method = None if config.method.automatic else checked
-    with located(config, "device"):
-        device = device_of(config.device)
-    with located(config, "compile"):
+    with error_location(config, "device"):
+        device = resolve_device(config.device)
+    with error_location(config, "compile"):
         if config.compile:
-            refuse_without_compiler(device)
-    parts = parted(config, data_dir)
+            check_compiler(device)
+    parts = load_request_data(config, data_dir)
     source = parts.source
     if config.train is not None:
-        train_settings(config)
-    checkpoint = given_weights(config, opening.overwrite)
-    original = loaded(
+        read_train_settings(config)
+    checkpoint = find_checkpoint_path(config, folder_mode.overwrite)
+    original = load_network(
         config, source, device, checkpoint, "checkpoint", lambda told: console.print(told, soft_wrap=True)
     )
-    parts = leave_out_chain(config, parts, original, checkpoint)
+    parts = exclude_ledger_requests(config, parts, original, checkpoint)
     source, holdout, request, positions, left_out = parts
-    with located(config, "model"):
+    with error_location(config, "model"):
         check_savable(original.state_dict())
-        split = checked_split(Predictor(original), *parts.sides, holdout)
-    budget = agreed(config, method, Predictor(original), split)
+        split = validate_split(Predictor(original), *parts.sides, holdout)
+    budget = prepare_budget(config, method, Predictor(original), split)
     if checkpoint is not None:
-        seen = without_certify(split, None if budget is None else budget.halves)
-        check_request_fit(config, family_of(config.task), Predictor(original), seen, place="checkpoint")
-    wanted = config.reference if isinstance(config.reference, Path) else None
-    reference = None if wanted is None else loaded(config, source, device, wanted, "reference")
-    given = config, source, request, positions, split, method, original, checkpoint, reference
-    return Job(*given, opening, console, budget, left_out=left_out)
+        visible = drop_certify_half(split, None if budget is None else budget.holdout_split)
+        check_request_fit(config, get_task(config.task), Predictor(original), visible, key="checkpoint")
+    reference_path = config.reference if isinstance(config.reference, Path) else None
+    reference = None if reference_path is None else load_network(config, source, device, reference_path, "reference")
+    fields = config, source, request, positions, split, method, original, checkpoint, reference
+    return Job(*fields, folder_mode, console, budget, left_out=left_out)
 
 
-def told(config: DataRequest) -> dict[str, Any]:
+def redact_config(config: DataRequest) -> dict[str, Any]:
     """Return the request as plain values, without the path of an index file and without who asked."""
-    plain = without_requester(config.model_dump(mode="json", by_alias=True))
+    plain = strip_requester(config.model_dump(mode="json", by_alias=True))
     for part in (plain["forget"], plain["exclude"] or {}):
         for key in ("indices", "ids"):
             if part.get(key):
@@ -198,7 +212,7 @@ def told(config: DataRequest) -> dict[str, Any]:
     return plain
 
 
-def without_requester(plain: dict[str, Any]) -> dict[str, Any]:
+def strip_requester(plain: dict[str, Any]) -> dict[str, Any]:
     """Return a request as plain values with its title alone of what it says of itself; the ledger keeps the rest."""
     note = plain.pop("request", None)
     return plain if not note else {**plain, "request": {"title": note["title"]}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from expunge.api.digests import keyed
+from expunge.api.digests import hmac_digest
 
 MAX_NOTE_LENGTH = 200
 
@@ -20,4 +20,4 @@ def note_digests(note: Mapping[str, str], key: bytes) -> dict[str, str]:
         >>> note_digests({"ticket": "T-1"}, bytes(32))["ticket"][:8]
         '8f0240db'
     """
-    return {name: keyed(key, name, [text.encode("utf-8", "surrogatepass")]) for name, text in note.items()}
+    return {name: hmac_digest(key, name, [text.encode("utf-8", "surrogatepass")]) for name, text in note.items()}

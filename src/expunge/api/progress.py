@@ -23,43 +23,43 @@ from expunge.surgery import Progress as Updates
 
 
 @dataclass(frozen=True)
-class Bar:
+class ProgressBar:
     """One bar on the screen.
 
     Args:
-        bars: The display that it belongs to.
+        display: The display that it belongs to.
         task: Its number there.
         width: Columns of its description.
     """
 
-    bars: Progress
+    display: Progress
     task: TaskID
     width: int
 
-    def done(self, what: str) -> None:
+    def advance(self, what: str) -> None:
         """Show that one more piece of work is done, and which."""
-        self.bars.update(self.task, advance=1, description=f"{what:<{self.width}}")
+        self.display.update(self.task, advance=1, description=f"{what:<{self.width}}")
 
-    def epoch(self, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
+    def set_epoch(self, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
         """Show that an epoch of training is over."""
-        self.bars.update(self.task, completed=epoch, total=epochs)
+        self.display.update(self.task, completed=epoch, total=epochs)
 
-    def reached(self, done: int, total: int, *_: float) -> None:
+    def set_progress(self, done: int, total: int, *_: float) -> None:
         """Show how many pieces of work are done, of how many."""
-        self.bars.update(self.task, completed=done, total=total)
+        self.display.update(self.task, completed=done, total=total)
 
-    def over(self) -> None:
+    def finish(self) -> None:
         """Show that what has been done is all there is: a run whose request is met ends before its last update."""
-        task = next(task for task in self.bars.tasks if task.id == self.task)
+        task = next(task for task in self.display.tasks if task.id == self.task)
         if task.completed:
-            self.bars.update(self.task, total=task.completed)
+            self.display.update(self.task, total=task.completed)
 
     def update(self, progress: Updates) -> None:
         """Show that an update of unlearning is over."""
-        self.bars.update(self.task, completed=progress.step + 1, total=progress.total)
+        self.display.update(self.task, completed=progress.step + 1, total=progress.total)
 
 
-class Speed(ProgressColumn):
+class ThroughputColumn(ProgressColumn):
     """Images per second.
 
     Args:
@@ -72,15 +72,15 @@ class Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the speed, or nothing before there is one."""
-        whole = task.completed / task.elapsed if task.elapsed else 0
-        speed = (task.finished_speed or task.speed or whole) * self.images
+        average_speed = task.completed / task.elapsed if task.elapsed else 0
+        speed = (task.finished_speed or task.speed or average_speed) * self.images
         return Text(f"{speed:,.0f} images/s" if speed else "")
 
 
 @contextmanager
-def bar(
+def progress_bar(
     console: Console, what: str, total: int = 1, *, width: int = 10, transient: bool = False, images: int = 0
-) -> Iterator[Bar]:
+) -> Iterator[ProgressBar]:
     """Show a progress bar while the body runs.
 
     Args:
@@ -92,8 +92,8 @@ def bar(
         images: Images in one piece of work, for a column with images per second. Default 0: no such column.
     """
     columns = TextColumn("{task.description}", markup=False), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn()
-    speed = (Speed(images),) if images else ()
-    with Progress(*columns, *speed, console=console, transient=transient) as bars:
-        shown = Bar(bars, bars.add_task(f"{what:<{width}}", total=total), width)
-        yield shown
-        shown.over()
+    speed = (ThroughputColumn(images),) if images else ()
+    with Progress(*columns, *speed, console=console, transient=transient) as display:
+        progress = ProgressBar(display, display.add_task(f"{what:<{width}}", total=total), width)
+        yield progress
+        progress.finish()

@@ -9,68 +9,70 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.api.audits.leakage import CACHE, FIGURES
-from expunge.api.documents import HELD_ELSEWHERE, HELD_HERE, SHOWN
+from expunge.api.audits.ulira_result import CACHE_FOLDER, FIGURES_FILE
+from expunge.api.documents import ORIGINAL_ELSEWHERE, ORIGINAL_IN_FOLDER, REPORT_SHOWS_EXAMPLES
 from expunge.api.folder import (
-    CONFIG,
-    FINISHED,
-    GRID,
-    HALVES,
-    LAST_GOOD,
-    ORIGINAL,
-    REPORT,
-    SAVEPOINTS,
-    SHADOWS,
-    WRITTEN,
-    forget_savepoints,
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    GRID_FILE,
+    LAST_GOOD_FILE,
+    ORIGINAL_FILE,
+    PARTIAL_NAMES,
+    REPORT_FILE,
+    RESULT_FILE,
+    RUN_FILES,
+    ULIRA_FOLDER,
+    clear_checkpoints,
 )
-from expunge.api.generative.grids import HOLDS as GRID_HOLDS
-from expunge.api.recording import entry_of_run, evidence_of
+from expunge.api.generative.grids import STILL_CONTAINS_DATA as GRID_HOLDS
+from expunge.api.recording import find_entry_of_run, hash_evidence
 from expunge.api.saving import finish_saving
-from expunge.api.seal import sealed_anew
+from expunge.api.seal import reseal_document
 from expunge.errors import ConfigError, DataError
 from expunge.files import (
-    HALF,
-    half_written,
-    is_plain_folder,
-    read_plain,
-    remove_halves,
-    remove_named,
+    PARTIAL_SUFFIX,
+    is_real_folder,
+    list_partial,
+    read_regular_file,
+    remove_matching,
+    remove_partial,
 )
-from expunge.key import load_key
-from expunge.kinds import kinds_checked
-from expunge.ledger import Content, Entry, Ledger
+from expunge.key import load_or_create_key
+from expunge.ledger import Content, Ledger, LedgerEntry
 from expunge.report import read_document, write_report
-from expunge.weights import locked, replacing
+from expunge.type_checks import check_argument_types
+from expunge.weights import atomic_write, folder_lock
 
-LARGEST = 256 * 2**20
-BEYOND = (
+MAX_RESULT_BYTES = 256 * 2**20
+OUT_OF_REACH = (
     "The training data, and every cache and copy of them.",
     "Copies of the run folder, its backups, and disk blocks that the file system has freed but not overwritten.",
 )
 """What no purge of a run folder reaches."""
 
-_ORIGINALS = re.compile(r"original(-\d+)?\.safetensors")
-_SHADOW = re.compile(rf"[0-9a-f]{{32}}\.(json|safetensors)|\.[0-9a-f]{{32}}\.(json|safetensors){HALF}")
+_ORIGINAL_NAME = re.compile(r"original(-\d+)?\.safetensors")
+_SHADOW_MODEL_NAME = re.compile(
+    rf"[0-9a-f]{{32}}\.(json|safetensors)|\.[0-9a-f]{{32}}\.(json|safetensors){PARTIAL_SUFFIX}"
+)
 
 
 @dataclass(frozen=True)
-class Purged:
+class PurgeResult:
     """What a purge did.
 
     Args:
         removed: What it removed, in words.
-        left: What still holds the data and is out of its reach, in words.
+        remaining: What still holds the data and is out of its reach, in words.
         entry: The ledger's entry about it, if there is a ledger.
     """
 
     removed: tuple[str, ...]
-    left: tuple[str, ...]
-    entry: Entry | None = None
+    remaining: tuple[str, ...]
+    entry: LedgerEntry | None = None
 
 
-@kinds_checked
-def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
+@check_argument_types
+def purge(folder: Path | str, ledger: Path | str | None = None) -> PurgeResult:
     """Remove what holds the deleted data from a run folder; what is left to remove decides, so that it can be repeated.
 
     Removed are the original's weights where the run left them in its folder, half unlearned ones, its savepoints, the
@@ -86,58 +88,65 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> Purged:
         ConfigError: If it is no run folder, or a run is at work in it.
         DataError: If a file cannot be read or removed, or the ledger has no entry of this run.
     """
-    place, book = Path(folder), None if ledger is None else Ledger(ledger)
-    finish_saving(place)
-    check_run_folder(place)
-    with locked(place, "wait for the run to end, or stop it, and purge then"):
-        return purged(place, book)
+    run_folder, opened_ledger = Path(folder), None if ledger is None else Ledger(ledger)
+    finish_saving(run_folder)
+    check_run_folder(run_folder)
+    with folder_lock(run_folder, "wait for the run to end, or stop it, and purge then"):
+        return purge_folder(run_folder, opened_ledger)
 
 
-def check_run_folder(place: Path) -> None:
+def check_run_folder(folder: Path) -> None:
     """Refuse a folder that no run has written.
 
     Raises:
         ConfigError: If it is one.
     """
-    if not any((place / name).is_file() for name in (*WRITTEN, ORIGINAL)) and not (place / SHADOWS).is_dir():
-        raise ConfigError("a run folder", f"none of a run's files in '{place}'", "name the folder that a run wrote")
+    if (
+        not any((folder / name).is_file() for name in (*RUN_FILES, ORIGINAL_FILE))
+        and not (folder / ULIRA_FOLDER).is_dir()
+    ):
+        raise ConfigError("a run folder", f"none of a run's files in '{folder}'", "name the folder that a run wrote")
 
 
-def purged(place: Path, book: Ledger | None) -> Purged:
+def purge_folder(folder: Path, ledger: Ledger | None) -> PurgeResult:
     """Purge a run folder that nobody else is at work in."""
-    number = None if book is None else number_of(book, place)
+    number = None if ledger is None else find_entry_number(ledger, folder)
     try:
-        halves = half_written(place, HALVES)
-        told, removed = without_pictures(place), [path.name for path in holding(place)]
-        for path in holding(place):
+        partial_files = list_partial(folder, PARTIAL_NAMES)
+        has_pictures, removed = strip_pictures(folder), [path.name for path in find_files_with_data(folder)]
+        for path in find_files_with_data(folder):
             path.unlink(missing_ok=True)
-        remove_halves(place, HALVES)
-        removed += [path.name for path in halves if not path.exists()]
-        removed += [*without_shadows(place), *(["the run's savepoints"] if forget_savepoints(place) else [])]
+        remove_partial(folder, PARTIAL_NAMES)
+        removed += [path.name for path in partial_files if not path.exists()]
+        removed += [*remove_shadow_models(folder), *(["the run's savepoints"] if clear_checkpoints(folder) else [])]
     except OSError as error:
-        found = f"'{error.filename}' ({error.strerror})"
-        raise DataError("files that can be removed", found, "mend its rights, and purge again") from error
-    words = (*(["the pictures in the report"] if told else []), *removed)
-    entry = None if book is None else recorded(book, place, number)
-    return Purged(words, (*elsewhere(place), *BEYOND), entry)
+        actual = f"'{error.filename}' ({error.strerror})"
+        raise DataError("files that can be removed", actual, "mend its rights, and purge again") from error
+    words = (*(["the pictures in the report"] if has_pictures else []), *removed)
+    entry = None if ledger is None else record_purge(ledger, folder, number)
+    return PurgeResult(words, (*list_external_copies(folder), *OUT_OF_REACH), entry)
 
 
-def holding(folder: Path) -> list[Path]:
+def find_files_with_data(folder: Path) -> list[Path]:
     """Return the files right in a run folder that hold the deleted data, or may, and links under their names."""
-    found = (path for path in folder.iterdir() if path.is_symlink() or path.is_file())
-    return sorted(path for path in found if path.name in (GRID, LAST_GOOD) or _ORIGINALS.fullmatch(path.name))
+    paths = (path for path in folder.iterdir() if path.is_symlink() or path.is_file())
+    return sorted(
+        path for path in paths if path.name in (GRID_FILE, LAST_GOOD_FILE) or _ORIGINAL_NAME.fullmatch(path.name)
+    )
 
 
-def without_shadows(folder: Path) -> list[str]:
+def remove_shadow_models(folder: Path) -> list[str]:
     """Remove the shadow models, most of which know forgotten examples, and say so; the audit's figures stay."""
-    cache = folder / SHADOWS / CACHE
-    if (folder / SHADOWS).is_symlink() or not is_plain_folder(cache):
+    cache = folder / ULIRA_FOLDER / CACHE_FOLDER
+    if (folder / ULIRA_FOLDER).is_symlink() or not is_real_folder(cache):
         return []
-    removed = sum(remove_named(place, _SHADOW) for place in (*sorted(cache.iterdir()), cache))
+    removed = sum(
+        remove_matching(folder_of_models, _SHADOW_MODEL_NAME) for folder_of_models in (*sorted(cache.iterdir()), cache)
+    )
     return ["the shadow models of the audit"] if removed else []
 
 
-def without_pictures(folder: Path) -> bool:
+def strip_pictures(folder: Path) -> bool:
     """Take the pictures out of report and result, and what is no longer there out of ``holds_data``.
 
     The report comes first: a purge that is killed in between finds the pictures in the result, and begins anew.
@@ -145,26 +154,28 @@ def without_pictures(folder: Path) -> bool:
     Returns:
         Whether there were any.
     """
-    path = folder / FINISHED
+    path = folder / RESULT_FILE
     if not path.is_file():
         return False
     document = read_result(path)
-    pictures = sum(len(part.get(key) or ()) for part in parts(document) for key in ("examples", "grids"))
-    for part in parts(document):
+    pictures = sum(len(part.get(key) or ()) for part in iterate_requests(document) for key in ("examples", "grids"))
+    for part in iterate_requests(document):
         part["examples"] = []
         part.pop("grids", None)
     before = document.get("holds_data", [])
-    document["holds_data"] = [HELD_ELSEWHERE if line == HELD_HERE else line for line in before]
-    document["holds_data"] = [line for line in document["holds_data"] if line not in (SHOWN, GRID_HOLDS)]
+    document["holds_data"] = [ORIGINAL_ELSEWHERE if line == ORIGINAL_IN_FOLDER else line for line in before]
+    document["holds_data"] = [
+        line for line in document["holds_data"] if line not in (REPORT_SHOWS_EXAMPLES, GRID_HOLDS)
+    ]
     if pictures or before != document["holds_data"]:
-        write_report(document, folder / REPORT)
-        with replacing(path, overwrite=True) as temporary:
-            told = json.dumps(sealed_anew(document, folder), indent=1, allow_nan=False)
-            temporary.write_text(told + "\n", encoding="utf-8")
+        write_report(document, folder / REPORT_FILE)
+        with atomic_write(path, overwrite=True) as temporary:
+            text = json.dumps(reseal_document(document, folder), indent=1, allow_nan=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
     return pictures > 0
 
 
-def parts(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def iterate_requests(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the requests' parts of a result document."""
     yield from document["requests"]
 
@@ -175,46 +186,51 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises:
         DataError: If it is none.
     """
-    expected, cure = "a result.json that Expunge wrote", "restore it, or remove the run folder as a whole"
+    expected, hint = "a result.json that Expunge wrote", "restore it, or remove the run folder as a whole"
     try:
-        found = json.loads(read_plain(path, LARGEST))
+        content = json.loads(read_regular_file(path, MAX_RESULT_BYTES))
     except OSError as error:
-        raise DataError(expected, f"'{path}' ({error.strerror})", cure) from error
+        raise DataError(expected, f"'{path}' ({error.strerror})", hint) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(expected, f"'{path}', which is no JSON", cure) from error
-    read_document(found)
-    return dict(found)
+        raise DataError(expected, f"'{path}', which is no JSON", hint) from error
+    read_document(content)
+    return dict(content)
 
 
-def elsewhere(folder: Path) -> list[str]:
+def list_external_copies(folder: Path) -> list[str]:
     """Return what the run's request names outside its folder that holds the data, as far as it is still there."""
-    told = mapping_in(folder / CONFIG)
-    latents = told.get("latents")
+    config = read_mapping(folder / CONFIG_FILE)
+    latents = config.get("latents")
     cache = latents.get("cache") if isinstance(latents, dict) else None
     named = {"The original's weights": ("checkpoint", "model"), "The cache of latents": ("cache",)}
-    values = {**told, "cache": cache}
-    found = [f"{what}, '{values[key]}'." for what, keys in named.items() for key in keys if is_there(values.get(key))]
-    if not any("original" in line for line in found):
-        found.insert(0, "The original's weights, wherever they are.")
-    if is_there(told.get("checkpoint")):
-        kept = Path(told["checkpoint"])
-        found += [f"Half-written weights of the original, '{path}'." for path in half_written(kept.parent, [kept.name])]
-    shadows = mapping_in(folder / SHADOWS / FIGURES).get(CACHE)
-    found += [f"The shadow models of the audit, '{shadows}'."] if is_there(shadows) else []
-    links = (folder / SAVEPOINTS, folder / SHADOWS, folder / SHADOWS / CACHE)
-    return found + [f"What the link '{path}' leads to." for path in links if path.is_symlink()]
+    values = {**config, "cache": cache}
+    copies = [
+        f"{what}, '{values[key]}'." for what, keys in named.items() for key in keys if path_exists(values.get(key))
+    ]
+    if not any("original" in line for line in copies):
+        copies.insert(0, "The original's weights, wherever they are.")
+    if path_exists(config.get("checkpoint")):
+        checkpoint = Path(config["checkpoint"])
+        copies += [
+            f"Half-written weights of the original, '{path}'."
+            for path in list_partial(checkpoint.parent, [checkpoint.name])
+        ]
+    shadows = read_mapping(folder / ULIRA_FOLDER / FIGURES_FILE).get(CACHE_FOLDER)
+    copies += [f"The shadow models of the audit, '{shadows}'."] if path_exists(shadows) else []
+    links = (folder / CHECKPOINTS_FOLDER, folder / ULIRA_FOLDER, folder / ULIRA_FOLDER / CACHE_FOLDER)
+    return copies + [f"What the link '{path}' leads to." for path in links if path.is_symlink()]
 
 
-def mapping_in(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping in a JSON file of the run folder; nothing if it cannot be read."""
     try:
-        told = json.loads(read_plain(path, LARGEST))
+        content = json.loads(read_regular_file(path, MAX_RESULT_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def is_there(path: Any) -> bool:
+def path_exists(path: Any) -> bool:
     """Return whether a value is the path of something that exists."""
     try:
         return isinstance(path, str) and Path(path).is_absolute() and Path(path).exists()
@@ -222,19 +238,19 @@ def is_there(path: Any) -> bool:
         return False
 
 
-def number_of(ledger: Ledger, folder: Path) -> int:
+def find_entry_number(ledger: Ledger, folder: Path) -> int:
     """Return the number of the ledger's entry about a run.
 
     Raises:
         DataError: If there is none.
     """
-    entry = entry_of_run(ledger.entries(), folder, load_key())
+    entry = find_entry_of_run(ledger.entries(), folder, load_or_create_key())
     if entry is None:
         raise DataError(f"an entry of this run in '{ledger.path}'", "none", "leave out --ledger; nothing was removed")
     return entry.number
 
 
-def recorded(ledger: Ledger, folder: Path, number: int | None) -> Entry:
+def record_purge(ledger: Ledger, folder: Path, number: int | None) -> LedgerEntry:
     """Add the purge of a run folder to the ledger, with the hashes of what is left of the evidence."""
-    key = load_key()
-    return ledger.append("purge", Content(evidence=evidence_of(folder, key)), key=key, of=number)
+    key = load_or_create_key()
+    return ledger.append("purge", Content(evidence=hash_evidence(folder, key)), key=key, of=number)

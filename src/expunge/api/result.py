@@ -9,20 +9,20 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut
-from expunge.api.folder import CONFIG, FINISHED, HISTORY
-from expunge.api.rows import settings_of
+from expunge.api.earlier_requests import NO_EXCLUSIONS, Exclusions
+from expunge.api.folder import CONFIG_FILE, HISTORY_FILE, RESULT_FILE
+from expunge.api.model_comparison import serialize_method
 from expunge.api.saving import saving
 from expunge.batch import Split
-from expunge.budget import Spending
-from expunge.engine import Row
+from expunge.budget import BudgetResult
+from expunge.engine import HistoryRow
 from expunge.errors import ConfigError
-from expunge.kinds import kinds_checked
-from expunge.ledger import Entry
+from expunge.ledger import LedgerEntry
 from expunge.methods import Method
-from expunge.registry import find
-from expunge.tasks.family import Family
-from expunge.tasks.fit import Fit
+from expunge.registry import find_component
+from expunge.tasks.model_fit import ModelFit
+from expunge.tasks.task import Task
+from expunge.type_checks import check_argument_types
 
 
 @dataclass
@@ -35,14 +35,14 @@ class Result:
         seconds: Wall clock of the unlearning, saliency and similar passes included.
         split: The examples of the request.
         history: One row for each update: losses, and where known cosine, multiplier and removed share.
-        conditions: Seed, precision and normalisation policy.
+        run_config: Seed, precision and normalisation policy.
         logits: How logits are read from the model's output.
         original: The model as it was handed in; None after ``inplace=True``.
         task: Family of the model.
         budget: What became of the budget; None without one.
-        search: What ``auto`` tried and found, as plain values; None where nothing was searched.
-        entry: The ledger's entry of the request; None without a ledger, and where the model came back as it was.
-        peak: Most bytes of memory held beyond those held before; None where the system does not tell.
+        search_history: What ``auto`` tried and found, as plain values; None where nothing was searched.
+        ledger_entry: The ledger's entry of the request; None without a ledger, and where the model came back as it was.
+        peak_memory: Most bytes of memory held beyond those held before; None where the system does not tell.
         left_out: What earlier requests forgot and was left out; ``evaluate`` measures whether it comes back.
         fit: How well the model knew the examples before the run, beside what chance gives.
     """
@@ -51,19 +51,19 @@ class Result:
     method: Method
     seconds: float
     split: Split
-    history: list[Row]
-    conditions: dict[str, Any]
+    history: list[HistoryRow]
+    run_config: dict[str, Any]
     logits: Callable[[Any], Tensor] | None = field(default=None, repr=False)
     original: nn.Module | None = field(default=None, repr=False)
     task: str = "classification"
-    budget: Spending | None = None
-    search: dict[str, Any] | None = None
-    entry: Entry | None = None
-    peak: int | None = None
-    left_out: LeftOut = NOTHING_LEFT_OUT
-    fit: tuple[Fit, ...] = ()
+    budget: BudgetResult | None = None
+    search_history: dict[str, Any] | None = None
+    ledger_entry: LedgerEntry | None = None
+    peak_memory: int | None = None
+    left_out: Exclusions = NO_EXCLUSIONS
+    fit: tuple[ModelFit, ...] = ()
 
-    @kinds_checked
+    @check_argument_types
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the run folder: the model, ``history.jsonl``, ``config.json`` and ``result.json``.
 
@@ -78,21 +78,21 @@ class Result:
         Raises:
             ConfigError: If the folder holds an earlier run or cannot be written.
         """
-        from expunge.api.result_document import result_document  # which needs this module
+        from expunge.api.result_document import build_result_document  # which needs this module
 
         with saving(folder, overwrite=overwrite) as run:
-            family_of(self.task).save(self.model, run.path)
-            run.write_lines(HISTORY, self.history)
-            spending = {} if self.budget is None else {"budget": self.budget.document()}
-            spending |= {} if self.search is None else {"search": self.search}
-            fit = [one.document() for one in self.fit]
-            settings = {"method": settings_of(self.method), "conditions": self.conditions, "fit": fit}
-            run.write_json(CONFIG, settings | spending)
-            run.write_json(FINISHED, result_document(self))
+            get_task(self.task).save(self.model, run.path)
+            run.write_lines(HISTORY_FILE, self.history)
+            spending = {} if self.budget is None else {"budget": self.budget.as_dict()}
+            spending |= {} if self.search_history is None else {"search": self.search_history}
+            fit = [one.as_dict() for one in self.fit]
+            settings = {"method": serialize_method(self.method), "conditions": self.run_config, "fit": fit}
+            run.write_json(CONFIG_FILE, settings | spending)
+            run.write_json(RESULT_FILE, build_result_document(self))
         return Path(folder)
 
 
-def family_of(task: str) -> Family:
+def get_task(task: str) -> Task:
     """Return the family of models that a name stands for.
 
     Raises:
@@ -100,5 +100,5 @@ def family_of(task: str) -> Family:
     """
     if not isinstance(task, str):
         raise ConfigError("the name of a task", type(task).__name__, "`expunge list tasks` shows all")
-    found: Family = find("tasks", task)()
-    return found
+    loaded: Task = find_component("tasks", task)()
+    return loaded

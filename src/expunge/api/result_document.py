@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from expunge.api.budgeting import budget_part
-from expunge.api.disclosing import request_disclosure
-from expunge.api.documents import HELD_ELSEWHERE, document
-from expunge.api.relapse import find_correct_predictions, relapse_part
-from expunge.api.rows import settings_of
-from expunge.api.sanity import fit_part
-from expunge.api.steering.wish import halves_of
-from expunge.evaluation import Trial, tabulate
-from expunge.evaluation.table import PEAK, SECONDS
+from expunge.api.budgeting import build_budget_section
+from expunge.api.disclosure import describe_request_settings
+from expunge.api.documents import ORIGINAL_ELSEWHERE, build_document
+from expunge.api.model_comparison import serialize_method
+from expunge.api.relapse import build_relapse_section, make_correctness_finder
+from expunge.api.sanity import build_fit_section
+from expunge.api.steering.budget_validation import make_holdout_split
+from expunge.evaluation import ModelScores, aggregate
+from expunge.evaluation.table import PEAK_MEMORY, SECONDS
 from expunge.formatting import format_examples
 
 if TYPE_CHECKING:
     from expunge.api.result import Result
 
-HOLDS = ("The training data themselves, and any cache of them.", HELD_ELSEWHERE)
-UNMEASURED = "No metric was computed for this report; `expunge.evaluate` measures the model."
+STILL_CONTAINS_DATA = ("The training data themselves, and any cache of them.", ORIGINAL_ELSEWHERE)
+UNMEASURED_CAVEAT = "No metric was computed for this report; `expunge.evaluate` measures the model."
 _MEBIBYTE = 2**20
 
 
-def result_document(result: Result) -> dict[str, Any]:
+def build_result_document(result: Result) -> dict[str, Any]:
     """Return the document that ``Result.save`` writes as ``result.json``."""
-    split, seed, label = result.split, result.conditions.get("seed", 0), result.method.label
+    split, seed, label = result.split, result.run_config.get("seed", 0), result.method.label
     label = label or type(result.method).__name__
     scores = {SECONDS.key: result.seconds}
-    scores |= {} if result.peak is None else {PEAK.key: result.peak / _MEBIBYTE}
-    made: dict[str, Any] = {"history": result.history, "settings": settings_of(result.method)}
-    original = Trial("original", "Original", "original", seed, {})
-    trials = [original, Trial("method", label, "method", seed, scores, **made)]
+    scores |= {} if result.peak_memory is None else {PEAK_MEMORY.key: result.peak_memory / _MEBIBYTE}
+    details: dict[str, Any] = {"history": result.history, "settings": serialize_method(result.method)}
+    original = ModelScores("original", "Original", "original", seed, {})
+    trials = [original, ModelScores("method", label, "method", seed, scores, **details)]
     sizes = {"forget": len(split.forget), "retain": len(split.retain)}
     part = {
         "id": "request",
@@ -41,17 +41,23 @@ def result_document(result: Result) -> dict[str, Any]:
         "classes": [],
         "seeds": [seed],
         "reference": False,
-        **tabulate(trials, metrics=[]),
+        **aggregate(trials, metrics=[]),
         "examples": [],
     }
-    part |= fit_part(result.fit) | relapse_part(result.left_out, {}, find_correct_predictions(result.logits))
+    part |= build_fit_section(result.fit) | build_relapse_section(
+        result.left_out, {}, make_correctness_finder(result.logits)
+    )
     if result.budget is not None:
-        part["budget"] = budget_part(result.budget, halves_of(result.budget.asked, split, seed), result.search)
+        part["budget"] = build_budget_section(
+            result.budget, make_holdout_split(result.budget.budget, split, seed), result.search_history
+        )
     device = next((str(weight.device) for weight in result.model.parameters()), "cpu")
-    told = document("run", part["question"], "expunge.unlearn", _disclosure(result), [part], HOLDS, device)
+    content = build_document(
+        "run", part["question"], "expunge.unlearn", _describe_settings(result), [part], STILL_CONTAINS_DATA, device
+    )
     more = [split.caveat] if split.caveat else []
-    return {**told, "caveats": [*told["caveats"], *more, UNMEASURED]}
+    return {**content, "caveats": [*content["caveats"], *more, UNMEASURED_CAVEAT]}
 
 
-def _disclosure(result: Result) -> str:
-    return request_disclosure(result.search is not None, result)
+def _describe_settings(result: Result) -> str:
+    return describe_request_settings(result.search_history is not None, result)

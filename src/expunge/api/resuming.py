@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from expunge.api.folder import CONFIG, RunFolder
-from expunge.api.threads import environment
+from expunge.api.compute_context import describe_environment
+from expunge.api.folder import CONFIG_FILE, RunFolder
+from expunge.code_hashes import code_version
 from expunge.errors import ConfigError
-from expunge.sources import code_version
 
-FORCE = "go on with that version, begin anew with --overwrite, or pass --force"
+FORCE_HINT = "go on with that version, begin anew with --overwrite, or pass --force"
 
 
-def write_config(folder: RunFolder, told: Mapping[str, Any], device: torch.device) -> None:
+def write_config(folder: RunFolder, config: Mapping[str, Any], device: torch.device) -> None:
     """Note the request with what its bits depend on, and a name of the run that no other has."""
-    folder.write_json(CONFIG, {**told, "run": secrets.token_hex(8), "environment": environment(device)})
+    folder.write_json(CONFIG_FILE, {**config, "run": secrets.token_hex(8), "environment": describe_environment(device)})
 
 
 def check_code(folder: RunFolder, force: bool) -> None:
@@ -32,15 +32,15 @@ def check_code(folder: RunFolder, force: bool) -> None:
     Raises:
         ConfigError: If the code is another, and it is not to be gone on with.
     """
-    path, now = folder.path / CONFIG, code_version()
+    path, now = folder.path / CONFIG_FILE, code_version()
     saved = json.loads(path.read_text(encoding="utf-8"))
     begun = saved.get("environment") if isinstance(saved.get("environment"), dict) else {}
-    known = [*(begun.get("later") or []), begun]
-    if any(all(one.get(name) == value for name, value in now.items()) for one in known if isinstance(one, dict)):
+    versions = [*(begun.get("later") or []), begun]
+    if any(all(one.get(name) == value for name, value in now.items()) for one in versions if isinstance(one, dict)):
         return
     if not force:
         then = f"version {begun.get('expunge', 'unknown')}"
         other = f"version {now['expunge']}" if begun.get("expunge") != now["expunge"] else "changed sources of it"
-        raise ConfigError(f"the code that the run in '{folder.path}' was begun with, {then}", other, FORCE)
+        raise ConfigError(f"the code that the run in '{folder.path}' was begun with, {then}", other, FORCE_HINT)
     saved["environment"] = {**begun, "later": [*(begun.get("later") or []), now]}
-    folder.write_json(CONFIG, saved)
+    folder.write_json(CONFIG_FILE, saved)

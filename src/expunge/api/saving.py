@@ -12,76 +12,79 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from expunge.api.folder import FINISHED, SAVED, WRITTEN, RunFolder, check_folder, unwritable
+from expunge.api.folder import RESULT_FILE, RUN_FILES, SAVED_FOLDER, RunFolder, check_folder, unwritable_error
 from expunge.api.request.request_file import ADAPTER_FOLDER, UNLEARNED_FOLDER
 from expunge.errors import CheckpointError
-from expunge.files import half_folder, is_plain_folder, read_plain, remove_halves, sync
+from expunge.files import is_real_folder, read_regular_file, remove_partial, sync_to_disk, temporary_folder
 from expunge.tasks.diffusion.folders import replace_folder
 
-_KNOWN = frozenset({*WRITTEN, UNLEARNED_FOLDER, ADAPTER_FOLDER})
+_MOVABLE_NAMES = frozenset({*RUN_FILES, UNLEARNED_FOLDER, ADAPTER_FOLDER})
 """What is moved or removed: a folder from elsewhere could name anything."""
-_NAMES = "names.json"
-_LONGEST = 10_000
+_NAMES_FILE = "names.json"
+_MAX_NAMES_BYTES = 10_000
 
 
 @contextmanager
-def saving(folder: Path | str, *, overwrite: bool, written: Sequence[str] = WRITTEN) -> Iterator[RunFolder]:
+def saving(folder: Path | str, *, overwrite: bool, files: Sequence[str] = RUN_FILES) -> Iterator[RunFolder]:
     """Lend a folder to write a run into, and put what was written in the place of an earlier run.
 
     Args:
         folder: Where the run is in the end; made if it is not there.
         overwrite: Whether an earlier run in it may be replaced.
-        written: Files of an earlier run that must not stay beside the new ones.
+        files: Files of an earlier run that must not stay beside the new ones.
 
     Raises:
         ConfigError: If the folder holds an earlier run that may not be replaced, or cannot be written.
     """
-    place = Path(folder)
-    finish_saving(place)
-    check_folder(place, overwrite, written=written)
-    made = not place.exists()
+    run_folder = Path(folder)
+    finish_saving(run_folder)
+    check_folder(run_folder, overwrite, files=files)
+    is_new = not run_folder.exists()
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        run_folder.mkdir(parents=True, exist_ok=True)
         try:
-            with half_folder(place / SAVED) as temporary:
+            with temporary_folder(run_folder / SAVED_FOLDER) as temporary:
                 yield RunFolder(temporary)
                 names = [path.name for path in temporary.iterdir()]
-                (temporary / _NAMES).write_text(json.dumps([names, [*written]]), encoding="utf-8")
-                sync(temporary)
-                temporary.replace(place / SAVED)
-                sync(place)
-            finish_saving(place)
+                (temporary / _NAMES_FILE).write_text(json.dumps([names, [*files]]), encoding="utf-8")
+                sync_to_disk(temporary)
+                temporary.replace(run_folder / SAVED_FOLDER)
+                sync_to_disk(run_folder)
+            finish_saving(run_folder)
         finally:
-            if made:
+            if is_new:
                 with suppress(OSError):  # the run is in it
-                    place.rmdir()
+                    run_folder.rmdir()
     except OSError as error:
-        raise unwritable(place, error.strerror or type(error).__name__) from error
+        raise unwritable_error(run_folder, error.strerror or type(error).__name__) from error
 
 
-def finish_saving(place: Path) -> None:
+def finish_saving(folder: Path) -> None:
     """Move what a save has left aside into its place, the result last, and remove what it replaces.
 
     Raises:
         CheckpointError: If that cannot be done.
     """
-    aside = place / SAVED
-    if not is_plain_folder(aside):
+    saved = folder / SAVED_FOLDER
+    if not is_real_folder(saved):
         return
     try:
-        inside = {path.name for path in aside.iterdir()}
-        if _NAMES in inside:
-            names, stale = ({*part} & _KNOWN for part in json.loads(read_plain(aside / _NAMES, _LONGEST)))
-            for name in sorted(names & inside, key=lambda name: name == FINISHED):
-                if is_plain_folder(aside / name):
-                    replace_folder(aside / name, place / name)
+        present = {path.name for path in saved.iterdir()}
+        if _NAMES_FILE in present:
+            names, stale = (
+                {*part} & _MOVABLE_NAMES
+                for part in json.loads(read_regular_file(saved / _NAMES_FILE, _MAX_NAMES_BYTES))
+            )
+            for name in sorted(names & present, key=lambda name: name == RESULT_FILE):
+                if is_real_folder(saved / name):
+                    replace_folder(saved / name, folder / name)
                 else:
-                    os.replace(aside / name, place / name)
+                    os.replace(saved / name, folder / name)
             for name in stale - names:
-                (place / name).unlink(missing_ok=True)
-            (aside / _NAMES).unlink()
-        aside.rmdir()
-        remove_halves(place, [SAVED])
+                (folder / name).unlink(missing_ok=True)
+            (saved / _NAMES_FILE).unlink()
+        saved.rmdir()
+        remove_partial(folder, [SAVED_FOLDER])
     except (OSError, ValueError, TypeError) as error:
-        found = f"'{aside}' ({getattr(error, 'strerror', None) or 'something else in it'})"
-        raise CheckpointError(f"a saved run that can be put into '{place}'", found, "mend its rights") from error
+        actual = f"'{saved}' ({getattr(error, 'strerror', None) or 'something else in it'})"
+        raise CheckpointError(f"a saved run that can be put into '{folder}'", actual, "mend its rights") from error

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from expunge.errors import NotFiniteError
-from expunge.evaluation.collecting import put_back
+from expunge.evaluation.inference import restore_buffer
 
 
 @contextmanager
-def restored_on_failure(model: nn.Module, *, active: bool = True) -> Iterator[None]:
+def rollback_on_failure(model: nn.Module, *, active: bool = True) -> Iterator[None]:
     """Put weights, gradients, buffers and modes of a model back, to the bit, if the body fails.
 
     Args:
@@ -28,7 +28,7 @@ def restored_on_failure(model: nn.Module, *, active: bool = True) -> Iterator[No
             error.model = model.eval()
             raise
         return
-    snapshot = Snapshot(model)
+    snapshot = ModelSnapshot(model)
     try:
         yield
     except BaseException:
@@ -36,7 +36,7 @@ def restored_on_failure(model: nn.Module, *, active: bool = True) -> Iterator[No
         raise
 
 
-class Snapshot:
+class ModelSnapshot:
     """Copies of all that training may change in a model.
 
     Args:
@@ -44,7 +44,7 @@ class Snapshot:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.weights = [(weight, weight.detach().clone(), held(weight.grad)) for weight in model.parameters()]
+        self.weights = [(weight, weight.detach().clone(), clone_grad(weight.grad)) for weight in model.parameters()]
         # Nothing can exchange the children of a scripted module.
         plain = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
         self.children = [(module, dict(module._modules)) for module in plain]
@@ -64,14 +64,14 @@ class Snapshot:
             weight.copy_(value)
             weight.grad = None
             if gradient is not None:
-                weight.grad, kept = gradient
-                weight.grad.copy_(kept)
+                weight.grad, saved_gradient = gradient
+                weight.grad.copy_(saved_gradient)
         for module, training in self.modes:
             module.training = training
         for module, name, buffer, value in self.buffers:
-            put_back(module, name, buffer, value)
+            restore_buffer(module, name, buffer, value)
 
 
-def held(gradient: Tensor | None) -> tuple[Tensor, Tensor] | None:
+def clone_grad(gradient: Tensor | None) -> tuple[Tensor, Tensor] | None:
     """Return a gradient with a copy of its values, if there is one."""
     return None if gradient is None else (gradient, gradient.clone())

@@ -8,23 +8,23 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from expunge.api.chain import without
-from expunge.api.folder import ORIGINAL, check_name_room, check_writable
-from expunge.api.inputs import device_of, read_exclusions
-from expunge.api.own_names import check_paths
-from expunge.api.progress import bar
-from expunge.api.reading import checked_source, located, train_settings, trainable_model
-from expunge.api.request.config import AnyConfig, RunConfig
-from expunge.api.threads import computing
+from expunge.api.compute_context import compute_context
+from expunge.api.earlier_requests import exclude_earlier
+from expunge.api.folder import ORIGINAL_FILE, check_name_length, check_writable
+from expunge.api.inputs import read_exclusions, resolve_device
+from expunge.api.loading import create_trainable_model, error_location, read_train_settings, validate_source
+from expunge.api.path_conflicts import check_paths
+from expunge.api.progress import progress_bar
+from expunge.api.request.config import AnyConfig, ClassificationConfig
 from expunge.batch import Examples
 from expunge.errors import ConfigError
-from expunge.evaluation.collecting import home
-from expunge.kinds import kinds_checked
-from expunge.tasks.classification.training import TrainRecord, fit
+from expunge.evaluation.inference import get_device
+from expunge.tasks.classification.training import TrainRecord, train_classifier
+from expunge.type_checks import check_argument_types
 from expunge.weights import save_weights
 
 
-@kinds_checked
+@check_argument_types
 def train_request(
     config: AnyConfig, *, data_dir: Path | None = None, overwrite: bool = False, console: Console | None = None
 ) -> Path:
@@ -43,25 +43,25 @@ def train_request(
         ExpungeError: If something else does not fit; before the first step.
     """
     console = console or Console(quiet=True)
-    if not isinstance(config, RunConfig):
-        cure = "train it with expunge.tasks.diffusion.training.fit_ddpm, and name its folder as 'model'"
-        raise ConfigError("the request of a classifier", f"task: {config.task}", cure, config.where("task"))
-    train_settings(config)
-    target = config.checkpoint or config.out / ORIGINAL
+    if not isinstance(config, ClassificationConfig):
+        hint = "train it with expunge.tasks.diffusion.training.train_ddpm, and name its folder as 'model'"
+        raise ConfigError("the request of a classifier", f"task: {config.task}", hint, config.where("task"))
+    read_train_settings(config)
+    target = config.checkpoint or config.out / ORIGINAL_FILE
     check_paths(config, data_dir)
-    with located(config, "checkpoint" if config.checkpoint else "out"):
+    with error_location(config, "checkpoint" if config.checkpoint else "out"):
         if target.exists() and not overwrite:
             raise ConfigError("no weights yet", f"'{target}'", "pass --overwrite to train and replace them")
         check_writable(target.parent)
-        check_name_room(target)
-    with located(config, "device"):
-        device = device_of(config.device)
-    with computing(config):
-        source = checked_source(config, data_dir)
-        model = trainable_model(config, source).to(device)
-        with located(config, "exclude"):
-            examples = without(source.train, read_exclusions(config, source))
-        record = trained(model, examples, config, console, "Training")
+        check_name_length(target)
+    with error_location(config, "device"):
+        device = resolve_device(config.device)
+    with compute_context(config):
+        source = validate_source(config, data_dir)
+        model = create_trainable_model(config, source).to(device)
+        with error_location(config, "exclude"):
+            examples = exclude_earlier(source.train, read_exclusions(config, source))
+        record = train_model(model, examples, config, console, "Training")
     target.parent.mkdir(parents=True, exist_ok=True)
     save_weights(model, target, {"train_accuracy": f"{record.train_accuracy:.5f}"}, overwrite=True)
     console.print(f"Train accuracy {100 * record.train_accuracy:.2f} %")
@@ -69,9 +69,15 @@ def train_request(
     return target
 
 
-def trained(model: nn.Module, examples: Examples, config: RunConfig, console: Console, what: str) -> TrainRecord:
+def train_model(
+    model: nn.Module, examples: Examples, config: ClassificationConfig, console: Console, what: str
+) -> TrainRecord:
     """Train a network, where it is, as the section ``train`` says."""
-    settings, augment = train_settings(config), getattr(examples, "augment", None)
-    with bar(console, what, settings.epochs) as shown:
-        given: dict[str, Any] = {"on_epoch": shown.epoch, "augment": augment, "channels_last": config.channels_last}
-        return fit(model, examples, settings, device=home(model), **given)
+    settings, augment = read_train_settings(config), getattr(examples, "augment", None)
+    with progress_bar(console, what, settings.epochs) as progress:
+        options: dict[str, Any] = {
+            "on_epoch": progress.set_epoch,
+            "augment": augment,
+            "channels_last": config.channels_last,
+        }
+        return train_classifier(model, examples, settings, device=get_device(model), **options)

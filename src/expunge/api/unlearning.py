@@ -10,43 +10,43 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.api.admission import check_changeable, checked_split
-from expunge.api.call_chain import call_chain
-from expunge.api.call_recording import call_ledger, call_recording, compare_with_ledger
+from expunge.api.call_exclusions import prepare_call_data
+from expunge.api.call_recording import compare_with_ledger, create_call_recorder, open_ledger
+from expunge.api.checkpointing import checkpoint_session, fingerprint_run, register_state, restore_checkpoint
 from expunge.api.history import History
 from expunge.api.request.names import AUTO
-from expunge.api.request.time_limit import WITHIN, seconds_of
-from expunge.api.result import Result, family_of
-from expunge.api.sanity import doubted, judge_fit
-from expunge.api.sitting import attached, gone_on, sitting, subject
-from expunge.api.snapshot import restored_on_failure
-from expunge.api.steering.deciding import Call, decided
-from expunge.api.steering.looks import with_readings
-from expunge.api.steering.ranging import Ending
-from expunge.api.steering.wanted import checked_conditions, method_for
-from expunge.api.steering.wish import Wish, checked_wish, steering, suited
-from expunge.api.steering.within import carried_out
-from expunge.api.tracking import begin, end, followed
+from expunge.api.request.time_limit import DEFAULT_TIME_LIMIT, parse_time_limit
+from expunge.api.result import Result, get_task
+from expunge.api.sanity import apply_misfit, judge_fit
+from expunge.api.snapshot import rollback_on_failure
+from expunge.api.steering.budget_validation import BudgetOptions, adapt_to_task, hold_out_control_half, validate_budget
+from expunge.api.steering.controller import run_plan
+from expunge.api.steering.evaluation_schedule import merge_evaluations
+from expunge.api.steering.lr_range_test import EarlyStopping
+from expunge.api.steering.options import resolve_method, validate_options
+from expunge.api.steering.plan import UnlearnRequest, plan_run
+from expunge.api.tracking import log_end, log_start, open_trackers
+from expunge.api.validation import validate_changeable, validate_split
 from expunge.batch import Split
 from expunge.budget import Budget, Preference
-from expunge.data import as_examples, remembered_hashes, resident_split, split_at_home
-from expunge.engine import Conditions, Format, Meter, Row, Savepoints, place_of
-from expunge.engine.compiled import refuse_without_compiler
-from expunge.engine.conditions import ignore
-from expunge.engine.shareable import refuse_sharded
+from expunge.data import as_examples, hash_cache, move_split_to_device, move_split_to_host
+from expunge.engine import CheckpointManager, HistoryRow, PrecisionName, ResourceMeter, RunOptions, device_of
+from expunge.engine.compiled import check_compiler
+from expunge.engine.distributed_checks import check_unsharded
+from expunge.engine.run_options import noop
 from expunge.errors import ModelError
 from expunge.forward import copy_model
-from expunge.kinds import kinds_checked
 from expunge.methods import Method
 from expunge.surgery import Progress
-from expunge.tasks.classification.libraries import sentence
-from expunge.tasks.family import Family
+from expunge.tasks.classification.libraries import format_exception
+from expunge.tasks.task import Task
+from expunge.type_checks import check_argument_types
 
-DEFAULT_POLICY = "frozen"
+DEFAULT_BATCH_NORM = "frozen"
 
 
-@kinds_checked
-@remembered_hashes()
+@check_argument_types
+@hash_cache()
 def unlearn(
     model: nn.Module,
     *,
@@ -55,14 +55,14 @@ def unlearn(
     holdout: Any = None,
     task: str = "classification",
     method: str | Method | None = None,
-    within: str | float = WITHIN,
+    within: str | float = DEFAULT_TIME_LIMIT,
     budget: Budget | None = None,
     prefer: Preference = "budget",
     logits: Callable[[Any], Tensor] | None = None,
     seed: int = 0,
     normalisation: str | None = None,
     micro_batches: int = 1,
-    precision: Format = "fp32",
+    precision: PrecisionName = "fp32",
     channels_last: bool | None = None,
     compile: bool = False,
     average: float | None = None,
@@ -75,9 +75,9 @@ def unlearn(
     exclude: Any = None,
     request: Mapping[str, str] | None = None,
     sanity_check: bool = True,
-    on_step: Callable[[Progress], None] = ignore,
-    on_rows: Callable[[list[Row]], None] = ignore,
-    resume: Path | str | Savepoints | None = None,
+    on_step: Callable[[Progress], None] = noop,
+    on_rows: Callable[[list[HistoryRow]], None] = noop,
+    resume: Path | str | CheckpointManager | None = None,
     **settings: Any,
 ) -> Result:
     """Return a model that has forgotten ``forget`` and kept what it knows of ``retain``, approximately.
@@ -136,11 +136,11 @@ def unlearn(
             ``FitWarning`` says so and the run goes on; ``Result.fit`` has the figures. Default true.
         on_step: Called after every update with its progress.
         on_rows: Called with new rows of the history.
-        resume: A folder of the run's own, where its state is saved every minute, or ``Savepoints`` that say otherwise.
-            What an earlier call with the same arguments left there is gone on with, to the same bits. The state holds
-            the original's weights: remove the folder once the result is saved. With ``shared=True`` every process
-            names the same folder and has one of its own in it; as many have to go on as began. Default: nothing is
-            saved.
+        resume: A folder of the run's own, where its state is saved every minute, or a ``CheckpointManager`` with
+            other settings. What an earlier call with the same arguments left there is gone on with, to the same bits.
+            The state holds the original's weights: remove the folder once the result is saved. With ``shared=True``
+            every process names the same folder and has one of its own in it; as many have to go on as began. Default:
+            nothing is saved.
         **settings: Settings of the method, such as ``epochs``, ``rate`` and ``batch``.
 
     Raises:
@@ -159,78 +159,113 @@ def unlearn(
         >>> len(result.history)
         1
     """
-    began, following, family = time.perf_counter(), followed(track), family_of(task)
-    meter, wish = Meter(place_of(model)), suited(checked_wish(budget, prefer, settings, average), family)
-    sides, held = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
-    opened = call_ledger(ledger)
-    chain = call_chain(model, sides[1], held, exclude, opened, family)
-    sides, held = (sides[0], chain.retain), chain.holdout
-    named, deadline = None if method == AUTO else method, began + seconds_of(within)
-    chosen = method_for(family, named, sides, settings, budgeted=wish is not None)
-    plain: dict[str, Any] = {
-        "seed": seed,
-        "normalisation": normalisation or DEFAULT_POLICY,
-        "micro_batches": micro_batches,
-        "precision": precision,
-        **({} if average is None else {"average": average}),
-        **({"shared": True} if shared else {}),
-        **({} if channels_last is None else {"channels_last": channels_last}),
-        **({"compile": True} if compile else {}),
-    }
-    if shared:
-        refuse_sharded(model)
-    if compile:
-        refuse_without_compiler(place_of(model))
-    usual: dict[str, Any] = {"channels_last": False if family.accounted else None}
-    conditions = checked_conditions(Conditions(**{**usual, **plain}, observe_every=observe_every, on_step=on_step))
-    recipe = family.recipe(family.admit(chosen).recipe(seed))
-    original = family.predictor(model, logits)
-    split = chain.name_gone_classes(checked_split(original, *sides, held, known=family.classes))
-    family.afford(model, recipe, split, conditions, inplace=inplace)
-    fits = judge_fit(family, original, steering(split, wish, seed), budgeted=wish is not None, strict=sanity_check)
-    recording = call_recording(opened, again, model, split, method, family, request)
-    near = nearby(split, model, family, wish)
-    with sitting(resume, shared) as points, following as tracks:
-        history = History([on_rows, tracks.rows], None if points is None else points.folder)
-        earlier = gone_on(points, lambda: subject(model, chosen, split, plain | {"observe_every": observe_every}, wish))
+    began, trackers, family = time.perf_counter(), open_trackers(track), get_task(task)
+    meter = ResourceMeter(device_of(model))
+    budget_options = adapt_to_task(validate_budget(budget, prefer, settings, average), family)
+    has_budget = budget_options is not None
+    sides, held_out = (as_examples(forget), as_examples(retain)), None if holdout is None else as_examples(holdout)
+    opened_ledger = open_ledger(ledger)
+    chain = prepare_call_data(model, sides[1], held_out, exclude, opened_ledger, family)
+    sides, held_out = (sides[0], chain.retain), chain.holdout
+    named, deadline = None if method == AUTO else method, began + parse_time_limit(within)
+    chosen = resolve_method(family, named, sides, settings, budgeted=has_budget)
+    run_config: dict[str, Any] = {"seed": seed, "normalisation": normalisation or DEFAULT_BATCH_NORM}
+    run_config |= {"micro_batches": micro_batches, "precision": precision, "average": average, "shared": shared or None}
+    run_config |= {"channels_last": channels_last, "compile": compile or None}
+    run_config = {name: value for name, value in run_config.items() if value is not None}
+    conditions = create_run_options(run_config, model, family, observe_every, on_step)
+    recipe = family.translate_recipe(family.validate_method(chosen).recipe(seed))
+    original = family.make_predictor(model, logits)
+    split = chain.mark_forgotten_classes(validate_split(original, *sides, held_out, count_classes=family.count_classes))
+    family.check_memory(model, recipe, split, conditions, inplace=inplace)
+    control_split = hold_out_control_half(split, budget_options, seed)
+    fits = judge_fit(family, original, control_split, has_budget=has_budget, strict=sanity_check)
+    recorder = create_call_recorder(opened_ledger, again, model, split, method, family, request)
+    device_split = split_to_device(split, model, family, budget_options)
+    with checkpoint_session(resume, shared) as checkpoints, trackers as tracks:
+        history = History([on_rows, tracks.add_rows], None if checkpoints is None else checkpoints.folder)
+        logged = run_config | {"observe_every": observe_every}
+        earlier = restore_checkpoint(checkpoints, lambda: fingerprint_run(model, chosen, split, logged, budget_options))
         deadline -= earlier
-        conditions = replace(conditions, on_rows=history.add, savepoints=points)
-        call = Call(family, original, near, chosen, settings, conditions, deadline, named is None)
-        course = decided(call, wish)
-        chosen, near, record, keeper = course.method, course.split, course.record, course.keeper
-        work = check_changeable(model) if inplace else copied(model)
-        with restored_on_failure(work, active=inplace):
-            begin(tracks, chosen, plain, family.name, keeper)
-            predict, ending = family.predictor(work, logits), None
-            if keeper is None and record is not None and "epochs" not in settings:
-                ending = Ending(family, near, record)
-                conditions = ending.watching(predict, conditions)
-            attached(points, keeper=keeper, ending=ending, history=history)
-            spending = doubted(carried_out(keeper, predict, course.recipe, near, conditions), fits)
+        conditions = replace(conditions, on_log=history.add, checkpoints=checkpoints)
+        call = UnlearnRequest(family, original, device_split, chosen, settings, conditions, deadline, named is None)
+        course = plan_run(call, budget_options)
+        chosen, device_split, record, controller = course.method, course.split, course.record, course.controller
+        working_model = validate_changeable(model) if inplace else clone_model(model)
+        with rollback_on_failure(working_model, active=inplace):
+            log_start(tracks, chosen, run_config, family.name, controller)
+            predict, ending = family.make_predictor(working_model, logits), None
+            if controller is None and record is not None and "epochs" not in settings:
+                ending = EarlyStopping(family, device_split, record)
+                conditions = ending.attach(predict, conditions)
+            register_state(checkpoints, keeper=controller, ending=ending, history=history)
+            spending = apply_misfit(run_plan(controller, predict, course.recipe, device_split, conditions), fits)
             if spending is not None and record is not None:
-                lasted = time.perf_counter() - began + earlier
-                spending = replace(spending, time_share=1.0 if course.hurried else lasted / seconds_of(within))
-            spending = compare_with_ledger(recording, keeper, spending)
+                elapsed = time.perf_counter() - began + earlier
+                time_fraction = 1.0 if course.cut_short else elapsed / parse_time_limit(within)
+                spending = replace(spending, time_fraction=time_fraction)
+            spending = compare_with_ledger(recorder, controller, spending)
             seconds, peak = meter.stop()
             seconds += earlier
-            end(tracks, seconds, len(history.rows), spending)
-        rows = history.rows if spending is None else with_readings(history.rows, spending.looks)
-    entry = None if recording is None else recording.close(work, keeper, spending)
+            log_end(tracks, seconds, len(history.rows), spending)
+        rows = history.rows if spending is None else merge_evaluations(history.rows, spending.evaluations)
+    entry = None if recorder is None else recorder.append_entry(working_model, controller, spending)
     before = None if inplace else model
-    told = (spending, record, entry, peak, chain.left_out(split), fits)
-    return Result(work, chosen, seconds, split_at_home(near), rows, plain, logits, before, family.name, *told)
+    details = (spending, record, entry, peak, chain.build_exclusions(split), fits)
+    host_split = move_split_to_host(device_split)
+    return Result(working_model, chosen, seconds, host_split, rows, run_config, logits, before, family.name, *details)
 
 
-def nearby(split: Split, model: nn.Module, family: Family, wish: Wish | None) -> Split:
+def create_run_options(
+    run_config: Mapping[str, Any],
+    model: nn.Module,
+    family: Task,
+    log_gradients_every: int,
+    on_step: Callable[[Progress], None],
+) -> RunOptions:
+    """Return the options of a run, checked against the model and the machine.
+
+    Args:
+        run_config: What was asked for, by the names of the arguments of ``unlearn``; what is at its default is absent.
+        model: The model.
+        family: Its task.
+        log_gradients_every: Updates from one comparison of the gradients to the next.
+        on_step: Called after each update.
+    """
+    if "shared" in run_config:
+        check_unsharded(model)
+    if "compile" in run_config:
+        check_compiler(device_of(model))
+    return validate_options(
+        RunOptions(
+            seed=run_config["seed"],
+            batch_norm=run_config["normalisation"],
+            gradient_accumulation_steps=run_config["micro_batches"],
+            precision=run_config["precision"],
+            channels_last=run_config.get("channels_last", False if family.estimates_memory else None),
+            compile="compile" in run_config,
+            log_gradients_every=log_gradients_every,
+            distributed="shared" in run_config,
+            ema_decay=run_config.get("average"),
+            on_step=on_step,
+        )
+    )
+
+
+def split_to_device(split: Split, model: nn.Module, family: Task, budget_options: BudgetOptions | None) -> Split:
     """Return the split with its examples where the model is, as far as they fit there beside it."""
-    if family.accounted:
+    if family.estimates_memory:
         return split
-    near = resident_split(split, place_of(model))
+    device_split = move_split_to_device(split, device_of(model))
     # The caller's own measure reads the held-out examples where the caller left them.
-    return near if wish is None or wish.budget.metric is None else replace(near, holdout=split.holdout)
+    return (
+        device_split
+        if budget_options is None or budget_options.budget.metric is None
+        else replace(device_split, holdout=split.holdout)
+    )
 
 
-def copied(model: nn.Module) -> nn.Module:
+def clone_model(model: nn.Module) -> nn.Module:
     """Return a copy of a model that shares nothing with it.
 
     Raises:
@@ -239,5 +274,5 @@ def copied(model: nn.Module) -> nn.Module:
     try:
         return copy_model(model)
     except Exception as error:  # a module may hold anything, a file or a lock
-        cure = "pass inplace=True to change the model itself"
-        raise ModelError("a model that can be copied", sentence(error), cure) from error
+        hint = "pass inplace=True to change the model itself"
+        raise ModelError("a model that can be copied", format_exception(error), hint) from error

@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Folders": "expunge.benchmark.store",
-    "Recipe": "expunge.benchmark.recipe",
-    "compare": "expunge.benchmark.comparing",
+    "BenchmarkFolders": "expunge.benchmark.store",
+    "BenchmarkRecipe": "expunge.benchmark.recipe",
+    "run_sweep": "expunge.benchmark.sweep",
     "load_recipe": "expunge.benchmark.recipe",
-    "run_recipe": "expunge.benchmark.run",
-    "state_of": "expunge.benchmark.run",
-    "summary": "expunge.benchmark.summarising",
+    "run_benchmark": "expunge.benchmark.run",
+    "get_benchmark_state": "expunge.benchmark.run",
+    "summarize_benchmark": "expunge.benchmark.summary",
 }
 __all__ = sorted(_HOMES)
 

@@ -20,7 +20,7 @@ class Facts(BaseModel):
     wall_seconds: float
 
 
-class Failed(Facts):
+class FailedFacts(Facts):
     """What the file of an item holds that could not be made."""
 
     failure: dict[str, str]
@@ -34,28 +34,28 @@ class NetworkFacts(Facts):
     seed: int
 
 
-class Measured(Facts):
+class MeasuredFacts(Facts):
     """What is known of a model that was measured."""
 
     scores: Scores
     per_class: list[Number]
 
 
-class OriginalFacts(Measured):
+class OriginalFacts(MeasuredFacts):
     """What is known of the original."""
 
     sizes: dict[str, int]
     classes: list[str]
 
 
-class RetrainedFacts(Measured):
+class RetrainedFacts(MeasuredFacts):
     """What is known of the reference."""
 
     noise_floor: Number
     second: Scores | None
 
 
-class RowFacts(Measured):
+class RowFacts(MeasuredFacts):
     """What is known of a row of the table."""
 
     label: str
@@ -70,7 +70,7 @@ class TrialFacts(Facts):
     tuning: dict[str, dict[str, Any]]
 
 
-FORMS: dict[str, type[Facts]] = {
+FACT_CLASSES: dict[str, type[Facts]] = {
     "network": NetworkFacts,
     "original": OriginalFacts,
     "retrained": RetrainedFacts,
@@ -80,7 +80,7 @@ FORMS: dict[str, type[Facts]] = {
 """Role of an item → what its file holds."""
 
 
-def problem_of(role: str, facts: dict[str, Any], failed: bool) -> str | None:
+def find_problem(role: str, facts: dict[str, Any], failed: bool) -> str | None:
     """Return what is wrong with the content of an item's file; None if nothing is.
 
     Args:
@@ -89,7 +89,7 @@ def problem_of(role: str, facts: dict[str, Any], failed: bool) -> str | None:
         failed: Whether it says that the item could not be made.
     """
     try:
-        (Failed if failed else FORMS[role]).model_validate(facts)
+        (FailedFacts if failed else FACT_CLASSES[role]).model_validate(facts)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"

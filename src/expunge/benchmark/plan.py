@@ -5,64 +5,70 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from expunge.benchmark.items import Cell, Item, Network, retrained_networks
-from expunge.benchmark.recipe import Entry, Recipe
-from expunge.benchmark.tuning import chosen, trials
+from expunge.benchmark.cells import BenchmarkCell, Item, Network, list_retrained_networks
+from expunge.benchmark.recipe import BenchmarkRecipe, MethodEntry
+from expunge.benchmark.tuning import list_trial_cells, select_setting
 
-Found = Callable[[Cell], dict[str, Any] | None]
+LoadFacts = Callable[[BenchmarkCell], dict[str, Any] | None]
 
 
-def rows(recipe: Recipe, request: int) -> list[Entry]:
+def list_request_methods(recipe: BenchmarkRecipe, request: int) -> list[MethodEntry]:
     """Return the methods that a request has a row for."""
     kind = recipe.requests[request].kind
     return [entry for entry in recipe.methods if entry.only in (None, kind)]
 
 
-def tuning_items(recipe: Recipe) -> list[Item]:
+def list_tuning_items(recipe: BenchmarkRecipe) -> list[Item]:
     """Return what has to be made before anything can be chosen."""
     cells = [
         cell
         for request in range(len(recipe.requests))
-        for entry in rows(recipe, request)
-        for group in trials(recipe, request, entry)
+        for entry in list_request_methods(recipe, request)
+        for group in list_trial_cells(recipe, request, entry)
         for cell in group
     ]
-    return list(with_needs(sorted(cells, key=lambda cell: cell.seed)))
+    return list(order_with_dependencies(sorted(cells, key=lambda cell: cell.seed)))
 
 
-def shown_items(recipe: Recipe, found: Found) -> list[Item]:
+def list_table_items(recipe: BenchmarkRecipe, load_facts: LoadFacts) -> list[Item]:
     """Return the networks and cells of the table, whole seeds first; methods that are not yet tuned are left out.
 
     Args:
         recipe: The comparison.
-        found: Returns what is known of a cell.
+        load_facts: Returns what is known of a cell.
     """
     items: list[Item] = []
-    places = range(len(recipe.requests))
-    settled = {(place, entry.key): chosen(recipe, place, entry, found) for place in places for entry in recipe.methods}
+    requests = range(len(recipe.requests))
+    settled = {
+        (place, entry.key): select_setting(recipe, place, entry, load_facts)
+        for place in requests
+        for entry in recipe.methods
+    }
     for seed in recipe.seeds:
         items.append(Network(recipe, seed))
-        items += [network for place in places for network in retrained_networks(recipe, seed, place)]
-        items += [Cell(recipe, role, place, seed) for place in places for role in ("original", "retrained")]
-        for place in places:
-            for entry in rows(recipe, place):
+        items += [network for place in requests for network in list_retrained_networks(recipe, seed, place)]
+        items += [BenchmarkCell(recipe, role, place, seed) for place in requests for role in ("original", "retrained")]
+        for place in requests:
+            for entry in list_request_methods(recipe, place):
                 more = settled[place, entry.key]
                 if more is not None:
-                    items.append(Cell(recipe, "method", place, seed, entry, more))
+                    items.append(BenchmarkCell(recipe, "method", place, seed, entry, more))
     return items
 
 
-def with_needs(cells: Iterable[Cell]) -> Iterator[Item]:
+def order_with_dependencies(cells: Iterable[BenchmarkCell]) -> Iterator[Item]:
     """Yield cells, each after the networks that it needs, and everything once."""
-    seen: set[str] = set()
+    yielded_keys: set[str] = set()
     for cell in cells:
         needed: tuple[Item, ...] = (*cell.needs, cell)
         for item in needed:
-            if item.key not in seen:
-                seen.add(item.key)
+            if item.key not in yielded_keys:
+                yielded_keys.add(item.key)
                 yield item
 
 
-def expected(recipe: Recipe) -> int:
+def count_cells(recipe: BenchmarkRecipe) -> int:
     """Return the number of cells of the table, tuned or not."""
-    return len(recipe.seeds) * sum(2 + len(rows(recipe, place)) for place in range(len(recipe.requests)))
+    return len(recipe.seeds) * sum(
+        2 + len(list_request_methods(recipe, place)) for place in range(len(recipe.requests))
+    )

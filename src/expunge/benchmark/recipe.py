@@ -18,58 +18,58 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from expunge.api.request.budget_section import BudgetChoice
-from expunge.api.request.checks import a_device, a_time_limit, refuse, shown
-from expunge.api.request.config import RunConfig
-from expunge.api.request.document import Document, read_document
+from expunge.api.request.checks import format_value, validate_device, validate_time_limit, validation_error
+from expunge.api.request.config import ClassificationConfig
+from expunge.api.request.document import RequestDocument, read_document
 from expunge.api.request.names import AUTO
 from expunge.api.request.sections import (
-    Count,
+    ConfigSection,
     DataChoice,
     ForgetChoice,
+    Fraction,
     MethodChoice,
     ModelChoice,
+    PositiveInt,
     Precision,
-    Section,
     Seed,
-    Share,
     TrainChoice,
-    gathered,
-    long_form,
+    collect_settings,
+    expand_name,
 )
-from expunge.api.request.sentences import sentence
+from expunge.api.request.validation_errors import translate_validation_error
 from expunge.errors import ConfigError
-from expunge.kinds import kinds_checked
+from expunge.type_checks import check_argument_types
 
-Kind = Literal["class", "indices", "ids", "fraction", "predicate"]
+RequestKind = Literal["class", "indices", "ids", "fraction", "predicate"]
 Grid = dict[str, list[Any]]
-OWN = ("key", "label", "only", "by_kind", "tune")
+ENTRY_KEYS = ("key", "label", "only", "by_kind", "tune")
 """Keys of an entry that say something of the row, not of the method."""
-RETRAIN = ("retrain", "exact", "from_scratch")
+RETRAIN_METHODS = ("retrain", "exact", "from_scratch")
 
 
-def distinct(values: list[Any]) -> list[Any]:
+def validate_distinct(values: list[Any]) -> list[Any]:
     """Return a list that says nothing twice and is not empty."""
     if not values:
-        raise refuse("at least one", "an empty list", "name one, or remove the key")
+        raise validation_error("at least one", "an empty list", "name one, or remove the key")
     if any(value in values[:place] for place, value in enumerate(values)):
-        raise refuse("each once", "one twice", "remove the second")
+        raise validation_error("each once", "one twice", "remove the second")
     return values
 
 
-def one_knob(grid: Any) -> Any:
+def validate_grid(grid: Any) -> Any:
     """Return a grid: one setting with the values to try."""
     if not isinstance(grid, dict) or len(grid) != 1 or not isinstance(next(iter(grid.values())), list):
-        cure = "write for example `tune: {rate: [0.001, 0.01]}`"
-        raise refuse("one setting with a list of values to try", shown(grid), cure)
-    distinct(next(iter(grid.values())))
+        hint = "write for example `tune: {rate: [0.001, 0.01]}`"
+        raise validation_error("one setting with a list of values to try", format_value(grid), hint)
+    validate_distinct(next(iter(grid.values())))
     return grid
 
 
-Knob = Annotated[Grid, BeforeValidator(one_knob)]
-Seeds = Annotated[list[Seed], AfterValidator(distinct)]
+ParamGrid = Annotated[Grid, BeforeValidator(validate_grid)]
+Seeds = Annotated[list[Seed], AfterValidator(validate_distinct)]
 
 
-class Entry(MethodChoice):
+class MethodEntry(MethodChoice):
     """A row of the comparison: a method with its settings, and what is special to the row.
 
     Args:
@@ -82,18 +82,18 @@ class Entry(MethodChoice):
 
     key: str = Field("", examples=["salun"])
     label: str = Field("", examples=["SalUn"])
-    only: Kind | None = Field(None, examples=["class"])
-    by_kind: dict[Kind, dict[str, Any]] = Field({}, examples=["{class: {exclude_true: true}}"])
-    tune: Knob | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
+    only: RequestKind | None = Field(None, examples=["class"])
+    by_kind: dict[RequestKind, dict[str, Any]] = Field({}, examples=["{class: {exclude_true: true}}"])
+    tune: ParamGrid | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
 
     @model_validator(mode="before")
     @classmethod
-    def gather(cls, value: Any) -> Any:
+    def expand_shorthand(cls, value: Any) -> Any:
         """Turn the short form into the long one, and gather the settings of the method."""
-        long = long_form(value)
-        own = {key: long[key] for key in OWN if key in long}
-        found = gathered({key: item for key, item in long.items() if key not in OWN})
-        return {**found, "key": found.get("name", ""), **own}
+        long = expand_name(value)
+        entry_settings = {key: long[key] for key in ENTRY_KEYS if key in long}
+        method_settings = collect_settings({key: item for key, item in long.items() if key not in ENTRY_KEYS})
+        return {**method_settings, "key": method_settings.get("name", ""), **entry_settings}
 
     @property
     def tunable(self) -> bool:
@@ -101,15 +101,15 @@ class Entry(MethodChoice):
 
         ``auto`` searches by itself, inside its own cell, where the time is counted; retraining is no unlearning.
         """
-        return self.name not in (AUTO, *RETRAIN)
+        return self.name not in (AUTO, *RETRAIN_METHODS)
 
-    def choice(self, kind: Kind, more: dict[str, Any] | None = None) -> MethodChoice:
+    def as_method_choice(self, kind: RequestKind, more: dict[str, Any] | None = None) -> MethodChoice:
         """Return the method alone, as a kind of requests has it, perhaps with a setting that was tuned."""
         settings = {**self.settings, **self.by_kind.get(kind, {}), **(more or {})}
         return MethodChoice.model_construct(name=self.name, settings=settings)  # the name was checked already
 
 
-class TuneChoice(Section):
+class TuneChoice(ConfigSection):
     """How one setting of every method is chosen, the same number of runs for each.
 
     The criterion looks at held-out examples of its own, never at a retrained model or at the test data of the table.
@@ -120,24 +120,24 @@ class TuneChoice(Section):
         holdout: Share of the test data that trials are judged on, and nothing else is. Default .1.
     """
 
-    grid: Knob | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
+    grid: ParamGrid | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
     seeds: Seeds = Field([1000], examples=["[1000]"])
-    holdout: Share = 0.1
+    holdout: Fraction = 0.1
 
     @model_validator(mode="before")
     @classmethod
-    def gather(cls, value: Any) -> Any:
+    def expand_shorthand(cls, value: Any) -> Any:
         """Turn ``{rate: [...]}`` into the grid."""
         if not isinstance(value, dict):
-            raise refuse("a mapping", shown(value), "write for example `tune: {rate: [0.001, 0.01]}`")
+            raise validation_error("a mapping", format_value(value), "write for example `tune: {rate: [0.001, 0.01]}`")
         rest = {key: item for key, item in value.items() if key not in cls.model_fields}
-        kept = {key: item for key, item in value.items() if key in cls.model_fields}
-        if rest and "grid" in kept:
-            raise refuse("one grid", "grid and another setting", "keep one of them", next(iter(rest)))
-        return {**kept, **({"grid": rest} if rest else {})}
+        known = {key: item for key, item in value.items() if key in cls.model_fields}
+        if rest and "grid" in known:
+            raise validation_error("one grid", "grid and another setting", "keep one of them", next(iter(rest)))
+        return {**known, **({"grid": rest} if rest else {})}
 
 
-class Recipe(Section):
+class BenchmarkRecipe(ConfigSection):
     """A comparison: requests × seeds × methods, on one network and data set.
 
     Seed s draws the training images (where ``data`` names a subset without ``subset_seed``) and the forgotten ones, and
@@ -169,34 +169,38 @@ class Recipe(Section):
     model: ModelChoice = Field(examples=["resnet20"])
     data: DataChoice = Field(examples=["cifar10"])
     train: TrainChoice = TrainChoice()
-    holdout: Share | None = Field(None, examples=[0.3])
-    requests: Annotated[list[ForgetChoice], AfterValidator(distinct)] = Field(examples=["[{class: 0}]"])
+    holdout: Fraction | None = Field(None, examples=[0.3])
+    requests: Annotated[list[ForgetChoice], AfterValidator(validate_distinct)] = Field(examples=["[{class: 0}]"])
     seeds: Seeds = Field([0, 1, 2], examples=["[0, 1, 2]"])
     references: Literal[1, 2] = 2
-    methods: Annotated[list[Entry], AfterValidator(distinct)] = Field(examples=["[ft, salun]"])
+    methods: Annotated[list[MethodEntry], AfterValidator(validate_distinct)] = Field(examples=["[ft, salun]"])
     budget: BudgetChoice | None = Field(None, examples=[1.0])
     prefer: Literal["budget", "forgetting"] = "budget"
-    within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
+    within: Annotated[str | float | None, BeforeValidator(validate_time_limit)] = Field(None, examples=["10min"])
     tune: TuneChoice | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
-    device: Annotated[str, AfterValidator(a_device)] = "auto"
+    device: Annotated[str, AfterValidator(validate_device)] = "auto"
     normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
-    micro_batches: Count = 1
+    micro_batches: PositiveInt = 1
     precision: Precision = "fp32"
     channels_last: bool | None = Field(None, examples=[True])
-    _document: Document | None = PrivateAttr(None)
+    _document: RequestDocument | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def fits_together(self) -> Recipe:
+    def check_consistency(self) -> BenchmarkRecipe:
         """Refuse what contradicts itself."""
         keys = [entry.key for entry in self.methods]
         if twice := next((key for place, key in enumerate(keys) if key in keys[:place]), None):
-            raise refuse("a key of its own for every method", f"'{twice}' twice", "add `key: …` to one", "methods")
+            raise validation_error(
+                "a key of its own for every method", f"'{twice}' twice", "add `key: …` to one", "methods"
+            )
         for request in self.requests:
             if "seed" in request.model_fields_set:
-                raise refuse("requests without a seed", "one", "remove it; `seeds` draws the examples", "requests")
+                raise validation_error(
+                    "requests without a seed", "one", "remove it; `seeds` draws the examples", "requests"
+                )
         if self.budget is not None and self.holdout is None:
-            cure = "add for example `holdout: 0.3`"
-            raise refuse("held-out examples to measure the budget on", "no holdout", cure, "budget")
+            hint = "add for example `holdout: 0.3`"
+            raise validation_error("held-out examples to measure the budget on", "no holdout", hint, "budget")
         self.check_tuning()
         return self
 
@@ -205,44 +209,50 @@ class Recipe(Section):
         if self.tune is None:
             grids = [entry.key for entry in self.methods if entry.tune is not None]
             if grids:
-                cure = "add for example `tune: {seeds: [1000]}`"
-                raise refuse("a section 'tune' beside the grids of methods", "none", cure, "methods")
+                hint = "add for example `tune: {seeds: [1000]}`"
+                raise validation_error("a section 'tune' beside the grids of methods", "none", hint, "methods")
             return
-        shown_too = sorted({*self.tune.seeds} & {*self.seeds})
-        if shown_too:
-            raise refuse("tuning seeds apart from those shown", f"{shown_too[0]} among both", "use another", "tune")
+        shared_seeds = sorted({*self.tune.seeds} & {*self.seeds})
+        if shared_seeds:
+            raise validation_error(
+                "tuning seeds apart from those shown", f"{shared_seeds[0]} among both", "use another", "tune"
+            )
         if self.tune.holdout + (self.holdout or 0) >= 1:
-            raise refuse("test data beside holdout and tune.holdout", "none", "lower one of them", "tune")
-        counts = {entry.key: len(self.values(entry)) for entry in self.methods if entry.tunable}
+            raise validation_error("test data beside holdout and tune.holdout", "none", "lower one of them", "tune")
+        counts = {entry.key: len(self.tuning_values(entry)) for entry in self.methods if entry.tunable}
         if len({*counts.values()}) > 1:
-            found = ", ".join(f"{key}: {count}" for key, count in counts.items())
-            raise refuse("the same number of tuning runs for every method", found, "even the grids out", "tune")
+            actual = ", ".join(f"{key}: {count}" for key, count in counts.items())
+            raise validation_error(
+                "the same number of tuning runs for every method", actual, "even the grids out", "tune"
+            )
 
     def where(self, *keys: str | int) -> str:
         """Return the place of a setting, for messages."""
         return self._document.where(*keys) if self._document else ""
 
-    def grid(self, entry: Entry) -> Grid:
+    def tuning_grid(self, entry: MethodEntry) -> Grid:
         """Return the grid of a method; empty where nothing is tuned."""
         if self.tune is None or not entry.tunable:
             return {}
         return entry.tune or self.tune.grid or {}
 
-    def values(self, entry: Entry) -> list[dict[str, Any]]:
+    def tuning_values(self, entry: MethodEntry) -> list[dict[str, Any]]:
         """Return the settings that are tried for a method."""
-        return [{knob: value} for knob, values in self.grid(entry).items() for value in values]
+        return [{param: value} for param, values in self.tuning_grid(entry).items() for value in values]
 
-    def kind(self, request: int) -> Kind:
+    def request_kind(self, request: int) -> RequestKind:
         """Return the kind of a request."""
-        return cast(Kind, self.requests[request].kind)
+        return cast(RequestKind, self.requests[request].kind)
 
-    def key(self, request: int) -> str:
+    def request_key(self, request: int) -> str:
         """Return the short name of a request, such as ``class-0``."""
         chosen = self.requests[request]
         value = getattr(chosen, "class_" if chosen.kind == "class" else chosen.kind)
         return f"{chosen.kind}-{value.stem if isinstance(value, Path) else value}"
 
-    def config(self, request: int | None, seed: int, method: MethodChoice | None = None, **more: Any) -> RunConfig:
+    def build_config(
+        self, request: int | None, seed: int, method: MethodChoice | None = None, **more: Any
+    ) -> ClassificationConfig:
         """Return a cell as a request file.
 
         Args:
@@ -255,7 +265,7 @@ class Recipe(Section):
         forget = forget if forget.fraction is None else forget.model_copy(update={"seed": seed})
         drawn = self.data.subset is not None and "subset_seed" not in self.data.model_fields_set
         data = self.data.model_copy(update={"subset_seed": seed}) if drawn else self.data
-        config = RunConfig(
+        config = ClassificationConfig(
             model=self.model,
             data=data,
             train=self.train,
@@ -275,8 +285,8 @@ class Recipe(Section):
         return config
 
 
-@kinds_checked
-def load_recipe(path: Path | str) -> Recipe:
+@check_argument_types
+def load_recipe(path: Path | str) -> BenchmarkRecipe:
     """Return the recipe that a YAML file holds; paths in it are relative to its folder.
 
     Args:
@@ -288,13 +298,13 @@ def load_recipe(path: Path | str) -> Recipe:
     document = read_document(Path(path))
     data = {"title": document.path.stem, **document.data}
     try:
-        recipe = Recipe.model_validate(data, context={"folder": document.path.parent})
+        recipe = BenchmarkRecipe.model_validate(data, context={"folder": document.path.parent})
     except ValidationError as error:
-        raise sentence(error, document, Recipe) from None
+        raise translate_validation_error(error, document, BenchmarkRecipe) from None
     recipe._document = document
-    for place, request in enumerate(recipe.requests):
+    for index, request in enumerate(recipe.requests):
         if request.indices is not None and not request.indices.is_file():
-            where = document.where("requests", place, "indices")
-            cure = "paths are relative to the recipe's folder"
-            raise ConfigError("a file for 'indices'", f"none at '{request.indices}'", cure, where)
+            where = document.where("requests", index, "indices")
+            hint = "paths are relative to the recipe's folder"
+            raise ConfigError("a file for 'indices'", f"none at '{request.indices}'", hint, where)
     return recipe

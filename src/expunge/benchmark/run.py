@@ -10,59 +10,59 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from expunge.api.threads import threads as using_threads
-from expunge.benchmark.items import Cell, Item
-from expunge.benchmark.making import Maker
-from expunge.benchmark.plan import expected, shown_items, tuning_items
-from expunge.benchmark.recipe import Recipe
-from expunge.benchmark.store import FAILURE, Folders
-from expunge.benchmark.workers import BUSY, FAILED, made_here, workers
+from expunge.api.compute_context import thread_count as using_threads
+from expunge.benchmark.cell_runner import CellRunner
+from expunge.benchmark.cells import BenchmarkCell, Item
+from expunge.benchmark.plan import count_cells, list_table_items, list_tuning_items
+from expunge.benchmark.recipe import BenchmarkRecipe
+from expunge.benchmark.store import FAILURE, BenchmarkFolders
+from expunge.benchmark.workers import BUSY, FAILED, run_in_worker, worker_pool
 from expunge.errors import ConfigError
 
-PAUSE = 1.0
+POLL_SECONDS = 1.0
 """Seconds after which an item that another process has is asked for again."""
 
 
 @dataclass(frozen=True)
-class State:
+class BenchmarkState:
     """What is there of a recipe.
 
     Args:
-        made: Items that are there.
+        finished: Items that are there.
         failed: Items that could not be made.
         missing: Items that are still to be made.
         undecided: Cells of the table whose setting is not chosen yet, because a trial is missing.
     """
 
-    made: tuple[Item, ...]
+    finished: tuple[Item, ...]
     failed: tuple[Item, ...]
     missing: tuple[Item, ...]
     undecided: int
 
 
-def state_of(recipe: Recipe, folders: Folders) -> State:
+def get_benchmark_state(recipe: BenchmarkRecipe, folders: BenchmarkFolders) -> BenchmarkState:
     """Return what is there of a recipe and what is missing; nothing is made or written."""
-    shown = shown_items(recipe, folders.found)
-    made: list[Item] = []
+    shown = list_table_items(recipe, folders.load)
+    finished: list[Item] = []
     failed: list[Item] = []
     missing: list[Item] = []
-    for item in [*tuning_items(recipe), *shown]:
-        facts = folders.found(item)
-        (missing if facts is None else failed if FAILURE in facts else made).append(item)
-    undecided = expected(recipe) - sum(isinstance(item, Cell) for item in shown)
-    return State(tuple(made), tuple(failed), tuple(missing), undecided)
+    for item in [*list_tuning_items(recipe), *shown]:
+        facts = folders.load(item)
+        (missing if facts is None else failed if FAILURE in facts else finished).append(item)
+    undecided = count_cells(recipe) - sum(isinstance(item, BenchmarkCell) for item in shown)
+    return BenchmarkState(tuple(finished), tuple(failed), tuple(missing), undecided)
 
 
-def run_recipe(
-    recipe: Recipe,
-    folders: Folders,
+def run_benchmark(
+    recipe: BenchmarkRecipe,
+    folders: BenchmarkFolders,
     *,
     jobs: int = 1,
     threads: int = 1,
     retry_failed: bool = False,
     force: bool = False,
     console: Console | None = None,
-) -> State:
+) -> BenchmarkState:
     """Make what is missing of a recipe, and return what is there then.
 
     A run that is stopped in any way goes on where it was; several may work on the same folders.
@@ -79,15 +79,15 @@ def run_recipe(
     Raises:
         ExpungeError: If recipe or data do not fit, before anything is made; or a process was killed.
     """
-    phases = [lambda: tuning_items(recipe), lambda: shown_items(recipe, folders.found)]
-    asked = {"jobs": jobs, "threads": threads}
-    carried_out(recipe, folders, phases, **asked, retry_failed=retry_failed, force=force, console=console)
-    return state_of(recipe, folders)
+    phases = [lambda: list_tuning_items(recipe), lambda: list_table_items(recipe, folders.load)]
+    parallelism = {"jobs": jobs, "threads": threads}
+    run_phases(recipe, folders, phases, **parallelism, retry_failed=retry_failed, force=force, console=console)
+    return get_benchmark_state(recipe, folders)
 
 
-def carried_out(
-    recipe: Recipe,
-    folders: Folders,
+def run_phases(
+    recipe: BenchmarkRecipe,
+    folders: BenchmarkFolders,
     phases: Sequence[Callable[[], Sequence[Item]]],
     *,
     jobs: int,
@@ -104,87 +104,89 @@ def carried_out(
     if min(jobs, threads) < 1:
         raise ConfigError("at least one job and one thread", f"{min(jobs, threads)}", "use 1")
     console = console or Console(quiet=True)
-    folders.make()
+    folders.create()
     with using_threads(threads):
-        maker = Maker(recipe, folders)
-        maker.check()
-        work = Work(maker, jobs, threads, console)
+        runner = CellRunner(recipe, folders)
+        runner.check()
+        scheduler = Scheduler(runner, jobs, threads, console)
         for items in phases:
-            work.carry_out(items(), retry_failed, force)
+            scheduler.run(items(), retry_failed, force)
 
 
-class Work:
+class Scheduler:
     """Makes lists of items in their order, each once the networks that it needs are there.
 
     Args:
-        maker: Makes them.
+        runner: Makes them.
         jobs: Processes.
         threads: Of each.
         console: Where a line for every item goes.
     """
 
-    def __init__(self, maker: Maker, jobs: int, threads: int, console: Console) -> None:
-        self.maker, self.jobs, self.threads, self.console = maker, jobs, threads, console
+    def __init__(self, runner: CellRunner, jobs: int, threads: int, console: Console) -> None:
+        self.runner, self.jobs, self.threads, self.console = runner, jobs, threads, console
         self.waiting: list[Item] = []
         self.running: dict[Future[str], Item] = {}
         self.total = self.done = 0
-        self.began = time.perf_counter()
-        self.forgotten: set[str] = set()
+        self.start_time = time.perf_counter()
+        self.cleared: set[str] = set()
 
-    def carry_out(self, items: Sequence[Item], again: bool, force: bool = False) -> None:
+    def run(self, items: Sequence[Item], retry_failed: bool, force: bool = False) -> None:
         """Make what is missing.
 
         Args:
             items: What is to be there in the end.
-            again: Whether what failed before is missing.
+            retry_failed: Whether what failed before is missing.
             force: Whether what was there before is missing. Default false.
 
         Raises:
             ConfigError: If a process was killed; the next run goes on.
         """
-        folders = self.maker.folders
+        folders = self.runner.folders
         for item in items if force else ():
-            if item.key not in self.forgotten:
-                folders.forget(item)
-                self.forgotten.add(item.key)
-        for item in items if again else ():
-            if FAILURE in (folders.found(item) or {}):
-                folders.forget(item)
-        self.waiting = [item for item in items if folders.found(item) is None]
+            if item.key not in self.cleared:
+                folders.delete(item)
+                self.cleared.add(item.key)
+        for item in items if retry_failed else ():
+            if FAILURE in (folders.load(item) or {}):
+                folders.delete(item)
+        self.waiting = [item for item in items if folders.load(item) is None]
         self.total, self.done = len(items), len(items) - len(self.waiting)
         if not self.waiting:
             return
         try:
-            with workers(self.maker, self.jobs, self.threads) as pool:
+            with worker_pool(self.runner, self.jobs, self.threads) as pool:
                 while self.waiting or self.running:
-                    self.hand_out(pool)
+                    self.submit_ready(pool)
         except BrokenProcessPool as error:
-            cure = "run it again; with fewer --jobs if memory was short"
-            raise ConfigError("processes that live", "one that was killed", cure) from error
+            hint = "run it again; with fewer --jobs if memory was short"
+            raise ConfigError("processes that live", "one that was killed", hint) from error
 
-    def hand_out(self, pool: Executor) -> None:
+    def submit_ready(self, pool: Executor) -> None:
         """Give every idle process an item, and wait until one is done."""
-        for item in self.ready()[: self.jobs - len(self.running)]:
+        for item in self.list_ready()[: self.jobs - len(self.running)]:
             self.waiting.remove(item)
-            self.running[pool.submit(made_here, item)] = item
-        over, _ = wait(self.running, return_when=FIRST_COMPLETED)
-        if not [future for future in over if self.close(future)]:
-            time.sleep(PAUSE)
+            self.running[pool.submit(run_in_worker, item)] = item
+        finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        if not [future for future in finished if self.finish_item(future)]:
+            time.sleep(POLL_SECONDS)
 
-    def ready(self) -> list[Item]:
+    def list_ready(self) -> list[Item]:
         """Return the items whose networks are all there, or are known to have failed."""
-        found = self.maker.folders.found
-        return [item for item in self.waiting if all(found(network) is not None for network in item.needs)]
+        load_facts = self.runner.folders.load
+        return [item for item in self.waiting if all(load_facts(network) is not None for network in item.needs)]
 
-    def close(self, future: Future[str]) -> bool:
+    def finish_item(self, future: Future[str]) -> bool:
         """Take note of what came of an item; return whether it is done."""
-        item, came = self.running.pop(future), future.result()
-        if came == BUSY:
+        item, outcome = self.running.pop(future), future.result()
+        if outcome == BUSY:
             self.waiting.append(item)
             return False
         self.done += 1
-        facts = self.maker.folders.found(item) or {}
-        said = f"failed: {facts[FAILURE]['sentence']}" if came == FAILED else f"{facts.get('wall_seconds', 0):.1f} s"
-        passed = f"[{time.perf_counter() - self.began:6.0f} s] {self.done}/{self.total}"
-        self.console.print(f"{passed} {item.words}: {said}", soft_wrap=True, markup=False)
+        facts = self.runner.folders.load(item) or {}
+        message = (
+            f"failed: {facts[FAILURE]['sentence']}" if outcome == FAILED else f"{facts.get('wall_seconds', 0):.1f} s"
+        )
+        progress = f"[{time.perf_counter() - self.start_time:6.0f} s] {self.done}/{self.total}"
+        self.console.print(f"{progress} {item.description}: {message}", soft_wrap=True, markup=False)
         return True

@@ -12,15 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from expunge.benchmark.facts import problem_of
-from expunge.benchmark.items import Cell, Item
-from expunge.benchmark.own_files import files_hash
+from expunge.benchmark.cells import BenchmarkCell, Item
+from expunge.benchmark.data_file_hash import hash_data_files
+from expunge.benchmark.facts import find_problem
 from expunge.errors import ConfigError, DataError
-from expunge.files import lock_descriptor, open_plain, remove_abandoned
+from expunge.files import lock_descriptor, open_regular_file, remove_abandoned
 from expunge.paths import check_replaceable, read_bytes
-from expunge.weights.file import replacing
+from expunge.weights.file import atomic_write
 
-LARGEST = 2**28
+MAX_RESULT_BYTES = 2**28
 
 DATA_FILES = "data_files"
 """Key of the hash of the user's own files of data."""
@@ -29,7 +29,7 @@ FAILURE = "failure"
 
 
 @dataclass(frozen=True)
-class Folders:
+class BenchmarkFolders:
     """Where things are kept.
 
     Args:
@@ -42,20 +42,20 @@ class Folders:
     cache: Path
     data: Path | None = None
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Make the folders that are missing."""
         for folder in (self.out, self.cache):
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, item: Item) -> Path:
         """Return the JSON file of an item."""
-        return (self.out if isinstance(item, Cell) else self.cache) / f"{item.key}.json"
+        return (self.out if isinstance(item, BenchmarkCell) else self.cache) / f"{item.key}.json"
 
-    def weights(self, item: Item) -> Path:
+    def weights_path(self, item: Item) -> Path:
         """Return the weights file of a network."""
         return self.path(item).with_suffix(".safetensors")
 
-    def found(self, item: Item) -> dict[str, Any] | None:
+    def load(self, item: Item) -> dict[str, Any] | None:
         """Return what is known of an item; None if it was not made, of other files of data, or its file is not whole.
 
         A network's JSON is written after its weights, so that it stands for both.
@@ -64,44 +64,44 @@ class Folders:
             DataError: If the file is whole and holds something else than such an item.
         """
         try:
-            found = json.loads(self.path(item).read_text(encoding="utf-8"))
+            facts = json.loads(self.path(item).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
-        if not isinstance(found, dict) or found.get("key") != item.key:
+        if not isinstance(facts, dict) or facts.get("key") != item.key:
             return None
-        problem = problem_of(item.role_name, found, FAILURE in found)
+        problem = find_problem(item.role_name, facts, FAILURE in facts)
         if problem is not None:
-            cure = "make it again with --force, or restore the file"
-            raise DataError("what a benchmark wrote", f"something else in '{self.path(item)}' ({problem})", cure)
-        if found.get(DATA_FILES) != files_hash(item.recipe.data, self.data):
+            hint = "make it again with --force, or restore the file"
+            raise DataError("what a benchmark wrote", f"something else in '{self.path(item)}' ({problem})", hint)
+        if facts.get(DATA_FILES) != hash_data_files(item.recipe.data, self.data):
             return None
-        whole = isinstance(item, Cell) or FAILURE in found or self.weights(item).is_file()
-        return found if whole else None
+        is_complete = isinstance(item, BenchmarkCell) or FAILURE in facts or self.weights_path(item).is_file()
+        return facts if is_complete else None
 
     def write(self, item: Item, facts: dict[str, Any]) -> None:
         """Write what was found of an item."""
-        files = files_hash(item.recipe.data, self.data)
+        files = hash_data_files(item.recipe.data, self.data)
         write_json(self.path(item), {"key": item.key, **facts, **({} if files is None else {DATA_FILES: files})})
 
-    def forget(self, item: Item) -> None:
+    def delete(self, item: Item) -> None:
         """Remove what was written of an item."""
         self.path(item).unlink(missing_ok=True)
 
     @contextmanager
-    def held(self, item: Item) -> Iterator[bool]:
+    def lock(self, item: Item) -> Iterator[bool]:
         """Hold an item while the body makes it; the body is told whether it does, or another process has it.
 
         The system gives the lock back when a process ends, however it ends. What such a process left half-written is
         removed.
         """
         path = self.path(item).with_name(f".{item.key}.lock")
-        with open_plain(path, "ab") as file:
-            mine = locked(file.fileno())
-            if mine:
+        with open_regular_file(path, "ab") as file:
+            is_locked = try_lock(file.fileno())
+            if is_locked:
                 for rest in path.parent.glob(f".{item.key}.*.tmp"):
                     remove_abandoned(rest)
-            yield mine
-        if mine and self.path(item).exists():  # whoever takes the name anew finds the item made
+            yield is_locked
+        if is_locked and self.path(item).exists():  # whoever takes the name anew finds the item made
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -115,8 +115,8 @@ def check_result_file(path: Path) -> None:
     check_replaceable(path, ".json")
     if path.exists():
         with suppress(ValueError, RecursionError):
-            found = json.loads(read_bytes(path, LARGEST))
-            if isinstance(found, dict) and found.get("kind") in ("bench", "compare"):
+            content = json.loads(read_bytes(path, MAX_RESULT_BYTES))
+            if isinstance(content, dict) and content.get("kind") in ("bench", "compare"):
                 return
         wanted = "the result of a comparison where a file is replaced"
         raise ConfigError(wanted, f"something else in '{path}'", "name another file")
@@ -124,32 +124,32 @@ def check_result_file(path: Path) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a mapping as JSON, whole or not at all; an older file is replaced."""
-    write_text(path, json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(to_json_value(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; an older file is replaced."""
-    with replacing(path, overwrite=True) as temporary:
+    with atomic_write(path, overwrite=True) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """Return a value as JSON holds it: no number for what is not finite, words for what JSON does not know.
 
     Examples:
-        >>> plain({"loss": float("inf"), "folder": Path("runs"), "rates": (0.1, 1)})
+        >>> to_json_value({"loss": float("inf"), "folder": Path("runs"), "rates": (0.1, 1)})
         {'loss': None, 'folder': 'runs', 'rates': [0.1, 1]}
     """
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [to_json_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
-def locked(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
     """Lock an open file for this process alone until it is closed; return whether that was possible."""
     try:
         lock_descriptor(descriptor)
@@ -159,7 +159,7 @@ def locked(descriptor: int) -> bool:
 
 
 @cache
-def commit() -> str | None:
+def get_git_commit() -> str | None:
     """Return the git commit of the sources, with a mark if they differ from it; None outside of a checkout."""
     import subprocess
 
@@ -169,11 +169,11 @@ def commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        asked = [["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]]
-        said = [
+        commands = [["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]]
+        outputs = [
             subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True, env={**os.environ})
-            for words in asked
+            for words in commands
         ]
     except (OSError, subprocess.CalledProcessError):
         return None
-    return said[0].stdout.strip() + (" with changes" if said[1].stdout.strip() else "")
+    return outputs[0].stdout.strip() + (" with changes" if outputs[1].stdout.strip() else "")

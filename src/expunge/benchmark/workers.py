@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from expunge.benchmark.items import Item
-from expunge.benchmark.making import Maker
-from expunge.benchmark.recipe import Recipe
-from expunge.benchmark.store import FAILURE, Folders
+from expunge.benchmark.cell_runner import CellRunner
+from expunge.benchmark.cells import Item
+from expunge.benchmark.recipe import BenchmarkRecipe
+from expunge.benchmark.store import FAILURE, BenchmarkFolders
 
 BUSY, MADE, FAILED = "busy", "made", "failed"
 """What came of an item: another process has it, it is there, or what went wrong is."""
@@ -23,47 +23,47 @@ BUSY, MADE, FAILED = "busy", "made", "failed"
 Make = Callable[[Item], str]
 
 
-def made(maker: Maker, item: Item) -> str:
+def run_if_missing(runner: CellRunner, item: Item) -> str:
     """Make an item unless it is there, or another process is making it."""
-    folders = maker.folders
-    with folders.held(item) as mine:
-        if not mine:
+    folders = runner.folders
+    with folders.lock(item) as is_locked:
+        if not is_locked:
             return BUSY
-        facts = folders.found(item)
+        facts = folders.load(item)
         if facts is None:
-            facts = maker.make(item)
+            facts = runner.run(item)
             folders.write(item, facts)
     return FAILED if FAILURE in facts else MADE
 
 
-class Here(Executor):
+class InlineExecutor(Executor):
     """Makes items in this process, at once.
 
     Args:
-        maker: What makes them.
+        runner: What makes them.
     """
 
-    def __init__(self, maker: Maker) -> None:
-        self.maker = maker
+    def __init__(self, runner: CellRunner) -> None:
+        self.runner = runner
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Return what the function gives for the maker and the item."""
         future: Future[Any] = Future()
-        future.set_result(made(self.maker, *args))
+        future.set_result(run_if_missing(self.runner, *args))
         return future
 
 
-_makers: list[Maker] = []
+_runners: list[CellRunner] = []
 
 
-def begin(recipe: Recipe, folders: Folders, threads: int) -> None:
+def init_worker(recipe: BenchmarkRecipe, folders: BenchmarkFolders, threads: int) -> None:
     """Prepare a worker, which ends when its parent does, however that ends."""
     torch.set_num_threads(threads)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    _makers.append(Maker(recipe, folders))
+    threading.Thread(target=exit_with_parent, daemon=True).start()
+    _runners.append(CellRunner(recipe, folders))
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """Wait for the parent's end, and end too."""
     parent = parent_process()
     if parent is not None:
@@ -71,25 +71,25 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def made_here(item: Item) -> str:
+def run_in_worker(item: Item) -> str:
     """Make an item in a worker."""
-    return made(_makers[0], item)
+    return run_if_missing(_runners[0], item)
 
 
 @contextmanager
-def workers(maker: Maker, jobs: int, threads: int) -> Iterator[Executor]:
+def worker_pool(runner: CellRunner, jobs: int, threads: int) -> Iterator[Executor]:
     """Lend what carries out ``made_here``: this process for one job, else so many new ones.
 
     Args:
-        maker: Of this process.
+        runner: Of this process.
         jobs: Processes.
         threads: Of each.
     """
     if jobs == 1:
-        yield Here(maker)
+        yield InlineExecutor(runner)
         return
-    given = maker.recipe, maker.folders, threads
-    with ProcessPoolExecutor(jobs, get_context("spawn"), begin, given) as pool:
+    init_arguments = runner.recipe, runner.folders, threads
+    with ProcessPoolExecutor(jobs, get_context("spawn"), init_worker, init_arguments) as pool:
         try:
             yield pool
         except BaseException:

@@ -1,67 +1,74 @@
 """The budget room: what unlearning may cost, how it is read, certified and kept, and when to stop."""
 
-from expunge.budget.betting import betting_bound, smallest_mean_drop
+from expunge.budget.alpha_spending import count_certified, spend_alpha
+from expunge.budget.betting import betting_bound, min_mean_drop
 from expunge.budget.budget import Budget
+from expunge.budget.budget_result import BudgetResult, ControlEvaluation
 from expunge.budget.certificate import (
     Certificate,
     UtilityCertificate,
-    certificate_of,
-    smallest_drop,
+    certificate_from_counts,
+    min_accuracy_drop,
     tango_bound,
     utility_certificate,
 )
-from expunge.budget.choice import Candidate, Choice, Preference, choose, frontier
-from expunge.budget.forgetting import Criterion, Forgetting, Forgotten, whole_classes
-from expunge.budget.halves import Halves, one_per_id, split_holdout
-from expunge.budget.levels import fixed_sequence, level_of
-from expunge.budget.opening import Witness, certificate_for, examples_needed, opened, smallest_of, witness
-from expunge.budget.reading import Measure, Reading, read, read_safely
+from expunge.budget.certification import (
+    CertificationSample,
+    certify_budget,
+    compute_certificate,
+    count_needed_examples,
+    measure_for_certificate,
+    min_certifiable_drop,
+)
+from expunge.budget.criterion import Criterion, CriterionValue, ForgettingCriterion, find_forgotten_classes
+from expunge.budget.equivalence_test import EquivalenceResult, is_unrecognized, min_margin, run_equivalence_test
+from expunge.budget.holdout_evaluation import EvalResult, MetricFn, evaluate_model, evaluate_model_safely
+from expunge.budget.holdout_split import HoldoutIndices, select_one_per_id, split_holdout
 from expunge.budget.resampling import bootstrap_bound, jackknife_bound
-from expunge.budget.rescaled import Rescaled
-from expunge.budget.spending import Look, Spending
-from expunge.budget.stop import Equivalence, equivalence, least_margin, unrecognised
+from expunge.budget.selection import Candidate, Preference, Selection, pareto_front, select_checkpoint
+from expunge.budget.tolerance_scaler import ToleranceScaler
 
 __all__ = [
     "Budget",
+    "BudgetResult",
     "Candidate",
     "Certificate",
-    "Choice",
+    "CertificationSample",
+    "ControlEvaluation",
     "Criterion",
-    "Equivalence",
-    "Forgetting",
-    "Forgotten",
-    "Halves",
-    "Look",
-    "Measure",
+    "CriterionValue",
+    "EquivalenceResult",
+    "EvalResult",
+    "ForgettingCriterion",
+    "HoldoutIndices",
+    "MetricFn",
     "Preference",
-    "Reading",
-    "Rescaled",
-    "Spending",
+    "Selection",
+    "ToleranceScaler",
     "UtilityCertificate",
-    "Witness",
     "betting_bound",
     "bootstrap_bound",
-    "certificate_for",
-    "certificate_of",
-    "choose",
-    "equivalence",
-    "examples_needed",
-    "fixed_sequence",
-    "frontier",
+    "certificate_from_counts",
+    "certify_budget",
+    "compute_certificate",
+    "count_certified",
+    "count_needed_examples",
+    "evaluate_model",
+    "evaluate_model_safely",
+    "find_forgotten_classes",
+    "is_unrecognized",
     "jackknife_bound",
-    "least_margin",
-    "level_of",
-    "one_per_id",
-    "opened",
-    "read",
-    "read_safely",
-    "smallest_drop",
-    "smallest_mean_drop",
-    "smallest_of",
+    "measure_for_certificate",
+    "min_accuracy_drop",
+    "min_certifiable_drop",
+    "min_margin",
+    "min_mean_drop",
+    "pareto_front",
+    "run_equivalence_test",
+    "select_checkpoint",
+    "select_one_per_id",
+    "spend_alpha",
     "split_holdout",
     "tango_bound",
-    "unrecognised",
     "utility_certificate",
-    "whole_classes",
-    "witness",
 ]

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from expunge.budget.certificate import checked_level
+from expunge.budget.certificate import validate_level
 from expunge.errors import ConfigError, DataError
 from expunge.metrics.arrays import Floats
 
-BOLDEST = 0.9
+MAX_BET = 0.9
 """c, the share of its capital that a bet may put at risk: at 1 a single example could end it."""
-HALVINGS = 50
+BISECTION_STEPS = 50
 """Of the interval in which the bound lies."""
 
 
-def betting_bound(drops: Any, reach: float = 1.0, delta: float = 0.05, seed: int = 0) -> float:
+def betting_bound(drops: Any, width: float = 1.0, delta: float = 0.05, seed: int = 0) -> float:
     """Return an upper bound on the mean of paired drops that is missed with probability δ at most, whatever their law.
 
     Source: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (JRSS-B 2024, arXiv
@@ -33,7 +33,7 @@ def betting_bound(drops: Any, reach: float = 1.0, delta: float = 0.05, seed: int
 
     Args:
         drops: d_i, one for each example, in [−R, R].
-        reach: R, the width of the range of a single value. Default 1.
+        width: R, the width of the range of a single value. Default 1.
         delta: δ in (0, 1). Default .05.
         seed: Of the order. Default 0.
 
@@ -45,34 +45,34 @@ def betting_bound(drops: Any, reach: float = 1.0, delta: float = 0.05, seed: int
         >>> round(betting_bound([0.0] * 480 + [0.5] * 20), 3)
         0.034
     """
-    values = checked_drops(drops, reach)
+    values = validate_drops(drops, width)
     order = np.random.default_rng(seed).permutation(len(values))
-    return float(bounds_of(values[order][None], reach, delta)[0])
+    return float(compute_betting_bounds(values[order][None], width, delta)[0])
 
 
-def smallest_mean_drop(examples: int, reach: float = 1.0, delta: float = 0.05) -> float:
+def min_mean_drop(examples: int, width: float = 1.0, delta: float = 0.05) -> float:
     """Return what n examples say where none of them changed: the least drop to plan for, about R ln(1/δ)/(cn).
 
     Examples:
-        >>> round(smallest_mean_drop(500), 4)
+        >>> round(min_mean_drop(500), 4)
         0.0069
     """
-    return betting_bound(np.zeros(examples), reach, delta)
+    return betting_bound(np.zeros(examples), width, delta)
 
 
-def bounds_of(drops: Floats, reach: float, delta: float) -> Floats:
+def compute_betting_bounds(drops: Floats, width: float, delta: float) -> Floats:
     """Return the bound for each row of drops, ``(rows, n)``, in the order in which they are bet on."""
-    found, level = (drops / reach + 1) / 2, np.log(1 / checked_level(delta))
-    stake = stakes(found, level)
-    low, high = np.zeros(len(found)), np.ones(len(found))
-    for _ in range(HALVINGS):
+    scaled, level = (drops / width + 1) / 2, np.log(1 / validate_level(delta))
+    stake = bet_sizes(scaled, level)
+    low, high = np.zeros(len(scaled)), np.ones(len(scaled))
+    for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
-        won = most_capital(found, stake, middle) >= level
-        low, high = np.where(won, low, middle), np.where(won, middle, high)
-    return np.asarray(reach * (2 * high - 1))
+        exceeded = max_log_wealth(scaled, stake, middle) >= level
+        low, high = np.where(exceeded, low, middle), np.where(exceeded, middle, high)
+    return np.asarray(width * (2 * high - 1))
 
 
-def stakes(values: Floats, level: float) -> Floats:
+def bet_sizes(values: Floats, level: float) -> Floats:
     """Return √(2 ln(1/δ)/(n s²)) of the examples before each one."""
     rows, count = values.shape
     seen = np.arange(1, count + 1)
@@ -82,28 +82,30 @@ def stakes(values: Floats, level: float) -> Floats:
     return np.asarray(np.sqrt(2 * level / (count * before)))
 
 
-def most_capital(values: Floats, stake: Floats, mean: Floats) -> Floats:
+def max_log_wealth(values: Floats, stake: Floats, mean: Floats) -> Floats:
     """Return the largest logarithm of the capital on the way, for each row."""
     at = mean[:, None]
     with np.errstate(divide="ignore"):
-        bold = np.minimum(stake, BOLDEST / (1 - at))
+        bold = np.minimum(stake, MAX_BET / (1 - at))
     return np.asarray(np.cumsum(np.log1p(-bold * (values - at)), 1).max(1))
 
 
-def checked_drops(drops: Any, reach: float) -> Floats:
+def validate_drops(drops: Any, width: float) -> Floats:
     """Return drops that lie within their range.
 
     Raises:
         ConfigError: If the range is none.
         DataError: If one does not.
     """
-    if not 0 < reach < np.inf:
-        raise ConfigError("a range of positive, finite width", f"{reach}", "name the bounds of a single value")
+    if not 0 < width < np.inf:
+        raise ConfigError("a range of positive, finite width", f"{width}", "name the bounds of a single value")
     values = np.asarray(drops, dtype=np.float64)
     # Rounding of the last digit is no drop outside of the range.
-    if values.ndim != 1 or not values.size or not bool((np.abs(values) <= reach * (1 + 1e-9)).all()):
-        found = (
+    if values.ndim != 1 or not values.size or not bool((np.abs(values) <= width * (1 + 1e-9)).all()):
+        actual = (
             f"shape {values.shape}" if values.ndim != 1 or not values.size else f"{np.abs(values).max():g} among them"
         )
-        raise DataError(f"a drop of at most {reach:g} for each example", found, "name bounds that hold for every value")
-    return np.asarray(np.clip(values, -reach, reach))
+        raise DataError(
+            f"a drop of at most {width:g} for each example", actual, "name bounds that hold for every value"
+        )
+    return np.asarray(np.clip(values, -width, width))

@@ -10,15 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from expunge.batch import Examples, Predictor
-from expunge.budget.reading import Measure, Reading, measured_values
+from expunge.budget.holdout_evaluation import EvalResult, MetricFn, evaluate_metric
 from expunge.errors import ConfigError, DataError, MetricError
 from expunge.metrics.arrays import Floats
 
 Unit = Literal["points", "relative loss", "own metric"]
 
-NATS_PER_SHARE = 5.0
+NATS_PER_UNIT_ACCURACY = 5.0
 """A first guess of how far the mean loss rises where all examples are lost: one point is taken for .05 nats."""
-UNKNOWN = 0.05
+DEFAULT_TOLERANCE = 0.05
 """Where a user's metric says nothing of losses: the first τ, in nats; without classes in shares of the loss."""
 
 
@@ -45,14 +45,14 @@ class Budget:
 
     Examples:
         >>> budget = Budget(points=1.0)
-        >>> first, now = Reading(loss=0.25, accuracy=92.0), Reading(loss=0.28, accuracy=91.5)
-        >>> budget.tolerance(first), budget.spent(first, now), budget.kept(first, now)
+        >>> first, now = EvalResult(loss=0.25, accuracy=92.0), EvalResult(loss=0.28, accuracy=91.5)
+        >>> budget.tolerance(first), budget.compute_spent(first, now), budget.is_within(first, now)
         (0.05, 0.5, True)
     """
 
     points: float | None = None
     relative: float | None = None
-    metric: Measure | None = None
+    metric: MetricFn | None = None
     drop: float | None = None
     higher_is_better: bool = True
     bounds: tuple[float, float] | None = None
@@ -61,20 +61,20 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Refuse what is not one budget."""
-        given = [name for name in ("points", "relative", "metric") if getattr(self, name) is not None]
-        if len(given) != 1 or (self.metric is None) != (self.drop is None):
-            found = ", ".join([*given, *(["drop"] if self.drop is not None else [])]) or "none"
-            raise ConfigError("points, relative, or metric with drop", found, "write for example Budget(points=1.0)")
+        units = [name for name in ("points", "relative", "metric") if getattr(self, name) is not None]
+        if len(units) != 1 or (self.metric is None) != (self.drop is None):
+            actual = ", ".join([*units, *(["drop"] if self.drop is not None else [])]) or "none"
+            raise ConfigError("points, relative, or metric with drop", actual, "write for example Budget(points=1.0)")
         for name in ("points", "relative", "drop", "floor"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _validate_amount(name, getattr(self, name)))
         if self.metric is not None and not callable(self.metric):
-            cure = "pass a function of a predictor and examples"
-            raise ConfigError("metric to be a function", shown_value(self.metric), cure)
+            hint = "pass a function of a predictor and examples"
+            raise ConfigError("metric to be a function", format_value(self.metric), hint)
         for name in ("higher_is_better", "certify"):
             object.__setattr__(self, name, _validate_switch(name, getattr(self, name)))
         if self.bounds is not None:
-            object.__setattr__(self, "bounds", checked_bounds(self.bounds, self.metric))
+            object.__setattr__(self, "bounds", validate_bounds(self.bounds, self.metric))
 
     @property
     def unit(self) -> Unit:
@@ -89,11 +89,11 @@ class Budget:
         return 1.0 if self.points is None else 100.0
 
     @property
-    def gauge(self) -> Measure | None:
+    def metric_fn(self) -> MetricFn | None:
         """The metric, whose values are checked; None where there is none."""
-        return None if self.metric is None else self.measured
+        return None if self.metric is None else self.measure
 
-    def measured(self, predict: Predictor, examples: Examples) -> Floats:
+    def measure(self, predict: Predictor, examples: Examples) -> Floats:
         """Return what the metric says, a number ``(1,)`` or one for each example.
 
         Raises:
@@ -102,16 +102,16 @@ class Budget:
         """
         if self.metric is None:
             raise DataError("a metric to measure by", "a budget without one", "read loss and accuracy instead")
-        values = measured_values(self.metric, predict, examples)
+        values = evaluate_metric(self.metric, predict, examples)
         if self.bounds is None:
             return values
         if len(values) < len(examples):
-            cure = "return a tensor of them, or leave bounds out"
-            raise MetricError("one value for each example from a metric with bounds", "a single number", cure)
+            hint = "return a tensor of them, or leave bounds out"
+            raise MetricError("one value for each example from a metric with bounds", "a single number", hint)
         low, high = self.bounds
         if not bool(((values >= low) & (values <= high)).all()):
-            found = f"{values.min():g} to {values.max():g}"
-            raise MetricError(f"values of the metric from {low:g} to {high:g}", found, "correct the bounds")
+            actual = f"{values.min():g} to {values.max():g}"
+            raise MetricError(f"values of the metric from {low:g} to {high:g}", actual, "correct the bounds")
         return values
 
     @property
@@ -119,33 +119,33 @@ class Budget:
         """What may be spent, in the budget's own unit."""
         return next(float(value) for value in (self.points, self.relative, self.drop) if value is not None)
 
-    def tolerance(self, first: Reading) -> float:
-        """Return the first τ for the mean retain loss, in nats; ``Rescaled`` corrects it at each reading.
+    def tolerance(self, baseline: EvalResult) -> float:
+        """Return the first τ for the mean retain loss, in nats; ``ToleranceScaler`` corrects it at each reading.
 
         A relative budget is τ itself, never rescaled. Points are taken for .05 nats each, a metric's drop for .05 nats
         of a classifier, and for a twentieth of the loss of other models.
 
         Args:
-            first: Of the original.
+            baseline: Of the original.
         """
         if self.relative is not None:
-            return self.relative * max(first.loss, self.floor)
+            return self.relative * max(baseline.loss, self.floor)
         if self.points is not None:
-            return NATS_PER_SHARE * self.points / 100
-        return UNKNOWN if first.accuracy is not None else UNKNOWN * first.loss
+            return NATS_PER_UNIT_ACCURACY * self.points / 100
+        return DEFAULT_TOLERANCE if baseline.accuracy is not None else DEFAULT_TOLERANCE * baseline.loss
 
-    def spent(self, first: Reading, now: Reading) -> float:
+    def compute_spent(self, baseline: EvalResult, current: EvalResult) -> float:
         """Return how much worse a model has become, in the budget's own unit; negative where it is better."""
         if self.relative is not None:
-            return (now.loss - first.loss) / max(first.loss, self.floor)
+            return (current.loss - baseline.loss) / max(baseline.loss, self.floor)
         if self.points is not None:
-            return stated(first.accuracy, "accuracy") - stated(now.accuracy, "accuracy")
-        fall = stated(first.value, "metric") - stated(now.value, "metric")
+            return require_value(baseline.accuracy, "accuracy") - require_value(current.accuracy, "accuracy")
+        fall = require_value(baseline.value, "metric") - require_value(current.value, "metric")
         return fall if self.higher_is_better else -fall
 
-    def kept(self, first: Reading, now: Reading) -> bool:
+    def is_within(self, baseline: EvalResult, current: EvalResult) -> bool:
         """Return whether no more was spent than is allowed; false where it cannot be told."""
-        return self.spent(first, now) <= self.allowed
+        return self.compute_spent(baseline, current) <= self.allowed
 
 
 def _is_finite(value: Real) -> bool:
@@ -162,10 +162,10 @@ def _validate_amount(name: str, value: Any) -> float:
         ConfigError: If it is no finite number, or below 0; a floor has to be above.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
-    least = "> 0" if name == "floor" else "≥ 0"
+    lower_bound = "> 0" if name == "floor" else "≥ 0"
     if not is_number or not (value > 0 if name == "floor" else value >= 0):
-        cure = "leave it out for .05" if name == "floor" else f"write for example {_EXAMPLES[name]}"
-        raise ConfigError(f"{name} to be a finite number {least}", shown_value(value), cure)
+        hint = "leave it out for .05" if name == "floor" else f"write for example {_EXAMPLES[name]}"
+        raise ConfigError(f"{name} to be a finite number {lower_bound}", format_value(value), hint)
     return value if type(value) in (int, float) else float(value)
 
 
@@ -180,22 +180,22 @@ def _validate_switch(name: str, value: Any) -> bool:
         ConfigError: If it is neither.
     """
     if not isinstance(value, (bool, np.bool_)):
-        raise ConfigError(f"{name} to be True or False", shown_value(value), "choose one of them")
+        raise ConfigError(f"{name} to be True or False", format_value(value), "choose one of them")
     return bool(value)
 
 
-def shown_value(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a wrong value as an error shows it: plain ones as they are written, others by their type.
 
     Examples:
-        >>> shown_value("abc"), shown_value([1]), shown_value(float("inf"))
+        >>> format_value("abc"), format_value([1]), format_value(float("inf"))
         ("'abc'", 'a list', 'inf')
     """
     plain = isinstance(value, (str, int, float, complex))
     return repr(value) if plain else f"a {type(value).__name__}"
 
 
-def checked_bounds(bounds: tuple[float, float], metric: Measure | None) -> tuple[float, float]:
+def validate_bounds(bounds: tuple[float, float], metric: MetricFn | None) -> tuple[float, float]:
     """Return the bounds of a metric as two numbers.
 
     Raises:
@@ -203,16 +203,16 @@ def checked_bounds(bounds: tuple[float, float], metric: Measure | None) -> tuple
     """
     try:
         low, high = (float(bound) for bound in bounds)
-        sound = -float("inf") < low < high < float("inf")
+        is_valid = -float("inf") < low < high < float("inf")
     except (TypeError, ValueError):
-        sound = False
-    if metric is None or not sound:
-        found = "no metric" if metric is None else f"{bounds!r}"
-        raise ConfigError("a metric with bounds that are two finite numbers, the lower one first", found, "correct it")
+        is_valid = False
+    if metric is None or not is_valid:
+        actual = "no metric" if metric is None else f"{bounds!r}"
+        raise ConfigError("a metric with bounds that are two finite numbers, the lower one first", actual, "correct it")
     return low, high
 
 
-def stated(value: float | None, what: str) -> float:
+def require_value(value: float | None, what: str) -> float:
     """Return a value that a budget needs.
 
     Raises:

@@ -10,9 +10,9 @@ import numpy as np
 from expunge.errors import ConfigError, DataError
 from expunge.metrics import clopper_pearson
 
-Kind = Literal["accuracy", "bounded mean", "mean", "whole set"]
+CertificateKind = Literal["accuracy", "bounded mean", "mean", "whole set"]
 """Of what a certificate speaks: accuracy, the mean of values of known range, a mean of any values, a whole set."""
-EXACT: frozenset[Kind] = frozenset({"accuracy", "bounded mean"})
+EXACT_KINDS: frozenset[CertificateKind] = frozenset({"accuracy", "bounded mean"})
 """Those whose bound is missed with probability δ at most, however few examples there are and whatever they are."""
 
 
@@ -32,7 +32,7 @@ class Certificate:
         smallest: The least drop that n examples can certify at this δ; None where there is no such number.
     """
 
-    kind: Kind
+    kind: CertificateKind
     examples: int
     delta: float
     drop: float
@@ -42,9 +42,9 @@ class Certificate:
     @property
     def exact(self) -> bool:
         """Whether the bound holds as it says, or only about so."""
-        return self.kind in EXACT
+        return self.kind in EXACT_KINDS
 
-    def document(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
         return asdict(self) | {"exact": self.exact}
 
@@ -61,7 +61,7 @@ class UtilityCertificate(Certificate):
         approximate: Tango's score bound at δ; its coverage is about 1 − δ.
     """
 
-    kind: Kind = "accuracy"
+    kind: CertificateKind = "accuracy"
     lost: int
     gained: int
     approximate: float
@@ -89,53 +89,53 @@ def utility_certificate(before: Any, after: Any, delta: float = 0.05) -> Utility
         >>> found.drop, round(found.bound, 4)
         (0.004, 0.0144)
     """
-    first, second = truths(before), truths(after)
+    first, second = as_bool_array(before), as_bool_array(after)
     if first.shape != second.shape:
-        found = f"{len(first)} and {len(second)}"
-        raise DataError("the same examples for both models", found, "evaluate both on the certify split")
+        actual = f"{len(first)} and {len(second)}"
+        raise DataError("the same examples for both models", actual, "evaluate both on the certify split")
     lost, gained = int((first & ~second).sum()), int((second & ~first).sum())
-    return certificate_of(len(first), lost, gained, delta)
+    return certificate_from_counts(len(first), lost, gained, delta)
 
 
-def certificate_of(examples: int, lost: int, gained: int, delta: float = 0.05) -> UtilityCertificate:
+def certificate_from_counts(examples: int, lost: int, gained: int, delta: float = 0.05) -> UtilityCertificate:
     """Return the certificate from the two discordant counts.
 
     Raises:
         ConfigError: If δ is not between 0 and 1.
         DataError: If the counts do not fit.
     """
-    level = checked_level(delta)
+    level = validate_level(delta)
     if examples < 1 or min(lost, gained) < 0 or lost + gained > examples:
-        found = f"{lost:,} lost and {gained:,} gained of {examples:,}"
-        raise DataError("counts that fit at least one example", found, "count over the same examples")
+        actual = f"{lost:,} lost and {gained:,} gained of {examples:,}"
+        raise DataError("counts that fit at least one example", actual, "count over the same examples")
     return UtilityCertificate(
         examples=examples,
         lost=lost,
         gained=gained,
         delta=level,
         drop=(lost - gained) / examples,
-        bound=paired_bound(lost, gained, examples, level),
+        bound=clopper_pearson_bound(lost, gained, examples, level),
         approximate=tango_bound(lost, gained, examples, level),
-        smallest=smallest_drop(examples, level),
+        smallest=min_accuracy_drop(examples, level),
     )
 
 
-def paired_bound(lost: int, gained: int, examples: int, delta: float) -> float:
+def clopper_pearson_bound(lost: int, gained: int, examples: int, delta: float) -> float:
     """Return CP_upper(n₁₀/n, δ/2) − CP_lower(n₀₁/n, δ/2)."""
     upper = clopper_pearson(lost, examples, 1 - delta).high
     return upper - clopper_pearson(gained, examples, 1 - delta).low
 
 
-def smallest_drop(examples: int, delta: float = 0.05) -> float:
+def min_accuracy_drop(examples: int, delta: float = 0.05) -> float:
     """Return the least bound that n examples can give, 1 − (δ/2)^(1/n): that of no example lost and none gained.
 
     Gained examples lower the bound further, but nobody can plan for them.
 
     Examples:
-        >>> round(smallest_drop(500), 4)
+        >>> round(min_accuracy_drop(500), 4)
         0.0074
     """
-    return float(-np.expm1(np.log(checked_level(delta) / 2) / examples))
+    return float(-np.expm1(np.log(validate_level(delta) / 2) / examples))
 
 
 def tango_bound(lost: int, gained: int, examples: int, delta: float) -> float:
@@ -151,7 +151,7 @@ def tango_bound(lost: int, gained: int, examples: int, delta: float) -> float:
     quantile = float(norm.ppf(1 - delta))
 
     def excess(drop: float) -> float:
-        spread = examples * (2 * constrained(lost, gained, examples, drop) + drop * (1 - drop))
+        spread = examples * (2 * solve_constrained_mle(lost, gained, examples, drop) + drop * (1 - drop))
         return lost - gained - examples * drop + quantile * float(np.sqrt(max(spread, 0.0)))
 
     estimate = (lost - gained) / examples
@@ -162,7 +162,7 @@ def tango_bound(lost: int, gained: int, examples: int, delta: float) -> float:
     return float(brentq(excess, low, 1.0, xtol=1e-12)) if excess(low) > 0 else estimate
 
 
-def constrained(lost: int, gained: int, examples: int, drop: float) -> float:
+def solve_constrained_mle(lost: int, gained: int, examples: int, drop: float) -> float:
     """Return the maximum likelihood estimate of P(gained) where P(lost) − P(gained) is given."""
     square = 2 * examples
     middle = -lost - gained + (2 * examples - lost + gained) * drop
@@ -171,7 +171,7 @@ def constrained(lost: int, gained: int, examples: int, drop: float) -> float:
     return (root - middle) / (2 * square)
 
 
-def truths(values: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def as_bool_array(values: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return a non-empty row of truth values.
 
     Raises:
@@ -179,12 +179,12 @@ def truths(values: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0 or array.dtype != np.bool_:
-        found = f"shape {array.shape} of {array.dtype}"
-        raise DataError("one truth value for each example", found, "pass prediction == label")
+        actual = f"shape {array.shape} of {array.dtype}"
+        raise DataError("one truth value for each example", actual, "pass prediction == label")
     return array
 
 
-def checked_level(delta: float) -> float:
+def validate_level(delta: float) -> float:
     """Return δ.
 
     Raises:

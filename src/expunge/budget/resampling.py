@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from expunge.budget.certificate import checked_level
+from expunge.budget.certificate import validate_level
 from expunge.errors import DataError
 from expunge.metrics.arrays import Floats
 
-RESAMPLES = 1999
+NUM_RESAMPLES = 1999
 """Of the bootstrap."""
-BLOCK = 4_000_000
+MAX_BLOCK_COUNTS = 4_000_000
 """Counts that are held at a time."""
-LEAST = 30
+MIN_EXAMPLES = 30
 """Examples below which an approximation is none."""
 
 
 def bootstrap_bound(
-    drops: Any, base: Any = 1.0, floor: float = 0.0, delta: float = 0.05, seed: int = 0, resamples: int = RESAMPLES
+    drops: Any, base: Any = 1.0, floor: float = 0.0, delta: float = 0.05, seed: int = 0, resamples: int = NUM_RESAMPLES
 ) -> float:
     """Return an approximate upper bound on mean drop ÷ mean base: the paired bootstrap-t.
 
@@ -48,41 +48,41 @@ def bootstrap_bound(
         >>> round(bootstrap_bound(values), 3)
         0.141
     """
-    values = checked_values(drops)
+    values = validate_values(drops)
     bases = np.broadcast_to(np.asarray(base, dtype=np.float64), values.shape)
     columns = np.stack([values, bases, values**2, values * bases, bases**2], 1)
-    count, level = len(values), checked_level(delta)
-    ratio, error = (float(value[0]) for value in ratios(columns.mean(0)[None], floor, count))
+    count, level = len(values), validate_level(delta)
+    ratio, error = (float(value[0]) for value in compute_ratios(columns.mean(0)[None], floor, count))
     if not np.isfinite(ratio) or not error > 1e-12 * float(np.abs(values).max()) / count:
         raise DataError("drops that differ from example to example", "the same for all", "certify with more examples")
-    moments = np.concatenate([part @ columns for part in shares(count, resamples, seed)])
-    again, errors = ratios(moments, floor, count)
+    moments = np.concatenate([part @ columns for part in resample_fractions(count, resamples, seed)])
+    resampled_ratios, errors = compute_ratios(moments, floor, count)
     with np.errstate(divide="ignore", invalid="ignore"):
-        off = np.nan_to_num((again - ratio) / errors, nan=0.0)
-    place = max(1, int(level * (resamples + 1))) - 1
-    return float(ratio - np.partition(off, place)[place] * error)
+        t_statistics = np.nan_to_num((resampled_ratios - ratio) / errors, nan=0.0)
+    rank = max(1, int(level * (resamples + 1))) - 1
+    return float(ratio - np.partition(t_statistics, rank)[rank] * error)
 
 
-def ratios(moments: Floats, floor: float, count: int) -> tuple[Floats, Floats]:
+def compute_ratios(moments: Floats, floor: float, count: int) -> tuple[Floats, Floats]:
     """Return mean drop ÷ mean base and its standard error, from rows of the means of d, b, d², db and b²."""
     drop, base, square, both, bases = moments.T
-    under = np.maximum(base, floor)
-    ratio = drop / under
+    denominator = np.maximum(base, floor)
+    ratio = drop / denominator
     tied = np.where(base >= floor, ratio, 0.0)
     spread = square - 2 * tied * both + tied**2 * bases - (drop - tied * base) ** 2
-    return ratio, np.sqrt(np.maximum(spread, 0.0) / count) / under
+    return ratio, np.sqrt(np.maximum(spread, 0.0) / count) / denominator
 
 
-def shares(count: int, resamples: int, seed: int) -> Iterator[Floats]:
+def resample_fractions(count: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield how often each example is in each resample, as shares, some resamples at a time."""
-    generator, rows = np.random.default_rng(seed), max(1, BLOCK // count)
+    generator, rows = np.random.default_rng(seed), max(1, MAX_BLOCK_COUNTS // count)
     for first in range(0, resamples, rows):
-        many = min(rows, resamples - first)
-        drawn = generator.integers(count, size=(many, count)) + count * np.arange(many)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=many * count).reshape(many, count) / count
+        num_rows = min(rows, resamples - first)
+        drawn = generator.integers(count, size=(num_rows, count)) + count * np.arange(num_rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=num_rows * count).reshape(num_rows, count) / count
 
 
-def jackknife_bound(whole: float, without: Any, delta: float = 0.05) -> float:
+def jackknife_bound(full_drop: float, group_drops: Any, delta: float = 0.05) -> float:
     """Return an approximate upper bound on the drop of a measure of a whole set: the grouped jackknife's t-bound.
 
     Source: Tukey (1958); Shao and Wu, "A general theory for jackknife variance estimation" (1989). With w the drop on
@@ -91,8 +91,8 @@ def jackknife_bound(whole: float, without: Any, delta: float = 0.05) -> float:
     where a few examples are left out.
 
     Args:
-        whole: w.
-        without: w_g, ``(G,)``, of groups of the same size.
+        full_drop: w.
+        group_drops: w_g, ``(G,)``, of groups of the same size.
         delta: δ in (0, 1). Default .05.
 
     Raises:
@@ -104,17 +104,17 @@ def jackknife_bound(whole: float, without: Any, delta: float = 0.05) -> float:
     """
     from scipy.stats import t
 
-    left = np.asarray(without, dtype=np.float64)
-    if not (np.isfinite(whole) and np.isfinite(left).all()):
+    drops = np.asarray(group_drops, dtype=np.float64)
+    if not (np.isfinite(full_drop) and np.isfinite(drops).all()):
         raise DataError("a finite measure on every part of the examples", "one that is not", "use another metric")
-    pseudo = len(left) * whole - (len(left) - 1) * left
+    pseudo = len(drops) * full_drop - (len(drops) - 1) * drops
     if float(np.ptp(pseudo)) == 0:
         raise DataError("a measure that moves where examples are left out", "none", "certify with more examples")
-    error = float(pseudo.std(ddof=1)) / len(left) ** 0.5
-    return float(pseudo.mean() + t.ppf(1 - checked_level(delta), len(left) - 1) * error)
+    error = float(pseudo.std(ddof=1)) / len(drops) ** 0.5
+    return float(pseudo.mean() + t.ppf(1 - validate_level(delta), len(drops) - 1) * error)
 
 
-def checked_values(values: Any, examples: int | None = None) -> Floats:
+def validate_values(values: Any, examples: int | None = None) -> Floats:
     """Return one finite number for each of enough examples.
 
     Args:
@@ -124,10 +124,10 @@ def checked_values(values: Any, examples: int | None = None) -> Floats:
     Raises:
         DataError: If they are not.
     """
-    found = np.asarray(values, dtype=np.float64)
-    count = len(np.atleast_1d(found)) if examples is None else examples
-    if found.shape != (count,) or count < LEAST:
-        raise DataError(f"at least {LEAST} examples for an approximate bound", f"{count}", "hold out more")
-    if not bool(np.isfinite(found).all()):
+    array = np.asarray(values, dtype=np.float64)
+    count = len(np.atleast_1d(array)) if examples is None else examples
+    if array.shape != (count,) or count < MIN_EXAMPLES:
+        raise DataError(f"at least {MIN_EXAMPLES} examples for an approximate bound", f"{count}", "hold out more")
+    if not bool(np.isfinite(array).all()):
         raise DataError("a finite value for each example", "one that is not", "look at the loss of this model")
-    return found
+    return array

@@ -10,19 +10,19 @@ import typer
 
 from expunge import __version__
 from expunge.cli.audit import audit
-from expunge.cli.bench import bench
-from expunge.cli.commands import Commands, flush, paths_checked
-from expunge.cli.compare import compare
+from expunge.cli.benchmark import benchmark
+from expunge.cli.commands import CommandGroup, flush_stdout, validate_paths
 from expunge.cli.convert import convert
 from expunge.cli.demo import demo
 from expunge.cli.echo import echo
 from expunge.cli.estimate_retrain import estimate_retrain
 from expunge.cli.images import images
 from expunge.cli.ledger import ledger
-from expunge.cli.list import show
+from expunge.cli.list import list_components
 from expunge.cli.purge import purge
 from expunge.cli.report import report
 from expunge.cli.run import run
+from expunge.cli.sweep import sweep
 from expunge.cli.train import train
 from expunge.cli.ulira import ulira
 
@@ -36,7 +36,7 @@ def version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.callback()
@@ -51,10 +51,10 @@ def expunge(
     """
 
 
-for command in (demo, run, train, audit, bench, compare, estimate_retrain, report, images, convert, purge, ulira):
-    app.command()(paths_checked(command))
+for command in (demo, run, train, audit, benchmark, sweep, estimate_retrain, report, images, convert, purge, ulira):
+    app.command()(validate_paths(command))
 app.add_typer(ledger, name="ledger")
-app.command("list")(show)
+app.command("list")(list_components)
 
 
 def main() -> None:
@@ -65,4 +65,4 @@ def main() -> None:
     try:
         app(prog_name="expunge")
     except SystemExit as stop:
-        sys.exit(flush() or stop.code)
+        sys.exit(flush_stdout() or stop.code)

@@ -10,7 +10,7 @@ import typer
 from expunge.cli.run import DataDir
 from expunge.errors import ConfigError
 
-REQUESTS = {".yaml", ".yml"}
+REQUEST_SUFFIXES = {".yaml", ".yml"}
 
 
 def audit(
@@ -18,12 +18,21 @@ def audit(
         Path, typer.Argument(metavar="ORIGINAL", help="Weights before, or a request file.", show_default=False)
     ],
     unlearned: Annotated[Path, typer.Argument(metavar="UNLEARNED", help="Weights to check.", show_default=False)],
-    model: Annotated[str | None, typer.Option(help="The network, as in a request file.", show_default=False)] = None,
-    data: Annotated[str | None, typer.Option(help="What it was trained on.", show_default=False)] = None,
-    forget: Annotated[str | None, typer.Option(help="Such as class=3, indices=FILE.", show_default=False)] = None,
-    reference: Annotated[Path | None, typer.Option(help="Weights of a retrained model.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name the network, as in a request file.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Name the data set that it was trained on.", show_default=False)
+    ] = None,
+    forget: Annotated[
+        str | None,
+        typer.Option(help="Name the forgotten examples, such as class=3 or indices=FILE.", show_default=False),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Compare with these weights of a retrained model.", show_default=False)
+    ] = None,
     data_dir: DataDir = None,
-    out: Annotated[Path, typer.Option(help="Folder for report and figures.")] = Path("audit"),
+    out: Annotated[Path, typer.Option(help="Write report and figures into this folder.")] = Path("audit"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier audit in the folder.")] = False,
 ) -> None:
     """Check a model that was unlearned elsewhere.
@@ -38,17 +47,17 @@ def audit(
     expunge audit request.yaml unlearned.safetensors
     """
     from expunge.api.request.config import load_request
-    from expunge.api.request.options import request_from
+    from expunge.api.request.options import parse_request_options
 
     options = {"model": model, "data": data, "forget": forget}
-    if original.suffix.lower() in REQUESTS:
-        refuse_both([name for name, value in options.items() if value is not None], original)
+    if original.suffix.lower() in REQUEST_SUFFIXES:
+        check_exclusive([name for name, value in options.items() if value is not None], original)
         config = load_request(original)
     else:
-        config = request_from(options, {"checkpoint": original, "reference": reference})
+        config = parse_request_options(options, {"checkpoint": original, "reference": reference})
 
     from expunge.api import audit_request
-    from expunge.screen import Screen
+    from expunge.screen import SafeConsole
 
     audit_request(
         config,
@@ -57,16 +66,16 @@ def audit(
         data_dir=data_dir,
         out=out,
         overwrite=overwrite,
-        console=Screen(),
+        console=SafeConsole(),
     )
 
 
-def refuse_both(options: list[str], request: Path) -> None:
+def check_exclusive(options: list[str], request: Path) -> None:
     """Refuse options that say again what a request file says.
 
     Raises:
         ConfigError: If there are some.
     """
     if options:
-        found = f"--{options[0]} beside '{request}'"
-        raise ConfigError("a request file or options in its place", found, "leave out one of them")
+        actual = f"--{options[0]} beside '{request}'"
+        raise ConfigError("a request file or options in its place", actual, "leave out one of them")

@@ -13,7 +13,9 @@ from expunge.cli.echo import echo
 def convert(
     source: Annotated[Path, typer.Argument(help="Weights saved by torch.save.", show_default=False)],
     target: Annotated[Path, typer.Argument(help="The safetensors file to write.", show_default=False)],
-    key: Annotated[str | None, typer.Option(help="Where in the file the weights are, such as state_dict.")] = None,
+    state_dict_key: Annotated[
+        str | None, typer.Option(help="Read the weights under this key of the file, such as state_dict.")
+    ] = None,
 ) -> None:
     """Rewrite pickled weights as safetensors.
 
@@ -21,5 +23,5 @@ def convert(
     """
     from expunge.api.convert import convert as rewrite
 
-    rewrite(source, target, key, say=echo)
+    rewrite(source, target, state_dict_key, on_message=echo)
     echo(f"Wrote {target}")

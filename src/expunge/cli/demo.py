@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 
-class Task(StrEnum):
+class DemoTask(StrEnum):
     """What the demo is about."""
 
     classification = "classification"
@@ -17,15 +17,18 @@ class Task(StrEnum):
 
 
 def demo(
-    task: Annotated[Task, typer.Option(help="Which kind of model forgets.")] = Task.classification,
-    fast: Annotated[bool, typer.Option("--fast", help="The short variant.")] = False,
-    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("expunge-demo"),
-    seeds: Annotated[int, typer.Option(min=1, help="Paired repetitions of each method (classification).")] = 3,
+    task: Annotated[DemoTask, typer.Option(help="Choose the kind of model that forgets.")] = DemoTask.classification,
+    fast: Annotated[bool, typer.Option("--fast", help="Run the short variant.")] = False,
+    out: Annotated[Path, typer.Option(help="Write into this folder.")] = Path("expunge-demo"),
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Repeat each method with this many paired seeds (classification).")
+    ] = 3,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data (diffusion without --fast).  [default: EXPUNGE_DATA]")
+        Path | None,
+        typer.Option(help="Read the data from this folder (diffusion without --fast).  [default: EXPUNGE_DATA]"),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Processor threads.  [default: torch's choice]")
+        int | None, typer.Option(min=1, max=4096, help="Use this many processor threads.  [default: torch's choice]")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")] = False,
 ) -> None:
@@ -36,10 +39,10 @@ def demo(
 
     Prints one table per request, and writes a run folder with a report.
     """
-    from expunge.screen import Screen
+    from expunge.screen import SafeConsole
 
-    console = Screen()
-    if task is Task.diffusion:
+    console = SafeConsole()
+    if task is DemoTask.diffusion:
         from expunge.demo.diffusion import run_diffusion_demo
 
         run_diffusion_demo(fast=fast, out=out, data_dir=data_dir, threads=threads, overwrite=overwrite, console=console)

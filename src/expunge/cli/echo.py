@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from expunge.errors import printable
+from expunge.errors import escape_controls
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
@@ -15,4 +15,4 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
         err: To stderr. Default false: to stdout.
         nl: End the line. Default true.
     """
-    typer.echo(printable(text), err=err, nl=nl)
+    typer.echo(escape_controls(text), err=err, nl=nl)

@@ -1,4 +1,4 @@
-"""``expunge estimate-retrain``: a reference on a share of the data, for who has no retrained model."""
+"""``expunge estimate-retrain``: a reference on a fraction of the data, without a retrained model."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.run import DataDir, Out, Overwrite, Request
+from expunge.cli.run import DataDir, Out, Overwrite, RequestPath
 
 
 def estimate_retrain(
-    request: Request,
-    share: Annotated[float, typer.Option(help="Share of the training examples.")] = 0.1,
+    request: RequestPath,
+    fraction: Annotated[float, typer.Option(help="Train on this fraction of the examples.")] = 0.1,
     data_dir: DataDir = None,
     out: Out = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compare with retraining on a share of the data.
+    """Compare with retraining on a fraction of the data.
 
-    Trains an original and two references on the share, as the section 'train' of the
+    Trains an original and two references on that fraction, as the section 'train' of the
     request says, unlearns there, and tells what retraining cost and would cost in full.
     """
     from expunge.api.request.config import load_request
@@ -26,6 +26,6 @@ def estimate_retrain(
     config = load_request(request)
 
     from expunge.api import estimate_retrain as estimate
-    from expunge.screen import Screen
+    from expunge.screen import SafeConsole
 
-    estimate(config, share=share, out=out, data_dir=data_dir, overwrite=overwrite, console=Screen())
+    estimate(config, fraction=fraction, out=out, data_dir=data_dir, overwrite=overwrite, console=SafeConsole())

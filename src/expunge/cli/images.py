@@ -12,29 +12,31 @@ from expunge.cli.echo import echo
 
 def images(
     checkpoints: Annotated[list[Path], typer.Argument(help="Folders of models, or run folders.", show_default=False)],
-    ask: Annotated[list[str], typer.Option(help="A class or a prompt; may be repeated.", show_default=False)],
-    seeds: Annotated[str, typer.Option(help="Such as 0-3 or 0,5,9.")] = "0-3",
-    out: Annotated[Path, typer.Option(help="The PNG file.")] = Path("grid.png"),
-    guidance: Annotated[float | None, typer.Option(help="Of the classifier-free kind; 1 is none.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Of the sampler.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time.")] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Processor threads.  [default: torch's choice]")
+    prompt: Annotated[list[str], typer.Option(help="Draw this class or prompt; may be repeated.", show_default=False)],
+    seeds: Annotated[str, typer.Option(help="Use these seeds, such as 0-3 or 0,5,9.")] = "0-3",
+    out: Annotated[Path, typer.Option(help="Write this PNG file.")] = Path("grid.png"),
+    guidance: Annotated[
+        float | None, typer.Option(help="Set the scale of classifier-free guidance; 1 turns it off.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older file.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Run this many sampler steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Draw this many images at a time.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Use this many processor threads.  [default: torch's choice]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Compute on auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Draw with the same seeds from two checkpoints or more.
 
     Writes one picture: a row for each checkpoint, a column for each request and seed.
     """
-    from expunge.api.generative.images import draw_images, seeds_of
-    from expunge.screen import Screen
+    from expunge.api.generative.images import draw_images, parse_seeds
+    from expunge.screen import SafeConsole
 
     draw_images(
         checkpoints,
-        ask,
-        seeds_of(seeds),
+        prompt,
+        parse_seeds(seeds),
         out,
         guidance=guidance,
         steps=steps,
@@ -42,6 +44,6 @@ def images(
         threads=threads,
         device=device,
         overwrite=overwrite,
-        console=Screen(),
+        console=SafeConsole(),
     )
     echo(f"Wrote {out}")

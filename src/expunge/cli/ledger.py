@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.commands import paths_checked
+from expunge.cli.commands import validate_paths
 from expunge.cli.echo import echo
 from expunge.errors import DataError
 from expunge.formatting import format_number
-from expunge.key import key_at_hand, load_key
-from expunge.ledger import Account, Entry, Ledger, Spent, accounts, streams
+from expunge.key import load_key_if_present, load_or_create_key
+from expunge.ledger import BudgetRecord, ChainTotal, Ledger, LedgerEntry, compute_chain_totals, request_chains
 
-File = Annotated[Path, typer.Argument(metavar="LEDGER", help="The ledger's file.", show_default=False)]
-UNSOUND = 1
-UNKNOWN_AFTERWARDS = (
+LedgerPath = Annotated[Path, typer.Argument(metavar="LEDGER", help="The ledger's file.", show_default=False)]
+UNSOUND_CODE = 1
+REDACTION_WARNING = (
     "Later requests of the chain can no longer leave out what entry {} forgot: name it with `exclude:` in their files."
 )
 
@@ -25,37 +25,43 @@ ledger = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, ch
 
 
 @ledger.command()
-@paths_checked
+@validate_paths
 def show(
-    file: File,
-    ticket: Annotated[str | None, typer.Option(help="Only the entries of this ticket.", show_default=False)] = None,
+    file: LedgerPath,
+    ticket: Annotated[
+        str | None, typer.Option(help="Show only the entries of this ticket.", show_default=False)
+    ] = None,
 ) -> None:
     """Show the entries, and what each stream of requests spent."""
-    key, bad = key_if_good()
+    key, bad = load_valid_key()
     for problem in bad:
         echo(f"{problem}\n")
-    if not Ledger(file).verify(key).sound:
+    if not Ledger(file).verify(key).is_valid:
         echo("This ledger is NOT SOUND: `expunge ledger verify` says why.\n")
     entries = Ledger(file).entries()
     if ticket is not None:
-        echo("\n".join(map(line, of_ticket(entries, ticket))) or "No entry has this ticket.")
+        echo("\n".join(map(format_entry, filter_by_ticket(entries, ticket))) or "No entry has this ticket.")
         return
     for entry in entries:
-        echo(line(entry))
-    for number, stream in enumerate(streams(entries), 1):
-        echo(f"\nStream {number}: entries {listed(entry.number for entry in stream)}")
-        for account in accounts(stream, entries):
-            for sentence in told(account):
+        echo(format_entry(entry))
+    for number, stream in enumerate(request_chains(entries), 1):
+        echo(f"\nStream {number}: entries {join_numbers(entry.number for entry in stream)}")
+        for account in compute_chain_totals(stream, entries):
+            for sentence in format_account(account):
                 echo(f"  {sentence}")
 
 
 @ledger.command()
-@paths_checked
+@validate_paths
 def verify(
-    file: File,
+    file: LedgerPath,
     head: Annotated[
         str | None,
-        typer.Option("--expect-head", "--head", help="A head that was noted elsewhere.", show_default=False),
+        typer.Option(
+            "--expect-head",
+            help="Fail unless the chain holds this head, which was noted elsewhere.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Check the whole chain; exit code 1 if it does not hold.
@@ -63,35 +69,39 @@ def verify(
     The head file beside the ledger shows when an earlier copy was put in its
     place. Where both were replaced, only a head that was noted elsewhere does.
     """
-    key, bad = key_if_good()
-    found = Ledger(file).verify(key, None if head is None else head.strip().lower())
-    for problem in (*bad, *found.problems):
+    key, bad = load_valid_key()
+    verification = Ledger(file).verify(key, None if head is None else head.strip().lower())
+    for problem in (*bad, *verification.problems):
         echo(problem)
-    unknown = f"the seal was not checked, key {found.key} is not at hand" if found.key else "nothing to check a seal on"
+    unknown = (
+        f"the seal was not checked, key {verification.key} is not at hand"
+        if verification.key
+        else "nothing to check a seal on"
+    )
     seal = {True: "the seal holds", False: "the seal does not hold", None: unknown}
-    verdict = "NOT SOUND" if not found.sound else "NOT CHECKED" if bad else "Sound"
-    echo(f"{verdict}: {found.count:,} entries, {seal[found.sealed]}")
-    if found.redacted:
-        echo(f"Redacted: {listed(found.redacted)}")
-    if not found.noted:
+    verdict = "NOT SOUND" if not verification.is_valid else "NOT CHECKED" if bad else "Sound"
+    echo(f"{verdict}: {verification.count:,} entries, {seal[verification.seal_holds]}")
+    if verification.redacted:
+        echo(f"Redacted: {join_numbers(verification.redacted)}")
+    if not verification.has_head_file:
         echo("No head file beside it: an earlier copy in its place is noticed with --expect-head alone")
-    echo(f"Head: {found.head}")
-    if bad or not found.sound:
-        raise typer.Exit(UNSOUND)
+    echo(f"Head: {verification.head}")
+    if bad or not verification.is_valid:
+        raise typer.Exit(UNSOUND_CODE)
 
 
-def key_if_good() -> tuple[bytes | None, tuple[str, ...]]:
+def load_valid_key() -> tuple[bytes | None, tuple[str, ...]]:
     """Return the key at hand, and what is wrong with its file: a secret that others can read seals nothing."""
     try:
-        return key_at_hand(), ()
+        return load_key_if_present(), ()
     except DataError as error:
         return None, (str(error),)
 
 
 @ledger.command()
-@paths_checked
+@validate_paths
 def redact(
-    file: File, number: Annotated[int, typer.Argument(metavar="NUMBER", help="The entry.", show_default=False)]
+    file: LedgerPath, number: Annotated[int, typer.Argument(metavar="NUMBER", help="The entry.", show_default=False)]
 ) -> None:
     """Erase the content of an entry; the chain still verifies.
 
@@ -101,79 +111,86 @@ def redact(
     """
     Ledger(file).verify()  # a misspelt name is refused, no new ledger begun
     if any(one.number == number and one.forgotten for one in Ledger(file).entries()):
-        echo(UNKNOWN_AFTERWARDS.format(number))
-    entry = Ledger(file).redact(number, key=load_key())
+        echo(REDACTION_WARNING.format(number))
+    entry = Ledger(file).redact(number, key=load_or_create_key())
     echo(f"Redacted entry {number}; entry {entry.number} says so\nHead: {entry.hash}")
 
 
-def of_ticket(entries: Iterable[Entry], ticket: str) -> list[Entry]:
+def filter_by_ticket(entries: Iterable[LedgerEntry], ticket: str) -> list[LedgerEntry]:
     """Return the entries whose request has a ticket; it is compared as a keyed hash."""
     from expunge.api.notes import note_digests
 
-    wanted = note_digests({"ticket": ticket}, load_key())["ticket"]
-    return [entry for entry in entries if entry.content is not None and entry.content.note.get("ticket") == wanted]
+    ticket_digest = note_digests({"ticket": ticket}, load_or_create_key())["ticket"]
+    return [
+        entry for entry in entries if entry.content is not None and entry.content.note.get("ticket") == ticket_digest
+    ]
 
 
-def line(entry: Entry) -> str:
+def format_entry(entry: LedgerEntry) -> str:
     """Return an entry in two lines of words."""
     header, content = entry.header, entry.content
     about = f" of entry {header.of}" if header.of else ""
     first = f"{entry.number}  {header.done[:16].replace('T', ' ')} UTC  {header.kind}{about}"
     if content is None:
-        return f"{first}\n   content redacted{share(header.spent)}"
+        return f"{first}\n   content redacted{format_spent(header.spent)}"
     if content.asked is None:
         return first
-    asked = content.asked
-    told_of = f"{asked.kind} {asked.forgotten[:8]}, {asked.forget:,} of {asked.forget + asked.retain:,} forgotten"
-    return f"{first}\n   {told_of} by {content.method}{share(header.spent)}"
+    request_record = content.asked
+    total = request_record.forget + request_record.retain
+    forgotten = (
+        f"{request_record.kind} {request_record.forgotten[:8]}, {request_record.forget:,} of {total:,} forgotten"
+    )
+    return f"{first}\n   {forgotten} by {content.method}{format_spent(header.spent)}"
 
 
-def share(spent: Spent | None) -> str:
+def format_spent(spent: BudgetRecord | None) -> str:
     """Return what an entry spent, in words, after a comma; nothing where nothing is known."""
     if spent is None:
         return ""
-    drop = "" if spent.drop is None else f", {change(spent.drop)} {format_number(abs(spent.drop))} {spent.unit}"
+    drop = "" if spent.drop is None else f", {name_change(spent.drop)} {format_number(abs(spent.drop))} {spent.unit}"
     if spent.bound is None or spent.level is None:
         return drop
     about = "" if spent.exact else "about "
     return f"{drop}, at most {format_number(spent.bound)} with confidence {about}{100 * (1 - spent.level):.4g} %"
 
 
-def told(account: Account) -> list[str]:
+def format_account(account: ChainTotal) -> list[str]:
     """Return what a stream spent, a sentence each."""
     unit, budget = account.unit, account.budget
-    moved = f"{change(account.drop)}, all together: {format_number(abs(account.drop))} {unit}"
-    said = [f"Measured {moved}{without(account.unmeasured)}"]
+    moved = f"{name_change(account.drop)}, all together: {format_number(abs(account.drop))} {unit}"
+    sentences = [f"Measured {moved}{format_missing(account.unmeasured)}"]
     if account.bound is not None:
         confidence = 100 * (1 - account.level)
         how = "Certified: at most" if account.exact else "Bounded, approximately: at most"
-        said.append(f"{how} {format_number(account.bound)} {unit} with confidence {confidence:.4g} %")
+        sentences.append(f"{how} {format_number(account.bound)} {unit} with confidence {confidence:.4g} %")
     elif account.uncertified:
-        said.append(f"Not certified: no certificate in {listed(account.uncertified)}")
+        sentences.append(f"Not certified: no certificate in {join_numbers(account.uncertified)}")
     if account.reopened:
-        said.append(f"Not certified: {listed(account.reopened)} opened held-out data that were opened before")
-    left = account.left()
-    if budget is not None and left is not None:
-        # What was gained is no allowance for later requests.
-        rest = (
-            f"of which {format_number(min(left, budget))} are left"
-            if left >= 0
-            else f"overspent by {format_number(-left)}"
+        sentences.append(
+            f"Not certified: {join_numbers(account.reopened)} opened held-out data that were opened before"
         )
-        said.append(f"Budget: {format_number(budget)} {unit}, {rest}")
-    return said
+    remaining = account.remaining_budget()
+    if budget is not None and remaining is not None:
+        # What was gained is no allowance for later requests.
+        remainder = (
+            f"of which {format_number(min(remaining, budget))} are left"
+            if remaining >= 0
+            else f"overspent by {format_number(-remaining)}"
+        )
+        sentences.append(f"Budget: {format_number(budget)} {unit}, {remainder}")
+    return sentences
 
 
-def change(drop: float) -> str:
+def name_change(drop: float) -> str:
     """Return whether it was a drop or a gain."""
     return "gain" if drop < 0 else "drop"
 
 
-def without(numbers: Sequence[int]) -> str:
+def format_missing(numbers: Sequence[int]) -> str:
     """Return which entries are not in a sum."""
-    return f", without {listed(numbers)}" if numbers else ""
+    return f", without {join_numbers(numbers)}" if numbers else ""
 
 
-def listed(numbers: Iterable[int]) -> str:
+def join_numbers(numbers: Iterable[int]) -> str:
     """Return numbers with commas between them."""
     return ", ".join(map(str, numbers))

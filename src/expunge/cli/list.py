@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expunge.registry import ROOMS, Entry
+from expunge.registry import KINDS, RegistryEntry
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDTH, NAMES = 80, 30
-DEFAULT = Entry(
+MAX_WIDTH, NAME_WIDTH = 80, 30
+AUTO_ENTRY = RegistryEntry(
     "auto",
     (),
     "",
@@ -23,36 +23,38 @@ DEFAULT = Entry(
 """What is taken where no method is named; it is none itself."""
 
 
-def kinds(incomplete: str) -> list[str]:
+def complete_kind(incomplete: str) -> list[str]:
     """Return the kinds that begin with what was typed, for the shell."""
-    return [kind for kind in ROOMS if kind.startswith(incomplete)]
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
 
 
-def show(
-    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(ROOMS)}.", autocompletion=kinds, show_default=False)],
+def list_components(
+    kind: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(KINDS)}.", autocompletion=complete_kind, show_default=False)
+    ],
 ) -> None:
     """Show what is registered under a kind.
 
     On the left the name and its other names, on the right what it does, its paper and its presets.
     """
-    from expunge.registry import entries
-    from expunge.screen import Screen
+    from expunge.registry import list_entries
+    from expunge.screen import SafeConsole
 
-    console = Screen()
-    console.width = min(console.width, WIDTH)
-    found = {**entries(kind), **({DEFAULT.name: DEFAULT} if kind == "methods" else {})}
-    console.print(table([entry for _, entry in sorted(found.items())]))
+    console = SafeConsole()
+    console.width = min(console.width, MAX_WIDTH)
+    components = {**list_entries(kind), **({AUTO_ENTRY.name: AUTO_ENTRY} if kind == "methods" else {})}
+    console.print(format_listing([entry for _, entry in sorted(components.items())]))
 
 
-def table(listed: list[Entry]) -> Table:
+def format_listing(components: list[RegistryEntry]) -> Table:
     """Return names with aliases below on the left, sentences with paper, presets and family below on the right."""
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=None, padding=(0, 2, 1, 0), show_header=False)
-    grid.add_column(overflow="fold", max_width=NAMES)
+    grid.add_column(overflow="fold", max_width=NAME_WIDTH)
     grid.add_column(overflow="fold")
-    for entry in listed:
+    for entry in components:
         names = Text(entry.name, style="bold").append("".join(f"\n{alias}" for alias in entry.aliases), style="dim")
         presets = ", ".join(getattr(entry.target, "presets", ()))
         family = getattr(entry.target, "task", None)

@@ -11,13 +11,13 @@ import typer
 
 from expunge.cli.echo import echo
 from expunge.errors import ConfigError
-from expunge.paths import read_bytes, reason_of
+from expunge.paths import error_reason, read_bytes
 
-LARGEST = 256 * 2**20
-RESULT, SAVED = "result.json", ".saved"
+MAX_RESULT_BYTES = 256 * 2**20
+RESULT_FILE, SAVED_FOLDER = "result.json", ".saved"
 
 
-class Form(StrEnum):
+class ReportFormat(StrEnum):
     """What a report can be."""
 
     html = "html"
@@ -31,8 +31,10 @@ class Form(StrEnum):
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its result.json.", show_default=False)],
-    form: Annotated[Form | None, typer.Option("--format", help="  [default: by the ending of --out]")] = None,
-    out: Annotated[Path | None, typer.Option(help="The file, or the folder for figures.", show_default=False)] = None,
+    form: Annotated[ReportFormat | None, typer.Option("--format", help="  [default: by the ending of --out]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write this file, or this folder for figures.", show_default=False)
+    ] = None,
 ) -> None:
     """Show the result of a run again.
 
@@ -41,19 +43,19 @@ def report(
     model card for hosting sites (card), or a folder of drawings (svg, png).
     Without --out a text goes to the terminal.
     """
-    if (run / SAVED).is_dir():
+    if (run / SAVED_FOLDER).is_dir():
         from expunge.api.saving import finish_saving
 
         finish_saving(run)
-    document = read(run / RESULT if run.is_dir() else run)
-    from expunge.report import save_report, text_of
+    document = read_result(run / RESULT_FILE if run.is_dir() else run)
+    from expunge.report import render_text, save_report
 
     if out is not None:
         save_report(document, out, form)
-    elif form in (Form.svg, Form.png):
+    elif form in (ReportFormat.svg, ReportFormat.png):
         raise ConfigError("--out beside --format", f"--format {form} alone", "name a folder for the figures with --out")
     elif form is not None:
-        echo(text_of(document, form), nl=False)
+        echo(render_text(document, form), nl=False)
     if form is None:
         show_tables(document)
 
@@ -61,27 +63,27 @@ def report(
 def show_tables(document: dict[str, Any]) -> None:
     """Print the tables of a document."""
     from expunge.report import print_tables
-    from expunge.screen import Screen
+    from expunge.screen import SafeConsole
 
-    print_tables(document, Screen())
+    print_tables(document, SafeConsole())
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_result(path: Path) -> dict[str, Any]:
     """Return the document in a result file.
 
     Raises:
         ConfigError: If the file is missing, too large or no JSON mapping.
     """
-    expected, cure = "a result.json that Expunge wrote", "name a run folder, or the result.json in it"
+    expected, hint = "a result.json that Expunge wrote", "name a run folder, or the result.json in it"
     try:
-        content = read_bytes(path, LARGEST)
-        if len(content) > LARGEST:
-            raise ConfigError(expected, f"'{path}' of more than 256 MB", cure)
-        found = json.loads(content)
+        content = read_bytes(path, MAX_RESULT_BYTES)
+        if len(content) > MAX_RESULT_BYTES:
+            raise ConfigError(expected, f"'{path}' of more than 256 MB", hint)
+        parsed = json.loads(content)
     except OSError as error:
-        raise ConfigError(expected, f"'{path}' ({reason_of(error)})", cure) from error
+        raise ConfigError(expected, f"'{path}' ({error_reason(error)})", hint) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(expected, f"'{path}', which is no JSON", cure) from error
-    if not isinstance(found, dict):
-        raise ConfigError(expected, f"'{path}', which holds {type(found).__name__}", cure)
-    return found
+        raise ConfigError(expected, f"'{path}', which is no JSON", hint) from error
+    if not isinstance(parsed, dict):
+        raise ConfigError(expected, f"'{path}', which holds {type(parsed).__name__}", hint)
+    return parsed

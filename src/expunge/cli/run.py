@@ -7,27 +7,26 @@ from typing import Annotated
 
 import typer
 
-Request = Annotated[Path, typer.Argument(metavar="REQUEST.yaml", help="The request file.", show_default=False)]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the data.  [default: EXPUNGE_DATA]")]
-Out = Annotated[Path | None, typer.Option(help="Run folder, instead of the request's own.")]
+RequestPath = Annotated[Path, typer.Argument(metavar="REQUEST.yaml", help="The request file.", show_default=False)]
+DataDir = Annotated[Path | None, typer.Option(help="Read the data from this folder.  [default: EXPUNGE_DATA]")]
+Out = Annotated[Path | None, typer.Option(help="Write into this folder instead of the request's own.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")]
 
 
 def run(
-    request: Request,
+    request: RequestPath,
     data_dir: DataDir = None,
     out: Out = None,
     show_examples: Annotated[
         bool, typer.Option("--show-examples", help="Allow pictures of forgotten examples in the report.")
     ] = False,
     overwrite: Overwrite = False,
-    ledger: Annotated[Path | None, typer.Option(help="Record the request here, instead of its own file.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Answer a request that was served before.")] = False,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Use kernels alone that give the same bits each time.")
+    ledger: Annotated[Path | None, typer.Option(help="Record the request in this ledger instead of its own.")] = None,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Use deterministic kernels only.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a run that was stopped or killed.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Answer a request again, or resume a run that other code began.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="With --resume: although other code began the run.")] = False,
 ) -> None:
     """Answer the request in a YAML file.
 
@@ -39,21 +38,21 @@ def run(
     from expunge.api.request.config import load_request
 
     config = load_request(request)
-    given = {"out": out, "ledger": ledger}
-    config = config.model_copy(update={key: path for key, path in given.items() if path is not None})
+    overrides = {"out": out, "ledger": ledger}
+    config = config.model_copy(update={key: path for key, path in overrides.items() if path is not None})
     if deterministic:
         config = config.model_copy(update={"deterministic": True})
 
     from expunge.api import run_request
-    from expunge.screen import Screen
+    from expunge.screen import SafeConsole
 
     run_request(
         config,
         data_dir=data_dir,
         overwrite=overwrite,
         show_examples=show_examples,
-        again=again,
+        again=force,
         resume=resume,
         force=force,
-        console=Screen(),
+        console=SafeConsole(),
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from expunge.cli.run import DataDir, Out, Overwrite, Request
+from expunge.cli.run import DataDir, Out, Overwrite, RequestPath
 
 
-def train(request: Request, data_dir: DataDir = None, out: Out = None, overwrite: Overwrite = False) -> None:
+def train(request: RequestPath, data_dir: DataDir = None, out: Out = None, overwrite: Overwrite = False) -> None:
     """Train the original of a request and save its weights.
 
     The section 'train' of the request file says how.
@@ -17,6 +17,6 @@ def train(request: Request, data_dir: DataDir = None, out: Out = None, overwrite
         config = config.model_copy(update={"out": out})
 
     from expunge.api import train_request
-    from expunge.screen import Screen
+    from expunge.screen import SafeConsole
 
-    train_request(config, data_dir=data_dir, overwrite=overwrite, console=Screen())
+    train_request(config, data_dir=data_dir, overwrite=overwrite, console=SafeConsole())

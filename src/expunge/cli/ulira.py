@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.run import DataDir, Out, Request
+from expunge.cli.run import DataDir, Out, RequestPath
 
 
 def ulira(
-    request: Request,
-    shadows: Annotated[int, typer.Option(help="Models that train and unlearn, an even number.")] = 32,
-    cache: Annotated[Path | None, typer.Option(help="Keep models here, instead of in the run folder.")] = None,
-    jobs: Annotated[int, typer.Option(help="Processes that unlearn side by side.")] = 1,
+    request: RequestPath,
+    num_shadow_models: Annotated[int, typer.Option(help="Train and unlearn this many models, an even number.")] = 32,
+    cache: Annotated[Path | None, typer.Option(help="Keep the models here instead of in the run folder.")] = None,
+    jobs: Annotated[int, typer.Option(help="Run this many processes.")] = 1,
     data_dir: DataDir = None,
     out: Out = None,
 ) -> None:
@@ -32,6 +32,8 @@ def ulira(
         config = config.model_copy(update={"out": out})
 
     from expunge.api import ulira_request
-    from expunge.screen import Screen
+    from expunge.screen import SafeConsole
 
-    ulira_request(config, shadows=shadows, cache=cache, jobs=jobs, data_dir=data_dir, console=Screen())
+    ulira_request(
+        config, num_shadow_models=num_shadow_models, cache=cache, jobs=jobs, data_dir=data_dir, console=SafeConsole()
+    )

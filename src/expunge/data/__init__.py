@@ -1,28 +1,39 @@
 """The data room: examples read by index, forget requests and their checked split, manifests, and streams of pairs."""
 
 from expunge.data.augment import Augment, crop_flip, none
-from expunge.data.copies import copies, distinct, repeated_share, repeats, share_by_chance
 from expunge.data.dataset_examples import DatasetExamples
-from expunge.data.examples import Subset, as_examples, ids_of, num_classes, root_indices, root_of
-from expunge.data.identity import (
-    example_hashes,
-    id_hashes,
+from expunge.data.device_examples import (
+    device_cache,
+    device_cache_limit,
+    move_split_to_device,
+    move_split_to_host,
+    to_device,
+)
+from expunge.data.duplicates import (
+    compute_expected_copies,
+    drop_duplicates,
+    duplicate_fraction,
+    find_copies,
+    find_duplicates,
+)
+from expunge.data.examples import Subset, as_examples, get_ids, get_root, get_root_indices, num_classes
+from expunge.data.hashing import (
+    combine_hashes,
+    hash_cache,
+    hash_example_ids,
+    hash_examples,
     is_repeatable,
     pair_hashes,
-    remembered_hashes,
-    set_hash,
 )
-from expunge.data.manifest import fingerprint, manifest
-from expunge.data.request import ByClass, ByFraction, ByIds, ByIndices, ByPredicate, Request
-from expunge.data.residency import kept_on, resident, resident_split, resident_up_to, split_at_home
-from expunge.data.source import Source, find_root
+from expunge.data.labeled_dataset import LabeledDataset, find_dataset_folder
+from expunge.data.manifest import build_manifest, fingerprint
+from expunge.data.request import ByClass, ByFraction, ByIds, ByIndices, ByPredicate, ForgetRequest
+from expunge.data.sampler import PairSampler, SampledIndices
 from expunge.data.split import check_labels, split_request
-from expunge.data.stream import Draw, PairStream
-from expunge.data.tensor_examples import Affine, TensorExamples
-from expunge.key import load_key
+from expunge.data.tensor_examples import Normalize, TensorExamples
+from expunge.key import load_or_create_key
 
 __all__ = [
-    "Affine",
     "Augment",
     "ByClass",
     "ByFraction",
@@ -30,39 +41,40 @@ __all__ = [
     "ByIndices",
     "ByPredicate",
     "DatasetExamples",
-    "Draw",
-    "PairStream",
-    "Request",
-    "Source",
+    "ForgetRequest",
+    "LabeledDataset",
+    "Normalize",
+    "PairSampler",
+    "SampledIndices",
     "Subset",
     "TensorExamples",
     "as_examples",
+    "build_manifest",
     "check_labels",
-    "copies",
+    "combine_hashes",
+    "compute_expected_copies",
     "crop_flip",
-    "distinct",
-    "example_hashes",
-    "find_root",
+    "device_cache",
+    "device_cache_limit",
+    "drop_duplicates",
+    "duplicate_fraction",
+    "find_copies",
+    "find_dataset_folder",
+    "find_duplicates",
     "fingerprint",
-    "id_hashes",
-    "ids_of",
+    "get_ids",
+    "get_root",
+    "get_root_indices",
+    "hash_cache",
+    "hash_example_ids",
+    "hash_examples",
     "is_repeatable",
-    "kept_on",
-    "load_key",
-    "manifest",
+    "load_or_create_key",
+    "move_split_to_device",
+    "move_split_to_host",
     "none",
     "num_classes",
     "pair_hashes",
-    "remembered_hashes",
-    "repeated_share",
-    "repeats",
-    "resident",
-    "resident_split",
-    "resident_up_to",
-    "root_indices",
-    "root_of",
-    "set_hash",
-    "share_by_chance",
-    "split_at_home",
     "split_request",
+    "to_device",
 ]

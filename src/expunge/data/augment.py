@@ -17,7 +17,7 @@ from expunge.errors import DataError
 Augment = Callable[[Any, Generator], Any]
 """Takes a batch of inputs and a generator and returns inputs of the same shape."""
 
-_MARGIN = 4
+_CROP_MARGIN = 4
 
 
 def none(inputs: Any, generator: Generator) -> Any:
@@ -53,17 +53,17 @@ def crop_flip(inputs: Tensor, generator: Generator) -> Tensor:
         torch.Size([5, 3, 32, 32])
     """
     if not isinstance(inputs, Tensor) or inputs.dim() != 4:
-        found = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        actual = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise DataError(
-            "images (n, channels, height, width) to crop and flip", f"{found}", "use the augmentation 'none'"
+            "images (n, channels, height, width) to crop and flip", f"{actual}", "use the augmentation 'none'"
         )
-    rows, columns = _windows(inputs, generator)
-    padded = pad(inputs, (_MARGIN,) * 4)
+    rows, columns = _draw_crop_indices(inputs, generator)
+    padded = pad(inputs, (_CROP_MARGIN,) * 4)
     example = torch.arange(len(inputs), device=inputs.device)[:, None, None]
     return padded[example, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def _windows(inputs: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def _draw_crop_indices(inputs: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Return which rows ``(n, height)`` and columns ``(n, width)`` of the padded image each crop shows."""
     count, _, height, width = inputs.shape
 
@@ -71,7 +71,7 @@ def _windows(inputs: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         drawn = torch.randint(high, (count, 1), generator=generator, device=generator.device)
         return drawn.to(inputs.device, non_blocking=True)
 
-    top, left, mirrored = draw(2 * _MARGIN + 1), draw(2 * _MARGIN + 1), draw(2).bool()
+    top, left, mirrored = draw(2 * _CROP_MARGIN + 1), draw(2 * _CROP_MARGIN + 1), draw(2).bool()
     across = torch.arange(width, device=inputs.device).expand(count, width)
     columns = left + torch.where(mirrored, across.flip(1), across)
     return top + torch.arange(height, device=inputs.device), columns

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import IterableDataset, default_collate
 
-from expunge.batch import Batch, on_tensors
+from expunge.batch import Batch, map_tensors
 from expunge.data.augment import Augment, none
-from expunge.data.labels import as_labels, label_of, labels_of, read_item
+from expunge.data.labels import as_labels, get_label, get_labels, read_item
 from expunge.errors import DataError
 
 
@@ -49,56 +49,60 @@ class DatasetExamples:
             )
         self.dataset = dataset
         self.ids: Sequence[Any] | None = None
-        self._given = None if targets is None else as_labels(targets, len(dataset))
+        self._explicit_targets = None if targets is None else as_labels(targets, len(dataset))
 
     def __len__(self) -> int:
         """Return the number of examples."""
         try:
             return len(self.dataset)
         except Exception as error:  # the user's code may raise anything
-            found = f"{type(error).__name__} ({error})"
-            raise DataError("a data set with a length", found, "mend its __len__") from error
+            actual = f"{type(error).__name__} ({error})"
+            raise DataError("a data set with a length", actual, "mend its __len__") from error
 
     @cached_property
     def targets(self) -> Tensor:
         """Labels of all examples, ``(n,)`` int64."""
-        return labels_of(self.dataset) if self._given is None else self._given
+        return get_labels(self.dataset) if self._explicit_targets is None else self._explicit_targets
 
     def batch(self, indices: Tensor) -> Batch:
         """Return the examples at ``indices``, collated."""
         items = read_item(self.dataset, indices.tolist() or [0])
-        labels = self._given[indices] if self._given is not None else self._labels(items[: len(indices)], indices)
-        inputs = _collated([_input_of(item) for item in items])
+        labels = (
+            self._explicit_targets[indices]
+            if self._explicit_targets is not None
+            else self._read_labels(items[: len(indices)], indices)
+        )
+        inputs = _collate([_get_input(item) for item in items])
         if not len(indices):  # the first example was read to learn the form of the inputs
-            inputs = on_tensors(inputs, lambda tensor: tensor[:0])
+            inputs = map_tensors(inputs, lambda tensor: tensor[:0])
         return Batch(inputs, labels, indices)
 
-    def _labels(self, items: list[Any], indices: Tensor) -> Tensor:
+    def _read_labels(self, items: list[Any], indices: Tensor) -> Tensor:
         """Return the labels of items; what ``targets`` took from an attribute may be another than what is yielded."""
-        labels = as_labels([label_of(item) for item in items], len(items))
-        known = self.__dict__.get("targets")
-        if known is not None and (differing := int((labels != known[indices]).sum())):
-            found = f"{differing:,} of {len(items):,} items with another"
-            cure = "let the items and the attribute 'targets' or 'labels' of the data set agree"
-            raise DataError("the same label for an example each time", found, cure)
+        labels = as_labels([get_label(item) for item in items], len(items))
+        targets = self.__dict__.get("targets")
+        if targets is not None and (differing := int((labels != targets[indices]).sum())):
+            actual = f"{differing:,} of {len(items):,} items with another"
+            hint = "let the items and the attribute 'targets' or 'labels' of the data set agree"
+            raise DataError("the same label for an example each time", actual, hint)
         return labels
 
 
-def _input_of(item: Any) -> Any:
+def _get_input(item: Any) -> Any:
     if isinstance(item, Mapping):
         return {name: value for name, value in item.items() if name not in ("label", "labels")}
     return item[0] if isinstance(item, tuple | list) else item
 
 
-def _with_data(tensor: Tensor) -> Tensor:
+def _validate_materialized(tensor: Tensor) -> Tensor:
     if tensor.is_meta:
         raise DataError("inputs with data", "a tensor on the device 'meta'", "load them first")
     return tensor
 
 
-def _collated(inputs: list[Any]) -> Any:
+def _collate(inputs: list[Any]) -> Any:
     try:
-        return on_tensors(default_collate(inputs), _with_data)
+        return map_tensors(default_collate(inputs), _validate_materialized)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             "inputs that PyTorch can stack: tensors, arrays or numbers of one shape",

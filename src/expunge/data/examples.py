@@ -16,11 +16,11 @@ from torch.utils.data import TensorDataset
 from expunge.batch import Batch, Examples
 from expunge.data.augment import Augment, none
 from expunge.data.dataset_examples import DatasetExamples
-from expunge.data.id_file import texts_of_column
+from expunge.data.id_file import column_to_texts
 from expunge.data.labels import as_tensor
 from expunge.data.tensor_examples import TensorExamples
 from expunge.errors import DataError
-from expunge.kinds import kinds_checked
+from expunge.type_checks import check_argument_types
 
 
 class Subset:
@@ -39,11 +39,11 @@ class Subset:
         tensor([8])
     """
 
-    @kinds_checked
+    @check_argument_types
     def __init__(self, examples: Examples, positions: Any) -> None:
-        chosen = checked_positions(positions, len(examples))
-        self.root: Examples = root_of(examples)
-        self.positions: Tensor = root_indices(examples)[chosen]
+        indices = validate_positions(positions, len(examples))
+        self.root: Examples = get_root(examples)
+        self.positions: Tensor = get_root_indices(examples)[indices]
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -57,35 +57,35 @@ class Subset:
     @property
     def ids(self) -> list[str] | None:
         """The user's id of each example as text; None where the data set has none."""
-        return ids_of(self)
+        return get_ids(self)
 
     @property
     def augment(self) -> Augment:
         """What training may do to a batch of inputs of the root."""
-        found: Augment = getattr(self.root, "augment", none)
-        return found
+        augment: Augment = getattr(self.root, "augment", none)
+        return augment
 
     def batch(self, indices: Tensor) -> Batch:
         """Return the examples at ``indices`` of the subset."""
         return self.root.batch(self.positions.index_select(0, indices))
 
 
-def root_of(examples: Examples) -> Examples:
+def get_root(examples: Examples) -> Examples:
     """Return the whole data set that examples are a part of, or the examples themselves."""
     return examples.root if isinstance(examples, Subset) else examples
 
 
-def root_indices(examples: Examples) -> Tensor:
+def get_root_indices(examples: Examples) -> Tensor:
     """Return for each example its index in the root data set, ``(n,)`` int64.
 
     Examples:
-        >>> root_indices(Subset(TensorExamples(torch.rand(4, 2), [0, 1, 0, 1]), [3, 1]))
+        >>> get_root_indices(Subset(TensorExamples(torch.rand(4, 2), [0, 1, 0, 1]), [3, 1]))
         tensor([3, 1])
     """
     return examples.positions if isinstance(examples, Subset) else torch.arange(len(examples))
 
 
-def ids_of(examples: Examples) -> list[str] | None:
+def get_ids(examples: Examples) -> list[str] | None:
     """Return the user's id of each example as text; None where the data set has no attribute ``ids``.
 
     Raises:
@@ -94,30 +94,30 @@ def ids_of(examples: Examples) -> list[str] | None:
     Examples:
         >>> rows = TensorExamples(torch.rand(3, 2), [0, 1, 0])
         >>> rows.ids = ["ann", "bob", "ann"]
-        >>> ids_of(Subset(rows, [1, 2]))
+        >>> get_ids(Subset(rows, [1, 2]))
         ['bob', 'ann']
     """
-    root = root_of(examples)
+    root = get_root(examples)
     ids = getattr(root, "ids", None)
     if ids is None:
         return None
-    texts = texts_of_column(ids, len(root))
-    return [texts[place] for place in root_indices(examples).tolist()]
+    texts = column_to_texts(ids, len(root))
+    return [texts[position] for position in get_root_indices(examples).tolist()]
 
 
-def with_ids_of(thing: Any, made: Examples) -> Examples:
+def attach_ids(source: Any, examples: Examples) -> Examples:
     """Return examples with the ids of the data set that they were made of, where it has one for each."""
-    ids = getattr(thing, "ids", None)
-    if isinstance(ids, Sized) and not isinstance(ids, (str, bytes)) and len(ids) == len(made):
-        made.ids = ids  # type: ignore[attr-defined]
-    return made
+    ids = getattr(source, "ids", None)
+    if isinstance(ids, Sized) and not isinstance(ids, (str, bytes)) and len(ids) == len(examples):
+        examples.ids = ids  # type: ignore[attr-defined]
+    return examples
 
 
-def as_examples(thing: Any) -> Examples:
-    """Return ``thing`` as examples.
+def as_examples(dataset: Any) -> Examples:
+    """Return ``dataset`` as examples.
 
     Args:
-        thing: Examples already; a pair of arrays, tensors or tables, or a ``TensorDataset`` of two (read without a
+        dataset: Examples already; a pair of arrays, tensors or tables, or a ``TensorDataset`` of two (read without a
             loop); PyTorch's own ``Subset``, whose indices count in the data set beneath; or any map-style data set.
 
     Raises:
@@ -129,24 +129,24 @@ def as_examples(thing: Any) -> Examples:
         tensor([3])
     """
     # Our own are known by type: asking a data set for its targets may read every item of it.
-    if isinstance(thing, TensorExamples | DatasetExamples | Subset):
-        return thing
-    if callable(getattr(thing, "batch", None)) and hasattr(thing, "targets"):
-        found: Examples = thing
-        return found
-    if type(thing) is TorchSubset:
-        return Subset(as_examples(thing.dataset), list(thing.indices))
-    arrays = thing.tensors if type(thing) is TensorDataset else thing
+    if isinstance(dataset, TensorExamples | DatasetExamples | Subset):
+        return dataset
+    if callable(getattr(dataset, "batch", None)) and hasattr(dataset, "targets"):
+        examples: Examples = dataset
+        return examples
+    if type(dataset) is TorchSubset:
+        return Subset(as_examples(dataset.dataset), list(dataset.indices))
+    arrays = dataset.tensors if type(dataset) is TensorDataset else dataset
     if isinstance(arrays, tuple) and len(arrays) == 2 and all(map(_is_array, arrays)):
-        return with_ids_of(thing, TensorExamples(*arrays))
-    if isinstance(thing, Mapping) and 0 not in thing:
-        cure = "pass a tuple (inputs, labels), or a data set whose items are (input, label)"
-        raise DataError("examples", f"a mapping ({type(thing).__name__})", cure)
-    return with_ids_of(thing, DatasetExamples(thing))
+        return attach_ids(dataset, TensorExamples(*arrays))
+    if isinstance(dataset, Mapping) and 0 not in dataset:
+        hint = "pass a tuple (inputs, labels), or a data set whose items are (input, label)"
+        raise DataError("examples", f"a mapping ({type(dataset).__name__})", hint)
+    return attach_ids(dataset, DatasetExamples(dataset))
 
 
-def _is_array(thing: Any) -> bool:
-    return isinstance(thing, Tensor) or (hasattr(thing, "__array__") and hasattr(thing, "shape"))
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor) or (hasattr(value, "__array__") and hasattr(value, "shape"))
 
 
 def num_classes(examples: Examples) -> int:
@@ -164,7 +164,7 @@ def num_classes(examples: Examples) -> int:
     return int(examples.targets.max()) + 1
 
 
-def checked_positions(positions: Any, size: int) -> Tensor:
+def validate_positions(positions: Any, size: int) -> Tensor:
     """Return positions as whole numbers of 64 bits.
 
     Args:
@@ -174,17 +174,16 @@ def checked_positions(positions: Any, size: int) -> Tensor:
     Raises:
         DataError: If they are something else, or out of range.
     """
-    expected, cure = "positions as a list of whole numbers of 64 bits", "list them"
+    expected, hint = "positions as a list of whole numbers of 64 bits", "list them"
     try:
-        found = as_tensor(positions)
+        tensor = as_tensor(positions)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(expected, type(positions).__name__, cure) from error
-    if found.numel() == 0:
-        found = found.long().flatten()
-    if found.dim() != 1 or found.is_floating_point() or found.dtype == torch.bool:
-        raise DataError(expected, f"{found.dtype} of shape {tuple(found.shape)}", cure)
-    if found.numel() and (int(found.min()) < 0 or int(found.max()) >= size):
-        raise DataError(
-            f"positions from 0 to {size - 1}", f"{int(found.min())} to {int(found.max())}", "choose positions in range"
-        )
-    return found.long()
+        raise DataError(expected, type(positions).__name__, hint) from error
+    if tensor.numel() == 0:
+        tensor = tensor.long().flatten()
+    if tensor.dim() != 1 or tensor.is_floating_point() or tensor.dtype == torch.bool:
+        raise DataError(expected, f"{tensor.dtype} of shape {tuple(tensor.shape)}", hint)
+    if tensor.numel() and (int(tensor.min()) < 0 or int(tensor.max()) >= size):
+        actual = f"{int(tensor.min())} to {int(tensor.max())}"
+        raise DataError(f"positions from 0 to {size - 1}", actual, "choose positions in range")
+    return tensor.long()

@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.data.mapped import mapped
+from expunge.data.npy import load_mmap
 
-READ_BYTES = 2**20
-SETTLED_SECONDS = 2.0
+READ_CHUNK_BYTES = 2**20
+MIN_AGE_SECONDS = 2.0
 """A file that changed later than so long ago is not remembered: it may change again within one tick of its clock."""
-MAX_MEMORY_BYTES = 2**28
+MAX_CACHE_BYTES = 2**28
 """Of a memory that is read."""
-MAX_OTHER_FILES = 100_000
+MAX_OTHER_CACHED_FILES = 100_000
 """Of the same folders that stay in a memory though they are not asked for now."""
 
-_ROW = np.dtype([("path", "S16"), ("size", "<i8"), ("mtime", "<i8"), ("ctime", "<i8"), ("content", "S16")])
+_CACHE_DTYPE = np.dtype([("path", "S16"), ("size", "<i8"), ("mtime", "<i8"), ("ctime", "<i8"), ("content", "S16")])
 
 
 def cache_folder() -> Path:
@@ -36,7 +36,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "expunge"
 
 
-def file_hashes(files: Sequence[Path], key: bytes) -> NDArray[np.bytes_]:
+def hash_file_contents(files: Sequence[Path], key: bytes) -> NDArray[np.bytes_]:
     """Return the keyed hash of what each file holds: BLAKE2b, 16 bytes, ``(n,)`` of dtype S16.
 
     Args:
@@ -49,45 +49,45 @@ def file_hashes(files: Sequence[Path], key: bytes) -> NDArray[np.bytes_]:
     Examples:
         >>> file = Path(tempfile.mkdtemp(), "picture")
         >>> _ = file.write_bytes(b"pixels")
-        >>> file_hashes([file, file], bytes(32))[0] == _content_hash(file, bytes(32))
+        >>> hash_file_contents([file, file], bytes(32))[0] == _hash_content(file, bytes(32))
         True
     """
-    places = [os.path.abspath(file) for file in files]
-    folders = sorted({os.path.dirname(place) for place in places})
-    memory = cache_folder() / f"files-{_text_hash(folders, key).hex()}.npy"
-    known = _read_memory(memory)
-    rows, news = np.zeros(len(files), _ROW), 0
-    for number, place in enumerate(places):
-        stat, name = os.stat(place), _text_hash([place], key)
-        now = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        content = known.get((name.rstrip(b"\0"), *now))
+    paths = [os.path.abspath(file) for file in files]
+    folders = sorted({os.path.dirname(path) for path in paths})
+    cache_path = cache_folder() / f"files-{_hash_texts(folders, key).hex()}.npy"
+    cached_hashes = _read_cache(cache_path)
+    rows, num_new = np.zeros(len(files), _CACHE_DTYPE), 0
+    for number, path in enumerate(paths):
+        stat, name = os.stat(path), _hash_texts([path], key)
+        stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        content = cached_hashes.get((name.rstrip(b"\0"), *stamp))
         if content is None:
-            news += 1
-            content = _content_hash(Path(place), key)
-        rows[number] = (name, *now, content)
-    if news:
+            num_new += 1
+            content = _hash_content(Path(path), key)
+        rows[number] = (name, *stamp, content)
+    if num_new:
         with contextlib.suppress(OSError):
-            _write_memory(memory, rows, known)
+            _write_cache(cache_path, rows, cached_hashes)
     return rows["content"].copy()
 
 
-def read_array(path: Path) -> NDArray[Any] | None:
+def read_cached_array(path: Path) -> NDArray[Any] | None:
     """Return the array in a file of the cache; None where there is none of one's own: no link, nobody else's file.
 
     Examples:
-        >>> read_array(Path(tempfile.mkdtemp(), "nothing.npy")) is None
+        >>> read_cached_array(Path(tempfile.mkdtemp(), "nothing.npy")) is None
         True
     """
     try:
         stat = path.lstat()
         if path.is_symlink() or stat.st_uid != getattr(os, "getuid", lambda: stat.st_uid)():
             return None
-        return mapped(path)
+        return load_mmap(path)
     except (OSError, ValueError):
         return None
 
 
-def write_array(path: Path, values: NDArray[Any]) -> None:
+def write_cached_array(path: Path, values: NDArray[Any]) -> None:
     """Write an array into the cache, readable by its owner alone, whole or not at all.
 
     Raises:
@@ -106,34 +106,34 @@ def write_array(path: Path, values: NDArray[Any]) -> None:
         raise
 
 
-def _read_memory(path: Path) -> dict[tuple[bytes, int, int, int], bytes]:
+def _read_cache(path: Path) -> dict[tuple[bytes, int, int, int], bytes]:
     """Return what is remembered: path, size and times → hash of the content."""
-    rows = read_array(path)
-    if rows is None or rows.dtype != _ROW or rows.ndim != 1 or rows.nbytes > MAX_MEMORY_BYTES:
+    rows = read_cached_array(path)
+    if rows is None or rows.dtype != _CACHE_DTYPE or rows.ndim != 1 or rows.nbytes > MAX_CACHE_BYTES:
         return {}
     columns = (rows[name].tolist() for name in ("path", "size", "mtime", "ctime", "content"))
     return {(path, size, mtime, ctime): content for path, size, mtime, ctime, content in zip(*columns, strict=True)}
 
 
-def _write_memory(path: Path, rows: NDArray[Any], known: dict[tuple[bytes, int, int, int], bytes]) -> None:
+def _write_cache(path: Path, rows: NDArray[Any], cached_hashes: dict[tuple[bytes, int, int, int], bytes]) -> None:
     """Remember the files that have not been changed just now, and others of the same folders from before."""
     names = set(rows["path"].tolist())
-    others = [(*where, content) for where, content in known.items() if where[0] not in names]
-    settled = time.time_ns() - int(SETTLED_SECONDS * 1e9)
-    still = rows[(rows["mtime"] < settled) & (rows["ctime"] < settled)]
-    write_array(path, np.concatenate([still, np.array(others[-MAX_OTHER_FILES:], _ROW)]))
+    others = [(*where, content) for where, content in cached_hashes.items() if where[0] not in names]
+    newest_allowed = time.time_ns() - int(MIN_AGE_SECONDS * 1e9)
+    unchanged = rows[(rows["mtime"] < newest_allowed) & (rows["ctime"] < newest_allowed)]
+    write_cached_array(path, np.concatenate([unchanged, np.array(others[-MAX_OTHER_CACHED_FILES:], _CACHE_DTYPE)]))
 
 
-def _content_hash(path: Path, key: bytes) -> bytes:
-    made = hashlib.blake2b(digest_size=16, key=key, person=b"expunge content")
+def _hash_content(path: Path, key: bytes) -> bytes:
+    hasher = hashlib.blake2b(digest_size=16, key=key, person=b"expunge content")
     with path.open("rb", buffering=0) as file:
-        while block := file.read(READ_BYTES):
-            made.update(block)
-    return made.digest()
+        while block := file.read(READ_CHUNK_BYTES):
+            hasher.update(block)
+    return hasher.digest()
 
 
-def _text_hash(texts: Iterable[str], key: bytes) -> bytes:
-    made = hashlib.blake2b(digest_size=16, key=key, person=b"expunge path")
+def _hash_texts(texts: Iterable[str], key: bytes) -> bytes:
+    hasher = hashlib.blake2b(digest_size=16, key=key, person=b"expunge path")
     for text in texts:
-        made.update(os.fsencode(text) + b"\0")
-    return made.digest()
+        hasher.update(os.fsencode(text) + b"\0")
+    return hasher.digest()

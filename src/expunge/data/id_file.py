@@ -10,7 +10,7 @@ from typing import Any
 from expunge.data.list_file import read_list, read_list_text
 from expunge.errors import DataError, RequestError
 
-_CURE = "write one id per line, or a .json list of texts and numbers"
+_HINT = "write one id per line, or a .json list of texts and numbers"
 
 
 def read_ids(path: Path) -> list[str]:
@@ -30,18 +30,18 @@ def read_ids(path: Path) -> list[str]:
         ...     read_ids(file)
         ['C-17', 'C-25']
     """
-    return read_list(path, "a file of ids", _CURE, _read_json if path.suffix.lower() == ".json" else _read_lines)
+    return read_list(path, "a file of ids", _HINT, _read_json if path.suffix.lower() == ".json" else _read_lines)
 
 
 def _read_json(path: Path) -> list[str]:
-    return texts_of_ids(json.loads(read_list_text(path)))
+    return ids_to_texts(json.loads(read_list_text(path)))
 
 
 def _read_lines(path: Path) -> list[str]:
     return [line.strip() for line in read_list_text(path).splitlines() if line.strip()]
 
 
-def texts_of_column(ids: Any, count: int) -> list[str]:
+def column_to_texts(ids: Any, count: int) -> list[str]:
     """Return the ids of a data set as texts in the order of its examples.
 
     A column of a table is taken by place, whatever its rows are numbered with, and arrays may be ``(n, 1)``.
@@ -54,7 +54,7 @@ def texts_of_column(ids: Any, count: int) -> list[str]:
         DataError: If there is not one for each example.
 
     Examples:
-        >>> texts_of_column([[7], [8]], 2)
+        >>> column_to_texts([[7], [8]], 2)
         ['7', '8']
     """
     values = ids.tolist() if hasattr(ids, "tolist") else ids
@@ -65,20 +65,20 @@ def texts_of_column(ids: Any, count: int) -> list[str]:
     return [str(one[0] if isinstance(one, list) and len(one) == 1 else one) for one in values]
 
 
-def texts_of_ids(values: Any) -> list[str]:
+def ids_to_texts(values: Any) -> list[str]:
     """Return ids as texts, by which they are compared: 25 and "25" are one.
 
     Raises:
         RequestError: If they are no list of texts and whole numbers.
 
     Examples:
-        >>> texts_of_ids([25, "C-17"])
+        >>> ids_to_texts([25, "C-17"])
         ['25', 'C-17']
     """
     entries = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(entries, (list, tuple, set, frozenset)):
-        raise RequestError("a list of ids", type(values).__name__, _CURE)
-    for place, entry in enumerate(entries, 1):
+        raise RequestError("a list of ids", type(values).__name__, _HINT)
+    for position, entry in enumerate(entries, 1):
         if isinstance(entry, bool) or not isinstance(entry, (str, int)):
-            raise RequestError("texts or whole numbers as ids", f"{type(entry).__name__} at place {place}", _CURE)
+            raise RequestError("texts or whole numbers as ids", f"{type(entry).__name__} at place {position}", _HINT)
     return [str(entry) for entry in entries]

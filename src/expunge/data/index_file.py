@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from expunge.data.list_file import read_list, read_list_text
-from expunge.data.mapped import mapped
+from expunge.data.npy import load_mmap
 from expunge.errors import RequestError
 
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
-_CURE = "write one whole number per line, or a .json list, or an integer .npy array"
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_HINT = "write one whole number per line, or a .json list, or an integer .npy array"
 
 
 def read_indices(path: Path) -> list[int]:
@@ -36,55 +36,57 @@ def read_indices(path: Path) -> list[int]:
         ...     read_indices(file)
         [3, 14]
     """
-    return read_list(path, "an index file", _CURE, _READERS.get(path.suffix.lower(), _from_text))
+    return read_list(path, "an index file", _HINT, _READERS.get(path.suffix.lower(), _read_text))
 
 
-def _from_text(path: Path) -> list[int]:
-    found = []
-    for number, line in enumerate(read_list_text(path).splitlines(), 1):
+def _read_text(path: Path) -> list[int]:
+    indices = []
+    for line_number, line in enumerate(read_list_text(path).splitlines(), 1):
         entry = line.split("#", 1)[0].strip()
-        if entry and not _WHOLE.fullmatch(entry):
-            shown = entry if len(entry) <= 20 else f"{entry[:20]}…"
-            raise RequestError("a whole number on every line", f"'{shown}' on line {number} of '{path.name}'", _CURE)
+        if entry and not _INTEGER.fullmatch(entry):
+            excerpt = entry if len(entry) <= 20 else f"{entry[:20]}…"
+            raise RequestError(
+                "a whole number on every line", f"'{excerpt}' on line {line_number} of '{path.name}'", _HINT
+            )
         if entry:
-            found.append(int(entry))
-    return found
+            indices.append(int(entry))
+    return indices
 
 
-def _from_json(path: Path) -> list[int]:
+def _read_json(path: Path) -> list[int]:
     values = json.loads(read_list_text(path))
     if not isinstance(values, list):
-        raise RequestError("a list in the JSON index file", f"{type(values).__name__}", _CURE)
-    return whole_numbers(values)
+        raise RequestError("a list in the JSON index file", f"{type(values).__name__}", _HINT)
+    return to_int_list(values)
 
 
-def _from_numpy(path: Path) -> list[int]:
-    values = mapped(path)
+def _read_npy(path: Path) -> list[int]:
+    values = load_mmap(path)
     if values.ndim != 1 or values.dtype.kind not in "iu":
-        raise RequestError("an integer array of one dimension", f"{values.dtype} of shape {values.shape}", _CURE)
-    found: list[int] = values.tolist()
-    return found
+        raise RequestError("an integer array of one dimension", f"{values.dtype} of shape {values.shape}", _HINT)
+    indices: list[int] = values.tolist()
+    return indices
 
 
-def whole_numbers(values: Any) -> list[int]:
+def to_int_list(values: Any) -> list[int]:
     """Return ``values`` as a list of Python integers; numbers with a fraction, booleans and text are refused.
 
     Raises:
         RequestError: At the first entry that is not a whole number, with its place.
 
     Examples:
-        >>> whole_numbers(np.array([2, 5]))
+        >>> to_int_list(np.array([2, 5]))
         [2, 5]
     """
     if isinstance(values, str | bytes | Mapping) or not (hasattr(values, "tolist") or isinstance(values, Iterable)):
-        raise RequestError("whole numbers as indices", type(values).__name__, _CURE)
+        raise RequestError("whole numbers as indices", type(values).__name__, _HINT)
     entries = values.tolist() if hasattr(values, "tolist") else list(values)
     if not isinstance(entries, list):
-        raise RequestError("whole numbers as indices", "a single number", _CURE)
-    for place, entry in enumerate(entries, 1):
+        raise RequestError("whole numbers as indices", "a single number", _HINT)
+    for position, entry in enumerate(entries, 1):
         if isinstance(entry, bool) or not isinstance(entry, int | np.integer):
-            raise RequestError("whole numbers as indices", f"{type(entry).__name__} at place {place}", _CURE)
+            raise RequestError("whole numbers as indices", f"{type(entry).__name__} at place {position}", _HINT)
     return [int(entry) for entry in entries]
 
 
-_READERS: Mapping[str, Callable[[Path], list[int]]] = {".json": _from_json, ".npy": _from_numpy}
+_READERS: Mapping[str, Callable[[Path], list[int]]] = {".json": _read_json, ".npy": _read_npy}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from expunge.errors import DataError, ExpungeError
 
-_SPOTS = 8
+_NUM_PROBES = 8
 MAX_LABEL = 2**24
 """Labels are counted in tables that are as long as the greatest of them."""
 
@@ -48,34 +48,34 @@ def as_labels(values: Any, count: int) -> Tensor:
         tensor([2, 0])
     """
     try:
-        found = as_tensor(values)
+        tensor = as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise _refused(f"{type(values).__name__} that is not an array of numbers") from error
-    if found.numel() == 0:
-        found = found.long()
-    if found.is_meta:
-        raise _refused("a tensor without data, on the device 'meta'")
-    if found.layout != torch.strided or not _is_integer_type(found):
-        raise _refused(f"values of type {found.dtype if found.layout == torch.strided else found.layout}")
-    if found.shape == (count, 1):
-        found = found.flatten()
-    if found.shape != (count,):
-        raise _refused(f"shape {tuple(found.shape)} for {count} examples")
-    labels = found.long()
+        raise _label_error(f"{type(values).__name__} that is not an array of numbers") from error
+    if tensor.numel() == 0:
+        tensor = tensor.long()
+    if tensor.is_meta:
+        raise _label_error("a tensor without data, on the device 'meta'")
+    if tensor.layout != torch.strided or not _is_integer_type(tensor):
+        raise _label_error(f"values of type {tensor.dtype if tensor.layout == torch.strided else tensor.layout}")
+    if tensor.shape == (count, 1):
+        tensor = tensor.flatten()
+    if tensor.shape != (count,):
+        raise _label_error(f"shape {tuple(tensor.shape)} for {count} examples")
+    labels = tensor.long()
     if count and (int(labels.min()) < 0 or int(labels.max()) > MAX_LABEL):
         outside = next(label for label in (labels.min(), labels.max()) if not 0 <= label <= MAX_LABEL)
-        raise _refused(f"the label {found[labels == outside][0].item()}")
+        raise _label_error(f"the label {tensor[labels == outside][0].item()}")
     return labels
 
 
-def label_of(item: Any) -> int:
+def get_label(item: Any) -> int:
     """Return the label of one item of a data set: ``(input, label)``, or a mapping with ``label`` or ``labels``.
 
     Raises:
         DataError: If the item has neither form, or its label is no whole number.
 
     Examples:
-        >>> label_of(("picture", 3)), label_of({"pixels": 0, "label": torch.tensor(2)})
+        >>> get_label(("picture", 3)), get_label({"pixels": 0, "label": torch.tensor(2)})
         (3, 2)
     """
     if isinstance(item, Mapping):
@@ -84,15 +84,15 @@ def label_of(item: Any) -> int:
         value = item[1] if isinstance(item, tuple | list) and len(item) == 2 else None
     if value is None:
         expected = "items (input, label), or mappings with 'label' or 'labels'"
-        raise DataError(expected, _described(item), "wrap the data set so that its items have one of these forms")
-    if not _is_whole(value):
+        raise DataError(expected, _describe_item(item), "wrap the data set so that its items have one of these forms")
+    if not _is_integer(value):
         shape = f" and shape {tuple(value.shape)}" if getattr(value, "shape", ()) else ""
         kind = f"a label of type {getattr(value, 'dtype', type(value).__name__)}{shape}"
         raise DataError("items whose label is a whole number", kind, "return int(label), classes numbered from 0")
     return int(value.item() if isinstance(value, np.ndarray) else value)
 
 
-def labels_of(dataset: Any) -> Tensor:
+def get_labels(dataset: Any) -> Tensor:
     """Return the labels of a map-style data set, from its attribute where it can be trusted, else from its items.
 
     An attribute is trusted if it has the right length and agrees with a few items: a data set with a transform of its
@@ -102,17 +102,17 @@ def labels_of(dataset: Any) -> Tensor:
         DataError: If an item cannot be read or has no label.
 
     Examples:
-        >>> labels_of([("a", 1), ("b", 0)])
+        >>> get_labels([("a", 1), ("b", 0)])
         tensor([1, 0])
     """
     count = len(dataset)
     for name in ("targets", "labels"):
-        labels = _attribute(dataset, name, count)
+        labels = _labels_from_attribute(dataset, name, count)
         if labels is not None and all(
-            label_of(read_item(dataset, spot)) == int(labels[spot]) for spot in _spots(count)
+            get_label(read_item(dataset, spot)) == int(labels[spot]) for spot in _probe_positions(count)
         ):
             return labels
-    return as_labels([label_of(read_item(dataset, index)) for index in range(count)], count)
+    return as_labels([get_label(read_item(dataset, index)) for index in range(count)], count)
 
 
 def read_item(dataset: Any, index: Any) -> Any:
@@ -129,29 +129,29 @@ def read_item(dataset: Any, index: Any) -> Any:
     except ExpungeError:
         raise
     except Exception as error:
-        found = f"{type(error).__name__} ({error})"
+        actual = f"{type(error).__name__} ({error})"
         raise DataError(
-            "items that can be read by number", found, "mend the data set; it must run by itself"
+            "items that can be read by number", actual, "mend the data set; it must run by itself"
         ) from error
     if len(items) != len(index):
-        cure = "let __getitems__ return an item for each number"
-        raise DataError(f"{len(index)} items from the data set", f"{len(items)}", cure)
+        hint = "let __getitems__ return an item for each number"
+        raise DataError(f"{len(index)} items from the data set", f"{len(items)}", hint)
     return items
 
 
-def _attribute(dataset: Any, name: str, count: int) -> Tensor | None:
+def _labels_from_attribute(dataset: Any, name: str, count: int) -> Tensor | None:
     try:
         return as_labels(getattr(dataset, name), count)
     except (AttributeError, DataError):
         return None
 
 
-def _spots(count: int) -> set[int]:
+def _probe_positions(count: int) -> set[int]:
     """Return a few positions spread evenly from the first to the last."""
-    return {spot * (count - 1) // (_SPOTS - 1) for spot in range(_SPOTS)} if count else set()
+    return {spot * (count - 1) // (_NUM_PROBES - 1) for spot in range(_NUM_PROBES)} if count else set()
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1 and _is_integer_type(value) and not value.is_meta
     if isinstance(value, np.ndarray | np.generic):
@@ -163,11 +163,11 @@ def _is_integer_type(values: Tensor) -> bool:
     return not values.is_floating_point() and not values.is_complex() and values.dtype != torch.bool
 
 
-def _described(item: Any) -> str:
+def _describe_item(item: Any) -> str:
     if isinstance(item, Mapping):
         return f"a mapping with {', '.join(sorted(map(str, item)))}"
     return f"{type(item).__name__} of {len(item)}" if isinstance(item, tuple | list) else type(item).__name__
 
 
-def _refused(found: str) -> DataError:
-    return DataError("one label per example, whole numbers from 0", found, "number the classes from 0")
+def _label_error(actual: str) -> DataError:
+    return DataError("one label per example, whole numbers from 0", actual, "number the classes from 0")

@@ -14,13 +14,13 @@ T = TypeVar("T")
 MAX_LIST_BYTES = 2**28
 
 
-def read_list(path: Path, what: str, cure: str, read: Callable[[Path], list[T]]) -> list[T]:
+def read_list(path: Path, description: str, hint: str, read: Callable[[Path], list[T]]) -> list[T]:
     """Return what a file lists.
 
     Args:
         path: The file.
-        what: What it is to be, as in "an index file".
-        cure: What to write instead of anything else.
+        description: What it is to be, as in "an index file".
+        hint: What to write instead of anything else.
         read: Reads it; an ``OSError`` or ``ValueError`` of it becomes a sentence.
 
     Raises:
@@ -30,10 +30,10 @@ def read_list(path: Path, what: str, cure: str, read: Callable[[Path], list[T]])
         return read(path)
     except OSError as error:
         reason = f"'{path}' ({error.strerror})"
-        raise RequestError(f"{what} that can be read", reason, "check its path") from error
+        raise RequestError(f"{description} that can be read", reason, "check its path") from error
     except (ValueError, EOFError, RecursionError) as error:
         reason = f"'{path.name}' ({type(error).__name__})"
-        raise RequestError(f"{what} of the kind {path.suffix or 'text'}", reason, cure) from error
+        raise RequestError(f"{description} of the kind {path.suffix or 'text'}", reason, hint) from error
 
 
 def read_list_text(path: Path) -> str:

@@ -15,14 +15,14 @@ from torch import Tensor
 
 import expunge
 from expunge.batch import Examples
-from expunge.data.examples import root_indices
-from expunge.data.identity import example_hashes, set_hash
-from expunge.data.request import Request
-from expunge.key import key_id, load_key
+from expunge.data.examples import get_root_indices
+from expunge.data.hashing import combine_hashes, hash_examples
+from expunge.data.request import ForgetRequest
+from expunge.key import key_id, load_or_create_key
 
 
-def manifest(
-    request: Request,
+def build_manifest(
+    request: ForgetRequest,
     forget_positions: Tensor,
     retain_positions: Tensor,
     dataset_name: str,
@@ -47,25 +47,25 @@ def manifest(
         >>> import torch
         >>> from expunge.data import ByClass, TensorExamples, split_request
         >>> examples = TensorExamples(torch.rand(4, 2), [0, 1, 0, 1])
-        >>> record = manifest(ByClass(1), *split_request(examples, ByClass(1)), "example", examples, bytes(32))
+        >>> record = build_manifest(ByClass(1), *split_request(examples, ByClass(1)), "example", examples, bytes(32))
         >>> record["kind"], record["sizes"]
         ('class', {'forget': 2, 'retain': 2, 'all': 4})
     """
-    known, held = root_indices(examples), example_hashes(examples, key)
+    indices, hashes = get_root_indices(examples), hash_examples(examples, key)
     record: dict[str, Any] = {
         "kind": request.kind,
         "sizes": {"forget": len(forget_positions), "retain": len(retain_positions), "all": len(examples)},
         "digest": {
-            "forget": digest(known[forget_positions], key),
-            "retain": digest(known[retain_positions], key),
+            "forget": hash_indices(indices[forget_positions], key),
+            "retain": hash_indices(indices[retain_positions], key),
             "by": "HMAC-SHA256",
             "key": key_id(key),
         },
         "contents": {
-            "forget": set_hash(held[forget_positions.numpy()], key),
-            "retain": set_hash(held[retain_positions.numpy()], key),
+            "forget": combine_hashes(hashes[forget_positions.numpy()], key),
+            "retain": combine_hashes(hashes[retain_positions.numpy()], key),
         },
-        "dataset": {"name": dataset_name, "fingerprint": set_hash(held, key)},
+        "dataset": {"name": dataset_name, "fingerprint": combine_hashes(hashes, key)},
         "expunge": expunge.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -73,15 +73,15 @@ def manifest(
     return record if seed is None else {**record, "seed": seed}
 
 
-def digest(indices: Tensor, key: bytes) -> str:
+def hash_indices(indices: Tensor, key: bytes) -> str:
     """Return HMAC-SHA256, in hex, over the sorted indices as little-endian 64-bit integers.
 
     Examples:
         >>> import torch
-        >>> digest(torch.tensor([2, 1]), bytes(32)) == digest(torch.tensor([1, 2]), bytes(32))
+        >>> hash_indices(torch.tensor([2, 1]), bytes(32)) == hash_indices(torch.tensor([1, 2]), bytes(32))
         True
     """
-    return hmac.new(key, _bytes(indices.sort().values), hashlib.sha256).hexdigest()
+    return hmac.new(key, _int64_bytes(indices.sort().values), hashlib.sha256).hexdigest()
 
 
 def fingerprint(examples: Examples, key: bytes | None = None) -> str:
@@ -101,9 +101,9 @@ def fingerprint(examples: Examples, key: bytes | None = None) -> str:
         >>> fingerprint(one, bytes(32)) == fingerprint(TensorExamples(2 * rows, labels), bytes(32))
         False
     """
-    secret = load_key() if key is None else key
-    return set_hash(example_hashes(examples, secret), secret)
+    secret = load_or_create_key() if key is None else key
+    return combine_hashes(hash_examples(examples, secret), secret)
 
 
-def _bytes(values: Tensor) -> bytes:
+def _int64_bytes(values: Tensor) -> bytes:
     return values.cpu().numpy().astype("<i8").tobytes()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
-from expunge.batch import Batch, on_tensors
+from expunge.batch import Batch, map_tensors
 from expunge.errors import RequestError
 from expunge.python_path import import_object
 
@@ -14,22 +14,22 @@ Predicate = Callable[[int, Any, int], bool]
 """Called with an example's index, its input and its label; true where the example is to be forgotten."""
 
 
-def imported(path: str) -> Predicate:
+def import_predicate(path: str) -> Predicate:
     """Return the function at ``package.module:name``.
 
     Raises:
         ConfigError: If there is none.
         RequestError: If it is not a function.
     """
-    found = import_object(path)
-    if not callable(found):
+    target = import_object(path)
+    if not callable(target):
         expected = "a predicate as 'package.module:name'"
-        raise RequestError(expected, f"'{path}', which is {type(found).__name__}", "name a function")
-    function: Predicate = found
+        raise RequestError(expected, f"'{path}', which is {type(target).__name__}", "name a function")
+    function: Predicate = target
     return function
 
 
-def rows_where(function: Predicate, batch: Batch) -> list[int]:
+def find_matching_rows(function: Predicate, batch: Batch) -> list[int]:
     """Return the rows of a batch for which the predicate is true.
 
     Raises:
@@ -39,17 +39,17 @@ def rows_where(function: Predicate, batch: Batch) -> list[int]:
     return [
         row
         for row, (index, label) in enumerate(zip(indices, labels, strict=True))
-        if _answer(function, index, on_tensors(batch.inputs, itemgetter(row)), label)
+        if _evaluate_predicate(function, index, map_tensors(batch.inputs, itemgetter(row)), label)
     ]
 
 
-def _answer(function: Predicate, index: int, inputs: Any, label: int) -> bool:
-    expected, cure = "a predicate function(index, input, label) that answers True or False", "correct the predicate"
+def _evaluate_predicate(function: Predicate, index: int, inputs: Any, label: int) -> bool:
+    expected, hint = "a predicate function(index, input, label) that answers True or False", "correct the predicate"
     try:
         answer: Any = function(index, inputs, label)
         value = answer.item() if hasattr(answer, "item") else answer
     except Exception as error:  # whatever a user's function raises is a fault of the request
-        raise RequestError(expected, f"{type(error).__name__}: {error}", cure) from error
+        raise RequestError(expected, f"{type(error).__name__}: {error}", hint) from error
     if not isinstance(value, bool):
-        raise RequestError(expected, f"an answer of type {type(answer).__name__}", cure)
+        raise RequestError(expected, f"an answer of type {type(answer).__name__}", hint)
     return value

@@ -1,7 +1,7 @@
 """The forget request: which examples are to be forgotten, by class, index, id, a random share or a predicate.
 
 Indices that a request names, and those that a predicate is given, are positions in the *root* data set (see
-:mod:`expunge.data.examples`); what ``choose`` returns are positions in the examples that it was given.
+:mod:`expunge.data.examples`); what ``select`` returns are positions in the examples that it was given.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Examples
-from expunge.data.examples import ids_of, root_indices, root_of
-from expunge.data.id_file import read_ids, texts_of_ids
-from expunge.data.index_file import read_indices, whole_numbers
+from expunge.data.examples import get_ids, get_root, get_root_indices
+from expunge.data.id_file import ids_to_texts, read_ids
+from expunge.data.index_file import read_indices, to_int_list
 from expunge.data.labels import MAX_LABEL
-from expunge.data.predicate import Predicate, imported, rows_where
+from expunge.data.predicate import Predicate, find_matching_rows, import_predicate
 from expunge.errors import RequestError
-from expunge.seeds import seeded_generator
+from expunge.seeds import make_generator
 
-_CHUNK = 256
+_CHUNK_SIZE = 256
 
 
-class Request(Protocol):
+class ForgetRequest(Protocol):
     """What chooses the examples to forget."""
 
     kind: ClassVar[str]
 
-    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+    def select(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
         """Return the positions of the chosen examples, sorted, ``(k,)`` int64."""
         ...
 
-    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+    def describe(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words, as a noun phrase without any example's index."""
         ...
 
@@ -52,32 +52,32 @@ class ByClass:
 
     Examples:
         >>> from expunge.data import TensorExamples
-        >>> ByClass("dog").choose(TensorExamples(torch.rand(4, 2), [0, 1, 0, 1]), ["cat", "dog"])
+        >>> ByClass("dog").select(TensorExamples(torch.rand(4, 2), [0, 1, 0, 1]), ["cat", "dog"])
         tensor([1, 3])
     """
 
     label: int | str
     kind: ClassVar[str] = "class"
 
-    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+    def select(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
         """Return the positions of the examples of the class.
 
         Raises:
             RequestError: If there is no class of that name, or it does not occur.
         """
-        number = self.number(class_names)
+        number = self.class_index(class_names)
         # A comparison with a number beyond 64 bits is an error of torch.
-        found = (examples.targets == (number if 0 <= number <= MAX_LABEL else -1)).nonzero().flatten()
-        if not len(found):
+        positions = (examples.targets == (number if 0 <= number <= MAX_LABEL else -1)).nonzero().flatten()
+        if not len(positions):
             present = examples.targets.bincount().nonzero().flatten().tolist()
             raise RequestError(
-                f"a class that occurs in the data ({_listed(present)})",
+                f"a class that occurs in the data ({_join_values(present)})",
                 f"{self.label!r}, which does not occur",
                 "choose one that does",
             )
-        return found
+        return positions
 
-    def number(self, class_names: Sequence[str] | None = None) -> int:
+    def class_index(self, class_names: Sequence[str] | None = None) -> int:
         """Return the number of the class.
 
         Raises:
@@ -91,12 +91,12 @@ class ByClass:
         if isinstance(self.label, str) and self.label.isdecimal() and len(self.label) <= 18:
             return int(self.label)
         near = difflib.get_close_matches(str(self.label), names, n=1)
-        cure = f"did you mean {near[0]!r}" if near else "give the name as the data set spells it, or the number"
-        raise RequestError(f"the name of a class ({_listed(names)})", f"{self.label!r}", cure)
+        hint = f"did you mean {near[0]!r}" if near else "give the name as the data set spells it, or the number"
+        raise RequestError(f"the name of a class ({_join_values(names)})", f"{self.label!r}", hint)
 
-    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+    def describe(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""
-        number, names = self.number(class_names), class_names or ()
+        number, names = self.class_index(class_names), class_names or ()
         named = 0 <= number < len(names)
         return "all examples of " + (f"the class '{names[number]}'" if named else f"class {number}")
 
@@ -111,39 +111,39 @@ class ByIndices:
 
     Examples:
         >>> from expunge.data import TensorExamples
-        >>> ByIndices([2, 0]).choose(TensorExamples(torch.rand(4, 2), [0, 1, 0, 1]))
+        >>> ByIndices([2, 0]).select(TensorExamples(torch.rand(4, 2), [0, 1, 0, 1]))
         tensor([0, 2])
     """
 
     indices: Sequence[int] | Tensor | str | Path = field(repr=False, compare=False)
     kind: ClassVar[str] = "indices"
 
-    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+    def select(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
         """Return the positions of the examples.
 
         Raises:
             RequestError: If an index is not a whole number, is named twice, or is not in the data.
         """
-        wanted, known = self.numbers(), root_indices(examples)
-        _check_range(wanted, len(root_of(examples)))
-        _check_repeats(wanted)
-        chosen = torch.tensor(wanted, dtype=torch.int64)
-        found = torch.isin(known, chosen).nonzero().flatten()
-        if len(found) < len(chosen):
+        requested, indices = self.load_indices(), get_root_indices(examples)
+        _check_range(requested, len(get_root(examples)))
+        _check_unique(requested)
+        chosen = torch.tensor(requested, dtype=torch.int64)
+        positions = torch.isin(indices, chosen).nonzero().flatten()
+        if len(positions) < len(chosen):
             raise RequestError(
                 "indices of the part of the data set that is used",
-                f"{len(chosen) - len(found):,} of {len(chosen):,} outside it",
+                f"{len(chosen) - len(positions):,} of {len(chosen):,} outside it",
                 "use the whole data set, or leave these examples out",
             )
-        return found
+        return positions
 
-    def numbers(self) -> list[int]:
+    def load_indices(self) -> list[int]:
         """Return the indices as they were given, read from the file if it is one."""
         if isinstance(self.indices, str | Path):
             return read_indices(Path(self.indices))
-        return whole_numbers(self.indices)
+        return to_int_list(self.indices)
 
-    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+    def describe(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""
         return "examples that were listed one by one"
 
@@ -160,41 +160,41 @@ class ByIds:
         >>> from expunge.data import TensorExamples
         >>> rows = TensorExamples(torch.rand(4, 2), [0, 1, 0, 1])
         >>> rows.ids = ["C-17", "C-25", "C-17", "C-40"]
-        >>> ByIds(["C-17"]).choose(rows)
+        >>> ByIds(["C-17"]).select(rows)
         tensor([0, 2])
     """
 
     ids: Sequence[str | int] | str | Path = field(repr=False, compare=False)
     kind: ClassVar[str] = "ids"
 
-    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+    def select(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
         """Return the positions of the examples of these ids.
 
         Raises:
             RequestError: If the data have no ids, or an id does not occur in them; no id is repeated in the message.
         """
-        wanted, known = set(self.texts()), ids_of(examples)
-        if known is None:
-            cure = "give the examples an attribute 'ids', or name the column of them with id_column"
-            raise RequestError("data with an id for each example", "none", cure)
-        if not wanted:
+        requested, ids = set(self.load_ids()), get_ids(examples)
+        if ids is None:
+            hint = "give the examples an attribute 'ids', or name the column of them with id_column"
+            raise RequestError("data with an id for each example", "none", hint)
+        if not requested:
             raise RequestError("at least one id", "none", "check the list")
-        missing = len(wanted.difference(known))
+        missing = len(requested.difference(ids))
         if missing:
-            found, cure = (
-                f"{missing:,} of {len(wanted):,} that do not occur",
+            actual, hint = (
+                f"{missing:,} of {len(requested):,} that do not occur",
                 "correct the list, or take them out of it",
             )
-            raise RequestError("ids that occur in the training data", found, cure)
-        return torch.tensor([place for place, one in enumerate(known) if one in wanted], dtype=torch.int64)
+            raise RequestError("ids that occur in the training data", actual, hint)
+        return torch.tensor([position for position, one in enumerate(ids) if one in requested], dtype=torch.int64)
 
-    def texts(self) -> list[str]:
+    def load_ids(self) -> list[str]:
         """Return the ids as they were given, read from the file if it is one."""
-        return read_ids(Path(self.ids)) if isinstance(self.ids, str | Path) else texts_of_ids(self.ids)
+        return read_ids(Path(self.ids)) if isinstance(self.ids, str | Path) else ids_to_texts(self.ids)
 
-    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+    def describe(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""
-        count = len(set(self.texts()))
+        count = len(set(self.load_ids()))
         return f"all examples of {count:,} ids" if count != 1 else "all examples of one id"
 
 
@@ -209,7 +209,7 @@ class ByFraction:
     Examples:
         >>> from expunge.data import TensorExamples
         >>> examples = TensorExamples(torch.rand(50, 2), torch.arange(50))
-        >>> len(ByFraction(0.1, seed=3).choose(examples))
+        >>> len(ByFraction(0.1, seed=3).select(examples))
         5
     """
 
@@ -217,7 +217,7 @@ class ByFraction:
     seed: int = 0
     kind: ClassVar[str] = "fraction"
 
-    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+    def select(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
         """Return the positions of the examples drawn.
 
         Raises:
@@ -232,9 +232,9 @@ class ByFraction:
                 f"{self.fraction} of {len(examples):,} examples",
                 "raise the fraction",
             )
-        return torch.randperm(len(examples), generator=seeded_generator(self.seed))[:count].sort().values
+        return torch.randperm(len(examples), generator=make_generator(self.seed))[:count].sort().values
 
-    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+    def describe(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""
         return f"a random {100 * self.fraction:g} % of the examples (seed {self.seed})"
 
@@ -249,34 +249,34 @@ class ByPredicate:
     Examples:
         >>> from expunge.data import TensorExamples
         >>> dark = ByPredicate(lambda index, image, label: image.mean() < 0.5)
-        >>> dark.choose(TensorExamples(torch.tensor([[0.1], [0.9]]), [0, 1]))
+        >>> dark.select(TensorExamples(torch.tensor([[0.1], [0.9]]), [0, 1]))
         tensor([0])
     """
 
     function: Predicate | str
     kind: ClassVar[str] = "predicate"
 
-    def choose(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
+    def select(self, examples: Examples, class_names: Sequence[str] | None = None) -> Tensor:
         """Return the positions of the examples for which the function is true.
 
         Raises:
             RequestError: If the function cannot be imported, fails, or answers something else than true or false.
         """
-        function = imported(self.function) if isinstance(self.function, str) else self.function
+        function = import_predicate(self.function) if isinstance(self.function, str) else self.function
         chosen: list[int] = []
-        for start in range(0, len(examples), _CHUNK):
-            positions = torch.arange(start, min(start + _CHUNK, len(examples)))
-            chosen.extend(start + row for row in rows_where(function, examples.batch(positions)))
+        for start in range(0, len(examples), _CHUNK_SIZE):
+            positions = torch.arange(start, min(start + _CHUNK_SIZE, len(examples)))
+            chosen.extend(start + row for row in find_matching_rows(function, examples.batch(positions)))
         return torch.tensor(chosen, dtype=torch.int64)
 
-    def sentence(self, class_names: Sequence[str] | None = None) -> str:
+    def describe(self, class_names: Sequence[str] | None = None) -> str:
         """Return the request in plain words."""
         name = self.function if isinstance(self.function, str) else getattr(self.function, "__name__", "given")
         return f"all examples that the predicate '{name}' picks"
 
 
-def _check_range(wanted: Sequence[int], size: int) -> None:
-    outside = [index for index in wanted if not 0 <= index < size]
+def _check_range(requested: Sequence[int], size: int) -> None:
+    outside = [index for index in requested if not 0 <= index < size]
     if outside:
         raise RequestError(
             f"indices from 0 to {size - 1}",
@@ -285,13 +285,13 @@ def _check_range(wanted: Sequence[int], size: int) -> None:
         )
 
 
-def _check_repeats(wanted: Sequence[int]) -> None:
+def _check_unique(requested: Sequence[int]) -> None:
     # The message counts and does not name: it may be kept with a failed run, and an index identifies a person's record.
-    repeated = sum(count > 1 for count in Counter(wanted).values())
+    repeated = sum(count > 1 for count in Counter(requested).values())
     if repeated:
         raise RequestError("every index once", f"{repeated:,} named more than once", "remove the duplicates")
 
 
-def _listed(values: Sequence[Any], most: int = 12) -> str:
-    shown = ", ".join(map(str, values[:most]))
-    return (f"{shown}, … ({len(values):,} in all)" if len(values) > most else shown) or "the data set names none"
+def _join_values(values: Sequence[Any], max_shown: int = 12) -> str:
+    text = ", ".join(map(str, values[:max_shown]))
+    return (f"{text}, … ({len(values):,} in all)" if len(values) > max_shown else text) or "the data set names none"

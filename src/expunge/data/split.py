@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Examples
-from expunge.data.request import ByIndices, Request
+from expunge.data.request import ByIndices, ForgetRequest
 from expunge.errors import RequestError
 from expunge.pair import Pair
 
 
 def split_request(
-    examples: Examples, request: Request, class_names: Sequence[str] | None = None, retain: Any = None
+    examples: Examples, request: ForgetRequest, class_names: Sequence[str] | None = None, retain: Any = None
 ) -> Pair[Tensor]:
     """Return the positions of the examples to forget and of those to retain.
 
@@ -38,16 +38,16 @@ def split_request(
         Pair(forget=tensor([1, 3]), retain=tensor([0, 2]))
     """
     size = len(examples)
-    forget = _checked(request.choose(examples, class_names), size, "forget")
+    forget = _validate_positions(request.select(examples, class_names), size, "forget")
     if len(forget) == size:
         raise RequestError(
             "at least one example to retain", f"a request for all {size}", "to forget everything, delete the model"
         )
     if retain is None:
-        kept = torch.ones(size, dtype=torch.bool).index_fill_(0, forget, False)
-        return Pair(forget, kept.nonzero().flatten())
-    chooser = retain if hasattr(retain, "choose") else ByIndices(retain)
-    return _disjoint(forget, _checked(chooser.choose(examples, class_names), size, "retain"))
+        retain_mask = torch.ones(size, dtype=torch.bool).index_fill_(0, forget, False)
+        return Pair(forget, retain_mask.nonzero().flatten())
+    retain_request = retain if hasattr(retain, "kind") else ByIndices(retain)
+    return _validate_disjoint(forget, _validate_positions(retain_request.select(examples, class_names), size, "retain"))
 
 
 def check_labels(examples: Examples, classes: int) -> None:
@@ -74,24 +74,24 @@ def check_labels(examples: Examples, classes: int) -> None:
         )
 
 
-def _checked(positions: Tensor, size: int, side: str) -> Tensor:
+def _validate_positions(positions: Tensor, size: int, side: str) -> Tensor:
     """Return the positions sorted; they may come from a third party's request, so nothing is taken for granted."""
     if positions.dtype != torch.int64 or positions.dim() != 1:
-        found = f"{positions.dtype} of shape {tuple(positions.shape)}"
-        raise RequestError(f"positions to {side} as int64 (k,)", found, "correct the request's choose")
+        actual = f"{positions.dtype} of shape {tuple(positions.shape)}"
+        raise RequestError(f"positions to {side} as int64 (k,)", actual, "correct the request's select")
     if not len(positions):
         raise RequestError(f"at least one example to {side}", "none", "make a request that picks some")
     ordered = positions.sort().values
     if int(ordered[0]) < 0 or int(ordered[-1]) >= size:
-        found = f"{int(ordered[0])} to {int(ordered[-1])}"
-        raise RequestError(f"positions to {side} from 0 to {size - 1}", found, "count the examples from 0")
+        actual = f"{int(ordered[0])} to {int(ordered[-1])}"
+        raise RequestError(f"positions to {side} from 0 to {size - 1}", actual, "count the examples from 0")
     repeated = int((ordered.diff() == 0).sum())
     if repeated:
         raise RequestError(f"every example to {side} once", f"{repeated} repeats", "remove the duplicates")
     return ordered
 
 
-def _disjoint(forget: Tensor, retain: Tensor) -> Pair[Tensor]:
+def _validate_disjoint(forget: Tensor, retain: Tensor) -> Pair[Tensor]:
     shared = int(torch.isin(forget, retain).sum())
     if shared:
         raise RequestError(

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expunge.batch import Batch, on_tensors
+from expunge.batch import Batch, map_tensors
 from expunge.data.augment import Augment, none
 from expunge.data.labels import as_labels, as_tensor
-from expunge.errors import DataError, shown
-from expunge.kinds import kinds_checked
+from expunge.errors import DataError, sanitize
+from expunge.type_checks import check_argument_types
 
 
 @dataclass(frozen=True)
-class Affine:
+class Normalize:
     """Normalisation of each channel: ``(value - mean) / std``, with values between 0 and 1.
 
     Args:
@@ -26,7 +26,7 @@ class Affine:
         std: Standard deviation of each channel, greater than 0.
 
     Examples:
-        >>> Affine((0.5,), (0.25,))(torch.ones(1, 1, 1, 2))
+        >>> Normalize((0.5,), (0.25,))(torch.ones(1, 1, 1, 2))
         tensor([[[[2., 2.]]]])
     """
 
@@ -35,18 +35,18 @@ class Affine:
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return the normalised values; channels are dimension 1."""
-        return self.on(values.device)(values)
+        return self.to(values.device)(values)
 
-    def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+    def to(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """Return the same normalisation with its numbers on a device, so that none travels there when it is used."""
         # Double precision, so that each type of values meets the numbers rounded once.
         mean, std = (torch.tensor(numbers, dtype=torch.float64).to(device) for numbers in (self.mean, self.std))
 
-        def normalise(values: Tensor) -> Tensor:
+        def normalize(values: Tensor) -> Tensor:
             shape = (1, -1) + (1,) * (values.dim() - 2)
             return values.sub(mean.to(values.dtype).view(shape)).div_(std.to(values.dtype).view(shape))
 
-        return normalise
+        return normalize
 
 
 class TensorExamples:
@@ -71,11 +71,11 @@ class TensorExamples:
         >>> white = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8)
         >>> TensorExamples(white, [0, 1, 0]).batch(torch.tensor([2])).inputs.unique()
         tensor([255], dtype=torch.uint8)
-        >>> TensorExamples(white, [0, 1, 0], scale=Affine((0.5,), (0.25,))).batch(torch.tensor([2])).inputs.unique()
+        >>> TensorExamples(white, [0, 1, 0], scale=Normalize((0.5,), (0.25,))).batch(torch.tensor([2])).inputs.unique()
         tensor([2.])
     """
 
-    @kinds_checked
+    @check_argument_types
     def __init__(
         self,
         inputs: Any,
@@ -83,10 +83,10 @@ class TensorExamples:
         names: Sequence[str] | None = None,
         augment: Augment | None = None,
         *,
-        scale: Affine | None = None,
+        scale: Normalize | None = None,
     ) -> None:
         self.inputs = _as_tensors(inputs)
-        self.targets = as_labels(targets, _count(self.inputs))
+        self.targets = as_labels(targets, _count_examples(self.inputs))
         self.names = None if names is None else tuple(names)
         self.augment: Augment = augment or none
         self.scale = scale
@@ -98,11 +98,11 @@ class TensorExamples:
 
     def batch(self, indices: Tensor) -> Batch:
         """Return the examples at ``indices``, normalised but never augmented."""
-        inputs = on_tensors(self.inputs, lambda tensor: as_numbers(tensor.index_select(0, indices), self.scale))
+        inputs = map_tensors(self.inputs, lambda tensor: normalize_values(tensor.index_select(0, indices), self.scale))
         return Batch(inputs, self.targets.index_select(0, indices), indices)
 
 
-def as_numbers(values: Tensor, scale: Callable[[Tensor], Tensor] | None) -> Tensor:
+def normalize_values(values: Tensor, scale: Callable[[Tensor], Tensor] | None) -> Tensor:
     """Return values as they are without a scale; with one, bytes become numbers from 0 to 1 and floats normalized."""
     if scale is None:
         return values
@@ -122,19 +122,19 @@ def _as_input(values: Any) -> Tensor:
         tensor = as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
         kind = f"{type(values).__name__} of {values.dtype}" if hasattr(values, "dtype") else type(values).__name__
-        cure = "convert them, or pass a map-style data set, which is read item by item"
-        raise DataError("inputs as an array of numbers", f"{kind} ({shown(str(error))})", cure) from error
+        hint = "convert them, or pass a map-style data set, which is read item by item"
+        raise DataError("inputs as an array of numbers", f"{kind} ({sanitize(str(error))})", hint) from error
     if tensor.is_meta:
         raise DataError("inputs with data", "a tensor on the device 'meta'", "load them first")
     if tensor.layout != torch.strided or not tensor.dim():
-        found = f"a tensor of layout {tensor.layout} and {tensor.dim()} dimensions"
-        raise DataError("inputs as a dense tensor (n, ...)", found, "call to_dense(), and stack the examples")
+        actual = f"a tensor of layout {tensor.layout} and {tensor.dim()} dimensions"
+        raise DataError("inputs as a dense tensor (n, ...)", actual, "call to_dense(), and stack the examples")
     if np.ma.is_masked(values):
         raise DataError("inputs without masked values", "some that are masked", "fill them in")
     return tensor
 
 
-def _count(inputs: Any) -> int:
+def _count_examples(inputs: Any) -> int:
     counts = {len(tensor) for tensor in (inputs.values() if isinstance(inputs, Mapping) else [inputs])}
     if len(counts) != 1:
         raise DataError("inputs of one length", f"lengths {sorted(counts)}", "give every example every input")

@@ -8,23 +8,23 @@ from typing import Any
 
 from rich.console import Console
 
-from expunge.api.documents import document
-from expunge.api.folder import CONFIG, FINISHED, GRID, MANIFEST, REPORT, RunFolder
-from expunge.api.generative.generated import Drawing, GeneratedRows, generated_part
-from expunge.api.generative.grids import HOLDS
-from expunge.api.progress import bar
-from expunge.api.requests import Asked
-from expunge.api.run import from_here
-from expunge.api.threads import threads as using_threads
+from expunge.api.compute_context import thread_count as using_threads
+from expunge.api.documents import build_document
+from expunge.api.folder import CONFIG_FILE, GRID_FILE, MANIFEST_FILE, REPORT_FILE, RESULT_FILE, RunFolder
+from expunge.api.generative.grids import STILL_CONTAINS_DATA
+from expunge.api.generative.image_comparison import ImageModelComparison, SamplingConfig, build_generative_section
+from expunge.api.progress import progress_bar
+from expunge.api.request_section import RequestInfo
+from expunge.api.run import display_path
 from expunge.api.unlearning import unlearn
-from expunge.data import load_key, manifest, split_request
+from expunge.data import build_manifest, load_or_create_key, split_request
 from expunge.demo import diffusion_plan
-from expunge.demo.diffusion_plan import Case, Plan
+from expunge.demo.diffusion_plan import DiffusionDemoCase, DiffusionDemoPlan
 from expunge.errors import NotFiniteError
 from expunge.methods import Method, build_method
 from expunge.report import print_tables, write_report
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.family import Diffusion
+from expunge.tasks.diffusion.task import Diffusion
 
 
 def run_diffusion_demo(
@@ -36,7 +36,7 @@ def run_diffusion_demo(
     threads: int | None = None,
     overwrite: bool = False,
     console: Console | None = None,
-    plan: Plan | None = None,
+    plan: DiffusionDemoPlan | None = None,
 ) -> Path:
     """Forget one class of a class-conditional diffusion model by every method of the plan; measure and report.
 
@@ -57,17 +57,17 @@ def run_diffusion_demo(
         DataError: If the data are missing.
         MissingExtraError: If diffusers is not installed.
     """
-    began, console = time.perf_counter(), console or Console(quiet=True)
+    start_time, console = time.perf_counter(), console or Console(quiet=True)
     plan = plan or (diffusion_plan.DIGITS if fast else diffusion_plan.FASHION)
-    case = diffusion_plan.case(plan, data_dir, seed)
+    case = diffusion_plan.load_case(plan, data_dir, seed)
     folder = RunFolder(out, overwrite=overwrite)
     with using_threads(threads):
         result = DiffusionDemo(folder, plan, case, seed, console).run()
-    report = write_report(result, folder.path / REPORT)
-    folder.write_json(FINISHED, result)
+    report = write_report(result, folder.path / REPORT_FILE)
+    folder.write_json(RESULT_FILE, result)
     print_tables(result, console)
-    console.print(f"Grid:   {from_here(folder.path / GRID)}", soft_wrap=True)
-    console.print(f"Report: {from_here(report)}   ({time.perf_counter() - began:.0f} s)", soft_wrap=True)
+    console.print(f"Grid:   {display_path(folder.path / GRID_FILE)}", soft_wrap=True)
+    console.print(f"Report: {display_path(report)}   ({time.perf_counter() - start_time:.0f} s)", soft_wrap=True)
     return folder.path
 
 
@@ -82,56 +82,60 @@ class DiffusionDemo:
         console: Where progress goes.
     """
 
-    def __init__(self, folder: RunFolder, plan: Plan, case: Case, seed: int, console: Console) -> None:
+    def __init__(
+        self, folder: RunFolder, plan: DiffusionDemoPlan, case: DiffusionDemoCase, seed: int, console: Console
+    ) -> None:
         self.folder, self.plan, self.case, self.seed, self.console = folder, plan, case, seed, console
-        drawing = Drawing(**{**vars(plan.drawing), "seed": seed})
-        self.rows = GeneratedRows(case.split, case.real, case.judge, drawing, seed)
+        drawing = SamplingConfig(**{**vars(plan.sampling), "seed": seed})
+        self.rows = ImageModelComparison(case.split, case.real, case.judge, drawing, seed)
 
     def run(self) -> dict[str, Any]:
         """Answer the request and return the result document."""
-        self.note()
-        with bar(self.console, "Original", len(self.rows.labels), width=16, images=1) as shown:
-            self.rows.original(self.case.original, on_images=shown.reached)
+        self.write_manifest()
+        with progress_bar(self.console, "Original", len(self.rows.labels), width=16, images=1) as shown:
+            self.rows.add_original(self.case.original, on_images=shown.set_progress)
         for key, method in self.plan.methods.items():
-            self.unlearned(key, method)
+            self.run_method(key, method)
         names = self.case.source.class_names
-        grid = self.rows.grid(names)
-        grid.write(self.folder.path / GRID)
-        name = names[self.plan.forgotten]
-        asked = Asked("class", f"Forget how to draw '{name}' ({self.plan.title})", "class", names)
-        part = generated_part(asked, self.rows, len(self.case.real))
+        grid = self.rows.build_grid(names)
+        grid.write(self.folder.path / GRID_FILE)
+        name = names[self.plan.forgotten_class]
+        request_info = RequestInfo("class", f"Forget how to draw '{name}' ({self.plan.title})", "class", names)
+        part = build_generative_section(request_info, self.rows, len(self.case.real))
         command = f"expunge demo --task diffusion{' --fast' if self.plan is diffusion_plan.DIGITS else ''}"
         title = f"A diffusion model of {self.plan.title} forgets a class"
-        held = ["The base model, which comes with the package.", HOLDS]
-        return document("demo", title, command, diffusion_plan.DISCLOSURE, [part], held)
+        still_contains_data = ["The base model, which comes with the package.", STILL_CONTAINS_DATA]
+        return build_document("demo", title, command, diffusion_plan.DISCLOSURE, [part], still_contains_data)
 
-    def note(self) -> None:
+    def write_manifest(self) -> None:
         """Write what is known before the first step."""
         settings = {"methods": self.plan.methods, "settings": self.plan.settings, "seed": self.seed}
-        self.folder.write_json(CONFIG, {**settings, "images": vars(self.rows.drawing), "data": self.plan.name})
+        self.folder.write_json(CONFIG_FILE, {**settings, "images": vars(self.rows.sampling), "data": self.plan.name})
         source, request = self.case.source, self.case.request
         positions = split_request(source.train, request, source.class_names)
-        self.folder.write_json(MANIFEST, manifest(request, *positions, source.name, source.train, load_key()))
+        self.folder.write_json(
+            MANIFEST_FILE, build_manifest(request, *positions, source.name, source.train, load_or_create_key())
+        )
 
-    def unlearned(self, key: str, name: str) -> None:
+    def run_method(self, key: str, name: str) -> None:
         """Unlearn by one method and let the model draw; a run that diverges keeps its row, without figures."""
-        method, split = built(name, self.plan), self.case.split
+        method, split = build_demo_method(name, self.plan), self.case.split
         label = method.label or type(method).__name__
         sides: dict[str, Any] = {"forget": split.forget, "retain": split.retain}
         try:
-            with bar(self.console, label, width=16, images=self.plan.settings["batch"]) as shown:
+            with progress_bar(self.console, label, width=16, images=self.plan.settings["batch"]) as shown:
                 result = unlearn(
                     self.case.original, **sides, task="diffusion", method=method, seed=self.seed, on_step=shown.update
                 )
         except NotFiniteError:
-            self.rows.unlearned(None, key, method)
+            self.rows.add_unlearned(None, key, method)
             return
         self.folder.write_lines(f"{key}/history.jsonl", result.history)
         saved = DDPM.from_pretrained(Diffusion().save(result.model, self.folder.path / key))
-        with bar(self.console, "  draws", len(self.rows.labels), width=16, images=1) as shown:
-            self.rows.unlearned(saved, key, method, result.seconds, result.history, shown.reached)
+        with progress_bar(self.console, "  draws", len(self.rows.labels), width=16, images=1) as shown:
+            self.rows.add_unlearned(saved, key, method, result.seconds, result.history, shown.set_progress)
 
 
-def built(name: str, plan: Plan) -> Method:
+def build_demo_method(name: str, plan: DiffusionDemoPlan) -> Method:
     """Return a method with the plan's settings and, for all else, the family's."""
-    return build_method(name, **Diffusion().settings(name, plan.settings))
+    return build_method(name, **Diffusion().resolve_settings(name, plan.settings))

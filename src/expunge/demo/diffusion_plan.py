@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
-from expunge.api.generative.diffusion_job import scale_of, signed
-from expunge.api.generative.generated import Drawing
+from expunge.api.generative.diffusion_job import get_input_scale, rescale_to_signed
+from expunge.api.generative.image_comparison import SamplingConfig
 from expunge.batch import Split
-from expunge.data import ByClass, Source, Subset, split_request
-from expunge.registry import find
+from expunge.data import ByClass, LabeledDataset, Subset, split_request
+from expunge.registry import find_component
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.evaluation import Judge, ShownImages
+from expunge.tasks.diffusion.evaluation import ImageClassifier, LabeledImages
 from expunge.weights import load_into
 
-MODELS = Path(__file__).parent / "models"
+MODELS_FOLDER = Path(__file__).parent / "models"
 """The base models and their judges; benchmarks/diffusion_base.py made them."""
 JUDGE = "resnet8"
 
@@ -41,48 +41,48 @@ DISCLOSURE = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class DiffusionDemoPlan:
     """One variant of the demo.
 
     Args:
         name: Of the data and of the base model's folder.
         title: Of the data, for people.
-        forgotten: The class that is forgotten.
-        retained: Retained training images that are used, drawn at random.
+        forgotten_class: The class that is forgotten.
+        num_retained: Retained training images that are used, drawn at random.
         settings: Of every method.
-        drawing: Which images are drawn.
+        sampling: Which images are drawn.
         methods: Row of the table → method. Default: ``METHODS``.
     """
 
     name: str
     title: str
-    forgotten: int
-    retained: int
+    forgotten_class: int
+    num_retained: int
     settings: Mapping[str, Any]
-    drawing: Drawing
+    sampling: SamplingConfig
     methods: Mapping[str, str] = field(default_factory=lambda: METHODS)
 
 
-FASHION = Plan(
+FASHION = DiffusionDemoPlan(
     "fashion_mnist",
     "Fashion-MNIST",
     0,
     6_400,
     {"epochs": 1, "batch": 64, "rate": 3e-4},
-    Drawing(forgotten=500, remaining=1000),
+    SamplingConfig(forgotten=500, remaining=1000),
 )
-DIGITS = Plan(
+DIGITS = DiffusionDemoPlan(
     "digits",
     "handwritten digits",
     3,
     1_280,
     {"epochs": 3, "batch": 64, "rate": 1e-3},
-    Drawing(forgotten=200, remaining=900),
+    SamplingConfig(forgotten=200, remaining=900),
 )
 
 
 @dataclass(frozen=True)
-class Case:
+class DiffusionDemoCase:
     """A variant whose every part is at hand.
 
     Args:
@@ -94,15 +94,15 @@ class Case:
         judge: The classifier that looks at the images.
     """
 
-    source: Source
-    real: ShownImages
+    source: LabeledDataset
+    real: LabeledImages
     split: Split
     request: ByClass
     original: DDPM
-    judge: Judge
+    judge: ImageClassifier
 
 
-def case(plan: Plan, data_dir: Path | None = None, seed: int = 0) -> Case:
+def load_case(plan: DiffusionDemoPlan, data_dir: Path | None = None, seed: int = 0) -> DiffusionDemoCase:
     """Read everything that a variant needs.
 
     Args:
@@ -114,20 +114,20 @@ def case(plan: Plan, data_dir: Path | None = None, seed: int = 0) -> Case:
         DataError: If the data are missing.
         MissingExtraError: If diffusers is not installed.
     """
-    original = DDPM.from_pretrained(MODELS / plan.name / "ddpm")
-    source: Source = find("readers", plan.name)(data_dir)
-    judge, real = judge_of(plan, source), ShownImages.of(source.test)
-    signed(source)
-    request = ByClass(plan.forgotten)
+    original = DDPM.from_pretrained(MODELS_FOLDER / plan.name / "ddpm")
+    source: LabeledDataset = find_component("readers", plan.name)(data_dir)
+    judge, real = load_judge(plan, source), LabeledImages.from_examples(source.test)
+    rescale_to_signed(source)
+    request = ByClass(plan.forgotten_class)
     forget, retain = split_request(source.train, request, source.class_names)
     order = torch.randperm(len(retain), generator=torch.Generator().manual_seed(seed))
-    used = retain[order[: plan.retained]].sort().values
+    used = retain[order[: plan.num_retained]].sort().values
     split = Split(Subset(source.train, forget), Subset(source.train, used), len(source.class_names))
-    return Case(source, real, split, request, original, judge)
+    return DiffusionDemoCase(source, real, split, request, original, judge)
 
 
-def judge_of(plan: Plan, source: Source) -> Judge:
+def load_judge(plan: DiffusionDemoPlan, source: LabeledDataset) -> ImageClassifier:
     """Return the judge, fed as the data's reader scales its images."""
-    model = find("models", JUDGE)(len(source.class_names), channels=source.shape[0])
-    load_into(model, MODELS / plan.name / "judge.safetensors")
-    return Judge(model, JUDGE, prepare=scale_of(source))
+    model = find_component("models", JUDGE)(len(source.class_names), channels=source.shape[0])
+    load_into(model, MODELS_FOLDER / plan.name / "judge.safetensors")
+    return ImageClassifier(model, JUDGE, prepare=get_input_scale(source))

@@ -10,19 +10,19 @@ import torch
 from torch import nn
 
 from expunge.batch import Examples, Split
-from expunge.data import ByClass, ByFraction, Request, Source, Subset, split_request
+from expunge.data import ByClass, ByFraction, ForgetRequest, LabeledDataset, Subset, split_request
 from expunge.tasks.classification.models import small_cnn
 from expunge.tasks.classification.readers import digits
-from expunge.tasks.classification.training import TrainSettings, fit
+from expunge.tasks.classification.training import TrainSettings, train_classifier
 
-TRAIN = 300
+NUM_TRAIN_IMAGES = 300
 """Training images: few, so that the network memorises them and membership can be told."""
 
-TRAINING: Mapping[str, Any] = {"epochs": 40, "batch": 32, "rate": 0.05}
+TRAIN_SETTINGS: Mapping[str, Any] = {"epochs": 40, "batch": 32, "rate": 0.05}
 
 REQUESTS: Mapping[str, str] = {"class": "Forget every image of the digit 3", "random": "Forget a random 10 %"}
 FORGOTTEN_CLASS = 3
-SHARE = 0.1
+FORGET_FRACTION = 0.1
 
 METHODS = (
     "fine_tune",
@@ -35,16 +35,16 @@ METHODS = (
     "eupmu_fast",
 )
 
-COMMON: Mapping[str, Any] = {"epochs": 10, "batch": 64, "forget_batch": 32}
+COMMON_SETTINGS: Mapping[str, Any] = {"epochs": 10, "batch": 64, "forget_batch": 32}
 """The same budget for every method: ten passes."""
 
-RANDOM_LABELS = ("random_labels", "salun", "explicit_surgery", "eupmu", "eupmu_fast")
+RANDOM_LABEL_METHODS = ("random_labels", "salun", "explicit_surgery", "eupmu", "eupmu_fast")
 """Methods whose labels are drawn; for the class request the class itself is left out of the draw, for all of them."""
 
-NORMALISATION = "frozen"
+BATCH_NORM = "frozen"
 """Statistics of the original; docs/results/normalisation.md has the measurement."""
 
-RATES: Mapping[str, Mapping[str, float]] = {
+LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
     "fine_tune": {"class": 0.3, "random": 0.01},
     "gradient_ascent": {"class": 0.01, "random": 0.0003},
     "neggrad_plus": {"class": 0.01, "random": 0.001},
@@ -65,7 +65,7 @@ DISCLOSURE = (
 
 
 @dataclass(frozen=True)
-class Case:
+class DemoCase:
     """One request at one seed.
 
     Args:
@@ -81,38 +81,38 @@ class Case:
     seed: int
     train: Examples
     control: Examples
-    request: Request
+    request: ForgetRequest
     split: Split
 
 
-def source() -> Source:
+def load_digits() -> LabeledDataset:
     """Return the digits: one half to draw training and control images from, one half to test on."""
     return digits(test_share=0.5, seed=0)
 
 
-def case(kind: str, seed: int, data: Source) -> Case:
+def make_case(kind: str, seed: int, data: LabeledDataset) -> DemoCase:
     """Return one request at one seed."""
-    drawn = data.subset(TRAIN, seed).train
+    drawn = data.subset(NUM_TRAIN_IMAGES, seed).train
     positions = drawn.positions if isinstance(drawn, Subset) else torch.arange(len(drawn))
     rest = torch.ones(len(data.train), dtype=torch.bool).index_fill_(0, positions, False)
     control = Subset(data.train, rest.nonzero().flatten())
-    request = ByClass(FORGOTTEN_CLASS) if kind == "class" else ByFraction(SHARE, seed)
+    request = ByClass(FORGOTTEN_CLASS) if kind == "class" else ByFraction(FORGET_FRACTION, seed)
     forget, retain = split_request(drawn, request)
     split = Split(Subset(drawn, forget), Subset(drawn, retain), 10, control)
-    return Case(kind, seed, drawn, control, request, split)
+    return DemoCase(kind, seed, drawn, control, request, split)
 
 
-def train(examples: Examples, seed: int) -> tuple[nn.Module, float]:
+def train_network(examples: Examples, seed: int) -> tuple[nn.Module, float]:
     """Return a network trained to convergence, and the seconds that took."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = small_cnn(10, 1)
-    record = fit(model, examples, TrainSettings(**TRAINING, seed=seed))
+    record = train_classifier(model, examples, TrainSettings(**TRAIN_SETTINGS, seed=seed))
     return model, record.seconds
 
 
-def settings(method: str, kind: str) -> dict[str, Any]:
+def get_method_settings(method: str, kind: str) -> dict[str, Any]:
     """Return the settings of a method for a request, without the learning rate where none was chosen."""
-    rate = RATES.get(method, {}).get(kind)
-    label = {"exclude_true": True} if kind == "class" and method in RANDOM_LABELS else {}
-    return {**COMMON, **label, **({} if rate is None else {"rate": rate})}
+    lr = LEARNING_RATES.get(method, {}).get(kind)
+    label = {"exclude_true": True} if kind == "class" and method in RANDOM_LABEL_METHODS else {}
+    return {**COMMON_SETTINGS, **label, **({} if lr is None else {"rate": lr})}

@@ -10,26 +10,28 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from expunge.api.documents import document
-from expunge.api.folder import CONFIG, FINISHED, REPORT, RunFolder
-from expunge.api.progress import Bar, bar
-from expunge.api.requests import Asked, contact_sheet, request_part
-from expunge.api.rows import Rows
-from expunge.api.run import from_here
-from expunge.api.threads import threads as using_threads
+from expunge.api.compute_context import thread_count as using_threads
+from expunge.api.documents import build_document
+from expunge.api.folder import CONFIG_FILE, REPORT_FILE, RESULT_FILE, RunFolder
+from expunge.api.model_comparison import ModelComparison
+from expunge.api.progress import ProgressBar, progress_bar
+from expunge.api.request_section import RequestInfo, build_contact_sheet, build_request_section
+from expunge.api.run import display_path
 from expunge.api.unlearning import unlearn
-from expunge.data import Source, load_key, manifest, split_request
+from expunge.data import LabeledDataset, build_manifest, load_or_create_key, split_request
 from expunge.demo import plan
-from expunge.demo.plan import Case
+from expunge.demo.plan import DemoCase
 from expunge.errors import ConfigError, NotFiniteError
-from expunge.evaluation import ModelOutputs, Trial, gap_floors
+from expunge.evaluation import ModelOutputs, ModelScores, compute_noise_floors
 from expunge.methods import build_method
 from expunge.report import print_tables, write_report
 from expunge.weights import save_weights
 
-RETRAINED = 2
+NUM_RETRAINED = 2
 """Retrained models for each split: one is the reference, the others give the noise floor."""
-HOLDS = "This run folder: original and retrained weights, and pictures of forgotten digits in report.html."
+STILL_CONTAINS_DATA = (
+    "This run folder: original and retrained weights, and pictures of forgotten digits in report.html."
+)
 
 
 def run_demo(
@@ -56,21 +58,21 @@ def run_demo(
     """
     if seeds < 1:
         raise ConfigError("at least one seed", f"{seeds}", "use 3")
-    began, console = time.perf_counter(), console or Console(quiet=True)
+    start_time, console = time.perf_counter(), console or Console(quiet=True)
     folder = RunFolder(out, overwrite=overwrite)
     with using_threads(threads):
-        show = Demo(folder, plan.source(), 1 if fast else seeds, console)
-        folder.write_json(CONFIG, show.config())
+        show = Demo(folder, plan.load_digits(), 1 if fast else seeds, console)
+        folder.write_json(CONFIG_FILE, show.config())
         result = show.run()
-    report = write_report(result, folder.path / REPORT)
-    folder.write_json(FINISHED, result)
+    report = write_report(result, folder.path / REPORT_FILE)
+    folder.write_json(RESULT_FILE, result)
     print_tables(result, console)
-    console.print(f"Report: {from_here(report)}   ({time.perf_counter() - began:.0f} s)", soft_wrap=True)
+    console.print(f"Report: {display_path(report)}   ({time.perf_counter() - start_time:.0f} s)", soft_wrap=True)
     return folder.path
 
 
 @dataclass
-class Answered:
+class RequestResults:
     """What one request has gathered over the seeds.
 
     Args:
@@ -79,8 +81,8 @@ class Answered:
         references: What the retrained models of each seed say.
     """
 
-    first: Rows
-    trials: list[Trial] = field(default_factory=list)
+    first: ModelComparison
+    trials: list[ModelScores] = field(default_factory=list)
     references: list[list[ModelOutputs]] = field(default_factory=list)
 
 
@@ -94,101 +96,105 @@ class Demo:
         console: Where progress goes.
     """
 
-    def __init__(self, folder: RunFolder, data: Source, seeds: int, console: Console) -> None:
+    def __init__(self, folder: RunFolder, data: LabeledDataset, seeds: int, console: Console) -> None:
         self.folder, self.data, self.seeds, self.console = folder, data, seeds, console
         self.originals: dict[int, tuple[nn.Module, float]] = {}
 
     def config(self) -> dict[str, Any]:
         """Return what can be said of the run before it starts."""
-        chosen = {kind: {m: plan.settings(m, kind) for m in plan.METHODS} for kind in plan.REQUESTS}
-        return {"seeds": self.seeds, "train": plan.TRAIN, "training": plan.TRAINING, "methods": chosen}
+        chosen = {kind: {m: plan.get_method_settings(m, kind) for m in plan.METHODS} for kind in plan.REQUESTS}
+        return {"seeds": self.seeds, "train": plan.NUM_TRAIN_IMAGES, "training": plan.TRAIN_SETTINGS, "methods": chosen}
 
     def run(self) -> dict[str, Any]:
         """Answer every request and return the result document."""
-        models = 1 + RETRAINED + len(plan.METHODS)
+        models = 1 + NUM_RETRAINED + len(plan.METHODS)
         total = len(plan.REQUESTS) * self.seeds * models
-        with bar(self.console, "Digits", total, width=28, transient=True) as shown:
-            parts = [self.answer(kind, shown) for kind in plan.REQUESTS]
+        with progress_bar(self.console, "Digits", total, width=28, transient=True) as shown:
+            parts = [self.run_request(kind, shown) for kind in plan.REQUESTS]
         command = f"expunge demo --seeds {self.seeds}"
-        return document("demo", "Forgetting handwritten digits", command, plan.DISCLOSURE, parts, [HOLDS])
+        return build_document(
+            "demo", "Forgetting handwritten digits", command, plan.DISCLOSURE, parts, [STILL_CONTAINS_DATA]
+        )
 
-    def answer(self, kind: str, shown: Bar) -> dict[str, Any]:
+    def run_request(self, kind: str, progress: ProgressBar) -> dict[str, Any]:
         """Answer one request at every seed; return its part of the document."""
-        cases = [plan.case(kind, seed, self.data) for seed in range(self.seeds)]
-        answered = Answered(Rows(cases[0].split, self.data.test, 0))
+        cases = [plan.make_case(kind, seed, self.data) for seed in range(self.seeds)]
+        results = RequestResults(ModelComparison(cases[0].split, self.data.test, 0))
         for chosen in cases:
-            rows = answered.first if chosen is cases[0] else Rows(chosen.split, self.data.test, chosen.seed)
-            answered.references.append(self.one_seed(chosen, rows, shown))
-            answered.trials += rows.trials()
-        first, names = answered.first, self.data.class_names
-        sheet = contact_sheet(first.split.forget, first.outputs, names)
-        asked = Asked(kind, plan.REQUESTS[kind], cases[0].request.kind, names)
-        floors = gap_floors(answered.references)
-        return request_part(asked, first.split, self.data.test, answered.trials, None, sheet, floors=floors)
+            rows = results.first if chosen is cases[0] else ModelComparison(chosen.split, self.data.test, chosen.seed)
+            results.references.append(self.run_seed(chosen, rows, progress))
+            results.trials += rows.score()
+        first, names = results.first, self.data.class_names
+        sheet = build_contact_sheet(first.split.forget, first.outputs, names)
+        request_info = RequestInfo(kind, plan.REQUESTS[kind], cases[0].request.kind, names)
+        floors = compute_noise_floors(results.references)
+        return build_request_section(
+            request_info, first.split, self.data.test, results.trials, None, sheet, floors=floors
+        )
 
-    def one_seed(self, chosen: Case, rows: Rows, shown: Bar) -> list[ModelOutputs]:
+    def run_seed(self, case: DemoCase, rows: ModelComparison, progress: ProgressBar) -> list[ModelOutputs]:
         """Train, retrain and unlearn at one seed; return what the retrained models say."""
-        where = f"{chosen.kind}, seed {chosen.seed}"
-        self.note(chosen)
-        rows.original(*self.original(chosen))
-        shown.done(f"{where}: original")
+        where = f"{case.kind}, seed {case.seed}"
+        self.write_manifest(case)
+        rows.add_original(*self.get_original(case))
+        progress.advance(f"{where}: original")
         references = []
-        for number in range(RETRAINED):
-            references.append(self.retrained(chosen, rows, number))
-            shown.done(f"{where}: retrain")
+        for number in range(NUM_RETRAINED):
+            references.append(self.retrain(case, rows, number))
+            progress.advance(f"{where}: retrain")
         for method in plan.METHODS:
-            self.unlearned(method, chosen, rows)
-            shown.done(f"{where}: {rows.rows[-1].label}")
+            self.run_method(method, case, rows)
+            progress.advance(f"{where}: {rows.entries[-1].label}")
         return references
 
-    def original(self, chosen: Case) -> tuple[nn.Module, float]:
+    def get_original(self, case: DemoCase) -> tuple[nn.Module, float]:
         """Return the network trained on everything at this seed; both requests start from the same."""
-        if chosen.seed not in self.originals:
-            model, seconds = plan.train(chosen.train, chosen.seed)
-            save_weights(model, self.folder.within(f"original-{chosen.seed}.safetensors"), overwrite=True)
-            self.originals[chosen.seed] = model, seconds
-        return self.originals[chosen.seed]
+        if case.seed not in self.originals:
+            model, seconds = plan.train_network(case.train, case.seed)
+            save_weights(model, self.folder.file_path(f"original-{case.seed}.safetensors"), overwrite=True)
+            self.originals[case.seed] = model, seconds
+        return self.originals[case.seed]
 
-    def retrained(self, chosen: Case, rows: Rows, number: int) -> ModelOutputs:
+    def retrain(self, case: DemoCase, rows: ModelComparison, number: int) -> ModelOutputs:
         """Return what one retrained network says; the first is the reference and has a row."""
-        model, seconds = plan.train(chosen.split.retain, chosen.seed + 10_000 * (number + 1))
+        model, seconds = plan.train_network(case.split.retain, case.seed + 10_000 * (number + 1))
         if number > 0:
-            return rows.ask(model)
-        self.keep(model, chosen, "retrain")
-        return rows.retrained(model, seconds)
+            return rows.collect_outputs(model)
+        self.save_model(model, case, "retrain")
+        return rows.add_retrained(model, seconds)
 
-    def unlearned(self, name: str, chosen: Case, rows: Rows) -> None:
+    def run_method(self, name: str, case: DemoCase, rows: ModelComparison) -> None:
         """Unlearn by one method; a run that diverges keeps its row, without figures."""
-        method, split = build_method(name, **plan.settings(name, chosen.kind)), chosen.split
+        method, split = build_method(name, **plan.get_method_settings(name, case.kind)), case.split
         try:
             result = unlearn(
-                self.original(chosen)[0],
+                self.get_original(case)[0],
                 forget=split.forget,
                 retain=split.retain,
                 holdout=split.holdout,
                 method=method,
-                seed=chosen.seed,
-                normalisation=plan.NORMALISATION,
+                seed=case.seed,
+                normalisation=plan.BATCH_NORM,
                 observe_every=1,
             )
-            rows.unlearned(result.model, name, method, result.seconds, result.history)
+            rows.add_unlearned(result.model, name, method, result.seconds, result.history)
         except NotFiniteError:
-            rows.unlearned(None, name, method)
+            rows.add_unlearned(None, name, method)
             return
-        self.keep(result.model, chosen, name)
-        self.folder.write_lines(f"{place(chosen)}/{name}.history.jsonl", result.history)
+        self.save_model(result.model, case, name)
+        self.folder.write_lines(f"{case_folder(case)}/{name}.history.jsonl", result.history)
 
-    def keep(self, model: nn.Module, chosen: Case, name: str) -> None:
+    def save_model(self, model: nn.Module, case: DemoCase, name: str) -> None:
         """Save a model's weights."""
-        save_weights(model, self.folder.within(f"{place(chosen)}/{name}.safetensors"), overwrite=True)
+        save_weights(model, self.folder.file_path(f"{case_folder(case)}/{name}.safetensors"), overwrite=True)
 
-    def note(self, chosen: Case) -> None:
+    def write_manifest(self, case: DemoCase) -> None:
         """Write the request's manifest: sizes and keyed hashes."""
-        positions = split_request(chosen.train, chosen.request)
-        record = manifest(chosen.request, *positions, self.data.name, chosen.train, load_key())
-        self.folder.write_json(f"{place(chosen)}/manifest.json", record)
+        positions = split_request(case.train, case.request)
+        record = build_manifest(case.request, *positions, self.data.name, case.train, load_or_create_key())
+        self.folder.write_json(f"{case_folder(case)}/manifest.json", record)
 
 
-def place(chosen: Case) -> str:
+def case_folder(case: DemoCase) -> str:
     """Return the folder of one request at one seed."""
-    return f"{chosen.kind}-{chosen.seed}"
+    return f"{case.kind}-{case.seed}"

@@ -1,85 +1,85 @@
 """The engine: the only place that knows devices, precision, micro-batches and normalisation layers."""
 
-from expunge.engine.average import Average
-from expunge.engine.conditions import Conditions, Judged, Row
-from expunge.engine.cost import Cost, Meter, place_of
-from expunge.engine.descend import Descent
-from expunge.engine.execute import execute
-from expunge.engine.guidance import STEADY, Guidance
-from expunge.engine.half import Setting
-from expunge.engine.normalisation import POLICIES, Policy, checked_policy, prepare_modes
-from expunge.engine.optimisers import check_optimiser
-from expunge.engine.precision import Format, Precision, precision_for
-from expunge.engine.processes import Council, agreed, take_over
-from expunge.engine.randomness import mixed_seed, replayed
-from expunge.engine.savepoints import CODE, Every, Savepoints, Stateful
-from expunge.engine.shared_savepoints import SharedSavepoints
+from expunge.engine.actions import CONTINUE, LoopAction
+from expunge.engine.batch_norm import BATCH_NORM_MODES, BatchNormMode, set_training_modes, validate_batch_norm_mode
+from expunge.engine.checkpoints import CODE_KEY, CheckpointManager, SaveInterval, Stateful
+from expunge.engine.control_group import ControlGroup, broadcast_from_rank0, broadcast_weights
+from expunge.engine.cost import ResourceMeter, ResourceUsage, device_of
+from expunge.engine.diagnostics import HISTORY_FIELDS, UpdateDiagnostics
+from expunge.engine.distributed_checkpoints import DistributedCheckpointManager
+from expunge.engine.ema import ModelEMA
+from expunge.engine.optimizers import check_optimizer_name
+from expunge.engine.precision import Precision, PrecisionName, make_precision
+from expunge.engine.randomness import combine_seeds, seeded_rng
+from expunge.engine.run_options import EvalWeights, HistoryRow, RunOptions
+from expunge.engine.runner import run_recipe
+from expunge.engine.side_batch import StepConfig
+from expunge.engine.signals import PROCESS_SIGNALS, Interrupted, SignalHandler
 from expunge.engine.stages import (
-    Descend,
-    Edit,
-    Mode,
-    Optimiser,
-    OptimiserName,
-    Reading,
-    Recipe,
+    EditStage,
+    Measurements,
+    MethodRecipe,
+    OptimizerConfig,
+    OptimizerName,
+    Pairing,
     Schedule,
-    Select,
+    SelectStage,
     Stage,
+    TrainStage,
 )
 from expunge.engine.step import EngineStep
-from expunge.engine.stepper import Move, Stepper, as_batch, trainable
-from expunge.engine.stopping import PROCESS, Stopped, Stopping
-from expunge.engine.telemetry import FIELDS, Observation
+from expunge.engine.stepper import Stepper, UpdateResult, as_batch, trainable_parameters
+from expunge.engine.train_stage import StageRunner
 
 __all__ = [
-    "CODE",
-    "FIELDS",
-    "POLICIES",
-    "PROCESS",
-    "STEADY",
-    "Average",
-    "Conditions",
-    "Cost",
-    "Council",
-    "Descend",
-    "Descent",
-    "Edit",
+    "BATCH_NORM_MODES",
+    "CODE_KEY",
+    "CONTINUE",
+    "HISTORY_FIELDS",
+    "PROCESS_SIGNALS",
+    "BatchNormMode",
+    "CheckpointManager",
+    "ControlGroup",
+    "DistributedCheckpointManager",
+    "EditStage",
     "EngineStep",
-    "Every",
-    "Format",
-    "Guidance",
-    "Judged",
-    "Meter",
-    "Mode",
-    "Move",
-    "Observation",
-    "Optimiser",
-    "OptimiserName",
-    "Policy",
+    "EvalWeights",
+    "HistoryRow",
+    "Interrupted",
+    "LoopAction",
+    "Measurements",
+    "MethodRecipe",
+    "ModelEMA",
+    "OptimizerConfig",
+    "OptimizerName",
+    "Pairing",
     "Precision",
-    "Reading",
-    "Recipe",
-    "Row",
-    "Savepoints",
+    "PrecisionName",
+    "ResourceMeter",
+    "ResourceUsage",
+    "RunOptions",
+    "SaveInterval",
     "Schedule",
-    "Select",
-    "Setting",
-    "SharedSavepoints",
+    "SelectStage",
+    "SignalHandler",
     "Stage",
+    "StageRunner",
     "Stateful",
+    "StepConfig",
     "Stepper",
-    "Stopped",
-    "Stopping",
-    "agreed",
+    "TrainStage",
+    "UpdateDiagnostics",
+    "UpdateResult",
     "as_batch",
-    "check_optimiser",
-    "checked_policy",
-    "execute",
-    "mixed_seed",
-    "place_of",
-    "precision_for",
-    "prepare_modes",
-    "replayed",
-    "take_over",
-    "trainable",
+    "broadcast_from_rank0",
+    "broadcast_weights",
+    "check_optimizer_name",
+    "combine_seeds",
+    "device_of",
+    "make_precision",
+    "run_recipe",
+    "seeded_rng",
+    "set_training_modes",
+    "trainable_parameters",
+    "validate_batch_norm_mode",
 ]

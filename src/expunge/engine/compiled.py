@@ -14,10 +14,10 @@ from torch import nn
 
 from expunge.errors import ConfigError, ModelError
 
-BACKEND: str | Callable[..., Any] = "inductor"
+COMPILE_BACKEND: str | Callable[..., Any] = "inductor"
 """Of ``torch.compile``."""
 COMPILERS = ("g++", "c++", "clang++", "cl")
-UNCOMPILED = "leave compile out"
+COMPILE_HINT = "leave compile out"
 
 
 @contextmanager
@@ -41,12 +41,12 @@ def compiled(model: nn.Module, active: bool) -> Iterator[None]:
         """Call the model from a frame of our own: torch compiles none of its containers' frames."""
         return model._call_impl(*args, **options)
 
-    before, model._compiled_call_impl = model._compiled_call_impl, torch.compile(call, backend=BACKEND)
+    before, model._compiled_call_impl = model._compiled_call_impl, torch.compile(call, backend=COMPILE_BACKEND)
     try:
         yield
     except TorchDynamoException as error:
-        found = " ".join(line.strip() for line in str(error).splitlines()[:2]).strip()[:200].rstrip(".")
-        raise ModelError("a model that torch.compile takes", found or "an error", UNCOMPILED) from error
+        actual = " ".join(line.strip() for line in str(error).splitlines()[:2]).strip()[:200].rstrip(".")
+        raise ModelError("a model that torch.compile takes", actual or "an error", COMPILE_HINT) from error
     finally:
         model._compiled_call_impl = before
 
@@ -56,7 +56,7 @@ def is_compiled(model: nn.Module) -> bool:
     return model._compiled_call_impl is not None
 
 
-def refuse_without_compiler(device: torch.device) -> None:
+def check_compiler(device: torch.device) -> None:
     """Refuse to compile where what ``torch.compile`` needs is missing.
 
     Args:
@@ -67,8 +67,8 @@ def refuse_without_compiler(device: torch.device) -> None:
     """
     if device.type != "cpu":
         if find_spec("triton") is None:
-            raise ConfigError("Triton for torch.compile", f"none beside torch for '{device.type}'", UNCOMPILED)
+            raise ConfigError("Triton for torch.compile", f"none beside torch for '{device.type}'", COMPILE_HINT)
         return
     if not any(map(shutil.which, (os.environ.get("CXX") or COMPILERS[0], *COMPILERS))):
-        cure = f"install one, name it in CXX, or {UNCOMPILED}"
-        raise ConfigError("a C++ compiler for torch.compile", "none on the path", cure)
+        hint = f"install one, name it in CXX, or {COMPILE_HINT}"
+        raise ConfigError("a C++ compiler for torch.compile", "none on the path", hint)

@@ -9,23 +9,23 @@ from typing import Any, NamedTuple
 
 import torch
 
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+PROC_STATUS, PROC_CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 """Where Linux tells the memory of a process, and where its highest mark is set back to the present."""
 
 
-class Cost(NamedTuple):
+class ResourceUsage(NamedTuple):
     """What was spent.
 
     Args:
         seconds: Wall clock, the device's queue included.
-        peak: Most bytes held beyond those held at the start; None where the system does not tell.
+        peak_memory: Most bytes held beyond those held at the start; None where the system does not tell.
     """
 
     seconds: float
-    peak: int | None
+    peak_memory: int | None
 
 
-class Meter:
+class ResourceMeter:
     """Runs from where it is made until ``stop``.
 
     On an accelerator memory is what PyTorch allocated there. On the CPU it is the process's resident memory, in which
@@ -36,7 +36,7 @@ class Meter:
         device: Where the work is done.
 
     Examples:
-        >>> meter = Meter("cpu")
+        >>> meter = ResourceMeter("cpu")
         >>> kept = torch.ones(1000, 1000)
         >>> meter.stop().seconds > 0
         True
@@ -44,28 +44,28 @@ class Meter:
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
-        synchronise(self.device)
-        self.held = set_mark(self.device)
-        self.began = time.perf_counter()
+        synchronize(self.device)
+        self.start_memory = reset_peak_memory(self.device)
+        self.start_time = time.perf_counter()
 
-    def stop(self) -> Cost:
+    def stop(self) -> ResourceUsage:
         """Wait for the device and return what was spent since the start; may be called again."""
-        synchronise(self.device)
-        seconds, highest = time.perf_counter() - self.began, mark(self.device)
-        peak = None if highest is None or self.held is None else max(0, highest - self.held)
-        return Cost(seconds, peak)
+        synchronize(self.device)
+        seconds, peak_memory = time.perf_counter() - self.start_time, read_peak_memory(self.device)
+        peak = None if peak_memory is None or self.start_memory is None else max(0, peak_memory - self.start_memory)
+        return ResourceUsage(seconds, peak)
 
 
-def place_of(model: Any) -> torch.device:
+def device_of(model: Any) -> torch.device:
     """Return the device that a model or pipeline says it is on, else that of its first parameter; else the CPU."""
-    told = getattr(model, "device", None)
-    if isinstance(told, torch.device):
-        return told
+    device = getattr(model, "device", None)
+    if isinstance(device, torch.device):
+        return device
     weights = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
     return next((weight.device for weight in weights), torch.device("cpu"))
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait until an accelerator has done what it was told; work on the CPU is done when it returns."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -73,7 +73,7 @@ def synchronise(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def set_mark(device: torch.device) -> int | None:
+def reset_peak_memory(device: torch.device) -> int | None:
     """Set the highest mark of memory back to the present and return that, in bytes; None where nobody tells."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -81,23 +81,23 @@ def set_mark(device: torch.device) -> int | None:
     if device.type != "cpu":
         return None
     try:
-        RESET.write_text("5")
+        PROC_CLEAR_REFS.write_text("5")
     except OSError:
         return None
-    return resident("VmRSS")
+    return read_resident_memory("VmRSS")
 
 
-def mark(device: torch.device) -> int | None:
+def read_peak_memory(device: torch.device) -> int | None:
     """Return the highest mark of memory in bytes; None where nobody tells."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resident("VmHWM") if device.type == "cpu" else None
+    return read_resident_memory("VmHWM") if device.type == "cpu" else None
 
 
-def resident(name: str) -> int | None:
+def read_resident_memory(name: str) -> int | None:
     """Return a figure of the process's resident memory in bytes; None where the system does not tell."""
     try:
-        found = re.search(rf"^{name}:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE)
+        match = re.search(rf"^{name}:\s+(\d+) kB$", PROC_STATUS.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return None if found is None else 1024 * int(found[1])
+    return None if match is None else 1024 * int(match[1])

@@ -13,59 +13,59 @@ import torch
 from torch import Tensor
 
 from expunge.surgery import Direction
-from expunge.surgery.direction import local
+from expunge.surgery.direction import to_local
 
-Choose = Callable[[Direction], Direction]
+MaskFn = Callable[[Direction], Direction]
 
 
 @contextmanager
-def guarded(parameters: Sequence[Tensor], choose: Choose | None) -> Iterator[None]:
-    """Run the optimiser's step in the body and commit what ``choose`` passes of it.
+def masked_step(parameters: Sequence[Tensor], compute_mask: MaskFn | None) -> Iterator[None]:
+    """Run the optimiser's step in the body and commit what ``compute_mask`` passes of it.
 
     Formula: θ ← θ + m ⊙ (θ⁺ − θ), by selection at m = 0 and m = 1 so that both are exact to the bit.
 
     Args:
         parameters: The trainable weights.
-        choose: From the displacement θ − θ⁺ to weights m in [0, 1], float or bool, one piece a parameter; None
+        compute_mask: From the displacement θ − θ⁺ to weights m in [0, 1], float or bool, one piece a parameter; None
             commits the whole step.
     """
-    if choose is None:
+    if compute_mask is None:
         yield
         return
-    before = [parameter.detach().clone() for parameter in parameters]
+    weights_before = [parameter.detach().clone() for parameter in parameters]
     yield
-    with torch.no_grad(), put_back_on_failure(parameters, before):
+    with torch.no_grad(), restore_on_failure(parameters, weights_before):
         # The gradients are spent; the displacement takes their room.
         for parameter in parameters:
             parameter.grad = None
         # No displacement outlives the choice: the memory above the optimiser's own is θ and one more θ for a moment.
-        weights = choose(Direction(torch._foreach_sub(before, [p.detach() for p in parameters])))
-        for parameter, old, weight in zip(parameters, before, weights, strict=True):
-            commit_(parameter, old, weight)
+        weights = compute_mask(Direction(torch._foreach_sub(weights_before, [p.detach() for p in parameters])))
+        for parameter, old, weight in zip(parameters, weights_before, weights, strict=True):
+            commit_masked_(parameter, old, weight)
 
 
 @contextmanager
-def put_back_on_failure(parameters: Sequence[Tensor], before: Sequence[Tensor]) -> Iterator[None]:
+def restore_on_failure(parameters: Sequence[Tensor], before: Sequence[Tensor]) -> Iterator[None]:
     """Take the whole step back if the mask cannot judge it."""
     try:
         yield
     except BaseException:
-        put_back(parameters, before)
+        restore_weights(parameters, before)
         raise
 
 
 @torch.no_grad()
-def put_back(parameters: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+def restore_weights(parameters: Sequence[Tensor], before: Sequence[Tensor]) -> None:
     """Give weights the values that they had."""
-    torch._foreach_copy_([local(parameter) for parameter in parameters], [local(old) for old in before])
+    torch._foreach_copy_([to_local(parameter) for parameter in parameters], [to_local(old) for old in before])
 
 
-def commit_(new: Tensor, old: Tensor, weight: Tensor) -> None:
+def commit_masked_(new: Tensor, old: Tensor, weight: Tensor) -> None:
     """Change the weights after an optimiser's step in place to those after the masked step.
 
     Examples:
         >>> new, old = torch.tensor([2.0, 2.0, 2.0]), torch.tensor([1.0, 1.0, 1.0])
-        >>> commit_(new, old, torch.tensor([0.0, 0.5, 1.0]))
+        >>> commit_masked_(new, old, torch.tensor([0.0, 0.5, 1.0]))
         >>> new.tolist()
         [1.0, 1.5, 2.0]
     """

@@ -12,17 +12,17 @@ import torch
 
 
 @contextmanager
-def replayed(seed: int, device: torch.device) -> Iterator[None]:
+def seeded_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Run the body from ``seed`` on the CPU's and the device's generator, and put both back afterwards.
 
     Examples:
-        >>> with replayed(7, torch.device("cpu")):
+        >>> with seeded_rng(7, torch.device("cpu")):
         ...     first = torch.rand(())
-        >>> with replayed(7, torch.device("cpu")):
+        >>> with seeded_rng(7, torch.device("cpu")):
         ...     bool(torch.rand(()) == first)
         True
     """
-    generators = generators_of(device)
+    generators = default_generators(device)
     before = [generator.get_state() for generator in generators]
     try:
         for generator in generators:
@@ -33,7 +33,7 @@ def replayed(seed: int, device: torch.device) -> Iterator[None]:
             generator.set_state(state)
 
 
-def generators_of(device: torch.device) -> list[torch.Generator]:
+def default_generators(device: torch.device) -> list[torch.Generator]:
     """Return the CPU's default generator and the device's; those of other devices are none of a run's business."""
     if device.type == "cpu":
         return [torch.default_generator]
@@ -44,7 +44,7 @@ def generators_of(device: torch.device) -> list[torch.Generator]:
     return [torch.default_generator, module.default_generators[index]]
 
 
-def mixed_seed(*parts: int) -> int:
+def combine_seeds(*parts: int) -> int:
     """Return one 63-bit seed from several numbers; neighbouring numbers give unrelated seeds (SplitMix64)."""
     state = 0
     for part in parts:
@@ -55,19 +55,19 @@ def mixed_seed(*parts: int) -> int:
     return state >> 1
 
 
-def generators_now(device: torch.device | None = None) -> dict[str, Any]:
+def get_rng_states(device: torch.device | None = None) -> dict[str, Any]:
     """Return the states of all global generators, Python's and numpy's too, as plain values and tensors."""
-    found = generators_of(device or torch.device("cpu"))
+    generators = default_generators(device or torch.device("cpu"))
     kind, key, *rest = np.random.get_state(legacy=True)
-    states = [generator.get_state() for generator in found]
+    states = [generator.get_state() for generator in generators]
     # Older safetensors have no unsigned numbers of 32 bits.
     return {"python": random.getstate(), "numpy": (kind, np.asarray(key, dtype=np.int64), *rest), "torch": states}
 
 
-def put_generators(states: dict[str, Any], device: torch.device | None = None) -> None:
+def set_rng_states(states: dict[str, Any], device: torch.device | None = None) -> None:
     """Put all global generators where they were."""
     random.setstate(states["python"])
     kind, key, *rest = states["numpy"]
     np.random.set_state((kind, np.asarray(key, dtype=np.uint32), *rest))
-    for generator, state in zip(generators_of(device or torch.device("cpu")), states["torch"], strict=False):
+    for generator, state in zip(default_generators(device or torch.device("cpu")), states["torch"], strict=False):
         generator.set_state(state)

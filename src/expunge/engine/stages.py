@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from expunge.batch import Predictor, Split
-from expunge.data.stream import Mode as Mode
-from expunge.engine.normalisation import Policy
+from expunge.data.sampler import Pairing as Pairing
+from expunge.engine.batch_norm import BatchNormMode
 from expunge.masks import Mask
 from expunge.objectives import Objective
 from expunge.pair import Pair
 from expunge.surgery import Surgery
 
 Schedule = Literal["constant", "cosine"]
-OptimiserName = Literal["sgd", "adamw", "adamw8bit"]
+OptimizerName = Literal["sgd", "adamw", "adamw8bit"]
 
 
 @dataclass(frozen=True)
-class Edit:
+class EditStage:
     """Change the model in closed form: re-initialise, trim, dampen.
 
     Args:
@@ -32,59 +32,59 @@ class Edit:
 
 
 @dataclass(frozen=True)
-class Optimiser:
+class OptimizerConfig:
     """How a stage moves weights.
 
     Args:
-        rate: Learning rate η > 0.
+        lr: Learning rate η > 0.
         name: ``sgd``, ``adamw``, or ``adamw8bit``, whose memory is a quarter of it. Default SGD.
         momentum: Heavy-ball momentum of SGD. Default .9.
         weight_decay: Default 5e-4.
         schedule: ``constant`` (default) or ``cosine`` to 0 over the stage.
-        clip: Largest norm of the gradient given to the optimiser. Default: none.
+        max_grad_norm: Largest norm of the gradient given to the optimiser. Default: none.
     """
 
-    rate: float
-    name: OptimiserName = "sgd"
+    lr: float
+    name: OptimizerName = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Schedule = "constant"
-    clip: float | None = None
+    max_grad_norm: float | None = None
 
 
 @dataclass(frozen=True)
-class Descend:
+class TrainStage:
     """Descend two objectives by a surgery, for a number of passes over the data.
 
     Args:
         objectives: What is minimised on each side.
         surgery: The rule.
-        optimiser: How weights move.
+        optimizer: How weights move.
         epochs: Passes; over D_r in mode ``paired``, ``retain``, ``interleaved`` and ``leading``, D_f in ``forget``, the
             union in ``mixed`` and ``blocks``.
-        batch: Examples a side and update. In mode ``mixed`` their sum is the size of a batch.
-        mode: How batches are paired.
+        batch_size: Examples a side and update. In mode ``mixed`` their sum is the size of a batch.
+        pairing: How batches are paired.
         mask: Which coordinates may move. Default: all.
-        normalisation: Policy that the stage insists on. Default: the run's.
-        ratio: Retain updates for each forget update in mode ``interleaved``. Default 1.
+        batch_norm: Policy that the stage insists on. Default: the run's.
+        retain_per_forget: Retain updates for each forget update in mode ``interleaved``. Default 1.
     """
 
     objectives: Pair[Objective]
     surgery: Surgery
-    optimiser: Optimiser
+    optimizer: OptimizerConfig
     epochs: int
-    batch: Pair[int]
-    mode: Mode = "paired"
+    batch_size: Pair[int]
+    pairing: Pairing = "paired"
     mask: Mask | None = None
-    normalisation: Policy | None = None
-    ratio: int = 1
+    batch_norm: BatchNormMode | None = None
+    retain_per_forget: int = 1
 
 
-Reading = Mapping[str, float]
+Measurements = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Select:
+class SelectStage:
     """Go back to the best of the iterates that the descents right before it left: the start and each epoch's end.
 
     Args:
@@ -94,20 +94,20 @@ class Select:
 
     Examples:
         >>> rule = lambda readings: min(range(len(readings)), key=lambda i: readings[i]["gap"])
-        >>> Select(lambda predict, split: {"gap": 0.0}, rule).rule([{"gap": 2.0}, {"gap": 1.0}])
+        >>> SelectStage(lambda predict, split: {"gap": 0.0}, rule).rule([{"gap": 2.0}, {"gap": 1.0}])
         1
     """
 
-    measure: Callable[[Predictor, Split], Reading]
-    rule: Callable[[Sequence[Reading]], int]
+    measure: Callable[[Predictor, Split], Measurements]
+    rule: Callable[[Sequence[Measurements]], int]
     label: str = "select"
 
 
-Stage = Edit | Descend | Select
+Stage = EditStage | TrainStage | SelectStage
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MethodRecipe:
     """A method, ready to be carried out: its stages in order."""
 
     stages: tuple[Stage, ...] = field(default_factory=tuple)

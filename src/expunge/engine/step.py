@@ -9,227 +9,237 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch
-from expunge.engine.derivatives import hessian_product, refuse_curvature, skips, slopes, weighted
-from expunge.engine.further import Further, gradient_aside
-from expunge.engine.guard import put_back
-from expunge.engine.half import Half, Setting
-from expunge.engine.joint import joint_parts
-from expunge.engine.normalisation import untouched_buffers
-from expunge.engine.telemetry import Observation
+from expunge.engine.batch_norm import preserve_buffers
+from expunge.engine.derivatives import (
+    apply_weight,
+    check_second_derivatives,
+    hessian_vector_product,
+    is_skipped,
+    partial_derivatives,
+)
+from expunge.engine.diagnostics import UpdateDiagnostics
+from expunge.engine.extra_batches import ExtraBatchFn, compute_isolated_gradient
+from expunge.engine.guard import restore_weights
+from expunge.engine.joint import joint_losses
+from expunge.engine.side_batch import SideBatch, StepConfig
 from expunge.errors import ConfigError, SurgeryError
 from expunge.pair import ROLES, Pair, Role
-from expunge.surgery import Combine, Direction, Linear, Progress
-from expunge.surgery.direction import Scale
+from expunge.surgery import CombineFn, Direction, LinearCombination, Progress
+from expunge.surgery.direction import Scalar
 
-Probe = Callable[[], Batch]
+ValidationBatchFn = Callable[[], Batch]
 
 
 class EngineStep:
     """One update as the engine lends it; see ``expunge.surgery.Step`` for what each verb promises.
 
     Args:
-        setting: What stays the same from update to update.
+        config: What stays the same from update to update.
         batches: The examples of both sides; one side may be empty.
-        rate: The learning rate, a tensor of one element.
+        lr: The learning rate, a tensor of one element.
         progress: Which update of how many.
         seed: Of the randomness inside the model.
-        probe: Fetches retain examples that are independent of ``batches``, when a surgery asks for them.
-        observation: Collects the diagnostics of this update.
-        supply: Fetches further batches, when a mask or a surgery asks for them.
+        validation_batch: Fetches retain examples that are independent of ``batches``, when a surgery asks for them.
+        diagnostics: Collects the diagnostics of this update.
+        extra_batches: Fetches further batches, when a mask or a surgery asks for them.
     """
 
     def __init__(
         self,
-        setting: Setting,
+        config: StepConfig,
         batches: Pair[Batch],
-        rate: Tensor,
+        lr: Tensor,
         progress: Progress,
         seed: int,
-        probe: Probe | None,
-        observation: Observation,
-        supply: Further | None = None,
+        validation_batch: ValidationBatchFn | None,
+        diagnostics: UpdateDiagnostics,
+        extra_batches: ExtraBatchFn | None = None,
     ) -> None:
-        self.setting, self.rate, self.progress, self.observation = setting, rate, progress, observation
-        objectives = setting.objectives
-        self.halves = Pair(
-            Half(setting, objectives.forget, batches.forget, seed),
-            Half(setting, objectives.retain, batches.retain, seed + 2**20),
+        self.config, self.lr, self.progress, self.diagnostics = config, lr, progress, diagnostics
+        objectives = config.objectives
+        self.sides = Pair(
+            SideBatch(config, objectives.forget, batches.forget, seed),
+            SideBatch(config, objectives.retain, batches.retain, seed + 2**20),
         )
         # full fills on the device; tensor(…, device=…) would copy from the host and wait for it.
-        self.sizes = self.halves.map(lambda half: torch.full((), float(half.total), device=setting.device))
-        self.probe, self.supply, self.seed = probe, supply, seed
-        self.lent: dict[Role, int] = dict.fromkeys(ROLES, 0)
-        self.fresh: Half | None = None
-        self.decisions, self.moved = 0, False
-        self.shift, self.shifts = 0, 0
-        self.counted: set[Role] = set()
-        self.known: dict[tuple[Role, bool, int, bool], Tensor] = {}
+        self.sizes = self.sides.map(lambda half: torch.full((), float(half.total), device=config.device))
+        self.validation_batch, self.extra_batches, self.seed = validation_batch, extra_batches, seed
+        self.extra_batches_used: dict[Role, int] = dict.fromkeys(ROLES, 0)
+        self.independent_side: SideBatch | None = None
+        self.decisions, self.stepped = 0, False
+        self.shift_id, self.num_shifts = 0, 0
+        self.counted_roles: set[Role] = set()
+        self.cached_losses: dict[tuple[Role, bool, int, bool], Tensor] = {}
 
     # --- the verbs -----------------------------------------------------------------------------------------------
 
-    def backward(self, combine: Combine) -> Pair[Tensor]:
+    def backward(self, combine: CombineFn) -> Pair[Tensor]:
         """Backpropagate the combination, exactly, whatever the number of micro-batches and ranks."""
-        self._decide()
-        if isinstance(combine, Linear):
-            return self._descend(Pair(combine.forget, combine.retain))
+        self._count_decision()
+        if isinstance(combine, LinearCombination):
+            return self._backward_weighted(Pair(combine.forget_weight, combine.retain_weight))
         # Two graphs at a time need statistics that stand still: the second forward pass would spoil the first graph.
         # With several parts, on one rank or on many, the slopes are those at the mean losses: they come first.
-        if self.setting.policy != "frozen" or max(map(len, self.halves)) > 1 or self.setting.ranks.size > 1:
+        if self.config.batch_norm != "frozen" or max(map(len, self.sides)) > 1 or self.config.ranks.size > 1:
             losses = Pair(self.loss("forget"), self.loss("retain"))
-            self._descend(slopes(combine, losses))
+            self._backward_weighted(partial_derivatives(combine, losses))
             return losses
-        with self._statistics("forget", "retain"):
-            graphs = self.halves.map(lambda half: half.part(0) if len(half) else self._nothing())
-        self._descend(slopes(combine, graphs), graphs)
+        with self._statistics_context("forget", "retain"):
+            graphs = self.sides.map(lambda half: half.micro_batch_loss(0) if len(half) else self._zero())
+        self._backward_weighted(partial_derivatives(combine, graphs), graphs)
         return graphs.map(Tensor.detach)
 
-    def gradient(self, of: Role) -> Direction:
+    def gradient(self, role: Role) -> Direction:
         """Return one side's gradient."""
-        if self.setting.policy == "joint":
-            self._joint_backward(Pair(1.0, 0.0) if of == "forget" else Pair(0.0, 1.0))
+        if self.config.batch_norm == "joint":
+            self._joint_backward(Pair(1.0, 0.0) if role == "forget" else Pair(0.0, 1.0))
         else:
-            own = self._side_backward(of, 1.0, None)
-            self._reduced({of: own} if len(self.halves.of(of)) else {})
-        gradient = self._take()
-        if self.shift == 0:
-            self.observation.saw_gradient(of, gradient)
+            loss = self._backward_side(role, 1.0, None)
+            self._reduce({role: loss} if len(self.sides.of(role)) else {})
+        gradient = self._take_gradient()
+        if self.shift_id == 0:
+            self.diagnostics.record_gradient(role, gradient)
         return gradient
 
-    def further(self, of: Role, count: int) -> Iterator[Direction]:
+    def extra_gradients(self, role: Role, count: int) -> Iterator[Direction]:
         """Yield gradients on batches that are lent once."""
-        if self.supply is None:
-            found = "an update that has none"
-            cure = "pass further= to the stepper, a function that gives more batches of either side"
-            raise ConfigError("further batches for a rule that estimates the noise of gradients", found, cure)
+        if self.extra_batches is None:
+            actual = "an update that has none"
+            hint = "pass extra_batches= to the stepper, a function that gives more batches of either side"
+            raise ConfigError("further batches for a rule that estimates the noise of gradients", actual, hint)
         for _ in range(count):
-            number = self.lent[of]
-            batch = self.supply(of, number)
+            number = self.extra_batches_used[role]
+            batch = self.extra_batches(role, number)
             if not batch:
                 return
-            self.lent[of] += 1
-            seed = self.seed + 2**22 + 2**10 * (2 * number + ROLES.index(of))
-            half = Half(self.setting, self.setting.objectives.of(of), batch, seed)
-            gradient, loss = gradient_aside(self.setting, half)
-            self.observation.saw_further(loss)
+            self.extra_batches_used[role] += 1
+            seed = self.seed + 2**22 + 2**10 * (2 * number + ROLES.index(role))
+            side = SideBatch(self.config, self.config.objectives.of(role), batch, seed)
+            gradient, loss = compute_isolated_gradient(self.config, side)
+            self.diagnostics.record_extra_loss(loss)
             yield gradient
             # Whoever asked for it has used it up: the next one's backward pass needs no memory beside it.
             del gradient
 
-    def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
+    def loss(self, role: Role, *, independent: bool = False) -> Tensor:
         """Return one side's mean loss at the present weights."""
-        fresh = fresh and of == "retain" and self.probe is not None
-        key = (of, fresh, self.shift, self.moved)
-        if key not in self.known:
-            with untouched_buffers(self.setting.predict.model), torch.no_grad():
-                if self.setting.policy == "joint" and not fresh:
-                    self._measure_jointly()
+        independent = independent and role == "retain" and self.validation_batch is not None
+        key = (role, independent, self.shift_id, self.stepped)
+        if key not in self.cached_losses:
+            with preserve_buffers(self.config.predict.model), torch.no_grad():
+                if self.config.batch_norm == "joint" and not independent:
+                    self._evaluate_jointly()
                 else:
-                    half = self._fresh_half() if fresh else self.halves.of(of)
-                    self.known[key] = half.mean() if len(half) else self._nothing()
-        return self.known[key]
+                    side = self._make_independent_side() if independent else self.sides.of(role)
+                    self.cached_losses[key] = side.forward_loss() if len(side) else self._zero()
+        return self.cached_losses[key]
 
-    def curvature(self, of: Role, along: Direction) -> Direction:
+    def hessian_vector_product(self, role: Role, direction: Direction) -> Direction:
         """Return H·along by differentiating twice."""
-        refuse_curvature(self.setting)
-        half, total = self.halves.of(of), Direction(torch.zeros_like(p) for p in self.setting.parameters)
-        with untouched_buffers(self.setting.predict.model):
-            for index in range(len(half)):
-                total.add_(hessian_product(half.part(index), self.setting.parameters, along))
+        check_second_derivatives(self.config)
+        side, total = self.sides.of(role), Direction(torch.zeros_like(p) for p in self.config.parameters)
+        with preserve_buffers(self.config.predict.model):
+            for index in range(len(side)):
+                total.add_(hessian_vector_product(side.micro_batch_loss(index), self.config.parameters, direction))
         return total
 
     @contextmanager
-    def shifted(self, by: Direction, *, times: float = 1.0) -> Iterator[None]:
+    def perturbed(self, direction: Direction, *, alpha: float = 1.0) -> Iterator[None]:
         """Move the weights inside the context."""
-        parameters, before = self.setting.parameters, self.shift
+        parameters, outer_shift = self.config.parameters, self.shift_id
         saved = [parameter.detach().clone() for parameter in parameters]
-        self.shifts += 1
-        self.shift = self.shifts
+        self.num_shifts += 1
+        self.shift_id = self.num_shifts
         try:
             with torch.no_grad():
-                torch._foreach_add_(parameters, by.pieces, alpha=times)
+                torch._foreach_add_(parameters, direction.pieces, alpha=alpha)
             yield
         finally:
-            self.shift = before
-            put_back(parameters, saved)
+            self.shift_id = outer_shift
+            restore_weights(parameters, saved)
 
-    def propose(self, direction: Direction) -> None:
+    def set_direction(self, direction: Direction) -> None:
         """Give the optimiser a direction."""
-        self._decide()
-        factor = self.setting.precision.factor()
-        if factor is not None:
-            direction = direction.mul_(factor)
-        for parameter, piece in zip(self.setting.parameters, direction, strict=True):
+        self._count_decision()
+        loss_scale = self.config.precision.current_loss_scale()
+        if loss_scale is not None:
+            direction = direction.mul_(loss_scale)
+        for parameter, piece in zip(self.config.parameters, direction, strict=True):
             parameter.grad = piece.to(parameter.dtype)
 
     # --- what the verbs share ------------------------------------------------------------------------------------
 
-    def look(self, of: Role) -> None:
+    def record_gradient(self, role: Role) -> None:
         """Note a side's loss and gradient for the record, but under ``joint``, where no side has its own."""
-        half = self.halves.of(of)
-        if len(half) and self.setting.policy != "joint":
-            gradient, loss = gradient_aside(self.setting, half)
-            self.observation.saw_gradient(of, gradient)
-            self.observation.saw_loss(of, loss)
+        side = self.sides.of(role)
+        if len(side) and self.config.batch_norm != "joint":
+            gradient, loss = compute_isolated_gradient(self.config, side)
+            self.diagnostics.record_gradient(role, gradient)
+            self.diagnostics.record_loss(role, loss)
 
-    def settle(self) -> None:
+    def check_decided(self) -> None:
         """Check that the surgery decided once.
 
         Raises:
             SurgeryError: If it did not.
         """
         if self.decisions != 1:
-            found = f"{self.decisions} decisions in one call"
-            raise SurgeryError("exactly one backward or propose", found, "mend the surgery's forward")
+            actual = f"{self.decisions} decisions in one call"
+            raise SurgeryError("exactly one backward or propose", actual, "mend the surgery's forward")
 
-    def _decide(self) -> None:
+    def _count_decision(self) -> None:
         self.decisions += 1
         if self.decisions > 1:
-            self.settle()
+            self.check_decided()
 
-    def _nothing(self) -> Tensor:
-        return torch.zeros((), device=self.setting.device)
+    def _zero(self) -> Tensor:
+        return torch.zeros((), device=self.config.device)
 
-    def _fresh_half(self) -> Half:
-        if self.fresh is None:
-            objective = self.setting.objectives.retain
-            drawn = Half(self.setting, objective, self.probe(), self.seed + 2**21) if self.probe else None
-            self.fresh = drawn or self.halves.retain
-        return self.fresh
+    def _make_independent_side(self) -> SideBatch:
+        if self.independent_side is None:
+            objective = self.config.objectives.retain
+            side = (
+                SideBatch(self.config, objective, self.validation_batch(), self.seed + 2**21)
+                if self.validation_batch
+                else None
+            )
+            self.independent_side = side or self.sides.retain
+        return self.independent_side
 
-    def _measure_jointly(self) -> None:
-        parts = [joint_parts(self.setting, self.halves, index) for index in range(max(map(len, self.halves)))]
+    def _evaluate_jointly(self) -> None:
+        parts = [joint_losses(self.config, self.sides, index) for index in range(max(map(len, self.sides)))]
         for role in ROLES:
-            own = [part.of(role) for part in parts]
-            total = torch.stack([self._nothing() if part is None else part for part in own]).sum()
-            self.known[role, False, self.shift, self.moved] = total
+            losses = [part.of(role) for part in parts]
+            total = torch.stack([self._zero() if part is None else part for part in losses]).sum()
+            self.cached_losses[role, False, self.shift_id, self.stepped] = total
 
-    def _statistics(self, *roles: Role) -> AbstractContextManager[None]:
+    def _statistics_context(self, *roles: Role) -> AbstractContextManager[None]:
         """Let a batch move the normalisation statistics once: at its first evaluation at the unshifted weights."""
-        if self.shift == 0 and self.counted.isdisjoint(roles):
-            self.counted.update(roles)
+        if self.shift_id == 0 and self.counted_roles.isdisjoint(roles):
+            self.counted_roles.update(roles)
             return nullcontext()
-        return untouched_buffers(self.setting.predict.model)
+        return preserve_buffers(self.config.predict.model)
 
-    def _descend(self, weights: Pair[Scale], graphs: Pair[Tensor] | None = None) -> Pair[Tensor]:
-        if self.setting.policy == "joint":
+    def _backward_weighted(self, weights: Pair[Scalar], graphs: Pair[Tensor] | None = None) -> Pair[Tensor]:
+        if self.config.batch_norm == "joint":
             return self._joint_backward(weights)
         losses = {}
-        needed = [role for role in ROLES if len(self.halves.of(role)) and not skips(weights.of(role))]
+        needed = [role for role in ROLES if len(self.sides.of(role)) and not is_skipped(weights.of(role))]
         for role in ROLES:
-            now = self.observation.gradients or [role] == needed[-1:]
-            losses[role] = self._side_backward(role, weights.of(role), graphs.of(role) if graphs else None, now)
-            if self.shift == 0:
-                self.observation.saw_sum(role, weights.of(role), self.setting.parameters)
-        return Pair(**losses | self._reduced({role: losses[role] for role in needed}))
+            now = self.diagnostics.log_gradients or [role] == needed[-1:]
+            losses[role] = self._backward_side(role, weights.of(role), graphs.of(role) if graphs else None, now)
+            if self.shift_id == 0:
+                self.diagnostics.record_accumulated(role, weights.of(role), self.config.parameters)
+        return Pair(**losses | self._reduce({role: losses[role] for role in needed}))
 
-    def _reduced(self, losses: dict[Role, Tensor]) -> dict[Role, Tensor]:
+    def _reduce(self, losses: dict[Role, Tensor]) -> dict[Role, Tensor]:
         """Return losses over the examples of all ranks, by one collective, and keep them."""
         if not losses:
             return losses
-        total = self.setting.ranks.total(torch.stack(list(losses.values())))
-        return {role: self._remember(role, loss) for role, loss in zip(losses, total, strict=True)}
+        total = self.config.ranks.all_reduce(torch.stack(list(losses.values())))
+        return {role: self._cache_loss(role, loss) for role, loss in zip(losses, total, strict=True)}
 
-    def _side_backward(self, role: Role, weight: Scale, graph: Tensor | None, now: bool = True) -> Tensor:
+    def _backward_side(self, role: Role, weight: Scalar, graph: Tensor | None, now: bool = True) -> Tensor:
         """Backpropagate one side's loss.
 
         Args:
@@ -241,53 +251,53 @@ class EngineStep:
         Returns:
             What this rank's examples contribute to the mean loss; NaN where it is not computed.
         """
-        half = self.halves.of(role)
-        if not len(half):
-            return self._nothing()
-        if skips(weight):
-            return torch.full((), torch.nan, device=self.setting.device)
+        side = self.sides.of(role)
+        if not len(side):
+            return self._zero()
+        if is_skipped(weight):
+            return torch.full((), torch.nan, device=self.config.device)
         if graph is not None:
-            self._accumulate(weighted(graph, weight))
+            self._accumulate(apply_weight(graph, weight))
             return graph.detach()
         parts = []
-        with self._statistics(role):
-            for index in range(len(half)):
-                with self.setting.ranks.reducing(now and index == len(half) - 1):
-                    part = half.part(index)
-                    self._accumulate(weighted(part, weight))
+        with self._statistics_context(role):
+            for index in range(len(side)):
+                with self.config.ranks.sync_context(now and index == len(side) - 1):
+                    part = side.micro_batch_loss(index)
+                    self._accumulate(apply_weight(part, weight))
                 parts.append(part.detach())
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
     def _accumulate(self, loss: Tensor) -> None:
         """Add a loss's gradient to that of the weights that may move, and of no others."""
         if loss.requires_grad:
-            self.setting.ranks.backward(self.setting.precision.scaled(loss), self.setting.parameters)
+            self.config.ranks.backward(self.config.precision.scale_loss(loss), self.config.parameters)
 
-    def _joint_backward(self, weights: Pair[Scale]) -> Pair[Tensor]:
-        losses: dict[Role, Tensor] = {role: self._nothing() for role in ROLES}
-        with self._statistics("forget", "retain"):
-            for index in range(max(map(len, self.halves))):
-                parts = joint_parts(self.setting, self.halves, index)
-                total = self._nothing()
+    def _joint_backward(self, weights: Pair[Scalar]) -> Pair[Tensor]:
+        losses: dict[Role, Tensor] = {role: self._zero() for role in ROLES}
+        with self._statistics_context("forget", "retain"):
+            for index in range(max(map(len, self.sides))):
+                parts = joint_losses(self.config, self.sides, index)
+                total = self._zero()
                 for role in ROLES:
                     part, weight = parts.of(role), weights.of(role)
                     if part is not None:
                         losses[role] = losses[role] + part.detach()
-                        total = total if skips(weight) else total + weight * part
+                        total = total if is_skipped(weight) else total + weight * part
                 self._accumulate(total)
-        return Pair(*(self._remember(role, losses[role]) for role in ROLES))
+        return Pair(*(self._cache_loss(role, losses[role]) for role in ROLES))
 
-    def _remember(self, role: Role, loss: Tensor) -> Tensor:
-        self.known[role, False, self.shift, self.moved] = loss
-        if self.shift == 0:
-            self.observation.saw_loss(role, loss)
+    def _cache_loss(self, role: Role, loss: Tensor) -> Tensor:
+        self.cached_losses[role, False, self.shift_id, self.stepped] = loss
+        if self.shift_id == 0:
+            self.diagnostics.record_loss(role, loss)
         return loss
 
-    def _take(self) -> Direction:
+    def _take_gradient(self) -> Direction:
         pieces = []
-        for parameter in self.setting.parameters:
-            own = parameter.grad
-            pieces.append(torch.zeros_like(parameter) if own is None else self.setting.ranks.taken(own))
+        for parameter in self.config.parameters:
+            gradient = parameter.grad
+            pieces.append(torch.zeros_like(parameter) if gradient is None else self.config.ranks.take_grad(gradient))
             parameter.grad = None
-        factor = self.setting.precision.factor()
-        return Direction(pieces) if factor is None else Direction(pieces).mul_(1 / factor)
+        loss_scale = self.config.precision.current_loss_scale()
+        return Direction(pieces) if loss_scale is None else Direction(pieces).mul_(1 / loss_scale)

@@ -12,41 +12,41 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from expunge.batch import Batch, Predictor
-from expunge.engine.finite import refuse_not_finite
-from expunge.engine.further import Further
-from expunge.engine.guard import guarded
-from expunge.engine.half import Setting
-from expunge.engine.normalisation import checked_policy, prepare_modes
-from expunge.engine.precision import Format, precision_for
-from expunge.engine.randomness import mixed_seed
-from expunge.engine.shareable import refuse_undistributed
-from expunge.engine.step import EngineStep, Probe
-from expunge.engine.stepper_checks import check_optimizer, check_parts
-from expunge.engine.telemetry import Observation
-from expunge.engine.wrapped import ranks_of
+from expunge.engine.batch_norm import set_training_modes, validate_batch_norm_mode
+from expunge.engine.diagnostics import UpdateDiagnostics
+from expunge.engine.distributed_checks import check_distributed
+from expunge.engine.extra_batches import ExtraBatchFn
+from expunge.engine.guard import masked_step
+from expunge.engine.nan_guard import check_losses_finite
+from expunge.engine.precision import PrecisionName, make_precision
+from expunge.engine.randomness import combine_seeds
+from expunge.engine.side_batch import StepConfig
+from expunge.engine.step import EngineStep, ValidationBatchFn
+from expunge.engine.stepper_checks import check_components, check_optimizer
+from expunge.engine.wrappers import make_parallel_context
 from expunge.errors import ConfigError, DataError, ModelError
-from expunge.forward import check_gradients_on
-from expunge.kinds import kinds_checked
+from expunge.forward import check_grad_enabled
 from expunge.masks import Mask
 from expunge.objectives import Objective
 from expunge.pair import ROLES, Pair, Role
 from expunge.surgery import Progress, Surgery
+from expunge.type_checks import check_argument_types
 
 
-class Move(NamedTuple):
+class UpdateResult(NamedTuple):
     """What one update did.
 
     Args:
         losses: Both mean losses before the move, NaN where a side's weight is 0; tensors, not yet read.
-        moved: Whether the optimiser moved; false where a half-precision gradient overflowed.
+        stepped: Whether the optimiser moved; false where a half-precision gradient overflowed.
         row: The telemetry of the update (``FIELDS``, NaN where unknown), then 1 if its losses are finite.
-        verdicts: What the mask has to say of it, by column of the history; empty for most masks.
+        mask_stats: What the mask has to say of it, by column of the history; empty for most masks.
     """
 
     losses: Pair[Tensor]
-    moved: bool
+    stepped: bool
     row: Tensor
-    verdicts: Mapping[str, Tensor]
+    mask_stats: Mapping[str, Tensor]
 
 
 class Stepper:
@@ -72,7 +72,7 @@ class Stepper:
         normalisation: ``frozen`` (default), ``joint`` or ``separate``: whose statistics batch-norm layers use.
         micro_batches: Parts in which each half is processed; the update is the same. Default 1.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
-        clip: Largest norm of the update given to the optimiser. Default: no clipping.
+        max_grad_norm: Largest norm of the update given to the optimiser. Default: no clipping.
         seed: Of what objectives draw and of dropout. Default 0.
 
     Raises:
@@ -83,16 +83,16 @@ class Stepper:
 
     Examples:
         >>> from expunge.objectives import CrossEntropy, RandomLabel
-        >>> from expunge.surgery import Unilateral
+        >>> from expunge.surgery import Projection
         >>> model = nn.Linear(4, 3)
         >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-        >>> step = Stepper(model, sgd, Unilateral(), Pair(RandomLabel(), CrossEntropy()))
+        >>> step = Stepper(model, sgd, Projection(), Pair(RandomLabel(), CrossEntropy()))
         >>> batch = (torch.randn(8, 4), torch.randint(0, 3, (8,)))
-        >>> step(batch, batch).moved
+        >>> step(batch, batch).stepped
         True
     """
 
-    @kinds_checked
+    @check_argument_types
     def __init__(
         self,
         model: nn.Module,
@@ -103,86 +103,86 @@ class Stepper:
         scaler: GradScaler | None = None,
         *,
         logits: Callable[[Any], Tensor] | None = None,
-        normalisation: str = "frozen",
-        micro_batches: int = 1,
-        precision: Format = "fp32",
-        clip: float | None = None,
+        batch_norm: str = "frozen",
+        gradient_accumulation_steps: int = 1,
+        precision: PrecisionName = "fp32",
+        max_grad_norm: float | None = None,
         seed: int = 0,
     ) -> None:
-        check_gradients_on()
-        check_parts(model, optimizer, surgery, objectives, mask)
+        check_grad_enabled()
+        check_components(model, optimizer, surgery, objectives, mask)
         check_optimizer(optimizer)
-        parameters = in_order_of(model, trainable(optimizer))
-        if micro_batches < 1:
-            raise ConfigError("micro_batches ≥ 1", f"{micro_batches}", "use 1 to process a batch whole")
-        if clip is not None and not clip > 0:
-            raise ConfigError("clip > 0", f"{clip}", "leave it out for no limit")
+        parameters = sort_by_model(model, trainable_parameters(optimizer))
+        if gradient_accumulation_steps < 1:
+            raise ConfigError("micro_batches ≥ 1", f"{gradient_accumulation_steps}", "use 1 to process a batch whole")
+        if max_grad_norm is not None and not max_grad_norm > 0:
+            raise ConfigError("clip > 0", f"{max_grad_norm}", "leave it out for no limit")
         device = parameters[0].device
-        self.setting = Setting(
+        self.config = StepConfig(
             Predictor(model, logits),
             parameters,
             Pair(*objectives),
-            precision_for(precision, device, scaler),
-            checked_policy(normalisation),
-            micro_batches,
-            ranks_of(model, device),
+            make_precision(precision, device, scaler),
+            validate_batch_norm_mode(batch_norm),
+            gradient_accumulation_steps,
+            make_parallel_context(model, device),
         )
-        self.model, self.optimizer, self.clip, self.seed = model, optimizer, clip, seed
+        self.model, self.optimizer, self.max_grad_norm, self.seed = model, optimizer, max_grad_norm, seed
         self.surgery = surgery.to(device)
         self.mask = mask.to(device) if mask is not None else None
-        refuse_undistributed(self.setting, surgery, mask)
+        check_distributed(self.config, surgery, mask)
         self.updates = 0
 
-    @kinds_checked
+    @check_argument_types
     @torch.enable_grad()
     def __call__(
         self,
         forget: Any,
         retain: Any,
-        probe: Callable[[], Any] | None = None,
+        validation_batch: Callable[[], Any] | None = None,
         *,
-        further: Callable[[Role, int], Any] | None = None,
+        extra_batches: Callable[[Role, int], Any] | None = None,
         progress: Progress | None = None,
-        observe: bool = False,
-    ) -> Move:
+        log_gradients: bool = False,
+    ) -> UpdateResult:
         """Make one update.
 
         Args:
             forget: A ``Batch``, or ``(inputs, labels)``; None for an empty side.
             retain: The same for the retain side.
-            probe: Gives retain examples independent of ``retain`` to surgeries that measure on fresh ones; without
-                it they measure on ``retain`` itself, which flatters the measurement.
-            further: Gives more batches to masks that estimate the noise of gradients: called with a side and a number
-                counted from 0 in each update, returns a batch that no earlier call returned, drawn independently of
-                all others, or None where there are no more. Such masks refuse to work without it.
+            validation_batch: Gives retain examples independent of ``retain`` to surgeries that measure on fresh ones;
+                without it they measure on ``retain`` itself, which flatters the measurement.
+            extra_batches: Gives more batches to masks that estimate the noise of gradients: called with a side and a
+                number counted from 0 in each update, returns a batch that no earlier call returned, drawn
+                independently of all others, or None where there are no more. Such masks refuse to work without it.
             progress: Which update of how many. Default: counted from 0.
-            observe: Record the gradients' inner products too.
+            log_gradients: Record the gradients' inner products too.
         """
-        step = self.lend(forget, retain, probe, progress, observe, further)
+        step = self.make_step(forget, retain, validation_batch, progress, log_gradients, extra_batches)
         if self.updates == 0:
-            self._admit(step)
+            self._check_losses(step)
         if self.mask is not None:
             self.mask.observe(step)
-        if observe and (unseen := self.surgery.unseen()) is not None:
-            step.look(unseen)
+        if log_gradients and (unevaluated := self.surgery.get_unevaluated_side()) is not None:
+            step.record_gradient(unevaluated)
         self.surgery(step)
-        step.settle()
-        multiplier = self.surgery.applied()
-        moved = self._move(step)
-        if moved:
+        step.check_decided()
+        multiplier = self.surgery.relative_weight()
+        stepped = self._step_optimizer(step)
+        if stepped:
             if self.mask is not None:
                 with torch.no_grad():
-                    self.mask.settle([p.detach() for p in self.setting.parameters], step)
-            step.moved = True
-            self.surgery.follow_up(step)
+                    self.mask.after_step([p.detach() for p in self.config.parameters], step)
+            step.stepped = True
+            self.surgery.after_step(step)
         self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1
-        row = step.observation.row(multiplier, moved)
-        return Move(Pair(row[0], row[1]), moved, row, self.mask.verdicts() if self.mask is not None else {})
+        row = step.diagnostics.make_row(multiplier, stepped)
+        return UpdateResult(Pair(row[0], row[1]), stepped, row, self.mask.stats() if self.mask is not None else {})
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the updates so far have left beside the model's own state: optimiser, surgery, mask, scale."""
-        scaler = self.setting.precision.scaler
+        scaler = self.config.precision.scaler
         return {
             "updates": self.updates,
             "optimizer": self.optimizer.state_dict(),
@@ -193,7 +193,7 @@ class Stepper:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there, with a model that has the weights of then; a mask need not be prepared anew."""
-        device, scaler = self.setting.device, self.setting.precision.scaler
+        device, scaler = self.config.device, self.config.precision.scaler
         self.updates = int(state["updates"])
         self.optimizer.load_state_dict(dict(state["optimizer"]))
         # assign keeps types and shapes that a surgery has changed; what is loaded comes from the CPU.
@@ -205,112 +205,119 @@ class Stepper:
         if scaler is not None:
             scaler.load_state_dict(dict(state["scaler"]))
 
-    def lend(
+    def make_step(
         self,
         forget: Any,
         retain: Any,
-        probe: Callable[[], Any] | None,
+        validation_batch: Callable[[], Any] | None,
         progress: Progress | None,
-        observe: bool,
-        further: Callable[[Role, int], Any] | None = None,
+        log_gradients: bool,
+        extra_batches: Callable[[Role, int], Any] | None = None,
     ) -> EngineStep:
         """Return the step of one update, its batches drawn, the old gradients cleared."""
         progress = progress or Progress(self.updates, self.updates + 1)
-        batches = self._batches(forget, retain)
-        drawn = Pair(*(self._drawn(batches, index, progress) for index in range(2)))
-        prepare_modes(self.model, self.setting.policy)
+        batches = self._make_batches(forget, retain)
+        sampled = Pair(*(self._sample(batches, index, progress) for index in range(2)))
+        set_training_modes(self.model, self.config.batch_norm)
         self.optimizer.zero_grad(set_to_none=True)
         return EngineStep(
-            self.setting,
-            drawn,
+            self.config,
+            sampled,
             torch.as_tensor(self.optimizer.param_groups[0]["lr"]).detach().clone(),
             progress,
             # Each rank has other examples, and so other units that dropout takes out.
-            mixed_seed(self.seed, progress.step) + 2**40 * self.setting.ranks.rank,
-            self._probe(probe, progress),
-            Observation(gradients=observe),
-            self._supply(further, progress),
+            combine_seeds(self.seed, progress.step) + 2**40 * self.config.ranks.rank,
+            self._validation_batch_fn(validation_batch, progress),
+            UpdateDiagnostics(log_gradients=log_gradients),
+            self._extra_batch_fn(extra_batches, progress),
         )
 
-    def _admit(self, step: EngineStep) -> None:
+    def _check_losses(self, step: EngineStep) -> None:
         losses = Pair(float(step.loss("forget")), float(step.loss("retain")))
-        refuse_not_finite(losses, "at the first batch, before anything was changed")
-        self.surgery.admit(losses)
+        check_losses_finite(losses, "at the first batch, before anything was changed")
+        self.surgery.check_losses(losses)
 
-    def _batches(self, forget: Any, retain: Any) -> Pair[Batch]:
-        first, second = self._placed(forget, retain)
+    def _make_batches(self, forget: Any, retain: Any) -> Pair[Batch]:
+        first, second = self._prepare_batches(forget, retain)
         if not first and not second:
             raise DataError("a forget batch, a retain batch or both", "no example", "pass at least one")
-        return Pair(first or _empty(second), second or _empty(first))
+        return Pair(first or _empty_like(second), second or _empty_like(first))
 
-    def _placed(self, *raw: Any) -> list[Batch | None]:
+    def _prepare_batches(self, *raw: Any) -> list[Batch | None]:
         """Return batches on the device, with their places among those of all ranks."""
-        known = [None if one is None else as_batch(one).to(self.setting.device) for one in raw]
-        placed = self.setting.ranks.placed(known)
-        return [renumbered(one) if not isinstance(own, Batch) else one for own, one in zip(raw, placed, strict=True)]
+        batches = [None if batch is None else as_batch(batch).to(self.config.device) for batch in raw]
+        assigned = self.config.ranks.assign_shards(batches)
+        return [
+            renumber(batch) if not isinstance(original, Batch) else batch
+            for original, batch in zip(raw, assigned, strict=True)
+        ]
 
-    def _drawn(self, batches: Pair[Batch], index: int, progress: Progress) -> Batch:
-        objective, batch = self.setting.objectives[index], batches[index]
-        return objective.draw(batch, progress.epoch, self._generator(progress, index)) if len(batch) else batch
+    def _sample(self, batches: Pair[Batch], index: int, progress: Progress) -> Batch:
+        objective, batch = self.config.objectives[index], batches[index]
+        return objective.sample(batch, progress.epoch, self._generator(progress, index)) if len(batch) else batch
 
-    def _probe(self, probe: Callable[[], Any] | None, progress: Progress) -> Probe | None:
-        if probe is None:
+    def _validation_batch_fn(
+        self, validation_batch: Callable[[], Any] | None, progress: Progress
+    ) -> ValidationBatchFn | None:
+        if validation_batch is None:
             return None
 
         def fetch() -> Batch:
-            [batch] = self._placed(probe())
-            batch = batch or _empty(None)
-            return self.setting.objectives.retain.draw(batch, progress.epoch, self._generator(progress, 2))
+            [batch] = self._prepare_batches(validation_batch())
+            batch = batch or _empty_like(None)
+            return self.config.objectives.retain.sample(batch, progress.epoch, self._generator(progress, 2))
 
         return fetch
 
-    def _supply(self, further: Callable[[Role, int], Any] | None, progress: Progress) -> Further | None:
-        if further is None:
+    def _extra_batch_fn(
+        self, extra_batches: Callable[[Role, int], Any] | None, progress: Progress
+    ) -> ExtraBatchFn | None:
+        if extra_batches is None:
             return None
 
         def fetch(of: Role, number: int) -> Batch | None:
-            [batch] = self._placed(further(of, number))
+            [batch] = self._prepare_batches(extra_batches(of, number))
             if not batch:
                 return None
             generator = self._generator(progress, 2**16 + 2 * number + ROLES.index(of))
-            return self.setting.objectives.of(of).draw(batch, progress.epoch, generator)
+            return self.config.objectives.of(of).sample(batch, progress.epoch, generator)
 
         return fetch
 
     def _generator(self, progress: Progress, stream: int) -> torch.Generator:
-        return torch.Generator().manual_seed(mixed_seed(self.seed, progress.step, stream))
+        return torch.Generator().manual_seed(combine_seeds(self.seed, progress.step, stream))
 
-    def _move(self, step: EngineStep) -> bool:
-        scaler, mask = self.setting.precision.scaler, self.mask
+    def _step_optimizer(self, step: EngineStep) -> bool:
+        scaler, mask = self.config.precision.scaler, self.mask
         if mask is not None:
-            mask.screen(self.setting.parameters, step)
-        if self.clip is not None:
+            mask.on_gradients(self.config.parameters, step)
+        if self.max_grad_norm is not None:
             if scaler is not None:
                 scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.setting.parameters, self.clip)
-        with guarded(self.setting.parameters, None if mask is None else lambda d: mask.choose(d, step)):
+            torch.nn.utils.clip_grad_norm_(self.config.parameters, self.max_grad_norm)
+        with masked_step(self.config.parameters, None if mask is None else lambda d: mask.compute(d, step)):
             if scaler is None:
                 self.optimizer.step()
                 return True
-            before = scaler.get_scale()
+            scale_before = scaler.get_scale()
             scaler.step(self.optimizer)
             scaler.update()
-            return scaler.get_scale() >= before
+            return scaler.get_scale() >= scale_before
 
 
-def trainable(optimizer: Optimizer) -> list[Tensor]:
+def trainable_parameters(optimizer: Optimizer) -> list[Tensor]:
     """Return the weights that an optimiser may move.
 
     Raises:
         ModelError: If there are none.
     """
-    found = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-    if not found:
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    if not parameters:
         raise ModelError("at least one trainable weight", "none that requires a gradient", "unfreeze what may change")
-    return found
+    return parameters
 
 
-def in_order_of(model: nn.Module, parameters: list[Tensor]) -> list[Tensor]:
+def sort_by_model(model: nn.Module, parameters: list[Tensor]) -> list[Tensor]:
     """Return parameters in the model's order, which masks use, and not in that of the optimiser's groups."""
     position = {id(parameter): index for index, parameter in enumerate(model.parameters())}
     return sorted(parameters, key=lambda parameter: position.get(id(parameter), len(position)))
@@ -329,14 +336,14 @@ def as_batch(raw: Any) -> Batch:
     raise DataError("a Batch or a pair (inputs, labels)", f"{type(raw).__name__}", "pass what your loader yields so")
 
 
-def renumbered(batch: Batch | None) -> Batch | None:
+def renumber(batch: Batch | None) -> Batch | None:
     """Return a batch that was numbered from 0 on each rank with the numbers that it has among all ranks' examples."""
-    if batch is None or batch.place is None:
+    if batch is None or batch.shard is None:
         return batch
-    return replace(batch, indices=batch.indices + batch.place.first)
+    return replace(batch, indices=batch.indices + batch.shard.offset)
 
 
-def _empty(like: Batch | None) -> Batch:
+def _empty_like(like: Batch | None) -> Batch:
     if like is None:
         return Batch(torch.empty(0), torch.empty(0), torch.empty(0))
-    return replace(like.part(0, 0), place=None)
+    return replace(like.slice(0, 0), shard=None)

@@ -2,9 +2,8 @@
 
 from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
 from expunge.evaluation.agreement import AverageGap, TugOfWar
-from expunge.evaluation.alignments import OriginalAlignment, RetrainedAlignment
 from expunge.evaluation.audit import Attack, membership_audit
-from expunge.evaluation.collecting import collect, outputs_of
+from expunge.evaluation.cka import OriginalAlignment, RetrainedAlignment
 from expunge.evaluation.divergences import (
     ForgetDistance,
     ForgetDivergence,
@@ -18,31 +17,32 @@ from expunge.evaluation.divergences import (
 )
 from expunge.evaluation.ensembles import Comparison, Ensemble, EnsembleMetric, ForgettingQuality, MarginDivergence
 from expunge.evaluation.evaluate import (
-    DEFAULT,
+    DEFAULT_METRICS,
     Scores,
-    as_metrics,
+    collect_evidence,
+    compute_noise_floor,
+    compute_noise_floors,
     evaluate_outputs,
-    evidence_of,
-    gap_floor,
-    gap_floors,
+    resolve_metrics,
 )
-from expunge.evaluation.leakage import UnlearningLiRA
+from expunge.evaluation.inference import collect_model_outputs, collect_outputs
 from expunge.evaluation.membership import (
     MembershipAUC,
     MembershipInference,
     TruePositivesAtOnePercent,
     TruePositivesAtOnePermille,
 )
-from expunge.evaluation.metric import Metric, Quantity
-from expunge.evaluation.outputs import ModelOutputs, Outputs, Subject
+from expunge.evaluation.metric import Metric, MetricBase
+from expunge.evaluation.outputs import ModelOutputs, ModelUnderTest, Outputs
 from expunge.evaluation.relearning import RelearnRatio, RelearnSteps
-from expunge.evaluation.table import COST, PEAK, SECONDS, SPEEDUP, Trial, tabulate
+from expunge.evaluation.table import COST_COLUMNS, PEAK_MEMORY, SECONDS, SPEEDUP, ModelScores, aggregate
+from expunge.evaluation.ulira import UnlearningLiRA
 from expunge.metrics import Column, Recall
 
 __all__ = [
-    "COST",
-    "DEFAULT",
-    "PEAK",
+    "COST_COLUMNS",
+    "DEFAULT_METRICS",
+    "PEAK_MEMORY",
     "SECONDS",
     "SPEEDUP",
     "Attack",
@@ -59,10 +59,12 @@ __all__ = [
     "MembershipAUC",
     "MembershipInference",
     "Metric",
+    "MetricBase",
     "ModelOutputs",
+    "ModelScores",
+    "ModelUnderTest",
     "OriginalAlignment",
     "Outputs",
-    "Quantity",
     "Recall",
     "RelearnRatio",
     "RelearnSteps",
@@ -72,24 +74,22 @@ __all__ = [
     "RetainRelativeEntropy",
     "RetrainedAlignment",
     "Scores",
-    "Subject",
     "TestAccuracy",
     "TestDistance",
     "TestDivergence",
     "TestRelativeEntropy",
-    "Trial",
     "TruePositivesAtOnePercent",
     "TruePositivesAtOnePermille",
     "TugOfWar",
     "UnlearningAccuracy",
     "UnlearningLiRA",
-    "as_metrics",
-    "collect",
+    "aggregate",
+    "collect_evidence",
+    "collect_model_outputs",
+    "collect_outputs",
+    "compute_noise_floor",
+    "compute_noise_floors",
     "evaluate_outputs",
-    "evidence_of",
-    "gap_floor",
-    "gap_floors",
     "membership_audit",
-    "outputs_of",
-    "tabulate",
+    "resolve_metrics",
 ]

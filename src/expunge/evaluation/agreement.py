@@ -22,11 +22,11 @@ class AverageGap(Metric):
         "Mean over UA, RA, TA and MIA of the distance to the model that the same seed retrained, per seed and then "
         "averaged, not the distance between averages; between under-trained models it measures luck."
     )
-    parts = (UnlearningAccuracy(), RetainAccuracy(), TestAccuracy(), MembershipInference())
+    components = (UnlearningAccuracy(), RetainAccuracy(), TestAccuracy(), MembershipInference())
 
     def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
         """Return percentage points; None if one of the four cannot be stated."""
-        scores = both(self.parts, model, retrained)
+        scores = compute_score_pairs(self.components, model, retrained)
         return None if scores is None else average_gap(*scores)
 
 
@@ -42,22 +42,22 @@ class TugOfWar(Metric):
         "Product over forget, retain and test examples of 1 minus the distance in accuracy (as a share) to the model "
         "that the same seed retrained; it sees accuracies only, not membership."
     )
-    parts = (UnlearningAccuracy(), RetainAccuracy(), TestAccuracy())
+    components = (UnlearningAccuracy(), RetainAccuracy(), TestAccuracy())
 
     def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
         """Return from 0 to 1; None if one of the three cannot be stated."""
-        scores = both(self.parts, model, retrained)
+        scores = compute_score_pairs(self.components, model, retrained)
         return None if scores is None else tug_of_war(*scores)
 
 
-def both(
+def compute_score_pairs(
     metrics: tuple[Metric, ...], model: ModelOutputs, retrained: ModelOutputs | None
 ) -> tuple[list[float], list[float]] | None:
     """Return the metrics of both models; None if there is no second model or one number cannot be stated."""
     if retrained is None:
         return None
     pairs = [(metric(model), metric(retrained)) for metric in metrics]
-    stated = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
-    if len(stated) < len(pairs):
+    complete = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+    if len(complete) < len(pairs):
         return None
-    return [ours for ours, _ in stated], [theirs for _, theirs in stated]
+    return [ours for ours, _ in complete], [theirs for _, theirs in complete]

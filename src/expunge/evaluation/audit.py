@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.errors import DataError
-from expunge.evaluation.membership import SCORES, Score, alike, member_score
+from expunge.evaluation.membership import SCORE_NAMES, ScoreName, compute_member_score, match_classes
 from expunge.evaluation.outputs import ModelOutputs
-from expunge.metrics import Interval, Recall, strata, tpr_at_fpr, tpr_interval
+from expunge.metrics import Interval, Recall, build_strata, tpr_at_fpr, tpr_interval
 from expunge.metrics.arrays import Floats
 
-DELTA = 0.025
+TAIL_LEVEL = 0.025
 """Level on either side of an interval."""
 
 
@@ -27,7 +27,7 @@ class Attack:
         recalls: Recall at each false positive rate that the number of held-out examples can carry.
     """
 
-    score: Score
+    score: ScoreName
     auc: float
     interval: Interval
     recalls: tuple[Recall, ...]
@@ -40,8 +40,8 @@ class Attack:
     def as_dict(self) -> dict[str, Any]:
         """Return the form of the result document."""
         recalls = [{"fpr": one.fpr, "tpr": one.tpr, **one.interval._asdict()} for one in self.recalls]
-        told = {"score": self.score, "auc": self.auc, **self.interval._asdict(), "distance": self.advantage}
-        return told | {"recalls": recalls}
+        values = {"score": self.score, "auc": self.auc, **self.interval._asdict(), "distance": self.advantage}
+        return values | {"recalls": recalls}
 
 
 def membership_audit(
@@ -68,23 +68,25 @@ def membership_audit(
         >>> first.score, first.auc, first.advantage
         ('loss', 0.5, 0.0)
     """
-    if not len(outputs.test_alike):
-        found = "none of them"
-        raise DataError("held-out examples of the forgotten classes", found, "pass a test set that has these classes")
-    return tuple(attack(outputs, score, fprs, resamples, seed) for score in SCORES)
+    if not len(outputs.test_same_classes):
+        actual = "none of them"
+        raise DataError("held-out examples of the forgotten classes", actual, "pass a test set that has these classes")
+    return tuple(run_attack(outputs, score, fprs, resamples, seed) for score in SCORE_NAMES)
 
 
-def attack(outputs: ModelOutputs, score: Score, fprs: Sequence[float], resamples: int, seed: int) -> Attack:
+def run_attack(outputs: ModelOutputs, score: ScoreName, fprs: Sequence[float], resamples: int, seed: int) -> Attack:
     """Return the attack that compares one score."""
-    sides = alike(outputs)
-    members, others = member_score(sides.forget, score), member_score(sides.test, score)
-    compared = strata(members, others, sides.forget.targets, sides.test.targets)
-    recalls = (recall(members, others, fpr, sides.weights, resamples, seed) for fpr in fprs)
-    stated = tuple(item for item in recalls if item is not None)
-    return Attack(score, compared.auc, compared.interval(DELTA), stated)
+    sides = match_classes(outputs)
+    members, others = compute_member_score(sides.forget, score), compute_member_score(sides.test, score)
+    compared = build_strata(members, others, sides.forget.targets, sides.test.targets)
+    recalls = (compute_recall(members, others, fpr, sides.weights, resamples, seed) for fpr in fprs)
+    available = tuple(item for item in recalls if item is not None)
+    return Attack(score, compared.auc, compared.interval(TAIL_LEVEL), available)
 
 
-def recall(members: Floats, others: Floats, fpr: float, weights: Floats, resamples: int, seed: int) -> Recall | None:
+def compute_recall(
+    members: Floats, others: Floats, fpr: float, weights: Floats, resamples: int, seed: int
+) -> Recall | None:
     """Return the recall at a false positive rate; None where there are too few held-out examples."""
     tpr = tpr_at_fpr(members, others, fpr, weights=weights)
     interval = tpr_interval(members, others, fpr, weights=weights, resamples=resamples, seed=seed)

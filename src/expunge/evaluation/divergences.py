@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from expunge.evaluation.metric import Metric
-from expunge.evaluation.outputs import ModelOutputs, Outputs, Part
+from expunge.evaluation.outputs import ModelOutputs, Outputs, SplitPart
 from expunge.metrics import jensen_shannon, kullback_leibler, l2_distance
 
 
@@ -16,15 +16,15 @@ class Divergence(Metric):
     direction = "lower"
     target = "0, but two retrained models differ too: compare with their own divergence"
     needs_retrained = True
-    part: ClassVar[Part]
+    part: ClassVar[SplitPart]
 
     def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
         """Return nats; None if the part is empty or the divergence infinite."""
         if retrained is None or not len(model.part(self.part)):
             return None
-        return self.between(retrained.part(self.part), model.part(self.part))
+        return self.compute_divergence(retrained.part(self.part), model.part(self.part))
 
-    def between(self, retrained: Outputs, model: Outputs) -> float:
+    def compute_divergence(self, retrained: Outputs, model: Outputs) -> float:
         """Return the mean Jensen–Shannon divergence."""
         return float(jensen_shannon(retrained.logits, model.logits).mean())
 
@@ -32,7 +32,7 @@ class Divergence(Metric):
 class RelativeEntropy(Divergence):
     """The same with the Kullback–Leibler divergence of the model from the retrained one."""
 
-    def between(self, retrained: Outputs, model: Outputs) -> float:
+    def compute_divergence(self, retrained: Outputs, model: Outputs) -> float:
         """Return the mean of KL(retrained ‖ model)."""
         return float(kullback_leibler(retrained.logits, model.logits).mean())
 
@@ -42,15 +42,21 @@ class EuclideanDistance(Divergence):
 
     unit = ""
 
-    def between(self, retrained: Outputs, model: Outputs) -> float:
+    def compute_divergence(self, retrained: Outputs, model: Outputs) -> float:
         """Return the mean of ‖p_retrained − p_model‖."""
         return float(l2_distance(retrained.logits, model.logits).mean())
 
 
-JS = "Mean Jensen–Shannon divergence between the predictions of model and retrained model on the {}; at most 0.69."
-KL = "Mean of KL(retrained ‖ model) over the {}; unbounded, so that one sure mistake can outweigh all other examples."
+JS_DEFINITION = (
+    "Mean Jensen–Shannon divergence between the predictions of model and retrained model on the {}; at most 0.69."
+)
+KL_DEFINITION = (
+    "Mean of KL(retrained ‖ model) over the {}; unbounded, so that one sure mistake can outweigh all other examples."
+)
 
-L2 = "Mean Euclidean distance between the probabilities of model and retrained model on the {}; at most 1.41."
+L2_DEFINITION = (
+    "Mean Euclidean distance between the probabilities of model and retrained model on the {}; at most 1.41."
+)
 
 
 class ForgetDivergence(Divergence):
@@ -59,7 +65,7 @@ class ForgetDivergence(Divergence):
     aliases = ("js_forget",)
     label = "JS forget"
     part = "forget"
-    definition = JS.format("forget examples")
+    definition = JS_DEFINITION.format("forget examples")
 
 
 class RetainDivergence(Divergence):
@@ -68,7 +74,7 @@ class RetainDivergence(Divergence):
     aliases = ("js_retain",)
     label = "JS retain"
     part = "retain"
-    definition = JS.format("retain examples")
+    definition = JS_DEFINITION.format("retain examples")
 
 
 class TestDivergence(Divergence):
@@ -78,7 +84,7 @@ class TestDivergence(Divergence):
     aliases = ("js_test",)
     label = "JS test"
     part = "test"
-    definition = JS.format("test examples without forgotten classes")
+    definition = JS_DEFINITION.format("test examples without forgotten classes")
 
 
 class ForgetRelativeEntropy(RelativeEntropy):
@@ -87,7 +93,7 @@ class ForgetRelativeEntropy(RelativeEntropy):
     aliases = ("kl_forget",)
     label = "KL forget"
     part = "forget"
-    definition = KL.format("forget examples")
+    definition = KL_DEFINITION.format("forget examples")
 
 
 class RetainRelativeEntropy(RelativeEntropy):
@@ -96,7 +102,7 @@ class RetainRelativeEntropy(RelativeEntropy):
     aliases = ("kl_retain",)
     label = "KL retain"
     part = "retain"
-    definition = KL.format("retain examples")
+    definition = KL_DEFINITION.format("retain examples")
 
 
 class TestRelativeEntropy(RelativeEntropy):
@@ -106,7 +112,7 @@ class TestRelativeEntropy(RelativeEntropy):
     aliases = ("kl_test",)
     label = "KL test"
     part = "test"
-    definition = KL.format("test examples without forgotten classes")
+    definition = KL_DEFINITION.format("test examples without forgotten classes")
 
 
 class ForgetDistance(EuclideanDistance):
@@ -115,7 +121,7 @@ class ForgetDistance(EuclideanDistance):
     aliases = ("l2_forget",)
     label = "L2 forget"
     part = "forget"
-    definition = L2.format("forget examples")
+    definition = L2_DEFINITION.format("forget examples")
 
 
 class RetainDistance(EuclideanDistance):
@@ -124,7 +130,7 @@ class RetainDistance(EuclideanDistance):
     aliases = ("l2_retain",)
     label = "L2 retain"
     part = "retain"
-    definition = L2.format("retain examples")
+    definition = L2_DEFINITION.format("retain examples")
 
 
 class TestDistance(EuclideanDistance):
@@ -134,4 +140,4 @@ class TestDistance(EuclideanDistance):
     aliases = ("l2_test",)
     label = "L2 test"
     part = "test"
-    definition = L2.format("test examples without forgotten classes")
+    definition = L2_DEFINITION.format("test examples without forgotten classes")

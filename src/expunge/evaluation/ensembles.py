@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from expunge.errors import DataError
-from expunge.evaluation.metric import Quantity
-from expunge.evaluation.outputs import ModelOutputs, Part
+from expunge.evaluation.metric import MetricBase
+from expunge.evaluation.outputs import ModelOutputs, SplitPart
 from expunge.metrics import Interval, accuracy, forgetting_quality, klom, model_scores, quantile_interval
 from expunge.metrics.arrays import Floats
 
@@ -27,7 +27,7 @@ class Ensemble:
         test_accuracy: Mean over the models, in percent, without forgotten classes; None if unknown.
 
     Examples:
-        >>> Ensemble.of_outputs([[[3.0, 1.0]], [[0.0, 1.0]]], [0]).scores.tolist()
+        >>> Ensemble.from_outputs([[[3.0, 1.0]], [[0.0, 1.0]]], [0]).scores.tolist()
         [[2.0], [-1.0]]
     """
 
@@ -43,7 +43,7 @@ class Ensemble:
         return len(self.scores)
 
     @classmethod
-    def of_outputs(cls, outputs: Any, targets: Any = None) -> Ensemble:
+    def from_outputs(cls, outputs: Any, targets: Any = None) -> Ensemble:
         """Return the ensemble of logits ``(models, examples, classes)`` or of scores ``(models, examples)``.
 
         Args:
@@ -56,7 +56,7 @@ class Ensemble:
         return cls(model_scores(outputs, targets))
 
     @classmethod
-    def of(cls, models: Sequence[ModelOutputs], part: Part = "forget") -> Ensemble:
+    def from_models(cls, models: Sequence[ModelOutputs], part: SplitPart = "forget") -> Ensemble:
         """Return the ensemble of models that were evaluated on the same split.
 
         Args:
@@ -66,25 +66,25 @@ class Ensemble:
         Raises:
             DataError: If there are fewer than two, or they were evaluated on different examples.
         """
-        seen = [model.part(part) for model in models]
-        if any(not torch.equal(one.targets, seen[0].targets) for one in seen[1:]):
-            cure = "forget the same examples with every model"
-            raise DataError("models evaluated on the same examples", "labels that differ", cure)
-        logits = [one.logits.numpy() for one in seen]
-        scores = model_scores(np.stack(logits), seen[0].targets.numpy()) if seen else np.empty((0, 0))
+        outputs = [model.part(part) for model in models]
+        if any(not torch.equal(one.targets, outputs[0].targets) for one in outputs[1:]):
+            hint = "forget the same examples with every model"
+            raise DataError("models evaluated on the same examples", "labels that differ", hint)
+        logits = [one.logits.numpy() for one in outputs]
+        scores = model_scores(np.stack(logits), outputs[0].targets.numpy()) if outputs else np.empty((0, 0))
         return cls(scores, mean_accuracy(models, "retain"), mean_accuracy(models, "test"))
 
-    def halves(self) -> tuple[Ensemble, Ensemble]:
+    def split_halves(self) -> tuple[Ensemble, Ensemble]:
         """Return the first half of the models and the second."""
         middle = len(self) // 2
         return replace(self, scores=self.scores[:middle]), replace(self, scores=self.scores[middle:])
 
 
-def mean_accuracy(models: Sequence[ModelOutputs], part: Part) -> float | None:
+def mean_accuracy(models: Sequence[ModelOutputs], part: SplitPart) -> float | None:
     """Return the mean accuracy over models on a part; None if one has no examples there."""
-    found = [accuracy(one.logits, one.targets) for one in (model.part(part) for model in models)]
-    stated = [value for value in found if value is not None]
-    return float(np.mean(stated)) if stated and len(stated) == len(found) else None
+    accuracies = [accuracy(one.logits, one.targets) for one in (model.part(part) for model in models)]
+    known = [value for value in accuracies if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(accuracies) else None
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Comparison:
     control: float | None
 
 
-class EnsembleMetric(Quantity):
+class EnsembleMetric(MetricBase):
     """One number about many unlearned models beside many retrained ones, from what both say about the same examples."""
 
     @abstractmethod
@@ -127,7 +127,7 @@ class EnsembleMetric(Quantity):
             DataError: If they were not evaluated on the same examples.
         """
         if control is None and len(retrained) >= 2 * len(unlearned):
-            retrained, control = retrained.halves()
+            retrained, control = retrained.split_halves()
         value, interval = self.compute(unlearned, retrained)
         floor = None if control is None else self.compute(control, retrained)[0]
         return Comparison(value, interval, len(unlearned), len(retrained), floor)
@@ -157,14 +157,14 @@ class ForgettingQuality(EnsembleMetric):
     def compute(self, unlearned: Ensemble, retrained: Ensemble) -> tuple[float, Interval]:
         """Return the score with its interval; accuracies that are unknown on one side count as equal."""
         ratios = (
-            ratio(unlearned.retain_accuracy, retrained.retain_accuracy),
-            ratio(unlearned.test_accuracy, retrained.test_accuracy),
+            accuracy_ratio(unlearned.retain_accuracy, retrained.retain_accuracy),
+            accuracy_ratio(unlearned.test_accuracy, retrained.test_accuracy),
         )
-        found = forgetting_quality(unlearned.scores, retrained.scores, ratios=ratios, delta=self.delta)
-        return found.score, found.interval
+        quality = forgetting_quality(unlearned.scores, retrained.scores, ratios=ratios, delta=self.delta)
+        return quality.score, quality.interval
 
 
-def ratio(ours: float | None, theirs: float | None) -> float:
+def accuracy_ratio(ours: float | None, theirs: float | None) -> float:
     """Return ours over theirs; 1 where one is unknown or theirs is 0."""
     return ours / theirs if ours is not None and theirs else 1.0
 
@@ -191,5 +191,5 @@ class MarginDivergence(EnsembleMetric):
 
     def compute(self, unlearned: Ensemble, retrained: Ensemble) -> tuple[float, Interval]:
         """Return the quantile over examples with its interval."""
-        found = klom(unlearned.scores, retrained.scores)
-        return float(np.quantile(found, self.quantile)), quantile_interval(found, self.quantile)
+        divergences = klom(unlearned.scores, retrained.scores)
+        return float(np.quantile(divergences, self.quantile)), quantile_interval(divergences, self.quantile)

@@ -9,7 +9,7 @@ from expunge.errors import ConfigError
 from expunge.evaluation.accuracies import RetainAccuracy, TestAccuracy, UnlearningAccuracy
 from expunge.evaluation.agreement import AverageGap, TugOfWar
 from expunge.evaluation.audit import membership_audit
-from expunge.evaluation.distinguishing import distinguished
+from expunge.evaluation.distinguishability import compare_with_held_out
 from expunge.evaluation.divergences import ForgetDivergence, ForgetRelativeEntropy
 from expunge.evaluation.membership import (
     MembershipAUC,
@@ -20,12 +20,12 @@ from expunge.evaluation.membership import (
 from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs
 from expunge.metrics import Summary, noise_floor
-from expunge.registry import find
+from expunge.registry import find_component
 
 Scores = Mapping[str, float | None]
 """Key of a metric → its number; None where these examples cannot carry it."""
 
-DEFAULT: tuple[Metric, ...] = (
+DEFAULT_METRICS: tuple[Metric, ...] = (
     UnlearningAccuracy(),
     RetainAccuracy(),
     TestAccuracy(),
@@ -41,19 +41,19 @@ DEFAULT: tuple[Metric, ...] = (
 """What is evaluated unless something else is asked for, in the order of the columns."""
 
 
-def as_metrics(metrics: Iterable[Metric | str] | None) -> tuple[Metric, ...]:
+def resolve_metrics(metrics: Iterable[Metric | str] | None) -> tuple[Metric, ...]:
     """Return the metrics; those given by name from the registry, the default ones for None.
 
     Raises:
         ConfigError: If there is no metric of a name, or it is one of many models.
     """
     if metrics is None:
-        return DEFAULT
-    chosen = [find("metrics", metric)() if isinstance(metric, str) else metric for metric in metrics]
+        return DEFAULT_METRICS
+    chosen = [find_component("metrics", metric)() if isinstance(metric, str) else metric for metric in metrics]
     for metric in chosen:
         if not isinstance(metric, Metric):
-            found, name = f"{metric.key}, which compares many models", type(metric).__name__
-            raise ConfigError("metrics of one model", found, f"call expunge.evaluation.{name}() on two ensembles")
+            actual, name = f"{metric.key}, which compares many models", type(metric).__name__
+            raise ConfigError("metrics of one model", actual, f"call expunge.evaluation.{name}() on two ensembles")
     return tuple(chosen)
 
 
@@ -81,11 +81,11 @@ def evaluate_outputs(
         >>> evaluate_outputs(outputs, outputs, metrics=["tow", "js_forget"])
         {'tow': 1.0, 'js_forget': 0.0}
     """
-    chosen = [metric for metric in as_metrics(metrics) if metric.possible(model, retrained)]
+    chosen = [metric for metric in resolve_metrics(metrics) if metric.is_available(model, retrained)]
     return {metric.key: metric(model, retrained) for metric in chosen}
 
 
-def evidence_of(
+def collect_evidence(
     model: ModelOutputs, retrained: ModelOutputs | None = None, metrics: Iterable[Metric | str] | None = None
 ) -> dict[str, Any]:
     """Return what stands behind the scores of a model: by metric, and beside them ``attacks`` and ``held_out``.
@@ -97,15 +97,19 @@ def evidence_of(
         retrained: Outputs of the model that the same seed retrained on the same split, if there is one.
         metrics: Metrics or names of them; by default ``DEFAULT``.
     """
-    chosen = [metric for metric in as_metrics(metrics) if metric.possible(model, retrained)]
-    found = {metric.key: dict(metric.evidence(model, retrained)) for metric in chosen}
-    attacks = [attack.as_dict() for attack in membership_audit(model)] if len(model.test_alike) else []
-    shown = distinguished(model)
-    tested = {} if shown is None else {"held_out": shown.plain()}
-    return {key: value for key, value in found.items() if value} | ({"attacks": attacks} if attacks else {}) | tested
+    chosen = [metric for metric in resolve_metrics(metrics) if metric.is_available(model, retrained)]
+    evidence = {metric.key: dict(metric.evidence(model, retrained)) for metric in chosen}
+    attacks = [attack.as_dict() for attack in membership_audit(model)] if len(model.test_same_classes) else []
+    held_out_result = compare_with_held_out(model)
+    held_out_part = {} if held_out_result is None else {"held_out": held_out_result.as_dict()}
+    return (
+        {key: value for key, value in evidence.items() if value}
+        | ({"attacks": attacks} if attacks else {})
+        | held_out_part
+    )
 
 
-def gap_floors(
+def compute_noise_floors(
     splits: Sequence[Sequence[ModelOutputs]], metrics: Iterable[Metric | str] | None = None
 ) -> dict[str, Summary]:
     """Return the noise floor of every distance to the retrained model: what two retrained models get.
@@ -122,15 +126,15 @@ def gap_floors(
         >>> from expunge.evaluation import Outputs
         >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))
         >>> outputs = ModelOutputs(part, part, part)
-        >>> {key: floor.mean for key, floor in gap_floors([[outputs, outputs]], ["ua", "js_forget"]).items()}
+        >>> {key: floor.mean for key, floor in compute_noise_floors([[outputs, outputs]], ["ua", "js_forget"]).items()}
         {'js_forget': 0.0}
     """
-    distances = [metric for metric in as_metrics(metrics) if metric.needs_retrained]
-    found = {metric.key: gap_floor(splits, metric) for metric in distances}
-    return {key: floor for key, floor in found.items() if floor is not None}
+    distances = [metric for metric in resolve_metrics(metrics) if metric.needs_retrained]
+    floors = {metric.key: compute_noise_floor(splits, metric) for metric in distances}
+    return {key: floor for key, floor in floors.items() if floor is not None}
 
 
-def gap_floor(splits: Sequence[Sequence[ModelOutputs]], metric: Metric | None = None) -> Summary | None:
+def compute_noise_floor(splits: Sequence[Sequence[ModelOutputs]], metric: Metric | None = None) -> Summary | None:
     """Return the distance between models that were retrained on the same split.
 
     Args:
@@ -148,7 +152,7 @@ def gap_floor(splits: Sequence[Sequence[ModelOutputs]], metric: Metric | None = 
         >>> from expunge.evaluation import Outputs
         >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))
         >>> outputs = ModelOutputs(part, part, part)
-        >>> gap_floor([[outputs, outputs]]).mean, gap_floor([[outputs]])
+        >>> compute_noise_floor([[outputs, outputs]]).mean, compute_noise_floor([[outputs]])
         (0.0, None)
     """
     return noise_floor(splits, AverageGap() if metric is None else metric)

@@ -12,43 +12,43 @@ from torch import Tensor, nn
 
 from expunge.batch import Batch, Predictor
 from expunge.errors import ConfigError
-from expunge.evaluation.collecting import home, undisturbed
-from expunge.evaluation.outputs import Part, Subject
-from expunge.metrics.alignment import FEWEST, alignment, batch_terms
+from expunge.evaluation.inference import get_device, preserving_state
+from expunge.evaluation.outputs import ModelUnderTest, SplitPart
 from expunge.metrics.arrays import Floats
+from expunge.metrics.cka import MIN_CKA_EXAMPLES, batch_terms, compute_cka
 
-Profile = dict[str, float | None]
+LayerProfile = dict[str, float | None]
 """Name of a layer → linear CKA of two networks there; None where one of them says the same of every example."""
 
 
-def layers(model: nn.Module) -> dict[str, nn.Module]:
+def find_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Return the layers that have a matrix of weights and no layers inside, by name."""
     return {name: module for name, module in model.named_modules() if is_layer(module)}
 
 
 def is_layer(module: nn.Module) -> bool:
     """Return whether a module is a layer of its own: convolutions and linear maps are, containers and norms are not."""
-    weighty = any(weight.ndim >= 2 for weight in module.parameters(recurse=False))
-    return weighty and not any(True for _ in module.children())
+    has_matrix = any(weight.ndim >= 2 for weight in module.parameters(recurse=False))
+    return has_matrix and not any(True for _ in module.children())
 
 
-def products(output: Tensor) -> Floats:
+def compute_gram(output: Tensor) -> Floats:
     """Return the products of all pairs of examples' centred features, ``(n, n)``; no features leave the device."""
     flat = output.detach().flatten(1).float()
-    centred = flat - flat.mean(0)
-    found: Floats = (centred @ centred.T).double().cpu().numpy()
-    return found
+    centered = flat - flat.mean(0)
+    gram: Floats = (centered @ centered.T).double().cpu().numpy()
+    return gram
 
 
 @contextmanager
-def watching(model: nn.Module, seen: dict[str, Floats]) -> Iterator[None]:
-    """Write the products of every layer's output into ``seen`` inside the context."""
+def recording_grams(model: nn.Module, grams: dict[str, Floats]) -> Iterator[None]:
+    """Write the products of every layer's output into ``grams`` inside the context."""
 
     def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim > 1 and output.is_floating_point():
-            seen[name] = products(output)
+            grams[name] = compute_gram(output)
 
-    handles = [module.register_forward_hook(partial(keep, name)) for name, module in layers(model).items()]
+    handles = [module.register_forward_hook(partial(keep, name)) for name, module in find_layers(model).items()]
     try:
         yield
     finally:
@@ -56,21 +56,23 @@ def watching(model: nn.Module, seen: dict[str, Floats]) -> Iterator[None]:
             handle.remove()
 
 
-def seen_by(predict: Predictor, batch: Batch) -> dict[str, Floats]:
+def compute_batch_grams(predict: Predictor, batch: Batch) -> dict[str, Floats]:
     """Return the products of every layer that a model used on a batch; the model is left as it was."""
-    seen: dict[str, Floats] = {}
-    with undisturbed(predict.model), watching(predict.model, seen):
-        predict(batch.to(home(predict.model)).inputs)
-    return seen
+    grams: dict[str, Floats] = {}
+    with preserving_state(predict.model), recording_grams(predict.model, grams):
+        predict(batch.to(get_device(predict.model)).inputs)
+    return grams
 
 
-def drawn(total: int, count: int, seed: int) -> Tensor:
+def sample_indices(total: int, count: int, seed: int) -> Tensor:
     """Return the indices of ``count`` random examples out of ``total``, in order; all where there are not more."""
     chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]
     return chosen.sort().values
 
 
-def profile(first: Subject, second: Subject, part: Part, count: int, batch_size: int, seed: int) -> Profile:
+def compute_cka_profile(
+    first: ModelUnderTest, second: ModelUnderTest, part: SplitPart, count: int, batch_size: int, seed: int
+) -> LayerProfile:
     """Return linear CKA of two networks at every layer that both have, from batches of some examples.
 
     Args:
@@ -86,15 +88,15 @@ def profile(first: Subject, second: Subject, part: Part, count: int, batch_size:
         DataError: If there are fewer than four examples.
     """
     examples = first.examples(part)
-    batches = torch.split(drawn(len(examples), count, seed), min(batch_size, count))
+    batches = torch.split(sample_indices(len(examples), count, seed), min(batch_size, count))
     terms: dict[str, list[Floats]] = {}
     for indices in batches:
-        if len(indices) >= FEWEST or len(batches) == 1:
+        if len(indices) >= MIN_CKA_EXAMPLES or len(batches) == 1:
             batch = examples.batch(indices)
-            add_terms(terms, seen_by(first.predict, batch), seen_by(second.predict, batch))
+            add_terms(terms, compute_batch_grams(first.predict, batch), compute_batch_grams(second.predict, batch))
     if not terms:
         raise ConfigError("two networks with layers of the same names", "none", "compare models of one architecture")
-    return {name: alignment(found) for name, found in terms.items()}
+    return {name: compute_cka(layer_terms) for name, layer_terms in terms.items()}
 
 
 def add_terms(terms: dict[str, list[Floats]], one: Mapping[str, Floats], other: Mapping[str, Floats]) -> None:

@@ -11,22 +11,22 @@ from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs, Outputs
 from expunge.metrics import (
     Column,
+    auc_within_classes,
     class_weights,
+    compute_modified_entropy,
     confidence,
     entropy,
     loss,
-    modified_entropy,
-    stratified_auc,
-    svc_efficacy,
+    svc_mia,
     tpr_at_fpr,
 )
 from expunge.metrics.arrays import Floats
 
-Score = Literal["loss", "confidence", "entropy", "modified_entropy"]
-SCORES: tuple[Score, ...] = get_args(Score)
+ScoreName = Literal["loss", "confidence", "entropy", "modified_entropy"]
+SCORE_NAMES: tuple[ScoreName, ...] = get_args(ScoreName)
 
 
-def member_score(outputs: Outputs, score: Score) -> Floats:
+def compute_member_score(outputs: Outputs, score: ScoreName) -> Floats:
     """Return one number per example, larger for what looks more like a member.
 
     Args:
@@ -40,12 +40,12 @@ def member_score(outputs: Outputs, score: Score) -> Floats:
         return confidence(outputs.logits, outputs.targets)
     if score == "entropy":
         return -entropy(outputs.logits)
-    if score not in SCORES:
-        raise ConfigError(f"one of the scores {', '.join(SCORES)}", f"'{score}'", "choose one of them")
-    return -(loss if score == "loss" else modified_entropy)(outputs.logits, outputs.targets)
+    if score not in SCORE_NAMES:
+        raise ConfigError(f"one of the scores {', '.join(SCORE_NAMES)}", f"'{score}'", "choose one of them")
+    return -(loss if score == "loss" else compute_modified_entropy)(outputs.logits, outputs.targets)
 
 
-class Alike(NamedTuple):
+class ClassMatchedOutputs(NamedTuple):
     """Forgotten and held-out examples of the classes that both have.
 
     Args:
@@ -59,11 +59,11 @@ class Alike(NamedTuple):
     weights: Floats
 
 
-def alike(model: ModelOutputs) -> Alike:
+def match_classes(model: ModelOutputs) -> ClassMatchedOutputs:
     """Return the forgotten and the held-out examples of the classes that both have."""
-    test = model.test_alike
+    test = model.test_same_classes
     forget = model.forget.only(torch.unique(test.targets))
-    return Alike(forget, test, class_weights(forget.targets, test.targets)[1])
+    return ClassMatchedOutputs(forget, test, class_weights(forget.targets, test.targets)[1])
 
 
 class MembershipInference(Metric):
@@ -91,7 +91,7 @@ class MembershipInference(Metric):
         if not len(model.test):
             return None
         sides = (confidence(part.logits, part.targets) for part in (model.retain, model.test, model.forget))
-        return svc_efficacy(*sides, seed=self.seed)
+        return svc_mia(*sides, seed=self.seed)
 
 
 class MembershipAUC(Metric):
@@ -110,8 +110,8 @@ class MembershipAUC(Metric):
         "held-out examples are left out. Below 0.5 the forgetting itself gives the examples away."
     )
 
-    def __init__(self, score: Score = "loss") -> None:
-        self.score: Score = score
+    def __init__(self, score: ScoreName = "loss") -> None:
+        self.score: ScoreName = score
 
     @property
     def key(self) -> str:
@@ -126,14 +126,14 @@ class MembershipAUC(Metric):
 
     def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
         """Return from 0 to 1; None without held-out examples of the same classes."""
-        if not len(model.test_alike):
+        if not len(model.test_same_classes):
             return None
-        sides = alike(model)
-        members, others = (member_score(part, self.score) for part in (sides.forget, sides.test))
-        return stratified_auc(members, others, sides.forget.targets, sides.test.targets)
+        sides = match_classes(model)
+        members, others = (compute_member_score(part, self.score) for part in (sides.forget, sides.test))
+        return auc_within_classes(members, others, sides.forget.targets, sides.test.targets)
 
 
-class TruePositives(Metric):
+class TPRAtFPR(Metric):
     """Share of forget examples found at a fixed false positive rate, the loss against held-out of the same classes."""
 
     unit = "%"
@@ -141,15 +141,15 @@ class TruePositives(Metric):
 
     def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
         """Return percent; None where fewer than ten false positives are expected."""
-        if not len(model.test_alike):
+        if not len(model.test_same_classes):
             return None
-        sides = alike(model)
-        members, others = (member_score(part, "loss") for part in (sides.forget, sides.test))
-        rate = tpr_at_fpr(members, others, self.fpr, weights=sides.weights)
-        return None if rate is None else 100.0 * rate
+        sides = match_classes(model)
+        members, others = (compute_member_score(part, "loss") for part in (sides.forget, sides.test))
+        tpr = tpr_at_fpr(members, others, self.fpr, weights=sides.weights)
+        return None if tpr is None else 100.0 * tpr
 
 
-class TruePositivesAtOnePercent(TruePositives):
+class TruePositivesAtOnePercent(TPRAtFPR):
     """Count the forget examples found when 1 held-out one in 100 is wrongly accused (TPR at 1 % FPR)."""
 
     aliases = ("tpr_at_1_percent",)
@@ -162,7 +162,7 @@ class TruePositivesAtOnePercent(TruePositives):
     )
 
 
-class TruePositivesAtOnePermille(TruePositives):
+class TruePositivesAtOnePermille(TPRAtFPR):
     """Count the forget examples found when 1 held-out one in 1000 is wrongly accused (TPR at 0.1 % FPR)."""
 
     aliases = ("tpr_at_1_permille",)

@@ -11,12 +11,12 @@ import torch
 
 from expunge.errors import ConfigError, DataError
 from expunge.evaluation.outputs import ModelOutputs, Outputs
-from expunge.kinds import check_constructor
 from expunge.metrics.column import Column, Direction
 from expunge.registry import snake_case
+from expunge.type_checks import enforce_constructor_types
 
 
-class Quantity(ABC):
+class MetricBase(ABC):
     """Something that is measured, whatever it is computed from: it knows its name, unit, direction and target.
 
     A subclass states the class attributes. Instances are values: two of one class with the same arguments are equal.
@@ -40,7 +40,7 @@ class Quantity(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the constructor of every subclass refuse arguments of the wrong kind."""
         super().__init_subclass__(**options)
-        check_constructor(cls)
+        enforce_constructor_types(cls)
 
     @property
     def key(self) -> str:
@@ -62,7 +62,7 @@ class Quantity(ABC):
         return f"{type(self).__name__}({arguments})"
 
 
-class Metric(Quantity):
+class Metric(MetricBase):
     """One number about one model, with or without the retrained one beside it.
 
     A subclass states the class attributes and implements ``compute``; a model's number is computed once.
@@ -99,10 +99,10 @@ class Metric(Quantity):
         """
         self.check_sources(model)
         if not self.needs_retrained:
-            return model.remembered(self, lambda: stated(self.compute(model, None)))
-        return stated(self.compute(model, self.reference(model, retrained)))
+            return model.get_cached(self, lambda: finite_or_none(self.compute(model, None)))
+        return finite_or_none(self.compute(model, self.validate_reference(model, retrained)))
 
-    def possible(self, model: ModelOutputs, retrained: ModelOutputs | None) -> bool:
+    def is_available(self, model: ModelOutputs, retrained: ModelOutputs | None) -> bool:
         """Return whether the reference models that the number needs are there."""
         missing = (self.needs_retrained and retrained is None) or (self.needs_original and model.original is None)
         return not missing
@@ -114,13 +114,13 @@ class Metric(Quantity):
             ConfigError: If the metric needs what is not there.
         """
         if self.needs_original and model.original is None:
-            cure = "pass original= or leave the metric out"
-            raise ConfigError(f"the model before unlearning for {self.label}", "none", cure)
-        if self.needs_network and model.subject is None:
-            cure = "pass the model to expunge.evaluate, or collect with keep_model=True"
-            raise ConfigError(f"the model itself for {self.label}", "its outputs alone", cure)
+            hint = "pass original= or leave the metric out"
+            raise ConfigError(f"the model before unlearning for {self.label}", "none", hint)
+        if self.needs_network and model.model_under_test is None:
+            hint = "pass the model to expunge.evaluate, or collect with keep_model=True"
+            raise ConfigError(f"the model itself for {self.label}", "its outputs alone", hint)
 
-    def reference(self, model: ModelOutputs, retrained: ModelOutputs | None) -> ModelOutputs:
+    def validate_reference(self, model: ModelOutputs, retrained: ModelOutputs | None) -> ModelOutputs:
         """Return the retrained model's outputs if they are there and fit.
 
         Raises:
@@ -129,7 +129,7 @@ class Metric(Quantity):
         """
         if retrained is None:
             raise ConfigError(f"a retrained model for {self.label}", "none", "pass retrained= or leave the metric out")
-        sides = zip(parts_of(model), parts_of(retrained), strict=True)
+        sides = zip(list_parts(model), list_parts(retrained), strict=True)
         if not all(torch.equal(ours.targets, theirs.targets) for ours, theirs in sides):
             raise DataError(
                 "both models evaluated on the same examples",
@@ -139,11 +139,11 @@ class Metric(Quantity):
         return retrained
 
 
-def parts_of(outputs: ModelOutputs) -> tuple[Outputs, Outputs, Outputs]:
+def list_parts(outputs: ModelOutputs) -> tuple[Outputs, Outputs, Outputs]:
     """Return the three parts."""
     return outputs.forget, outputs.retain, outputs.held_out
 
 
-def stated(value: float | None) -> float | None:
+def finite_or_none(value: float | None) -> float | None:
     """Return a finite value as it is, everything else as None."""
     return value if value is not None and isfinite(value) else None

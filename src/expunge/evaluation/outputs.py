@@ -13,7 +13,7 @@ from torch import Tensor
 from expunge.batch import Examples, Predictor, Split
 from expunge.errors import ConfigError, DataError
 
-Part = Literal["forget", "retain", "test"]
+SplitPart = Literal["forget", "retain", "test"]
 Value = TypeVar("Value")
 
 
@@ -39,8 +39,8 @@ class Outputs:
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 2 or self.targets.shape != self.logits.shape[:1]:
-            found = f"logits {tuple(self.logits.shape)} with labels {tuple(self.targets.shape)}"
-            raise DataError("logits (n, classes) with labels (n,)", found, "pass one row and one label per example")
+            actual = f"logits {tuple(self.logits.shape)} with labels {tuple(self.targets.shape)}"
+            raise DataError("logits (n, classes) with labels (n,)", actual, "pass one row and one label per example")
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -54,13 +54,13 @@ class Outputs:
         """Return the examples whose label is none of ``classes``, ``(k,)`` int64."""
         return self.at(~torch.isin(self.targets, classes))
 
-    def at(self, chosen: Tensor) -> Outputs:
-        """Return the examples where the boolean ``chosen``, ``(n,)``, is true."""
-        return Outputs(self.logits[chosen], self.targets[chosen])
+    def at(self, mask: Tensor) -> Outputs:
+        """Return the examples where the boolean ``mask``, ``(n,)``, is true."""
+        return Outputs(self.logits[mask], self.targets[mask])
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class ModelUnderTest:
     """A model that can still be asked, for metrics that logits do not answer; none of them changes it.
 
     Args:
@@ -75,7 +75,7 @@ class Subject:
     test: Examples
     batch_size: int = 256
 
-    def examples(self, part: Part) -> Examples:
+    def examples(self, part: SplitPart) -> Examples:
         """Return the examples of a part; the test examples are those of all classes."""
         return {"forget": self.split.forget, "retain": self.split.retain, "test": self.test}[part]
 
@@ -90,7 +90,7 @@ class ModelOutputs:
         forget: On the examples to forget.
         retain: On the examples to keep.
         held_out: On examples that no model was trained on, of all classes.
-        subject: The model itself, for the metrics that have to ask it more. Default none.
+        model_under_test: The model itself, for the metrics that have to ask it more. Default none.
         original: Outputs of the model before unlearning, for the metrics that need them. Default none.
 
     Raises:
@@ -99,16 +99,18 @@ class ModelOutputs:
     Examples:
         >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))
         >>> outputs = ModelOutputs(part.only(torch.tensor([1])), part.only(torch.tensor([0])), part)
-        >>> outputs.forgotten_classes.tolist(), outputs.test.targets.tolist(), outputs.test_alike.targets.tolist()
-        ([1], [0], [1])
+        >>> outputs.forgotten_classes.tolist()
+        [1]
+        >>> outputs.test.targets.tolist(), outputs.test_same_classes.targets.tolist()
+        ([0], [1])
     """
 
     forget: Outputs
     retain: Outputs
     held_out: Outputs
-    subject: Subject | None = None
+    model_under_test: ModelUnderTest | None = None
     original: ModelOutputs | None = None
-    known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+    cache: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         parts = {"forget": self.forget, "retain": self.retain, "held-out": self.held_out}
@@ -117,10 +119,10 @@ class ModelOutputs:
                 raise DataError(f"at least one {name} example", "none", "evaluate the split that was unlearned")
         heads = {part.logits.shape[1] for part in parts.values()}
         if len(heads) > 1:
-            found = f"{len(heads)} different numbers"
-            raise DataError("the same number of logits everywhere", found, "collect all parts with one model")
+            actual = f"{len(heads)} different numbers"
+            raise DataError("the same number of logits everywhere", actual, "collect all parts with one model")
 
-    def part(self, name: Part) -> Outputs:
+    def part(self, name: SplitPart) -> Outputs:
         """Return the outputs on a part; the test examples are those without the forgotten classes.
 
         Raises:
@@ -131,22 +133,22 @@ class ModelOutputs:
             raise ConfigError(f"one of {', '.join(parts)}", f"'{name}'", "choose one of them")
         return parts[name]
 
-    def beside(self, original: ModelOutputs | None) -> ModelOutputs:
+    def with_original(self, original: ModelOutputs | None) -> ModelOutputs:
         """Return the same outputs with those of the model before unlearning beside them."""
         return replace(self, original=original)
 
-    def remembered(self, key: Hashable, make: Callable[[], Value]) -> Value:
+    def get_cached(self, key: Hashable, compute: Callable[[], Value]) -> Value:
         """Return what was made under a key before, and make it where it was not."""
-        if key not in self.known:
-            self.known[key] = make()
-        value: Value = self.known[key]
+        if key not in self.cache:
+            self.cache[key] = compute()
+        value: Value = self.cache[key]
         return value
 
     @cached_property
     def forgotten_classes(self) -> Tensor:
         """The classes of which nothing is retained, ``(k,)`` int64; none for a request of single examples."""
-        asked: Tensor = torch.unique(self.forget.targets)
-        return asked[~torch.isin(asked, self.retain.targets)]
+        forget_classes: Tensor = torch.unique(self.forget.targets)
+        return forget_classes[~torch.isin(forget_classes, self.retain.targets)]
 
     @cached_property
     def test(self) -> Outputs:
@@ -154,6 +156,6 @@ class ModelOutputs:
         return self.held_out.without(self.forgotten_classes)
 
     @cached_property
-    def test_alike(self) -> Outputs:
+    def test_same_classes(self) -> Outputs:
         """The held-out examples of the classes of the forget set: against others, class is measured, not membership."""
         return self.held_out.only(torch.unique(self.forget.targets))

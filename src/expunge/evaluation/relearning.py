@@ -13,35 +13,35 @@ from torch.nn import functional
 
 from expunge.batch import Batch, Examples, Predictor
 from expunge.errors import ConfigError
-from expunge.evaluation.collecting import collect, home
-from expunge.evaluation.features import drawn
+from expunge.evaluation.features import sample_indices
+from expunge.evaluation.inference import collect_outputs, get_device
 from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs
 from expunge.metrics import Column, accuracy
 
 
 @dataclass(frozen=True)
-class Tuition:
+class RelearnConfig:
     """How a model is taught again: the same for every model that is compared.
 
     Args:
         examples: Forget examples that it is taught, all in every update.
-        judged: Forget examples that it is judged on, at most.
-        rate: Learning rate of stochastic gradient descent.
+        eval_examples: Forget examples that it is judged on, at most.
+        lr: Learning rate of stochastic gradient descent.
         momentum: Its momentum.
         steps: Updates at most.
         seed: Of the choice of examples.
     """
 
     examples: int = 16
-    judged: int = 256
-    rate: float = 0.01
+    eval_examples: int = 256
+    lr: float = 0.01
     momentum: float = 0.9
     steps: int = 100
     seed: int = 0
 
 
-def relearn(predict: Predictor, forget: Examples, goal: float, tuition: Tuition) -> list[float]:
+def relearn(predict: Predictor, forget: Examples, goal: float, config: RelearnConfig) -> list[float]:
     """Return the accuracy on forget examples before the first and after every update of a copy, until the goal.
 
     Norms keep their statistics and dropout is off, so that nothing but the weights is taught; weights that the owner
@@ -51,7 +51,7 @@ def relearn(predict: Predictor, forget: Examples, goal: float, tuition: Tuition)
         predict: The model with the way to read its logits.
         forget: The forget examples, with the test transform.
         goal: Accuracy in percent at which teaching ends.
-        tuition: How it is taught.
+        config: How it is taught.
 
     Returns:
         Percent; the last is the first that reaches the goal, unless none did.
@@ -59,32 +59,32 @@ def relearn(predict: Predictor, forget: Examples, goal: float, tuition: Tuition)
     Raises:
         NotFiniteError: If the taught copy diverges.
     """
-    pupil = taught_copy(predict.model)
-    device, total = home(pupil), len(forget)
-    taught = forget.batch(drawn(total, tuition.examples, tuition.seed)).to(device)
-    judged = Chosen(forget, drawn(total, tuition.judged, tuition.seed + 1))
-    optimiser = torch.optim.SGD(pupil.parameters(), lr=tuition.rate, momentum=tuition.momentum)
-    reading, right = predict.on(pupil), [share(predict.on(pupil), judged)]
+    student = make_trainable_copy(predict.model)
+    device, total = get_device(student), len(forget)
+    train_batch = forget.batch(sample_indices(total, config.examples, config.seed)).to(device)
+    eval_set = RelearnSubset(forget, sample_indices(total, config.eval_examples, config.seed + 1))
+    optimizer = torch.optim.SGD(student.parameters(), lr=config.lr, momentum=config.momentum)
+    predictor, accuracies = predict.with_model(student), [measure_accuracy(predict.with_model(student), eval_set)]
     with torch.random.fork_rng(devices=[]):
-        while right[-1] < goal and len(right) <= tuition.steps:
-            optimiser.zero_grad()
-            functional.cross_entropy(reading(taught.inputs), taught.targets).backward()
-            optimiser.step()
-            right.append(share(reading, judged))
-    return right
+        while accuracies[-1] < goal and len(accuracies) <= config.steps:
+            optimizer.zero_grad()
+            functional.cross_entropy(predictor(train_batch.inputs), train_batch.targets).backward()
+            optimizer.step()
+            accuracies.append(measure_accuracy(predictor, eval_set))
+    return accuracies
 
 
-def taught_copy(model: nn.Module) -> nn.Module:
+def make_trainable_copy(model: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode whose every floating weight may be trained."""
     with torch.no_grad():
-        pupil = copy.deepcopy(model).eval()
-    for weight in pupil.parameters():
+        student = copy.deepcopy(model).eval()
+    for weight in student.parameters():
         if weight.is_floating_point():
             weight.requires_grad_(True)
-    return pupil
+    return student
 
 
-class Chosen:
+class RelearnSubset:
     """Some of the examples of a data set.
 
     Args:
@@ -109,9 +109,9 @@ class Chosen:
         return self.source.batch(self.positions[indices])
 
 
-def share(predict: Predictor, examples: Examples) -> float:
+def measure_accuracy(predict: Predictor, examples: Examples) -> float:
     """Return the accuracy in percent."""
-    outputs = collect(predict, examples)
+    outputs = collect_outputs(predict, examples)
     return accuracy(outputs.logits, outputs.targets) or 0.0
 
 
@@ -125,7 +125,7 @@ class RelearnSteps(Metric):
         margin: As good is an accuracy of at least 1 − margin of the original's.
         examples: Forget examples that are taught, all in every update.
         steps: Updates at most.
-        rate: Learning rate of SGD with momentum 0.9.
+        lr: Learning rate of SGD with momentum 0.9.
         seed: Of the choice of examples.
     """
 
@@ -142,16 +142,16 @@ class RelearnSteps(Metric):
     )
 
     def __init__(
-        self, margin: float = 0.05, examples: int = 16, steps: int = 100, rate: float = 0.01, seed: int = 0
+        self, margin: float = 0.05, examples: int = 16, steps: int = 100, lr: float = 0.01, seed: int = 0
     ) -> None:
         if not 0 <= margin < 1:
             raise ConfigError("a margin of at least 0 and below 1", f"{margin}", "use 0.05")
-        self.margin, self.examples, self.steps, self.rate, self.seed = margin, examples, steps, rate, seed
+        self.margin, self.examples, self.steps, self.lr, self.seed = margin, examples, steps, lr, seed
 
     def column(self) -> Column:
         """Return what a table says about the metric, with its settings."""
         settings = (
-            f"Here: {self.examples} examples, learning rate {self.rate:g}, within {100 * self.margin:g} % of the "
+            f"Here: {self.examples} examples, learning rate {self.lr:g}, within {100 * self.margin:g} % of the "
             f"original's accuracy, absent where {self.steps} updates are not enough."
         )
         plain = super().column()
@@ -159,31 +159,31 @@ class RelearnSteps(Metric):
 
     def compute(self, model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
         """Return the number of updates; None where the goal was not reached."""
-        curve, goal = self.curve(model), self.goal(model)
+        curve, goal = self.compute_curve(model), self.compute_goal(model)
         return float(len(curve) - 1) if curve[-1] >= goal else None
 
     def evidence(self, model: ModelOutputs, retrained: ModelOutputs | None) -> Mapping[str, Any]:
         """Return the goal and the accuracy before the first and after every update, in percent."""
-        return {"goal": self.goal(model), "accuracy": self.curve(model)}
+        return {"goal": self.compute_goal(model), "accuracy": self.compute_curve(model)}
 
-    def tuition(self) -> Tuition:
+    def build_config(self) -> RelearnConfig:
         """Return how the model is taught."""
-        return Tuition(examples=self.examples, rate=self.rate, steps=self.steps, seed=self.seed)
+        return RelearnConfig(examples=self.examples, lr=self.lr, steps=self.steps, seed=self.seed)
 
-    def goal(self, model: ModelOutputs) -> float:
+    def compute_goal(self, model: ModelOutputs) -> float:
         """Return the accuracy in percent at which the model counts as taught, on the examples it is judged on."""
-        before = model if model.original is None else model.original
-        judged = drawn(len(before.forget), self.tuition().judged, self.seed + 1)
-        known = accuracy(before.forget.logits[judged], before.forget.targets[judged]) or 0.0
-        return known * (1 - self.margin)
+        original = model if model.original is None else model.original
+        indices = sample_indices(len(original.forget), self.build_config().eval_examples, self.seed + 1)
+        original_accuracy = accuracy(original.forget.logits[indices], original.forget.targets[indices]) or 0.0
+        return original_accuracy * (1 - self.margin)
 
-    def curve(self, model: ModelOutputs) -> list[float]:
+    def compute_curve(self, model: ModelOutputs) -> list[float]:
         """Return the accuracies while a copy is taught."""
-        subject = model.subject
+        subject = model.model_under_test
         if subject is None:
             return []
-        teach = lambda: relearn(subject.predict, subject.split.forget, self.goal(model), self.tuition())  # noqa: E731
-        return model.remembered((self, "curve"), teach)
+        compute = lambda: relearn(subject.predict, subject.split.forget, self.compute_goal(model), self.build_config())  # noqa: E731
+        return model.get_cached((self, "curve"), compute)
 
 
 class RelearnRatio(RelearnSteps):
@@ -193,7 +193,7 @@ class RelearnRatio(RelearnSteps):
         margin: As good is an accuracy of at least 1 − margin of the original's.
         examples: Forget examples that are taught, all in every update.
         steps: Updates at most.
-        rate: Learning rate of SGD with momentum 0.9.
+        lr: Learning rate of SGD with momentum 0.9.
         seed: Of the choice of examples.
     """
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from expunge.errors import ConfigError, DataError
-from expunge.evaluation.evaluate import DEFAULT, Scores, as_metrics, evaluate_outputs, evidence_of
+from expunge.evaluation.evaluate import DEFAULT_METRICS, Scores, collect_evidence, evaluate_outputs, resolve_metrics
 from expunge.evaluation.metric import Metric
 from expunge.evaluation.outputs import ModelOutputs
-from expunge.metrics import Column, Summary, per_class_accuracy, summarise
+from expunge.metrics import Column, Summary, per_class_accuracy, summarize
 
 Role = Literal["original", "retrained", "method"]
 
-GAP = "avg_gap"
+GAP_KEY = "avg_gap"
 SECONDS = Column(
     key="seconds",
     label="seconds",
@@ -22,7 +22,7 @@ SECONDS = Column(
     definition="Wall-clock seconds of making the model, mask and other preparing passes included; evaluation is not.",
     direction="lower",
 )
-PEAK = Column(
+PEAK_MEMORY = Column(
     key="peak_memory",
     label="peak memory",
     unit="MiB",
@@ -40,12 +40,12 @@ SPEEDUP = Column(
     definition="Seconds of retraining over seconds of the method, mask and other preparing passes included in both.",
     direction="higher",
 )
-COST = (SECONDS, PEAK, SPEEDUP)
+COST_COLUMNS = (SECONDS, PEAK_MEMORY, SPEEDUP)
 """The columns that no metric computes: they are measured where the model is made."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class ModelScores:
     """One model at one seed.
 
     Args:
@@ -71,7 +71,7 @@ class Trial:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(
+    def from_outputs(
         cls,
         outputs: ModelOutputs,
         *,
@@ -81,12 +81,12 @@ class Trial:
         seed: int,
         retrained: ModelOutputs | None = None,
         seconds: float | None = None,
-        peak: int | None = None,
+        peak_bytes: int | None = None,
         retrain_seconds: float | None = None,
         metrics: Iterable[Metric | str] | None = None,
         history: Sequence[Mapping[str, Any]] = (),
         settings: Mapping[str, Any] | None = None,
-    ) -> Trial:
+    ) -> ModelScores:
         """Return the trial of a model whose outputs are at hand.
 
         Args:
@@ -97,7 +97,7 @@ class Trial:
             seed: Which draw, initialisation and order.
             retrained: Outputs of the model that *this seed* retrained, if there is one.
             seconds: What it took to make the model.
-            peak: Most bytes of memory that took.
+            peak_bytes: Most bytes of memory that took.
             retrain_seconds: What it took to retrain, to state how many times faster this was.
             metrics: Metrics or names of them; by default all that are usually evaluated.
             history: What was recorded of its updates.
@@ -106,24 +106,29 @@ class Trial:
         Raises:
             DataError: If the two models were not evaluated on the same examples.
         """
-        scores = {**evaluate_outputs(outputs, retrained, metrics), **cost_of(seconds, peak, retrain_seconds)}
+        scores = {
+            **evaluate_outputs(outputs, retrained, metrics),
+            **compute_cost_scores(seconds, peak_bytes, retrain_seconds),
+        }
         per_class = per_class_accuracy(outputs.held_out.logits, outputs.held_out.targets)
-        evidence = evidence_of(outputs, retrained, metrics)
+        evidence = collect_evidence(outputs, retrained, metrics)
         return cls(key, label, role, seed, scores, per_class, history, dict(settings or {}), evidence)
 
 
-def cost_of(seconds: float | None, peak: int | None, retrain_seconds: float | None) -> dict[str, float]:
+def compute_cost_scores(
+    seconds: float | None, peak_bytes: int | None, retrain_seconds: float | None
+) -> dict[str, float]:
     """Return the scores of what a model cost, as far as they are known."""
-    found = {} if seconds is None else {SECONDS.key: float(seconds)}
-    if peak is not None:
-        found[PEAK.key] = peak / 2**20
+    costs = {} if seconds is None else {SECONDS.key: float(seconds)}
+    if peak_bytes is not None:
+        costs[PEAK_MEMORY.key] = peak_bytes / 2**20
     if seconds and retrain_seconds is not None:
-        found[SPEEDUP.key] = retrain_seconds / seconds
-    return found
+        costs[SPEEDUP.key] = retrain_seconds / seconds
+    return costs
 
 
-def tabulate(
-    trials: Sequence[Trial],
+def aggregate(
+    trials: Sequence[ModelScores],
     floor: Summary | None = None,
     metrics: Iterable[Metric | Column | str] | None = None,
     floors: Mapping[str, Summary] | None = None,
@@ -146,55 +151,55 @@ def tabulate(
         ConfigError: If a score belongs to none of the metrics.
 
     Examples:
-        >>> trials = [Trial("ft", "FT", "method", seed, {"ua": 10.0 + seed, "seconds": 2.0}) for seed in (0, 2)]
-        >>> table = tabulate(trials)
+        >>> trials = [ModelScores("ft", "FT", "method", seed, {"ua": 10.0 + seed, "seconds": 2.0}) for seed in (0, 2)]
+        >>> table = aggregate(trials)
         >>> [column["key"] for column in table["metrics"]], table["rows"][0]["scores"]["ua"]["mean"]
         (['ua', 'seconds'], 11.0)
     """
     if not trials:
         raise DataError("at least one model to tabulate", "none", "evaluate the original model at least")
-    columns = columns_of(trials, metrics)
+    columns = select_columns(trials, metrics)
     seeds = sorted({trial.seed for trial in trials})
-    keys, known = [column.key for column in columns], floors or {}
-    floor = floor or known.get(GAP)
-    beside = {key: known[key].as_dict() for key in keys if key in known}
+    keys, known_floors = [column.key for column in columns], floors or {}
+    floor = floor or known_floors.get(GAP_KEY)
+    floor_rows = {key: known_floors[key].as_dict() for key in keys if key in known_floors}
     return {
         "metrics": [column._asdict() for column in columns],
         "noise_floor": None if floor is None else floor.as_dict(),
-        **({"noise_floors": beside} if beside else {}),
-        "rows": [row_of(group, keys, seeds) for group in grouped(trials)],
+        **({"noise_floors": floor_rows} if floor_rows else {}),
+        "rows": [build_row(group, keys, seeds) for group in group_by_row(trials)],
     }
 
 
-def columns_of(trials: Sequence[Trial], metrics: Iterable[Metric | Column | str] | None) -> list[Column]:
+def select_columns(trials: Sequence[ModelScores], metrics: Iterable[Metric | Column | str] | None) -> list[Column]:
     """Return the columns that some trial fills, in the order of the metrics.
 
     Raises:
         ConfigError: If a score belongs to none of the metrics.
     """
-    named = [*map(as_column, DEFAULT if metrics is None else metrics), *COST]
-    known = list({column.key: column for column in named}.values())
+    listed = [*map(resolve_column, DEFAULT_METRICS if metrics is None else metrics), *COST_COLUMNS]
+    columns = list({column.key: column for column in listed}.values())
     used = {key for trial in trials for key in trial.scores}
-    strangers = used - {column.key for column in known}
-    if strangers:
-        found = f"'{min(strangers)}' without one"
-        raise ConfigError("a metric for every score", found, "pass the metrics that made the scores as metrics=")
+    unknown = used - {column.key for column in columns}
+    if unknown:
+        actual = f"'{min(unknown)}' without one"
+        raise ConfigError("a metric for every score", actual, "pass the metrics that made the scores as metrics=")
     filled = {key for trial in trials for key, value in trial.scores.items() if value is not None}
-    return [column for column in known if column.key in filled]
+    return [column for column in columns if column.key in filled]
 
 
-def as_column(metric: Metric | Column | str) -> Column:
+def resolve_column(metric: Metric | Column | str) -> Column:
     """Return the column of a metric; a column as it is."""
-    return metric if isinstance(metric, Column) else as_metrics([metric])[0].column()
+    return metric if isinstance(metric, Column) else resolve_metrics([metric])[0].column()
 
 
-def grouped(trials: Sequence[Trial]) -> list[list[Trial]]:
+def group_by_row(trials: Sequence[ModelScores]) -> list[list[ModelScores]]:
     """Return the trials of each row.
 
     Raises:
         DataError: If a row has two of one seed, or its trials disagree about label or role.
     """
-    rows: dict[str, list[Trial]] = {}
+    rows: dict[str, list[ModelScores]] = {}
     for trial in trials:
         rows.setdefault(trial.key, []).append(trial)
     for key, group in rows.items():
@@ -205,7 +210,7 @@ def grouped(trials: Sequence[Trial]) -> list[list[Trial]]:
     return list(rows.values())
 
 
-def row_of(group: Sequence[Trial], keys: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+def build_row(group: Sequence[ModelScores], keys: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
     """Return the row of the trials of one model."""
     first, by_seed = group[0], {trial.seed: trial for trial in group}
     present = [key for key in keys if any(key in trial.scores for trial in group)]
@@ -215,14 +220,14 @@ def row_of(group: Sequence[Trial], keys: Sequence[str], seeds: Sequence[int]) ->
         "key": first.key,
         "label": first.label,
         "role": first.role,
-        "scores": {key: summarise(values[key]).as_dict() for key in present},
-        "per_class": mean_per_class([trial.per_class for trial in group if trial.per_class]),
+        "scores": {key: summarize(values[key]).as_dict() for key in present},
+        "per_class": average_per_class([trial.per_class for trial in group if trial.per_class]),
         "history": [dict(item) for item in first.history],
         "settings": dict(first.settings),
         **({"evidence": evidence} if evidence else {}),
     }
 
 
-def mean_per_class(accuracies: Sequence[Sequence[float | None]]) -> list[float | None]:
+def average_per_class(accuracies: Sequence[Sequence[float | None]]) -> list[float | None]:
     """Return the mean over seeds of each class; None where the class is absent at every seed."""
-    return [summarise(values).mean for values in zip(*accuracies, strict=True)]
+    return [summarize(values).mean for values in zip(*accuracies, strict=True)]

@@ -1,31 +1,37 @@
 """The ledger of requests: one SQLite file, append-only and hash-chained, that holds keyed hashes alone."""
 
-from expunge.ledger.entry import Asked, Content, Entry, Header, Models, Spent
-from expunge.ledger.forgotten import Forgotten, pack_marks, unpack_marks
+from expunge.ledger.chains import ChainTotal, compute_chain_totals, find_openings, request_chains
+from expunge.ledger.entry import BudgetRecord, Content, Header, LedgerEntry, ModelHashes, RequestRecord
+from expunge.ledger.forgotten_hashes import ForgottenHashes, pack_hash_prefixes, unpack_hash_prefixes
 from expunge.ledger.ledger import Ledger
-from expunge.ledger.served import ancestors, earlier_requests, not_served, refuse_served, served
-from expunge.ledger.streams import Account, accounts, opened_by, streams
+from expunge.ledger.lookup import (
+    check_not_served,
+    find_ancestors,
+    find_earlier_requests,
+    find_served,
+    make_not_served_check,
+)
 from expunge.ledger.verify import Verification
 
 __all__ = [
-    "Account",
-    "Asked",
+    "BudgetRecord",
+    "ChainTotal",
     "Content",
-    "Entry",
-    "Forgotten",
+    "ForgottenHashes",
     "Header",
     "Ledger",
-    "Models",
-    "Spent",
+    "LedgerEntry",
+    "ModelHashes",
+    "RequestRecord",
     "Verification",
-    "accounts",
-    "ancestors",
-    "earlier_requests",
-    "not_served",
-    "opened_by",
-    "pack_marks",
-    "refuse_served",
-    "served",
-    "streams",
-    "unpack_marks",
+    "check_not_served",
+    "compute_chain_totals",
+    "find_ancestors",
+    "find_earlier_requests",
+    "find_openings",
+    "find_served",
+    "make_not_served_check",
+    "pack_hash_prefixes",
+    "request_chains",
+    "unpack_hash_prefixes",
 ]

@@ -14,23 +14,23 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 from expunge.errors import DataError
-from expunge.ledger.forgotten import Forgotten, unpack_marks
+from expunge.ledger.forgotten_hashes import ForgottenHashes, unpack_hash_prefixes
 
-Kind = Literal["request", "purge", "redaction"]
+EntryKind = Literal["request", "purge", "redaction"]
 RequestKind = Literal["class", "fraction", "indices", "ids", "predicate", "concept"]
-Unit = Literal["points", "relative loss", "own metric"]
+BudgetUnit = Literal["points", "relative loss", "own metric"]
 """The units of ``expunge.budget.Budget``."""
-Since = Literal["request", "stream"]
+BaselineKind = Literal["request", "stream"]
 
 T = TypeVar("T")
 
 MAX_CONTENT_LENGTH = 15 * 2**20
 """Most characters in a header, which names every held-out example, or a content, which names every forgotten one."""
-MOST_FILES = 32
+MAX_FILES = 32
 NOTE_KEYS = ("title", "ticket", "requester")
 """What a request may say of itself beside what is to be forgotten."""
 
-LATER_FIELDS = ("states", "forgotten", "note")
+OPTIONAL_FIELDS = ("states", "forgotten", "note")
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[0-9a-f]{8}")
@@ -40,7 +40,7 @@ _FILE = re.compile(r"[a-z]{1,20}\.(json|jsonl|html|safetensors|png)")
 
 
 @dataclass(frozen=True)
-class Models:
+class ModelHashes:
     """The models before and after a request.
 
     Args:
@@ -56,7 +56,7 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Spent:
+class BudgetRecord:
     """The share of a utility budget that one request took.
 
     Args:
@@ -78,20 +78,20 @@ class Spent:
         DataError: If a number is not one, or a bound comes without its level and its split.
     """
 
-    unit: Unit
+    unit: BudgetUnit
     drop: float | None = None
     bound: float | None = None
     level: float | None = None
     examples: int | None = None
     split: str | None = None
     budget: float | None = None
-    since: Since = "request"
+    since: BaselineKind = "request"
     exact: bool = True
     opened: str = ""
 
     def __post_init__(self) -> None:
-        check(self.unit, f"one of {', '.join(get_args(Unit))}", lambda unit: unit in get_args(Unit))
-        check(self.since, "request or stream", lambda since: since in get_args(Since))
+        check(self.unit, f"one of {', '.join(get_args(BudgetUnit))}", lambda unit: unit in get_args(BudgetUnit))
+        check(self.since, "request or stream", lambda since: since in get_args(BaselineKind))
         for number in (self.drop, self.bound, self.budget):
             check(number, "a finite number", lambda value: value is None or is_number(value))
         check(
@@ -99,10 +99,10 @@ class Spent:
         )
         check(self.examples, "a number of examples", lambda value: value is None or is_count(value))
         check(self.exact, "exact as true or false", lambda value: isinstance(value, bool))
-        check(self.opened, "packed keyed hashes", is_packed)
+        check(self.opened, "packed keyed hashes", is_packed_hashes)
         check_digests(split=self.split or "0" * 64)
-        together = len({part is None for part in (self.bound, self.level, self.split)}) == 1
-        check(self.bound, "a bound with its level and its split", lambda _: together)
+        all_or_none = len({part is None for part in (self.bound, self.level, self.split)}) == 1
+        check(self.bound, "a bound with its level and its split", lambda _: all_or_none)
 
 
 @dataclass(frozen=True)
@@ -122,16 +122,16 @@ class Header:
         DataError: If a part has another form.
     """
 
-    kind: Kind
+    kind: EntryKind
     done: str
     key: str
-    models: Models | None = None
-    spent: Spent | None = None
+    models: ModelHashes | None = None
+    spent: BudgetRecord | None = None
     of: int | None = None
-    states: Models | None = None
+    states: ModelHashes | None = None
 
     def __post_init__(self) -> None:
-        check(self.kind, f"one of {', '.join(get_args(Kind))}", lambda kind: kind in get_args(Kind))
+        check(self.kind, f"one of {', '.join(get_args(EntryKind))}", lambda kind: kind in get_args(EntryKind))
         check(self.done, "a time in UTC", matches(_TIME))
         check(self.key, "the name of a key, 8 hex digits", matches(_KEY))
         check(self.models, "two models in a request alone", lambda value: (value is not None) == self.is_request)
@@ -157,7 +157,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestRecord:
     """What was to be forgotten, in keyed hashes.
 
     Args:
@@ -180,7 +180,7 @@ class Asked:
         for count in (self.forget, self.retain):
             check(count, "a number of examples", is_count)
 
-    def same_data(self, other: Asked) -> bool:
+    def is_same_request(self, other: RequestRecord) -> bool:
         """Return whether both ask for the same examples to be forgotten, whatever else is in their data sets."""
         return self.forgotten == other.forgotten
 
@@ -197,27 +197,27 @@ class Content:
         note: ``title``, ``ticket`` and ``requester`` of the request → keyed hash of it. Default none.
     """
 
-    asked: Asked | None = None
+    asked: RequestRecord | None = None
     method: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)
-    forgotten: Forgotten | None = None
+    forgotten: ForgottenHashes | None = None
     note: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self.method, "a method's name", lambda value: value is None or matches(_METHOD)(value))
-        check(self.evidence, f"at most {MOST_FILES} files", lambda files: isinstance(files, dict))
-        check(len(self.evidence), f"at most {MOST_FILES} files", lambda count: count <= MOST_FILES)
+        check(self.evidence, f"at most {MAX_FILES} files", lambda files: isinstance(files, dict))
+        check(len(self.evidence), f"at most {MAX_FILES} files", lambda count: count <= MAX_FILES)
         for name in self.evidence:
             check(name, "the name of a file that a run writes", matches(_FILE))
         check_digests(**self.evidence)
         check(self.note, "a note of a request", lambda note: isinstance(note, dict) and note.keys() <= set(NOTE_KEYS))
         check_digests(**self.note)
         for text in () if self.forgotten is None else asdict(self.forgotten).values():
-            check(text, "packed keyed hashes", is_packed)
+            check(text, "packed keyed hashes", is_packed_hashes)
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """One entry of a ledger.
 
     Args:
@@ -233,20 +233,20 @@ class Entry:
     hash: str
 
     @property
-    def forgotten(self) -> Forgotten | None:
+    def forgotten(self) -> ForgottenHashes | None:
         """What the request forgot, one by one; None where that was redacted, or an earlier version did not say it."""
         return None if self.content is None else self.content.forgotten
 
 
-def written(part: Header | Content) -> str:
+def serialize(part: Header | Content) -> str:
     """Return a part as the text that is stored and hashed: JSON with sorted keys, in ASCII.
 
     Examples:
-        >>> written(Content(method="eupmu"))
+        >>> serialize(Content(method="eupmu"))
         '{"asked":null,"evidence":{},"method":"eupmu"}'
     """
     # Later fields are written where they say something, so that what says nothing new reads as it always did.
-    values = {name: value for name, value in asdict(part).items() if name not in LATER_FIELDS or value}
+    values = {name: value for name, value in asdict(part).items() if name not in OPTIONAL_FIELDS or value}
     if values.get("spent") and not values["spent"]["opened"]:
         del values["spent"]["opened"]
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -258,9 +258,9 @@ def read_header(text: str) -> Header:
     Raises:
         DataError: If it holds anything else.
     """
-    raw = mapping(text, MAX_CONTENT_LENGTH)
-    kinds: dict[str, Callable[..., Any]] = {"models": Models, "spent": Spent, "states": Models}
-    return made(Header, {**raw, **{name: part(kind, raw.get(name)) for name, kind in kinds.items()}})
+    raw = parse_mapping(text, MAX_CONTENT_LENGTH)
+    kinds: dict[str, Callable[..., Any]] = {"models": ModelHashes, "spent": BudgetRecord, "states": ModelHashes}
+    return deserialize(Header, {**raw, **{name: deserialize_part(kind, raw.get(name)) for name, kind in kinds.items()}})
 
 
 def read_content(text: str) -> Content:
@@ -269,34 +269,37 @@ def read_content(text: str) -> Content:
     Raises:
         DataError: If it holds anything else.
     """
-    raw = mapping(text, MAX_CONTENT_LENGTH)
-    parts = {"asked": part(Asked, raw.get("asked")), "forgotten": part(Forgotten, raw.get("forgotten"))}
-    return made(Content, {**raw, **parts})
+    raw = parse_mapping(text, MAX_CONTENT_LENGTH)
+    parts = {
+        "asked": deserialize_part(RequestRecord, raw.get("asked")),
+        "forgotten": deserialize_part(ForgottenHashes, raw.get("forgotten")),
+    }
+    return deserialize(Content, {**raw, **parts})
 
 
-def part(kind: Callable[..., T], raw: Any) -> T | None:
+def deserialize_part(kind: Callable[..., T], raw: Any) -> T | None:
     """Return a part of an entry from plain values; None stays None."""
     if raw is None:
         return None
     check(raw, "a mapping", lambda value: isinstance(value, dict))
-    return made(kind, raw)
+    return deserialize(kind, raw)
 
 
-def made(kind: Callable[..., T], values: dict[str, Any]) -> T:
+def deserialize(kind: Callable[..., T], values: dict[str, Any]) -> T:
     """Return a part from its values; unknown and missing ones are refused."""
     try:
         return kind(**values)
     except TypeError as error:
-        raise refused("the keys of an entry", "others") from error
+        raise entry_error("the keys of an entry", "others") from error
 
 
-def mapping(text: str, longest: int) -> dict[str, Any]:
+def parse_mapping(text: str, max_length: int) -> dict[str, Any]:
     """Return the JSON mapping in a text of bounded length."""
-    check(len(text), f"at most {longest} characters", lambda length: length <= longest)
+    check(len(text), f"at most {max_length} characters", lambda length: length <= max_length)
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise refused("JSON", "something else") from error
+        raise entry_error("JSON", "something else") from error
     check(raw, "a mapping", lambda value: isinstance(value, dict))
     return dict(raw)
 
@@ -306,10 +309,10 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def is_packed(value: Any) -> bool:
+def is_packed_hashes(value: Any) -> bool:
     """Return whether a value is a text of packed hashes."""
     try:
-        return isinstance(value, str) and unpack_marks(value) is not None
+        return isinstance(value, str) and unpack_hash_prefixes(value) is not None
     except ValueError:
         return False
 
@@ -334,12 +337,12 @@ def check_digests(**digests: str) -> None:
         check(digest, f"a keyed hash of 64 hex digits for '{name}'", matches(_DIGEST))
 
 
-def check(value: Any, expected: str, fits: Callable[[Any], bool]) -> None:
+def check(value: Any, expected: str, is_valid: Callable[[Any], bool]) -> None:
     """Refuse a value that does not fit."""
-    if not fits(value):
-        raise refused(expected, f"{type(value).__name__} {str(value)[:40]!r}")
+    if not is_valid(value):
+        raise entry_error(expected, f"{type(value).__name__} {str(value)[:40]!r}")
 
 
-def refused(expected: str, found: str) -> DataError:
+def entry_error(expected: str, actual: str) -> DataError:
     """Return the error for what no entry may say; it never repeats more than the beginning of it."""
-    return DataError(f"{expected} in an entry of the ledger", found, "record hashes, counts and figures only")
+    return DataError(f"{expected} in an entry of the ledger", actual, "record hashes, counts and figures only")

@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 
 from expunge.errors import DataError
-from expunge.files import half_file, read_plain, sync
+from expunge.files import read_regular_file, sync_to_disk, temporary_file
 
-SUFFIX = ".head"
+HEAD_SUFFIX = ".head"
 _HASH = re.compile(rb"[0-9a-f]{64}\n?")
 
 
@@ -24,10 +24,10 @@ def head_path(ledger: Path) -> Path:
         >>> head_path(Path("ledger.sqlite")).name
         'ledger.sqlite.head'
     """
-    return ledger.with_name(ledger.name + SUFFIX)
+    return ledger.with_name(ledger.name + HEAD_SUFFIX)
 
 
-def noted_head(ledger: Path) -> str | None:
+def read_head_file(ledger: Path) -> str | None:
     """Return the hash that the head file names; None where there is no such file.
 
     Raises:
@@ -35,13 +35,13 @@ def noted_head(ledger: Path) -> str | None:
     """
     path = head_path(ledger)
     try:
-        content = read_plain(path, 65)
+        content = read_regular_file(path, 65)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise _unreadable(path, getattr(error, "strerror", None) or "unreadable") from error
+        raise _unreadable_error(path, getattr(error, "strerror", None) or "unreadable") from error
     if not _HASH.fullmatch(content):
-        raise _unreadable(path, "something else than a hash")
+        raise _unreadable_error(path, "something else than a hash")
     return content.decode().strip()
 
 
@@ -53,16 +53,16 @@ def write_head(ledger: Path, head: str) -> None:
     """
     path = head_path(ledger)
     try:
-        with half_file(path) as temporary:
+        with temporary_file(path) as temporary:
             temporary.write_text(f"{head}\n", encoding="ascii")
-            sync(temporary)
+            sync_to_disk(temporary)
             os.replace(temporary, path)
-            sync(path.parent)
+            sync_to_disk(path.parent)
     except OSError as error:
-        found = f"'{path}' ({error.strerror or type(error).__name__})"
-        raise DataError("a head file that can be written", found, "free the disk or mend its rights") from error
+        actual = f"'{path}' ({error.strerror or type(error).__name__})"
+        raise DataError("a head file that can be written", actual, "free the disk or mend its rights") from error
 
 
-def _unreadable(path: Path, found: str) -> DataError:
-    cure = "restore it from a copy, or remove it if you are sure of the ledger"
-    return DataError("the head file of the ledger", f"'{path}' ({found})", cure)
+def _unreadable_error(path: Path, reason: str) -> DataError:
+    hint = "restore it from a copy, or remove it if you are sure of the ledger"
+    return DataError("the head file of the ledger", f"'{path}' ({reason})", hint)

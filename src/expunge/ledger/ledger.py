@@ -11,10 +11,36 @@ from pathlib import Path
 
 from expunge.errors import DataError
 from expunge.key import key_id
-from expunge.ledger.chain import GENESIS, SALT_BYTES, Head, Row, commitment, link, seal
-from expunge.ledger.entry import Content, Entry, Header, Kind, Models, Spent, read_content, read_header, written
-from expunge.ledger.head_file import head_path, noted_head, write_head
-from expunge.ledger.store import all_rows, erase, head_of, insert, is_new, is_there, opened
+from expunge.ledger.entry import (
+    BudgetRecord,
+    Content,
+    EntryKind,
+    Header,
+    LedgerEntry,
+    ModelHashes,
+    read_content,
+    read_header,
+    serialize,
+)
+from expunge.ledger.hash_chain import (
+    GENESIS_HASH,
+    SALT_BYTES,
+    ChainHead,
+    LedgerRow,
+    compute_commitment,
+    compute_entry_hash,
+    compute_seal,
+)
+from expunge.ledger.head_file import head_path, read_head_file, write_head
+from expunge.ledger.store import (
+    erase_content,
+    insert,
+    is_unwritten,
+    path_exists,
+    read_chain_head,
+    read_rows,
+    transaction,
+)
 from expunge.ledger.verify import Verification, verify
 
 
@@ -32,31 +58,31 @@ class Ledger:
     Examples:
         >>> import tempfile
         >>> ledger = Ledger(Path(tempfile.mkdtemp(), "ledger.sqlite"))
-        >>> models = Models(original="a" * 64, unlearned="b" * 64)
+        >>> models = ModelHashes(original="a" * 64, unlearned="b" * 64)
         >>> ledger.append("request", Content(method="eupmu"), key=bytes(32), models=models).number
         1
         >>> ledger.redact(1, key=bytes(32)).number
         2
-        >>> ledger.verify(bytes(32)).sound, ledger.entries()[0].content
+        >>> ledger.verify(bytes(32)).is_valid, ledger.entries()[0].content
         (True, None)
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._seen: str | None = None  # the head when it was last read
+        self._last_head: str | None = None  # the head when it was last read
 
     def append(
         self,
-        kind: Kind,
+        kind: EntryKind,
         content: Content,
         *,
         key: bytes,
-        models: Models | None = None,
-        spent: Spent | None = None,
+        models: ModelHashes | None = None,
+        spent: BudgetRecord | None = None,
         of: int | None = None,
-        states: Models | None = None,
-        admit: Callable[[Sequence[Entry]], None] | None = None,
-    ) -> Entry:
+        states: ModelHashes | None = None,
+        precheck: Callable[[Sequence[LedgerEntry]], None] | None = None,
+    ) -> LedgerEntry:
         """Add an entry and return it.
 
         Args:
@@ -67,29 +93,29 @@ class Ledger:
             spent: The share of the budget. Default none.
             of: The earlier entry that it is about. Default none.
             states: The models as they are in memory, where ``models`` is of files. Default none.
-            admit: Looks at the entries while nobody else can add one, and raises what speaks against another. Default:
-                nothing does.
+            precheck: Looks at the entries while nobody else can add one, and raises what speaks against another.
+                Default: nothing does.
 
         Raises:
             DataError: If the chain does not hold, was begun under another key, or the file cannot be written.
         """
         header = Header(kind, datetime.now(UTC).isoformat(timespec="seconds"), key_id(key), models, spent, of, states)
-        begun = not is_there(self.path)
-        with opened(self.path, "write") as connection:
-            rows = self._trusted(connection, key, begun)
-            if admit is not None:
-                admit([entry_of(row) for row in rows])
+        is_new_file = not path_exists(self.path)
+        with transaction(self.path, "write") as connection:
+            rows = self._read_verified_rows(connection, key, is_new_file)
+            if precheck is not None:
+                precheck([entry_from_row(row) for row in rows])
             if kind == "redaction":
-                erase(connection, self._redactable(rows, of))
-            entry = added(connection, rows, header, content, key)
-        self._seen = entry.hash
+                erase_content(connection, self._validate_redactable(rows, of))
+            entry = add_entry(connection, rows, header, content, key)
+        self._last_head = entry.hash
         try:
-            self._note()
+            self._update_head_file()
         except DataError as error:  # the entry is there: to say that it failed would be untrue
             warnings.warn(f"Entry {entry.number} was added. {error}", stacklevel=2)
         return entry
 
-    def redact(self, number: int, *, key: bytes) -> Entry:
+    def redact(self, number: int, *, key: bytes) -> LedgerEntry:
         """Erase the content of an entry, and add an entry that says so.
 
         The time, the models' hashes and the share of the budget stay. The request is no longer recognised, and later
@@ -105,102 +131,115 @@ class Ledger:
         """
         return self.append("redaction", Content(), key=key, of=number)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """Return all entries; of a file that is not there yet, or that no entry was added to, none.
 
         Raises:
             DataError: If the file is no ledger, or an entry cannot be read.
         """
-        if is_new(self.path):
+        if is_unwritten(self.path):
             return []
-        with opened(self.path, "read") as connection:
-            rows = all_rows(connection)
-        self._seen = str(rows[-1].hash) if rows else None
-        return [entry_of(row) for row in rows]
+        with transaction(self.path, "read") as connection:
+            rows = read_rows(connection)
+        self._last_head = str(rows[-1].hash) if rows else None
+        return [entry_from_row(row) for row in rows]
 
-    def verify(self, key: bytes | None = None, head: str | None = None) -> Verification:
+    def verify(self, key: bytes | None = None, expected_head: str | None = None) -> Verification:
         """Check the whole chain; see ``expunge.ledger.verify.verify`` for what is found and what is not.
 
         Args:
             key: The secret, to check the seal. Default: it is not checked.
-            head: A head that was noted elsewhere. Default none.
+            expected_head: A head that was noted elsewhere. Default none.
 
         Raises:
             DataError: If the file is missing or no ledger.
         """
-        with opened(self.path, "read") as connection:
-            return verify(all_rows(connection), head_of(connection), key, head, noted_head(self.path))
+        with transaction(self.path, "read") as connection:
+            return verify(
+                read_rows(connection), read_chain_head(connection), key, expected_head, read_head_file(self.path)
+            )
 
-    def check(self, key: bytes) -> None:
+    def check_writable(self, key: bytes) -> None:
         """Refuse a ledger that nothing can be added to, without adding anything; one that is not there yet can be.
 
         Raises:
             DataError: If its chain does not hold or was begun under another key, or it is no ledger or read-only.
         """
-        if not is_new(self.path):
-            with opened(self.path, "write") as connection:
-                self._trusted(connection, key)
-        elif is_there(self.path) and noted_head(self.path) is not None:
-            raise gone(self.path)
+        if not is_unwritten(self.path):
+            with transaction(self.path, "write") as connection:
+                self._read_verified_rows(connection, key)
+        elif path_exists(self.path) and read_head_file(self.path) is not None:
+            raise build_emptied_error(self.path)
 
-    def _trusted(self, connection: sqlite3.Connection, key: bytes, begun: bool = False) -> list[Row]:
-        rows, head, noted = all_rows(connection), head_of(connection), noted_head(self.path)
-        if is_new(self.path):
-            if noted is not None and not begun:
-                raise gone(self.path)
-            gone_head = noted or self._seen
-            if gone_head is not None:
-                told = f"'{self.path}' was removed or moved since its head {gone_head[:8]} was noted"
-                warnings.warn(f"{told}; another ledger is begun.", stacklevel=4)
+    def _read_verified_rows(
+        self, connection: sqlite3.Connection, key: bytes, is_new_file: bool = False
+    ) -> list[LedgerRow]:
+        rows, head, head_file_hash = read_rows(connection), read_chain_head(connection), read_head_file(self.path)
+        if is_unwritten(self.path):
+            if head_file_hash is not None and not is_new_file:
+                raise build_emptied_error(self.path)
+            lost_head = head_file_hash or self._last_head
+            if lost_head is not None:
+                message = f"'{self.path}' was removed or moved since its head {lost_head[:8]} was noted"
+                warnings.warn(f"{message}; another ledger is begun.", stacklevel=4)
             return rows
-        found = verify(rows, head, key, noted=noted)
-        if rows and found.key not in (None, key_id(key)):
-            cure = "name its key file in EXPUNGE_KEY_FILE, or begin another ledger; nothing was added"
-            raise DataError(f"the key that the ledger '{self.path}' was begun with", "another", cure)
-        if not found.sound:
-            problem = found.problems[0].rstrip(".")
-            cure = "restore it from a copy or begin another; nothing was added"
-            raise DataError(f"a ledger whose chain holds in '{self.path}'", f"a problem ({problem})", cure)
+        verification = verify(rows, head, key, head_file_hash=head_file_hash)
+        if rows and verification.key not in (None, key_id(key)):
+            hint = "name its key file in EXPUNGE_KEY_FILE, or begin another ledger; nothing was added"
+            raise DataError(f"the key that the ledger '{self.path}' was begun with", "another", hint)
+        if not verification.is_valid:
+            problem = verification.problems[0].rstrip(".")
+            hint = "restore it from a copy or begin another; nothing was added"
+            raise DataError(f"a ledger whose chain holds in '{self.path}'", f"a problem ({problem})", hint)
         return rows
 
-    def _note(self) -> None:
+    def _update_head_file(self) -> None:
         """Write the head file; who adds an entry at the same time waits, so that it never goes back."""
-        with opened(self.path, "write") as connection:
-            head = head_of(connection)
+        with transaction(self.path, "write") as connection:
+            head = read_chain_head(connection)
             if head is not None:
                 write_head(self.path, str(head.hash))
 
-    def _redactable(self, rows: list[Row], number: int | None) -> int:
-        named = [row for row in rows if row.number == number and not row.redacted]
-        if not named or read_header(named[0].header).kind == "redaction":
+    def _validate_redactable(self, rows: list[LedgerRow], number: int | None) -> int:
+        matching = [row for row in rows if row.number == number and not row.is_redacted]
+        if not matching or read_header(matching[0].header).kind == "redaction":
             raise DataError("an entry with content", f"number {number} without", "`expunge ledger show` lists them")
-        return int(named[0].number)
+        return int(matching[0].number)
 
 
-def gone(path: Path) -> DataError:
+def build_emptied_error(path: Path) -> DataError:
     """Return the error for a ledger that is empty, though its head file names an entry."""
-    cure = f"restore it from a copy, or remove '{head_path(path).name}' to begin another"
-    return DataError(f"the ledger '{path}'", "an empty file, beside a head file that names an entry", cure)
+    hint = f"restore it from a copy, or remove '{head_path(path).name}' to begin another"
+    return DataError(f"the ledger '{path}'", "an empty file, beside a head file that names an entry", hint)
 
 
-def added(connection: sqlite3.Connection, rows: list[Row], header: Header, content: Content, key: bytes) -> Entry:
+def add_entry(
+    connection: sqlite3.Connection, rows: list[LedgerRow], header: Header, content: Content, key: bytes
+) -> LedgerEntry:
     """Add an entry after the last row."""
-    previous, number = (rows[-1].hash, len(rows) + 1) if rows else (GENESIS, 1)
-    salt, told, kept = secrets.token_bytes(SALT_BYTES), written(header), written(content)
-    committed = commitment(salt, kept)
-    row = Row(number, told, committed, link(previous, number, committed, told), salt, kept)
-    insert(connection, row, Head(number, row.hash, seal(key, number, row.hash)))
-    return Entry(number, header, content, row.hash)
+    previous, number = (rows[-1].hash, len(rows) + 1) if rows else (GENESIS_HASH, 1)
+    salt, header_text, content_text = secrets.token_bytes(SALT_BYTES), serialize(header), serialize(content)
+    commitment = compute_commitment(salt, content_text)
+    row = LedgerRow(
+        number,
+        header_text,
+        commitment,
+        compute_entry_hash(previous, number, commitment, header_text),
+        salt,
+        content_text,
+    )
+    insert(connection, row, ChainHead(number, row.hash, compute_seal(key, number, row.hash)))
+    return LedgerEntry(number, header, content, row.hash)
 
 
-def entry_of(row: Row) -> Entry:
+def entry_from_row(row: LedgerRow) -> LedgerEntry:
     """Return an entry from its row.
 
     Raises:
         DataError: If the row has another form.
     """
-    if not row.well_formed:
-        cure = "`expunge ledger verify` says what is wrong"
-        raise DataError("entries that can be read", f"something else in entry {row.number}", cure)
-    content = None if row.redacted else read_content(row.content)
-    return Entry(row.number, read_header(row.header), content, row.hash)
+    if not row.is_well_formed:
+        hint = "`expunge ledger verify` says what is wrong"
+        raise DataError("entries that can be read", f"something else in entry {row.number}", hint)
+    content = None if row.is_redacted else read_content(row.content)
+    return LedgerEntry(row.number, read_header(row.header), content, row.hash)

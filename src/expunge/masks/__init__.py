@@ -1,31 +1,31 @@
 """Masks: which coordinates of an update may move."""
 
-from expunge.masks.agreement import Agreement
-from expunge.masks.certificate import Certified
 from expunge.masks.feasible import FeasibleMask
 from expunge.masks.fisher_ratio import FisherRatio
-from expunge.masks.kept import Kept
+from expunge.masks.keep_if_harmless import KeepIfHarmless
+from expunge.masks.keep_unless_harmful import KeepUnlessHarmful
 from expunge.masks.knapsack import Knapsack
-from expunge.masks.lenient import Lenient
 from expunge.masks.mask import Mask
-from expunge.masks.proximal import Proximal
+from expunge.masks.probabilistic_agreement import ProbabilisticAgreement
 from expunge.masks.saliency import Saliency
+from expunge.masks.sequential_test import SequentialTest
 from expunge.masks.sign_agreement import SignAgreement
 from expunge.masks.small_gradients import SmallGradients
-from expunge.masks.strict import Strict
+from expunge.masks.soft_threshold import SoftThreshold
+from expunge.masks.static_mask import StaticMask
 
 __all__ = [
-    "Agreement",
-    "Certified",
     "FeasibleMask",
     "FisherRatio",
-    "Kept",
+    "KeepIfHarmless",
+    "KeepUnlessHarmful",
     "Knapsack",
-    "Lenient",
     "Mask",
-    "Proximal",
+    "ProbabilisticAgreement",
     "Saliency",
+    "SequentialTest",
     "SignAgreement",
     "SmallGradients",
-    "Strict",
+    "SoftThreshold",
+    "StaticMask",
 ]

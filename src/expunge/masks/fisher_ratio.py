@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from expunge.batch import Batch, Examples, Predictor, Split
 from expunge.errors import ConfigError
-from expunge.masks.kept import Kept
+from expunge.masks.static_mask import StaticMask
 from expunge.surgery import Direction, Step
 
 
-class FisherRatio(Kept):
+class FisherRatio(StaticMask):
     """Keep the weights whose Fisher information on D_f is at least γ times that on D_r.
 
     Paper: "Unified Gradient-Based Machine Unlearning with Remain Geometry Enhancement" (SFR-on; Huang et al., NeurIPS
@@ -53,19 +53,19 @@ class FisherRatio(Kept):
         """Compute both diagonals and compare them."""
         forget, retain = (fisher_diagonal(original, side, self.group) for side in (data.forget, data.retain))
         ratios = ((f + 1e-15) / (r + 1e-15) for f, r in zip(forget, retain, strict=True))
-        self.hold(ratio >= self.threshold for ratio in ratios)
+        self.set_mask(ratio >= self.threshold for ratio in ratios)
 
-    def screen(self, weights: Sequence[Tensor], step: Step) -> None:
+    def on_gradients(self, weights: Sequence[Tensor], step: Step) -> None:
         """Mask the gradient of a forget update: else momentum would hand the rest of it to the retain updates."""
         free = step.sizes.forget == 0
-        for weight, piece in zip(weights, self.held_like(weights), strict=True):
+        for weight, piece in zip(weights, self.get_mask_like(weights), strict=True):
             if weight.grad is not None:
                 weight.grad = torch.where(piece | free.to(piece.device), weight.grad, 0.0)
 
-    def choose(self, displacement: Direction, step: Step) -> Direction:
+    def compute(self, displacement: Direction, step: Step) -> Direction:
         """Return the mask where the update has forget examples, else all."""
         free = step.sizes.forget == 0
-        return Direction(piece | free.to(piece.device) for piece in super().choose(displacement, step))
+        return Direction(piece | free.to(piece.device) for piece in super().compute(displacement, step))
 
     def __repr__(self) -> str:
         """Return the call that rebuilds the mask."""
@@ -88,10 +88,12 @@ def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> 
     # Groups of a data set that is stored class by class would be of one class, and their sums coherent.
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))
     groups = ([(examples, part)] for part in order.split(group))
-    return grouped_fisher(original, groups, len(examples))
+    return fisher_from_groups(original, groups, len(examples))
 
 
-def grouped_fisher(original: Predictor, groups: Iterable[Sequence[tuple[Examples, Tensor]]], count: int) -> Direction:
+def fisher_from_groups(
+    original: Predictor, groups: Iterable[Sequence[tuple[Examples, Tensor]]], count: int
+) -> Direction:
     """Return (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², a group being examples of one or several data sets.
 
     Args:
@@ -105,25 +107,25 @@ def grouped_fisher(original: Predictor, groups: Iterable[Sequence[tuple[Examples
         slopes = Direction(torch.zeros_like(parameter) for parameter in parameters)
         for examples, positions in group:
             if len(positions):
-                slopes.add_(summed_slopes(original, examples.batch(positions), parameters))
+                slopes.add_(sum_gradients(original, examples.batch(positions), parameters))
         for sum_, slope in zip(total, slopes, strict=True):
             sum_.addcmul_(slope, slope, value=1 / count)
     return total
 
 
-def summed_slopes(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
+def sum_gradients(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
     """Return the gradient of the summed loss over a batch; 0 where a weight has no part in it."""
-    parts = -(-len(batch) // (original.at_once or len(batch)))
+    parts = -(-len(batch) // (original.max_batch_size or len(batch)))
     first, *others = batch.to(parameters[0].device).chunks(parts)
-    found = part_slopes(original, first, parameters)
+    total = micro_batch_gradients(original, first, parameters)
     for other in others:
-        found.add_(part_slopes(original, other, parameters))
-    return found
+        total.add_(micro_batch_gradients(original, other, parameters))
+    return total
 
 
-def part_slopes(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
+def micro_batch_gradients(original: Predictor, batch: Batch, parameters: Sequence[nn.Parameter]) -> Direction:
     """Return the gradient of the summed loss over what is processed at once."""
     with torch.enable_grad():
-        slopes = torch.autograd.grad(original.summed_loss(batch), parameters, allow_unused=True)
+        slopes = torch.autograd.grad(original.sum_loss(batch), parameters, allow_unused=True)
     pairs = zip(slopes, parameters, strict=True)
     return Direction(torch.zeros_like(weight) if slope is None else slope for slope, weight in pairs)

@@ -14,9 +14,9 @@ from expunge.pair import Role
 from expunge.surgery import Direction, Step
 from expunge.surgery.direction import inner_product
 
-RANGE = 28.0
+LOG_MULTIPLIER_RANGE = 28.0
 """Multipliers e^±28 (10^±12) times the ratio of the gradients' norms are searched."""
-HALVINGS = 32
+BISECTION_STEPS = 32
 """They leave the multiplier a relative error of 10⁻⁸, less than float32 shows."""
 
 
@@ -31,13 +31,13 @@ class Knapsack(FeasibleMask):
     g_r,i > 0, with the least λ ≥ 0 that keeps the bound; v = (θ − θ⁺)/η, g_f and g_r the running means of further
     batches' gradients. If no finite λ does, what is harmful stays still and the rest moves.
 
-    The bound holds for the estimates, not for the gradients: for that put ``Certified`` around it. Of a forget descent
-    with cosine −.2 between the gradients it keeps .88, the sign mask .37, the projection .96.
+    The bound holds for the estimates, not for the gradients: for that put ``SequentialTest`` around it. Of a forget
+    descent with cosine −.2 between the gradients it keeps .88, the sign mask .37, the projection .96.
 
     Args:
         tolerance: ε ≥ 0 permits the retain loss to rise by η·ε in this update, to first order. Default 0.
-        every: Updates from one further batch of each side to the next. Default 10.
-        batches: Further batches of each side at the first update. Default 8.
+        refresh_every: Updates from one further batch of each side to the next. Default 10.
+        initial_batches: Further batches of each side at the first update. Default 8.
         decay: Of the exponential average; None weighs all batches alike. Default .9.
         bf16: Store the estimates in bfloat16. Default false.
 
@@ -51,58 +51,58 @@ class Knapsack(FeasibleMask):
 
     paper: ClassVar[str] = "ours, for arXiv 2511.02435"
     sides: ClassVar[tuple[Role, ...]] = ("forget", "retain")
-    spread: ClassVar[bool] = False
+    needs_variance: ClassVar[bool] = False
     tolerance: Tensor
 
     def __init__(
         self,
         tolerance: float = 0.0,
-        every: int = 10,
-        batches: int = 8,
+        refresh_every: int = 10,
+        initial_batches: int = 8,
         decay: float | None = 0.9,
         bf16: bool = False,
     ) -> None:
-        super().__init__(every, batches, decay, bf16)
+        super().__init__(refresh_every, initial_batches, decay, bf16)
         if tolerance < 0:
             raise ConfigError("a tolerance ≥ 0", f"{tolerance}", "a positive tolerance permits harm, 0 permits none")
         self.register_buffer("tolerance", torch.tensor(float(tolerance)))
 
-    def weigh(self, displacement: Direction, step: Step) -> Direction:
+    def compute_from_moments(self, displacement: Direction, step: Step) -> Direction:
         """Return the solution for the running means."""
-        forget, retain = (list(self.of(side).means()) for side in ("forget", "retain"))
-        return best_mask(displacement, Direction(forget), Direction(retain), self.tolerance * step.rate)
+        forget, retain = (list(self.get_moments(side).means()) for side in ("forget", "retain"))
+        return solve_knapsack(displacement, Direction(forget), Direction(retain), self.tolerance * step.lr)
 
 
-def best_mask(moved: Direction, forget: Direction, retain: Direction, allowance: Tensor) -> Direction:
+def solve_knapsack(moved: Direction, forget: Direction, retain: Direction, allowance: Tensor) -> Direction:
     """Return the mask for a displacement d = ηv, gradients and the allowed first-order rise η·ε, as bool pieces.
 
     Examples:
         >>> d, f, r = (Direction([torch.tensor(x)]) for x in ([1.0, 1.0, 1.0], [3.0, 2.0, 1.0], [-2.0, -1.0, 1.5]))
-        >>> best_mask(d, f, r, torch.tensor(0.0)).pieces[0].tolist()
+        >>> solve_knapsack(d, f, r, torch.tensor(0.0)).pieces[0].tolist()
         [False, True, True]
     """
     harm = Direction(torch._foreach_mul(moved.pieces, retain.pieces))
 
-    def kept(multiplier: Tensor) -> Iterator[Tensor]:
+    def select(multiplier: Tensor) -> Iterator[Tensor]:
         return (d * (f + multiplier * r) > 0 for d, f, r in zip(moved, forget, retain, strict=True))
 
-    def bounded(multiplier: Tensor) -> Tensor:
-        masked = (m.to(h.dtype) for h, m in zip(harm, kept(multiplier), strict=True))
+    def is_within_bound(multiplier: Tensor) -> Tensor:
+        masked = (m.to(h.dtype) for h, m in zip(harm, select(multiplier), strict=True))
         return inner_product(harm.pieces, masked) >= -allowance
 
     scale = forget.norm() / retain.norm()
-    unbound = bounded(scale * 0)
-    most = scale * least_level(lambda level: bounded(scale * level), scale)
-    chosen = kept(torch.where(unbound, 0.0, most))
-    finite = unbound | bounded(most)
+    is_harmless = is_within_bound(scale * 0)
+    bound_multiplier = scale * bisect_threshold(lambda level: is_within_bound(scale * level), scale)
+    chosen = select(torch.where(is_harmless, 0.0, bound_multiplier))
+    finite = is_harmless | is_within_bound(bound_multiplier)
     return Direction(torch.where(finite, c, h > 0) for c, h in zip(chosen, harm, strict=True))
 
 
-def least_level(bounded: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+def bisect_threshold(is_within_bound: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     """Return by bisection the least level in e^±RANGE that keeps a bound; the greatest if none does."""
-    low, high = like.new_full((), -RANGE), like.new_full((), RANGE)
-    for _ in range(HALVINGS):
+    low, high = like.new_full((), -LOG_MULTIPLIER_RANGE), like.new_full((), LOG_MULTIPLIER_RANGE)
+    for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
-        enough = bounded(middle.exp())
+        enough = is_within_bound(middle.exp())
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
     return high.exp()

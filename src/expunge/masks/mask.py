@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from expunge.batch import Predictor, Split
-from expunge.kinds import check_constructor
 from expunge.surgery import Direction, Step
+from expunge.type_checks import enforce_constructor_types
 
 
 class Mask(nn.Module, ABC):
     """Weighs the *displacement* of an optimiser's step, coordinate by coordinate.
 
-    The engine calls ``choose`` after the optimiser's step and before it is committed, so that momentum, adaptive
+    The engine calls ``compute`` after the optimiser's step and before it is committed, so that momentum, adaptive
     moments and weight decay are judged with the gradient. All memory is in ``state_dict``.
 
     Attributes:
@@ -33,7 +33,7 @@ class Mask(nn.Module, ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the constructor of every subclass refuse arguments of the wrong kind."""
         super().__init_subclass__(**options)
-        check_constructor(cls)
+        enforce_constructor_types(cls)
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look once at the original model and at the data, before the first update."""
@@ -41,7 +41,7 @@ class Mask(nn.Module, ABC):
     def observe(self, step: Step) -> None:
         """Look at an update before the surgery decides it."""
 
-    def screen(self, weights: Sequence[Tensor], step: Step) -> None:
+    def on_gradients(self, weights: Sequence[Tensor], step: Step) -> None:
         """Change the gradients in place after the surgery decided, before clipping and momentum see them.
 
         For rules that are defined on gradients. It is no guard: what must not move is held by ``choose``.
@@ -51,7 +51,7 @@ class Mask(nn.Module, ABC):
             step: The update they belong to.
         """
 
-    def settle(self, weights: Sequence[Tensor], step: Step) -> None:
+    def after_step(self, weights: Sequence[Tensor], step: Step) -> None:
         """Change the weights in place after an update has been committed; not called where it was skipped.
 
         Args:
@@ -60,7 +60,7 @@ class Mask(nn.Module, ABC):
         """
 
     @abstractmethod
-    def choose(self, displacement: Direction, step: Step) -> Direction:
+    def compute(self, displacement: Direction, step: Step) -> Direction:
         """Return weights in [0, 1], bool or float, one piece for each parameter; 0 and 1 are exact to the bit.
 
         Args:
@@ -68,11 +68,11 @@ class Mask(nn.Module, ABC):
             step: The update it belongs to.
         """
 
-    def nested(self, displacement: Direction, step: Step) -> Sequence[Direction]:
+    def list_nested_masks(self, displacement: Direction, step: Step) -> Sequence[Direction]:
         """Return weights from the strictest to ``choose``'s own, in an order fixed beforehand, for a certificate."""
-        return [self.choose(displacement, step)]
+        return [self.compute(displacement, step)]
 
-    def verdicts(self) -> Mapping[str, Tensor]:
+    def stats(self) -> Mapping[str, Tensor]:
         """Return what the mask has to say of the last update: tensors of one element by column of the history.
 
         The columns are the same at every update; NaN stands for unknown.

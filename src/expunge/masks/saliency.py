@@ -9,11 +9,11 @@ from torch import Tensor
 
 from expunge.batch import Examples, Predictor, Split
 from expunge.errors import ConfigError
-from expunge.masks.kept import Kept
+from expunge.masks.static_mask import StaticMask
 from expunge.surgery import Direction
 
 
-class Saliency(Kept):
+class Saliency(StaticMask):
     """Let only the weights with the largest |∇L_f(θ₀)| move.
 
     Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024).
@@ -23,15 +23,15 @@ class Saliency(Kept):
     mode.
 
     Args:
-        keep: p in (0, 1]. Default .5 (authors).
+        fraction: p in (0, 1]. Default .5 (authors).
         batch_size: Examples in one backward pass of ``prepare``. Default 256.
 
     Raises:
         ConfigError: If the share is not in (0, 1].
 
     Examples:
-        >>> Saliency(keep=0.3)
-        Saliency(keep=0.3)
+        >>> Saliency(fraction=0.3)
+        Saliency(fraction=0.3)
 
     Differences from the authors' code (until 2026-02): the mask is laid on the update, so that weight decay and
     momentum cannot move what it keeps still; exactly round(p·P) weights pass, ties broken by position.
@@ -40,20 +40,20 @@ class Saliency(Kept):
     aliases: ClassVar[tuple[str, ...]] = ("salun",)
     paper: ClassVar[str] = "SalUn, ICLR 2024"
 
-    def __init__(self, keep: float = 0.5, batch_size: int = 256) -> None:
+    def __init__(self, fraction: float = 0.5, batch_size: int = 256) -> None:
         super().__init__()
-        if not 0 < keep <= 1:
-            raise ConfigError("a share of weights in (0, 1]", f"keep={keep}", "use .5, the authors' value")
-        self.keep, self.batch_size = keep, batch_size
+        if not 0 < fraction <= 1:
+            raise ConfigError("a share of weights in (0, 1]", f"fraction={fraction}", "use .5, the authors' value")
+        self.fraction, self.batch_size = fraction, batch_size
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Compute the gradient over all of D_f and keep its largest coordinates."""
-        self.hold(largest(full_gradient(original, data.forget, self.batch_size), self.keep))
+        self.set_mask(largest_mask(full_gradient(original, data.forget, self.batch_size), self.fraction))
 
     def __repr__(self) -> str:
         """Return the call that rebuilds the mask."""
         batch = "" if self.batch_size == 256 else f", batch_size={self.batch_size}"
-        return f"Saliency(keep={self.keep}{batch})"
+        return f"Saliency(fraction={self.fraction}{batch})"
 
 
 def full_gradient(
@@ -66,29 +66,30 @@ def full_gradient(
     """
     positions = torch.arange(len(examples)) if positions is None else positions
     parameters = [parameter for parameter in original.model.parameters() if parameter.requires_grad]
-    device, held = parameters[0].device, [parameter.grad for parameter in parameters]
+    device, saved_grads = parameters[0].device, [parameter.grad for parameter in parameters]
     for parameter in parameters:
         parameter.grad = None
-    for part in positions.split(min(batch_size, original.at_once or batch_size)):
+    for part in positions.split(min(batch_size, original.max_batch_size or batch_size)):
         batch = examples.batch(part).to(device)
         with torch.enable_grad():
-            (original.summed_loss(batch) / len(positions)).backward()
-    found = Direction(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
-    for parameter, before in zip(parameters, held, strict=True):
+            (original.sum_loss(batch) / len(positions)).backward()
+    gradient = Direction(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
+    for parameter, before in zip(parameters, saved_grads, strict=True):
         parameter.grad = before
-    return found
+    return gradient
 
 
-def largest(gradient: Direction, share: float) -> list[Tensor]:
+def largest_mask(gradient: Direction, fraction: float) -> list[Tensor]:
     """Return for each piece where its magnitude is among the largest share of all coordinates.
 
     Examples:
-        >>> [piece.tolist() for piece in largest(Direction([torch.tensor([0.1, -3.0]), torch.tensor([2.0])]), 2 / 3)]
+        >>> gradient = Direction([torch.tensor([0.1, -3.0]), torch.tensor([2.0])])
+        >>> [piece.tolist() for piece in largest_mask(gradient, 2 / 3)]
         [[False, True], [True]]
     """
     magnitudes = torch.cat([piece.detach().abs().flatten() for piece in gradient])
     chosen = torch.zeros_like(magnitudes, dtype=torch.bool)
-    count = max(1, round(share * len(magnitudes)))
+    count = max(1, round(fraction * len(magnitudes)))
     chosen[torch.sort(magnitudes, descending=True, stable=True).indices[:count]] = True
     parts = chosen.split([piece.numel() for piece in gradient])
     return [part.view(piece.shape) for part, piece in zip(parts, gradient, strict=True)]

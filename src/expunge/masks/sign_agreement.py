@@ -23,8 +23,8 @@ class SignAgreement(FeasibleMask):
     It costs a forget gradient at each update. Coordinates where either gradient is 0 stay still.
 
     Args:
-        every: Updates from one further retain batch to the next. Default 1: at each.
-        batches: Further batches at the first update. Default 8.
+        refresh_every: Updates from one further retain batch to the next. Default 1: at each.
+        initial_batches: Further batches at the first update. Default 8.
         decay: Of the exponential average. Default .9.
         bf16: Store the average in bfloat16. Default false.
 
@@ -41,19 +41,21 @@ class SignAgreement(FeasibleMask):
 
     aliases: ClassVar[tuple[str, ...]] = ("mudman",)
     paper: ClassVar[str] = "MUDMAN, arXiv 2506.12484"
-    spread: ClassVar[bool] = False
+    needs_variance: ClassVar[bool] = False
 
-    def __init__(self, every: int = 1, batches: int = 8, decay: float | None = 0.9, bf16: bool = False) -> None:
-        super().__init__(every, batches, decay, bf16)
-        self.agreed: list[Tensor] = []
+    def __init__(
+        self, refresh_every: int = 1, initial_batches: int = 8, decay: float | None = 0.9, bf16: bool = False
+    ) -> None:
+        super().__init__(refresh_every, initial_batches, decay, bf16)
+        self.same_sign: list[Tensor] = []
 
     def observe(self, step: Step) -> None:
         """Compare the signs before the surgery decides."""
         super().observe(step)
         forget = step.gradient("forget")
-        means = self.of("retain").means()
-        self.agreed = [f.sign() * r.sign() > 0 for f, r in zip(forget, means, strict=True)]
+        means = self.get_moments("retain").means()
+        self.same_sign = [f.sign() * r.sign() > 0 for f, r in zip(forget, means, strict=True)]
 
-    def weigh(self, displacement: Direction, step: Step) -> Direction:
+    def compute_from_moments(self, displacement: Direction, step: Step) -> Direction:
         """Return where the signs agreed."""
-        return Direction(self.agreed)
+        return Direction(self.same_sign)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.methods.method import Method
-from expunge.objectives import Distil, Incompetent
-from expunge.surgery import Pooled
+from expunge.objectives import Distillation, RandomTeacher
+from expunge.surgery import UnionMean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class BadTeacher(Method):
 
     Examples:
         >>> BadTeacher().recipe(seed=4).stages[0].objectives.forget
-        Incompetent(temperature=1.0, seed=4)
+        RandomTeacher(temperature=1.0, seed=4)
 
     Differences from the authors' code: τ², which is 1 by default, is not in theirs; the loss is averaged over
     examples, there over examples and classes. The authors use Adam at 1e-4 for one epoch with three tenths of D_r; the
@@ -42,6 +42,8 @@ class BadTeacher(Method):
 
     temperature: float = 1.0
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent with two teachers."""
-        return self.descend(Incompetent(self.temperature, seed), Distil(self.temperature), Pooled(), mode="mixed")
+        return self.make_recipe(
+            RandomTeacher(self.temperature, seed), Distillation(self.temperature), UnionMean(), pairing="mixed"
+        )

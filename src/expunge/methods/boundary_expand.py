@@ -8,12 +8,12 @@ from typing import ClassVar
 from torch import nn
 
 from expunge.batch import Predictor, Split
-from expunge.engine import Edit, Recipe
+from expunge.engine import EditStage, MethodRecipe
 from expunge.errors import ModelError
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy
 from expunge.objectives.shadow_class import ShadowClass
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class BoundaryExpand(Method):
             each class: there is no head to expand.
 
     Examples:
-        >>> [stage.label for stage in BoundaryExpand().recipe().stages if isinstance(stage, Edit)]
+        >>> [stage.label for stage in BoundaryExpand().recipe().stages if isinstance(stage, EditStage)]
         ['expand the head', 'take the class away']
 
     Differences from the authors' code: the added neuron is drawn as PyTorch draws a layer, theirs from Xavier's normal
@@ -53,20 +53,22 @@ class BoundaryExpand(Method):
     weight_decay: float = 0.0
     clip: float | None = None
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return the expansion, the descent on the forget set, and the removal."""
-        training = self.stage(ShadowClass(), CrossEntropy(), Fixed(1.0, 0.0), mode="forget")
-        return Recipe((Edit(expand, "expand the head"), training, Edit(shrink, "take the class away")))
+        training = self.make_stage(ShadowClass(), CrossEntropy(), WeightedSum(1.0, 0.0), pairing="forget")
+        return MethodRecipe(
+            (EditStage(add_class, "expand the head"), training, EditStage(remove_class, "take the class away"))
+        )
 
 
-def expand(predict: Predictor, data: Split) -> None:
+def add_class(predict: Predictor, data: Split) -> None:
     """Put a head with one class more in the place of the head; the others' weights are copied."""
-    replace_head(predict.model, data.classes, data.classes + 1)
+    replace_head(predict.model, data.num_classes, data.num_classes + 1)
 
 
-def shrink(predict: Predictor, data: Split) -> None:
+def remove_class(predict: Predictor, data: Split) -> None:
     """Put a head without the last class in the place of the head."""
-    replace_head(predict.model, data.classes + 1, data.classes)
+    replace_head(predict.model, data.num_classes + 1, data.num_classes)
 
 
 def replace_head(model: nn.Module, before: int, after: int) -> None:
@@ -80,12 +82,12 @@ def replace_head(model: nn.Module, before: int, after: int) -> None:
     if name is None:
         raise ModelError(f"a linear layer with {before} outputs, one for each class", "none", "use another method")
     old = model.get_submodule(name)
-    new = resized(old, after) if isinstance(old, nn.Linear) else old
+    new = resize_linear(old, after) if isinstance(old, nn.Linear) else old
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, new)
 
 
-def resized(old: nn.Linear, outputs: int) -> nn.Linear:
+def resize_linear(old: nn.Linear, outputs: int) -> nn.Linear:
     """Return a linear layer with the same first outputs; any further ones are drawn as PyTorch draws them."""
     weight = old.weight
     new = nn.Linear(old.in_features, outputs, old.bias is not None, weight.device, weight.dtype)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.methods.method import Method
-from expunge.objectives import Boundary, CrossEntropy
-from expunge.surgery import Fixed
+from expunge.objectives import CrossEntropy, NearestWrongLabel
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,8 @@ class BoundaryShrink(Method):
     Paper: "Boundary Unlearning: Rapid Forgetting of Deep Networks via Shifting the Decision Boundary" (Chen et al.,
     CVPR 2023, arXiv 2303.11570).
 
-    Formula: θ ← θ − η ∇CE_f(ỹ), ỹ the nearest wrong label, see ``expunge.objectives.Boundary``; an epoch is one pass
-    over D_f. Nothing protects the retain loss. The paper forgets whole classes; others apply it to any D_f.
+    Formula: θ ← θ − η ∇CE_f(ỹ), ỹ the nearest wrong label, see ``expunge.objectives.NearestWrongLabel``; an epoch is
+    one pass over D_f. Nothing protects the retain loss. The paper forgets whole classes; others apply it to any D_f.
 
     Args:
         bound: b > 0. Default .1 (authors).
@@ -33,7 +33,7 @@ class BoundaryShrink(Method):
 
     Examples:
         >>> BoundaryShrink().recipe().stages[0].objectives.forget
-        Boundary(bound=0.1)
+        NearestWrongLabel(bound=0.1)
 
     Differences from the authors' code: see the objective.
     """
@@ -48,6 +48,6 @@ class BoundaryShrink(Method):
     weight_decay: float = 0.0
     clip: float | None = None
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent on the forget set."""
-        return self.descend(Boundary(self.bound), CrossEntropy(), Fixed(1.0, 0.0), mode="forget")
+        return self.make_recipe(NearestWrongLabel(self.bound), CrossEntropy(), WeightedSum(1.0, 0.0), pairing="forget")

@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from expunge.errors import ConfigError
-from expunge.methods.composition import Masked
+from expunge.methods.component_spec import COMPONENT_EXAMPLE, parse_components
+from expunge.methods.composition import MaskedMethod
 from expunge.methods.method import Method
-from expunge.methods.parts import EXAMPLE, read_parts
-from expunge.methods.presets import filled
-from expunge.paths import described
-from expunge.registry import find, is_registered
+from expunge.methods.presets import apply_preset
+from expunge.paths import describe_value
+from expunge.registry import find_component, is_registered
 
 
 def build_method(text: str, **settings: Any) -> Method:
@@ -35,45 +35,45 @@ def build_method(text: str, **settings: Any) -> Method:
         >>> method = build_method("eupmu", preset="cifar10-10", epochs=2)
         >>> method.preset, method.rate, method.epochs
         ('cifar10-10', 0.003, 2)
-        >>> build_method("rl(weight=0.5) + saliency(keep=0.3)", epochs=2).settings()["mask"]
-        {'name': 'saliency', 'keep': 0.3}
+        >>> build_method("rl(weight=0.5) + saliency(fraction=0.3)", epochs=2).settings()["mask"]
+        {'name': 'saliency', 'fraction': 0.3}
     """
     if not isinstance(text, str):
-        raise ConfigError("the name of a method", described(text), "`expunge list methods` shows all")
+        raise ConfigError("the name of a method", describe_value(text), "`expunge list methods` shows all")
     if is_registered("methods", text) or not set(text) & set("+("):
-        return named(text, settings)
-    base, *masks = read_parts(text)
+        return build_by_name(text, settings)
+    base, *masks = parse_components(text)
     if base.choices:
         raise ConfigError(f"settings of '{base.name}' by name", f"'{base.choices[0]}'", "write setting=value")
-    twice = sorted(base.settings.keys() & settings.keys())
-    if twice:
-        raise ConfigError("each setting once", f"'{twice[0]}' in the text and beside it", "keep one")
-    built = named(base.name, {**base.settings, **settings})
+    repeated = sorted(base.settings.keys() & settings.keys())
+    if repeated:
+        raise ConfigError("each setting once", f"'{repeated[0]}' in the text and beside it", "keep one")
+    built = build_by_name(base.name, {**base.settings, **settings})
     if len(masks) > 1:
-        raise ConfigError(f"one mask, as in '{EXAMPLE}'", f"{len(masks)}", "keep the stricter one")
-    return Masked(built, masks[0]) if masks else built
+        raise ConfigError(f"one mask, as in '{COMPONENT_EXAMPLE}'", f"{len(masks)}", "keep the stricter one")
+    return MaskedMethod(built, masks[0]) if masks else built
 
 
-def named(name: str, settings: dict[str, Any]) -> Method:
+def build_by_name(name: str, settings: dict[str, Any]) -> Method:
     """Return a registered method with some settings changed."""
-    target: type[Method] = find("methods", name)
-    known = [field.name for field in fields(target)] + ["preset"] * bool(target.presets)
+    target: type[Method] = find_component("methods", name)
+    known_settings = [field.name for field in fields(target)] + ["preset"] * bool(target.presets)
     for setting in settings:
-        if setting not in known:
-            near = difflib.get_close_matches(setting, known, n=1)
-            cure = f"did you mean '{near[0]}'" if near else "remove it"
-            raise ConfigError(f"a setting of '{name}' ({', '.join(known)})", f"'{setting}'", cure)
+        if setting not in known_settings:
+            matches = difflib.get_close_matches(setting, known_settings, n=1)
+            hint = f"did you mean '{matches[0]}'" if matches else "remove it"
+            raise ConfigError(f"a setting of '{name}' ({', '.join(known_settings)})", f"'{setting}'", hint)
     written = {setting: value for setting, value in settings.items() if setting != "preset"}
     if settings.get("preset") is None:
-        return validated(name, target, written)
-    preset, complete = filled(name, target, settings["preset"], written)
-    method = validated(name, target, complete)
+        return validate_settings(name, target, written)
+    preset, complete = apply_preset(name, target, settings["preset"], written)
+    method = validate_settings(name, target, complete)
     # Not a field: a constructor cannot tell a value that was written from a default, and would overrule the first.
     object.__setattr__(method, "preset", preset)
     return method
 
 
-def validated(name: str, target: type[Method], settings: dict[str, Any]) -> Method:
+def validate_settings(name: str, target: type[Method], settings: dict[str, Any]) -> Method:
     """Return a method with settings whose types are checked.
 
     Raises:
@@ -84,5 +84,5 @@ def validated(name: str, target: type[Method], settings: dict[str, Any]) -> Meth
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        found = f"{described(first['input'])} ({first['msg'].lower()})"
-        raise ConfigError(f"a usable value for '{where}' of '{name}'", found, "change it") from error
+        actual = f"{describe_value(first['input'])} ({first['msg'].lower()})"
+        raise ConfigError(f"a usable value for '{where}' of '{name}'", actual, "change it") from error

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from expunge.engine import Mode, Recipe
+from expunge.engine import MethodRecipe, Pairing
 from expunge.errors import ConfigError
 from expunge.methods.eupmu_presets import PRESETS
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy, RandomLabel
-from expunge.surgery import Implicit, ImplicitPublished, Surgery
+from expunge.surgery import EUPMUOfficialSurgery, EUPMUSurgery, Surgery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,15 +21,15 @@ class EUPMU(Method):
     Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124).
 
     Formula: θ ← θ − η (∇L_f + λ ∇L_r), λ ← max(0, λ − β δ), δ = (L_r(θ) − L_r(θ⁺))/η + ε; see
-    ``expunge.surgery.Implicit``, and ``ImplicitPublished`` for the released form.
+    ``expunge.surgery.EUPMUSurgery``, and ``EUPMUOfficialSurgery`` for the released form.
 
     Presets: the authors' settings, in the released form, by data set and share of it that is forgotten —
     ``cifar10-class``, ``cifar10-10``, ``cifar10-30``, ``cifar10-50``, ``cifar100-10``, ``cifar100-30``,
     ``cifar100-50``, ``tiny-imagenet-10`` — and ``ddpm`` for a class of a diffusion model.
     ``method: {name: eupmu, preset: cifar10-10}`` in a request, ``unlearn(…, method="eupmu", preset="cifar10-10")``, or
     in words ``eupmu(preset="cifar10-10")``; numbers written beside a preset win. The README of the released code has
-    ``rate=5e-3, error=0.05`` for a class of CIFAR-10. A preset for classifiers has no clip, because theirs comes before
-    the backward pass and clips nothing. Presets are refused with
+    ``rate=5e-3, margin=0.05`` for a class of CIFAR-10. A preset for classifiers has no clip: theirs comes before the
+    backward pass and clips nothing. Presets are refused with
     ``as_published=False``: error, w₀ and the rates belong to log losses under Adam with decay, and mean nothing in
     the stabilised form. The policy for normalisation layers is the run's and in no preset.
 
@@ -38,10 +38,10 @@ class EUPMU(Method):
         tolerance: ε ≥ 0 of the stabilised form. Default 0.
         dual_rate: β. Default 1 (both forms; the authors' for CIFAR-10).
         dual: How λ moves in the stabilised form: ``descent`` (default) or ``adam``. The released form has Adam.
-        start: λ_0 ≥ 0, in the released form w_0. Default 1, in the released form 0 (authors).
-        error: Demanded fall of log L_r, released form only. Default .01 (authors, CIFAR-10).
+        initial_multiplier: λ_0 ≥ 0, in the released form w_0. Default 1, in the released form 0 (authors).
+        margin: Demanded fall of log L_r, released form only. Default .01 (authors, CIFAR-10).
         decay: γ of the dual's Adam, released form only. Default .01 (authors).
-        log: Log losses in the stabilised form. Default false.
+        log_loss: Log losses in the stabilised form. Default false.
         exclude_true: Never draw the true label. Default false (authors).
 
     Raises:
@@ -49,10 +49,11 @@ class EUPMU(Method):
         SurgeryError: If a setting of the surgery is out of its range.
 
     Examples:
-        >>> EUPMU().recipe().stages[0].surgery
-        Implicit(tolerance=0.0, dual_rate=1.0, start=1.0, highest=50.0, log=False, dual='descent')
-        >>> EUPMU(as_published=True, error=0.05).recipe().stages[0].surgery
-        ImplicitPublished(error=0.05, dual_rate=1.0, decay=0.01, start=0.0)
+        >>> EUPMU().recipe().stages[0].surgery  # doctest: +NORMALIZE_WHITESPACE
+        EUPMUSurgery(tolerance=0.0, dual_rate=1.0, initial_multiplier=1.0, max_multiplier=50.0, log_loss=False,
+                 dual='descent')
+        >>> EUPMU(as_published=True, margin=0.05).recipe().stages[0].surgery
+        EUPMUOfficialSurgery(margin=0.05, dual_rate=1.0, decay=0.01, initial_weight=0.0)
 
     Differences from the authors' code: the stabilised form throughout; the released one as its surgery says, with the
     run's normalisation policy in place of each batch's own statistics.
@@ -67,33 +68,33 @@ class EUPMU(Method):
     tolerance: float = 0.0
     dual_rate: float = 1.0
     dual: Literal["descent", "adam"] = "descent"
-    start: float | None = None
-    error: float = 0.01
+    initial_multiplier: float | None = None
+    margin: float = 0.01
     decay: float = 0.01
-    log: bool = False
+    log_loss: bool = False
     exclude_true: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings of one form in the other."""
         super().__post_init__()
-        foreign = ("tolerance", "dual", "log") if self.as_published else ("error", "decay")
+        foreign = ("tolerance", "dual", "log_loss") if self.as_published else ("margin", "decay")
         changed = [name for name in foreign if getattr(self, name) != getattr(type(self), name)]
         if changed:
-            found = ", ".join(f"{name}={getattr(self, name)}" for name in changed)
-            found += " with as_published" if self.as_published else " without as_published"
-            steer = "error= to steer the released form" if self.as_published else "tolerance= to steer this form"
-            raise ConfigError(steer, found, f"remove {' and '.join(changed)}")
-        self.surgery()
+            actual = ", ".join(f"{name}={getattr(self, name)}" for name in changed)
+            actual += " with as_published" if self.as_published else " without as_published"
+            steer = "margin= to steer the released form" if self.as_published else "tolerance= to steer this form"
+            raise ConfigError(steer, actual, f"remove {' and '.join(changed)}")
+        self.make_surgery()
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent under the dual's control."""
-        mode: Mode = "mixed" if self.as_published else "paired"
-        return self.descend(RandomLabel(self.exclude_true, seed), CrossEntropy(), self.surgery(), mode)
+        mode: Pairing = "mixed" if self.as_published else "paired"
+        return self.make_recipe(RandomLabel(self.exclude_true, seed), CrossEntropy(), self.make_surgery(), mode)
 
-    def surgery(self) -> Surgery:
+    def make_surgery(self) -> Surgery:
         """Return the surgery of the chosen form."""
         if self.as_published:
-            start = 0.0 if self.start is None else self.start
-            return ImplicitPublished(self.error, self.dual_rate, self.decay, start)
-        start = 1.0 if self.start is None else self.start
-        return Implicit(self.tolerance, self.dual_rate, start, log=self.log, dual=self.dual)
+            start = 0.0 if self.initial_multiplier is None else self.initial_multiplier
+            return EUPMUOfficialSurgery(self.margin, self.dual_rate, self.decay, start)
+        start = 1.0 if self.initial_multiplier is None else self.initial_multiplier
+        return EUPMUSurgery(self.tolerance, self.dual_rate, start, log_loss=self.log_loss, dual=self.dual)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy, RandomLabel
-from expunge.surgery import ImplicitFast
+from expunge.surgery import EUPMUFastSurgery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +17,16 @@ class EUPMUFast(Method):
 
     Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124).
 
-    Formula: θ ← θ − η (∇L_f + w ∇L_r)/(1 + w); see ``expunge.surgery.ImplicitFast`` for the rule of w.
+    Formula: θ ← θ − η (∇L_f + w ∇L_r)/(1 + w); see ``expunge.surgery.EUPMUFastSurgery`` for the rule of w.
 
     Args:
-        error: Demanded fall of log L_r per update. Default .01 (authors).
+        margin: Demanded fall of log L_r per update. Default .01 (authors).
         dual_rate: Adam's rate for w. Default 1 (authors).
         exclude_true: Never draw the true label. Default false (authors).
 
     Examples:
         >>> EUPMUFast().recipe().stages[0].surgery
-        ImplicitFast(error=0.01, dual_rate=1.0, decay=0.01, start=1.0)
+        EUPMUFastSurgery(margin=0.01, dual_rate=1.0, decay=0.01, initial_multiplier=1.0)
 
     Differences from the authors' code: both halves have batches of their own, there one shuffle of D_f ∪ D_r is cut;
     the gradient is clipped, theirs is not (their clip comes before the backward pass).
@@ -37,11 +37,11 @@ class EUPMUFast(Method):
     paper: ClassVar[str] = "arXiv 2510.22124"
     label: ClassVar[str] = "EUPMU-fast"
 
-    error: float = 0.01
+    margin: float = 0.01
     dual_rate: float = 1.0
     exclude_true: bool = False
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent under the fast dual's control."""
-        surgery = ImplicitFast(self.error, self.dual_rate)
-        return self.descend(RandomLabel(self.exclude_true, seed), CrossEntropy(), surgery)
+        surgery = EUPMUFastSurgery(self.margin, self.dual_rate)
+        return self.make_recipe(RandomLabel(self.exclude_true, seed), CrossEntropy(), surgery)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SHARED: Mapping[str, Any] = {
+COMMON_SETTINGS: Mapping[str, Any] = {
     "as_published": True,
     "epochs": 5,
     "batch": 128,
@@ -21,7 +21,7 @@ SHARED: Mapping[str, Any] = {
 
 # Rate, dual rate, error and w₀. The README of the released code has rate 5e-3 and error .05 for a class of CIFAR-10:
 # write both beside the preset for that variant. One row stands for 30 % and 50 % of CIFAR-100.
-ROWS: Mapping[str, tuple[float, float, float, float]] = {
+CLASSIFICATION_VALUES: Mapping[str, tuple[float, float, float, float]] = {
     "cifar10-class": (1e-3, 1.0, 0.01, 0.0),
     "cifar10-10": (3e-3, 1.0, 0.01, 0.0),
     "cifar10-30": (1e-2, 1.0, 0.01, 0.0),
@@ -32,12 +32,12 @@ ROWS: Mapping[str, tuple[float, float, float, float]] = {
     "tiny-imagenet-10": (7.5e-3, 8.0, 0.12, 0.0),
 }
 
-DDPM: Mapping[str, Any] = {
+DDPM_SETTINGS: Mapping[str, Any] = {
     "as_published": True,
     "dual_rate": 0.025,
-    "error": 0.0,
+    "margin": 0.0,
     "decay": 0.01,
-    "start": 0.0,
+    "initial_multiplier": 0.0,
     # After the backward pass in this code of theirs.
     "clip": 1.0,
     # The following are not in what is known of the authors' run.
@@ -50,10 +50,10 @@ DDPM: Mapping[str, Any] = {
 }
 """A class of a diffusion model; how many epochs, passes over all images, depends on the data."""
 
-STABLE_DIFFUSION: Mapping[str, Any] = {
-    **DDPM,
+STABLE_DIFFUSION_SETTINGS: Mapping[str, Any] = {
+    **DDPM_SETTINGS,
     "dual_rate": 3.0,
-    "error": 0.5,
+    "margin": 0.5,
     "epochs": 5,
     "rate": 1e-5,
     # Theirs is Adam with batches of 8 out of the union.
@@ -64,6 +64,6 @@ STABLE_DIFFUSION: Mapping[str, Any] = {
 """A class of Stable Diffusion, as prompts; the full U-Net or its cross-attention."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    name: {**SHARED, "rate": rate, "dual_rate": dual_rate, "error": error, "start": start}
-    for name, (rate, dual_rate, error, start) in ROWS.items()
-} | {"ddpm": DDPM, "stable-diffusion": STABLE_DIFFUSION}
+    name: {**COMMON_SETTINGS, "rate": rate, "dual_rate": dual_rate, "margin": error, "initial_multiplier": start}
+    for name, (rate, dual_rate, error, start) in CLASSIFICATION_VALUES.items()
+} | {"ddpm": DDPM_SETTINGS, "stable-diffusion": STABLE_DIFFUSION_SETTINGS}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class FineTune(Method):
     Formula: θ ← θ − η ∇L_r(θ), L_r the cross entropy on D_r; an epoch is one pass over D_r.
 
     Examples:
-        >>> FineTune().recipe().stages[0].mode
+        >>> FineTune().recipe().stages[0].pairing
         'retain'
 
     Differences from public code: the gradient is clipped; statistics are the run's policy's, there each batch's.
@@ -30,6 +30,6 @@ class FineTune(Method):
     paper: ClassVar[str] = "Warnecke et al. 2021"
     label: ClassVar[str] = "FT"
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent on the retain loss."""
-        return self.descend(CrossEntropy(), CrossEntropy(), Fixed(0.0, 1.0), mode="retain")
+        return self.make_recipe(CrossEntropy(), CrossEntropy(), WeightedSum(0.0, 1.0), pairing="retain")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import OptimiserName, Recipe
+from expunge.engine import MethodRecipe, OptimizerName
 from expunge.methods.method import Method
-from expunge.objectives import Ascent, CrossEntropy
-from expunge.surgery import GDRGMA as Rectify  # noqa: N811
+from expunge.objectives import CrossEntropy, NegativeCrossEntropy
+from expunge.surgery import GDRGMASurgery as Rectify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class GDRGMA(Method):
     Paper: "GDR-GMA: Machine Unlearning via Direction-Rectified and Magnitude-Adjusted Gradients" (Lin et al., ACM MM
     2024).
 
-    Formula: see ``expunge.surgery.GDRGMA``; descended by AdamW.
+    Formula: see ``expunge.surgery.GDRGMASurgery``; descended by AdamW.
 
     Args:
         epochs: Default 10 (this and the following: authors).
@@ -32,7 +32,7 @@ class GDRGMA(Method):
         memory: K ≥ 0. Default 4.
 
     Examples:
-        >>> GDRGMA().recipe().stages[0].optimiser.name
+        >>> GDRGMA().recipe().stages[0].optimizer.name
         'adamw'
 
     Differences from the authors' code: see the surgery; an epoch is one pass over D_r, there the shorter of both.
@@ -44,7 +44,7 @@ class GDRGMA(Method):
 
     epochs: int = 10
     rate: float = 1e-4
-    optimiser: OptimiserName = "adamw"
+    optimiser: OptimizerName = "adamw"
     weight_decay: float = 0.01
     batch: int = 256
     clip: float | None = None
@@ -52,7 +52,7 @@ class GDRGMA(Method):
     level: float = 0.02
     memory: int = 4
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one rectified descent."""
         surgery = Rectify(self.sharpness, self.level, self.memory)
-        return self.descend(Ascent(), CrossEntropy(), surgery)
+        return self.make_recipe(NegativeCrossEntropy(), CrossEntropy(), surgery)

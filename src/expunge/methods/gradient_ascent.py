@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.methods.method import Method
-from expunge.objectives import Ascent, CrossEntropy
-from expunge.surgery import Fixed
+from expunge.objectives import CrossEntropy, NegativeCrossEntropy
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class GradientAscent(Method):
         rate: Learning rate. Default 1e-4, as ascent diverges at rates that suit descent.
 
     Examples:
-        >>> GradientAscent().recipe().stages[0].mode
+        >>> GradientAscent().recipe().stages[0].pairing
         'forget'
 
     Differences from public code: the gradient is clipped.
@@ -35,6 +35,6 @@ class GradientAscent(Method):
 
     rate: float = 1e-4
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent on minus the forget loss."""
-        return self.descend(Ascent(), CrossEntropy(), Fixed(1.0, 0.0), mode="forget")
+        return self.make_recipe(NegativeCrossEntropy(), CrossEntropy(), WeightedSum(1.0, 0.0), pairing="forget")

@@ -9,7 +9,7 @@ import torch
 
 from expunge.batch import Examples, Predictor, Split
 from expunge.data import Subset
-from expunge.engine import Edit, Recipe
+from expunge.engine import EditStage, MethodRecipe
 from expunge.errors import ConfigError
 from expunge.masks.fisher_ratio import fisher_diagonal
 from expunge.masks.saliency import full_gradient
@@ -30,10 +30,10 @@ class Influence(Method):
     for the weights w_i that retraining uses, 0 on D_f and 1/n_r on D_r.
 
     Args:
-        scale: α > 0. Default 10, which users of the authors' code take for a random tenth of CIFAR-10; it is searched
-            for each task (2 for a class of SVHN, 20 for CIFAR-100). 1 is the influence function.
+        step_size: α > 0. Default 10, which users of the authors' code take for a random tenth of CIFAR-10; it is
+            searched for each task (2 for a class of SVHN, 20 for CIFAR-100). 1 is the influence function.
         damping: μ > 0. Default 1: the authors' recursion starts from the identity.
-        samples: Retain examples in F, drawn at random. Default 1000 (authors).
+        num_samples: Retain examples in F, drawn at random. Default 1000 (authors).
         epochs: Passes of fine-tuning on D_r afterwards, with ``rate``, ``batch`` and so on. Default 0 (authors).
 
     Raises:
@@ -52,34 +52,34 @@ class Influence(Method):
     aliases: ClassVar[tuple[str, ...]] = ("influence", "influence_unlearning", "wfisher")
     paper: ClassVar[str] = "Koh and Liang 2017; Jia et al., NeurIPS 2023"
     label: ClassVar[str] = "IU"
-    fewest_epochs: ClassVar[int] = 0
+    min_epochs: ClassVar[int] = 0
 
     epochs: int = 0
-    scale: float = 10.0
+    step_size: float = 10.0
     damping: float = 1.0
-    samples: int = 1000
+    num_samples: int = 1000
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         super().__post_init__()
-        if not min(self.scale, self.damping, self.samples) > 0:
-            found = f"{self.scale}, {self.damping} and {self.samples}"
-            raise ConfigError("scale, damping and samples > 0", found, "change the one that is not")
+        if not min(self.step_size, self.damping, self.num_samples) > 0:
+            actual = f"{self.step_size}, {self.damping} and {self.num_samples}"
+            raise ConfigError("scale, damping and samples > 0", actual, "change the one that is not")
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return the step, and fine-tuning where it is asked for."""
-        return Recipe((Edit(self.undo, "undo"), *self.repair()))
+        return MethodRecipe((EditStage(self.apply_newton_step, "undo"), *self.make_finetune_stages()))
 
-    def undo(self, predict: Predictor, data: Split) -> None:
+    def apply_newton_step(self, predict: Predictor, data: Split) -> None:
         """Move the model's weights in place."""
         forget, retain = (full_gradient(predict, side, 256) for side in (data.forget, data.retain))
-        share = self.scale * len(data.forget) / (len(data.forget) + len(data.retain))
-        fisher = fisher_diagonal(predict, sampled(data.retain, self.samples))
+        step = self.step_size * len(data.forget) / (len(data.forget) + len(data.retain))
+        fisher = fisher_diagonal(predict, subsample(data.retain, self.num_samples))
         parameters = [parameter for parameter in predict.model.parameters() if parameter.requires_grad]
         for parameter, slope, curvature in zip(parameters, forget - retain, fisher, strict=True):
-            parameter.add_(share * slope / (self.damping + curvature))
+            parameter.add_(step * slope / (self.damping + curvature))
 
 
-def sampled(examples: Examples, count: int) -> Examples:
+def subsample(examples: Examples, count: int) -> Examples:
     """Return so many of the examples, drawn from the global generator, or all where there are fewer."""
     return examples if len(examples) <= count else Subset(examples, torch.randperm(len(examples))[:count])

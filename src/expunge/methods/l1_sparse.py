@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.methods.method import Method
-from expunge.objectives import CrossEntropy, Sparse
-from expunge.surgery import Fixed
+from expunge.objectives import CrossEntropy, L1Penalty
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class L1Sparse(Method):
 
     Examples:
         >>> L1Sparse().recipe().stages[0].objectives.retain
-        Sparse(strength=0.0001, epochs=10)
+        L1Penalty(strength=0.0001, epochs=10)
 
     Differences from the authors' code: the shared defaults of the optimiser; with T₀ = T there is no
     penalty, there the full one.
@@ -43,8 +43,8 @@ class L1Sparse(Method):
     strength: float = 1e-4
     free_epochs: int = 0
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one penalised descent on the retain loss."""
         fading = self.epochs - self.free_epochs
-        retain = Sparse(self.strength if fading > 0 else 0.0, max(0, fading))
-        return self.descend(CrossEntropy(), retain, Fixed(0.0, 1.0), mode="retain")
+        retain = L1Penalty(self.strength if fading > 0 else 0.0, max(0, fading))
+        return self.make_recipe(CrossEntropy(), retain, WeightedSum(0.0, 1.0), pairing="retain")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from expunge.engine import Edit, Recipe
+from expunge.engine import EditStage, MethodRecipe
 from expunge.errors import ConfigError
 from expunge.methods.method import Method
-from expunge.methods.trimming import Trimming
+from expunge.methods.reinitialize import SensitiveReinitialization
 from expunge.objectives import CrossEntropy, RandomLabel
-from expunge.surgery import Lookahead
+from expunge.surgery import LURSurgery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class LUR(Method):
 
     Paper: "Learning to Unlearn while Retaining" (arXiv 2503.06339, ICCV 2025).
 
-    Formula: θ ← θ − η ∇J, J(θ) = L_r(θ) + λ L_f(θ − α ∇L_r(θ)); see ``expunge.surgery.Lookahead``.
+    Formula: θ ← θ − η ∇J, J(θ) = L_r(θ) + λ L_f(θ − α ∇L_r(θ)); see ``expunge.surgery.LURSurgery``.
 
     Args:
         alpha: α > 0, length of the virtual step as a learning rate. Default .01, that of the methods' own step: on a
@@ -28,24 +28,24 @@ class LUR(Method):
         mode: ``lookahead`` (default), ``exact`` or ``first_order``.
         inner: ``retain`` (default) or ``forget``.
         exclude_true: Never draw the true label. Default false.
-        reinitialise: κ in [0, 1): before the descent the weights of the last layers with |g_f,i θ_i| above the
+        reinitialize: κ in [0, 1): before the descent the weights of the last layers with |g_f,i θ_i| above the
             κ-quantile over all weights are drawn anew, as ScissorHands does; see
-            ``expunge.methods.trimming.Trimming``. Default: off. The warm start is a reconstruction: the paper's body
-            was out of reach, and it seems to start so, with κ = .97 on CIFAR-10 and, on CIFAR-100, .99 for a tenth
-            and .9 for a half.
-        last: Share of the convolutional and linear layers, counted from the head, that ``reinitialise`` may change, in
-            (0, 1]. Default .5.
+            ``expunge.methods.reinitialize.SensitiveReinitialization``. Default: off. The warm start is a
+            reconstruction: the paper's body was out of reach, and it seems to start so, with κ = .97 on CIFAR-10 and,
+            on CIFAR-100, .99 for a tenth and .9 for a half.
+        last_fraction: Fraction of the convolutional and linear layers, counted from the head, that ``reinitialize``
+            may change, in (0, 1]. Default .5.
 
     Raises:
-        ConfigError: If ``reinitialise`` or ``last`` is out of its range, or ``last`` is changed without
-            ``reinitialise``.
-        ModelError: When carried out with ``reinitialise``, if the model has no convolutional or linear layer.
+        ConfigError: If ``reinitialize`` or ``last_fraction`` is out of its range, or ``last_fraction`` is changed
+            without ``reinitialize``.
+        ModelError: When carried out with ``reinitialize``, if the model has no convolutional or linear layer.
 
     Examples:
         >>> LUR(alpha=0.2).recipe().stages[0].surgery
-        Lookahead(alpha=0.2, weight=1.0, mode='lookahead', inner='retain')
-        >>> [type(stage).__name__ for stage in LUR(reinitialise=0.97).recipe().stages]
-        ['Edit', 'Descend']
+        LURSurgery(alpha=0.2, weight=1.0, mode='lookahead', inner='retain')
+        >>> [type(stage).__name__ for stage in LUR(reinitialize=0.97).recipe().stages]
+        ['EditStage', 'TrainStage']
 
     Differences from the paper: the re-initialising warm start is off by default.
     """
@@ -59,24 +59,28 @@ class LUR(Method):
     mode: Literal["lookahead", "exact", "first_order"] = "lookahead"
     inner: Literal["forget", "retain"] = "retain"
     exclude_true: bool = False
-    reinitialise: float | None = None
-    last: float = 0.5
+    reinitialize: float | None = None
+    last_fraction: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         super().__post_init__()
-        self.warm_start()
+        self.make_warm_start()
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent by lookahead, after the warm start if there is one."""
-        surgery = Lookahead(self.alpha, self.weight, self.mode, self.inner)
-        descent = self.stage(RandomLabel(self.exclude_true, seed), CrossEntropy(), surgery)
-        return Recipe((*self.warm_start(), descent))
+        surgery = LURSurgery(self.alpha, self.weight, self.mode, self.inner)
+        descent = self.make_stage(RandomLabel(self.exclude_true, seed), CrossEntropy(), surgery)
+        return MethodRecipe((*self.make_warm_start(), descent))
 
-    def warm_start(self) -> tuple[Edit, ...]:
+    def make_warm_start(self) -> tuple[EditStage, ...]:
         """Return the re-initialisation; nothing where it is off."""
-        if self.reinitialise is not None:
-            return (Edit(Trimming(self.reinitialise, self.last), "re-initialise"),)
-        if self.last != type(self).last:
-            raise ConfigError("last= with reinitialise=", f"last={self.last} alone", "add reinitialise or remove last")
+        if self.reinitialize is not None:
+            return (EditStage(SensitiveReinitialization(self.reinitialize, self.last_fraction), "re-initialise"),)
+        if self.last_fraction != type(self).last_fraction:
+            raise ConfigError(
+                "last_fraction= with reinitialize=",
+                f"last_fraction={self.last_fraction} alone",
+                "add reinitialize or remove last_fraction",
+            )
         return ()

@@ -7,13 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from expunge.engine import Descend, Mode, Optimiser, OptimiserName, Recipe, Schedule, check_optimiser
+from expunge.engine import (
+    MethodRecipe,
+    OptimizerConfig,
+    OptimizerName,
+    Pairing,
+    Schedule,
+    TrainStage,
+    check_optimizer_name,
+)
 from expunge.errors import ConfigError
-from expunge.kinds import check_fields
 from expunge.masks import Mask
 from expunge.objectives import CrossEntropy, Objective
 from expunge.pair import Pair
-from expunge.surgery import Fixed, Surgery
+from expunge.surgery import Surgery, WeightedSum
+from expunge.type_checks import check_field_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +49,7 @@ class Method(ABC):
         paper: Where the method comes from.
         label: How tables call it.
         task: The one family of models that it is for. Default None: every family that has its objectives.
-        fewest_epochs: 0 where the descent is a repair that can be left out.
+        min_epochs: 0 where the descent is a repair that can be left out.
         presets: Settings by name of the preset. ``build_method(name, preset=…)`` and requests fill them in under what
             is written beside them.
         preset: The preset that the settings started from, if they did; a copy with changes does not keep it.
@@ -51,7 +59,7 @@ class Method(ABC):
     paper: ClassVar[str] = ""
     label: ClassVar[str] = ""
     task: ClassVar[str | None] = None
-    fewest_epochs: ClassVar[int] = 1
+    min_epochs: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     preset: ClassVar[str | None] = None
 
@@ -59,7 +67,7 @@ class Method(ABC):
     rate: float = 0.01
     batch: int = 128
     forget_batch: int | None = None
-    optimiser: OptimiserName = "sgd"
+    optimiser: OptimizerName = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Schedule = "constant"
@@ -72,51 +80,65 @@ class Method(ABC):
             ConfigError: If epochs, rate, a batch size or clip is not positive, or a decay is negative.
             MissingExtraError: If the optimiser needs a library that is not installed.
         """
-        check_fields(self)
-        if self.epochs < self.fewest_epochs:
-            raise ConfigError(f"epochs ≥ {self.fewest_epochs}", f"{self.epochs}", "change it")
+        check_field_types(self)
+        if self.epochs < self.min_epochs:
+            raise ConfigError(f"epochs ≥ {self.min_epochs}", f"{self.epochs}", "change it")
         positive = {"rate": self.rate, "batch": self.batch, "forget_batch": self.forget_batch}
         positive |= {"clip": self.clip}
         for name, value in positive.items():
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} > 0", f"{value}", "change it")
-        check_optimiser(self.optimiser)
+        check_optimizer_name(self.optimiser)
         if min(self.momentum, self.weight_decay) < 0:
-            found = f"{self.momentum} and {self.weight_decay}"
-            raise ConfigError("momentum and weight decay ≥ 0", found, "change the negative one")
+            actual = f"{self.momentum} and {self.weight_decay}"
+            raise ConfigError("momentum and weight decay ≥ 0", actual, "change the negative one")
 
     @abstractmethod
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return the stages, ready to be carried out once: objectives, surgery and mask are made anew.
 
         Args:
             seed: Of what objectives draw once and for all. Default 0.
         """
 
-    def descend(
-        self, forget: Objective, retain: Objective, surgery: Surgery, mode: Mode = "paired", mask: Mask | None = None
-    ) -> Recipe:
+    def make_recipe(
+        self,
+        forget: Objective,
+        retain: Objective,
+        surgery: Surgery,
+        pairing: Pairing = "paired",
+        mask: Mask | None = None,
+    ) -> MethodRecipe:
         """Return the recipe of one descent with this method's settings."""
-        return Recipe((self.stage(forget, retain, surgery, mode, mask),))
+        return MethodRecipe((self.make_stage(forget, retain, surgery, pairing, mask),))
 
-    def stage(
-        self, forget: Objective, retain: Objective, surgery: Surgery, mode: Mode = "paired", mask: Mask | None = None
-    ) -> Descend:
+    def make_stage(
+        self,
+        forget: Objective,
+        retain: Objective,
+        surgery: Surgery,
+        pairing: Pairing = "paired",
+        mask: Mask | None = None,
+    ) -> TrainStage:
         """Return one descent with this method's settings."""
-        optimiser = Optimiser(
+        optimizer = OptimizerConfig(
             self.rate,
             self.optimiser,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             schedule=self.schedule,
-            clip=self.clip,
+            max_grad_norm=self.clip,
         )
-        batch = Pair(self.forget_batch or self.batch, self.batch)
-        return Descend(Pair(forget, retain), surgery, optimiser, self.epochs, batch, mode, mask)
+        batch_size = Pair(self.forget_batch or self.batch, self.batch)
+        return TrainStage(Pair(forget, retain), surgery, optimizer, self.epochs, batch_size, pairing, mask)
 
-    def repair(self) -> tuple[Descend, ...]:
+    def make_finetune_stages(self) -> tuple[TrainStage, ...]:
         """Return fine-tuning on the retain set after a closed-form change; nothing where ``epochs`` is 0."""
-        return (self.stage(CrossEntropy(), CrossEntropy(), Fixed(0.0, 1.0), mode="retain"),) if self.epochs else ()
+        return (
+            (self.make_stage(CrossEntropy(), CrossEntropy(), WeightedSum(0.0, 1.0), pairing="retain"),)
+            if self.epochs
+            else ()
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return the settings by name, as they are; the preset that they started from comes first."""

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from expunge.batch import Predictor, Split
-from expunge.engine import Edit, Recipe, Schedule
+from expunge.engine import EditStage, MethodRecipe, Schedule
 from expunge.masks import SmallGradients
 from expunge.masks.small_gradients import layer_weights
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class MSG(Method):
     layer steps of s; see ``expunge.masks.SmallGradients``.
 
     Args:
-        share: p in (0, 1]. Default .3 (this and the following: authors).
-        slow: s in [0, 1]. Default .1.
+        fraction: p in (0, 1]. Default .3 (this and the following: authors).
+        slow_factor: s in [0, 1]. Default .1.
         epochs: Passes over D_r. Default 5.
         rate: Default 1e-3.
         batch: Default 64.
@@ -42,8 +42,8 @@ class MSG(Method):
         ModelError: When carried out, if the model has no convolutional or linear layer.
 
     Examples:
-        >>> MSG(share=0.2).recipe(seed=5).stages[1].mask
-        SmallGradients(share=0.2, slow=0.1, seed=5)
+        >>> MSG(fraction=0.2).recipe(seed=5).stages[1].mask
+        SmallGradients(fraction=0.2, slow_factor=0.1, seed=5)
 
     Differences from the authors' code: s holds for the whole update; the schedule.
     """
@@ -53,8 +53,8 @@ class MSG(Method):
     paper: ClassVar[str] = "NeurIPS 2023 competition; arXiv 2410.01276"
     label: ClassVar[str] = "MSG"
 
-    share: float = 0.3
-    slow: float = 0.1
+    fraction: float = 0.3
+    slow_factor: float = 0.1
     epochs: int = 5
     rate: float = 1e-3
     batch: int = 64
@@ -64,22 +64,24 @@ class MSG(Method):
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         super().__post_init__()
-        SmallGradients(self.share, self.slow)
+        SmallGradients(self.fraction, self.slow_factor)
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return the re-initialisation and the fine-tuning, which share a mask."""
-        mask = SmallGradients(self.share, self.slow, seed)
-        repair = self.stage(CrossEntropy(), CrossEntropy(), Fixed(0.0, 1.0), "retain", mask)
+        mask = SmallGradients(self.fraction, self.slow_factor, seed)
+        repair = self.make_stage(CrossEntropy(), CrossEntropy(), WeightedSum(0.0, 1.0), "retain", mask)
         # Statistics of the original are not those of the redrawn network.
-        repair = replace(repair, normalisation="separate")
-        return Recipe((Edit(lambda predict, data: redraw(predict, data, mask), "re-initialise"), repair))
+        repair = replace(repair, batch_norm="separate")
+        return MethodRecipe(
+            (EditStage(lambda predict, data: reinitialize_masked(predict, data, mask), "re-initialise"), repair)
+        )
 
 
-def redraw(predict: Predictor, data: Split, mask: SmallGradients) -> None:
+def reinitialize_masked(predict: Predictor, data: Split, mask: SmallGradients) -> None:
     """Draw anew, in place, the weights that the mask gives full steps."""
     chosen = {id(weight) for weight in layer_weights(predict.model)}
     parameters = [parameter for parameter in predict.model.parameters() if parameter.requires_grad]
-    for parameter, steps in zip(parameters, mask.held(), strict=True):
+    for parameter, steps in zip(parameters, mask.get_mask(), strict=True):
         if id(parameter) in chosen:
             fresh = nn.init.kaiming_normal_(torch.empty_like(parameter), mode="fan_out", nonlinearity="relu")
             parameter.copy_(torch.where(steps >= 1, fresh, parameter))

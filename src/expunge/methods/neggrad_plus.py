@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.methods.method import Method
-from expunge.objectives import Ascent, CrossEntropy
-from expunge.surgery import Fixed
+from expunge.objectives import CrossEntropy, NegativeCrossEntropy
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class NegGradPlus(Method):
 
     Examples:
         >>> NegGradPlus(weight=0.1).recipe().stages[0].surgery
-        Fixed(forget=0.1, multiplier=1.0)
+        WeightedSum(forget_weight=0.1, retain_weight=1.0)
 
     Differences from public code: the forget set is reshuffled for each pass, there the batches of the first pass come
     again; the gradient is clipped.
@@ -38,6 +38,6 @@ class NegGradPlus(Method):
 
     weight: float = 0.05
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent on the difference."""
-        return self.descend(Ascent(), CrossEntropy(), Fixed(self.weight, 1.0))
+        return self.make_recipe(NegativeCrossEntropy(), CrossEntropy(), WeightedSum(self.weight, 1.0))

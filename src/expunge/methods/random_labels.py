@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy, RandomLabel
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,6 @@ class RandomLabels(Method):
     weight: float = 1.0
     exclude_true: bool = False
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent on the sum."""
-        return self.descend(RandomLabel(self.exclude_true, seed), CrossEntropy(), Fixed(self.weight, 1.0))
+        return self.make_recipe(RandomLabel(self.exclude_true, seed), CrossEntropy(), WeightedSum(self.weight, 1.0))

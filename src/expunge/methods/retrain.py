@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from expunge.batch import Predictor, Split
-from expunge.engine import Descend, Edit, Recipe, Schedule
+from expunge.engine import EditStage, MethodRecipe, Schedule, TrainStage
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy
 from expunge.objectives.teacher import reset_weights
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Retrain(Method):
 
     Examples:
         >>> [type(stage).__name__ for stage in Retrain().recipe().stages]
-        ['Edit', 'Descend']
+        ['EditStage', 'TrainStage']
 
     Differences from the usual practice: none but the optimiser's settings, which should be those of the original.
     """
@@ -46,14 +46,14 @@ class Retrain(Method):
     schedule: Schedule = "cosine"
     clip: float | None = None
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return re-initialisation followed by training on the retain set."""
-        training = self.descend(CrossEntropy(), CrossEntropy(), Fixed(0.0, 1.0), mode="retain")
+        training = self.make_recipe(CrossEntropy(), CrossEntropy(), WeightedSum(0.0, 1.0), pairing="retain")
         # Statistics that have just been reset must not be frozen; each batch's own are ordinary training.
-        stages = (replace(stage, normalisation="separate") for stage in training.stages if isinstance(stage, Descend))
-        return Recipe((Edit(reinitialise, "re-initialise"), *stages))
+        stages = (replace(stage, batch_norm="separate") for stage in training.stages if isinstance(stage, TrainStage))
+        return MethodRecipe((EditStage(reinitialize, "re-initialise"), *stages))
 
 
-def reinitialise(predict: Predictor, data: Split) -> None:
+def reinitialize(predict: Predictor, data: Split) -> None:
     """Re-initialise every weight and every statistic of a model in place; see ``reset_weights``."""
     reset_weights(predict.model)

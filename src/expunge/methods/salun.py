@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.masks import Saliency
 from expunge.methods.random_labels import RandomLabels
 from expunge.objectives import CrossEntropy, RandomLabel
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,11 @@ class SalUn(RandomLabels):
     p of |∇CE_f(θ₀)|.
 
     Args:
-        keep: p in (0, 1]. Default .5 (authors).
+        mask_fraction: p in (0, 1]. Default .5 (authors).
 
     Examples:
-        >>> SalUn(keep=0.3).recipe().stages[0].mask
-        Saliency(keep=0.3)
+        >>> SalUn(mask_fraction=0.3).recipe().stages[0].mask
+        Saliency(fraction=0.3)
 
     Differences from the authors' code: weight decay and momentum cannot move masked weights (theirs until 2026-02); D_f
     and D_r are met in pairs of batches, as in ``RandomLabels``.
@@ -37,9 +37,11 @@ class SalUn(RandomLabels):
     paper: ClassVar[str] = "Fan et al., ICLR 2024"
     label: ClassVar[str] = "SalUn"
 
-    keep: float = 0.5
+    mask_fraction: float = 0.5
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one masked descent on the sum."""
         objective = RandomLabel(self.exclude_true, seed)
-        return self.descend(objective, CrossEntropy(), Fixed(self.weight, 1.0), mask=Saliency(self.keep))
+        return self.make_recipe(
+            objective, CrossEntropy(), WeightedSum(self.weight, 1.0), mask=Saliency(self.mask_fraction)
+        )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
-from expunge.masks import Proximal
+from expunge.engine import MethodRecipe
+from expunge.masks import SoftThreshold
 from expunge.methods.method import Method
 from expunge.objectives import CrossEntropy, RandomLabel
-from expunge.surgery import Pooled
+from expunge.surgery import UnionMean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +20,15 @@ class SalUnSoft(Method):
     variant.
 
     Formula: optimiser's steps on the mean cross entropy over the shuffled union of D_f with random labels and D_r, each
-    followed by the thresholding of ``expunge.masks.Proximal``.
+    followed by the thresholding of ``expunge.masks.SoftThreshold``.
 
     Args:
-        share: p in [0, 1]. Default .5.
+        fraction: p in [0, 1]. Default .5.
         exclude_true: Never draw the true label. Default false.
 
     Examples:
-        >>> SalUnSoft(share=0.3).recipe().stages[0].mask
-        Proximal(share=0.3)
+        >>> SalUnSoft(fraction=0.3).recipe().stages[0].mask
+        SoftThreshold(fraction=0.3)
 
     Differences from the authors' code: the weights are drawn back to the original's, as the formula says, there to
     those at the start of each epoch; random labels are drawn once an epoch by (seed, epoch, example); progress is
@@ -40,10 +40,12 @@ class SalUnSoft(Method):
     paper: ClassVar[str] = "Fan et al., ICLR 2024, soft variant"
     label: ClassVar[str] = "SalUn-soft"
 
-    share: float = 0.5
+    fraction: float = 0.5
     exclude_true: bool = False
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent with proximal steps."""
         objective = RandomLabel(self.exclude_true, seed)
-        return self.descend(objective, CrossEntropy(), Pooled(), mode="mixed", mask=Proximal(self.share))
+        return self.make_recipe(
+            objective, CrossEntropy(), UnionMean(), pairing="mixed", mask=SoftThreshold(self.fraction)
+        )

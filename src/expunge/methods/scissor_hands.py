@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from expunge.engine import Edit, Recipe
+from expunge.engine import EditStage, MethodRecipe
 from expunge.methods.method import Method
-from expunge.methods.trimming import Trimming
-from expunge.objectives import Ascent, CrossEntropy
-from expunge.surgery import Episodic
+from expunge.methods.reinitialize import SensitiveReinitialization
+from expunge.objectives import CrossEntropy, NegativeCrossEntropy
+from expunge.surgery import GEM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +20,18 @@ class ScissorHands(Method):
     2401.06187).
 
     Formula: weights with |g_f,i θ_i| above the κ-quantile over all weights are drawn anew if they belong to the last
-    layers, see ``expunge.methods.trimming.Trimming``; then −λ CE_f + CE_r is descended by ``expunge.surgery.Episodic``.
-    An epoch is a pass over D_r; a pass over D_f goes along with its first updates, the others mend on D_r alone. Batch
-    statistics are each half's own, whatever the run's policy: those of the original are not the trimmed network's.
+    layers, see ``expunge.methods.reinitialize.SensitiveReinitialization``; then −λ CE_f + CE_r is descended by
+    ``expunge.surgery.GEM``. An epoch is a pass over D_r; a pass over D_f goes along with its first updates, the
+    others mend on D_r alone. Batch statistics are each half's own, whatever the run's policy: those of the original are
+    not the trimmed network's.
 
     Args:
         quantile: κ in [0, 1). Default .97 (this, λ and the rate: the authors' run on a random tenth of CIFAR-10).
-        last: Share of the convolutional and linear layers, counted from the head, that may be trimmed, in (0, 1].
-            Default .5; the authors take the last two of four stages of a ResNet and its head.
+        last_fraction: Fraction of the convolutional and linear layers, counted from the head, that may be trimmed, in
+            (0, 1]. Default .5; the authors take the last two of four stages of a ResNet and its head.
         weight: λ > 0. Default .05; the authors take .1 for a class of SVHN, 1 for CIFAR-100.
         margin: ρ ≥ 0. Default .5 (authors).
-        every: Updates from one projection to the next. Default 10 (authors).
+        project_every: Updates from one projection to the next. Default 10 (authors).
         epochs: Default 10 (authors).
         rate: Default 5e-3.
 
@@ -40,7 +41,7 @@ class ScissorHands(Method):
 
     Examples:
         >>> [type(stage).__name__ for stage in ScissorHands().recipe().stages]
-        ['Edit', 'Descend']
+        ['EditStage', 'TrainStage']
 
     Differences from the authors' code: the sensitivity uses all of D_f instead of one batch; the last layers are found
     by their order instead of by name; the projection is laid on all weights; its updates are counted through the run,
@@ -52,20 +53,25 @@ class ScissorHands(Method):
     label: ClassVar[str] = "ScissorHands"
 
     quantile: float = 0.97
-    last: float = 0.5
+    last_fraction: float = 0.5
     weight: float = 0.05
     margin: float = 0.5
-    every: int = 10
+    project_every: int = 10
     epochs: int = 10
     rate: float = 5e-3
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         super().__post_init__()
-        Trimming(self.quantile, self.last)
+        SensitiveReinitialization(self.quantile, self.last_fraction)
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return the trimming and the projected descent."""
-        surgery = Episodic(self.weight, self.margin, self.every)
-        repair = self.stage(Ascent(), CrossEntropy(), surgery, mode="leading")
-        return Recipe((Edit(Trimming(self.quantile, self.last), "trim"), replace(repair, normalisation="separate")))
+        surgery = GEM(self.weight, self.margin, self.project_every)
+        repair = self.make_stage(NegativeCrossEntropy(), CrossEntropy(), surgery, pairing="leading")
+        return MethodRecipe(
+            (
+                EditStage(SensitiveReinitialization(self.quantile, self.last_fraction), "trim"),
+                replace(repair, batch_norm="separate"),
+            )
+        )

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Examples, Predictor, Split
-from expunge.engine import Descend, Reading, Recipe, Select
+from expunge.engine import Measurements, MethodRecipe, SelectStage, TrainStage
 from expunge.errors import ConfigError
 from expunge.methods.method import Method
-from expunge.objectives import Disobey, Distil, Objective
-from expunge.objectives.held_out import required_holdout
+from expunge.objectives import Distillation, NegativeKL, Objective
+from expunge.objectives.holdout_distillation import validate_holdout
 from expunge.pair import Pair
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Scrub(Method):
         ObjectiveError: When carried out with ``rewind``, without held-out examples of every class in D_f.
 
     Examples:
-        >>> [(stage.mode, stage.epochs) for stage in Scrub().recipe().stages]
+        >>> [(stage.pairing, stage.epochs) for stage in Scrub().recipe().stages]
         [('blocks', 2), ('retain', 1)]
 
     Differences from the authors' code: theirs clips nothing, and normalises by batch statistics; under ``frozen`` ones
@@ -75,48 +75,57 @@ class Scrub(Method):
         if self.max_epochs < 0:
             raise ConfigError("max_epochs ≥ 0", f"{self.max_epochs}", "change it")
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return the descent with max passes, that without, and the selection."""
         first = min(self.max_epochs, self.epochs)
-        stages = [replace(self.passes(), mode="blocks", epochs=first)] if first else []
+        stages = [replace(self.make_training_stage(), pairing="blocks", epochs=first)] if first else []
         if self.epochs > first:
-            stages.append(replace(self.passes(), mode="retain", epochs=self.epochs - first))
-        return Recipe((*stages, Select(errors, nearest, "rewind"))) if self.rewind else Recipe(tuple(stages))
+            stages.append(replace(self.make_training_stage(), pairing="retain", epochs=self.epochs - first))
+        return (
+            MethodRecipe((*stages, SelectStage(measure_errors, select_epoch, "rewind")))
+            if self.rewind
+            else MethodRecipe(tuple(stages))
+        )
 
-    def passes(self) -> Descend:
+    def make_training_stage(self) -> TrainStage:
         """Return a stage with both objectives."""
-        pair: Pair[Objective] = Pair(Disobey(self.temperature), Distil(self.temperature, self.alpha, self.gamma))
-        return self.stage(pair.forget, pair.retain, Fixed(1.0, 1.0))
+        pair: Pair[Objective] = Pair(
+            NegativeKL(self.temperature), Distillation(self.temperature, self.alpha, self.gamma)
+        )
+        return self.make_stage(pair.forget, pair.retain, WeightedSum(1.0, 1.0))
 
 
-def errors(predict: Predictor, data: Split) -> Reading:
+def measure_errors(predict: Predictor, data: Split) -> Measurements:
     """Return the error on D_f, and on held-out examples weighted to D_f's distribution of classes, both in [0, 1]."""
-    held_out = required_holdout(data)
-    shares = torch.bincount(data.forget.targets, minlength=data.classes).double() / len(data.forget)
-    by_class = class_errors(predict, held_out, data.classes)
-    return {"forget": float(wrong(predict, data.forget).mean()), "held_out": float((shares * by_class).sum())}
+    holdout = validate_holdout(data)
+    class_fractions = torch.bincount(data.forget.targets, minlength=data.num_classes).double() / len(data.forget)
+    by_class = class_errors(predict, holdout, data.num_classes)
+    return {
+        "forget": float(errors_per_example(predict, data.forget).mean()),
+        "held_out": float((class_fractions * by_class).sum()),
+    }
 
 
 def class_errors(predict: Predictor, examples: Examples, classes: int) -> Tensor:
     """Return the error on each class, (classes,); 0 for a class without examples."""
     counts = torch.bincount(examples.targets, minlength=classes)
-    missed = torch.bincount(examples.targets, weights=wrong(predict, examples), minlength=classes)
-    return missed / counts.clamp(min=1)
+    num_errors = torch.bincount(examples.targets, weights=errors_per_example(predict, examples), minlength=classes)
+    return num_errors / counts.clamp(min=1)
 
 
-def wrong(predict: Predictor, examples: Examples, batch_size: int = 256) -> Tensor:
+def errors_per_example(predict: Predictor, examples: Examples, batch_size: int = 256) -> Tensor:
     """Return for each example 1.0 where it is misjudged, (n,) float64."""
     device = next(predict.model.parameters()).device
     parts = [examples.batch(part).to(device) for part in torch.arange(len(examples)).split(batch_size)]
     return torch.cat([(predict(part.inputs).argmax(1) != part.targets).double().cpu() for part in parts])
 
 
-def nearest(readings: Sequence[Reading]) -> int:
+def select_epoch(measurements: Sequence[Measurements]) -> int:
     """Return the epoch whose forget error is nearest to the last model's held-out error; never the start, 0.
 
     Examples:
-        >>> nearest([{"forget": error, "held_out": 0.2} for error in (0.2, 0.3, 0.9)])
+        >>> select_epoch([{"forget": error, "held_out": 0.2} for error in (0.2, 0.3, 0.9)])
         1
     """
-    reference = readings[-1]["held_out"]
-    return min(range(len(readings) - 1, 0, -1), key=lambda index: abs(readings[index]["forget"] - reference))
+    reference = measurements[-1]["held_out"]
+    return min(range(len(measurements) - 1, 0, -1), key=lambda index: abs(measurements[index]["forget"] - reference))

@@ -23,7 +23,7 @@ class ScrubRewind(Scrub):
 
     Examples:
         >>> type(ScrubRewind().recipe().stages[-1]).__name__
-        'Select'
+        'SelectStage'
     """
 
     name: ClassVar[str] = "scrub_r"

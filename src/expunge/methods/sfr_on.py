@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from expunge.engine import Descend, Recipe, Schedule
+from expunge.engine import MethodRecipe, Schedule, TrainStage
 from expunge.errors import ConfigError
 from expunge.masks import FisherRatio
 from expunge.methods.method import Method
 from expunge.objectives import AdaptiveAscent, CrossEntropy
-from expunge.surgery import Annealed
+from expunge.surgery import CosineForgetWeight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,25 +21,25 @@ class SFROn(Method):
     arXiv 2409.19732).
 
     Formula: forget step θ ← θ + η α_t m ⊙ Σ_i c_i ∇ℓ_i, then k retain steps θ ← θ − η ∇CE_r; c_i ∝ ℓ_i^−λ
-    (``AdaptiveAscent``), α_t falls along half a cosine (``Annealed``), m where the Fisher information on D_f is at
-    least γ times that on D_r (``FisherRatio``). The k retain steps after a forget step approximate the forgetting
+    (``AdaptiveAscent``), α_t falls along half a cosine (``CosineForgetWeight``), m where the Fisher information on D_f
+    is at least γ times that on D_r (``FisherRatio``). The k retain steps after a forget step approximate the forgetting
     direction modulated by the inverse Hessian of the retain loss.
 
     Args:
         weight: α > 0. Default 25 (this and the following: the authors' CIFAR-10 run).
         power: λ ≥ 0. Default .5.
         threshold: γ ≥ 0. Default 1.
-        every: k. Default 5.
+        retain_per_forget: k. Default 5.
         group: Of the Fisher information. Default 128.
         schedule: Default cosine.
         clip: Default 7.
 
     Raises:
-        ConfigError: If ``every`` is smaller than 1; when carried out with micro-batches.
+        ConfigError: If ``retain_per_forget`` is smaller than 1; when carried out with micro-batches.
 
     Examples:
         >>> stage = SFROn().recipe().stages[0]
-        >>> stage.mode, stage.ratio, stage.mask
+        >>> stage.pairing, stage.retain_per_forget, stage.mask
         ('interleaved', 5, FisherRatio(threshold=1.0, group=128))
 
     Differences from the authors' code: it masks the gradient, so that momentum and weight decay move masked weights in
@@ -56,7 +56,7 @@ class SFROn(Method):
     weight: float = 25.0
     power: float = 0.5
     threshold: float = 1.0
-    every: int = 5
+    retain_per_forget: int = 5
     group: int = 128
     schedule: Schedule = "cosine"
     clip: float | None = 7.0
@@ -64,15 +64,17 @@ class SFROn(Method):
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         super().__post_init__()
-        if self.every < 1:
-            raise ConfigError("every ≥ 1", f"{self.every}", "change it")
+        if self.retain_per_forget < 1:
+            raise ConfigError("every ≥ 1", f"{self.retain_per_forget}", "change it")
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one interleaved descent."""
-        return Recipe((self.steps(),))
+        return MethodRecipe((self.make_interleaved_stage(),))
 
-    def steps(self) -> Descend:
+    def make_interleaved_stage(self) -> TrainStage:
         """Return the stage."""
         mask = FisherRatio(self.threshold, self.group)
-        stage = self.stage(AdaptiveAscent(self.power), CrossEntropy(), Annealed(self.weight), "interleaved", mask)
-        return replace(stage, ratio=self.every)
+        stage = self.make_stage(
+            AdaptiveAscent(self.power), CrossEntropy(), CosineForgetWeight(self.weight), "interleaved", mask
+        )
+        return replace(stage, retain_per_forget=self.retain_per_forget)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Examples, Predictor, Split
-from expunge.engine import Edit, Recipe
+from expunge.engine import EditStage, MethodRecipe
 from expunge.errors import ConfigError
-from expunge.masks.fisher_ratio import fisher_diagonal, grouped_fisher
+from expunge.masks.fisher_ratio import fisher_diagonal, fisher_from_groups
 from expunge.methods.method import Method
 
 
@@ -25,7 +25,7 @@ class SSD(Method):
 
     Formula: θ_i ← min(λ F_i / F_f,i, 1) θ_i where F_f,i > α F_i, else θ_i as it was; F_f and F the diagonals of the
     Fisher information over D_f and over the shuffled union D_f ∪ D_r, by groups whose gradients are summed before
-    squaring, see ``expunge.masks.fisher_ratio.grouped_fisher``.
+    squaring, see ``expunge.masks.fisher_ratio.fisher_from_groups``.
 
     Args:
         selection: α > 0. Default 10 (authors, ResNet-18; 5 for vision transformers). With single examples F_f/F is at
@@ -51,7 +51,7 @@ class SSD(Method):
     aliases: ClassVar[tuple[str, ...]] = ("selective_synaptic_dampening",)
     paper: ClassVar[str] = "Foster et al., AAAI 2024"
     label: ClassVar[str] = "SSD"
-    fewest_epochs: ClassVar[int] = 0
+    min_epochs: ClassVar[int] = 0
 
     epochs: int = 0
     selection: float = 10.0
@@ -62,27 +62,29 @@ class SSD(Method):
         """Refuse settings that cannot work."""
         super().__post_init__()
         if not (self.selection > 0 and self.dampening >= 0 and self.group >= 1):
-            found = f"{self.selection}, {self.dampening} and {self.group}"
-            raise ConfigError("selection > 0, dampening ≥ 0 and group ≥ 1", found, "change the one that breaks this")
+            actual = f"{self.selection}, {self.dampening} and {self.group}"
+            raise ConfigError("selection > 0, dampening ≥ 0 and group ≥ 1", actual, "change the one that breaks this")
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return the dampening, and fine-tuning where it is asked for."""
 
         def dampen(predict: Predictor, data: Split) -> None:
             self.dampen(predict, data, seed)
 
-        return Recipe((Edit(dampen, "dampen"), *self.repair()))
+        return MethodRecipe((EditStage(dampen, "dampen"), *self.make_finetune_stages()))
 
     def dampen(self, predict: Predictor, data: Split, seed: int) -> None:
         """Dampen the model's weights in place; the seed shuffles the union."""
         forget = fisher_diagonal(predict, data.forget, self.group)
-        everything = grouped_fisher(predict, union(data, self.group, seed), len(data.forget) + len(data.retain))
+        union_fisher = fisher_from_groups(
+            predict, shuffle_groups(data, self.group, seed), len(data.forget) + len(data.retain)
+        )
         parameters = [parameter for parameter in predict.model.parameters() if parameter.requires_grad]
-        for parameter, own, all_ in zip(parameters, forget, everything, strict=True):
-            parameter.mul_(factors(own, all_, self.selection, self.dampening))
+        for parameter, forget_piece, union_piece in zip(parameters, forget, union_fisher, strict=True):
+            parameter.mul_(dampening_factors(forget_piece, union_piece, self.selection, self.dampening))
 
 
-def union(data: Split, group: int, seed: int) -> Iterator[list[tuple[Examples, Tensor]]]:
+def shuffle_groups(data: Split, group: int, seed: int) -> Iterator[list[tuple[Examples, Tensor]]]:
     """Yield groups of the shuffled union of both sides, each as its forget and its retain part."""
     border = len(data.forget)
     order = torch.randperm(border + len(data.retain), generator=torch.Generator().manual_seed(seed))
@@ -90,11 +92,12 @@ def union(data: Split, group: int, seed: int) -> Iterator[list[tuple[Examples, T
         yield [(data.forget, part[part < border]), (data.retain, part[part >= border] - border)]
 
 
-def factors(forget: Tensor, everything: Tensor, selection: float, dampening: float) -> Tensor:
+def dampening_factors(forget: Tensor, everything: Tensor, selection: float, dampening: float) -> Tensor:
     """Return by what each weight is multiplied.
 
     Examples:
-        >>> factors(torch.tensor([30.0, 3.0, 0.0]), torch.tensor([1.5, 1.5, 0.0]), selection=10.0, dampening=1.0)
+        >>> forget, everything = torch.tensor([30.0, 3.0, 0.0]), torch.tensor([1.5, 1.5, 0.0])
+        >>> dampening_factors(forget, everything, selection=10.0, dampening=1.0)
         tensor([0.0500, 1.0000, 1.0000])
     """
     ratio = (dampening * everything / forget).clamp(max=1.0)

@@ -2,43 +2,43 @@
 
 from expunge.metrics.accuracy import accuracy, per_class_accuracy
 from expunge.metrics.agreement import average_gap, tug_of_war
-from expunge.metrics.alignment import linear_cka
 from expunge.metrics.bootstrap import Recall, mean_interval, quantile_interval, tpr_interval
+from expunge.metrics.cka import linear_cka
 from expunge.metrics.column import Column, Direction
 from expunge.metrics.divergence import jensen_shannon, kullback_leibler, l2_distance
 from expunge.metrics.ensembles import model_scores
-from expunge.metrics.forgetting_quality import Quality, attack_epsilons, bin_scores, forgetting_quality
+from expunge.metrics.forgetting_quality import ForgettingQualityResult, attack_epsilons, bin_scores, forgetting_quality
 from expunge.metrics.frechet import SplitHalf, frechet_distance, frechet_floor, gaussian_distance, split_half
 from expunge.metrics.held_out import (
     HeldOutTest,
     HeldOutVerdict,
-    classes_test,
-    held_out_test,
-    joint_test,
-    recognition_test,
+    combine_tests,
+    run_class_test,
+    run_held_out_test,
+    run_recognition_test,
 )
 from expunge.metrics.interval import Interval
 from expunge.metrics.kernel_distance import kernel_distance
 from expunge.metrics.klom import klom
 from expunge.metrics.likelihood_ratio import LikelihoodRatio, likelihood_ratio_attack, likelihood_ratios
-from expunge.metrics.membership import attack_auc, svc_efficacy, tpr_at_fpr
-from expunge.metrics.neighbours import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from expunge.metrics.membership import attack_auc, svc_mia, tpr_at_fpr
+from expunge.metrics.neighbors import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
 from expunge.metrics.pareto import hypervolume, pareto_front
 from expunge.metrics.proportion import clopper_pearson
-from expunge.metrics.scores import confidence, entropy, loss, margin, modified_entropy
-from expunge.metrics.statistics import Summary, noise_floor, paired_differences, summarise
-from expunge.metrics.stratified import Strata, auc_interval, class_weights, strata, stratified_auc
+from expunge.metrics.scores import compute_modified_entropy, confidence, entropy, loss, margin
+from expunge.metrics.statistics import Summary, noise_floor, summarize, summarize_differences
+from expunge.metrics.stratified import Strata, auc_interval, auc_within_classes, build_strata, class_weights
 
 __all__ = [
     "Column",
     "DensityCoverage",
     "Direction",
+    "ForgettingQualityResult",
     "HeldOutTest",
     "HeldOutVerdict",
     "Interval",
     "LikelihoodRatio",
     "PrecisionRecall",
-    "Quality",
     "Recall",
     "SplitHalf",
     "Strata",
@@ -47,11 +47,14 @@ __all__ = [
     "attack_auc",
     "attack_epsilons",
     "auc_interval",
+    "auc_within_classes",
     "average_gap",
     "bin_scores",
+    "build_strata",
     "class_weights",
-    "classes_test",
     "clopper_pearson",
+    "combine_tests",
+    "compute_modified_entropy",
     "confidence",
     "density_coverage",
     "entropy",
@@ -59,10 +62,8 @@ __all__ = [
     "frechet_distance",
     "frechet_floor",
     "gaussian_distance",
-    "held_out_test",
     "hypervolume",
     "jensen_shannon",
-    "joint_test",
     "kernel_distance",
     "klom",
     "kullback_leibler",
@@ -74,19 +75,18 @@ __all__ = [
     "margin",
     "mean_interval",
     "model_scores",
-    "modified_entropy",
     "noise_floor",
-    "paired_differences",
     "pareto_front",
     "per_class_accuracy",
     "precision_recall",
     "quantile_interval",
-    "recognition_test",
+    "run_class_test",
+    "run_held_out_test",
+    "run_recognition_test",
     "split_half",
-    "strata",
-    "stratified_auc",
-    "summarise",
-    "svc_efficacy",
+    "summarize",
+    "summarize_differences",
+    "svc_mia",
     "tpr_at_fpr",
     "tpr_interval",
     "tug_of_war",

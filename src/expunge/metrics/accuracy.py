@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.metrics.arrays import as_labels, as_logits
+from expunge.metrics.arrays import validate_labels, validate_logits
 
 
 def accuracy(logits: Any, targets: Any) -> float | None:
@@ -26,8 +26,8 @@ def accuracy(logits: Any, targets: Any) -> float | None:
         >>> accuracy([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [0.0, 1.0]], [0, 1, 0, 0])
         75.0
     """
-    rows = as_logits(logits)
-    labels = as_labels(targets, rows.shape)
+    rows = validate_logits(logits)
+    labels = validate_labels(targets, rows.shape)
     return 100.0 * float(np.mean(rows.argmax(1) == labels)) if labels.size else None
 
 
@@ -48,8 +48,8 @@ def per_class_accuracy(logits: Any, targets: Any) -> list[float | None]:
         >>> per_class_accuracy([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0], [1.0, 0.0, 0.0]], [0, 1, 1])
         [100.0, 50.0, None]
     """
-    rows = as_logits(logits)
-    labels = as_labels(targets, rows.shape)
+    rows = validate_logits(logits)
+    labels = validate_labels(targets, rows.shape)
     classes = rows.shape[1]
     counts = np.bincount(labels, minlength=classes)
     right = np.bincount(labels[rows.argmax(1) == labels], minlength=classes)

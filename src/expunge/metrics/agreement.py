@@ -22,8 +22,8 @@ def average_gap(scores: Sequence[float], retrained: Sequence[float]) -> float:
         >>> average_gap([10.0, 99.0, 93.0, 14.0], [6.0, 100.0, 94.0, 12.0])
         2.0
     """
-    paired = pairs(scores, retrained)
-    return sum(abs(ours - theirs) for ours, theirs in paired) / len(paired)
+    score_pairs = pair_scores(scores, retrained)
+    return sum(abs(ours - theirs) for ours, theirs in score_pairs) / len(score_pairs)
 
 
 def tug_of_war(accuracies: Sequence[float], retrained: Sequence[float]) -> float:
@@ -45,16 +45,16 @@ def tug_of_war(accuracies: Sequence[float], retrained: Sequence[float]) -> float
         >>> tug_of_war([50.0, 100.0, 90.0], [0.0, 100.0, 90.0])
         0.5
     """
-    return prod(1.0 - abs(ours - theirs) / 100.0 for ours, theirs in pairs(accuracies, retrained))
+    return prod(1.0 - abs(ours - theirs) / 100.0 for ours, theirs in pair_scores(accuracies, retrained))
 
 
-def pairs(ours: Sequence[float], theirs: Sequence[float]) -> list[tuple[float, float]]:
+def pair_scores(ours: Sequence[float], theirs: Sequence[float]) -> list[tuple[float, float]]:
     """Return the scores of both side by side.
 
     Raises:
         DataError: If there are none, or not the same number of both.
     """
     if len(ours) != len(theirs) or not ours:
-        found = f"{len(ours)} and {len(theirs)}"
-        raise DataError("the same scores of both models", f"{found} scores", "evaluate both with the same metrics")
+        actual = f"{len(ours)} and {len(theirs)}"
+        raise DataError("the same scores of both models", f"{actual} scores", "evaluate both with the same metrics")
     return list(zip(ours, theirs, strict=True))

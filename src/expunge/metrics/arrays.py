@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
-def as_logits(logits: Any) -> Floats:
+def validate_logits(logits: Any) -> Floats:
     """Return logits ``(n, classes)`` in float64.
 
     Raises:
@@ -27,7 +27,7 @@ def as_logits(logits: Any) -> Floats:
     return array
 
 
-def as_labels(targets: Any, shape: tuple[int, ...]) -> Integers:
+def validate_labels(targets: Any, shape: tuple[int, ...]) -> Integers:
     """Return labels ``(n,)`` in int64 that fit logits of ``shape`` ``(n, classes)``.
 
     Raises:
@@ -35,15 +35,15 @@ def as_labels(targets: Any, shape: tuple[int, ...]) -> Integers:
     """
     labels = np.asarray(targets)
     if labels.shape != shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        found = f"shape {labels.shape} of {labels.dtype}"
-        raise DataError(f"one integer label for each of {shape[0]} examples", found, "pass the targets of the logits")
+        actual = f"shape {labels.shape} of {labels.dtype}"
+        raise DataError(f"one integer label for each of {shape[0]} examples", actual, "pass the targets of the logits")
     if labels.size and not 0 <= labels.min() <= labels.max() < shape[1]:
-        found = f"labels from {labels.min()} to {labels.max()}"
-        raise DataError(f"labels from 0 to {shape[1] - 1}", found, "use a model with a logit for every class")
+        actual = f"labels from {labels.min()} to {labels.max()}"
+        raise DataError(f"labels from 0 to {shape[1] - 1}", actual, "use a model with a logit for every class")
     return labels.astype(np.int64)
 
 
-def as_scores(scores: Any, what: str) -> Floats:
+def validate_scores(scores: Any, name: str) -> Floats:
     """Return one number per example ``(n,)`` in float64; infinities are allowed, they have a rank.
 
     Raises:
@@ -51,6 +51,6 @@ def as_scores(scores: Any, what: str) -> Floats:
     """
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or array.size == 0 or np.isnan(array).any():
-        found = "NaN among them" if array.ndim == 1 and array.size else f"shape {array.shape}"
-        raise DataError(f"at least one number per example for the {what}", found, "pass one score per example")
+        actual = "NaN among them" if array.ndim == 1 and array.size else f"shape {array.shape}"
+        raise DataError(f"at least one number per example for the {name}", actual, "pass one score per example")
     return array

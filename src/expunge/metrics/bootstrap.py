@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from expunge.metrics.arrays import Floats, Integers, as_scores
+from expunge.metrics.arrays import Floats, Integers, validate_scores
 from expunge.metrics.interval import Interval
-from expunge.metrics.membership import enough, levels
+from expunge.metrics.membership import has_enough_negatives, rank_scores
 from expunge.metrics.proportion import clopper_pearson
 from expunge.metrics.stratified import auc_interval as auc_interval
-from expunge.metrics.stratified import weighted_size
+from expunge.metrics.stratified import effective_size
 
 BLOCK = 2_000_000
 """Numbers in a block of curves, so that memory stays at some tens of megabytes whatever the data."""
@@ -64,16 +64,16 @@ def tpr_interval(
         >>> round(low, 3), high
         (0.158, 1.0)
     """
-    inside, outside = levels(members, others)
-    if not enough(len(outside) if weights is None else weighted_size(weights), fpr):
+    inside, outside = rank_scores(members, others)
+    if not has_enough_negatives(len(outside) if weights is None else effective_size(weights), fpr):
         return None
-    drawn = bootstrap(
-        inside, outside, lambda wrong, right: found_at(wrong, right, fpr), resamples, level, seed, weights
+    interval = bootstrap_curves(
+        inside, outside, lambda wrong, right: tpr_at(wrong, right, fpr), resamples, level, seed, weights
     )
-    if drawn.low < drawn.high:
-        return drawn
-    exact = clopper_pearson(round(drawn.low * len(inside)), len(inside), level)
-    return Interval(min(drawn.low, exact.low), max(drawn.high, exact.high))
+    if interval.low < interval.high:
+        return interval
+    exact = clopper_pearson(round(interval.low * len(inside)), len(inside), level)
+    return Interval(min(interval.low, exact.low), max(interval.high, exact.high))
 
 
 def mean_interval(
@@ -101,12 +101,12 @@ def mean_interval(
         >>> mean_interval([0.5, 0.5])
         Interval(low=0.5, high=0.5)
     """
-    found = statistic_interval(values, lambda drawn: drawn.mean(axis=1), resamples, level, seed)
-    if bounds is None or found.low < found.high:
-        return found
+    interval = statistic_interval(values, lambda drawn: drawn.mean(axis=1), resamples, level, seed)
+    if bounds is None or interval.low < interval.high:
+        return interval
     # Values that were not drawn may have a share of 1 − δ^(1/n) and lie at either bound.
-    seen = ((1 - level) / 2) ** (1 / len(as_scores(values, "interval")))
-    low, high = (seen * found.low + (1 - seen) * end for end in bounds)
+    drawn_fraction = ((1 - level) / 2) ** (1 / len(validate_scores(values, "interval")))
+    low, high = (drawn_fraction * interval.low + (1 - drawn_fraction) * end for end in bounds)
     return Interval(low, high)
 
 
@@ -129,38 +129,38 @@ def quantile_interval(
         >>> quantile_interval([0.5, 0.5], 0.95)
         Interval(low=0.5, high=0.5)
     """
-    take = lambda drawn: np.quantile(drawn, quantile, axis=1)  # noqa: E731
-    return statistic_interval(values, take, resamples, level, seed)
+    statistic = lambda drawn: np.quantile(drawn, quantile, axis=1)  # noqa: E731
+    return statistic_interval(values, statistic, resamples, level, seed)
 
 
 def statistic_interval(
     values: Any, statistic: Callable[[Floats], Any], resamples: int, level: float, seed: int
 ) -> Interval:
     """Return the interval between the outer quantiles of a statistic of resampled rows of examples."""
-    plain = as_scores(values, "interval")
-    generator, rows = np.random.default_rng(seed), max(1, BLOCK // len(plain))
+    scores = validate_scores(values, "interval")
+    generator, rows = np.random.default_rng(seed), max(1, BLOCK // len(scores))
     sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
-    drawn = [statistic(plain[generator.integers(0, len(plain), (size, len(plain)))]) for size in sizes]
-    return outer(np.concatenate(drawn), level)
+    estimates = [statistic(scores[generator.integers(0, len(scores), (size, len(scores)))]) for size in sizes]
+    return percentile_interval(np.concatenate(estimates), level)
 
 
-def outer(drawn: Floats, level: float) -> Interval:
+def percentile_interval(estimates: Floats, level: float) -> Interval:
     """Return the interval between the outer quantiles."""
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(estimates, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
-def area(wrong: Floats, right: Floats) -> Floats:
+def compute_areas(false_rates: Floats, true_rates: Floats) -> Floats:
     """Return the area under each curve by trapezoids, which counts ties a half."""
-    return np.asarray(np.trapezoid(right, wrong, axis=1))
+    return np.asarray(np.trapezoid(true_rates, false_rates, axis=1))
 
 
-def found_at(wrong: Floats, right: Floats, fpr: float) -> Floats:
+def tpr_at(false_rates: Floats, true_rates: Floats, fpr: float) -> Floats:
     """Return the largest true positive rate of each curve whose false positive rate is at most ``fpr``."""
-    return np.asarray(np.where(wrong <= fpr, right, 0.0).max(axis=1))
+    return np.asarray(np.where(false_rates <= fpr, true_rates, 0.0).max(axis=1))
 
 
-def bootstrap(
+def bootstrap_curves(
     members: Integers,
     others: Integers,
     statistic: Callable[[Floats, Floats], Floats],
@@ -171,12 +171,12 @@ def bootstrap(
 ) -> Interval:
     """Return the interval between the outer quantiles of a statistic of resampled ROC curves."""
     generator = np.random.default_rng(seed)
-    blocks = curves(members, others, resamples, generator, weights)
-    drawn = [statistic(wrong, right) for wrong, right in blocks]
-    return outer(np.concatenate(drawn), level)
+    blocks = resample_curves(members, others, resamples, generator, weights)
+    estimates = [statistic(false_rates, true_rates) for false_rates, true_rates in blocks]
+    return percentile_interval(np.concatenate(estimates), level)
 
 
-def curves(
+def resample_curves(
     members: Integers, others: Integers, resamples: int, generator: np.random.Generator, weights: Any = None
 ) -> Iterator[tuple[Floats, Floats]]:
     """Yield false and true positive rates of resampled curves in blocks, each ``(b, levels + 1)`` from 0 up to 1."""
@@ -184,14 +184,16 @@ def curves(
     rows = max(1, BLOCK // width)
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
-        yield rates(others, width, count, generator, weights), rates(members, width, count, generator)
+        yield resample_rates(others, width, count, generator, weights), resample_rates(members, width, count, generator)
 
 
-def rates(ranks: Integers, width: int, count: int, generator: np.random.Generator, weights: Any = None) -> Floats:
+def resample_rates(
+    ranks: Integers, width: int, count: int, generator: np.random.Generator, weights: Any = None
+) -> Floats:
     """Return the share of each resample at or above every level, from the top level down, after a leading 0."""
     chosen = generator.integers(0, len(ranks), (count, len(ranks)))
-    places = (ranks[chosen] + width * np.arange(count)[:, None]).ravel()
+    positions = (ranks[chosen] + width * np.arange(count)[:, None]).ravel()
     each = None if weights is None else np.asarray(weights, dtype=np.float64)[chosen].ravel()
-    counts = np.bincount(places, each, minlength=count * width).reshape(count, width)
+    counts = np.bincount(positions, each, minlength=count * width).reshape(count, width)
     total = len(ranks) if each is None else np.maximum(counts.sum(axis=1), 1e-300)[:, None]
     return np.pad(np.cumsum(counts[:, ::-1], axis=1), ((0, 0), (1, 0))) / total

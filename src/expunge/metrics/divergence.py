@@ -8,10 +8,10 @@ import numpy as np
 
 from expunge.errors import DataError
 from expunge.metrics.arrays import Floats
-from expunge.metrics.scores import log_probabilities, times
+from expunge.metrics.scores import log_probabilities, product_with_zero_limit
 
 
-def both(first: Any, second: Any) -> tuple[Floats, Floats]:
+def log_probs_pair(first: Any, second: Any) -> tuple[Floats, Floats]:
     """Return the log probabilities of two models.
 
     Raises:
@@ -19,8 +19,8 @@ def both(first: Any, second: Any) -> tuple[Floats, Floats]:
     """
     log_p, log_q = log_probabilities(first)[0], log_probabilities(second)[0]
     if log_p.shape != log_q.shape:
-        found = f"{log_p.shape} and {log_q.shape}"
-        raise DataError("logits of two models on the same examples", found, "collect both on the same examples")
+        actual = f"{log_p.shape} and {log_q.shape}"
+        raise DataError("logits of two models on the same examples", actual, "collect both on the same examples")
     return log_p, log_q
 
 
@@ -41,7 +41,7 @@ def kullback_leibler(first: Any, second: Any) -> Floats:
         >>> kullback_leibler([[0.0, 0.0]], [[1.0, 0.0]]).round(4).tolist()
         [0.1201]
     """
-    log_p, log_q = both(first, second)
+    log_p, log_q = log_probs_pair(first, second)
     return np.maximum(relative_entropy(log_p, log_q), 0.0)
 
 
@@ -62,8 +62,8 @@ def jensen_shannon(first: Any, second: Any) -> Floats:
         >>> jensen_shannon([[90.0, 0.0]], [[0.0, 90.0]]).round(4).tolist()
         [0.6931]
     """
-    log_p, log_q = both(first, second)
-    return np.maximum(0.5 * to_middle(log_p, log_q) + 0.5 * to_middle(log_q, log_p), 0.0)
+    log_p, log_q = log_probs_pair(first, second)
+    return np.maximum(0.5 * divergence_from_mixture(log_p, log_q) + 0.5 * divergence_from_mixture(log_q, log_p), 0.0)
 
 
 def l2_distance(first: Any, second: Any) -> Floats:
@@ -83,19 +83,19 @@ def l2_distance(first: Any, second: Any) -> Floats:
         >>> l2_distance([[90.0, 0.0]], [[0.0, 90.0]]).round(4).tolist()
         [1.4142]
     """
-    log_p, log_q = both(first, second)
+    log_p, log_q = log_probs_pair(first, second)
     return np.asarray(np.linalg.norm(np.exp(log_p) - np.exp(log_q), axis=1), dtype=np.float64)
 
 
-def to_middle(log_p: Floats, log_q: Floats) -> Floats:
+def divergence_from_mixture(log_p: Floats, log_q: Floats) -> Floats:
     """Return KL(p ‖ (p + q) / 2) of every row from log p − log m = log 2 − log(1 + q / p), exactly 0 for p = q."""
-    there = np.isfinite(log_p)
-    odds = np.subtract(log_q, log_p, where=there, out=np.zeros_like(log_p))
-    return np.asarray(times(np.exp(log_p), np.log(2.0) - np.logaddexp(0.0, odds)).sum(1))
+    is_finite = np.isfinite(log_p)
+    odds = np.subtract(log_q, log_p, where=is_finite, out=np.zeros_like(log_p))
+    return np.asarray(product_with_zero_limit(np.exp(log_p), np.log(2.0) - np.logaddexp(0.0, odds)).sum(1))
 
 
 def relative_entropy(log_p: Floats, log_q: Floats) -> Floats:
     """Return Σ p (log p − log q) of every row; classes with p = 0 add nothing."""
-    there = np.isfinite(log_p)
-    ratio = np.subtract(log_p, log_q, where=there, out=np.zeros_like(log_p))
-    return np.asarray(times(np.exp(log_p), ratio).sum(1))
+    is_finite = np.isfinite(log_p)
+    ratio = np.subtract(log_p, log_q, where=is_finite, out=np.zeros_like(log_p))
+    return np.asarray(product_with_zero_limit(np.exp(log_p), ratio).sum(1))

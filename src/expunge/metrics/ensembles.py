@@ -10,7 +10,7 @@ from expunge.errors import DataError
 from expunge.metrics.arrays import Floats
 from expunge.metrics.scores import margin
 
-FEWEST = 2
+MIN_MODELS = 2
 """Models on each side, at least: one has no distribution."""
 
 
@@ -34,15 +34,15 @@ def model_scores(outputs: Any, targets: Any = None) -> Floats:
         if targets is None:
             raise DataError("labels with logits of many models", "none", "pass targets=, or scores in place of logits")
         array = np.stack([margin(rows, targets) for rows in array]) if len(array) else array[:, :, 0]
-    if array.ndim != 2 or len(array) < FEWEST or not array.shape[1]:
-        wanted = "scores (models, examples) or logits (models, examples, classes) of at least two models"
-        raise DataError(wanted, f"shape {np.shape(outputs)}", "stack the outputs of the models, one model per row")
+    if array.ndim != 2 or len(array) < MIN_MODELS or not array.shape[1]:
+        expected = "scores (models, examples) or logits (models, examples, classes) of at least two models"
+        raise DataError(expected, f"shape {np.shape(outputs)}", "stack the outputs of the models, one model per row")
     if not np.isfinite(array).all():
         raise DataError("finite scores of every model", "NaN or infinity", "leave out models that diverged")
     return array
 
 
-def both_sides(unlearned: Any, retrained: Any, targets: Any = None) -> tuple[Floats, Floats]:
+def validate_model_scores(unlearned: Any, retrained: Any, targets: Any = None) -> tuple[Floats, Floats]:
     """Return the scores of unlearned and of retrained models on the same examples.
 
     Raises:
@@ -50,6 +50,6 @@ def both_sides(unlearned: Any, retrained: Any, targets: Any = None) -> tuple[Flo
     """
     ours, theirs = model_scores(unlearned, targets), model_scores(retrained, targets)
     if ours.shape[1] != theirs.shape[1]:
-        found = f"{ours.shape[1]} and {theirs.shape[1]}"
-        raise DataError("both sides on the same examples", found, "collect both on the same examples in one order")
+        actual = f"{ours.shape[1]} and {theirs.shape[1]}"
+        raise DataError("both sides on the same examples", actual, "collect both on the same examples in one order")
     return ours, theirs

@@ -10,7 +10,7 @@ from expunge.errors import DataError, NotFiniteError
 from expunge.metrics.arrays import Floats
 
 
-def as_features(features: Any, what: str) -> Floats:
+def validate_features(features: Any, name: str) -> Floats:
     """Return features ``(n, d)`` in float64.
 
     Raises:
@@ -19,30 +19,30 @@ def as_features(features: Any, what: str) -> Floats:
     """
     array = np.asarray(features, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape:
-        expected = f"{what} features of shape (images, dimensions)"
+        expected = f"{name} features of shape (images, dimensions)"
         raise DataError(expected, f"shape {array.shape}", "pass one row per image")
     broken = int((~np.isfinite(array)).any(1).sum())
     if broken:
-        found = f"NaN or infinity in {broken:,} of {len(array):,}"
-        raise NotFiniteError(f"finite {what} features", found, "check whether the model that made the images diverged")
+        actual = f"NaN or infinity in {broken:,} of {len(array):,}"
+        raise NotFiniteError(f"finite {name} features", actual, "check whether the model that made the images diverged")
     return array
 
 
-def both_features(real: Any, generated: Any) -> tuple[Floats, Floats]:
+def validate_feature_pair(real: Any, generated: Any) -> tuple[Floats, Floats]:
     """Return the features of two sets of images.
 
     Raises:
         DataError: If they are not two matrices of one width.
         NotFiniteError: If one of them is NaN or infinite.
     """
-    first, second = as_features(real, "real"), as_features(generated, "generated")
+    first, second = validate_features(real, "real"), validate_features(generated, "generated")
     if first.shape[1] != second.shape[1]:
-        found = f"{first.shape[1]} and {second.shape[1]} dimensions"
-        raise DataError("features of one extractor", found, "extract both with the same network and layer")
+        actual = f"{first.shape[1]} and {second.shape[1]} dimensions"
+        raise DataError("features of one extractor", actual, "extract both with the same network and layer")
     return first, second
 
 
-def in_one_unit(first: Floats, second: Floats) -> tuple[Floats, Floats, float]:
+def standardize_jointly(first: Floats, second: Floats) -> tuple[Floats, Floats, float]:
     """Return both sets around their common middle, in the unit of the largest deviation, and that unit.
 
     Distances are then free of overflow and of what a common offset costs in precision.

@@ -14,18 +14,18 @@ import numpy as np
 from expunge.errors import ConfigError
 from expunge.metrics.arrays import Floats
 from expunge.metrics.bootstrap import mean_interval
-from expunge.metrics.ensembles import both_sides
+from expunge.metrics.ensembles import validate_model_scores
 from expunge.metrics.interval import Interval
 
 DELTA = 0.01
-WIDTH, LAST = 0.5, 13
+BIN_WIDTH, LAST_BIN = 0.5, 13
 """Width of a bin of ε, and the number of the last one, which has no upper end."""
-NARROWEST = 1e-12
+MIN_GAUSSIAN_VARIANCE = 1e-12
 """Least variance of a fitted Gaussian, so that models that all agree have a density."""
 
 
 @dataclass(frozen=True)
-class Quality:
+class ForgettingQualityResult:
     """The score of a set of unlearned models, with what it has to be read beside.
 
     Args:
@@ -62,7 +62,7 @@ def forgetting_quality(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-) -> Quality:
+) -> ForgettingQualityResult:
     """Return the forgetting quality of unlearned models beside retrained ones, on the forget examples.
 
     Triantafillou et al., "Are we making progress in unlearning? Findings from the first NeurIPS unlearning competition"
@@ -93,7 +93,7 @@ def forgetting_quality(
     scale of the scores can slip through; intervals that models fall into are found by fitted Gaussians instead of a
     search over pairs of thresholds; ratios are multiplied as the paper says.
     """
-    ours, theirs = both_sides(unlearned, retrained, targets)
+    ours, theirs = validate_model_scores(unlearned, retrained, targets)
     epsilons = attack_epsilons(ours, theirs, delta=delta)
     utility = ratios[0] * ratios[1]
     scores = bin_scores(epsilons)
@@ -101,10 +101,10 @@ def forgetting_quality(
     interval = Interval(utility * low, utility * high)
     score = utility * float(bin_scores(epsilons).mean())
     if control is None:
-        return Quality(score, interval, epsilons, delta, len(ours), len(theirs))
-    others, _ = both_sides(control, retrained, targets)
+        return ForgettingQualityResult(score, interval, epsilons, delta, len(ours), len(theirs))
+    others, _ = validate_model_scores(control, retrained, targets)
     expected = float(bin_scores(attack_epsilons(others, theirs, delta=delta)).mean())
-    return Quality(score, interval, epsilons, delta, len(ours), len(theirs), expected, len(others))
+    return ForgettingQualityResult(score, interval, epsilons, delta, len(ours), len(theirs), expected, len(others))
 
 
 def bin_scores(epsilons: Any) -> Floats:
@@ -117,7 +117,7 @@ def bin_scores(epsilons: Any) -> Floats:
         >>> bin_scores([0.0, 0.5, 7.0, float("inf")]).tolist()
         [1.0, 0.5, 0.000244140625, 0.000244140625]
     """
-    bins = np.minimum(np.floor(np.asarray(epsilons, dtype=np.float64) / WIDTH) + 1, LAST)
+    bins = np.minimum(np.floor(np.asarray(epsilons, dtype=np.float64) / BIN_WIDTH) + 1, LAST_BIN)
     return np.asarray(2.0 / 2.0**bins)
 
 
@@ -146,15 +146,16 @@ def attack_epsilons(unlearned: Any, retrained: Any, *, targets: Any = None, delt
     """
     if not 0 <= delta < 1:
         raise ConfigError("a delta of at least 0 and below 1", f"{delta}", "use 0.01")
-    ours, theirs = both_sides(unlearned, retrained, targets)
+    ours, theirs = validate_model_scores(unlearned, retrained, targets)
     false, missed = (
-        np.concatenate(rows) for rows in zip(thresholds(ours, theirs), gaussians(ours, theirs), strict=True)
+        np.concatenate(rows)
+        for rows in zip(compute_threshold_errors(ours, theirs), compute_gaussian_errors(ours, theirs), strict=True)
     )
-    found = np.concatenate([epsilon_of(false, missed, delta), epsilon_of(1 - false, 1 - missed, delta)])
-    return np.asarray(np.fmax(np.fmax.reduce(found), 0.0))
+    epsilons = np.concatenate([compute_epsilon(false, missed, delta), compute_epsilon(1 - false, 1 - missed, delta)])
+    return np.asarray(np.fmax(np.fmax.reduce(epsilons), 0.0))
 
 
-def thresholds(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
+def compute_threshold_errors(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
     """Return FPR and FNR of calling unlearned what lies above each value, ``(values, examples)``; NaN within ties."""
     values = np.concatenate([ours, theirs])
     order = np.argsort(values, axis=0, kind="stable")
@@ -166,24 +167,24 @@ def thresholds(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
     return np.where(inner, np.nan, false), np.where(inner, np.nan, missed)
 
 
-def gaussians(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
+def compute_gaussian_errors(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
     """Return FPR and FNR of calling unlearned what the unlearned models' Gaussian makes likelier, ``(1, examples)``."""
-    false, missed = likelier(theirs, ours, theirs).mean(0), 1 - likelier(ours, ours, theirs).mean(0)
+    false, missed = gaussian_lrt(theirs, ours, theirs).mean(0), 1 - gaussian_lrt(ours, ours, theirs).mean(0)
     return false[None], missed[None]
 
 
-def likelier(values: Floats, ours: Floats, theirs: Floats) -> Any:
+def gaussian_lrt(values: Floats, ours: Floats, theirs: Floats) -> Any:
     """Return whether the Gaussian of ``ours`` gives each value more density than that of ``theirs``."""
     return log_density(values, ours) > log_density(values, theirs)
 
 
 def log_density(values: Floats, sample: Floats) -> Floats:
     """Return the logarithm of the density of a Gaussian fitted to each example, without its constant."""
-    variance = np.maximum(sample.var(0), NARROWEST)
+    variance = np.maximum(sample.var(0), MIN_GAUSSIAN_VARIANCE)
     return np.asarray(-0.5 * (values - sample.mean(0)) ** 2 / variance - 0.5 * np.log(variance))
 
 
-def epsilon_of(false: Floats, missed: Floats, delta: float) -> Floats:
+def compute_epsilon(false: Floats, missed: Floats, delta: float) -> Floats:
     """Return ε of attacks with these rates; NaN for those that are discarded."""
     with np.errstate(divide="ignore", invalid="ignore"):
         one = np.log((1 - delta - false) / missed)

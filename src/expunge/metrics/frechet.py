@@ -10,10 +10,10 @@ import numpy as np
 
 from expunge.errors import ConfigError, DataError, NotFiniteError
 from expunge.metrics.arrays import Floats
-from expunge.metrics.features import as_features, both_features, in_one_unit
+from expunge.metrics.features import standardize_jointly, validate_feature_pair, validate_features
 from expunge.metrics.interval import Interval
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 Moments = tuple[Floats, Floats]
 """A mean ``(d,)`` and a factor R ``(k, d)`` of the covariance RᵀR."""
 
@@ -63,9 +63,9 @@ def frechet_distance(real: Any, generated: Any) -> float:
     Differences from public code: pytorch-fid takes ``scipy.linalg.sqrtm`` of the product, drops an imaginary part, and
     adds 1e-6 to the diagonals where that fails; the distance of equal sets is then about ±1e-4.
     """
-    first, second = both_features(real, generated)
-    refuse_few(min(len(first), len(second)), first.shape[1])
-    return distance(first, second)
+    first, second = validate_feature_pair(real, generated)
+    check_enough_images(min(len(first), len(second)), first.shape[1])
+    return compute_distance(first, second)
 
 
 def gaussian_distance(mean: Any, covariance: Any, other_mean: Any, other_covariance: Any) -> float:
@@ -87,11 +87,11 @@ def gaussian_distance(mean: Any, covariance: Any, other_mean: Any, other_covaria
         >>> gaussian_distance([0.0], [[9.0]], [1.0], [[4.0]])
         2.0
     """
-    first, second = moments_given(mean, covariance), moments_given(other_mean, other_covariance)
+    first, second = validate_moments(mean, covariance), validate_moments(other_mean, other_covariance)
     if len(first[0]) != len(second[0]):
-        found = f"{len(first[0])} and {len(second[0])} dimensions"
-        raise DataError("statistics of one extractor", found, "extract both with the same network and layer")
-    return finite(between(first, second))
+        actual = f"{len(first[0])} and {len(second[0])} dimensions"
+        raise DataError("statistics of one extractor", actual, "extract both with the same network and layer")
+    return validate_finite(compute_moment_distance(first, second))
 
 
 def split_half(real: Any, generated: Any, *, splits: int = 50, level: float = 0.95, seed: int = 0) -> SplitHalf:
@@ -125,8 +125,12 @@ def split_half(real: Any, generated: Any, *, splits: int = 50, level: float = 0.
     from scipy.stats import norm
 
     value = frechet_distance(real, generated)
-    first, second = both_features(real, generated)
-    pairs = list(over_halves(second, splits, seed, lambda a, b: (distance(first, a), distance(first, b))))
+    first, second = validate_feature_pair(real, generated)
+    pairs = list(
+        measure_random_halves(
+            second, splits, seed, lambda a, b: (compute_distance(first, a), compute_distance(first, b))
+        )
+    )
     spread = sqrt(float(np.mean([(a - b) ** 2 for a, b in pairs]))) / 2
     half = float(norm.ppf((1 + level) / 2)) * spread
     return SplitHalf(value, Interval(max(0.0, value - half), value + half), float(np.mean(pairs)), len(second) // 2)
@@ -153,16 +157,16 @@ def frechet_floor(features: Any, *, splits: int = 50, level: float = 0.95, seed:
         >>> frechet_floor(np.random.default_rng(0).normal(size=(400, 2))).value < 0.1
         True
     """
-    rows = as_features(features, "generated")
-    found = list(over_halves(rows, splits, seed, distance))
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    mean = float(np.mean(found))
+    rows = validate_features(features, "generated")
+    distances = list(measure_random_halves(rows, splits, seed, compute_distance))
+    low, high = np.quantile(distances, [(1 - level) / 2, (1 + level) / 2])
+    mean = float(np.mean(distances))
     return SplitHalf(mean, Interval(float(low), float(high)), mean, len(rows) // 2)
 
 
-def over_halves(
-    features: Floats, splits: int, seed: int, measure: Callable[[Floats, Floats], Found]
-) -> Iterator[Found]:
+def measure_random_halves(
+    features: Floats, splits: int, seed: int, measure: Callable[[Floats, Floats], Result]
+) -> Iterator[Result]:
     """Yield what ``measure`` says of two disjoint random halves, once for every split.
 
     Raises:
@@ -172,14 +176,14 @@ def over_halves(
     if splits < 1:
         raise ConfigError("at least one split", f"{splits}", "pass for example splits=50")
     size = len(features) // 2
-    refuse_few(size, features.shape[1], "in each half")
+    check_enough_images(size, features.shape[1], "in each half")
     generator = np.random.default_rng(seed)
     for _ in range(splits):
         order = generator.permutation(len(features))
         yield measure(features[order[:size]], features[order[size : 2 * size]])
 
 
-def refuse_few(images: int, dimensions: int, where: str = "in each set") -> None:
+def check_enough_images(images: int, dimensions: int, where: str = "in each set") -> None:
     """Refuse sets whose covariance must be singular.
 
     Raises:
@@ -187,28 +191,30 @@ def refuse_few(images: int, dimensions: int, where: str = "in each set") -> None
     """
     if images <= dimensions:
         expected = f"more images {where} than the {dimensions} dimensions of the features"
-        cure = "make more images, or take KID (kernel_distance), which has no bias at any number"
-        raise DataError(expected, f"{images}, whose covariance is singular", cure)
+        hint = "make more images, or take KID (kernel_distance), which has no bias at any number"
+        raise DataError(expected, f"{images}, whose covariance is singular", hint)
 
 
-def distance(first: Floats, second: Floats) -> float:
+def compute_distance(first: Floats, second: Floats) -> float:
     """Return the Fréchet distance between checked features.
 
     Raises:
         NotFiniteError: If it is too large for a float.
     """
-    near, far, unit = in_one_unit(first, second)
-    return finite(between(moments_of(near), moments_of(far)) * unit * unit)
+    scaled_first, scaled_second, unit = standardize_jointly(first, second)
+    return validate_finite(
+        compute_moment_distance(compute_moments(scaled_first), compute_moments(scaled_second)) * unit * unit
+    )
 
 
-def moments_of(features: Floats) -> Moments:
+def compute_moments(features: Floats) -> Moments:
     """Return the mean of the features and the triangular factor of their covariance."""
     mean = features.mean(0)
     factor: Floats = np.linalg.qr((features - mean) / sqrt(len(features) - 1)).R
     return mean, factor
 
 
-def moments_given(mean: Any, covariance: Any) -> Moments:
+def validate_moments(mean: Any, covariance: Any) -> Moments:
     """Return a mean and a factor of a covariance from its eigenvectors.
 
     Raises:
@@ -217,18 +223,18 @@ def moments_given(mean: Any, covariance: Any) -> Moments:
     """
     middle, matrix = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
     if middle.ndim != 1 or matrix.shape != middle.shape * 2 or not middle.size:
-        found = f"shapes {middle.shape} and {matrix.shape}"
-        raise DataError("a mean (d,) and a covariance (d, d)", found, "pass the statistics of one extractor")
+        actual = f"shapes {middle.shape} and {matrix.shape}"
+        raise DataError("a mean (d,) and a covariance (d, d)", actual, "pass the statistics of one extractor")
     if not (np.isfinite(middle).all() and np.isfinite(matrix).all()):
         raise NotFiniteError("finite statistics", "NaN or infinity", "compute them from finite features")
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    slack = 1e-8 * float(np.abs(matrix).max())
-    if np.abs(matrix - matrix.T).max() > slack or values[0] < -slack:
+    tolerance = 1e-8 * float(np.abs(matrix).max())
+    if np.abs(matrix - matrix.T).max() > tolerance or values[0] < -tolerance:
         raise DataError("a covariance matrix", "one not symmetric or with an eigenvalue below 0", "compute it anew")
     return middle, np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
 
 
-def between(first: Moments, second: Moments) -> float:
+def compute_moment_distance(first: Moments, second: Moments) -> float:
     """Return the squared distance of the means plus the least squared distance of rotated factors."""
     (mean, factor), (other_mean, other) = first, second
     rows = max(len(factor), len(other))
@@ -239,7 +245,7 @@ def between(first: Moments, second: Moments) -> float:
     return float(((mean - other_mean) ** 2).sum() + (0.0 if equal else ((factor - turned) ** 2).sum()))
 
 
-def finite(value: float) -> float:
+def validate_finite(value: float) -> float:
     """Return a finite distance.
 
     Raises:

@@ -8,21 +8,21 @@ from math import ceil, floor, log, log10
 from typing import Any, Literal, NamedTuple
 
 from expunge.errors import ConfigError
-from expunge.formatting import SMALLEST_SHOWN, format_examples, format_percent, name_classes
+from expunge.formatting import MIN_SHOWN_NUMBER, format_examples, format_percent, list_class_names
 from expunge.metrics.interval import Interval
 from expunge.metrics.proportion import clopper_pearson
-from expunge.metrics.stratified import MIN_DELONG_EXAMPLES, Strata, strata
+from expunge.metrics.stratified import MIN_DELONG_EXAMPLES, Strata, build_strata
 
 HeldOutVerdict = Literal["not distinguishable", "still distinguishable", "undecided"]
 """Equivalence is shown, a difference is shown, or neither is."""
 Reason = Literal["auc", "accuracy", "recognised"]
 MARGIN = 0.05
 """How far from .5 an AUC may lie, and how far apart two accuracies, as shares."""
-RECOGNISED = 0.005
+MAX_RECOGNIZED = 0.005
 """Largest share of a forgotten class that may still be recognised."""
 DELTA = 0.025
 """Level on either side of what a test shows."""
-POWER = 1.28
+POWER_QUANTILE = 1.28
 """Standard errors on either side of an estimate that hold four of five draws."""
 
 
@@ -77,80 +77,85 @@ class HeldOutTest:
     confidence: float = 1 - 2 * DELTA
 
     @classmethod
-    def from_plain(cls, values: Mapping[str, Any]) -> HeldOutTest:
+    def from_dict(cls, values: Mapping[str, Any]) -> HeldOutTest:
         """Return the test that ``asdict`` or ``plain`` made plain values of."""
         lists = {name: tuple(values.get(name, ())) for name in ("reasons", "left_out", "names")}
         return cls(**{name: value for name, value in (dict(values) | lists).items() if name != "sentence"})
 
-    def plain(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values, with the sentence."""
-        found = asdict(self) | {"sentence": self.sentence}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+        values = asdict(self) | {"sentence": self.sentence}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
-    def named(self, class_names: Sequence[str]) -> HeldOutTest:
+    def with_class_names(self, class_names: Sequence[str]) -> HeldOutTest:
         """Return the same with the classes that were left out called by their names."""
-        return replace(self, names=tuple(name_classes(self.left_out, class_names)))
+        return replace(self, names=tuple(list_class_names(self.left_out, class_names)))
 
     @property
-    def decided(self) -> bool:
+    def is_decided(self) -> bool:
         """Whether either is shown."""
         return self.verdict != "undecided"
 
     @property
-    def figures(self) -> str:
+    def figures_text(self) -> str:
         """The figures that decided, or that leave it undecided, with their intervals."""
-        known = self.reasons or ("recognised", "auc", "accuracy")
-        words = {"recognised": self._recognised(), "auc": self._auc(), "accuracy": self._gap()}
-        return ", ".join(words[reason] for reason in known if words[reason])
+        reasons = self.reasons or ("recognised", "auc", "accuracy")
+        words = {
+            "recognised": self._describe_recognition(),
+            "auc": self._describe_auc(),
+            "accuracy": self._describe_gap(),
+        }
+        return ", ".join(words[reason] for reason in reasons if words[reason])
 
     @property
     def sentence(self) -> str:
         """The verdict with its figures, for people."""
         what = "examples" if self.auc is not None else "examples of the class"
         if self.verdict == "undecided":
-            told = f"Whether the forgotten {what} can be told from held-out data"
-            return f"{told} cannot be decided with {format_examples(self.examples)}{self.needs}."
-        shown = "not" if self.verdict == "not distinguishable" else "still"
-        return f"The forgotten {what} are {shown} distinguishable from held-out data: {self.figures}{self._omitted()}."
+            question = f"Whether the forgotten {what} can be told from held-out data"
+            return f"{question} cannot be decided with {format_examples(self.examples)}{self.needs_text}."
+        adverb = "not" if self.verdict == "not distinguishable" else "still"
+        figures = f"{self.figures_text}{self._describe_left_out()}"
+        return f"The forgotten {what} are {adverb} distinguishable from held-out data: {figures}."
 
     @property
-    def needs(self) -> str:
+    def needs_text(self) -> str:
         """How many examples would decide, and the figures that do not; after a semicolon."""
         many = "" if self.needed is None else f"; about {self.needed:,} would be needed at this spread"
-        return f"{many} ({self.figures}{self._omitted()})"
+        return f"{many} ({self.figures_text}{self._describe_left_out()})"
 
-    def _recognised(self) -> str:
+    def _describe_recognition(self) -> str:
         if self.recognised is None:
             return ""
         whole = "the class" if self.auc is None else "the whole classes"
         return f"{format_percent(self.recognised)} of {whole} are still recognised"
 
-    def _auc(self) -> str:
+    def _describe_auc(self) -> str:
         if self.auc is None or self.auc_low is None or self.auc_high is None:
             return ""
-        ends = f"{self.auc_low:.3f} to {self.auc_high:.3f}{self._level(self.auc_p)}"
+        ends = f"{self.auc_low:.3f} to {self.auc_high:.3f}{self._describe_level(self.auc_p)}"
         return f"AUC {self.auc:.3f} ({ends})"
 
-    def _gap(self) -> str:
+    def _describe_gap(self) -> str:
         if self.gap is None or self.gap_low is None or self.gap_high is None:
             return ""
-        size, low, high = map(_points, (self.gap, self.gap_low, self.gap_high))
-        return f"accuracy {size} points from that of held-out ones ({low} to {high}{self._level(self.gap_p)})"
+        size, low, high = map(_format_points, (self.gap, self.gap_low, self.gap_high))
+        return f"accuracy {size} points from that of held-out ones ({low} to {high}{self._describe_level(self.gap_p)})"
 
-    def _level(self, value: float | None) -> str:
+    def _describe_level(self, value: float | None) -> str:
         if value is None or self.verdict != "still distinguishable":
             return ""
-        return f"; permutation test p {f'= {value:.2g}' if value >= SMALLEST_SHOWN else f'< {SMALLEST_SHOWN:g}'}"
+        return f"; permutation test p {f'= {value:.2g}' if value >= MIN_SHOWN_NUMBER else f'< {MIN_SHOWN_NUMBER:g}'}"
 
-    def _omitted(self) -> str:
+    def _describe_left_out(self) -> str:
         if not self.left_out:
             return ""
         which, have = ("class", "has") if len(self.left_out) == 1 else ("classes", "have")
         called = ", ".join(self.names or map(str, self.left_out))
-        return f"; {which} {called} {have} no held-out examples and {_left(self.left_out)}"
+        return f"; {which} {called} {have} no held-out examples and {_describe_left_out(self.left_out)}"
 
 
-class _Part(NamedTuple):
+class _FigureResult(NamedTuple):
     """What one figure shows."""
 
     reason: Reason
@@ -160,7 +165,7 @@ class _Part(NamedTuple):
     level: float | None = None
 
 
-def held_out_test(
+def run_held_out_test(
     scores: tuple[Any, Any],
     right: tuple[Any, Any],
     classes: tuple[Any, Any],
@@ -188,22 +193,22 @@ def held_out_test(
     Examples:
         >>> import numpy as np
         >>> loss, zeros = np.arange(25.0), np.zeros(25, int)
-        >>> found = held_out_test((loss, loss), (loss > 5, loss > 5), (zeros, zeros))
+        >>> found = run_held_out_test((loss, loss), (loss > 5, loss > 5), (zeros, zeros))
         >>> found.verdict, found.needed
         ('undecided', 1900)
     """
     if not 0 < margin < 0.5:
         raise ConfigError("a margin between 0 and .5", f"{margin}", "use .05")
-    losses = strata(scores[0], scores[1], classes[0], classes[1])
+    losses = build_strata(scores[0], scores[1], classes[0], classes[1])
     # Twice the area of right against wrong, less 1, is the difference of the accuracies.
-    rights = strata(_as_numbers(right[0]), _as_numbers(right[1]), classes[0], classes[1])
+    rights = build_strata(_to_floats(right[0]), _to_floats(right[1]), classes[0], classes[1])
     parts = [
-        _compared("auc", losses, margin, delta / 2, losses.null_spread),
-        _compared("accuracy", rights, margin / 2, delta / 2, 0.0),
+        _compare_area("auc", losses, margin, delta / 2, losses.null_standard_error),
+        _compare_area("accuracy", rights, margin / 2, delta / 2, 0.0),
     ]
     auc, gap = (part.interval for part in parts)
     return HeldOutTest(
-        **_concluded(parts),
+        **_combine_verdicts(parts),
         examples=losses.sizes[0],
         held_out=losses.sizes[1],
         auc=losses.auc,
@@ -220,8 +225,8 @@ def held_out_test(
     )
 
 
-def recognition_test(
-    hits: int, trials: int, limit: float = RECOGNISED, margin: float = MARGIN, delta: float = DELTA
+def run_recognition_test(
+    hits: int, trials: int, limit: float = MAX_RECOGNIZED, margin: float = MARGIN, delta: float = DELTA
 ) -> HeldOutTest:
     """Test whether a class that is gone is still recognised.
 
@@ -239,20 +244,20 @@ def recognition_test(
         DataError: If the counts do not fit.
 
     Examples:
-        >>> [recognition_test(*counts).verdict for counts in ((0, 300), (200, 300), (0, 10), (3, 300))]
+        >>> [run_recognition_test(*counts).verdict for counts in ((0, 300), (200, 300), (0, 10), (3, 300))]
         ['not distinguishable', 'still distinguishable', 'undecided', 'undecided']
     """
     interval = clopper_pearson(hits, trials, 1 - 2 * delta)
-    share = hits / trials
-    if share <= limit and interval.high <= limit + margin:
+    fraction = hits / trials
+    if fraction <= limit and interval.high <= limit + margin:
         verdict: HeldOutVerdict = "not distinguishable"
     else:
         verdict = "still distinguishable" if interval.low > limit else "undecided"
-    needed = None if verdict != "undecided" else _needed_trials(share, trials, limit, margin, delta)
+    needed = None if verdict != "undecided" else _estimate_needed_trials(fraction, trials, limit, margin, delta)
     return HeldOutTest(
         verdict,
         trials,
-        recognised=share,
+        recognised=fraction,
         recognised_low=interval.low,
         recognised_high=interval.high,
         reasons=("recognised",),
@@ -262,7 +267,7 @@ def recognition_test(
     )
 
 
-def classes_test(counts: Sequence[tuple[int, int]]) -> HeldOutTest | None:
+def run_class_test(counts: Sequence[tuple[int, int]]) -> HeldOutTest | None:
     """Return what is shown of classes that are gone, on several sides; None where there are no such examples.
 
     Where one side is recognised too often it decides; else all of their examples show together that none is.
@@ -271,35 +276,37 @@ def classes_test(counts: Sequence[tuple[int, int]]) -> HeldOutTest | None:
         counts: Of each side how many examples are still given their class, and how many there are.
 
     Examples:
-        >>> classes_test([(0, 100), (9, 30)]).recognised, classes_test([(0, 100), (0, 30)]).examples
+        >>> run_class_test([(0, 100), (9, 30)]).recognised, run_class_test([(0, 100), (0, 30)]).examples
         (0.3, 130)
     """
     sides = [count for count in counts if count[1]]
     if not sides:
         return None
     worst = max(sides, key=lambda count: count[0] / count[1])
-    if worst[0] / worst[1] > RECOGNISED:
-        return recognition_test(*worst)
-    together = recognition_test(sum(hits for hits, _ in sides), sum(size for _, size in sides))
-    return replace(together, recognised=worst[0] / worst[1])
+    if worst[0] / worst[1] > MAX_RECOGNIZED:
+        return run_recognition_test(*worst)
+    pooled = run_recognition_test(sum(hits for hits, _ in sides), sum(size for _, size in sides))
+    return replace(pooled, recognised=worst[0] / worst[1])
 
 
-def joint_test(single: HeldOutTest, whole: HeldOutTest) -> HeldOutTest:
+def combine_tests(example_test: HeldOutTest, class_test: HeldOutTest) -> HeldOutTest:
     """Return what two tests show together, one of single examples and one of whole classes.
 
     Args:
-        single: Of single examples.
-        whole: Of whole classes.
+        example_test: Of single examples.
+        class_test: Of whole classes.
     """
-    parts = [_Part("auc", test.verdict, Interval(0.0, 1.0), test.needed) for test in (single, whole)]
-    both = asdict(single) | {name: value for name, value in asdict(whole).items() if name.startswith("recognised")}
-    both |= _concluded(parts)
-    decisive = [test for test in (single, whole) if test.verdict == both["verdict"]]
-    both["reasons"] = tuple(reason for test in decisive for reason in test.reasons)
-    return HeldOutTest.from_plain(both)
+    parts = [_FigureResult("auc", test.verdict, Interval(0.0, 1.0), test.needed) for test in (example_test, class_test)]
+    merged = asdict(example_test) | {
+        name: value for name, value in asdict(class_test).items() if name.startswith("recognised")
+    }
+    merged |= _combine_verdicts(parts)
+    decisive = [test for test in (example_test, class_test) if test.verdict == merged["verdict"]]
+    merged["reasons"] = tuple(reason for test in decisive for reason in test.reasons)
+    return HeldOutTest.from_dict(merged)
 
 
-def _concluded(parts: Sequence[_Part]) -> dict[str, Any]:
+def _combine_verdicts(parts: Sequence[_FigureResult]) -> dict[str, Any]:
     """Return the verdict on several figures, which of them it is due to, and how many examples would decide."""
     verdicts = {part.verdict for part in parts}
     verdict = next((one for one in ("still distinguishable", "undecided") if one in verdicts), "not distinguishable")
@@ -308,23 +315,25 @@ def _concluded(parts: Sequence[_Part]) -> dict[str, Any]:
     return {"verdict": verdict, "reasons": reasons, "needed": max(needed, default=None)}
 
 
-def _compared(reason: Reason, sides: Strata, margin: float, delta: float, least: float) -> _Part:
-    """Return what one area shows, ``least`` its standard error where nothing can be told."""
+def _compare_area(reason: Reason, sides: Strata, margin: float, delta: float, null_error: float) -> _FigureResult:
+    """Return what one area shows, ``null_error`` its standard error where nothing can be told."""
     from scipy.stats import norm
 
     interval, quantile = sides.interval(delta), float(norm.ppf(1 - delta))
-    inside = 0.5 - margin < interval.low and interval.high < 0.5 + margin and quantile * least <= margin
+    is_equivalent = 0.5 - margin < interval.low and interval.high < 0.5 + margin and quantile * null_error <= margin
     above = interval.low > 0.5 and interval.high > 0.5 + margin
     below = interval.high < 0.5 and interval.low < 0.5 - margin
-    level = min(1.0, 2 * min(sides.permutation_levels(delta))) if sides.few else None
-    apart = above or below or (level is not None and level <= 2 * delta)
-    if inside or apart:
-        return _Part(reason, "still distinguishable" if apart else "not distinguishable", interval, None, level)
-    needed = _needed(sides, interval, margin, max(least, sides.spread), quantile)
-    return _Part(reason, "undecided", interval, needed, level)
+    level = min(1.0, 2 * min(sides.compute_p_values(delta))) if sides.is_small else None
+    is_different = above or below or (level is not None and level <= 2 * delta)
+    if is_equivalent or is_different:
+        return _FigureResult(
+            reason, "still distinguishable" if is_different else "not distinguishable", interval, None, level
+        )
+    needed = _estimate_needed(sides, interval, margin, max(null_error, sides.standard_error), quantile)
+    return _FigureResult(reason, "undecided", interval, needed, level)
 
 
-def _needed(sides: Strata, interval: Interval, margin: float, spread: float, quantile: float) -> int:
+def _estimate_needed(sides: Strata, interval: Interval, margin: float, spread: float, quantile: float) -> int:
     """Return how many forgotten examples would decide in four of five draws: the spread goes with 1/√n, the area stays.
 
     A difference is shown where the half-width falls below the distance from one half, equivalence where both together
@@ -332,40 +341,40 @@ def _needed(sides: Strata, interval: Interval, margin: float, spread: float, qua
     distance counts as chance: so few examples are some way off one half even where nothing is remembered.
     """
     distance, count, half = max(0.0, abs(sides.auc - 0.5) - spread), sides.sizes[0], quantile * spread
-    if not sides.few:
+    if not sides.is_small:
         half = max(half, sides.auc - interval.low, interval.high - sides.auc)
-    shrink = (half + POWER * spread) / max(distance, margin - distance)
+    shrink = (half + POWER_QUANTILE * spread) / max(distance, margin - distance)
     # However small the spread, so many pairs leave open what the margin has to hold.
-    least = log(1 / DELTA) / (2 * margin) * count / sides.pairs
-    fewest = MIN_DELONG_EXAMPLES if sides.few else 1
-    return _about(max(count * shrink**2, least, fewest, count + 1))
+    least = log(1 / DELTA) / (2 * margin) * count / sides.num_pairs
+    min_examples = MIN_DELONG_EXAMPLES if sides.is_small else 1
+    return _round_up(max(count * shrink**2, least, min_examples, count + 1))
 
 
-def _needed_trials(share: float, trials: int, limit: float, margin: float, delta: float) -> int:
+def _estimate_needed_trials(fraction: float, trials: int, limit: float, margin: float, delta: float) -> int:
     """Return how many examples of a class would decide."""
     from scipy.stats import norm
 
-    if share <= limit:
-        return _about(max(log(delta) / log(1 - limit - margin), trials + 1))
-    spread = (float(norm.ppf(1 - delta)) + POWER) ** 2 * share * (1 - share)
-    return _about(max(spread / (share - limit) ** 2, trials + 1))
+    if fraction <= limit:
+        return _round_up(max(log(delta) / log(1 - limit - margin), trials + 1))
+    spread = (float(norm.ppf(1 - delta)) + POWER_QUANTILE) ** 2 * fraction * (1 - fraction)
+    return _round_up(max(spread / (fraction - limit) ** 2, trials + 1))
 
 
-def _about(value: float) -> int:
+def _round_up(value: float) -> int:
     """Return a number rounded up to two digits."""
     unit = int(10 ** max(0, floor(log10(value)) - 1))
     return ceil(value / unit) * unit
 
 
-def _points(share: float) -> str:
-    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")
+def _format_points(fraction: float) -> str:
+    return f"{round(100 * fraction, 1) + 0.0:+.1f}".replace("-", "−")
 
 
-def _as_numbers(flags: Any) -> Any:
+def _to_floats(flags: Any) -> Any:
     import numpy as np
 
     return np.asarray(flags, dtype=np.float64)
 
 
-def _left(classes: Sequence[int]) -> str:
+def _describe_left_out(classes: Sequence[int]) -> str:
     return "is left out" if len(classes) == 1 else "are left out"

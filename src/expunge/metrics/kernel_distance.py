@@ -8,8 +8,8 @@ import numpy as np
 
 from expunge.errors import ConfigError, DataError, NotFiniteError
 from expunge.metrics.arrays import Floats
-from expunge.metrics.features import both_features
-from expunge.metrics.statistics import Summary, summarise
+from expunge.metrics.features import validate_feature_pair
+from expunge.metrics.statistics import Summary, summarize
 
 
 def kernel_distance(real: Any, generated: Any, *, size: int = 1000, level: float = 0.95, seed: int = 0) -> Summary:
@@ -44,38 +44,40 @@ def kernel_distance(real: Any, generated: Any, *, size: int = 1000, level: float
     """
     if size < 2:
         raise ConfigError("subsets of at least 2 images", f"{size}", "pass for example size=1000")
-    first, second = both_features(real, generated)
+    first, second = validate_feature_pair(real, generated)
     count = min(len(first), len(second)) // size
     if not count:
-        found = f"{min(len(first), len(second))}"
-        raise DataError(f"at least {size} images in each set", found, "make more images or pass a smaller size=")
+        actual = f"{min(len(first), len(second))}"
+        raise DataError(f"at least {size} images in each set", actual, "make more images or pass a smaller size=")
     generator = np.random.default_rng(seed)
     firsts, seconds = (rows[generator.permutation(len(rows))[: count * size]] for rows in (first, second))
     pairs = zip(np.split(firsts, count), np.split(seconds, count), strict=True)
-    return summarise([discrepancy(ours, theirs) for ours, theirs in pairs], level)
+    return summarize([compute_discrepancy(ours, theirs) for ours, theirs in pairs], level)
 
 
-def discrepancy(first: Floats, second: Floats) -> float:
+def compute_discrepancy(first: Floats, second: Floats) -> float:
     """Return the unbiased estimate from one pair of subsets.
 
     Raises:
         NotFiniteError: If a kernel is too large for a float.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        value = of_different(kernel(first, first)) + of_different(kernel(second, second))
-        value -= 2 * float(kernel(first, second).mean())
+        value = mean_off_diagonal(polynomial_kernel(first, first)) + mean_off_diagonal(
+            polynomial_kernel(second, second)
+        )
+        value -= 2 * float(polynomial_kernel(first, second).mean())
     if not np.isfinite(value):
-        cure = "check the scale of the features; the kernel takes their third power"
-        raise NotFiniteError("finite kernels", f"{value}", cure)
+        hint = "check the scale of the features; the kernel takes their third power"
+        raise NotFiniteError("finite kernels", f"{value}", hint)
     return value
 
 
-def kernel(first: Floats, second: Floats) -> Floats:
+def polynomial_kernel(first: Floats, second: Floats) -> Floats:
     """Return (x·y / d + 1)³ for every pair."""
     return np.asarray((first @ second.T / first.shape[1] + 1.0) ** 3)
 
 
-def of_different(kernels: Floats) -> float:
+def mean_off_diagonal(kernels: Floats) -> float:
     """Return the mean over pairs of different images."""
     count = len(kernels)
     return float((kernels.sum() - np.trace(kernels)) / (count * (count - 1)))

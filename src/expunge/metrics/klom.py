@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from expunge.metrics.arrays import Floats
-from expunge.metrics.ensembles import both_sides
+from expunge.metrics.ensembles import validate_model_scores
 
 BINS, CLIP, FLOOR = 20, 100.0, 1e-5
 
@@ -40,18 +40,18 @@ def klom(
     Differences from public code: it passes the unlearned models as the first argument of KL, and loses the largest
     margin, which lies on the edge of the last bin.
     """
-    ours, theirs = (np.clip(side, -clip, clip) for side in both_sides(unlearned, retrained, targets))
-    p, q = shares(theirs, ours, theirs, bins), shares(ours, ours, theirs, bins)
+    ours, theirs = (np.clip(side, -clip, clip) for side in validate_model_scores(unlearned, retrained, targets))
+    p, q = compute_bin_fractions(theirs, ours, theirs, bins), compute_bin_fractions(ours, ours, theirs, bins)
     q = np.where(p > 0, np.maximum(q, floor), q)
     q /= q.sum(0)
     terms = p * np.log(np.divide(p, q, where=p > 0, out=np.ones_like(p)))
     return np.asarray(np.maximum(terms.sum(0), 0.0))
 
 
-def shares(values: Floats, ours: Floats, theirs: Floats, bins: int) -> Floats:
+def compute_bin_fractions(values: Floats, ours: Floats, theirs: Floats, bins: int) -> Floats:
     """Return the share of models in each bin between the extremes of both sides, ``(bins, examples)``."""
     low = np.minimum(ours.min(0), theirs.min(0))
-    wide = np.maximum(ours.max(0), theirs.max(0)) - low
-    place = np.floor((values - low) / np.where(wide > 0, wide, 1.0) * bins)
-    place = np.minimum(place, bins - 1).astype(np.int64)
-    return np.asarray(np.stack([(place == number).mean(0) for number in range(bins)]))
+    width = np.maximum(ours.max(0), theirs.max(0)) - low
+    bin_index = np.floor((values - low) / np.where(width > 0, width, 1.0) * bins)
+    bin_index = np.minimum(bin_index, bins - 1).astype(np.int64)
+    return np.asarray(np.stack([(bin_index == number).mean(0) for number in range(bins)]))

@@ -11,18 +11,18 @@ import numpy.typing as npt
 
 from expunge.errors import DataError
 from expunge.metrics.arrays import Floats
-from expunge.metrics.bootstrap import Recall, area, found_at
+from expunge.metrics.bootstrap import Recall, compute_areas, tpr_at
 from expunge.metrics.ensembles import model_scores
 from expunge.metrics.interval import Interval
-from expunge.metrics.membership import attack_auc, enough, levels, tpr_at_fpr
+from expunge.metrics.membership import attack_auc, has_enough_negatives, rank_scores, tpr_at_fpr
 from expunge.metrics.proportion import clopper_pearson
 
 Booleans = npt.NDArray[np.bool_]
-FLOOR = 0.1
+STD_FLOOR = 0.1
 """Share of the median standard deviation over examples that none falls below."""
-NARROWEST = 1e-6
+MIN_GAUSSIAN_STD = 1e-6
 """Least standard deviation, so that models that all agree have a density."""
-FEWEST = 2
+MIN_MODELS_PER_GAUSSIAN = 2
 """Models of each kind that a Gaussian is fitted to, at least."""
 
 
@@ -55,7 +55,7 @@ class LikelihoodRatio:
 
 
 def likelihood_ratios(
-    outputs: Any, inside: Any, *, targets: Any = None, groups: Any = None, floor: float = FLOOR
+    outputs: Any, membership: Any, *, targets: Any = None, groups: Any = None, floor: float = STD_FLOOR
 ) -> Floats:
     """Return log N(s; in) − log N(s; out) of every model's score s of every example, ``(models, examples)``.
 
@@ -66,7 +66,7 @@ def likelihood_ratios(
     Args:
         outputs: Scores ``(models, examples)``, or logits ``(models, examples, classes)``, of which the logit-scaled
             confidence log p_y − log(1 − p_y) is taken.
-        inside: Which model was trained on which example, booleans ``(models, examples)``.
+        membership: Which model was trained on which example, booleans ``(models, examples)``.
         targets: Labels ``(examples,)``, needed with logits.
         groups: A number for each model; those with the same number are left out together. Complementary models, of
             which every example is in one, should be: then as many models of each kind are left for members as for
@@ -83,52 +83,54 @@ def likelihood_ratios(
         [[1, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0, 1]]
     """
     scores = model_scores(outputs, targets)
-    known, numbers = as_inside(inside, scores.shape), as_groups(groups, len(scores))
-    found = np.empty_like(scores)
+    is_member, numbers = validate_membership(membership, scores.shape), validate_groups(groups, len(scores))
+    ratios = np.empty_like(scores)
     for number in np.unique(numbers):
         judged = numbers == number
-        others, kind = scores[~judged], known[~judged]
-        member, stranger = (log_density(scores[judged], others, of, floor) for of in (kind, ~kind))
-        found[judged] = member - stranger
-    return found
+        others, others_are_members = scores[~judged], is_member[~judged]
+        member, non_member = (
+            log_density(scores[judged], others, of, floor) for of in (others_are_members, ~others_are_members)
+        )
+        ratios[judged] = member - non_member
+    return ratios
 
 
-def log_density(values: Floats, scores: Floats, chosen: Booleans, floor: float) -> Floats:
+def log_density(values: Floats, scores: Floats, mask: Booleans, floor: float) -> Floats:
     """Return the logarithm of each value's density, without its constant, under its example's Gaussian.
 
     Args:
         values: ``(judged, examples)``.
         scores: What the Gaussians are fitted to, ``(models, examples)``.
-        chosen: Which of them.
+        mask: Which of them.
         floor: As in ``likelihood_ratios``.
 
     Raises:
         DataError: If fewer than two are chosen for an example.
     """
-    count = chosen.sum(0)
-    if count.min() < FEWEST:
-        cure = "train more shadow models, each on a random half of the examples"
-        raise DataError(f"{FEWEST} models of each kind beside the judged one", f"{count.min()}", cure)
-    mean = np.where(chosen, scores, 0.0).sum(0) / count
-    spread = np.sqrt((np.where(chosen, scores - mean, 0.0) ** 2).sum(0) / (count - 1))
-    spread = np.maximum(spread, max(floor * float(np.median(spread)), NARROWEST))
-    return np.asarray(-0.5 * ((values - mean) / spread) ** 2 - np.log(spread))
+    count = mask.sum(0)
+    if count.min() < MIN_MODELS_PER_GAUSSIAN:
+        hint = "train more shadow models, each on a random half of the examples"
+        raise DataError(f"{MIN_MODELS_PER_GAUSSIAN} models of each kind beside the judged one", f"{count.min()}", hint)
+    mean = np.where(mask, scores, 0.0).sum(0) / count
+    std = np.sqrt((np.where(mask, scores - mean, 0.0) ** 2).sum(0) / (count - 1))
+    std = np.maximum(std, max(floor * float(np.median(std)), MIN_GAUSSIAN_STD))
+    return np.asarray(-0.5 * ((values - mean) / std) ** 2 - np.log(std))
 
 
-def as_inside(inside: Any, shape: tuple[int, ...]) -> Booleans:
+def validate_membership(membership: Any, shape: tuple[int, ...]) -> Booleans:
     """Return who was trained on what, booleans of the form of the scores.
 
     Raises:
         DataError: If the form is another one, or they are no booleans.
     """
-    array = np.asarray(inside)
+    array = np.asarray(membership)
     if array.shape != shape or array.dtype != np.bool_:
-        found = f"{array.dtype} of shape {array.shape}"
-        raise DataError(f"booleans of shape {shape} for who was trained on what", found, "one row for each model")
+        actual = f"{array.dtype} of shape {array.shape}"
+        raise DataError(f"booleans of shape {shape} for who was trained on what", actual, "one row for each model")
     return array
 
 
-def as_groups(groups: Any, models: int) -> npt.NDArray[np.int64]:
+def validate_groups(groups: Any, models: int) -> npt.NDArray[np.int64]:
     """Return the number of each model's group.
 
     Raises:
@@ -138,18 +140,18 @@ def as_groups(groups: Any, models: int) -> npt.NDArray[np.int64]:
         return np.arange(models)
     array = np.asarray(groups)
     if array.shape != (models,) or not np.issubdtype(array.dtype, np.integer):
-        found = f"{array.dtype} of shape {array.shape}"
-        raise DataError(f"one whole number for each of {models} models", found, "number the groups")
+        actual = f"{array.dtype} of shape {array.shape}"
+        raise DataError(f"one whole number for each of {models} models", actual, "number the groups")
     return array.astype(np.int64)
 
 
 def likelihood_ratio_attack(
     outputs: Any,
-    inside: Any,
+    membership: Any,
     *,
     targets: Any = None,
     groups: Any = None,
-    floor: float = FLOOR,
+    floor: float = STD_FLOOR,
     fprs: Sequence[float] = (0.05, 0.01, 0.001),
     resamples: int = 1000,
     level: float = 0.95,
@@ -163,7 +165,7 @@ def likelihood_ratio_attack(
 
     Args:
         outputs: As in ``likelihood_ratios``.
-        inside: As in ``likelihood_ratios``.
+        membership: As in ``likelihood_ratios``.
         targets: As in ``likelihood_ratios``.
         groups: As in ``likelihood_ratios``; models of a group are resampled together too.
         floor: As in ``likelihood_ratios``.
@@ -186,15 +188,17 @@ def likelihood_ratio_attack(
     Differences from the paper: the models that never saw an example have gone through the unlearning of others, so that
     what is common to all unlearned models gives nothing away; all models share what is retained.
     """
-    ratios = likelihood_ratios(outputs, inside, targets=targets, groups=groups, floor=floor)
-    known, numbers = as_inside(inside, ratios.shape), as_groups(groups, len(ratios))
-    members, others = ratios[known], ratios[~known]
-    drawn = Resampled(ratios, known, numbers, resamples, level, seed)
-    stated = [fpr for fpr in fprs if enough(len(others), fpr)]
-    accuracy, curve, *found = drawn.intervals(stated)
-    recalls = [(fpr, tpr_at_fpr(members, others, fpr), one) for fpr, one in zip(stated, found, strict=True)]
+    ratios = likelihood_ratios(outputs, membership, targets=targets, groups=groups, floor=floor)
+    is_member, numbers = validate_membership(membership, ratios.shape), validate_groups(groups, len(ratios))
+    members, others = ratios[is_member], ratios[~is_member]
+    resampled = PairBootstrap(ratios, is_member, numbers, resamples, level, seed)
+    available = [fpr for fpr in fprs if has_enough_negatives(len(others), fpr)]
+    accuracy, curve, *recall_intervals = resampled.compute_intervals(available)
+    recalls = [
+        (fpr, tpr_at_fpr(members, others, fpr), one) for fpr, one in zip(available, recall_intervals, strict=True)
+    ]
     return LikelihoodRatio(
-        float(told_right(members).mean() + told_right(-others).mean()) / 2,
+        float(score_decisions(members).mean() + score_decisions(-others).mean()) / 2,
         accuracy,
         attack_auc(members, others),
         curve,
@@ -206,17 +210,17 @@ def likelihood_ratio_attack(
     )
 
 
-def told_right(ratios: Floats) -> Floats:
+def score_decisions(ratios: Floats) -> Floats:
     """Return 1 for a positive ratio, 0 for a negative one, a half for one that says nothing."""
     return (np.sign(ratios) + 1) / 2
 
 
-class Resampled:
+class PairBootstrap:
     """Bootstrap samples of pairs, drawn as groups of models times examples.
 
     Args:
         ratios: ``(models, examples)``.
-        inside: Who was trained on what.
+        membership: Who was trained on what.
         groups: Number of each model's group.
         resamples: How many samples.
         level: Nominal coverage.
@@ -224,50 +228,60 @@ class Resampled:
     """
 
     def __init__(
-        self, ratios: Floats, inside: Booleans, groups: npt.NDArray[np.int64], resamples: int, level: float, seed: int
+        self,
+        ratios: Floats,
+        membership: Booleans,
+        groups: npt.NDArray[np.int64],
+        resamples: int,
+        level: float,
+        seed: int,
     ) -> None:
-        self.inside, self.resamples, self.level = inside, resamples, level
-        self.members, self.others = levels(ratios[inside], ratios[~inside])
+        self.membership, self.resamples, self.level = membership, resamples, level
+        self.members, self.others = rank_scores(ratios[membership], ratios[~membership])
         self.width = 1 + int(max(self.members.max(), self.others.max()))
-        self.right = told_right(ratios[inside]), told_right(-ratios[~inside])
-        self.places = np.unique(groups, return_inverse=True)[1]
+        self.decisions = score_decisions(ratios[membership]), score_decisions(-ratios[~membership])
+        self.group_indices = np.unique(groups, return_inverse=True)[1]
         self.generator = np.random.default_rng(seed)
 
-    def intervals(self, fprs: Sequence[float]) -> list[Interval]:
+    def compute_intervals(self, fprs: Sequence[float]) -> list[Interval]:
         """Return the intervals of balanced accuracy, area, and recall at each false positive rate."""
-        drawn = np.array([self.figures(fprs) for _ in range(self.resamples)])
-        low, high = np.quantile(drawn, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
-        return [self.widened(float(one), float(other)) for one, other in zip(low, high, strict=True)]
+        estimates = np.array([self.draw_figures(fprs) for _ in range(self.resamples)])
+        low, high = np.quantile(estimates, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
+        return [self.widen_interval(float(one), float(other)) for one, other in zip(low, high, strict=True)]
 
-    def widened(self, low: float, high: float) -> Interval:
+    def widen_interval(self, low: float, high: float) -> Interval:
         """Return an interval as it is, or where it has no width the exact one of as many independent pairs."""
         if low < high:
             return Interval(low, high)
-        pairs = min(int(self.places.max()) + 1, self.inside.shape[1])
+        pairs = min(int(self.group_indices.max()) + 1, self.membership.shape[1])
         exact = clopper_pearson(round(low * pairs), pairs, self.level)
         return Interval(min(low, exact.low), max(high, exact.high))
 
-    def figures(self, fprs: Sequence[float]) -> list[float]:
+    def draw_figures(self, fprs: Sequence[float]) -> list[float]:
         """Return the figures of one sample."""
-        weights = self.weights()
-        inside, outside = weights[self.inside], weights[~self.inside]
-        accuracy = (np.average(self.right[0], weights=inside) + np.average(self.right[1], weights=outside)) / 2
-        wrong, right = self.curve(self.others, outside), self.curve(self.members, inside)
-        return [accuracy, *area(wrong, right), *(float(found_at(wrong, right, fpr)[0]) for fpr in fprs)]
+        weights = self.draw_weights()
+        inside, outside = weights[self.membership], weights[~self.membership]
+        accuracy = (np.average(self.decisions[0], weights=inside) + np.average(self.decisions[1], weights=outside)) / 2
+        false_rates, true_rates = self.compute_curve(self.others, outside), self.compute_curve(self.members, inside)
+        return [
+            accuracy,
+            *compute_areas(false_rates, true_rates),
+            *(float(tpr_at(false_rates, true_rates, fpr)[0]) for fpr in fprs),
+        ]
 
-    def weights(self) -> Floats:
+    def draw_weights(self) -> Floats:
         """Return how often each pair was drawn, after a draw in which both kinds occur."""
         while True:
-            models = self.counts(self.places.max() + 1)[self.places]
-            found = np.outer(models, self.counts(self.inside.shape[1])).astype(np.float64)
-            if found[self.inside].any() and found[~self.inside].any():
-                return found
+            models = self.draw_counts(self.group_indices.max() + 1)[self.group_indices]
+            weights = np.outer(models, self.draw_counts(self.membership.shape[1])).astype(np.float64)
+            if weights[self.membership].any() and weights[~self.membership].any():
+                return weights
 
-    def counts(self, size: int) -> npt.NDArray[np.int64]:
+    def draw_counts(self, size: int) -> npt.NDArray[np.int64]:
         """Return how often each of so many things is drawn with replacement."""
         return self.generator.multinomial(size, np.full(size, 1 / size))
 
-    def curve(self, ranks: npt.NDArray[np.int64], weights: Floats) -> Floats:
+    def compute_curve(self, ranks: npt.NDArray[np.int64], weights: Floats) -> Floats:
         """Return the share of the weight at or above every level, from the top level down, after a leading 0."""
         above = np.cumsum(np.bincount(ranks, weights, self.width)[::-1])
         return np.concatenate([[0.0], above / above[-1]])[None]

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import ConfigError
-from expunge.metrics.arrays import Floats, Integers, as_scores
-from expunge.metrics.stratified import weighted_size
+from expunge.metrics.arrays import Floats, Integers, validate_scores
+from expunge.metrics.stratified import effective_size
 
-FEWEST_FALSE_POSITIVES = 10
+MIN_FALSE_POSITIVES = 10
 """A true positive rate is stated only where at least so many false positives are expected at its threshold."""
 
 
-def svc_efficacy(retain: Any, test: Any, forget: Any, *, seed: int = 0) -> float:
+def svc_mia(retain: Any, test: Any, forget: Any, *, seed: int = 0) -> float:
     """Return the share of forget examples that a support vector classifier takes for non-members.
 
     SalUn (arXiv 2310.12508), "MIA-efficacy": an RBF classifier with C = 3 and γ = 1 on the true-label confidence alone.
@@ -37,7 +37,7 @@ def svc_efficacy(retain: Any, test: Any, forget: Any, *, seed: int = 0) -> float
         DataError: If one of them is empty or has a NaN.
 
     Examples:
-        >>> svc_efficacy([0.9, 0.95, 0.99, 0.97], [0.1, 0.3, 0.2], [0.15, 0.98])
+        >>> svc_mia([0.9, 0.95, 0.99, 0.97], [0.1, 0.3, 0.2], [0.15, 0.98])
         50.0
 
     Differences from the authors' code: where the retain set is the smaller one, the test set is sampled down to its
@@ -45,24 +45,24 @@ def svc_efficacy(retain: Any, test: Any, forget: Any, *, seed: int = 0) -> float
     """
     from sklearn.svm import SVC
 
-    members, others = as_scores(retain, "retain set"), as_scores(test, "test set")
-    asked = as_scores(forget, "forget set")
+    members, others = validate_scores(retain, "retain set"), validate_scores(test, "test set")
+    forget_scores = validate_scores(forget, "forget set")
     generator = np.random.default_rng(seed)
     size = min(len(members), len(others))
-    known = np.concatenate([sample(members, size, generator), sample(others, size, generator)])
+    train_scores = np.concatenate([sample_values(members, size, generator), sample_values(others, size, generator)])
     labels = np.repeat([1, 0], size)
-    attack = SVC(C=3.0, gamma="auto", kernel="rbf").fit(known[:, None], labels)
-    return 100.0 * float(np.mean(attack.predict(asked[:, None]) == 0))
+    attack = SVC(C=3.0, gamma="auto", kernel="rbf").fit(train_scores[:, None], labels)
+    return 100.0 * float(np.mean(attack.predict(forget_scores[:, None]) == 0))
 
 
-def sample(values: Floats, size: int, generator: np.random.Generator) -> Floats:
+def sample_values(values: Floats, size: int, generator: np.random.Generator) -> Floats:
     """Return ``size`` of the values, none twice; all of them in their order if that is their number."""
     return values if size == len(values) else generator.choice(values, size, replace=False)
 
 
-def levels(members: Any, others: Any) -> tuple[Integers, Integers]:
+def rank_scores(members: Any, others: Any) -> tuple[Integers, Integers]:
     """Return the scores of both as ranks with ties equal, so that infinite ones can be compared too."""
-    inside, outside = as_scores(members, "members"), as_scores(others, "non-members")
+    inside, outside = validate_scores(members, "members"), validate_scores(others, "non-members")
     ranks = np.unique(np.concatenate([inside, outside]), return_inverse=True)[1].astype(np.int64)
     return ranks[: len(inside)], ranks[len(inside) :]
 
@@ -86,7 +86,7 @@ def attack_auc(members: Any, others: Any) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    inside, outside = levels(members, others)
+    inside, outside = rank_scores(members, others)
     truth = np.repeat([1, 0], [len(inside), len(outside)])
     return float(roc_auc_score(truth, np.concatenate([inside, outside])))
 
@@ -114,17 +114,17 @@ def tpr_at_fpr(members: Any, others: Any, fpr: float, *, weights: Any = None) ->
     """
     from sklearn.metrics import roc_curve
 
-    inside, outside = levels(members, others)
-    if not enough(len(outside) if weights is None else weighted_size(weights), fpr):
+    inside, outside = rank_scores(members, others)
+    if not has_enough_negatives(len(outside) if weights is None else effective_size(weights), fpr):
         return None
     truth = np.repeat([1, 0], [len(inside), len(outside)])
     each = None if weights is None else np.concatenate([np.ones(len(inside)), weights])
     scores = np.concatenate([inside, outside])
-    wrong, right, _ = roc_curve(truth, scores, sample_weight=each, drop_intermediate=False)
-    return float(right[wrong <= fpr].max())
+    false_rates, true_rates, _ = roc_curve(truth, scores, sample_weight=each, drop_intermediate=False)
+    return float(true_rates[false_rates <= fpr].max())
 
 
-def enough(others: float, fpr: float) -> bool:
+def has_enough_negatives(others: float, fpr: float) -> bool:
     """Return whether so many non-members can carry a threshold at this false positive rate.
 
     Raises:
@@ -132,4 +132,4 @@ def enough(others: float, fpr: float) -> bool:
     """
     if not 0 < fpr < 1:
         raise ConfigError("a false positive rate between 0 and 1", f"{fpr}", "pass for example 0.01")
-    return round(others * fpr, 9) >= FEWEST_FALSE_POSITIVES
+    return round(others * fpr, 9) >= MIN_FALSE_POSITIVES

@@ -20,12 +20,12 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
         [0, 2]
     """
     order = sorted(range(len(points)), key=lambda place: points[place], reverse=True)
-    kept: list[int] = []
-    for place in order:
-        best = points[kept[-1]] if kept else None
-        if best is None or points[place][1] > best[1] or points[place] == best:
-            kept.append(place)
-    return kept[::-1]
+    front: list[int] = []
+    for index in order:
+        best = points[front[-1]] if front else None
+        if best is None or points[index][1] > best[1] or points[index] == best:
+            front.append(index)
+    return front[::-1]
 
 
 def hypervolume(points: Sequence[Point], reference: Point, scale: Point = (1.0, 1.0)) -> float:
@@ -46,8 +46,8 @@ def hypervolume(points: Sequence[Point], reference: Point, scale: Point = (1.0, 
     """
     above = [point for point in points if point[0] > reference[0] and point[1] > reference[1]]
     area, floor = 0.0, reference[1]
-    for place in reversed(pareto_front(above)):
-        x, y = above[place]
+    for index in reversed(pareto_front(above)):
+        x, y = above[index]
         area += (x - reference[0]) * (y - floor)
         floor = y
     return area / (scale[0] * scale[1])

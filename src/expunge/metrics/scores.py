@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from expunge.metrics.arrays import Floats, as_labels, as_logits
+from expunge.metrics.arrays import Floats, validate_labels, validate_logits
 
 
 def log_probabilities(logits: Any) -> tuple[Floats, Floats]:
@@ -29,7 +29,7 @@ def log_probabilities(logits: Any) -> tuple[Floats, Floats]:
         >>> (log_p[0] + 0.0).tolist(), (log_q[0] + 0.0).tolist()
         ([0.0, -800.0], [-800.0, 0.0])
     """
-    rows = as_logits(logits)
+    rows = validate_logits(logits)
     top = rows.argmax(1)[:, None]
     shifted = rows - np.take_along_axis(rows, top, 1)
     others = shifted.copy()
@@ -43,14 +43,14 @@ def log_probabilities(logits: Any) -> tuple[Floats, Floats]:
     return log_p, log_q
 
 
-def times(probability: Floats, logarithm: Floats) -> Floats:
+def product_with_zero_limit(probability: Floats, logarithm: Floats) -> Floats:
     """Return the product with the limit 0 · log 0 = 0."""
     return np.multiply(probability, logarithm, where=probability > 0, out=np.zeros_like(probability))
 
 
-def at_labels(values: Floats, targets: Any) -> Floats:
+def select_labels(values: Floats, targets: Any) -> Floats:
     """Return the value of every example at its own label, ``(n,)``."""
-    labels = as_labels(targets, values.shape)
+    labels = validate_labels(targets, values.shape)
     return values[np.arange(len(labels)), labels]
 
 
@@ -68,7 +68,7 @@ def loss(logits: Any, targets: Any) -> Floats:
         >>> loss([[0.0, 0.0], [800.0, 0.0]], [0, 1]).round(4).tolist()
         [0.6931, 800.0]
     """
-    return -at_labels(log_probabilities(logits)[0], targets)
+    return -select_labels(log_probabilities(logits)[0], targets)
 
 
 def confidence(logits: Any, targets: Any) -> Floats:
@@ -106,7 +106,7 @@ def margin(logits: Any, targets: Any) -> Floats:
         [2.0, -800.0]
     """
     log_p, log_q = log_probabilities(logits)
-    return at_labels(log_p, targets) - at_labels(log_q, targets)
+    return select_labels(log_p, targets) - select_labels(log_q, targets)
 
 
 def entropy(logits: Any) -> Floats:
@@ -123,10 +123,10 @@ def entropy(logits: Any) -> Floats:
         [0.6931]
     """
     log_p, _ = log_probabilities(logits)
-    return np.asarray(-times(np.exp(log_p), log_p).sum(1))
+    return np.asarray(-product_with_zero_limit(np.exp(log_p), log_p).sum(1))
 
 
-def modified_entropy(logits: Any, targets: Any) -> Floats:
+def compute_modified_entropy(logits: Any, targets: Any) -> Floats:
     """Return the modified entropy of every prediction: 0 when sure and right, large when sure and wrong, in nats.
 
     Song and Mittal, "Systematic Evaluation of Privacy Risks of Machine Learning Models" (arXiv 2003.10595):
@@ -140,14 +140,14 @@ def modified_entropy(logits: Any, targets: Any) -> Floats:
         DataError: If logits and labels do not fit.
 
     Examples:
-        >>> modified_entropy([[0.0, 0.0], [50.0, 0.0], [50.0, 0.0]], [0, 0, 1]).round(4).tolist()
+        >>> compute_modified_entropy([[0.0, 0.0], [50.0, 0.0], [50.0, 0.0]], [0, 0, 1]).round(4).tolist()
         [0.6931, 0.0, 100.0]
 
     Differences from public code: several repositories take log p in place of log(1 − p) for the other labels and
     index every row with all labels at once, which makes the score wrong for every example.
     """
     log_p, log_q = log_probabilities(logits)
-    wrong = times(np.exp(log_p), log_q)
-    own = times(np.exp(at_labels(log_q, targets)), at_labels(log_p, targets))
-    wrong[np.arange(len(wrong)), as_labels(targets, wrong.shape)] = 0.0
-    return np.asarray(-own - wrong.sum(1))
+    other_terms = product_with_zero_limit(np.exp(log_p), log_q)
+    label_term = product_with_zero_limit(np.exp(select_labels(log_q, targets)), select_labels(log_p, targets))
+    other_terms[np.arange(len(other_terms)), validate_labels(targets, other_terms.shape)] = 0.0
+    return np.asarray(-label_term - other_terms.sum(1))

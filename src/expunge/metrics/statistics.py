@@ -22,19 +22,19 @@ class Summary:
     Args:
         values: One per seed; None where the score could not be stated.
         mean: Of the stated values; None if there are none.
-        half: Half-width of the 95 % t-interval of the mean; None for fewer than two values.
+        half_width: Half-width of the 95 % t-interval of the mean; None for fewer than two values.
     """
 
     values: tuple[float | None, ...]
     mean: float | None
-    half: float | None
+    half_width: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the form of the result document."""
-        return {"values": list(self.values), "mean": self.mean, "half": self.half}
+        return {"values": list(self.values), "mean": self.mean, "half": self.half_width}
 
 
-def summarise(values: Sequence[float | None], level: float = 0.95) -> Summary:
+def summarize(values: Sequence[float | None], level: float = 0.95) -> Summary:
     """Return the mean of the values with its Student-t interval: t_{n−1} · s / √n to both sides.
 
     Args:
@@ -42,19 +42,19 @@ def summarise(values: Sequence[float | None], level: float = 0.95) -> Summary:
         level: Coverage of the interval.
 
     Examples:
-        >>> summarise([1.0, 2.0, 3.0])
-        Summary(values=(1.0, 2.0, 3.0), mean=2.0, half=2.484137711...)
-        >>> summarise([4.0])
-        Summary(values=(4.0,), mean=4.0, half=None)
+        >>> summarize([1.0, 2.0, 3.0])
+        Summary(values=(1.0, 2.0, 3.0), mean=2.0, half_width=2.484137711...)
+        >>> summarize([4.0])
+        Summary(values=(4.0,), mean=4.0, half_width=None)
     """
     clean = tuple(float(value) if value is not None and isfinite(value) else None for value in values)
-    stated = [value for value in clean if value is not None]
-    if not stated:
+    known = [value for value in clean if value is not None]
+    if not known:
         return Summary(clean, None, None)
-    return Summary(clean, float(np.mean(stated)), half_width(stated, level))
+    return Summary(clean, float(np.mean(known)), compute_half_width(known, level))
 
 
-def half_width(values: Sequence[float], level: float) -> float | None:
+def compute_half_width(values: Sequence[float], level: float) -> float | None:
     """Return the half-width of the t-interval of the mean; None for fewer than two values."""
     from scipy.stats import t
 
@@ -64,7 +64,7 @@ def half_width(values: Sequence[float], level: float) -> float | None:
     return float(t.ppf((1 + level) / 2, count - 1) * np.std(values, ddof=1) / sqrt(count))
 
 
-def paired_differences(values: Sequence[float | None], references: Sequence[float | None]) -> Summary:
+def summarize_differences(values: Sequence[float | None], references: Sequence[float | None]) -> Summary:
     """Return the summary of value − reference, seed by seed; None where either is None.
 
     Args:
@@ -75,14 +75,14 @@ def paired_differences(values: Sequence[float | None], references: Sequence[floa
         DataError: If there is not one reference per value.
 
     Examples:
-        >>> paired_differences([3.0, 5.0], [1.0, 2.0]).values
+        >>> summarize_differences([3.0, 5.0], [1.0, 2.0]).values
         (2.0, 3.0)
     """
     if len(values) != len(references):
-        found = f"{len(values)} and {len(references)}"
-        raise DataError("one reference for each value", found, "pass both over the same seeds")
-    together = zip(values, references, strict=True)
-    return summarise([None if a is None or b is None else a - b for a, b in together])
+        actual = f"{len(values)} and {len(references)}"
+        raise DataError("one reference for each value", actual, "pass both over the same seeds")
+    pairs = zip(values, references, strict=True)
+    return summarize([None if a is None or b is None else a - b for a, b in pairs])
 
 
 def noise_floor(splits: Sequence[Sequence[Model]], gap: Callable[[Model, Model], float | None]) -> Summary | None:
@@ -103,11 +103,11 @@ def noise_floor(splits: Sequence[Sequence[Model]], gap: Callable[[Model, Model],
         (1.0, 3.0)
     """
     floors = [mean_gap(models, gap) for models in splits if len(models) > 1]
-    return summarise(floors) if floors else None
+    return summarize(floors) if floors else None
 
 
 def mean_gap(models: Sequence[Model], gap: Callable[[Model, Model], float | None]) -> float | None:
     """Return the mean gap over ordered pairs of models; None if one cannot be stated."""
     gaps = [gap(first, second) for first, second in permutations(models, 2)]
-    stated = [value for value in gaps if value is not None]
-    return float(np.mean(stated)) if len(stated) == len(gaps) else None
+    known = [value for value in gaps if value is not None]
+    return float(np.mean(known)) if len(known) == len(gaps) else None

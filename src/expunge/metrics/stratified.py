@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import DataError
-from expunge.metrics.arrays import Floats, Integers, as_scores
+from expunge.metrics.arrays import Floats, Integers, validate_scores
 from expunge.metrics.interval import Interval
 
 MIN_DELONG_EXAMPLES = 30
@@ -61,13 +61,16 @@ class Strata:
         return float(np.mean(np.concatenate([above for above, _ in self.placements])))
 
     @cached_property
-    def pairs(self) -> float:
+    def num_pairs(self) -> float:
         """How many independent pairs the area is worth: K = n · min over classes of min(1, m_c / n_c)."""
-        ratios = (len(there) / len(here) for here, there in zip(self.members, self.others, strict=True))
+        ratios = (
+            len(class_others) / len(class_members)
+            for class_members, class_others in zip(self.members, self.others, strict=True)
+        )
         return self.sizes[0] * min(1.0, *ratios)
 
     @cached_property
-    def spread(self) -> float:
+    def standard_error(self) -> float:
         """Standard error after DeLong et al. (1988) within classes: √Σ w_c² (var V/n_c + var W/m_c).
 
         A class with one forgotten example takes the variance over all of them, one with a single held-out example the
@@ -77,20 +80,23 @@ class Strata:
         usual = float(every.var(ddof=1)) if len(every) > 1 else 0.25
         total = 0.0
         for weight, (above, below) in zip(self.weights, self.placements, strict=True):
-            here = above.var(ddof=1) if len(above) > 1 else usual
-            there = below.var(ddof=1) if len(below) > 1 else 0.25
-            total += weight**2 * (here / len(above) + there / len(below))
+            member_variance = above.var(ddof=1) if len(above) > 1 else usual
+            other_variance = below.var(ddof=1) if len(below) > 1 else 0.25
+            total += weight**2 * (member_variance / len(above) + other_variance / len(below))
         return float(np.sqrt(total))
 
     @cached_property
-    def null_spread(self) -> float:
+    def null_standard_error(self) -> float:
         """Standard error where both sides are alike and nothing is tied: √Σ w_c² (n_c + m_c + 1)/(12 n_c m_c)."""
-        sizes = [(len(here), len(there)) for here, there in zip(self.members, self.others, strict=True)]
+        sizes = [
+            (len(class_members), len(class_others))
+            for class_members, class_others in zip(self.members, self.others, strict=True)
+        ]
         each = np.array([(n + m + 1) / (12 * n * m) for n, m in sizes])
         return float(np.sqrt(self.weights**2 @ each))
 
     @property
-    def few(self) -> bool:
+    def is_small(self) -> bool:
         """Whether a side has too few examples for the normal approximation."""
         return min(self.sizes) < MIN_DELONG_EXAMPLES
 
@@ -105,18 +111,18 @@ class Strata:
         Args:
             delta: δ of each side.
         """
-        open_share = delta ** (1 / self.pairs)
+        open_share = delta ** (1 / self.num_pairs)
         low, high = self.auc * open_share, 1 - (1 - self.auc) * open_share
-        if self.few:
-            ends = _chernoff(self.auc, self.pairs, delta), 1 - _chernoff(1 - self.auc, self.pairs, delta)
+        if self.is_small:
+            ends = _chernoff(self.auc, self.num_pairs, delta), 1 - _chernoff(1 - self.auc, self.num_pairs, delta)
         else:
             from scipy.stats import norm
 
-            half = float(norm.ppf(1 - delta)) * self.spread
+            half = float(norm.ppf(1 - delta)) * self.standard_error
             ends = self.auc - half, self.auc + half
         return Interval(max(0.0, min(low, ends[0])), min(1.0, max(high, ends[1])))
 
-    def permutation_levels(self, delta: float, seed: int = 0) -> tuple[float, float]:
+    def compute_p_values(self, delta: float, seed: int = 0) -> tuple[float, float]:
         """Return the exact levels of a permutation test within classes, of an area above and of one below one half.
 
         Under exchangeable examples of each class every choice of the forgotten among all is as likely. Each level is
@@ -128,18 +134,18 @@ class Strata:
         """
         generator = np.random.default_rng(seed)
         draws = int(min(MAX_PERMUTATIONS, max(999, np.ceil(20 / delta))))
-        drawn, observed = np.zeros(draws), 0.0
-        for here, there in zip(self.members, self.others, strict=True):
-            ranks = _ranks(np.concatenate([here, there]))
-            observed += ranks[: len(here)].sum() / len(there)
-            drawn += _rank_sums(ranks, len(here), draws, generator) / len(there)
+        permuted, observed = np.zeros(draws), 0.0
+        for class_members, class_others in zip(self.members, self.others, strict=True):
+            ranks = _ranks(np.concatenate([class_members, class_others]))
+            observed += ranks[: len(class_members)].sum() / len(class_others)
+            permuted += _rank_sums(ranks, len(class_members), draws, generator) / len(class_others)
         # Sums of ranks in another order differ by rounding alone.
-        slack = 1e-9 * max(1.0, abs(observed))
-        above, below = np.sum(drawn >= observed - slack), np.sum(drawn <= observed + slack)
+        tolerance = 1e-9 * max(1.0, abs(observed))
+        above, below = np.sum(permuted >= observed - tolerance), np.sum(permuted <= observed + tolerance)
         return float(1 + above) / (1 + draws), float(1 + below) / (1 + draws)
 
 
-def strata(members: Any, others: Any, member_classes: Any = None, other_classes: Any = None) -> Strata:
+def build_strata(members: Any, others: Any, member_classes: Any = None, other_classes: Any = None) -> Strata:
     """Return two sides of scores class by class.
 
     Args:
@@ -152,23 +158,23 @@ def strata(members: Any, others: Any, member_classes: Any = None, other_classes:
         DataError: If a side is empty or has a NaN, a class is missing, or no class has both.
 
     Examples:
-        >>> found = strata([0.9, 0.2, 0.7], [0.8, 0.1], [0, 1, 2], [0, 1])
+        >>> found = build_strata([0.9, 0.2, 0.7], [0.8, 0.1], [0, 1, 2], [0, 1])
         >>> found.auc, found.left_out
         (1.0, (2,))
     """
-    sides = as_scores(members, "members"), as_scores(others, "non-members")
-    classes = _as_classes(member_classes, sides[0]), _as_classes(other_classes, sides[1])
-    asked, held = (set(np.unique(side).tolist()) for side in classes)
-    shared = sorted(asked & held)
+    sides = validate_scores(members, "members"), validate_scores(others, "non-members")
+    classes = _validate_classes(member_classes, sides[0]), _validate_classes(other_classes, sides[1])
+    member_labels, other_labels = (set(np.unique(side).tolist()) for side in classes)
+    shared = sorted(member_labels & other_labels)
     if not shared:
         raise DataError("held-out examples of the forgotten classes", "none of them", "hold out some of each class")
     members_by, others_by = (
         tuple(scores[labels == label] for label in shared) for scores, labels in zip(sides, classes, strict=True)
     )
-    return Strata(members_by, others_by, tuple(sorted(asked - held)))
+    return Strata(members_by, others_by, tuple(sorted(member_labels - other_labels)))
 
 
-def stratified_auc(members: Any, others: Any, member_classes: Any, other_classes: Any) -> float:
+def auc_within_classes(members: Any, others: Any, member_classes: Any, other_classes: Any) -> float:
     """Return the area under the ROC curve within classes, weighted by the forgotten examples in each.
 
     Pooled over classes, an area measures their mix too: with many forgotten examples of a hard class a model that never
@@ -184,10 +190,10 @@ def stratified_auc(members: Any, others: Any, member_classes: Any, other_classes
         DataError: If a side is empty or has a NaN, or no class has both.
 
     Examples:
-        >>> stratified_auc([0.1, 0.1, 0.9], [0.1, 0.9], [0, 0, 1], [0, 1])
+        >>> auc_within_classes([0.1, 0.1, 0.9], [0.1, 0.9], [0, 0, 1], [0, 1])
         0.5
     """
-    return strata(members, others, member_classes, other_classes).auc
+    return build_strata(members, others, member_classes, other_classes).auc
 
 
 def auc_interval(
@@ -210,7 +216,7 @@ def auc_interval(
         >>> round(low, 3), high
         (0.158, 1.0)
     """
-    return strata(members, others, member_classes, other_classes).interval((1 - level) / 2)
+    return build_strata(members, others, member_classes, other_classes).interval((1 - level) / 2)
 
 
 def class_weights(classes: Any, other_classes: Any) -> tuple[Floats, Floats]:
@@ -227,23 +233,23 @@ def class_weights(classes: Any, other_classes: Any) -> tuple[Floats, Floats]:
         >>> inside.tolist(), outside.tolist()
         ([0.25, 0.25, 0.25, 0.25], [0.75, 0.125, 0.125, 0.0])
     """
-    here, there = np.asarray(classes), np.asarray(other_classes)
-    shared = np.isin(here, there)
-    inside, outside = shared / max(1, shared.sum()), np.zeros(len(there))
-    for label in np.unique(here[shared]):
-        held = there == label
-        outside[held] = inside[here == label].sum() / held.sum()
+    forget_classes, held_out_classes = np.asarray(classes), np.asarray(other_classes)
+    shared = np.isin(forget_classes, held_out_classes)
+    inside, outside = shared / max(1, shared.sum()), np.zeros(len(held_out_classes))
+    for label in np.unique(forget_classes[shared]):
+        in_class = held_out_classes == label
+        outside[in_class] = inside[forget_classes == label].sum() / in_class.sum()
     return inside, outside
 
 
-def _as_classes(classes: Any, scores: Floats) -> Integers:
+def _validate_classes(classes: Any, scores: Floats) -> Integers:
     """Return a class for each score; the same one for all where none are given."""
     if classes is None:
         return np.zeros(len(scores), dtype=np.int64)
-    found = np.asarray(classes).astype(np.int64)
-    if found.shape != scores.shape:
-        raise DataError(f"one class for each of {len(scores)} scores", f"{found.size}", "pass the labels")
-    return found
+    labels = np.asarray(classes).astype(np.int64)
+    if labels.shape != scores.shape:
+        raise DataError(f"one class for each of {len(scores)} scores", f"{labels.size}", "pass the labels")
+    return labels
 
 
 def _ranks(values: Floats) -> Floats:
@@ -287,15 +293,15 @@ def _rank_sums(ranks: Floats, size: int, draws: int, generator: np.random.Genera
         keys = generator.random((min(rows, draws - start), count))
         chosen = np.argpartition(keys, small - 1, axis=1)[:, :small]
         sums.append(ranks[chosen].sum(axis=1))
-    found = np.concatenate(sums)
-    return found if small == size else ranks.sum() - found
+    totals = np.concatenate(sums)
+    return totals if small == size else ranks.sum() - totals
 
 
-def weighted_size(weights: Sequence[float] | Floats) -> float:
+def effective_size(weights: Sequence[float] | Floats) -> float:
     """Return how many examples of equal weight are worth as much: (Σw)²/Σw².
 
     Examples:
-        >>> weighted_size([0.5, 0.5]), weighted_size([1.0, 0.0])
+        >>> effective_size([0.5, 0.5]), effective_size([1.0, 0.0])
         (2.0, 1.0)
     """
     values = np.asarray(weights, dtype=np.float64)

@@ -1,32 +1,32 @@
 """Objectives: what is minimised on the forget side and on the retain side."""
 
 from expunge.objectives.adaptive_ascent import AdaptiveAscent
-from expunge.objectives.ascent import Ascent
-from expunge.objectives.boundary import Boundary
-from expunge.objectives.counterfactual import Counterfactual
 from expunge.objectives.cross_entropy import CrossEntropy
-from expunge.objectives.disobey import Disobey
-from expunge.objectives.distil import Distil
-from expunge.objectives.held_out import HeldOut
-from expunge.objectives.incompetent import Incompetent
+from expunge.objectives.distillation import Distillation
+from expunge.objectives.holdout_distillation import HoldoutDistillation
+from expunge.objectives.l1_penalty import L1Penalty
+from expunge.objectives.nearest_wrong_label import NearestWrongLabel
+from expunge.objectives.negative_cross_entropy import NegativeCrossEntropy
+from expunge.objectives.negative_kl import NegativeKL
+from expunge.objectives.neighbor_label import NeighborLabel
 from expunge.objectives.objective import Model, Objective
 from expunge.objectives.random_label import RandomLabel
-from expunge.objectives.sparse import Sparse
-from expunge.objectives.uniform import Uniform
+from expunge.objectives.random_teacher import RandomTeacher
+from expunge.objectives.uniform_target import UniformTarget
 
 __all__ = [
     "AdaptiveAscent",
-    "Ascent",
-    "Boundary",
-    "Counterfactual",
     "CrossEntropy",
-    "Disobey",
-    "Distil",
-    "HeldOut",
-    "Incompetent",
+    "Distillation",
+    "HoldoutDistillation",
+    "L1Penalty",
     "Model",
+    "NearestWrongLabel",
+    "NegativeCrossEntropy",
+    "NegativeKL",
+    "NeighborLabel",
     "Objective",
     "RandomLabel",
-    "Sparse",
-    "Uniform",
+    "RandomTeacher",
+    "UniformTarget",
 ]

@@ -39,8 +39,8 @@ class AdaptiveAscent(Objective):
 
     aliases: ClassVar[tuple[str, ...]] = ("adaga",)
     paper: ClassVar[str] = "SFR-on, arXiv 2409.19732"
-    negative: ClassVar[bool] = True
-    batchwise: ClassVar[bool] = True
+    can_be_negative: ClassVar[bool] = True
+    couples_examples: ClassVar[bool] = True
 
     def __init__(self, power: float = 0.5) -> None:
         if not power >= 0:

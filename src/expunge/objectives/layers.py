@@ -12,8 +12,8 @@ from torch.nn import functional
 from expunge.batch import Batch, Examples, Predictor
 from expunge.errors import ModelError
 
-BATCH = 256
-MOST = 12
+BATCH_SIZE = 256
+MAX_LAYERS = 12
 """Layers that are tried, evenly spaced from the first to the last."""
 
 
@@ -25,34 +25,34 @@ def inner_layers(predict: Predictor, examples: Examples) -> list[str]:
     return a row for each example; and in a network without parts the inputs themselves, named ``""``.
     """
     batch = examples.batch(torch.arange(min(2, len(examples))))
-    heard = returned(predict, batch)
-    once = {name: axes for name, axes in heard if [other for other, _ in heard].count(name) == 1}
+    outputs = record_outputs(predict, batch)
+    called_once = {name: axes for name, axes in outputs if [other for other, _ in outputs].count(name) == 1}
     modules = dict(predict.model.named_modules())
-    maps = [name for name, axes in once.items() if axes >= 3]
-    found = [name for name in maps if weighty(modules[name])] or maps or list(once)[:-1] or [""]
-    spaced = torch.linspace(0, len(found) - 1, min(MOST, len(found))).round().long().unique().tolist()
-    return [found[at] for at in spaced]
+    maps = [name for name, axes in called_once.items() if axes >= 3]
+    layers = [name for name in maps if has_weights(modules[name])] or maps or list(called_once)[:-1] or [""]
+    spaced = torch.linspace(0, len(layers) - 1, min(MAX_LAYERS, len(layers))).round().long().unique().tolist()
+    return [layers[index] for index in spaced]
 
 
-def weighty(module: nn.Module) -> bool:
+def has_weights(module: nn.Module) -> bool:
     """Return whether a module has parts, or a matrix of weights of its own."""
     matrix = any(weight.ndim >= 2 for weight in module.parameters(recurse=False))
     return matrix or next(module.children(), None) is not None
 
 
 @torch.no_grad()
-def returned(predict: Predictor, batch: Batch) -> list[tuple[str, int]]:
+def record_outputs(predict: Predictor, batch: Batch) -> list[tuple[str, int]]:
     """Return the modules that answer a batch with a row for each example, and the axes of what they return."""
-    heard: list[tuple[str, int]] = []
+    outputs: list[tuple[str, int]] = []
     names = {module: name for name, module in predict.model.named_modules() if name}
 
     def note(module: nn.Module, _: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim >= 2 and len(output) == len(batch):
-            heard.append((names[module], output.ndim))
+            outputs.append((names[module], output.ndim))
 
-    with watched(list(names), note):
-        predict(batch.to(home(predict.model)).inputs)
-    return heard
+    with forward_hooks(list(names), note):
+        predict(batch.to(model_device(predict.model)).inputs)
+    return outputs
 
 
 def features(
@@ -80,7 +80,7 @@ def all_features(
     predict: Predictor, examples: Examples, layers: Sequence[str], positions: Tensor | None = None, pool: int = 2
 ) -> dict[str, Tensor]:
     """Return what each of some layers makes of examples, from one pass; see ``features``."""
-    modules, heard = dict(predict.model.named_modules()), dict[str, list[Tensor]]()
+    modules, pooled = dict(predict.model.named_modules()), dict[str, list[Tensor]]()
     for layer in layers:
         if layer not in modules:
             raise ModelError("the name of a layer of the model", f"'{layer}'", "see model.named_modules()")
@@ -90,26 +90,26 @@ def all_features(
     def note(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         newest[names[module]] = output if names[module] else inputs[0]
 
-    with watched(list(names), note):
-        for part in (torch.arange(len(examples)) if positions is None else positions).split(BATCH):
-            predict(examples.batch(part).to(home(predict.model)).inputs)
+    with forward_hooks(list(names), note):
+        for part in (torch.arange(len(examples)) if positions is None else positions).split(BATCH_SIZE):
+            predict(examples.batch(part).to(model_device(predict.model)).inputs)
             for layer in layers:
-                heard.setdefault(layer, []).append(flat(newest[layer], len(part), layer, pool))
-    return {layer: torch.cat(parts) for layer, parts in heard.items()}
+                pooled.setdefault(layer, []).append(pool_features(newest[layer], len(part), layer, pool))
+    return {layer: torch.cat(parts) for layer, parts in pooled.items()}
 
 
-def flat(output: object, count: int, layer: str, pool: int) -> Tensor:
+def pool_features(output: object, count: int, layer: str, pool: int) -> Tensor:
     """Return a layer's output as one row of numbers for each example."""
     if not isinstance(output, Tensor) or len(output) != count or output.ndim < 2:
-        found = f"{tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise ModelError(f"a row for each of {count} examples from '{layer}'", found, "name another layer")
+        actual = f"{tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(f"a row for each of {count} examples from '{layer}'", actual, "name another layer")
     if output.ndim == 4:
         return functional.adaptive_avg_pool2d(output.float(), pool).flatten(1)
     return output.float().mean(1) if output.ndim == 3 else output.float().flatten(1)
 
 
 @contextmanager
-def watched(modules: list[nn.Module], note: object) -> Iterator[None]:
+def forward_hooks(modules: list[nn.Module], note: object) -> Iterator[None]:
     """Call ``note`` with module, inputs and output whenever one of the modules has been called."""
     handles = [module.register_forward_hook(note) for module in modules]  # type: ignore[arg-type]
     try:
@@ -119,6 +119,6 @@ def watched(modules: list[nn.Module], note: object) -> Iterator[None]:
             handle.remove()
 
 
-def home(model: nn.Module) -> torch.device:
+def model_device(model: nn.Module) -> torch.device:
     """Return the device of a model's weights."""
     return next((weight.device for weight in model.parameters()), torch.device("cpu"))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch, Predictor, Split
-from expunge.kinds import check_constructor
+from expunge.type_checks import enforce_constructor_types
 
 Model = Callable[[Any], Tensor]
 
@@ -19,16 +19,16 @@ Model = Callable[[Any], Tensor]
 class Objective(ABC):
     """A mean loss over the examples of a batch, to be minimised.
 
-    Everything random is drawn into the batch by ``draw``, once per update, so that the same batch means the same loss
+    Everything random is drawn into the batch by ``sample``, once per update, so that the same batch means the same loss
     however often it is asked for. The model is called once, with ``batch.inputs``, and returns logits.
 
     Attributes:
         aliases: Other names in the registry.
         paper: Where the objective comes from.
         task: The family of models that it is for, one of the ``tasks`` of the registry.
-        stands_for: The objective for classifiers in whose place it comes where a method names that one; None for none.
-        negative: Whether the loss can be negative, so that there is no logarithm of it.
-        batchwise: Whether the loss of a batch differs from the mean over its parts; micro-batches and ranks are
+        replaces: The objective for classifiers in whose place it comes where a method names that one; None for none.
+        can_be_negative: Whether the loss can be negative, so that there is no logarithm of it.
+        couples_examples: Whether the loss of a batch differs from the mean over its parts; micro-batches and ranks are
             refused then.
         reads_weights: Whether the loss reads the weights themselves, of which a rank under ``fully_shard`` has a part
             only.
@@ -37,15 +37,15 @@ class Objective(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
     task: ClassVar[str] = "classification"
-    stands_for: ClassVar[type[Objective] | None] = None
-    negative: ClassVar[bool] = False
-    batchwise: ClassVar[bool] = False
+    replaces: ClassVar[type[Objective] | None] = None
+    can_be_negative: ClassVar[bool] = False
+    couples_examples: ClassVar[bool] = False
     reads_weights: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the constructor of every subclass refuse arguments of the wrong kind."""
         super().__init_subclass__(**options)
-        check_constructor(cls)
+        enforce_constructor_types(cls)
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look once at the original model and at the data, before the first update.
@@ -55,7 +55,7 @@ class Objective(ABC):
             data: The split of the request.
         """
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the batch with what this objective draws for one update.
 
         Args:

@@ -28,8 +28,8 @@ class RandomLabel(Objective):
     Examples:
         >>> objective = RandomLabel(exclude_true=True)
         >>> batch = Batch(torch.zeros(3, 2), torch.tensor([0, 1, 0]), torch.tensor([5, 2, 9]))
-        >>> drawn = objective.draw(batch, epoch=0, generator=torch.Generator())
-        >>> objective.labels(drawn, classes=2).tolist()
+        >>> drawn = objective.sample(batch, epoch=0, generator=torch.Generator())
+        >>> objective.sample_labels(drawn, classes=2).tolist()
         [1, 0, 1]
 
     Differences from public code: the labels depend on seed, epoch and example alone, never on the data set's name;
@@ -41,35 +41,38 @@ class RandomLabel(Objective):
 
     def __init__(self, exclude_true: bool = False, seed: int = 0) -> None:
         self.exclude_true, self.seed = exclude_true, seed
-        self.gone: tuple[int, ...] = ()
+        self.forgotten_classes: tuple[int, ...] = ()
 
     def prepare(self, original: Predictor, data: Split) -> None:
         """Note which classes are not to be drawn."""
-        self.gone = data.gone
+        self.forgotten_classes = data.forgotten_classes
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the batch with ``words``, random 32-bit numbers (n,), the same for an example throughout an epoch."""
-        return batch.with_drawn(words=hashed(batch.indices.to(batch.targets.device), self.seed, epoch))
+        return batch.with_extras(words=hash_indices(batch.indices.to(batch.targets.device), self.seed, epoch))
 
-    def labels(self, batch: Batch, classes: int) -> Tensor:
+    def sample_labels(self, batch: Batch, classes: int) -> Tensor:
         """Return the drawn labels (n,) of a head with so many classes; a class that no batch shows has its share."""
-        words, targets = batch.drawn["words"], batch.targets
-        if self.gone:
-            return self.labels_left(words, targets, classes)
+        words, targets = batch.extras["words"], batch.targets
+        if self.forgotten_classes:
+            return self.sample_remaining_labels(words, targets, classes)
         if self.exclude_true:
             return (targets + 1 + (words * (classes - 1) >> 32).to(targets)) % classes
         return (words * classes >> 32).to(targets)
 
-    def labels_left(self, words: Tensor, targets: Tensor, classes: int) -> Tensor:
+    def sample_remaining_labels(self, words: Tensor, targets: Tensor, classes: int) -> Tensor:
         """Return labels (n,) drawn from the classes that no earlier request forgot; the true one if no other is left.
 
         Examples:
             >>> objective = RandomLabel()
-            >>> objective.gone = (1,)
-            >>> objective.labels_left(torch.tensor([0, 2**32 - 1]), torch.tensor([0, 0]), classes=3).tolist()
+            >>> objective.forgotten_classes = (1,)
+            >>> draws, labels = torch.tensor([0, 2**32 - 1]), torch.tensor([0, 0])
+            >>> objective.sample_remaining_labels(draws, labels, classes=3).tolist()
             [0, 2]
         """
-        left = torch.tensor([label for label in range(classes) if label not in self.gone], device=targets.device)
+        left = torch.tensor(
+            [label for label in range(classes) if label not in self.forgotten_classes], device=targets.device
+        )
         places = torch.searchsorted(left, targets).clamp(max=max(len(left) - 1, 0))
         among = (left[places] == targets) if self.exclude_true and len(left) > 1 else torch.zeros_like(targets).bool()
         drawn = (words * (len(left) - among.long()) >> 32).to(targets)
@@ -78,10 +81,10 @@ class RandomLabel(Objective):
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return the mean cross entropy with the drawn labels."""
         logits = model(batch.inputs)
-        return functional.cross_entropy(logits, self.labels(batch, logits.shape[1]))
+        return functional.cross_entropy(logits, self.sample_labels(batch, logits.shape[1]))
 
 
-def hashed(indices: Tensor, seed: int, epoch: int) -> Tensor:
+def hash_indices(indices: Tensor, seed: int, epoch: int) -> Tensor:
     """Return for each index a number in [0, 2³²) that depends on (index, seed, epoch) alone.
 
     A hash instead of a table: examples are known by index, in any order and any number, and nothing is stored.

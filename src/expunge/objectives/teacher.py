@@ -10,7 +10,7 @@ from expunge.errors import ModelError, ObjectiveError
 from expunge.forward import copy_model
 
 # Seeds near 0 are what models are built from: the teacher must not be the original before its training.
-OFFSET = 0x1E3779B97F4A7C15
+SEED_OFFSET = 0x1E3779B97F4A7C15
 
 
 class Teacher:
@@ -33,12 +33,12 @@ class Teacher:
         model = copy_model(original.model)
         if seed is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed((seed + OFFSET) % 2**63)
+                torch.default_generator.manual_seed((seed + SEED_OFFSET) % 2**63)
                 # On the CPU, so that the teacher is the same on every device.
                 device = next(model.parameters()).device
                 reset_weights(model.cpu())
                 model.to(device)
-        self.predict = original.on(model.eval().requires_grad_(False))
+        self.predict = original.with_model(model.eval().requires_grad_(False))
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
@@ -46,15 +46,15 @@ class Teacher:
         return self.predict(batch.inputs)
 
 
-def required(teacher: Teacher | None) -> Teacher:
+def validate_teacher(teacher: Teacher | None) -> Teacher:
     """Return the teacher.
 
     Raises:
         ObjectiveError: If there is none yet.
     """
     if teacher is None:
-        found = "none, because prepare has not been called"
-        raise ObjectiveError("a teacher", found, "call prepare(Predictor(model), split) first")
+        actual = "none, because prepare has not been called"
+        raise ObjectiveError("a teacher", actual, "call prepare(Predictor(model), split) first")
     return teacher
 
 
@@ -67,7 +67,7 @@ def reset_weights(model: nn.Module) -> None:
     able = [module for module in model.modules() if callable(getattr(module, "reset_parameters", None))]
     for name, module in model.named_modules():
         if module not in able and next(module.parameters(recurse=False), None) is not None:
-            found = f"'{name}' ({type(module).__name__})"
-            raise ModelError("modules that can re-initialise themselves", found, "give it a reset_parameters method")
+            actual = f"'{name}' ({type(module).__name__})"
+            raise ModelError("modules that can re-initialise themselves", actual, "give it a reset_parameters method")
     for module in able:
         module.reset_parameters()  # type: ignore[operator]

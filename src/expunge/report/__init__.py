@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from expunge.report.document import SCHEMA, read_document
 from expunge.report.figure_files import svg_figures
-from expunge.report.forms import FORMS, save_report, text_of, write_report
-from expunge.report.fronts import front_figure, fronts_table
-from expunge.report.html import render
+from expunge.report.formats import FORMATS, render_text, save_report, write_report
+from expunge.report.html import render_html
 from expunge.report.markdown import markdown_report, markdown_table
+from expunge.report.pareto import pareto_figure, pareto_table
 from expunge.report.terminal import print_tables
 
 __all__ = [
-    "FORMS",
+    "FORMATS",
     "SCHEMA",
-    "front_figure",
-    "fronts_table",
     "markdown_report",
     "markdown_table",
+    "pareto_figure",
+    "pareto_table",
     "print_tables",
     "read_document",
-    "render",
+    "render_html",
+    "render_text",
     "save_report",
     "svg_figures",
-    "text_of",
     "write_report",
 ]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from expunge.formatting import format_number, format_percent
-from expunge.report.budget_part import BudgetPart
-from expunge.report.budget_words import amount
-from expunge.report.drawing import Frame, Key, Point, Scale, Tick, span
+from expunge.report.budget_schema import BudgetSection
+from expunge.report.budget_text import format_amount
+from expunge.report.drawing import Frame, LegendKey, Point, Scale, Tick, pad_range
 
 FRAME = Frame(wide=480, high=230, left=56, right=464, top=14, bottom=184)
 PADDING = 8
@@ -26,7 +26,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Limit:
+class LimitLine:
     """A level line with its name, which stands above or below it."""
 
     y: float
@@ -35,7 +35,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Track:
+class BudgetPanel:
     """One panel."""
 
     kind: ClassVar[str] = "track"
@@ -43,7 +43,7 @@ class Track:
     description: str
     dots: tuple[Dot, ...]
     curve: str
-    limit: Limit | None
+    limit: LimitLine | None
     band: tuple[float, float] | None
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
@@ -51,71 +51,88 @@ class Track:
     note: str = ""
 
     @property
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[LegendKey, ...]:
         """The legend."""
-        asked = () if self.band is None else (Key("band", "asked"),)
-        return (Key("original", "original"), Key("method", "reading"), Key("best", "handed over"), *asked)
+        band_keys = () if self.band is None else (LegendKey("band", "asked"),)
+        return (
+            LegendKey("original", "original"),
+            LegendKey("method", "reading"),
+            LegendKey("best", "handed over"),
+            *band_keys,
+        )
 
 
-def tracks(budget: BudgetPart) -> tuple[Track, ...]:
+def budget_panels(budget: BudgetSection) -> tuple[BudgetPanel, ...]:
     """Return the panels of a budget: what was spent, and each criterion of forgetting that was read."""
-    margin, most = budget.criterion.margin, budget.criterion.recognised
+    margin, max_recognized = budget.criterion.margin, budget.criterion.recognised
     unit = "points" if budget.asked.points is not None else "%" if budget.asked.relative is not None else "own unit"
-    paid = [budget.asked.shown(look.spent) for look in budget.looks]
-    seen = [None if look.recognised is None else 100 * look.recognised for look in budget.looks]
+    spent_values = [budget.asked.to_display(look.spent) for look in budget.looks]
+    recognized_values = [None if look.recognised is None else 100 * look.recognised for look in budget.looks]
     aucs = [look.auc for look in budget.looks]
-    limit, asked = budget.asked.amount, f"asked: at most {format_percent(most)}"
-    drawn = (
-        track(budget, f"Spent, {unit}", paid, [0.0, limit], (limit, f"allowed: {amount(budget.asked, limit)}")),
-        track(budget, "Forgotten class still recognised, %", seen, [0.0, 100 * most], (100 * most, asked)),
-        track(budget, "AUC, forgotten against held-out", aucs, [0.5 - margin, 0.5 + margin], None),
+    limit, recognition_label = budget.asked.amount, f"asked: at most {format_percent(max_recognized)}"
+    panels = (
+        build_panel(
+            budget,
+            f"Spent, {unit}",
+            spent_values,
+            [0.0, limit],
+            (limit, f"allowed: {format_amount(budget.asked, limit)}"),
+        ),
+        build_panel(
+            budget,
+            "Forgotten class still recognised, %",
+            recognized_values,
+            [0.0, 100 * max_recognized],
+            (100 * max_recognized, recognition_label),
+        ),
+        build_panel(budget, "AUC, forgotten against held-out", aucs, [0.5 - margin, 0.5 + margin], None),
     )
-    return tuple(panel for panel in drawn if panel is not None)
+    return tuple(panel for panel in panels if panel is not None)
 
 
-def track(
-    budget: BudgetPart,
+def build_panel(
+    budget: BudgetSection,
     title: str,
-    heights: Sequence[float | None],
+    values: Sequence[float | None],
     include: Sequence[float],
     limit: tuple[float, str] | None,
-) -> Track | None:
+) -> BudgetPanel | None:
     """Return a panel, None where no reading has a value.
 
     Args:
         budget: The budget.
         title: What is shown.
-        heights: Its value at each reading.
+        values: Its value at each reading.
         include: Values that the axis must show; the ends of a band where there is no limit.
         limit: A level line and its name.
     """
-    known = [(place, height) for place, height in enumerate(heights) if height is not None]
-    if not known:
+    points = [(index, height) for index, height in enumerate(values) if height is not None]
+    if not points:
         return None
     steps = [look.step for look in budget.looks]
     x = Scale(0, max(*steps, 1), FRAME.left + PADDING, FRAME.right - PADDING)
-    y = Scale(*span([*include, *(height for _, height in known)]), FRAME.bottom, FRAME.top)
-    dots = tuple(dot(budget, place, (x(steps[place]), y(height)), height) for place, height in known)
-    return Track(
+    y = Scale(*pad_range([*include, *(height for _, height in points)]), FRAME.bottom, FRAME.top)
+    dots = tuple(build_dot(budget, index, (x(steps[index]), y(height)), height) for index, height in points)
+    return BudgetPanel(
         title,
-        f"{len(known)} readings. " + "; ".join(one.tip for one in dots) + ".",
+        f"{len(points)} readings. " + "; ".join(one.tip for one in dots) + ".",
         dots,
         " ".join(f"{one.x:.1f},{one.y:.1f}" for one in dots),
-        None if limit is None else level(y, *limit),
+        None if limit is None else build_limit_line(y, *limit),
         None if limit is not None else (y(max(include)), y(min(include))),
         x.whole_ticks(6),
         y.ticks(5),
     )
 
 
-def level(y: Scale, value: float, text: str) -> Limit:
+def build_limit_line(y: Scale, value: float, text: str) -> LimitLine:
     """Return a level line, its name above it where there is room."""
-    at = y(value)
-    return Limit(at, text, at - 6 if at - FRAME.top > 20 else at + 15)
+    line_y = y(value)
+    return LimitLine(line_y, text, line_y - 6 if line_y - FRAME.top > 20 else line_y + 15)
 
 
-def dot(budget: BudgetPart, place: int, at: Point, height: float) -> Dot:
+def build_dot(budget: BudgetSection, index: int, at: Point, height: float) -> Dot:
     """Return the mark of a reading."""
-    role = "best" if place == budget.chosen else "original" if place == 0 else "method"
-    handed = ", handed over" if place == budget.chosen else ""
-    return Dot(role, *at, f"update {budget.looks[place].step}: {format_number(height)}{handed}")
+    role = "best" if index == budget.chosen else "original" if index == 0 else "method"
+    suffix = ", handed over" if index == budget.chosen else ""
+    return Dot(role, *at, f"update {budget.looks[index].step}: {format_number(height)}{suffix}")

@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from expunge.report.document import Remembered, Request, read_document
-from expunge.report.earlier_words import PARTS, name_of
+from expunge.report.document import EarlierAccuracy, RequestSection, read_document
+from expunge.report.earlier_requests_text import PART_LABELS, format_name
 
-HEADS = (
+COLUMNS = (
     *("request", "question", "model", "label", "role", "metric", "metric_label", "unit", "direction"),
     *("mean", "half_width", "seeds", "values"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t")
 
 
 def csv_report(document: Mapping[str, Any]) -> str:
@@ -33,53 +33,68 @@ def csv_report(document: Mapping[str, Any]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADS)
+    writer.writerow(COLUMNS)
     for request in read_document(document).requests:
         writer.writerows(_rows(request))
     return text.getvalue()
 
 
-def _rows(request: Request) -> Iterator[list[str]]:
-    asked = [harmless(request.id), harmless(request.question)]
+def _rows(request: RequestSection) -> Iterator[list[str]]:
+    request_cells = [escape_formula(request.id), escape_formula(request.question)]
     seeds = ";".join(map(str, request.seeds))
     for row in request.rows:
-        model = [harmless(row.key), harmless(row.label), row.role]
+        model_cells = [escape_formula(row.key), escape_formula(row.label), row.role]
         for metric in request.columns:
             score = row.scores.get(metric.key)
             if score is not None:
-                names = [harmless(metric.key), harmless(metric.label), harmless(metric.unit), metric.direction]
-                yield [*asked, *model, *names, _digits(score.mean), _digits(score.half), seeds, _list(score.values)]
-        yield from (_earlier(asked, model, row.role, one, seeds) for one in _remembered(request))
+                names = [
+                    escape_formula(metric.key),
+                    escape_formula(metric.label),
+                    escape_formula(metric.unit),
+                    metric.direction,
+                ]
+                yield [
+                    *request_cells,
+                    *model_cells,
+                    *names,
+                    _format_full(score.mean),
+                    _format_full(score.half),
+                    seeds,
+                    _join_values(score.values),
+                ]
+        yield from (_earlier_row(request_cells, model_cells, row.role, one, seeds) for one in _iter_earlier(request))
 
 
-def _remembered(request: Request) -> Iterator[tuple[str, str, Remembered]]:
+def _iter_earlier(request: RequestSection) -> Iterator[tuple[str, str, EarlierAccuracy]]:
     for one in request.earlier:
         number = "excluded" if one.entry is None else f"entry_{one.entry}"
-        for part, found in one.parts.items():
-            called = f"{PARTS[part]} of {name_of(one, request.classes)}"
-            yield f"earlier_{number}_{part}", harmless(f"Accuracy, {called}"), found
+        for part, accuracies in one.parts.items():
+            called = f"{PART_LABELS[part]} of {format_name(one, request.classes)}"
+            yield f"earlier_{number}_{part}", escape_formula(f"Accuracy, {called}"), accuracies
 
 
-def _earlier(asked: list[str], model: list[str], role: str, one: tuple[str, str, Remembered], seeds: str) -> list[str]:
-    key, label, found = one
-    value = _digits(found.accuracy.get(role))
-    return [*asked, *model, key, label, "%", "lower", value, "", seeds, value]
+def _earlier_row(
+    request_cells: list[str], model_cells: list[str], role: str, one: tuple[str, str, EarlierAccuracy], seeds: str
+) -> list[str]:
+    key, label, accuracies = one
+    value = _format_full(accuracies.accuracy.get(role))
+    return [*request_cells, *model_cells, key, label, "%", "lower", value, "", seeds, value]
 
 
-def harmless(text: str) -> str:
+def escape_formula(text: str) -> str:
     r"""Return text on one line that no spreadsheet takes for a formula.
 
     Examples:
-        >>> harmless("=1+1"), harmless("two\nlines")
+        >>> escape_formula("=1+1"), escape_formula("two\nlines")
         ("'=1+1", 'two lines')
     """
     line = re.sub(r"[\r\n]+", " ", text)
-    return f"'{line}" if line.startswith(_FORMULA) else line
+    return f"'{line}" if line.startswith(_FORMULA_PREFIXES) else line
 
 
-def _digits(value: float | None) -> str:
+def _format_full(value: float | None) -> str:
     return "" if value is None else repr(value)
 
 
-def _list(values: Sequence[float | None]) -> str:
-    return ";".join(map(_digits, values))
+def _join_values(values: Sequence[float | None]) -> str:
+    return ";".join(map(_format_full, values))

@@ -8,15 +8,15 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from expunge.errors import DataError, is_unicode
-from expunge.report.audit_part import Attack, AuditPart
-from expunge.report.budget_part import BudgetPart, HeldOut
-from expunge.report.part import Number, Part
+from expunge.report.audit_schema import AttackSection, AuditSection
+from expunge.report.budget_schema import BudgetSection, HeldOutSection
+from expunge.report.schema_base import DocumentModel, Number
 
 SCHEMA = 1
 """The one schema that this version reads."""
 
 
-class Metric(Part):
+class MetricSection(DocumentModel):
     """A column: what it is called, what it means and which way is good."""
 
     key: str
@@ -31,7 +31,7 @@ class Metric(Part):
         return "" if self.label.lower().startswith(self.unit.lower()) else self.unit
 
 
-class Score(Part):
+class Score(DocumentModel):
     """One metric of one model: a value per seed, their mean, and half the width of the 95 % interval."""
 
     values: tuple[Number, ...] = ()
@@ -39,7 +39,7 @@ class Score(Part):
     half: Number = None
 
 
-class Reading(Part):
+class StepSection(DocumentModel):
     """What one update was like."""
 
     step: int
@@ -50,14 +50,14 @@ class Reading(Part):
     removed: Number = None
 
 
-class Evidence(Part):
+class Evidence(DocumentModel):
     """What stands behind the figures of one model at one seed, as far as a report shows it."""
 
-    attacks: tuple[Attack, ...] = ()
-    held_out: HeldOut | None = None
+    attacks: tuple[AttackSection, ...] = ()
+    held_out: HeldOutSection | None = None
 
 
-class Row(Part):
+class ModelRow(DocumentModel):
     """One model of a request: the original, the retrained reference, or what a method made."""
 
     key: str
@@ -66,17 +66,17 @@ class Row(Part):
     paper: str = ""
     scores: dict[str, Score] = Field(default_factory=dict)
     per_class: tuple[Number, ...] = ()
-    history: tuple[Reading, ...] = ()
+    history: tuple[StepSection, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
 
     @property
-    def attacks(self) -> tuple[Attack, ...]:
+    def attacks(self) -> tuple[AttackSection, ...]:
         """The membership attacks at the first seed; none where they were not measured."""
         return self.evidence[0].attacks if self.evidence else ()
 
     @property
-    def held_out(self) -> HeldOut | None:
+    def held_out(self) -> HeldOutSection | None:
         """What a test against held-out examples shows of a model of one seed; None of several."""
         return self.evidence[0].held_out if len(self.evidence) == 1 else None
 
@@ -85,13 +85,13 @@ class Row(Part):
         score = self.scores.get(key)
         return None if score is None else score.mean
 
-    def half(self, key: str) -> float | None:
+    def half_width(self, key: str) -> float | None:
         """Return half the width of a metric's interval, None if the model has none."""
         score = self.scores.get(key)
         return None if score is None else score.half
 
 
-class Example(Part):
+class Example(DocumentModel):
     """A forgotten example with what the models say it is."""
 
     image: str
@@ -101,14 +101,14 @@ class Example(Part):
     unlearned: dict[str, str] = Field(default_factory=dict)
 
 
-class GridRow(Part):
+class GridRow(DocumentModel):
     """A model's pictures."""
 
     label: str
     images: tuple[str, ...]
 
 
-class Grid(Part):
+class Grid(DocumentModel):
     """Pictures that several models made of the same requests with the same seeds."""
 
     title: str
@@ -116,14 +116,14 @@ class Grid(Part):
     rows: tuple[GridRow, ...]
 
     @model_validator(mode="after")
-    def rows_are_full(self) -> Grid:
+    def check_rows_full(self) -> Grid:
         """Refuse a row that has not one picture for each column."""
         if any(len(row.images) != len(self.columns) for row in self.rows):
             raise ValueError("every row of a grid must have one picture for each column")
         return self
 
 
-class Sizes(Part):
+class Sizes(DocumentModel):
     """How many examples each part of the data has."""
 
     train: int | None = None
@@ -132,7 +132,7 @@ class Sizes(Part):
     test: int | None = None
 
 
-class Lost(Part):
+class MissingRow(DocumentModel):
     """A model of the table that has no figures at one seed: it failed, or was not made yet."""
 
     row: str
@@ -140,7 +140,7 @@ class Lost(Part):
     sentence: str
 
 
-class Fit(Part):
+class FitSection(DocumentModel):
     """How well the original knew one side of the data before the run, beside what chance gives."""
 
     side: str
@@ -152,25 +152,25 @@ class Fit(Part):
     warning: str = ""
 
 
-MISFITS = frozenset({("retain", "chance"), ("retain", "below"), ("holdout", "below")})
+MISFIT_LEVELS = frozenset({("retain", "chance"), ("retain", "below"), ("holdout", "below")})
 """Sides and levels of a fit with which no figure means anything."""
 
 
-class Kept(Part):
+class BudgetKept(DocumentModel):
     """Whether a method kept its budget at one seed of a comparison."""
 
     seed: int
     kept: bool | None = None
 
 
-class Remembered(Part):
+class EarlierAccuracy(DocumentModel):
     """How many examples of an earlier request each model gets right, in percent by role."""
 
     examples: int = 0
     accuracy: dict[str, Number] = Field(default_factory=dict)
 
 
-class Earlier(Part):
+class EarlierSection(DocumentModel):
     """An earlier request of the chain: the ledger's entry (none if the request file names it), and what is left of it.
 
     ``labels`` are of the classes that it forgot as a whole. Of ``train``, the forgotten examples themselves;
@@ -180,19 +180,19 @@ class Earlier(Part):
     entry: int | None = None
     classes: int = 0
     labels: tuple[int, ...] = ()
-    train: Remembered = Remembered()
-    held_out: Remembered = Remembered()
-    drawn: Remembered = Remembered()
+    train: EarlierAccuracy = EarlierAccuracy()
+    held_out: EarlierAccuracy = EarlierAccuracy()
+    drawn: EarlierAccuracy = EarlierAccuracy()
     rose: bool = False
 
     @property
-    def parts(self) -> dict[str, Remembered]:
+    def parts(self) -> dict[str, EarlierAccuracy]:
         """What was measured, by name."""
         every = {"train": self.train, "held_out": self.held_out, "drawn": self.drawn}
         return {name: part for name, part in every.items() if part.accuracy}
 
 
-class LeftOut(Part):
+class ExclusionSection(DocumentModel):
     """How many examples a request leaves out because earlier ones forgot them, and entries that do not say which.
 
     Of a model that the ledger does not know, ``elsewhere`` names entries that forgot some of what it retains; where the
@@ -209,7 +209,7 @@ class LeftOut(Part):
     beside: tuple[int, ...] = ()
 
 
-class Request(Part):
+class RequestSection(DocumentModel):
     """One forget request with everything that was measured for it."""
 
     id: str
@@ -219,64 +219,64 @@ class Request(Part):
     classes: tuple[str, ...] = ()
     seeds: tuple[int, ...]
     reference: bool
-    metrics: tuple[Metric, ...] = Field(min_length=1)
+    metrics: tuple[MetricSection, ...] = Field(min_length=1)
     noise_floor: Score | None = None
     noise_floors: dict[str, Score] = Field(default_factory=dict)
-    rows: tuple[Row, ...] = Field(min_length=1)
+    rows: tuple[ModelRow, ...] = Field(min_length=1)
     examples: tuple[Example, ...] = ()
     grids: tuple[Grid, ...] = ()
-    incomplete: tuple[Lost, ...] = ()
-    budgets: dict[str, tuple[Kept, ...]] = Field(default_factory=dict)
-    budget: BudgetPart | None = None
-    fit: tuple[Fit, ...] = ()
-    audit: AuditPart | None = None
+    incomplete: tuple[MissingRow, ...] = ()
+    budgets: dict[str, tuple[BudgetKept, ...]] = Field(default_factory=dict)
+    budget: BudgetSection | None = None
+    fit: tuple[FitSection, ...] = ()
+    audit: AuditSection | None = None
     title: str = ""
-    earlier: tuple[Earlier, ...] = ()
-    left_out: LeftOut | None = None
+    earlier: tuple[EarlierSection, ...] = ()
+    left_out: ExclusionSection | None = None
 
     @model_validator(mode="after")
-    def reference_is_there(self) -> Request:
+    def check_reference(self) -> RequestSection:
         """Refuse a request whose word about the reference and whose rows disagree."""
         if self.reference != (self.row("retrained") is not None):
             raise ValueError("'reference' must be true exactly where there is a row with the role 'retrained'")
         return self
 
-    def row(self, role: str) -> Row | None:
+    def row(self, role: str) -> ModelRow | None:
         """Return the first row with a role, None if there is none."""
         return next((row for row in self.rows if row.role == role), None)
 
     @property
-    def misfit(self) -> str:
+    def fit_warning(self) -> str:
         """What seems wrong with model and data, in sentences; empty where they fit."""
         return " ".join(fit.warning for fit in self.fit if fit.warning)
 
     @property
-    def is_unknown(self) -> bool:
+    def has_misfit(self) -> bool:
         """Whether the original knew the retained data no better than chance, or held-out ones worse than that."""
-        return any((fit.side, fit.level) in MISFITS for fit in self.fit)
+        return any((fit.side, fit.level) in MISFIT_LEVELS for fit in self.fit)
 
     @property
     def measured(self) -> tuple[int, ...]:
         """The seeds at which at least one row has figures."""
-        lost = {seed: {one.row for one in self.incomplete if one.seed == seed} for seed in self.seeds}
-        return tuple(seed for seed in self.seeds if len(lost[seed]) < len(self.rows))
+        missing = {seed: {one.row for one in self.incomplete if one.seed == seed} for seed in self.seeds}
+        return tuple(seed for seed in self.seeds if len(missing[seed]) < len(self.rows))
 
     @property
-    def methods(self) -> tuple[Row, ...]:
+    def methods(self) -> tuple[ModelRow, ...]:
         """The rows of unlearned models, in the order of the document."""
         return tuple(row for row in self.rows if row.role == "method")
 
     @property
-    def columns(self) -> tuple[Metric, ...]:
+    def columns(self) -> tuple[MetricSection, ...]:
         """The metrics that at least one model has: a column that nobody fills is absent."""
         return tuple(metric for metric in self.metrics if any(metric.key in row.scores for row in self.rows))
 
-    def metric(self, key: str) -> Metric | None:
+    def metric(self, key: str) -> MetricSection | None:
         """Return a metric by its key, None if the request does not have it."""
         return next((metric for metric in self.columns if metric.key == key), None)
 
 
-class Document(Part):
+class ResultDocument(DocumentModel):
     """All that a report says."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -287,20 +287,20 @@ class Document(Part):
     versions: dict[str, Any] = Field(default_factory=dict)
     hardware: dict[str, Any] = Field(default_factory=dict)
     disclosure: str = ""
-    requests: tuple[Request, ...] = Field(min_length=1)
+    requests: tuple[RequestSection, ...] = Field(min_length=1)
     holds_data: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
 
 
-def complaint(error: ValidationError, what: str) -> DataError:
+def first_error(error: ValidationError, what: str) -> DataError:
     """Return the first thing that validation found as one sentence."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the top level"
+    location = ".".join(str(part) for part in first["loc"]) or "the top level"
     message = first["msg"].removeprefix("Value error, ")
-    return DataError(what, f"at {place}: {message}", "write the result again with this version of expunge")
+    return DataError(what, f"at {location}: {message}", "write the result again with this version of expunge")
 
 
-def read_document(raw: Mapping[str, Any]) -> Document:
+def read_document(raw: Mapping[str, Any]) -> ResultDocument:
     """Return the document in ``raw``, checked.
 
     Args:
@@ -320,24 +320,24 @@ of expunge that wrote it (9.0).
             "a result document (a mapping)", f"a {type(raw).__name__}", "give the parsed content of result.json"
         )
     if raw.get("schema") != SCHEMA:
-        raise _other_schema(raw)
+        raise _schema_error(raw)
     _check_texts(raw)
     try:
-        return Document.model_validate(dict(raw))
+        return ResultDocument.model_validate(dict(raw))
     except ValidationError as error:
-        raise complaint(error, f"a result document of schema {SCHEMA}") from None
+        raise first_error(error, f"a result document of schema {SCHEMA}") from None
 
 
-def read_request(raw: Mapping[str, Any]) -> Request:
+def read_request(raw: Mapping[str, Any]) -> RequestSection:
     """Return one checked request, an element of a document's ``requests``.
 
     Raises:
         DataError: If it lacks something that a report needs.
     """
     try:
-        return Request.model_validate(raw)
+        return RequestSection.model_validate(raw)
     except ValidationError as error:
-        raise complaint(error, f"a request of a result document of schema {SCHEMA}") from None
+        raise first_error(error, f"a request of a result document of schema {SCHEMA}") from None
 
 
 def _check_texts(value: Any) -> None:
@@ -350,9 +350,9 @@ def _check_texts(value: Any) -> None:
         _check_texts(part)
 
 
-def _other_schema(raw: Mapping[str, Any]) -> DataError:
+def _schema_error(raw: Mapping[str, Any]) -> DataError:
     versions = raw.get("versions")
     writer = versions.get("expunge") if isinstance(versions, Mapping) else None
-    found = f"schema {raw['schema']!r}" if "schema" in raw else "no schema"
-    cure = "read it with the version of expunge that wrote it" + (f" ({writer})" if writer else "")
-    return DataError(f"a result document of schema {SCHEMA}", found, cure)
+    actual = f"schema {raw['schema']!r}" if "schema" in raw else "no schema"
+    hint = "read it with the version of expunge that wrote it" + (f" ({writer})" if writer else "")
+    return DataError(f"a result document of schema {SCHEMA}", actual, hint)

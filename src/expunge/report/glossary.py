@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from expunge.report.attacks import attacks
-from expunge.report.document import Document, Metric
+from expunge.report.attacks import attack_table
+from expunge.report.document import MetricSection, ResultDocument
 
 
 @dataclass(frozen=True)
@@ -143,20 +143,20 @@ ATTACK_WORDS = (
 """Words of reports that have attacks behind their figures."""
 
 
-def glossary(document: Document) -> tuple[Term, ...]:
+def glossary(document: ResultDocument) -> tuple[Term, ...]:
     """Return the definitions of all columns of all requests, each once, then the words that are no column."""
-    metrics: dict[str, Metric] = {}
+    metrics: dict[str, MetricSection] = {}
     for request in document.requests:
         for metric in request.columns:
             metrics.setdefault(metric.key, metric)
     more: tuple[Term, ...] = BUDGET_WORDS if any(request.budget is not None for request in document.requests) else ()
     more += AUDIT_WORDS if any(request.audit is not None for request in document.requests) else ()
-    more += ATTACK_WORDS if any(attacks(request) for request in document.requests) else ()
+    more += ATTACK_WORDS if any(attack_table(request) for request in document.requests) else ()
     words = [replace(word, anchor=f"word-{number}") for number, word in enumerate((*WORDS, *more), start=1)]
     return (*(_term(metric, number) for number, metric in enumerate(metrics.values(), start=1)), *words)
 
 
-def _term(metric: Metric, number: int) -> Term:
+def _term(metric: MetricSection, number: int) -> Term:
     """Return the term of a metric; its definition's own word about the target comes before the general one."""
     aim = "" if "Target: " in metric.definition else AIMS[metric.direction]
     return Term(metric.key, metric.label, metric.definition, aim, f"term-{number}")

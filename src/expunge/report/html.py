@@ -9,121 +9,123 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.formatting import format_count
-from expunge.report import audit_words
-from expunge.report.attacks import attacks
-from expunge.report.audit_part import AuditPart
-from expunge.report.budget_figure import Track, tracks
-from expunge.report.budget_part import BudgetPart
-from expunge.report.budget_words import Fact, Listing, facts, frontier
-from expunge.report.classes import Classes, classes
-from expunge.report.contact import Sheet, sheet
-from expunge.report.document import Request, read_document
-from expunge.report.earlier_words import listing as listing_of_earlier
-from expunge.report.gaps import Gaps, gaps
+from expunge.report import audit_text
+from expunge.report.attacks import attack_table
+from expunge.report.audit_schema import AuditSection
+from expunge.report.budget_figure import BudgetPanel, budget_panels
+from expunge.report.budget_schema import BudgetSection
+from expunge.report.budget_text import Statement, TextTable, budget_statements, frontier_table
+from expunge.report.class_figure import ClassFigure, build_class_figure
+from expunge.report.document import RequestSection, read_document
+from expunge.report.earlier_requests_text import earlier_table as listing_of_earlier
+from expunge.report.example_grid import ExampleGrid, example_grid
+from expunge.report.gap_figure import GapFigure, build_gap_figure
 from expunge.report.glossary import glossary
-from expunge.report.grid import Drawn, grids
-from expunge.report.headline import ranked
-from expunge.report.links import Links
-from expunge.report.pages import pages, source
-from expunge.report.scatter import Scatter, scatters
-from expunge.report.search_words import Tried, tried
+from expunge.report.image_grid import ImageGridView, build_image_grids
+from expunge.report.links import GlossaryLinks
+from expunge.report.ranking import rank_methods
+from expunge.report.scatter import Scatter, scatter_panels
+from expunge.report.search_text import SearchTable, search_table
+from expunge.report.summary import NOT_SHOWN, RequestSummary, build_summary
 from expunge.report.table import Table, build_table
-from expunge.report.telemetry import Strip, telemetry
-from expunge.report.words import NOT_SHOWN, Brief, brief
+from expunge.report.templating import get_environment, read_source
+from expunge.report.training_curves import PanelRow, build_panel_rows
 
 
 @dataclass(frozen=True)
-class Spent:
+class BudgetView:
     """All that the page shows about a budget."""
 
     sentence: str
-    facts: tuple[Fact, ...]
-    tracks: tuple[Track, ...]
-    frontier: Listing | None
-    tried: Tried | None
+    facts: tuple[Statement, ...]
+    tracks: tuple[BudgetPanel, ...]
+    frontier: TextTable | None
+    tried: SearchTable | None
 
 
 @dataclass(frozen=True)
-class Audited:
+class AuditView:
     """All that the page shows of an audit."""
 
-    facts: tuple[Fact, ...]
-    layers: Listing | None
+    facts: tuple[Statement, ...]
+    layers: TextTable | None
 
 
 @dataclass(frozen=True)
-class Section:
+class RequestView:
     """All of one request that the page shows."""
 
     anchor: str
-    request: Request
-    brief: Brief
+    request: RequestSection
+    brief: RequestSummary
     table: Table
     sizes: str
-    figures: tuple[Scatter | Gaps | Classes, ...]
-    classes: Classes | None
-    telemetry: tuple[Strip, ...]
-    sheet: Sheet | None
-    grids: tuple[Drawn, ...]
+    figures: tuple[Scatter | GapFigure | ClassFigure, ...]
+    classes: ClassFigure | None
+    telemetry: tuple[PanelRow, ...]
+    sheet: ExampleGrid | None
+    grids: tuple[ImageGridView, ...]
     settings: tuple[tuple[str, str, str], ...]
-    spent: Spent | None
-    audited: Audited | None
-    attacks: Listing | None
-    earlier: Listing | None
+    spent: BudgetView | None
+    audited: AuditView | None
+    attacks: TextTable | None
+    earlier: TextTable | None
 
 
-def section(request: Request, number: int) -> Section:
+def build_request_view(request: RequestSection, number: int) -> RequestView:
     """Return everything that the page shows about the request with this number."""
-    by_class, distances = classes(request), gaps(request)
-    drawn = (*scatters(request), distances, by_class)
-    return Section(
+    class_figure, gap_figure = build_class_figure(request), build_gap_figure(request)
+    figures = (*scatter_panels(request), gap_figure, class_figure)
+    return RequestView(
         f"request-{number}",
         request,
-        brief(request),
+        build_summary(request),
         build_table(request),
-        sizes(request),
-        tuple(figure for figure in drawn if figure is not None),
-        by_class,
-        telemetry(request),
-        sheet(request),
-        grids(request),
-        tuple((row.label, row.paper, _settings(row.settings)) for row in ranked(request)),
-        _spent(request.budget),
-        _audited(request.audit),
-        attacks(request),
+        describe_sizes(request),
+        tuple(figure for figure in figures if figure is not None),
+        class_figure,
+        build_panel_rows(request),
+        example_grid(request),
+        build_image_grids(request),
+        tuple((row.label, row.paper, _format_settings(row.settings)) for row in rank_methods(request)),
+        _build_budget_view(request.budget),
+        _build_audit_view(request.audit),
+        attack_table(request),
         listing_of_earlier(request),
     )
 
 
-def sizes(request: Request) -> str:
+def describe_sizes(request: RequestSection) -> str:
     """Return how many examples and seeds there are, and whether there is a reference, in one line."""
-    given = ((request.sizes.forget, "examples to forget"), (request.sizes.retain, "to keep"))
+    size_words = ((request.sizes.forget, "examples to forget"), (request.sizes.retain, "to keep"))
     counts = ", ".join(
         f"{format_count(number)} {what}"
-        for number, what in (*given, (request.sizes.test, "to test on"))
+        for number, what in (*size_words, (request.sizes.test, "to test on"))
         if number is not None
     )
     seeds = f"seed{'' if len(request.measured) == 1 else 's'} {', '.join(map(str, request.measured))}"
     return f"{counts} · {seeds} · {'compared with retraining' if request.reference else 'no retrained reference'}"
 
 
-def _spent(budget: BudgetPart | None) -> Spent | None:
+def _build_budget_view(budget: BudgetSection | None) -> BudgetView | None:
     if budget is None:
         return None
-    return Spent(budget.sentence, facts(budget), tracks(budget), frontier(budget), tried(budget))
+    return BudgetView(
+        budget.sentence, budget_statements(budget), budget_panels(budget), frontier_table(budget), search_table(budget)
+    )
 
 
-def _audited(audit: AuditPart | None) -> Audited | None:
+def _build_audit_view(audit: AuditSection | None) -> AuditView | None:
     if audit is None:
         return None
-    return Audited(audit_words.facts(audit), audit_words.layers(audit))
+    return AuditView(audit_text.audit_statements(audit), audit_text.layer_table(audit))
 
 
-def _settings(settings: Mapping[str, Any]) -> str:
+def _format_settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in settings.items())
 
 
-def render(document: Mapping[str, Any]) -> str:
+def render_html(document: Mapping[str, Any]) -> str:
     """Return the report of a result document as one self-contained HTML page.
 
     Text from the document is data: all of it is escaped, and pictures are let through only as PNG data URLs. The
@@ -136,16 +138,20 @@ def render(document: Mapping[str, Any]) -> str:
         DataError: If the document has another schema or lacks something.
     """
     checked = read_document(document)
-    style, script, terms = source("report.css") + source("figure.css"), source("report.js"), glossary(checked)
+    style, script, terms = (
+        read_source("report.css") + read_source("figure.css"),
+        read_source("report.js"),
+        glossary(checked),
+    )
     return (
-        pages()
+        get_environment()
         .get_template("report.html")
         .render(
             document=checked,
-            sections=[section(request, number) for number, request in enumerate(checked.requests, start=1)],
+            sections=[build_request_view(request, number) for number, request in enumerate(checked.requests, start=1)],
             terms=terms,
             anchors={term.key: term.anchor for term in terms if term.key},
-            links=Links(terms),
+            links=GlossaryLinks(terms),
             not_shown=NOT_SHOWN,
             style=style,
             script=script,

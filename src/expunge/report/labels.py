@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from expunge.report.drawing import Point
 
-SIZE = 12.0
+FONT_SIZE = 12.0
 """Height of a name in pixels."""
-WIDTH = 0.6
+LETTER_WIDTH = 0.6
 """Width of an average letter, as a share of the height; on the wide side."""
-MARK = 6.0
+MARKER_RADIUS = 6.0
 """Half the room that a mark takes."""
 
 
@@ -25,12 +25,12 @@ class Box:
     right: float
     bottom: float
 
-    def covers(self, other: Box) -> bool:
+    def overlaps(self, other: Box) -> bool:
         """Return whether the two have a point in common, edges apart."""
-        beside = self.right <= other.left or other.right <= self.left
-        return not (beside or self.bottom <= other.top or other.bottom <= self.top)
+        is_beside = self.right <= other.left or other.right <= self.left
+        return not (is_beside or self.bottom <= other.top or other.bottom <= self.top)
 
-    def holds(self, other: Box) -> bool:
+    def contains(self, other: Box) -> bool:
         """Return whether the other lies inside."""
         across = self.left <= other.left and other.right <= self.right
         return across and self.top <= other.top and other.bottom <= self.bottom
@@ -50,12 +50,12 @@ class Label:
     line: tuple[float, float, float, float] | None
 
 
-def around(at: Point) -> Box:
+def marker_box(at: Point) -> Box:
     """Return the room that a mark takes."""
-    return Box(at[0] - MARK, at[1] - MARK, at[0] + MARK, at[1] + MARK)
+    return Box(at[0] - MARKER_RADIUS, at[1] - MARKER_RADIUS, at[0] + MARKER_RADIUS, at[1] + MARKER_RADIUS)
 
 
-def place(points: Sequence[Point], names: Sequence[str], frame: Box, marks: Sequence[Point] = ()) -> list[Label]:
+def place_labels(points: Sequence[Point], names: Sequence[str], frame: Box, marks: Sequence[Point] = ()) -> list[Label]:
     """Return a label for each point, as near as it fits: greedily, on growing rings of candidate places.
 
     Args:
@@ -64,19 +64,19 @@ def place(points: Sequence[Point], names: Sequence[str], frame: Box, marks: Sequ
         frame: What the labels must not leave.
         marks: Other marks that must not be covered.
     """
-    taken = [around(point) for point in (*points, *marks)]
+    occupied = [marker_box(point) for point in (*points, *marks)]
     labels = []
     for point, name in zip(points, names, strict=True):
-        label = _first_free(point, name, frame, taken)
-        taken.append(label.box)
+        label = _first_free(point, name, frame, occupied)
+        occupied.append(label.box)
         labels.append(label)
     return labels
 
 
-def _first_free(point: Point, name: str, frame: Box, taken: Sequence[Box]) -> Label:
+def _first_free(point: Point, name: str, frame: Box, occupied: Sequence[Box]) -> Label:
     boxes = [_box(point, name, radius, turn) for radius in range(10, 240, 7) for turn in range(16)]
-    inside = [box for box in boxes if frame.holds(box)]
-    free = next((box for box in inside if not any(box.covers(other) for other in taken)), None)
+    inside = [box for box in boxes if frame.contains(box)]
+    free = next((box for box in inside if not any(box.overlaps(other) for other in occupied)), None)
     box = free or (inside or boxes)[0]
     return Label(name, box, _line(point, box))
 
@@ -85,7 +85,7 @@ def _box(point: Point, name: str, radius: float, turn: int) -> Box:
     """Return the box of a name whose nearest edge is at ``radius``; right first, then left, then the rest."""
     steps = (0, 8, 12, 4, 14, 2, 10, 6, 15, 1, 9, 7, 13, 11, 3, 5)
     angle = steps[turn] * math.pi / 8
-    wide, high = WIDTH * SIZE * len(name), SIZE
+    wide, high = LETTER_WIDTH * FONT_SIZE * len(name), FONT_SIZE
     x = point[0] + math.cos(angle) * (radius + wide / 2)
     y = point[1] + math.sin(angle) * (radius + high / 2)
     return Box(x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
@@ -96,6 +96,6 @@ def _line(point: Point, box: Box) -> tuple[float, float, float, float] | None:
     far = math.dist(point, near)
     if far <= 13:
         return None
-    share = (MARK - 1) / far
-    start = point[0] + share * (near[0] - point[0]), point[1] + share * (near[1] - point[1])
+    fraction = (MARKER_RADIUS - 1) / far
+    start = point[0] + fraction * (near[0] - point[0]), point[1] + fraction * (near[1] - point[1])
     return round(start[0], 1), round(start[1], 1), round(near[0], 1), round(near[1], 1)

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from expunge.report import earlier_words
-from expunge.report.document import Request, read_document
-from expunge.report.table import Cell, Line, Table, build_table, seeds_sentence
+from expunge.report import earlier_requests_text
+from expunge.report.document import RequestSection, read_document
+from expunge.report.table import Table, TableCell, TableLine, build_table, describe_seeds
 
-_SIGNS = {
+_ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -37,7 +37,7 @@ def escape(text: str) -> str:
         50 \% of \textbackslash{}input\{x\}
     """
     line = " ".join(re.split(r"[ \t\r\n\v\f]+", text))
-    return "".join(_SIGNS.get(sign, sign) for sign in line if sign in _SIGNS or sign.isprintable())
+    return "".join(_ESCAPES.get(sign, sign) for sign in line if sign in _ESCAPES or sign.isprintable())
 
 
 def latex_report(document: Mapping[str, Any]) -> str:
@@ -54,7 +54,7 @@ def latex_report(document: Mapping[str, Any]) -> str:
     return "\n\n".join([r"% Needs \usepackage{booktabs} in the preamble.", *tables]) + "\n"
 
 
-def latex_table(request: Request, number: int) -> str:
+def latex_table(request: RequestSection, number: int) -> str:
     """Return the table of one request: original and retrained, a rule, then the methods, the closest in bold.
 
     Args:
@@ -82,11 +82,11 @@ def latex_table(request: Request, number: int) -> str:
     )
 
 
-def _caption(request: Request, table: Table) -> str:
+def _caption(request: RequestSection, table: Table) -> str:
     spent = "" if request.budget is None else f" {request.budget.sentence}"
-    before = earlier_words.answer(request)
+    before = earlier_requests_text.describe_earlier_requests(request)
     earlier = f" {before}" if before else ""
-    return f"{request.question.rstrip('.')}. {seeds_sentence(request)} {table.floor}{spent}{earlier}"
+    return f"{request.question.rstrip('.')}. {describe_seeds(request)} {table.floor}{spent}{earlier}"
 
 
 def _heads(table: Table) -> list[str]:
@@ -96,10 +96,10 @@ def _heads(table: Table) -> list[str]:
     ]
 
 
-def _row(line: Line) -> str:
+def _row(line: TableLine) -> str:
     label = escape(line.label)
     return " & ".join([rf"\textbf{{{label}}}" if line.best else label, *map(_cell, line.cells)])
 
 
-def _cell(cell: Cell) -> str:
-    return escape(cell.whole)
+def _cell(cell: TableCell) -> str:
+    return escape(cell.full_text)

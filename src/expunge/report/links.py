@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from markupsafe import Markup
 
 from expunge.report.glossary import Term
-from expunge.report.pages import code
+from expunge.report.templating import render_code
 
-METRICS = {
+METRIC_WORDS = {
     "average gap": "avg_gap",
     "test accuracy": "ta",
     "accuracy on the data to keep": "ra",
@@ -22,7 +22,7 @@ METRICS = {
 }
 """Words of sentences → the key of the metric that they mean."""
 
-WORDS = {
+GLOSSARY_WORDS = {
     "noise floor": "Noise floor",
     "t-interval": "±",
     "seed": "Seed",
@@ -56,7 +56,7 @@ WORDS = {
 """Words of sentences, headings and figures → the entry of the glossary that says what they mean."""
 
 
-OTHERWISE = {
+AUDIT_GLOSSARY_WORDS = {
     "certificate": "Drop on fresh examples",
     "smallest drop that can be certified": "Drop on fresh examples",
     "weights": "Distance of a layer",
@@ -64,7 +64,7 @@ OTHERWISE = {
 """The same for reports without a budget, where the words above have no entry."""
 
 
-class Links:
+class GlossaryLinks:
     """Turns the words of a text that the glossary has into links; all of the text is escaped.
 
     What stands between backticks is code. The first place of each definition in a text is linked. Labels of metrics
@@ -74,38 +74,42 @@ class Links:
         terms: The glossary, with its anchors.
 
     Examples:
-        >>> links = Links([Term("ua", "UA", "Errors.", "", "term-1")])
+        >>> links = GlossaryLinks([Term("ua", "UA", "Errors.", "", "term-1")])
         >>> print(links("<b> has a UA of 3"))
         &lt;b&gt; has a <a href="#term-1">UA</a> of 3
     """
 
     def __init__(self, terms: Iterable[Term]) -> None:
-        given = list(terms)
-        keys = {term.key: term.anchor for term in given if term.key}
-        names = {term.name: term.anchor for term in given if not term.key}
-        labels = {term.name: term.anchor for term in given if term.key and term.name != term.name.lower()}
-        prose = _known(METRICS, keys) | _known(OTHERWISE, names) | _known(WORDS, names)
+        term_list = list(terms)
+        keys = {term.key: term.anchor for term in term_list if term.key}
+        names = {term.name: term.anchor for term in term_list if not term.key}
+        labels = {term.name: term.anchor for term in term_list if term.key and term.name != term.name.lower()}
+        prose = (
+            _resolve_anchors(METRIC_WORDS, keys)
+            | _resolve_anchors(AUDIT_GLOSSARY_WORDS, names)
+            | _resolve_anchors(GLOSSARY_WORDS, names)
+        )
         self._anchors = prose | labels
-        parts = [_either(labels), f"(?ai:{_either(prose)})"]
+        parts = [_alternation(labels), f"(?ai:{_alternation(prose)})"]
         self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)")
 
     def __call__(self, text: str) -> Markup:
         """Return the text as HTML, its words linked."""
-        made, end, seen = [], 0, set()
-        for found in self._pattern.finditer(text):
-            anchor = self._anchors.get(found[0]) or self._anchors[found[0].lower()]
-            if anchor in seen:
+        parts, end, linked = [], 0, set()
+        for match in self._pattern.finditer(text):
+            anchor = self._anchors.get(match[0]) or self._anchors[match[0].lower()]
+            if anchor in linked:
                 continue
-            seen.add(anchor)
-            made += [code(text[end : found.start()]), Markup('<a href="#{}">{}</a>').format(anchor, found[0])]
-            end = found.end()
-        return Markup("").join([*made, code(text[end:])])
+            linked.add(anchor)
+            parts += [render_code(text[end : match.start()]), Markup('<a href="#{}">{}</a>').format(anchor, match[0])]
+            end = match.end()
+        return Markup("").join([*parts, render_code(text[end:])])
 
 
-def _known(words: Mapping[str, str], anchors: Mapping[str, str]) -> dict[str, str]:
+def _resolve_anchors(words: Mapping[str, str], anchors: Mapping[str, str]) -> dict[str, str]:
     return {word: anchors[meant] for word, meant in words.items() if meant in anchors}
 
 
-def _either(words: Iterable[str]) -> str:
+def _alternation(words: Iterable[str]) -> str:
     """Return a pattern of any of the words, the longest first; of none, one that nothing matches."""
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) or r"(?!)"

@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from expunge.report import audit_words, earlier_words
-from expunge.report.attacks import attacks
-from expunge.report.audit_part import AuditPart
-from expunge.report.budget_part import BudgetPart
-from expunge.report.budget_words import Listing, facts, frontier
-from expunge.report.document import Document, Request, read_document, read_request
+from expunge.report import audit_text, earlier_requests_text
+from expunge.report.attacks import attack_table
+from expunge.report.audit_schema import AuditSection
+from expunge.report.budget_schema import BudgetSection
+from expunge.report.budget_text import TextTable, budget_statements, frontier_table
+from expunge.report.document import RequestSection, ResultDocument, read_document, read_request
 from expunge.report.glossary import Term, glossary
-from expunge.report.search_words import Tried, tried
-from expunge.report.table import Line, build_table, seeds_sentence
-from expunge.report.words import NOT_SHOWN, brief
+from expunge.report.search_text import SearchTable, search_table
+from expunge.report.summary import NOT_SHOWN, build_summary
+from expunge.report.table import TableLine, build_table, describe_seeds
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
 
@@ -42,10 +42,10 @@ def markdown_table(request: Mapping[str, Any]) -> str:
         DataError: If it lacks something that a table needs.
     """
     checked = read_request(request)
-    return "\n".join([*figures_table(checked), *_budget(checked.budget)])
+    return "\n".join([*figures_table(checked), *_budget_lines(checked.budget)])
 
 
-def figures_table(request: Request) -> list[str]:
+def figures_table(request: RequestSection) -> list[str]:
     """Return the lines of a request's table and of what stands under it, an empty one last."""
     table = build_table(request)
     heads = [
@@ -53,11 +53,11 @@ def figures_table(request: Request) -> list[str]:
         for metric in table.columns
     ]
     lines = [
-        _line(["Model", *heads]),
-        _line([":---", *["---:"] * len(heads)]),
-        *(_row(line) for line in (*table.references, *table.methods)),
+        _format_line(["Model", *heads]),
+        _format_line([":---", *["---:"] * len(heads)]),
+        *(_format_row(line) for line in (*table.references, *table.methods)),
     ]
-    return [*lines, "", escape(f"{seeds_sentence(request)} {table.floor}".rstrip()), ""]
+    return [*lines, "", escape(f"{describe_seeds(request)} {table.floor}".rstrip()), ""]
 
 
 def markdown_report(document: Mapping[str, Any]) -> str:
@@ -70,91 +70,112 @@ def markdown_report(document: Mapping[str, Any]) -> str:
         DataError: If the document has another schema or lacks something.
     """
     checked = read_document(document)
-    parts = [f"# {escape(checked.title)}", "", *(line for request in checked.requests for line in _request(request))]
-    parts += ["## What this does not show", "", *limits(), "## Definitions", "", *definitions(glossary(checked))]
+    parts = [
+        f"# {escape(checked.title)}",
+        "",
+        *(line for request in checked.requests for line in _request_lines(request)),
+    ]
+    parts += [
+        "## What this does not show",
+        "",
+        *list_limits(),
+        "## Definitions",
+        "",
+        *list_definitions(glossary(checked)),
+    ]
     if checked.holds_data:
-        parts += ["## What still holds the forgotten data", "", *map(_item, checked.holds_data), ""]
-    return "\n".join([*parts, *_record(checked)]).rstrip() + "\n"
+        parts += ["## What still holds the forgotten data", "", *map(_format_item, checked.holds_data), ""]
+    return "\n".join([*parts, *_record_lines(checked)]).rstrip() + "\n"
 
 
-def _request(request: Request) -> list[str]:
-    told = brief(request)
-    answers = [f"- **{one.question}:** {escape(one.text)}" for one in told.answers]
-    head = [f"## {escape(request.question)}", "", f"**{escape(told.verdict)}**", "", *answers, ""]
-    below = [*_attacks(request), *_earlier(request), *_budget(request.budget), *_audit(request.audit)]
+def _request_lines(request: RequestSection) -> list[str]:
+    summary = build_summary(request)
+    answers = [f"- **{one.question}:** {escape(one.text)}" for one in summary.answers]
+    head = [f"## {escape(request.question)}", "", f"**{escape(summary.verdict)}**", "", *answers, ""]
+    below = [
+        *_attack_lines(request),
+        *_earlier_lines(request),
+        *_budget_lines(request.budget),
+        *_audit_lines(request.audit),
+    ]
     return [*head, *figures_table(request), *below]
 
 
-def _attacks(request: Request) -> list[str]:
-    found = attacks(request)
-    return [] if found is None else ["Membership attacks, with 95 % bootstrap intervals:", "", *_listing(found)]
+def _attack_lines(request: RequestSection) -> list[str]:
+    table = attack_table(request)
+    return [] if table is None else ["Membership attacks, with 95 % bootstrap intervals:", "", *_table_lines(table)]
 
 
-def _earlier(request: Request) -> list[str]:
-    found = earlier_words.listing(request)
-    return [] if found is None else ["Accuracy on what earlier requests forgot:", "", *_listing(found)]
+def _earlier_lines(request: RequestSection) -> list[str]:
+    table = earlier_requests_text.earlier_table(request)
+    return [] if table is None else ["Accuracy on what earlier requests forgot:", "", *_table_lines(table)]
 
 
-def _audit(audit: AuditPart | None) -> list[str]:
+def _audit_lines(audit: AuditSection | None) -> list[str]:
     if audit is None:
         return []
-    told = [_item(f"{fact.name}: {fact.text}") for fact in audit_words.facts(audit)]
-    moved = audit_words.layers(audit)
-    return ["**Audit.**", "", *told, "", *([] if moved is None else _listing(moved))]
+    items = [_format_item(f"{fact.name}: {fact.text}") for fact in audit_text.audit_statements(audit)]
+    layer_changes = audit_text.layer_table(audit)
+    return ["**Audit.**", "", *items, "", *([] if layer_changes is None else _table_lines(layer_changes))]
 
 
-def limits() -> list[str]:
+def list_limits() -> list[str]:
     """Return what no report shows, as a list and an empty line."""
-    return [*map(_item, NOT_SHOWN), ""]
+    return [*map(_format_item, NOT_SHOWN), ""]
 
 
-def definitions(terms: Iterable[Term]) -> list[str]:
+def list_definitions(terms: Iterable[Term]) -> list[str]:
     """Return the definitions as a list and an empty line."""
     return [*(f"- **{escape(term.name)}**: {escape(f'{term.meaning} {term.aim}'.strip())}" for term in terms), ""]
 
 
-def _item(sentence: str) -> str:
+def _format_item(sentence: str) -> str:
     return f"- {escape(sentence)}"
 
 
-def _record(document: Document) -> list[str]:
-    told = [escape(document.disclosure), ""] if document.disclosure else []
-    made = {"made": document.created, "command": document.command, **document.versions, **document.hardware}
-    given = [_item(f"{name}: {value}") for name, value in made.items() if value]
-    return ["## How it was made", "", *told, *map(_item, document.caveats), "", *given, ""]
+def _record_lines(document: ResultDocument) -> list[str]:
+    disclosure = [escape(document.disclosure), ""] if document.disclosure else []
+    fields = {"made": document.created, "command": document.command, **document.versions, **document.hardware}
+    items = [_format_item(f"{name}: {value}") for name, value in fields.items() if value]
+    return ["## How it was made", "", *disclosure, *map(_format_item, document.caveats), "", *items, ""]
 
 
-def _budget(budget: BudgetPart | None) -> list[str]:
+def _budget_lines(budget: BudgetSection | None) -> list[str]:
     if budget is None:
         return []
-    told = [f"- {escape(fact.name)}: {escape(fact.text)}" for fact in facts(budget)]
+    items = [f"- {escape(fact.name)}: {escape(fact.text)}" for fact in budget_statements(budget)]
     return [
         f"**Budget.** {escape(budget.sentence)}",
         "",
-        *told,
+        *items,
         "",
-        *_frontier(frontier(budget)),
-        *_tried(tried(budget)),
+        *_frontier_lines(frontier_table(budget)),
+        *_search_lines(search_table(budget)),
     ]
 
 
-def _frontier(found: Listing | None) -> list[str]:
-    return [] if found is None else ["The frontier that was reached:", "", *_listing(found)]
+def _frontier_lines(table: TextTable | None) -> list[str]:
+    return [] if table is None else ["The frontier that was reached:", "", *_table_lines(table)]
 
 
-def _tried(found: Tried | None) -> list[str]:
-    return [] if found is None else [escape(found.text), "", *_listing(found.trials)]
+def _search_lines(search: SearchTable | None) -> list[str]:
+    return [] if search is None else [escape(search.text), "", *_table_lines(search.trials)]
 
 
-def _listing(found: Listing) -> list[str]:
-    rows = [_line([escape(text) for text in row]) for row in (found.heads, *found.rows)]
-    return [rows[0], _line([":---" if found.is_named else "---:", *["---:"] * (len(found.heads) - 1)]), *rows[1:], ""]
+def _table_lines(table: TextTable) -> list[str]:
+    rows = [_format_line([escape(text) for text in row]) for row in (table.heads, *table.rows)]
+    return [
+        rows[0],
+        _format_line([":---" if table.is_named else "---:", *["---:"] * (len(table.heads) - 1)]),
+        *rows[1:],
+        "",
+    ]
 
 
-def _row(line: Line) -> str:
+def _format_row(line: TableLine) -> str:
     label = escape(line.label)
-    return _line([f"**{label}**" if line.best else label, *(cell.whole for cell in line.cells)])
+    return _format_line([f"**{label}**" if line.best else label, *(cell.full_text for cell in line.cells)])
 
 
-def _line(cells: list[str]) -> str:
+def _format_line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"

@@ -10,11 +10,11 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table as Grid
 from rich.text import Text
 
-from expunge.report import audit_words, earlier_words
-from expunge.report.attacks import listing as listing_of
-from expunge.report.audit_part import AuditPart
-from expunge.report.document import Request, read_document
-from expunge.report.table import Line, Table, build_table
+from expunge.report import audit_text, earlier_requests_text
+from expunge.report.attacks import tabulate_attacks as listing_of
+from expunge.report.audit_schema import AuditSection
+from expunge.report.document import RequestSection, read_document
+from expunge.report.table import Table, TableLine, build_table
 
 COLUMNS = (
     *("ua", "ra", "ta", "mia", "avg_gap"),
@@ -22,7 +22,7 @@ COLUMNS = (
     "seconds",
 )
 """The metrics that fit, of classifiers and of generated images; all others are in the HTML report."""
-NARROW = 8
+MAX_HEADING_LETTERS = 8
 """Letters of a heading that stays on one line."""
 WIDTH = 80
 
@@ -38,58 +38,60 @@ def print_tables(document: Mapping[str, Any], console: Console) -> None:
         DataError: If the document has another schema or lacks something.
     """
     for request in read_document(document).requests:
-        table = build_table(request).only(*COLUMNS)
-        console.print(_grid(request, table, console), width=min(WIDTH, console.width))
-        console.print(_text(_footer(request, table), console), width=min(WIDTH, console.width), style="dim")
-        for sentence in _outcomes(request):
-            console.print(_text(sentence, console), width=min(WIDTH, console.width))
-        if before := earlier_words.answer(request):
-            told = f"{earlier_words.headline(request).strip()} {before}".strip()
-            console.print(_text(told, console), width=min(WIDTH, console.width))
-        if request.misfit:
-            console.print(_text(f"Warning: {request.misfit}", console), width=min(WIDTH, console.width))
+        table = build_table(request).select_columns(*COLUMNS)
+        console.print(_build_grid(request, table, console), width=min(WIDTH, console.width))
+        console.print(
+            _make_text(_describe_footer(request, table), console), width=min(WIDTH, console.width), style="dim"
+        )
+        for sentence in _describe_outcomes(request):
+            console.print(_make_text(sentence, console), width=min(WIDTH, console.width))
+        if earlier_text := earlier_requests_text.describe_earlier_requests(request):
+            message = f"{earlier_requests_text.describe_returned(request).strip()} {earlier_text}".strip()
+            console.print(_make_text(message, console), width=min(WIDTH, console.width))
+        if request.fit_warning:
+            console.print(_make_text(f"Warning: {request.fit_warning}", console), width=min(WIDTH, console.width))
         if request.audit is not None:
             _print_audit(request.audit, console)
         console.print()
 
 
-def _outcomes(request: Request) -> list[str]:
+def _describe_outcomes(request: RequestSection) -> list[str]:
     """Return what became of the budget, and what the test data show of a single unlearned model."""
     row = request.methods[0] if len(request.methods) == 1 else None
-    shown = None if row is None else row.held_out
+    held_out = None if row is None else row.held_out
     spent = [] if request.budget is None else [request.budget.sentence]
-    return [*spent, *([] if shown is None else [f"On the test data: {shown.sentence}"])]
+    return [*spent, *([] if held_out is None else [f"On the test data: {held_out.sentence}"])]
 
 
-def _print_audit(audit: AuditPart, console: Console) -> None:
+def _print_audit(audit: AuditSection, console: Console) -> None:
     """Print what an audit found: its words, the areas of the attacks, and the layers that moved the most."""
     width = min(WIDTH, console.width)
-    for fact in audit_words.facts(audit):
-        console.print(_text(f"{fact.name}: {fact.text}", console), width=width)
-    for listing in (listing_of(audit.attacked), audit_words.layers(audit)):
+    for fact in audit_text.audit_statements(audit):
+        console.print(_make_text(f"{fact.name}: {fact.text}", console), width=width)
+    for listing in (listing_of(audit.attacked), audit_text.layer_table(audit)):
         if listing is None:
             continue
         grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, padding=(0, 1))
         for number, head in enumerate(listing.heads):
-            grid.add_column(_text(head, console), justify="right" if number else "left", no_wrap=number > 0)
+            grid.add_column(_make_text(head, console), justify="right" if number else "left", no_wrap=number > 0)
         for row in listing.rows:
-            grid.add_row(*(_text(text, console) for text in row))
+            grid.add_row(*(_make_text(text, console) for text in row))
         console.print()
         console.print(grid, width=width)
 
 
-def _text(words: str, console: Console, style: str = "") -> Text:
+def _make_text(words: str, console: Console, style: str = "") -> Text:
     """Return words as text without control characters, and without ± where the console cannot show it."""
-    seen = "".join(letter if letter.isprintable() else " " for letter in words)
+    printable = "".join(letter if letter.isprintable() else " " for letter in words)
     if not console.encoding.lower().startswith("utf"):
-        seen = seen.replace("±", "+-").replace("−", "-").replace("–", "-").encode("ascii", "replace").decode()
-    return Text(seen, style=style)
+        printable = printable.replace("±", "+-").replace("−", "-").replace("–", "-").encode("ascii", "replace").decode()
+    return Text(printable, style=style)
 
 
-def _grid(request: Request, table: Table, console: Console) -> Grid:
+def _build_grid(request: RequestSection, table: Table, console: Console) -> Grid:
     frame = box.SIMPLE_HEAD if console.is_terminal else None
     grid = Grid(
-        title=_text(request.question, console, "bold"),
+        title=_make_text(request.question, console, "bold"),
         title_justify="left",
         box=frame,
         pad_edge=False,
@@ -98,26 +100,26 @@ def _grid(request: Request, table: Table, console: Console) -> Grid:
     grid.add_column("model", max_width=16, no_wrap=True, overflow="ellipsis" if console.is_terminal else "crop")
     for metric in table.columns:
         head = f"{metric.label} {metric.shown_unit}".strip()
-        wide = len(head) > NARROW
+        wide = len(head) > MAX_HEADING_LETTERS
         overflow: OverflowMethod = "fold" if wide else "crop"
-        grid.add_column(_text(head, console), justify="right", no_wrap=not wide, overflow=overflow)
+        grid.add_column(_make_text(head, console), justify="right", no_wrap=not wide, overflow=overflow)
     for line in table.references:
-        grid.add_row(*_cells(line, table, console, "dim"), end_section=line is table.references[-1])
+        grid.add_row(*_make_cells(line, table, console, "dim"), end_section=line is table.references[-1])
     for line in table.methods:
-        grid.add_row(*_cells(line, table, console, "bold" if line.best else ""))
+        grid.add_row(*_make_cells(line, table, console, "bold" if line.best else ""))
     return grid
 
 
-def _cells(line: Line, table: Table, console: Console, style: str) -> list[Text]:
+def _make_cells(line: TableLine, table: Table, console: Console, style: str) -> list[Text]:
     """Return a row's texts; only the average gap carries its half-width, the others would not fit."""
     texts = [
-        cell.whole if metric.key == "avg_gap" else cell.text
+        cell.full_text if metric.key == "avg_gap" else cell.text
         for cell, metric in zip(line.cells, table.columns, strict=True)
     ]
-    return [_text(text, console, style) for text in (line.label, *texts)]
+    return [_make_text(text, console, style) for text in (line.label, *texts)]
 
 
-def _footer(request: Request, table: Table) -> str:
+def _describe_footer(request: RequestSection, table: Table) -> str:
     seeds = len(request.measured)
     sure = "One seed: no intervals." if seeds == 1 else f"{seeds} seeds, ± half a 95 % t-interval."
     return f"{sure} {table.floor}".rstrip()

@@ -1,21 +1,21 @@
 """Shadow models: many small classifiers, each trained on its own part of the data, made at once and kept on disk."""
 
-from expunge.shadows.calibration import Calibration, calibrate
-from expunge.shadows.lesson import Lesson
-from expunge.shadows.plan import Shadow, halves
-from expunge.shadows.store import Store, hashed
-from expunge.shadows.together import train_together
-from expunge.shadows.train import Training, train_shadows
+from expunge.shadows.config import ShadowTrainingConfig
+from expunge.shadows.plan import Shadow, draw_complementary_halves
+from expunge.shadows.speed_test import SpeedTest, measure_speed
+from expunge.shadows.stacked import train_stacked
+from expunge.shadows.store import ShadowStore, hash_values
+from expunge.shadows.train import ShadowTraining, train_shadows
 
 __all__ = [
-    "Calibration",
-    "Lesson",
     "Shadow",
-    "Store",
-    "Training",
-    "calibrate",
-    "halves",
-    "hashed",
+    "ShadowStore",
+    "ShadowTraining",
+    "ShadowTrainingConfig",
+    "SpeedTest",
+    "draw_complementary_halves",
+    "hash_values",
+    "measure_speed",
     "train_shadows",
-    "train_together",
+    "train_stacked",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from expunge.errors import ConfigError
-from expunge.seeds import seeded_generator
+from expunge.seeds import make_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Shadow:
     seed: int
 
 
-def halves(candidates: int, models: int, seed: int = 0) -> Tensor:
+def draw_complementary_halves(candidates: int, models: int, seed: int = 0) -> Tensor:
     """Return which candidate each shadow model is trained on: random halves, every second one the rest of the first.
 
     So every candidate is in for exactly half of the models, and models 2j and 2j + 1 share none.
@@ -42,7 +42,7 @@ def halves(candidates: int, models: int, seed: int = 0) -> Tensor:
         ConfigError: If there are fewer than two candidates or the number of models is odd.
 
     Examples:
-        >>> inside = halves(6, 4)
+        >>> inside = draw_complementary_halves(6, 4)
         >>> inside.sum(0).tolist(), inside.sum(1).tolist()
         ([2, 2, 2, 2, 2, 2], [3, 3, 3, 3])
     """
@@ -50,7 +50,7 @@ def halves(candidates: int, models: int, seed: int = 0) -> Tensor:
         raise ConfigError("at least 2 candidates", f"{candidates}", "ask for more examples to be forgotten")
     if models < 2 or models % 2:
         raise ConfigError("an even number of shadow models", f"{models}", "use for example 32")
-    generator = seeded_generator(seed)
+    generator = make_generator(seed)
     inside = torch.zeros(models, candidates, dtype=torch.bool)
     for first in range(0, models, 2):
         inside[first, torch.randperm(candidates, generator=generator)[: candidates // 2]] = True
@@ -58,7 +58,7 @@ def halves(candidates: int, models: int, seed: int = 0) -> Tensor:
     return inside
 
 
-def groups(shadows: Sequence[Shadow], at_once: int) -> Iterator[list[int]]:
+def group_by_size(shadows: Sequence[Shadow], at_once: int) -> Iterator[list[int]]:
     """Yield the numbers of shadow models that can be trained at once: as many examples each, ``at_once`` at most.
 
     Args:

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 import expunge
-from expunge.batch import Examples, on_tensors
+from expunge.batch import Examples, map_tensors
 from expunge.errors import CheckpointError
-from expunge.weights import load_weights, replacing, save_weights
+from expunge.weights import atomic_write, load_weights, save_weights
 
-READ = 512
+HASH_BATCH_SIZE = 512
 """Examples that are read at once where data are hashed."""
 
 
-class Store:
+class ShadowStore:
     """A folder of tensors by name, with a JSON file beside each that says how they came about.
 
     Args:
@@ -28,9 +28,9 @@ class Store:
 
     Examples:
         >>> import tempfile
-        >>> store = Store(Path(tempfile.mkdtemp()))
-        >>> _ = store.keep("ab", {"x": torch.ones(2)}, {"seconds": 1.0})
-        >>> store.has("ab"), store.tensors("ab")["x"], store.about("ab")
+        >>> store = ShadowStore(Path(tempfile.mkdtemp()))
+        >>> _ = store.save("ab", {"x": torch.ones(2)}, {"seconds": 1.0})
+        >>> store.has("ab"), store.load("ab")["x"], store.load_metadata("ab")
         (True, tensor([1., 1.]), {'seconds': 1.0})
     """
 
@@ -45,7 +45,7 @@ class Store:
         """Return whether the tensors are there; the file comes last, so that what it says is there too."""
         return self.path(name).is_file()
 
-    def keep(self, name: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    def save(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Write tensors and what is to be told of them.
 
         Raises:
@@ -54,13 +54,13 @@ class Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            found = f"'{self.folder}' ({error.strerror or type(error).__name__})"
-            raise CheckpointError("a cache folder that can be made", found, "name another") from error
-        with replacing(self.path(name).with_suffix(".json"), overwrite=True) as temporary:
-            temporary.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            actual = f"'{self.folder}' ({error.strerror or type(error).__name__})"
+            raise CheckpointError("a cache folder that can be made", actual, "name another") from error
+        with atomic_write(self.path(name).with_suffix(".json"), overwrite=True) as temporary:
+            temporary.write_text(json.dumps(metadata, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         save_weights(tensors, self.path(name), overwrite=True)
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
+    def load(self, name: str) -> dict[str, Tensor]:
         """Return the tensors.
 
         Raises:
@@ -68,23 +68,23 @@ class Store:
         """
         return load_weights(self.path(name))
 
-    def about(self, name: str) -> dict[str, Any]:
+    def load_metadata(self, name: str) -> dict[str, Any]:
         """Return what is told of the tensors; nothing where that file was taken away or damaged."""
         try:
-            found = json.loads(self.path(name).with_suffix(".json").read_text(encoding="utf-8"))
+            metadata = json.loads(self.path(name).with_suffix(".json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return metadata if isinstance(metadata, dict) else {}
 
 
-def hashed(*parts: Any) -> str:
+def hash_values(*parts: Any) -> str:
     """Return 32 hex digits of SHA-256 over plain values and the versions that a computation depends on.
 
     Args:
         parts: Texts, numbers, and lists and mappings of them.
 
     Examples:
-        >>> hashed({"a": 1, "b": 2}) == hashed({"b": 2, "a": 1}), len(hashed())
+        >>> hash_values({"a": 1, "b": 2}) == hash_values({"b": 2, "a": 1}), len(hash_values())
         (True, 32)
     """
     versions = {"expunge": expunge.__version__, "torch": torch.__version__.split("+")[0]}
@@ -92,30 +92,30 @@ def hashed(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def hash_of_examples(examples: Examples) -> str:
+def hash_examples(examples: Examples) -> str:
     """Return SHA-256, in hex, over all inputs and labels in order."""
-    found = hashlib.sha256(len(examples).to_bytes(8, "little"))
-    for indices in torch.arange(len(examples)).split(READ):
+    digest = hashlib.sha256(len(examples).to_bytes(8, "little"))
+    for indices in torch.arange(len(examples)).split(HASH_BATCH_SIZE):
         batch = examples.batch(indices)
-        on_tensors([batch.inputs, batch.targets], lambda tensor: added(found, tensor))
-    return found.hexdigest()
+        map_tensors([batch.inputs, batch.targets], lambda tensor: update_hash(digest, tensor))
+    return digest.hexdigest()
 
 
-def hash_of_model(model: nn.Module) -> str:
+def hash_model(model: nn.Module) -> str:
     """Return SHA-256, in hex, over a network's layers as it prints them, and its weights and buffers by name."""
-    found = hashlib.sha256(repr(model).encode())
+    digest = hashlib.sha256(repr(model).encode())
     for name, value in sorted({**dict(model.named_parameters()), **dict(model.named_buffers())}.items()):
-        found.update(f"{name} {value.requires_grad}".encode())
-        added(found, value.detach())
-    return found.hexdigest()
+        digest.update(f"{name} {value.requires_grad}".encode())
+        update_hash(digest, value.detach())
+    return digest.hexdigest()
 
 
-def hash_of_positions(positions: Tensor) -> str:
+def hash_positions(positions: Tensor) -> str:
     """Return SHA-256, in hex, over positions in their order."""
     return hashlib.sha256(positions.cpu().numpy().astype("<i8").tobytes()).hexdigest()
 
 
-def added(digest: Any, tensor: Tensor) -> Tensor:
+def update_hash(digest: Any, tensor: Tensor) -> Tensor:
     """Add the type, shape and bytes of a tensor to a hash, and return it."""
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())

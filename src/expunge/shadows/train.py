@@ -11,27 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from expunge.batch import Examples
-from expunge.data import Subset, kept_on
+from expunge.data import Subset, device_cache
 from expunge.errors import ConfigError
-from expunge.shadows.calibration import Calibration, Way, calibrate
-from expunge.shadows.lesson import Lesson
-from expunge.shadows.plan import Shadow, groups
-from expunge.shadows.store import Store, hash_of_examples, hash_of_model, hash_of_positions, hashed
-from expunge.shadows.together import train_together
+from expunge.shadows.config import ShadowTrainingConfig
+from expunge.shadows.plan import Shadow, group_by_size
+from expunge.shadows.speed_test import SpeedTest, Strategy, measure_speed
+from expunge.shadows.stacked import train_stacked
+from expunge.shadows.store import ShadowStore, hash_examples, hash_model, hash_positions, hash_values
 from expunge.tasks.classification.train_settings import TrainSettings
-from expunge.tasks.classification.training import Augment, fit
+from expunge.tasks.classification.training import Augment, train_classifier
 
-Choice = Literal["auto", "together", "loop"]
-AT_ONCE = 32
+StrategyChoice = Literal["auto", "together", "loop"]
+MAX_MODELS_AT_ONCE = 32
 """Models in one stack at most."""
 
 
 @dataclass
-class Training:
+class ShadowTraining:
     """How shadow models are made.
 
     Args:
-        make: Returns a network with fresh weights, drawn from the global generator.
+        model_factory: Returns a network with fresh weights, drawn from the global generator.
         examples: What ``Shadow.positions`` count in.
         settings: How each is trained; the seed is the shadow's own.
         augment: As for ``fit``. Default none.
@@ -40,51 +40,51 @@ class Training:
         at_once: Models that are trained at once at most. Default 32.
         way: ``together``, ``loop``, or ``auto`` (default), which measures both on a few updates.
         store: Where finished models are kept and looked for. Default nowhere.
-        calibrations: What was measured, filled by the training.
+        speed_tests: What was measured, filled by the training.
     """
 
-    make: Callable[[], nn.Module]
+    model_factory: Callable[[], nn.Module]
     examples: Examples
     settings: TrainSettings
     augment: Augment | None = None
     logits: Callable[[Any], Tensor] | None = None
     device: torch.device | str = "cpu"
-    at_once: int = AT_ONCE
-    way: Choice = "auto"
-    store: Store | None = None
-    calibrations: list[Calibration] = field(default_factory=list)
+    at_once: int = MAX_MODELS_AT_ONCE
+    way: StrategyChoice = "auto"
+    store: ShadowStore | None = None
+    speed_tests: list[SpeedTest] = field(default_factory=list)
     _data: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.way not in get_args(Choice):
-            raise ConfigError(f"a way ({', '.join(get_args(Choice))})", f"{self.way!r}", "choose one of them")
+        if self.way not in get_args(StrategyChoice):
+            raise ConfigError(f"a way ({', '.join(get_args(StrategyChoice))})", f"{self.way!r}", "choose one of them")
         if self.at_once < 1:
             raise ConfigError("at least 1 model at once", f"{self.at_once}", "use for example 32")
 
     @property
-    def lesson(self) -> Lesson:
+    def config(self) -> ShadowTrainingConfig:
         """What they learn, and how."""
-        return Lesson(self.examples, self.settings, self.augment, self.logits)
+        return ShadowTrainingConfig(self.examples, self.settings, self.augment, self.logits)
 
-    def fresh(self, shadow: Shadow) -> nn.Module:
+    def make_model(self, shadow: Shadow) -> nn.Module:
         """Return the network of a shadow model as it starts; the caller's random state is untouched."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(shadow.seed)
-            return self.make().to(self.device)
+            return self.model_factory().to(self.device)
 
     def key(self, shadow: Shadow) -> str:
         """Return the hash of everything that determines a shadow model, but for the last bits.
 
         Whether it is trained at once with others is not in it: both ways come to the same, up to rounding.
         """
-        self._data = self._data or hash_of_examples(self.examples)
+        self._data = self._data or hash_examples(self.examples)
         augment = None if self.augment is None else getattr(self.augment, "__qualname__", repr(self.augment))
-        parts = {"settings": asdict(self.lesson.settings_of(shadow)), "augment": augment, "data": self._data}
-        return hashed(parts, hash_of_positions(shadow.positions), hash_of_model(self.fresh(shadow)))
+        parts = {"settings": asdict(self.config.settings_for(shadow)), "augment": augment, "data": self._data}
+        return hash_values(parts, hash_positions(shadow.positions), hash_model(self.make_model(shadow)))
 
 
 def train_shadows(
-    training: Training, shadows: Sequence[Shadow], on_done: Callable[[int, int], None] | None = None
+    training: ShadowTraining, shadows: Sequence[Shadow], on_done: Callable[[int, int], None] | None = None
 ) -> list[nn.Module]:
     """Return the trained shadow models, in evaluation mode, in the order in which they were asked for.
 
@@ -102,83 +102,85 @@ def train_shadows(
     Examples:
         >>> from expunge.data import TensorExamples
         >>> examples = TensorExamples(torch.randn(20, 4), torch.arange(20) % 3)
-        >>> training = Training(lambda: nn.Linear(4, 3), examples, TrainSettings(epochs=1, batch=8))
+        >>> training = ShadowTraining(lambda: nn.Linear(4, 3), examples, TrainSettings(epochs=1, batch=8))
         >>> models = train_shadows(training, [Shadow(torch.arange(10), 0), Shadow(torch.arange(10, 20), 1)])
         >>> [type(model).__name__ for model in models]
         ['Linear', 'Linear']
     """
-    made = dict(stored(training, shadows))
-    missing = [number for number in range(len(shadows)) if number not in made]
+    models = dict(load_stored(training, shadows))
+    missing = [number for number in range(len(shadows)) if number not in models]
     report = on_done or (lambda ready, every: None)
-    report(len(made), len(shadows))
-    with kept_on(torch.device(training.device), training.examples):
-        for group in groups([shadows[number] for number in missing], training.at_once):
-            numbers = [missing[place] for place in group]
-            made |= zip(numbers, train_group(training, [shadows[number] for number in numbers]), strict=True)
-            report(len(made), len(shadows))
-    return [made[number] for number in range(len(shadows))]
+    report(len(models), len(shadows))
+    with device_cache(torch.device(training.device), training.examples):
+        for group in group_by_size([shadows[number] for number in missing], training.at_once):
+            numbers = [missing[index] for index in group]
+            models |= zip(numbers, train_group(training, [shadows[number] for number in numbers]), strict=True)
+            report(len(models), len(shadows))
+    return [models[number] for number in range(len(shadows))]
 
 
-def stored(training: Training, shadows: Sequence[Shadow]) -> Iterator[tuple[int, nn.Module]]:
+def load_stored(training: ShadowTraining, shadows: Sequence[Shadow]) -> Iterator[tuple[int, nn.Module]]:
     """Yield the number and the network of every shadow model that the store has."""
     if training.store is None:
         return
     for number, shadow in enumerate(shadows):
         key = training.key(shadow)
         if training.store.has(key):
-            model = training.fresh(shadow)
-            model.load_state_dict(training.store.tensors(key))
+            model = training.make_model(shadow)
+            model.load_state_dict(training.store.load(key))
             yield number, model.eval()
 
 
-def train_group(training: Training, shadows: Sequence[Shadow]) -> list[nn.Module]:
+def train_group(training: ShadowTraining, shadows: Sequence[Shadow]) -> list[nn.Module]:
     """Train models that can be trained at once, in the faster way, keep them and return them."""
-    models = [training.fresh(shadow) for shadow in shadows]
-    way, began = chosen_way(training, models, shadows), time.perf_counter()
+    models = [training.make_model(shadow) for shadow in shadows]
+    way, start_time = choose_strategy(training, models, shadows), time.perf_counter()
     if way == "together":
-        train_together(models, shadows, training.lesson)
-        keep(training, models, shadows, way, (time.perf_counter() - began) / len(models))
+        train_stacked(models, shadows, training.config)
+        store_models(training, models, shadows, way, (time.perf_counter() - start_time) / len(models))
         return models
     for model, shadow in zip(models, shadows, strict=True):
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         train_alone(training, model, shadow)
-        keep(training, [model], [shadow], way, time.perf_counter() - began)
+        store_models(training, [model], [shadow], way, time.perf_counter() - start_time)
     return models
 
 
-def train_alone(training: Training, model: nn.Module, shadow: Shadow) -> None:
+def train_alone(training: ShadowTraining, model: nn.Module, shadow: Shadow) -> None:
     """Train one network in place, by the plain loop."""
-    fit(
+    train_classifier(
         model,
         Subset(training.examples, shadow.positions),
-        training.lesson.settings_of(shadow),
+        training.config.settings_for(shadow),
         device=training.device,
         augment=training.augment,
         logits=training.logits,
     )
 
 
-def chosen_way(training: Training, models: Sequence[nn.Module], shadows: Sequence[Shadow]) -> Way:
+def choose_strategy(training: ShadowTraining, models: Sequence[nn.Module], shadows: Sequence[Shadow]) -> Strategy:
     """Return how a group is trained; measured once for each number of models."""
     if training.way != "auto":
         return training.way
     if len(models) == 1:
         return "loop"
-    for known in training.calibrations:
-        if known.models == len(models) or known.reason:
-            return known.way
-    found = calibrate(models, shadows, training.lesson)
-    training.calibrations.append(found)
-    return found.way
+    for earlier in training.speed_tests:
+        if earlier.models == len(models) or earlier.reason:
+            return earlier.way
+    speed_test = measure_speed(models, shadows, training.config)
+    training.speed_tests.append(speed_test)
+    return speed_test.way
 
 
-def keep(training: Training, models: Sequence[nn.Module], shadows: Sequence[Shadow], way: Way, seconds: float) -> None:
+def store_models(
+    training: ShadowTraining, models: Sequence[nn.Module], shadows: Sequence[Shadow], way: Strategy, seconds: float
+) -> None:
     """Put trained models into the store, if there is one."""
     if training.store is None:
         return
     settings = asdict(training.settings)
     del settings["seed"]
     for model, shadow in zip(models, shadows, strict=True):
-        about = {"settings": settings, "seed": shadow.seed, "examples": len(shadow.positions)}
-        told = {**about, "way": way, "seconds": seconds}
-        training.store.keep(training.key(shadow), model.state_dict(), told)
+        shadow_facts = {"settings": settings, "seed": shadow.seed, "examples": len(shadow.positions)}
+        metadata = {**shadow_facts, "way": way, "seconds": seconds}
+        training.store.save(training.key(shadow), model.state_dict(), metadata)

@@ -1,74 +1,74 @@
 """The core: surgeries decide one update with the step they are lent. Imports torch alone."""
 
-from expunge.surgery.aggregated import Aggregated
 from expunge.surgery.aligned_mtl import AlignedMTL
-from expunge.surgery.annealed import Annealed
+from expunge.surgery.budget_schedule import BudgetSchedule
 from expunge.surgery.cagrad import CAGrad
-from expunge.surgery.cumulative import Cumulative
+from expunge.surgery.cosine_forget_weight import CosineForgetWeight
 from expunge.surgery.direction import Direction, gramian
-from expunge.surgery.episodic import Episodic
-from expunge.surgery.explicit import Explicit
+from expunge.surgery.direction_memory import DirectionMemory
+from expunge.surgery.eupmu import EUPMUSurgery
+from expunge.surgery.eupmu_fast import EUPMUFastSurgery
+from expunge.surgery.eupmu_official import EUPMUOfficialSurgery
 from expunge.surgery.famo import FAMO
-from expunge.surgery.fixed import Fixed
-from expunge.surgery.gdr_gma import GDRGMA
+from expunge.surgery.gdr_gma import GDRGMASurgery
+from expunge.surgery.gem import GEM
 from expunge.surgery.gradvac import GradVac
-from expunge.surgery.implicit import Implicit
-from expunge.surgery.implicit_fast import ImplicitFast
-from expunge.surgery.implicit_published import ImplicitPublished
-from expunge.surgery.lookahead import Lookahead
+from expunge.surgery.gramian_surgery import GramianSurgery
+from expunge.surgery.loss_estimate import LossIncreaseEstimate
+from expunge.surgery.lur import LURSurgery
 from expunge.surgery.mgda import MGDA
-from expunge.surgery.moments import EMA, Moments, Welford, moments_of
+from expunge.surgery.moments import EMAMoments, Moments, WelfordMoments, make_moments
 from expunge.surgery.nash_mtl import NashMTL
-from expunge.surgery.noise_aware import NoiseAware
 from expunge.surgery.pcgrad import PCGrad
-from expunge.surgery.pooled import Pooled
-from expunge.surgery.remembering import Remembering
-from expunge.surgery.scheduled import Scheduled
-from expunge.surgery.step import Combine, Linear, Progress, Step
+from expunge.surgery.pi_controller import PIController
+from expunge.surgery.projection import Projection
+from expunge.surgery.robust_projection import RobustProjection
+from expunge.surgery.step import CombineFn, LinearCombination, Progress, Step
 from expunge.surgery.surgery import Surgery
 from expunge.surgery.tolerance_schedule import ToleranceSchedule
-from expunge.surgery.unilateral import Unilateral
+from expunge.surgery.torchjd_surgery import TorchJDSurgery
+from expunge.surgery.union_mean import UnionMean
 from expunge.surgery.upgrad import UPGrad
-from expunge.surgery.utility import UtilityLoss
-from expunge.surgery.weighted import Weighted
+from expunge.surgery.weighted import GramianWeighting
+from expunge.surgery.weighted_sum import WeightedSum
 
 __all__ = [
-    "EMA",
     "FAMO",
-    "GDRGMA",
+    "GEM",
     "MGDA",
-    "Aggregated",
     "AlignedMTL",
-    "Annealed",
+    "BudgetSchedule",
     "CAGrad",
-    "Combine",
-    "Cumulative",
+    "CombineFn",
+    "CosineForgetWeight",
     "Direction",
-    "Episodic",
-    "Explicit",
-    "Fixed",
+    "DirectionMemory",
+    "EMAMoments",
+    "EUPMUFastSurgery",
+    "EUPMUOfficialSurgery",
+    "EUPMUSurgery",
+    "GDRGMASurgery",
     "GradVac",
-    "Implicit",
-    "ImplicitFast",
-    "ImplicitPublished",
-    "Linear",
-    "Lookahead",
+    "GramianSurgery",
+    "GramianWeighting",
+    "LURSurgery",
+    "LinearCombination",
+    "LossIncreaseEstimate",
     "Moments",
     "NashMTL",
-    "NoiseAware",
     "PCGrad",
-    "Pooled",
+    "PIController",
     "Progress",
-    "Remembering",
-    "Scheduled",
+    "Projection",
+    "RobustProjection",
     "Step",
     "Surgery",
     "ToleranceSchedule",
+    "TorchJDSurgery",
     "UPGrad",
-    "Unilateral",
-    "UtilityLoss",
-    "Weighted",
-    "Welford",
+    "UnionMean",
+    "WeightedSum",
+    "WelfordMoments",
     "gramian",
-    "moments_of",
+    "make_moments",
 ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from expunge.surgery.aggregated import Aggregated
+from expunge.surgery.torchjd_surgery import TorchJDSurgery
 
 
-class AlignedMTL(Aggregated):
+class AlignedMTL(TorchJDSurgery):
     """Descend the mean of gradients that were made orthogonal and of one length.
 
     Paper: "Independent Component Alignment for Multi-Task Learning" (Senushkin et al., CVPR 2023, arXiv 2305.19000).

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from expunge.surgery.aggregated import Aggregated
+from expunge.surgery.torchjd_surgery import TorchJDSurgery
 
 
-class CAGrad(Aggregated):
+class CAGrad(TorchJDSurgery):
     """Raise the smaller of both first-order gains within a ball around the mean gradient.
 
     Paper: "Conflict-Averse Gradient Descent for Multi-task Learning" (Liu et al., NeurIPS 2021, arXiv 2110.14048).

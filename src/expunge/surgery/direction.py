@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-Scale = float | Tensor
+Scalar = float | Tensor
 
 
 class Direction:
@@ -46,7 +46,7 @@ class Direction:
     def __neg__(self) -> Direction:
         return Direction(torch._foreach_neg(self.pieces))
 
-    def __mul__(self, scale: Scale) -> Direction:
+    def __mul__(self, scale: Scalar) -> Direction:
         return self.clone().mul_(scale)
 
     __rmul__ = __mul__
@@ -54,7 +54,7 @@ class Direction:
     def __matmul__(self, other: Direction) -> Tensor:
         return inner_product(self.pieces, other.pieces)
 
-    def mul_(self, scale: Scale) -> Direction:
+    def mul_(self, scale: Scalar) -> Direction:
         """Multiply in place by a number or a tensor of one element; return the direction itself."""
         if isinstance(scale, Tensor) and self.pieces:
             scale = scale.to(self.pieces[0].device, non_blocking=True)
@@ -83,34 +83,34 @@ def inner_product(left: Sequence[Tensor], right: Iterable[Tensor]) -> Tensor:
     if not left:
         return torch.zeros(())
     if is_sharded(left[0]):
-        return summed_over_ranks(local_product(left, right), left[0])
-    parts = [piece_product(a, b) for a, b in zip(left, right, strict=True)]
-    return torch.stack([part.to(accumulator(part.device)) for part in parts]).sum()
+        return sum_over_ranks(local_inner_product(left, right), left[0])
+    parts = [piece_inner_product(a, b) for a, b in zip(left, right, strict=True)]
+    return torch.stack([part.to(accumulator_dtype(part.device)) for part in parts]).sum()
 
 
-def local_product(left: Sequence[Tensor], right: Iterable[Tensor]) -> Tensor:
+def local_inner_product(left: Sequence[Tensor], right: Iterable[Tensor]) -> Tensor:
     """Return the inner product of what this rank has of sharded pieces."""
-    parts = [piece_product(local(a), local(b)) for a, b in zip(left, right, strict=True)]
-    return torch.stack([part.to(accumulator(part.device)) for part in parts]).sum()
+    parts = [piece_inner_product(to_local(a), to_local(b)) for a, b in zip(left, right, strict=True)]
+    return torch.stack([part.to(accumulator_dtype(part.device)) for part in parts]).sum()
 
 
-def piece_product(left: Tensor, right: Tensor) -> Tensor:
+def piece_inner_product(left: Tensor, right: Tensor) -> Tensor:
     """Return the inner product of two pieces; sharded pieces (DTensor) give their full value."""
-    left, right = widened(left), widened(right)
+    left, right = to_float32(left), to_float32(right)
     if is_sharded(left):
-        return whole((left * right).sum())
+        return full_tensor((left * right).sum())
     if not left.is_contiguous():  # channels last, say: in the order of memory nothing has to be copied
         order = sorted(range(left.dim()), key=left.stride, reverse=True)
         left, right = left.permute(order), right.permute(order)
     return torch.dot(left.flatten(), right.flatten())
 
 
-def widened(piece: Tensor) -> Tensor:
+def to_float32(piece: Tensor) -> Tensor:
     """Return half-precision pieces in float32, others as they are: a dot product in bf16 has two digits."""
     return piece.float() if piece.dtype in (torch.float16, torch.bfloat16) else piece
 
 
-def accumulator(device: torch.device) -> torch.dtype:
+def accumulator_dtype(device: torch.device) -> torch.dtype:
     """Return float64, or float32 on devices that lack it (Apple's)."""
     return torch.float32 if device.type == "mps" else torch.float64
 
@@ -120,18 +120,18 @@ def is_sharded(piece: Tensor) -> bool:
     return hasattr(piece, "to_local")
 
 
-def local(piece: Tensor) -> Tensor:
+def to_local(piece: Tensor) -> Tensor:
     """Return what this rank has of a piece, sharing its memory; a piece that is not sharded as it is."""
     with torch.no_grad():
         return piece.to_local() if is_sharded(piece) else piece  # type: ignore[attr-defined]
 
 
-def whole(value: Tensor) -> Tensor:
+def full_tensor(value: Tensor) -> Tensor:
     """Return a value that ranks have parts of whole, others as they are."""
     return value.full_tensor() if is_sharded(value) else value  # type: ignore[attr-defined]
 
 
-def summed_over_ranks(value: Tensor, like: Tensor) -> Tensor:
+def sum_over_ranks(value: Tensor, like: Tensor) -> Tensor:
     """Return the sum over the ranks that share a piece of what each has computed from its part."""
     # Imported where it is needed: it takes a tenth of a second.
     from torch.distributed.tensor import DTensor, Partial, Replicate
@@ -140,14 +140,14 @@ def summed_over_ranks(value: Tensor, like: Tensor) -> Tensor:
     return DTensor.from_local(value, like.device_mesh, placements).full_tensor()  # type: ignore[attr-defined]
 
 
-def sharded_like(value: Tensor, like: Tensor) -> Tensor:
+def shard_like(value: Tensor, like: Tensor) -> Tensor:
     """Return this rank's part of a tensor that every rank has whole, shared out as a sharded piece is."""
     from torch.distributed.tensor import DTensor, Replicate
 
-    everywhere = [Replicate()] * like.device_mesh.ndim  # type: ignore[attr-defined]
-    given = DTensor.from_local(value.to(like.device), like.device_mesh, everywhere, run_check=False)  # type: ignore[attr-defined]
+    replicated = [Replicate()] * like.device_mesh.ndim  # type: ignore[attr-defined]
+    replicated_value = DTensor.from_local(value.to(like.device), like.device_mesh, replicated, run_check=False)  # type: ignore[attr-defined]
     # A part of what is there already: nothing is sent.
-    return given.redistribute(placements=like.placements)  # type: ignore[attr-defined]
+    return replicated_value.redistribute(placements=like.placements)  # type: ignore[attr-defined]
 
 
 def gramian(forget: Direction, retain: Direction) -> Tensor:
@@ -159,8 +159,8 @@ def gramian(forget: Direction, retain: Direction) -> Tensor:
     """
     if forget.pieces and is_sharded(forget.pieces[0]):
         pairs = ((forget, forget), (retain, retain), (forget, retain))
-        sums = torch.stack([local_product(one.pieces, other) for one, other in pairs])
-        first, second, cross = summed_over_ranks(sums, forget.pieces[0]).unbind()
+        sums = torch.stack([local_inner_product(one.pieces, other) for one, other in pairs])
+        first, second, cross = sum_over_ranks(sums, forget.pieces[0]).unbind()
         both = first, second
     else:
         both, cross = (forget @ forget, retain @ retain), forget @ retain

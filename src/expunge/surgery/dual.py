@@ -13,7 +13,7 @@ class DecayedAdam(nn.Module):
     corrected for their start at 0. ``torch.optim.Adam`` is the same rule, but keeps its memory outside ``state_dict``.
 
     Args:
-        rate: r > 0.
+        lr: r > 0.
         decay: γ ≥ 0. It bounds w: with a constant signal −e the weight settles at e/γ.
     """
 
@@ -21,9 +21,9 @@ class DecayedAdam(nn.Module):
     second: Tensor
     count: Tensor
 
-    def __init__(self, rate: float, decay: float) -> None:
+    def __init__(self, lr: float, decay: float) -> None:
         super().__init__()
-        self.rate, self.decay = rate, decay
+        self.lr, self.decay = lr, decay
         for name in ("first", "second", "count"):
             self.register_buffer(name, torch.zeros(()))
 
@@ -32,7 +32,7 @@ class DecayedAdam(nn.Module):
         slope = signal.to(weight) + self.decay * weight
         count = self.count + 1
         first, second = 0.9 * self.first + 0.1 * slope, 0.999 * self.second + 0.001 * slope**2
-        step = self.rate * (first / (1 - 0.9**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
+        step = self.lr * (first / (1 - 0.9**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
         for name, value in (("count", count), ("first", first), ("second", second)):
             setattr(self, name, torch.where(active, value, getattr(self, name)))
         return torch.where(active, weight - step, weight)
@@ -46,25 +46,25 @@ class ProjectedAdam(DecayedAdam):
     after the signal has turned.
 
     Args:
-        rate: r > 0.
-        highest: w_max.
+        lr: r > 0.
+        max_value: w_max.
     """
 
-    def __init__(self, rate: float, highest: float) -> None:
-        super().__init__(rate, 0.0)
-        self.highest = highest
+    def __init__(self, lr: float, max_value: float) -> None:
+        super().__init__(lr, 0.0)
+        self.max_value = max_value
 
     def forward(self, weight: Tensor, signal: Tensor, active: Tensor) -> Tensor:
         """Return the next weight; where ``active`` is false nothing changes."""
-        wished = super().forward(weight, signal, active)
-        allowed = torch.where(active, wished.clamp(0.0, self.highest), weight)
-        self.first = torch.where(wished == allowed, self.first, torch.zeros_like(self.first))
-        return allowed
+        unclamped = super().forward(weight, signal, active)
+        clamped = torch.where(active, unclamped.clamp(0.0, self.max_value), weight)
+        self.first = torch.where(unclamped == clamped, self.first, torch.zeros_like(self.first))
+        return clamped
 
 
-def projected(weight: Tensor, signal: Tensor, rate: float, highest: float, active: Tensor) -> Tensor:
+def take_projected_step(weight: Tensor, signal: Tensor, lr: float, max_value: float, active: Tensor) -> Tensor:
     """Return clamp(w − r·signal, 0, highest), or w where ``active`` is false: descent projected on an interval.
 
     The projection is also the anti-wind-up: at either end the weight keeps no memory of how far it wished to go.
     """
-    return torch.where(active, (weight - rate * signal.to(weight)).clamp(0.0, highest), weight)
+    return torch.where(active, (weight - lr * signal.to(weight)).clamp(0.0, max_value), weight)

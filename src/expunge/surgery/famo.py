@@ -9,9 +9,9 @@ from torch import Tensor
 
 from expunge.errors import MissingExtraError, ObjectiveError
 from expunge.pair import Pair
-from expunge.surgery.step import Linear, Step
+from expunge.surgery.step import LinearCombination, Step
 from expunge.surgery.surgery import Surgery
-from expunge.surgery.weighted import built
+from expunge.surgery.weighted import build_torchjd
 
 
 class FAMO(Surgery):
@@ -23,7 +23,7 @@ class FAMO(Surgery):
     w ← Adam(w; Σ_i δ_i ∂z_i/∂w + γ w), δ_i = log(L_i + ε) before the move minus after it, on the same batch.
 
     Args:
-        rate: Adam's rate for w. Default .025 (authors).
+        lr: Adam's rate for w. Default .025 (authors).
         decay: γ ≥ 0. Default 1e-3 (paper; the authors' code has 1e-5).
 
     Raises:
@@ -32,91 +32,91 @@ class FAMO(Surgery):
         ObjectiveError: If a loss of the first batch is negative: there is no logarithm of it.
 
     Examples:
-        >>> FAMO(rate=0.1)
-        FAMO(rate=0.1, decay=0.001)
+        >>> FAMO(lr=0.1)
+        FAMO(lr=0.1, decay=0.001)
 
     Differences from the authors' code: Adam's memory is kept in buffers, and a step that the optimiser skips leaves it
     as it was; a batch without examples on one side teaches nothing.
     """
 
     paper: ClassVar[str] = "arXiv 2306.03792"
-    waits: ClassVar[bool] = True
+    requires_sync: ClassVar[bool] = True
     logits: Tensor
     first: Tensor
     second: Tensor
     count: Tensor
 
-    def __init__(self, rate: float = 0.025, decay: float = 1e-3) -> None:
+    def __init__(self, lr: float = 0.025, decay: float = 1e-3) -> None:
         super().__init__()
-        self.rate, self.decay = rate, decay
+        self.lr, self.decay = lr, decay
         for name in ("logits", "first", "second"):
             self.register_buffer(name, torch.zeros(2))
         self.register_buffer("count", torch.zeros(()))
-        self.rule: Any = self.fresh(torch.device("cpu"))
+        self.rule: Any = self.make_rule(torch.device("cpu"))
         self.relative: Tensor | None = None
 
-    def fresh(self, device: torch.device) -> Any:
+    def make_rule(self, device: torch.device) -> Any:
         """Return TorchJD's rule with the memory of the buffers, which it has no public way to."""
         try:
             from torchjd.scalarization import FAMO as Rule  # noqa: N811
         except ImportError as error:
             raise MissingExtraError("TorchJD's FAMO", "torchjd", "torchjd") from error
-        rule = built(Rule, "FAMO", {"shape": 2, "lr": self.rate, "weight_decay": self.decay}).to(device)
+        rule = build_torchjd(Rule, "FAMO", {"shape": 2, "lr": self.lr, "weight_decay": self.decay}).to(device)
         with torch.no_grad():
             rule._w.copy_(self.logits)
-        rule._optimizer = torch.optim.Adam([rule._w], lr=self.rate, weight_decay=self.decay)
+        rule._optimizer = torch.optim.Adam([rule._w], lr=self.lr, weight_decay=self.decay)
         if bool(self.count > 0):
             moments = {"exp_avg": self.first, "exp_avg_sq": self.second}
             state = {name: value.to(device, copy=True) for name, value in moments.items()}
             rule._optimizer.state[rule._w] = {"step": self.count.to("cpu", copy=True), **state}
         return rule
 
-    def admit(self, losses: Pair[float]) -> None:
+    def check_losses(self, losses: Pair[float]) -> None:
         """Refuse negative losses."""
         if min(losses) < 0:
-            cure = "use an objective that is never negative, such as random_label or uniform"
-            raise ObjectiveError("losses ≥ 0 for a logarithm", f"{losses.forget:.4g} and {losses.retain:.4g}", cure)
+            hint = "use an objective that is never negative, such as random_label or uniform"
+            raise ObjectiveError("losses ≥ 0 for a logarithm", f"{losses.forget:.4g} and {losses.retain:.4g}", hint)
 
     def forward(self, step: Step) -> None:
         """Backpropagate the weighted logarithms; a batch with one empty side is descended as it is."""
-        if not both_sides(step):
-            step.backward(Linear(1.0, 1.0))
+        if not has_both_sides(step):
+            step.backward(LinearCombination(1.0, 1.0))
             return
-        self.rule = self.fresh(step.sizes.forget.device)
-        losses = step.backward(self.combine)
-        share = self.rule._w.detach().softmax(0) / (without_rounding(torch.stack(list(losses))) + 1e-8)
-        self.relative = share[1] / share[0]
+        self.rule = self.make_rule(step.sizes.forget.device)
+        losses = step.backward(self.combine_losses)
+        weights = self.rule._w.detach().softmax(0) / (clamp_rounding(torch.stack(list(losses))) + 1e-8)
+        self.relative = weights[1] / weights[0]
 
-    def combine(self, forget: Tensor, retain: Tensor) -> Tensor:
+    def combine_losses(self, forget: Tensor, retain: Tensor) -> Tensor:
         """Return TorchJD's combination of both losses."""
-        found: Tensor = self.rule(without_rounding(torch.stack([forget, retain])))
-        return found
+        combined: Tensor = self.rule(clamp_rounding(torch.stack([forget, retain])))
+        return combined
 
-    def follow_up(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         """Measure both losses again and learn from the change."""
-        if not both_sides(step):
+        if not has_both_sides(step):
             return
-        self.rule.update(without_rounding(torch.stack([step.loss("forget"), step.loss("retain")])))
+        self.rule.update(clamp_rounding(torch.stack([step.loss("forget"), step.loss("retain")])))
         memory = self.rule._optimizer.state[self.rule._w]
         self.logits.copy_(self.rule._w.detach())
         for buffer, name in ((self.first, "exp_avg"), (self.second, "exp_avg_sq"), (self.count, "step")):
             buffer.copy_(memory[name])
 
-    def applied(self) -> Tensor | None:
+    def relative_weight(self) -> Tensor | None:
         """Return the weight of g_r relative to g_f in the last decision."""
         return self.relative
 
 
-def both_sides(step: Step) -> bool:
+def has_both_sides(step: Step) -> bool:
     """Return whether the batch has examples on both sides."""
     return bool((step.sizes.forget > 0) & (step.sizes.retain > 0))
 
 
-def without_rounding(losses: Tensor) -> Tensor:
+def clamp_rounding(losses: Tensor) -> Tensor:
     """Return losses with 0 for what is negative by rounding; truly negative ones stay, to end as NaN.
 
     Examples:
-        >>> without_rounding(torch.tensor([-3e-8, -2.0, 1.0])).tolist()
+        >>> clamp_rounding(torch.tensor([-3e-8, -2.0, 1.0])).tolist()
         [0.0, -2.0, 1.0]
     """
     return torch.where(losses > -1e-4, losses.clamp(min=0), losses)

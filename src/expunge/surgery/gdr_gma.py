@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from expunge.errors import SurgeryError
-from expunge.surgery.direction import Direction, piece_product
-from expunge.surgery.remembering import Remembering
+from expunge.surgery.direction import Direction, piece_inner_product
+from expunge.surgery.direction_memory import DirectionMemory
 from expunge.surgery.step import Step
 
 
-class GDRGMA(Remembering):
+class GDRGMASurgery(DirectionMemory):
     """Rectify the directions of both gradients, then adjust their magnitudes.
 
     Paper: "GDR-GMA: Machine Unlearning via Direction-Rectified and Magnitude-Adjusted Gradients" (Lin et al., ACM MM
@@ -34,8 +34,8 @@ class GDRGMA(Remembering):
         SurgeryError: If a setting is out of its range.
 
     Examples:
-        >>> GDRGMA(memory=2)
-        GDRGMA(sharpness=100.0, level=0.02, memory=2)
+        >>> GDRGMASurgery(memory=2)
+        GDRGMASurgery(sharpness=100.0, level=0.02, memory=2)
 
     Differences from the authors' code, from which this is taken (the paper's text was out of reach): both projections
     use the gradients as they came, where the code projects the second on the first one's result; the bank
@@ -43,7 +43,8 @@ class GDRGMA(Remembering):
     update, where the code waits for the second epoch.
     """
 
-    aliases: ClassVar[tuple[str, ...]] = ("gdr_gma",)
+    name: ClassVar[str] = "gdr_gma"
+    aliases: ClassVar[tuple[str, ...]] = ("gdrgma",)
     paper: ClassVar[str] = "Lin et al., ACM MM 2024"
 
     def __init__(self, sharpness: float = 100.0, level: float = 0.02, memory: int = 4) -> None:
@@ -51,57 +52,60 @@ class GDRGMA(Remembering):
         if not (sharpness > 0 and memory >= 0):
             raise SurgeryError("a sharpness > 0 and a memory ≥ 0", f"{sharpness} and {memory}", "change them")
         self.sharpness, self.level, self.memory = sharpness, level, memory
-        self.new: Direction | None = None
+        self.latest: Direction | None = None
         self.relative: Tensor | None = None
 
     def forward(self, step: Step) -> None:
         """Propose the weighted sum of the rectified gradients."""
         forget, retain = step.gradient("forget"), step.gradient("retain")
         weight = torch.sigmoid(-self.sharpness * (step.loss("retain") - self.level))
-        self.new = forget.clone() if self.memory else None
-        bank = [past for past in map(self.recall, range(self.memory)) if past is not None]
-        first = (rectified(f, r) for f, r in zip(forget, retain, strict=True))
-        first = (rectified(f, conflicting(f, own)) for f, own in zip(first, columns(bank, len(forget)), strict=True))
-        second = (rectified(r, f) for f, r in zip(forget, retain, strict=True))
+        self.latest = forget.clone() if self.memory else None
+        bank = [past for past in map(self.load_direction, range(self.memory)) if past is not None]
+        first = (rectify(f, r) for f, r in zip(forget, retain, strict=True))
+        first = (
+            rectify(f, mean_conflicting(f, history))
+            for f, history in zip(first, group_by_weight(bank, len(forget)), strict=True)
+        )
+        second = (rectify(r, f) for f, r in zip(forget, retain, strict=True))
         pieces = [weight * x + (1 - weight) * y for x, y in zip(first, second, strict=True)]
         self.relative = (1 - weight) / weight
-        step.propose(Direction(pieces))
+        step.set_direction(Direction(pieces))
 
-    def follow_up(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         """Remember the forget gradient, the newest first, and drop the oldest."""
-        if self.new is None:
+        if self.latest is None:
             return
         for slot in reversed(range(1, self.memory)):
-            older = self.recall(slot - 1)
+            older = self.load_direction(slot - 1)
             if older is not None:
-                self.remember(slot, older)
-        self.remember(0, self.new)
+                self.store_direction(slot, older)
+        self.store_direction(0, self.latest)
 
-    def applied(self) -> Tensor | None:
+    def relative_weight(self) -> Tensor | None:
         """Return (1 − w)/w of the last update."""
         return self.relative
 
 
-def rectified(own: Tensor, other: Tensor) -> Tensor:
+def rectify(piece: Tensor, against: Tensor) -> Tensor:
     """Return ρ(own; other): what is left of a piece when its conflict with another is taken out.
 
     Examples:
-        >>> rectified(torch.tensor([1.0, -1.0]), torch.tensor([0.0, 2.0])).tolist()
+        >>> rectify(torch.tensor([1.0, -1.0]), torch.tensor([0.0, 2.0])).tolist()
         [1.0, 0.0]
     """
-    inner, square = piece_product(own, other), piece_product(other, other)
-    return own - torch.where((inner < 0) & (square > 0), inner / square, 0.0).to(own) * other
+    inner, square = piece_inner_product(piece, against), piece_inner_product(against, against)
+    return piece - torch.where((inner < 0) & (square > 0), inner / square, 0.0).to(piece) * against
 
 
-def conflicting(own: Tensor, past: list[Tensor]) -> Tensor:
+def mean_conflicting(current: Tensor, past: list[Tensor]) -> Tensor:
     """Return the mean of those past pieces that conflict with a piece; 0 if none does."""
     if not past:
-        return torch.zeros_like(own)
-    against = torch.stack([piece_product(own, piece) < 0 for piece in past]).to(own)
-    total = torch.stack([share * piece for share, piece in zip(against, past, strict=True)]).sum(0)
+        return torch.zeros_like(current)
+    against = torch.stack([piece_inner_product(current, piece) < 0 for piece in past]).to(current)
+    total = torch.stack([conflicts * piece for conflicts, piece in zip(against, past, strict=True)]).sum(0)
     return total / against.sum().clamp(min=1)
 
 
-def columns(bank: list[Direction], count: int) -> list[list[Tensor]]:
+def group_by_weight(bank: list[Direction], count: int) -> list[list[Tensor]]:
     """Return for each weight tensor its pieces of all directions."""
     return [[past.pieces[index] for past in bank] for index in range(count)]

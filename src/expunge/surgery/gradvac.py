@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from expunge.surgery.aggregated import Aggregated
 from expunge.surgery.step import Step
+from expunge.surgery.torchjd_surgery import TorchJDSurgery
 
 
-class GradVac(Aggregated):
+class GradVac(TorchJDSurgery):
     """Turn a gradient towards the other where their cosine falls below its running mean, then add them.
 
     Paper: "Gradient Vaccine: Investigating and Improving Multi-task Optimization in Massively Multilingual Models"
@@ -46,17 +46,17 @@ class GradVac(Aggregated):
         super().__init__("GradVac", beta=beta)
         self.beta = beta
         self.register_buffer("target", torch.zeros(2, 2, dtype=torch.float64))
-        self.learnt = self.target
+        self.next_target = self.target
 
-    def solve(self, gram: Tensor) -> Tensor:
+    def solve_weights(self, gram: Tensor) -> Tensor:
         """Return the weights; TorchJD has no public way to its state, so it is put there and taken from there."""
         state = self.function
         state._phi_t = self.target.to("cpu", gram.dtype, copy=True)  # type: ignore[attr-defined]
         state._state_key = (2, gram.dtype)  # type: ignore[attr-defined]
-        found = state(gram)
-        self.learnt = state._phi_t  # type: ignore[attr-defined]
-        return found
+        weights = state(gram)
+        self.next_target = state._phi_t  # type: ignore[attr-defined]
+        return weights
 
-    def follow_up(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         """Keep the new targets."""
-        self.target.copy_(self.learnt)
+        self.target.copy_(self.next_target)

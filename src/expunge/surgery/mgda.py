@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from expunge.surgery.aggregated import Aggregated
+from expunge.surgery.torchjd_surgery import TorchJDSurgery
 
 
-class MGDA(Aggregated):
+class MGDA(TorchJDSurgery):
     """Descend the point of the segment between both gradients that is nearest to 0.
 
     Paper: "Multiple-gradient descent algorithm" (Désidéri, 2012); as Algorithm 2 of "Multi-Task Learning as

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.surgery.direction import Direction, local, widened
+from expunge.surgery.direction import Direction, to_float32, to_local
 
 
 class Moments(nn.Module, ABC):
@@ -25,82 +25,84 @@ class Moments(nn.Module, ABC):
 
     Args:
         bf16: Store in bfloat16, rounded at random so that small changes are kept on average. Default false.
-        spread: Keep the variance; without it there is a mean only, in half the memory. Default true.
+        track_variance: Keep the variance; without it there is a mean only, in half the memory. Default true.
     """
 
-    def __init__(self, bf16: bool = False, spread: bool = True) -> None:
+    def __init__(self, bf16: bool = False, track_variance: bool = True) -> None:
         super().__init__()
-        self.bf16, self.spread = bf16, spread
-        self.count, self.pieces = 0, 0
+        self.bf16, self.track_variance = bf16, track_variance
+        self.count, self.num_pieces = 0, 0
 
     @abstractmethod
-    def weight(self) -> float:
+    def last_weight(self) -> float:
         """Return α, the weight of the last gradient among ``count``."""
 
     @abstractmethod
-    def power(self, exponent: int) -> float:
+    def weight_power_sum(self, exponent: int) -> float:
         """Return Σ w_k^exponent over ``count`` gradients."""
 
     @property
-    def effective(self) -> float:
+    def effective_sample_size(self) -> float:
         """Effective sample size n = 1/Σw_k²; 0 before the first gradient."""
-        return 1 / self.power(2) if self.count else 0.0
+        return 1 / self.weight_power_sum(2) if self.count else 0.0
 
     @property
-    def freedom(self) -> int:
+    def degrees_of_freedom(self) -> int:
         """Degrees of freedom of the variance, rounded down; 0 where there is none, below two gradients."""
         if self.count < 2:
             return 0
-        second, third = self.power(2), self.power(3)
+        second, third = self.weight_power_sum(2), self.weight_power_sum(3)
         return math.floor((1 - second) ** 2 / (second - 2 * third + second**2) + 1e-6)
 
     @torch.no_grad()
     def add(self, gradient: Direction) -> None:
         """Take in the gradient of one more batch; its memory is used and its values are lost."""
-        if not self.pieces:
+        if not self.num_pieces:
             kind = torch.bfloat16 if self.bf16 else None
-            self._hold(*([torch.zeros_like(p, dtype=kind) for p in gradient] for _ in self._names()))
+            self._set_pieces(*([torch.zeros_like(p, dtype=kind) for p in gradient] for _ in self._names()))
         self.count += 1
-        held = [self._held(name) for name in self._names()]
+        moments = [self._get_pieces(name) for name in self._names()]
         if not self.bf16:
-            absorb(gradient.pieces, *held, weight=self.weight())
+            update_moments(gradient.pieces, *moments, weight=self.last_weight())
             return
         generator = torch.Generator(gradient.pieces[0].device).manual_seed(self.count)
         # Where ranks have parts, each rounds its own: what is drawn is other than on one process, its mean is not.
-        for piece, *stored in zip(map(local, gradient.pieces), *(map(local, own) for own in held), strict=True):
+        for piece, *stored in zip(
+            map(to_local, gradient.pieces), *(map(to_local, pieces) for pieces in moments), strict=True
+        ):
             wide = [one.to(piece.dtype) for one in stored]
-            absorb([piece], *([one] for one in wide), weight=self.weight())
+            update_moments([piece], *([one] for one in wide), weight=self.last_weight())
             for one, new in zip(stored, wide, strict=True):
-                one.copy_(rounded(new, generator))
+                one.copy_(stochastic_round(new, generator))
 
     def means(self) -> Iterator[Tensor]:
         """Yield x̄ piece by piece, in float32 at least."""
-        yield from (widened(piece) for piece in self._held("mean"))
+        yield from (to_float32(piece) for piece in self._get_pieces("mean"))
 
     def estimates(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (x̄, e) piece by piece, in float32 at least; e is 0 below two gradients, where it is unknown."""
-        for mean, spread in self.stored():
-            yield widened(mean), self.error(spread)
+        for mean, variance in self.raw_moments():
+            yield to_float32(mean), self.standard_error(variance)
 
-    def stored(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def raw_moments(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (x̄, s̃²) piece by piece as they are held: not copied, and not to be changed."""
-        yield from zip(self._held("mean"), self._held("spread"), strict=True)
+        yield from zip(self._get_pieces("mean"), self._get_pieces("spread"), strict=True)
 
-    def error(self, spread: Tensor) -> Tensor:
+    def standard_error(self, variance: Tensor) -> Tensor:
         """Return e for any part of s̃², in float32 at least and in memory of its own."""
-        scale = 1 / (self.effective - 1) if self.count > 1 else 0.0
-        return (widened(spread) * scale).sqrt_()
+        scale = 1 / (self.effective_sample_size - 1) if self.count > 1 else 0.0
+        return (to_float32(variance) * scale).sqrt_()
 
     def _names(self) -> tuple[str, ...]:
-        return ("mean", "spread") if self.spread else ("mean",)
+        return ("mean", "spread") if self.track_variance else ("mean",)
 
-    def _held(self, name: str) -> list[Tensor]:
-        return [self.get_buffer(f"{name}_{index}") for index in range(self.pieces)]
+    def _get_pieces(self, name: str) -> list[Tensor]:
+        return [self.get_buffer(f"{name}_{index}") for index in range(self.num_pieces)]
 
-    def _hold(self, *lists: Sequence[Tensor]) -> None:
+    def _set_pieces(self, *lists: Sequence[Tensor]) -> None:
         for name in list(self._buffers):
             delattr(self, name)
-        self.pieces = len(lists[0])
+        self.num_pieces = len(lists[0])
         for name, pieces in zip(self._names(), lists, strict=True):
             for index, piece in enumerate(pieces):
                 self.register_buffer(f"{name}_{index}", piece)
@@ -116,37 +118,37 @@ class Moments(nn.Module, ABC):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Make room for the pieces before they are loaded: new moments do not know how many there are."""
         stored = [[v.clone() for k, v in state_dict.items() if k.startswith(f"{prefix}{n}_")] for n in self._names()]
-        self._hold(*stored)
+        self._set_pieces(*stored)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-class Welford(Moments):
+class WelfordMoments(Moments):
     """Equal weights: the mean and variance of all gradients so far (Welford, 1962).
 
     Formula: w_k = 1/t, so n = t, s̃² = M₂/t, e² = M₂/(t(t − 1)) and ν = t − 1.
 
     Args:
         bf16: Store in bfloat16. Default false.
-        spread: Keep the variance. Default true.
+        track_variance: Keep the variance. Default true.
 
     Examples:
-        >>> moments = Welford()
+        >>> moments = WelfordMoments()
         >>> for value in (1.0, 2.0, 6.0):
         ...     moments.add(Direction([torch.tensor([value])]))
         >>> [(float(mean), round(float(error), 4)) for mean, error in moments.estimates()]
         [(3.0, 1.5275)]
     """
 
-    def weight(self) -> float:
+    def last_weight(self) -> float:
         """Return 1/t."""
         return 1 / self.count
 
-    def power(self, exponent: int) -> float:
+    def weight_power_sum(self, exponent: int) -> float:
         """Return t^(1 − exponent)."""
         return float(self.count) ** (1 - exponent)
 
 
-class EMA(Moments):
+class EMAMoments(Moments):
     """Weights that decay with age, so that gradients of weights long left behind fade; exact from the first on.
 
     Formula: w_k = (1 − β) β^(t−k)/(1 − βᵗ), the bias-corrected exponential average, with effective sample size
@@ -155,45 +157,47 @@ class EMA(Moments):
     Args:
         decay: β in (0, 1). Default .9: n approaches 19, ν 18.
         bf16: Store in bfloat16. Default false.
-        spread: Keep the variance. Default true.
+        track_variance: Keep the variance. Default true.
 
     Examples:
-        >>> moments = EMA(0.5)
+        >>> moments = EMAMoments(0.5)
         >>> for value in (0.0, 3.0):
         ...     moments.add(Direction([torch.tensor([value])]))
-        >>> float(next(moments.means())), round(moments.effective, 4)
+        >>> float(next(moments.means())), round(moments.effective_sample_size, 4)
         (2.0, 1.8)
     """
 
-    def __init__(self, decay: float = 0.9, bf16: bool = False, spread: bool = True) -> None:
-        super().__init__(bf16, spread)
+    def __init__(self, decay: float = 0.9, bf16: bool = False, track_variance: bool = True) -> None:
+        super().__init__(bf16, track_variance)
         self.decay = decay
 
-    def weight(self) -> float:
+    def last_weight(self) -> float:
         """Return (1 − β)/(1 − βᵗ)."""
         return (1 - self.decay) / (1 - self.decay**self.count)
 
-    def power(self, exponent: int) -> float:
+    def weight_power_sum(self, exponent: int) -> float:
         """Return (1 − β)^j (1 − β^{jt})/((1 − β^j)(1 − βᵗ)^j), j the exponent."""
         faded = self.decay**exponent
-        return float(self.weight() ** exponent * (1 - faded**self.count) / (1 - faded))
+        return float(self.last_weight() ** exponent * (1 - faded**self.count) / (1 - faded))
 
 
-def moments_of(decay: float | None, bf16: bool = False, spread: bool = True) -> Moments:
-    """Return an ``EMA`` of that decay, or ``Welford`` where it is None."""
-    return Welford(bf16, spread) if decay is None else EMA(decay, bf16, spread)
+def make_moments(decay: float | None, bf16: bool = False, track_variance: bool = True) -> Moments:
+    """Return an ``EMA`` of that decay, or ``WelfordMoments`` where it is None."""
+    return WelfordMoments(bf16, track_variance) if decay is None else EMAMoments(decay, bf16, track_variance)
 
 
-def absorb(gradient: list[Tensor], mean: list[Tensor], spread: list[Tensor] | None = None, *, weight: float) -> None:
+def update_moments(
+    gradient: list[Tensor], mean: list[Tensor], variance: list[Tensor] | None = None, *, weight: float
+) -> None:
     """Let a gradient enter mean and spread with its weight, all in place; the gradient ends as its deviation."""
     torch._foreach_sub_(gradient, mean)
     torch._foreach_add_(mean, gradient, alpha=weight)
-    if spread is not None:
-        torch._foreach_addcmul_(spread, gradient, gradient, value=weight)
-        torch._foreach_mul_(spread, 1 - weight)
+    if variance is not None:
+        torch._foreach_addcmul_(variance, gradient, gradient, value=weight)
+        torch._foreach_mul_(variance, 1 - weight)
 
 
-def rounded(value: Tensor, generator: torch.Generator) -> Tensor:
+def stochastic_round(value: Tensor, generator: torch.Generator) -> Tensor:
     """Return bfloat16 neighbours of a tensor, drawn so that their expectation is its value.
 
     Rounding to nearest would lose every change below one part in 256: a mean over many gradients would stand still, and

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from expunge.surgery.aggregated import Aggregated
+from expunge.surgery.torchjd_surgery import TorchJDSurgery
 
 
-class PCGrad(Aggregated):
+class PCGrad(TorchJDSurgery):
     """Project each gradient on the plane normal to the other where they conflict, then add them.
 
     Paper: "Gradient Surgery for Multi-Task Learning" (Yu et al., NeurIPS 2020, arXiv 2001.06782).

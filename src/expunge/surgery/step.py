@@ -10,34 +10,34 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from expunge.pair import Pair, Role
-from expunge.surgery.direction import Direction, Scale
+from expunge.surgery.direction import Direction, Scalar
 
-Combine = Callable[[Tensor, Tensor], Tensor]
+CombineFn = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearCombination:
     """The combination w_f·L_f + w_r·L_r, whose slopes are known before the losses are.
 
     The engine spares an extra forward pass under micro-batches for it, and the whole pass of a side whose weight is
     the number 0 (a float, not a tensor: reading a tensor would wait for the device).
 
     Args:
-        forget: w_f.
-        retain: w_r.
+        forget_weight: w_f.
+        retain_weight: w_r.
 
     Examples:
         >>> import torch
-        >>> float(Linear(1.0, 0.5)(torch.tensor(2.0), torch.tensor(4.0)))
+        >>> float(LinearCombination(1.0, 0.5)(torch.tensor(2.0), torch.tensor(4.0)))
         4.0
     """
 
-    forget: Scale
-    retain: Scale
+    forget_weight: Scalar
+    retain_weight: Scalar
 
     def __call__(self, forget: Tensor, retain: Tensor) -> Tensor:
         """Return the combined loss."""
-        return self.forget * forget + self.retain * retain
+        return self.forget_weight * forget + self.retain_weight * retain
 
 
 class Progress(NamedTuple):
@@ -52,13 +52,13 @@ class Step(Protocol):
     """One update, lent to a surgery.
 
     Attributes:
-        rate: Learning rate η of this update, a tensor of one element.
+        lr: Learning rate η of this update, a tensor of one element.
         sizes: Number of forget and retain examples, over all micro-batches and ranks; 0 where a half is empty.
         progress: Which update of how many.
     """
 
     @property
-    def rate(self) -> Tensor:
+    def lr(self) -> Tensor:
         """Learning rate η."""
 
     @property
@@ -69,7 +69,7 @@ class Step(Protocol):
     def progress(self) -> Progress:
         """Which update of how many."""
 
-    def backward(self, combine: Combine) -> Pair[Tensor]:
+    def backward(self, combine: CombineFn) -> Pair[Tensor]:
         """Backpropagate ``combine(L_f, L_r)`` into the optimiser's gradients; return the losses before the move.
 
         This is one of the two ways to decide. ``combine`` is pure and may be called twice. The loss of a side whose
@@ -77,17 +77,17 @@ class Step(Protocol):
         """
         ...
 
-    def gradient(self, of: Role) -> Direction:
+    def gradient(self, role: Role) -> Direction:
         """Return the gradient of one side's mean loss: unscaled, accumulated, synchronised. The caller owns it."""
         ...
 
-    def further(self, of: Role, count: int) -> Iterator[Direction]:
+    def extra_gradients(self, role: Role, count: int) -> Iterator[Direction]:
         """Yield the gradients of one side's mean loss on further batches, drawn anew for this update.
 
         No batch is lent twice in an update, whoever asks; further retain batches share no example with one another,
         with the update's batch or with the examples of ``loss(fresh=True)``. Which they are depends on seed and update
         alone. Fewer come where the side has no more examples. The caller owns the gradients; ask for the next when the
-        last is used up. They are taken at the present weights, which inside ``Mask.choose`` are those after the
+        last is used up. They are taken at the present weights, which inside ``BoolArray.choose`` are those after the
         optimiser's step: shift them back by the displacement.
 
         Raises:
@@ -95,27 +95,27 @@ class Step(Protocol):
         """
         ...
 
-    def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
+    def loss(self, role: Role, *, independent: bool = False) -> Tensor:
         """Return one side's mean loss at the present weights, forward only, buffers untouched.
 
         Args:
-            of: The side.
-            fresh: Measure on examples that are independent of this update's batch, where the engine was given some
-                (it takes the first half of the next update's batch); the same batch with the same randomness else.
+            role: The side.
+            independent: Measure on examples that are independent of this update's batch, where the engine was given
+                some (it takes the first half of the next update's batch); the same batch with the same randomness else.
         """
         ...
 
-    def curvature(self, of: Role, along: Direction) -> Direction:
+    def hessian_vector_product(self, role: Role, direction: Direction) -> Direction:
         """Return the Hessian-vector product H·along of one side's loss; single process and full precision only."""
         ...
 
-    def shifted(self, by: Direction, *, times: float = 1.0) -> AbstractContextManager[None]:
-        """Move the weights by ``times`` · ``by`` inside the context and restore them bit for bit after it.
+    def perturbed(self, direction: Direction, *, alpha: float = 1.0) -> AbstractContextManager[None]:
+        """Move the weights by ``alpha`` · ``direction`` inside the context and restore them bit for bit after it.
 
-        Once the context is entered ``by`` is not looked at again.
+        Once the context is entered ``direction`` is not looked at again.
         """
         ...
 
-    def propose(self, direction: Direction) -> None:
+    def set_direction(self, direction: Direction) -> None:
         """Give the optimiser ``direction`` to descend: the other way to decide. The step owns it from here on."""
         ...

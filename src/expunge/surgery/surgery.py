@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from expunge.kinds import check_constructor
 from expunge.pair import Pair, Role
 from expunge.surgery.step import Step
+from expunge.type_checks import enforce_constructor_types
 
 
 class Surgery(nn.Module, ABC):
@@ -23,41 +23,41 @@ class Surgery(nn.Module, ABC):
     Attributes:
         distributed: Whether the rule gives the single-process result when the data are spread over ranks. Where it does
             not, several ranks are refused.
-        waits: Whether an update waits for the device, because the rule is solved on the host.
+        requires_sync: Whether an update waits for the device, because the rule is solved on the host.
         aliases: Other names in the registry, the paper's acronym among them.
         paper: Where the rule comes from.
     """
 
     distributed: bool = True
-    waits: ClassVar[bool] = False
+    requires_sync: ClassVar[bool] = False
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the constructor of every subclass refuse arguments of the wrong kind."""
         super().__init_subclass__(**options)
-        check_constructor(cls)
+        enforce_constructor_types(cls)
 
     @abstractmethod
     def forward(self, step: Step) -> None:
         """Decide: exactly one ``step.backward`` or one ``step.propose``. State changes belong into ``follow_up``."""
 
-    def follow_up(self, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         """Learn from the move. Not called when the optimiser skipped it (overflow in half precision)."""
 
-    def admit(self, losses: Pair[float]) -> None:
+    def check_losses(self, losses: Pair[float]) -> None:
         """Refuse losses that the rule cannot use; called once with the first batch's, before anything moves.
 
         Raises:
             ObjectiveError: If the rule cannot use them.
         """
 
-    def applied(self) -> Tensor | None:
+    def relative_weight(self) -> Tensor | None:
         """Return the weight of the retain gradient relative to the forget gradient in the last decision, if known."""
         multiplier = getattr(self, "multiplier", None)
         return multiplier if isinstance(multiplier, Tensor) else None
 
-    def unseen(self) -> Role | None:
+    def get_unevaluated_side(self) -> Role | None:
         """Return the side whose loss and gradient at the weights themselves the rule does not need, if there is one.
 
         Where gradients are observed, the engine looks at that side aside, for the record alone.
@@ -67,9 +67,9 @@ class Surgery(nn.Module, ABC):
     def __repr__(self) -> str:
         """Return the call that rebuilds the surgery with the settings it has now."""
         names = inspect.signature(type(self)).parameters
-        return f"{type(self).__name__}({', '.join(f'{n}={setting(getattr(self, n))}' for n in names)})"
+        return f"{type(self).__name__}({', '.join(f'{n}={format_setting(getattr(self, n))}' for n in names)})"
 
 
-def setting(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """Return a setting as source text; tensors of one element as the number they hold."""
     return repr(value.item()) if isinstance(value, Tensor) else repr(value)

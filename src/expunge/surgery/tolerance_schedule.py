@@ -25,7 +25,7 @@ class ToleranceSchedule:
         SurgeryError: If the budget is negative.
 
     Examples:
-        >>> ToleranceSchedule(0.5).at(0.25, Progress(step=6, total=10), 0.5)
+        >>> ToleranceSchedule(0.5).tolerance_at(0.25, Progress(step=6, total=10), 0.5)
         0.125
     """
 
@@ -36,18 +36,20 @@ class ToleranceSchedule:
         if self.budget < 0:
             raise SurgeryError("a budget ≥ 0", f"{self.budget}", "0 permits no rise at all")
 
-    def at(self, spent: float, progress: Progress, rate: float) -> float:
+    def tolerance_at(self, increase: float, progress: Progress, lr: float) -> float:
         """Return ε_t; 0 where the rate is 0 and nothing moves.
 
         Args:
-            spent: L_r(θ_t) − L_r(θ₀).
+            increase: L_r(θ_t) − L_r(θ₀).
             progress: Which update of how many.
-            rate: η_t.
+            lr: η_t.
         """
-        return float(spread(torch.tensor(self.budget - spent, dtype=torch.float64), progress, torch.tensor(rate)))
+        return float(
+            spread_tolerance(torch.tensor(self.budget - increase, dtype=torch.float64), progress, torch.tensor(lr))
+        )
 
 
-def spread(remaining: Tensor, progress: Progress, rate: Tensor) -> Tensor:
+def spread_tolerance(remaining: Tensor, progress: Progress, lr: Tensor) -> Tensor:
     """Return max(0, remaining)/(updates left · η); 0 where η is 0."""
-    share = remaining.clamp(min=0.0) / (max(1, progress.total - progress.step) * rate)
-    return torch.where(rate > 0, share, torch.zeros_like(share))
+    tolerance = remaining.clamp(min=0.0) / (max(1, progress.total - progress.step) * lr)
+    return torch.where(lr > 0, tolerance, torch.zeros_like(tolerance))

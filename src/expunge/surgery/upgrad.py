@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from expunge.surgery.aggregated import Aggregated
+from expunge.surgery.torchjd_surgery import TorchJDSurgery
 
 
-class UPGrad(Aggregated):
+class UPGrad(TorchJDSurgery):
     """Project each gradient on the cone of directions that conflict with none, then average.
 
     Paper: "Jacobian Descent for Multi-Objective Optimization" (Quinton and Rey, arXiv 2406.16232).

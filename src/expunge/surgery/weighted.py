@@ -1,4 +1,4 @@
-"""Weighted: any function of the Gram matrix, TorchJD's weightings among them."""
+"""GramianWeighting: any function of the Gram matrix, TorchJD's weightings among them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from expunge.errors import MissingExtraError, SurgeryError
-from expunge.surgery.explicit import Explicit
+from expunge.surgery.gramian_surgery import GramianSurgery
 
 Weighting = Callable[[Tensor], Tensor]
 
 
-class Weighted(Explicit):
+class GramianWeighting(GramianSurgery):
     """Combine the two gradients by any function of their 2×2 Gram matrix.
 
     Formula: d = w_f·g_f + w_r·g_r with (w_f, w_r) = weighting(G), G = [[⟨g_f,g_f⟩, ⟨g_f,g_r⟩], [⟨g_f,g_r⟩, ⟨g_r,g_r⟩]].
@@ -30,17 +30,17 @@ class Weighted(Explicit):
 
     Examples:
         >>> import torch
-        >>> Weighted("expunge.surgery.weighted:mean").weights(torch.eye(2)).tolist()
+        >>> GramianWeighting("expunge.surgery.weighted:mean").weights(torch.eye(2)).tolist()
         [0.5, 0.5]
     """
 
-    aliases: ClassVar[tuple[str, ...]] = ("gramian",)
+    aliases: ClassVar[tuple[str, ...]] = ("gramian", "weighted")
     paper: ClassVar[str] = "any weighting of the Gram matrix; TorchJD (arXiv 2406.16232) for the published ones"
 
     def __init__(self, weighting: Weighting | str = "expunge.surgery.weighted:mean") -> None:
         super().__init__()
-        self.weighting = weighting if isinstance(weighting, str) else importable(weighting)
-        self.function = resolve(weighting) if isinstance(weighting, str) else weighting
+        self.weighting = weighting if isinstance(weighting, str) else import_path_of(weighting)
+        self.function = load_weighting(weighting) if isinstance(weighting, str) else weighting
 
     def weights(self, gram: Tensor) -> Tensor:
         """Return what the weighting gives."""
@@ -52,27 +52,27 @@ def mean(gram: Tensor) -> Tensor:
     return gram.new_full((2,), 0.5)
 
 
-def importable(function: Any) -> Any:
+def import_path_of(function: Any) -> Any:
     """Return the import path of a module's function; what has none stays as it is."""
     name = getattr(function, "__qualname__", "<")
     return function if "<" in name else f"{function.__module__}:{name}"
 
 
-def resolve(path: str) -> Weighting:
+def load_weighting(path: str) -> Weighting:
     """Return the callable that a text names."""
     package, _, name = path.partition(":")
     if package == "torchjd":
-        return torchjd_weighting(name)
+        return make_torchjd_weighting(name)
     try:
-        found = getattr(importlib.import_module(package), name)
+        weighting = getattr(importlib.import_module(package), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SurgeryError("a weighting as 'package.module:name'", f"'{path}' ({error})", "correct the path") from error
-    if not callable(found):
-        raise SurgeryError("a weighting that can be called", f"{type(found).__name__}", "name a function")
-    return found  # type: ignore[no-any-return]
+    if not callable(weighting):
+        raise SurgeryError("a weighting that can be called", f"{type(weighting).__name__}", "name a function")
+    return weighting  # type: ignore[no-any-return]
 
 
-def torchjd_weighting(name: str, **settings: Any) -> Weighting:
+def make_torchjd_weighting(name: str, **settings: Any) -> Weighting:
     """Return TorchJD's Gramian weighting of that name.
 
     Raises:
@@ -83,15 +83,17 @@ def torchjd_weighting(name: str, **settings: Any) -> Weighting:
         from torchjd import aggregation
     except ImportError as error:
         raise MissingExtraError("TorchJD's weightings", "torchjd", "torchjd") from error
-    found = getattr(aggregation, f"{name}Weighting", None)
-    if found is None:
-        known = sorted(n.removesuffix("Weighting") for n in dir(aggregation) if n.endswith("Weighting"))
-        raise SurgeryError(f"one of TorchJD's weightings ({', '.join(filter(None, known))})", f"'{name}'", "choose one")
-    weighting: Weighting = built(found, name, settings)
+    weighting_class = getattr(aggregation, f"{name}Weighting", None)
+    if weighting_class is None:
+        known_names = sorted(n.removesuffix("Weighting") for n in dir(aggregation) if n.endswith("Weighting"))
+        raise SurgeryError(
+            f"one of TorchJD's weightings ({', '.join(filter(None, known_names))})", f"'{name}'", "choose one"
+        )
+    weighting: Weighting = build_torchjd(weighting_class, name, settings)
     return weighting
 
 
-def built(make: Callable[..., Any], name: str, settings: dict[str, Any]) -> Any:
+def build_torchjd(make: Callable[..., Any], name: str, settings: dict[str, Any]) -> Any:
     """Return what TorchJD makes; its refusals as ours.
 
     Raises:

@@ -18,17 +18,17 @@ class ImageSampler(ABC):
         steps: Of the sampler.
 
     Attributes:
-        batch: Images at a time where nobody says another number.
+        default_batch_size: Images at a time where nobody says another number.
     """
 
-    batch: ClassVar[int] = 64
+    default_batch_size: ClassVar[int] = 64
 
     def __init__(self, model: nn.Module, guidance: float, steps: int) -> None:
         self.model, self.guidance, self.steps = model, guidance, steps
 
     @property
     @abstractmethod
-    def form(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of its images."""
 
     @property
@@ -37,22 +37,22 @@ class ImageSampler(ABC):
         """Number of classes that can be asked for; None where prompts are asked for."""
 
     @abstractmethod
-    def asked(self, words: str, names: Sequence[str] = ()) -> Any:
+    def parse_condition(self, text: str, class_names: Sequence[str] = ()) -> Any:
         """Return the request that somebody wrote as words.
 
         Args:
-            words: A class or a prompt.
-            names: Name of each class, where it is known.
+            text: A class or a prompt.
+            class_names: Name of each class, where it is known.
 
         Raises:
             RequestError: If the model cannot be asked for it.
         """
 
     @abstractmethod
-    def __call__(self, asked: Sequence[Any], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, conditions: Sequence[Any], seeds: Sequence[int]) -> Tensor:
         """Return images ``(n, c, h, w)`` in [0, 1] on the CPU, one for each pair of request and seed.
 
         Args:
-            asked: What ``asked`` returned.
+            conditions: What ``parse_condition`` returned.
             seeds: One for each.
         """

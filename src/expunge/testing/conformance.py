@@ -18,64 +18,70 @@ from expunge.errors import ExpungeError
 from expunge.masks import Mask
 from expunge.objectives import Objective
 from expunge.pair import Pair
-from expunge.surgery import Direction, Explicit, Step, Surgery
-from expunge.testing.bench import CLASSIFIER, Bench
+from expunge.surgery import Direction, GramianSurgery, Step, Surgery
 from expunge.testing.toy import ToyStep, linear
+from expunge.testing.toy_problem import CLASSIFIER, ToyProblem
 
-Make = Callable[[], Surgery]
+MakeSurgery = Callable[[], Surgery]
 
 
 class ContractError(ExpungeError):
     """A surgery does not keep a contract."""
 
 
-def broken(expected: str, found: str) -> ContractError:
+def contract_error(expected: str, found: str) -> ContractError:
     """Return the error of a broken contract."""
     return ContractError(expected, found, "see the contracts in expunge.surgery.Surgery and Step")
 
 
-class FirstHalf(Mask):
+class FirstHalfMask(Mask):
     """Lets the first half of each piece move, keeps the rest still."""
 
-    def choose(self, displacement: Direction, step: Step) -> Direction:
+    def compute(self, displacement: Direction, step: Step) -> Direction:
         """Return the same mask at each step."""
-        return Direction(first_half(piece) for piece in displacement)
+        return Direction(make_half_mask(piece) for piece in displacement)
 
 
-def first_half(piece: Tensor) -> Tensor:
+def make_half_mask(piece: Tensor) -> Tensor:
     """Return True at the first half of the positions of a piece."""
     return (torch.arange(piece.numel()) < piece.numel() // 2).view(piece.shape)
 
 
-Optimise = Callable[[list[Tensor]], torch.optim.Optimizer]
+MakeOptimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 
 
-def run(
+def run_updates(
     surgery: Surgery,
     *,
     steps: int = 3,
     micro_batches: int = 1,
     scaler: torch.amp.GradScaler | None = None,
     mask: Mask | None = None,
-    optimise: Optimise = lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
+    make_optimizer: MakeOptimizer = lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
     dtype: torch.dtype = torch.float32,
-    bench: Bench = CLASSIFIER,
+    problem: ToyProblem = CLASSIFIER,
 ) -> nn.Module:
     """Return the bench's network after some updates of a surgery."""
-    model = bench.network(dtype)
-    objectives = bench.prepared(model)
+    model = problem.network(dtype)
+    objectives = problem.prepare_objectives(model)
     if mask is not None:
-        mask.prepare(bench.predict(model), bench.split(dtype))
+        mask.prepare(problem.predict(model), problem.split(dtype))
     stepper = Stepper(
-        model, optimise(list(model.parameters())), surgery, objectives, mask, scaler, micro_batches=micro_batches
+        model,
+        make_optimizer(list(model.parameters())),
+        surgery,
+        objectives,
+        mask,
+        scaler,
+        gradient_accumulation_steps=micro_batches,
     )
     for index in range(steps):
-        more = lambda of, k: bench.batch(1000 * index + 2 * k + (of == "retain") + 100, dtype, 16)  # noqa: B023, E731
-        stepper(bench.batch(2 * index, dtype, 16), bench.batch(2 * index + 1, dtype, 20), further=more)
+        more = lambda of, k: problem.batch(1000 * index + 2 * k + (of == "retain") + 100, dtype, 16)  # noqa: B023, E731
+        stepper(problem.batch(2 * index, dtype, 16), problem.batch(2 * index + 1, dtype, 20), extra_batches=more)
     return model
 
 
-def same_weights(first: nn.Module, second: nn.Module, tolerance: float) -> float:
+def check_same_weights(first: nn.Module, second: nn.Module, tolerance: float) -> float:
     """Return the largest difference of weights; nothing within ``tolerance`` counts.
 
     Raises:
@@ -84,54 +90,54 @@ def same_weights(first: nn.Module, second: nn.Module, tolerance: float) -> float
     pairs = zip(first.parameters(), second.parameters(), strict=True)
     worst = max(float((a - b).detach().abs().max()) for a, b in pairs)
     if not worst <= tolerance:
-        raise broken(f"equal weights (within {tolerance})", f"a difference of {worst:.3g}")
+        raise contract_error(f"equal weights (within {tolerance})", f"a difference of {worst:.3g}")
     return worst
 
 
-def check_one_decision(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_one_decision(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """Exactly one ``backward`` or ``propose`` in a call, none in ``follow_up``."""
     step, surgery = ToyStep([torch.zeros(4)], Pair(linear(torch.ones(4)), linear(torch.arange(4.0)))), make()
     surgery(step)
     step.descend()
-    surgery.follow_up(step)
+    surgery.after_step(step)
     if len(step.decisions) != 1:
-        raise broken("exactly one decision", f"{len(step.decisions)}")
+        raise contract_error("exactly one decision", f"{len(step.decisions)}")
 
 
-def check_micro_batches(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_micro_batches(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """Four micro-batches give the update of one batch, in float64 up to rounding."""
-    whole, parts = (run(make(), micro_batches=count, dtype=torch.float64, bench=bench) for count in (1, 4))
-    same_weights(whole, parts, 1e-12)
+    full, parts = (run_updates(make(), micro_batches=count, dtype=torch.float64, problem=problem) for count in (1, 4))
+    check_same_weights(full, parts, 1e-12)
 
 
-def check_scaler(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_scaler(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """Gradient scaling changes nothing beyond rounding."""
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    same_weights(run(make(), bench=bench), run(make(), scaler=scaler, bench=bench), 1e-6)
+    check_same_weights(run_updates(make(), problem=problem), run_updates(make(), scaler=scaler, problem=problem), 1e-6)
 
 
-def check_skipped_step(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_skipped_step(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """A step that the optimiser skips changes neither weights nor state."""
     surgery, scaler = make(), torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    model = bench.network(torch.float32)
-    objectives: Pair[Objective] = bench.prepared(model).map(Overflowing)
+    model = problem.network(torch.float32)
+    objectives: Pair[Objective] = problem.prepare_objectives(model).map(OverflowingObjective)
     stepper = Stepper(model, torch.optim.SGD(model.parameters(), lr=0.05), surgery, objectives, None, scaler)
     state = copy.deepcopy(surgery.state_dict())
-    if stepper(bench.batch(0, torch.float32, 16), bench.batch(1, torch.float32, 16)).moved:
-        raise broken("a skipped step where a gradient overflows", "a move")
-    same_weights(bench.network(torch.float32), model, 0.0)
-    same_state(state, surgery.state_dict())
+    if stepper(problem.batch(0, torch.float32, 16), problem.batch(1, torch.float32, 16)).stepped:
+        raise contract_error("a skipped step where a gradient overflows", "a move")
+    check_same_weights(problem.network(torch.float32), model, 0.0)
+    check_same_state(state, surgery.state_dict())
 
 
-class Overflowing(Objective):
+class OverflowingObjective(Objective):
     """A loss whose gradient is too large for the type once it is scaled."""
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Draw as the ordinary objective does."""
-        return self.objective.draw(batch, epoch, generator)
+        return self.objective.sample(batch, epoch, generator)
 
     def __call__(self, model: Callable[[object], Tensor], batch: Batch) -> Tensor:
         """Return an ordinary loss with a slope of 10³⁸."""
@@ -139,7 +145,7 @@ class Overflowing(Objective):
         return loss + (loss - loss.detach()) * 1e38
 
 
-def same_state(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+def check_same_state(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
     """Compare two states to the bit, NaN equal to NaN.
 
     Raises:
@@ -147,34 +153,34 @@ def same_state(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Non
     """
     for name, value in first.items():
         if not torch.equal(value.nan_to_num(nan=-7.0), second[name].nan_to_num(nan=-7.0)):
-            raise broken(f"an unchanged '{name}'", f"{second[name]} in place of {value}")
+            raise contract_error(f"an unchanged '{name}'", f"{second[name]} in place of {value}")
 
 
-def check_frozen_coordinates(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_frozen_coordinates(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """Masked coordinates stay bit-identical under momentum, weight decay and adaptive moments; others move."""
-    optimisers: tuple[Optimise, ...] = (
+    optimizer_factories: tuple[MakeOptimizer, ...] = (
         lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4),
         lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1),
     )
-    for optimise in optimisers:
-        model = run(make(), mask=FirstHalf(), optimise=optimise, bench=bench)
-        moved = [a != b for a, b in zip(model.parameters(), bench.network(torch.float32).parameters(), strict=True)]
-        if any(bool((m & ~first_half(m)).any()) for m in moved):
-            raise broken("masked weights that stay as they are", "weights that moved")
+    for make_optimizer in optimizer_factories:
+        model = run_updates(make(), mask=FirstHalfMask(), make_optimizer=make_optimizer, problem=problem)
+        moved = [a != b for a, b in zip(model.parameters(), problem.network(torch.float32).parameters(), strict=True)]
+        if any(bool((m & ~make_half_mask(m)).any()) for m in moved):
+            raise contract_error("masked weights that stay as they are", "weights that moved")
         if not any(bool(m.any()) for m in moved):
-            raise broken("free weights that move", "none that moved")
+            raise contract_error("free weights that move", "none that moved")
 
 
-def check_state(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_state(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """All memory is in ``state_dict``: a copy that loads it goes on exactly as the first does."""
     first, second = make(), make()
-    run(first, bench=bench)
+    run_updates(first, problem=problem)
     second.load_state_dict(first.state_dict())
-    same_weights(run(first, bench=bench), run(second, bench=bench), 0.0)
-    same_state(first.state_dict(), second.state_dict())
+    check_same_weights(run_updates(first, problem=problem), run_updates(second, problem=problem), 0.0)
+    check_same_state(first.state_dict(), second.state_dict())
 
 
-def check_hostile_scales(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_extreme_scales(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """Decisions and state are finite at gradients of scale 0, 1e-10 and 1e10, aligned, opposed or absent."""
     generator = torch.Generator().manual_seed(5)
     for scale in (0.0, 1e-10, 1.0, 1e10):
@@ -193,28 +199,30 @@ def check_finite(surgery: Surgery, forget: Tensor, retain: Tensor) -> None:
     for _ in range(2):
         step = ToyStep([torch.zeros_like(forget)], losses)
         surgery(step)
-        surgery.follow_up(step)
+        surgery.after_step(step)
         if not all(bool(piece.isfinite().all()) for piece in step.decision):
-            raise broken("a finite decision", f"NaN or Inf at ‖g_f‖ = {forget.norm():.3g}, ‖g_r‖ = {retain.norm():.3g}")
+            raise contract_error(
+                "a finite decision", f"NaN or Inf at ‖g_f‖ = {forget.norm():.3g}, ‖g_r‖ = {retain.norm():.3g}"
+            )
     for name, value in surgery.state_dict().items():
         if not bool(value.isfinite().all()):
-            raise broken(f"a finite '{name}'", f"{value}")
+            raise contract_error(f"a finite '{name}'", f"{value}")
 
 
-def check_repr(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_repr(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """``repr`` is the call that builds an equal surgery."""
     surgery = make()
     names = {**vars(expunge.surgery), type(surgery).__name__: type(surgery)}
     rebuilt = eval(repr(surgery), names)
     if repr(rebuilt) != repr(surgery):
-        raise broken(repr(surgery), repr(rebuilt))
-    same_state(surgery.state_dict(), rebuilt.state_dict())
+        raise contract_error(repr(surgery), repr(rebuilt))
+    check_same_state(surgery.state_dict(), rebuilt.state_dict())
 
 
-def check_half_space(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_half_space(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """Explicit surgeries with a tolerance keep ⟨g_r, d⟩ ≥ −ε, up to 1e-5·‖g_f‖‖g_r‖, at every scale."""
     surgery = make()
-    if not isinstance(surgery, Explicit) or not hasattr(surgery, "tolerance"):
+    if not isinstance(surgery, GramianSurgery) or not hasattr(surgery, "tolerance"):
         return
     generator = torch.Generator().manual_seed(11)
     for trial in range(60):
@@ -223,35 +231,35 @@ def check_half_space(make: Make, bench: Bench = CLASSIFIER) -> None:
         surgery(step)
         slope, bound = float(step.decision @ Direction([r])), -float(torch.as_tensor(surgery.tolerance))
         if slope < bound - 1e-5 * float((f - 0.3 * r).norm() * r.norm()):
-            raise broken(f"⟨g_r, d⟩ ≥ {bound:.3g}", f"{slope:.6g}")
+            raise contract_error(f"⟨g_r, d⟩ ≥ {bound:.3g}", f"{slope:.6g}")
 
 
-CHECKS: tuple[Callable[[Make, Bench], None], ...] = (
+CHECKS: tuple[Callable[[MakeSurgery, ToyProblem], None], ...] = (
     check_one_decision,
     check_micro_batches,
     check_scaler,
     check_skipped_step,
     check_frozen_coordinates,
     check_state,
-    check_hostile_scales,
+    check_extreme_scales,
     check_repr,
     check_half_space,
 )
 
 
-def check_surgery(make: Make, bench: Bench = CLASSIFIER) -> None:
+def check_surgery(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """Run every contract on the surgeries that ``make`` builds.
 
     Args:
         make: Builds a new surgery at each call.
-        bench: What they are tried on. Default: a small classifier.
+        problem: What they are tried on. Default: a small classifier.
 
     Raises:
         ContractError: At the first contract that is broken.
 
     Examples:
-        >>> from expunge.surgery import Unilateral
-        >>> check_surgery(Unilateral)
+        >>> from expunge.surgery import Projection
+        >>> check_surgery(Projection)
     """
     for check in CHECKS:
-        check(make, bench)
+        check(make, problem)

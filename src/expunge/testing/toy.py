@@ -10,7 +10,7 @@ from torch import Tensor
 
 from expunge.errors import SurgeryError
 from expunge.pair import Pair, Role
-from expunge.surgery import Combine, Direction, Progress
+from expunge.surgery import CombineFn, Direction, Progress
 
 Loss = Callable[[Sequence[Tensor]], Tensor]
 
@@ -21,14 +21,14 @@ class ToyStep:
     Args:
         weights: Pieces of the weights; moved by ``descend`` in place.
         losses: Two functions of the pieces.
-        rate: Learning rate. Default .1.
+        lr: Learning rate. Default .1.
         sizes: Examples on each side. Default (1, 1).
-        others: Gives the loss on the k-th further batch of a side. Default: the loss itself, which has no noise.
+        extra_losses: Gives the loss on the k-th further batch of a side. Default: the loss itself, which has no noise.
 
     Examples:
-        >>> from expunge.surgery import Unilateral
+        >>> from expunge.surgery import Projection
         >>> step = ToyStep([torch.zeros(2)], Pair(quadratic([1.0, 1.0]), quadratic([-1.0, 0.0])))
-        >>> Unilateral()(step)
+        >>> Projection()(step)
         >>> step.decision.pieces[0].tolist()
         [0.0, -1.0]
     """
@@ -37,15 +37,15 @@ class ToyStep:
         self,
         weights: Sequence[Tensor],
         losses: Pair[Loss],
-        rate: float = 0.1,
+        lr: float = 0.1,
         sizes: Pair[float] = Pair(1.0, 1.0),  # noqa: B008
-        others: Callable[[Role, int], Loss] | None = None,
+        extra_losses: Callable[[Role, int], Loss] | None = None,
     ) -> None:
         self.weights = [piece.detach().clone() for piece in weights]
         self.losses = losses
-        self.others = others or (lambda of, _: losses.of(of))
-        self.lent: dict[Role, int] = {"forget": 0, "retain": 0}
-        self.rate, self.sizes, self.progress = torch.tensor(rate), sizes.map(torch.tensor), Progress()
+        self.extra_losses = extra_losses or (lambda of, _: losses.of(of))
+        self.extra_batches_used: dict[Role, int] = {"forget": 0, "retain": 0}
+        self.lr, self.sizes, self.progress = torch.tensor(lr), sizes.map(torch.tensor), Progress()
         self.decisions: list[Direction] = []
 
     @property
@@ -56,54 +56,54 @@ class ToyStep:
             SurgeryError: If there was none, or more than one.
         """
         if len(self.decisions) != 1:
-            found = f"{len(self.decisions)} decisions"
-            raise SurgeryError("exactly one backward or propose", found, "mend the surgery's forward")
+            actual = f"{len(self.decisions)} decisions"
+            raise SurgeryError("exactly one backward or propose", actual, "mend the surgery's forward")
         return self.decisions[0]
 
     def descend(self) -> None:
         """Move the weights by −rate · decision."""
-        torch._foreach_sub_(self.weights, (self.decision * self.rate).pieces)
+        torch._foreach_sub_(self.weights, (self.decision * self.lr).pieces)
 
-    def backward(self, combine: Combine) -> Pair[Tensor]:
+    def backward(self, combine: CombineFn) -> Pair[Tensor]:
         """Differentiate the combination."""
         pieces = self._pieces()
         losses = self.losses.map(lambda loss: loss(pieces))
-        self.decisions.append(differentiated(combine(*losses), pieces))
+        self.decisions.append(differentiate(combine(*losses), pieces))
         return losses.map(Tensor.detach)
 
-    def gradient(self, of: Role) -> Direction:
+    def gradient(self, role: Role) -> Direction:
         """Differentiate one loss."""
         pieces = self._pieces()
-        return differentiated(self.losses.of(of)(pieces), pieces)
+        return differentiate(self.losses.of(role)(pieces), pieces)
 
-    def further(self, of: Role, count: int) -> Iterator[Direction]:
+    def extra_gradients(self, role: Role, count: int) -> Iterator[Direction]:
         """Differentiate the losses on further batches, each once."""
         for _ in range(count):
             pieces = self._pieces()
-            loss = self.others(of, self.lent[of])
-            self.lent[of] += 1
-            yield differentiated(loss(pieces), pieces)
+            loss = self.extra_losses(role, self.extra_batches_used[role])
+            self.extra_batches_used[role] += 1
+            yield differentiate(loss(pieces), pieces)
 
-    def loss(self, of: Role, *, fresh: bool = False) -> Tensor:
+    def loss(self, role: Role, *, independent: bool = False) -> Tensor:
         """Evaluate one loss; a toy has no other examples."""
-        return self.losses.of(of)(self.weights).detach()
+        return self.losses.of(role)(self.weights).detach()
 
-    def curvature(self, of: Role, along: Direction) -> Direction:
+    def hessian_vector_product(self, role: Role, direction: Direction) -> Direction:
         """Differentiate one loss twice."""
         pieces = self._pieces()
-        slope = torch.autograd.grad(self.losses.of(of)(pieces), pieces, create_graph=True)
-        return differentiated(torch.stack([(s * v).sum() for s, v in zip(slope, along, strict=True)]).sum(), pieces)
+        slope = torch.autograd.grad(self.losses.of(role)(pieces), pieces, create_graph=True)
+        return differentiate(torch.stack([(s * v).sum() for s, v in zip(slope, direction, strict=True)]).sum(), pieces)
 
     @contextmanager
-    def shifted(self, by: Direction, *, times: float = 1.0) -> Iterator[None]:
+    def perturbed(self, direction: Direction, *, alpha: float = 1.0) -> Iterator[None]:
         """Move the weights inside the context."""
-        before, self.weights = self.weights, [w + times * d for w, d in zip(self.weights, by, strict=True)]
+        before, self.weights = self.weights, [w + alpha * d for w, d in zip(self.weights, direction, strict=True)]
         try:
             yield
         finally:
             self.weights = before
 
-    def propose(self, direction: Direction) -> None:
+    def set_direction(self, direction: Direction) -> None:
         """Note the decision."""
         self.decisions.append(direction)
 
@@ -111,15 +111,15 @@ class ToyStep:
         return [piece.detach().clone().requires_grad_() for piece in self.weights]
 
 
-def differentiated(value: Tensor, pieces: Sequence[Tensor]) -> Direction:
+def differentiate(value: Tensor, pieces: Sequence[Tensor]) -> Direction:
     """Return the gradient of a value, zero where it does not depend on a piece."""
     slopes = torch.autograd.grad(value, list(pieces), allow_unused=True)
     return Direction(torch.zeros_like(p) if s is None else s for p, s in zip(pieces, slopes, strict=True))
 
 
-def quadratic(centre: Sequence[float]) -> Loss:
+def quadratic(center: Sequence[float]) -> Loss:
     """Return x ↦ ½‖x − centre‖² on the first piece."""
-    target = torch.tensor(centre)
+    target = torch.tensor(center)
     return lambda pieces: 0.5 * ((pieces[0] - target) ** 2).sum()
 
 

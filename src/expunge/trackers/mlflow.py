@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from expunge.trackers.tracker import Plain, Tracker, imported
+from expunge.trackers.tracker import PlainValue, Tracker, import_optional
 
-MOST = 100
+MAX_PARAMS_PER_CALL = 100
 """Settings in one call, which the service bounds."""
 
 
@@ -30,19 +30,21 @@ class MLflow(Tracker):
 
     def __init__(self, experiment: str = "expunge", run: str | None = None, uri: str | None = None) -> None:
         self.experiment, self.run_name, self.uri = experiment, run, uri
-        self.package = imported("mlflow", "mlflow")
+        self.package = import_optional("mlflow", "mlflow")
         self.client: Any = None
         self.id = ""
 
-    def start(self, settings: Mapping[str, Plain]) -> None:
+    def start(self, settings: Mapping[str, PlainValue]) -> None:
         """Begin a run."""
         self.client = self.package.MlflowClient(tracking_uri=self.uri)
-        known = self.client.get_experiment_by_name(self.experiment)
-        place = self.client.create_experiment(self.experiment) if known is None else known.experiment_id
-        self.id = self.client.create_run(place, run_name=self.run_name).info.run_id
-        told = [self.package.entities.Param(name, str(value)) for name, value in settings.items()]
-        for first in range(0, len(told), MOST):
-            self.client.log_batch(self.id, params=told[first : first + MOST])
+        experiment = self.client.get_experiment_by_name(self.experiment)
+        experiment_id = (
+            self.client.create_experiment(self.experiment) if experiment is None else experiment.experiment_id
+        )
+        self.id = self.client.create_run(experiment_id, run_name=self.run_name).info.run_id
+        params = [self.package.entities.Param(name, str(value)) for name, value in settings.items()]
+        for first in range(0, len(params), MAX_PARAMS_PER_CALL):
+            self.client.log_batch(self.id, params=params[first : first + MAX_PARAMS_PER_CALL])
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Send a point of each curve."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from expunge.trackers.tracker import Plain, Tracker, imported
+from expunge.trackers.tracker import PlainValue, Tracker, import_optional
 
 
 class TensorBoard(Tracker):
@@ -23,10 +23,10 @@ class TensorBoard(Tracker):
 
     def __init__(self, folder: str | Path = "runs/tensorboard") -> None:
         self.folder = Path(folder)
-        self.package = imported("tensorboard", "tensorboard", "torch.utils.tensorboard")
+        self.package = import_optional("tensorboard", "tensorboard", "torch.utils.tensorboard")
         self.writer: Any = None
 
-    def start(self, settings: Mapping[str, Plain]) -> None:
+    def start(self, settings: Mapping[str, PlainValue]) -> None:
         """Open a file, with the settings as a text."""
         self.writer = self.package.SummaryWriter(str(self.folder))
         lines = [f"| {name} | {value} |" for name, value in settings.items()]

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from expunge.errors import MissingExtraError
-from expunge.kinds import check_constructor
+from expunge.type_checks import enforce_constructor_types
 
-Plain = str | float | int | bool
+PlainValue = str | float | int | bool
 
 
 class Tracker(ABC):
@@ -24,10 +24,10 @@ class Tracker(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the constructor of every subclass refuse arguments of the wrong kind."""
         super().__init_subclass__(**options)
-        check_constructor(cls)
+        enforce_constructor_types(cls)
 
     @abstractmethod
-    def start(self, settings: Mapping[str, Plain]) -> None:
+    def start(self, settings: Mapping[str, PlainValue]) -> None:
         """Begin a run.
 
         Args:
@@ -53,7 +53,7 @@ class Tracker(ABC):
         """
 
 
-def imported(package: str, extra: str, module: str | None = None) -> Any:
+def import_optional(package: str, extra: str, module: str | None = None) -> Any:
     """Return an optional module.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from expunge.trackers.tracker import Plain, Tracker, imported
+from expunge.trackers.tracker import PlainValue, Tracker, import_optional
 
 
 class Trackio(Tracker):
@@ -23,21 +23,21 @@ class Trackio(Tracker):
 
     def __init__(self, project: str = "expunge", run: str | None = None) -> None:
         self.project, self.run_name = project, run
-        self.package = imported("trackio", "trackio")
+        self.package = import_optional("trackio", "trackio")
         self.run: Any = None
-        self.last = 0
+        self.last_step = 0
 
-    def start(self, settings: Mapping[str, Plain]) -> None:
+    def start(self, settings: Mapping[str, PlainValue]) -> None:
         """Begin a run."""
         self.run = self.package.init(project=self.project, name=self.run_name, config=dict(settings), embed=False)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point of each curve."""
-        self.last = step
+        self.last_step = step
         self.package.log(dict(values), step=step)
 
     def finish(self, figures: Mapping[str, float], *, failed: bool) -> None:
         """Add the figures after the last update, and end the run."""
-        ended = {f"final/{name}": value for name, value in figures.items()} | {"final/failed": float(failed)}
-        self.package.log(ended, step=self.last + 1)
+        final_values = {f"final/{name}": value for name, value in figures.items()} | {"final/failed": float(failed)}
+        self.package.log(final_values, step=self.last_step + 1)
         self.package.finish()

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from expunge.trackers.tracker import Plain, Tracker, imported
+from expunge.trackers.tracker import PlainValue, Tracker, import_optional
 
-SILENT = {"console": "off", "save_code": False, "disable_git": True, "x_disable_meta": True}
+QUIET_SETTINGS = {"console": "off", "save_code": False, "disable_git": True, "x_disable_meta": True}
 """By default the library uploads what is printed, the command line and the state of the repository: names and paths."""
 
 
@@ -29,16 +29,20 @@ class WandB(Tracker):
 
     def __init__(self, project: str = "expunge", run: str | None = None, folder: str | Path | None = None) -> None:
         self.project, self.run_name, self.folder = project, run, None if folder is None else Path(folder)
-        self.package = imported("wandb", "wandb")
+        self.package = import_optional("wandb", "wandb")
         self.run: Any = None
 
-    def start(self, settings: Mapping[str, Plain]) -> None:
+    def start(self, settings: Mapping[str, PlainValue]) -> None:
         """Begin a run."""
-        place = {} if self.folder is None else {"dir": str(self.folder)}
+        folder_setting = {} if self.folder is None else {"dir": str(self.folder)}
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.run = self.package.init(
-            project=self.project, name=self.run_name, config=dict(settings), settings=dict(SILENT), **place
+            project=self.project,
+            name=self.run_name,
+            config=dict(settings),
+            settings=dict(QUIET_SETTINGS),
+            **folder_setting,
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

@@ -12,7 +12,7 @@ from expunge.errors import ModelError
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerChange:
     """How far the numbers of one module are from what they were.
 
     Args:
@@ -30,7 +30,7 @@ class Layer:
     largest: float
 
 
-def layers_moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[Layer, ...]:
+def compare_layers(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[LayerChange, ...]:
     """Return how far each module moved, in the order of the network; norms are taken in float64.
 
     Args:
@@ -42,42 +42,42 @@ def layers_moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> t
 
     Examples:
         >>> before = {"a.weight": torch.ones(2), "b.weight": torch.ones(4)}
-        >>> moved = layers_moved(before, before | {"b.weight": torch.tensor([1.0, 1.0, 1.0, 2.0])})
-        >>> [(layer.name, layer.changed, layer.relative) for layer in moved]
+        >>> compare_layer = compare_layers(before, before | {"b.weight": torch.tensor([1.0, 1.0, 1.0, 2.0])})
+        >>> [(layer.name, layer.changed, layer.relative) for layer in compare_layer]
         [('a', 0, 0.0), ('b', 1, 0.5)]
     """
-    refuse_other_form(before, after)
+    check_same_shapes(before, after)
     groups: dict[str, list[str]] = {}
     for key in before:
         groups.setdefault(key.rpartition(".")[0], []).append(key)
-    return tuple(moved(name, [(before[key], after[key]) for key in keys]) for name, keys in groups.items())
+    return tuple(compare_layer(name, [(before[key], after[key]) for key in keys]) for name, keys in groups.items())
 
 
-def moved(name: str, pairs: list[tuple[Tensor, Tensor]]) -> Layer:
+def compare_layer(name: str, pairs: list[tuple[Tensor, Tensor]]) -> LayerChange:
     """Return how far the tensors of one module moved."""
     old, new = (
         torch.cat([part.detach().double().cpu().flatten() for part in side]) for side in zip(*pairs, strict=True)
     )
-    apart, length = new - old, float(old.norm())
-    relative = float(apart.norm()) / length if length else None
-    largest = float(apart.abs().max()) if apart.numel() else 0.0
-    return Layer(name, old.numel(), int((apart != 0).sum()), relative, largest)
+    difference, norm = new - old, float(old.norm())
+    relative = float(difference.norm()) / norm if norm else None
+    largest = float(difference.abs().max()) if difference.numel() else 0.0
+    return LayerChange(name, old.numel(), int((difference != 0).sum()), relative, largest)
 
 
-def refuse_other_form(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+def check_same_shapes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
     """Refuse states that are not of one network.
 
     Raises:
         ModelError: If keys or shapes differ.
     """
-    other = [name for name in {**before, **after} if shape_of(before, name) != shape_of(after, name)]
-    if other:
-        first, second = (shape_of(state, other[0]) for state in (before, after))
-        more = f" and {len(other) - 1} more" if len(other) > 1 else ""
-        found = f"'{other[0]}', {first or 'absent'} in one and {second or 'absent'} in the other{more}"
-        raise ModelError("two models with the same names and shapes", found, "compare models of one architecture")
+    mismatched = [name for name in {**before, **after} if describe_shape(before, name) != describe_shape(after, name)]
+    if mismatched:
+        first, second = (describe_shape(state, mismatched[0]) for state in (before, after))
+        more = f" and {len(mismatched) - 1} more" if len(mismatched) > 1 else ""
+        actual = f"'{mismatched[0]}', {first or 'absent'} in one and {second or 'absent'} in the other{more}"
+        raise ModelError("two models with the same names and shapes", actual, "compare models of one architecture")
 
 
-def shape_of(state: Mapping[str, Tensor], name: str) -> str:
+def describe_shape(state: Mapping[str, Tensor], name: str) -> str:
     """Return the shape of a tensor in words; empty where there is none."""
     return str(tuple(state[name].shape)) if name in state else ""

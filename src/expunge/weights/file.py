@@ -13,17 +13,17 @@ from typing import NoReturn
 from safetensors import SafetensorError
 
 from expunge.errors import CheckpointError
-from expunge.files import half_file, sync
-from expunge.paths import reason_of
+from expunge.files import sync_to_disk, temporary_file
+from expunge.paths import error_reason
 
-HEADER_LIMIT = 20_000_000
+MAX_HEADER_BYTES = 20_000_000
 """Longest header in bytes that is read, with room for every tensor that may be there; the format allows five times."""
 
 _PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt", ".tar"})
 
 
 @contextmanager
-def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_write(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Lend a file in a temporary folder beside ``target``; afterwards sync what was written there and move it.
 
     The file gets the mode that the user's umask gives, whichever library writes it. A link of that name is replaced,
@@ -43,16 +43,16 @@ def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if not target.parent.is_dir():
         raise CheckpointError(f"the folder '{target.parent}'", "none", "create it first")
     try:
-        with half_file(target) as temporary:
+        with temporary_file(target) as temporary:
             mode = stat.S_IMODE(temporary.stat().st_mode)
             yield temporary
             temporary.chmod(mode)
-            sync(temporary)
+            sync_to_disk(temporary)
             temporary.replace(target)
-            sync(target.parent)
+            sync_to_disk(target.parent)
     except (OSError, SafetensorError) as error:
-        cure = "free the disk or name a folder of yours"
-        raise CheckpointError(f"to write '{target}'", first_line(error), cure) from error
+        hint = "free the disk or name a folder of yours"
+        raise CheckpointError(f"to write '{target}'", first_line(error), hint) from error
 
 
 def check_is_safetensors(path: str | os.PathLike[str]) -> None:
@@ -69,44 +69,44 @@ def check_is_safetensors(path: str | os.PathLike[str]) -> None:
     if not source.is_file():
         raise CheckpointError(f"a weights file at '{source}'", "none", "check the path")
     try:
-        size, head = source.stat().st_size, _head(source)
+        size, head = source.stat().st_size, _read_head(source)
     except OSError as error:
-        raise CheckpointError(f"to read '{source}'", reason_of(error), "check the path and its rights") from error
-    if _fits(head, size):
+        raise CheckpointError(f"to read '{source}'", error_reason(error), "check the path and its rights") from error
+    if _has_valid_size(head, size):
         return
-    if is_pickled(head) or source.suffix.lower() in _PICKLE_SUFFIXES:
-        _refuse_pickle(source)
+    if is_pickle(head) or source.suffix.lower() in _PICKLE_SUFFIXES:
+        _reject_pickle(source)
     header = int.from_bytes(head[:8], "little")
-    raise damaged(source, f"{size} bytes" + (f" with a header of {header} bytes" if size >= 8 else ""))
+    raise build_damage_error(source, f"{size} bytes" + (f" with a header of {header} bytes" if size >= 8 else ""))
 
 
 def is_safetensors(source: Path) -> bool:
     """Return whether a file begins as a safetensors file of its size does."""
-    return _fits(_head(source), source.stat().st_size)
+    return _has_valid_size(_read_head(source), source.stat().st_size)
 
 
-def _head(source: Path) -> bytes:
+def _read_head(source: Path) -> bytes:
     with source.open("rb") as file:
         return file.read(512)
 
 
-def _fits(head: bytes, size: int) -> bool:
-    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= min(size - 8, HEADER_LIMIT)
+def _has_valid_size(head: bytes, size: int) -> bool:
+    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= min(size - 8, MAX_HEADER_BYTES)
 
 
-def is_pickled(head: bytes) -> bool:
+def is_pickle(head: bytes) -> bool:
     r"""Return whether a file that starts like this is a pickle: a zip or tar of one, or a bare one.
 
     Examples:
         >>> import pickle
-        >>> is_pickled(pickle.dumps({"weight": 1})), is_pickled(b"PK\x03\x04"), is_pickled(b"text")
+        >>> is_pickle(pickle.dumps({"weight": 1})), is_pickle(b"PK\x03\x04"), is_pickle(b"text")
         (True, True, False)
     """
     bare = head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
     return bare or head.startswith((b"PK\x03\x04", b"(dp", b"ccollections\n")) or head[257:262] == b"ustar"
 
 
-def _refuse_pickle(source: Path) -> NoReturn:
+def _reject_pickle(source: Path) -> NoReturn:
     target = source.with_suffix(".safetensors")
     if target == source:
         target = source.with_suffix(".converted.safetensors")
@@ -114,9 +114,9 @@ def _refuse_pickle(source: Path) -> NoReturn:
     raise CheckpointError(f"'{source}' to be a safetensors file", "a pickle, which can run code", f"run `{line}`")
 
 
-def damaged(source: Path, found: str) -> CheckpointError:
+def build_damage_error(source: Path, actual: str) -> CheckpointError:
     """Return the error for a file that is not safetensors as a whole."""
-    return CheckpointError(f"'{source}' to be a whole safetensors file", found, "fetch or write it again")
+    return CheckpointError(f"'{source}' to be a whole safetensors file", actual, "fetch or write it again")
 
 
 def first_line(error: Exception) -> str:

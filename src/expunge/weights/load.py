@@ -13,16 +13,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError
-from expunge.kinds import kinds_checked
-from expunge.weights.file import check_is_safetensors, damaged, first_line
+from expunge.type_checks import check_argument_types
+from expunge.weights.file import build_damage_error, check_is_safetensors, first_line
 from expunge.weights.header import read_header
-from expunge.weights.names import fitting, plain_names, plain_state
-from expunge.weights.save import DIM_ORDER
+from expunge.weights.names import match_names, unwrap_names, unwrap_state
+from expunge.weights.save import DIM_ORDER_PREFIX
 
-_CURE = "build the model that was saved (same architecture, classes and channels)"
+_HINT = "build the model that was saved (same architecture, classes and channels)"
 
 
-@kinds_checked
+@check_argument_types
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read a safetensors file into a ``state_dict`` on the CPU.
 
@@ -37,12 +37,15 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     source = Path(path)
     check_is_safetensors(source)
-    with _reading(source) as file:
-        notes = file.metadata() or {}
-        return {name: _as_saved(file.get_tensor(name), notes.get(DIM_ORDER + name)) for name in file.keys()}  # noqa: SIM118
+    with _safetensors_file(source) as file:
+        metadata = file.metadata() or {}
+        return {
+            name: _restore_dim_order(file.get_tensor(name), metadata.get(DIM_ORDER_PREFIX + name))
+            for name in file.keys()  # noqa: SIM118
+        }
 
 
-@kinds_checked
+@check_argument_types
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """Return the text that ``save_weights`` was given to keep in the header.
 
@@ -51,12 +54,12 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     source = Path(path)
     check_is_safetensors(source)
-    with _reading(source) as file:
-        notes = file.metadata() or {}
-    return {key: text for key, text in notes.items() if key != "format" and not key.startswith(DIM_ORDER)}
+    with _safetensors_file(source) as file:
+        metadata = file.metadata() or {}
+    return {key: text for key, text in metadata.items() if key != "format" and not key.startswith(DIM_ORDER_PREFIX)}
 
 
-@kinds_checked
+@check_argument_types
 def load_into(model: nn.Module, path: str | os.PathLike[str]) -> str:
     """Copy the weights of a safetensors file into a model of the same architecture.
 
@@ -75,29 +78,29 @@ def load_into(model: nn.Module, path: str | os.PathLike[str]) -> str:
     Raises:
         CheckpointError: If the file cannot be read or does not fit the model; the model is untouched.
     """
-    whole = model.state_dict()
-    names = plain_names(model, whole)
-    own = {plain: whole[name] for name, plain in names.items() if isinstance(whole[name], Tensor)}
-    state, prefix = fitting(load_weights(path), own)
-    state |= {name: state[twin] for name, twin in _tied(own, state)}
-    _refuse_other_names(path, prefix, list(own), list(state))
-    differing = list(_mismatches(own, state))
-    if differing:
-        raise CheckpointError(f"'{path}' to have the shapes and types of the model", _some(differing), _CURE)
-    model.load_state_dict({name: state.get(names.get(name, ""), value) for name, value in whole.items()})
+    full_state = model.state_dict()
+    names = unwrap_names(model, full_state)
+    model_tensors = {plain: full_state[name] for name, plain in names.items() if isinstance(full_state[name], Tensor)}
+    state, prefix = match_names(load_weights(path), model_tensors)
+    state |= {name: state[twin] for name, twin in _find_tied(model_tensors, state)}
+    _check_keys(path, prefix, list(model_tensors), list(state))
+    mismatches = list(_find_mismatches(model_tensors, state))
+    if mismatches:
+        raise CheckpointError(f"'{path}' to have the shapes and types of the model", _format_some(mismatches), _HINT)
+    model.load_state_dict({name: state.get(names.get(name, ""), value) for name, value in full_state.items()})
     return prefix
 
 
-def load_fitting(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def load_matching(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Return the weights of a file under the names of a model, as ``load_into`` would take them.
 
     Raises:
         CheckpointError: If the file is missing, pickled or damaged.
     """
-    return fitting(load_weights(path), plain_state(model))[0]
+    return match_names(load_weights(path), unwrap_state(model))[0]
 
 
-@kinds_checked
+@check_argument_types
 def check_header(path: str | os.PathLike[str]) -> None:
     """Refuse a safetensors file whose header does not fit it; no tensor is read.
 
@@ -108,21 +111,21 @@ def check_header(path: str | os.PathLike[str]) -> None:
     try:
         read_header(Path(path))
     except (OSError, ValueError) as error:
-        raise damaged(Path(path), first_line(error)) from error
+        raise build_damage_error(Path(path), first_line(error)) from error
 
 
 @contextmanager
-def _reading(source: Path) -> Iterator[Any]:
+def _safetensors_file(source: Path) -> Iterator[Any]:
     """Open a file that has passed ``check_is_safetensors``; what is wrong with its header becomes one sentence."""
     try:
         read_header(source)
         with safe_open(source, framework="pt", device="cpu") as file:
             yield file
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise damaged(source, first_line(error)) from error
+        raise build_damage_error(source, first_line(error)) from error
 
 
-def _as_saved(tensor: Tensor, order: str | None) -> Tensor:
+def _restore_dim_order(tensor: Tensor, order: str | None) -> Tensor:
     """Return the tensor with its noted order of dimensions in memory."""
     if order is None:
         return tensor
@@ -133,40 +136,50 @@ def _as_saved(tensor: Tensor, order: str | None) -> Tensor:
     return tensor.permute(dims).contiguous().permute(back)
 
 
-def _tied(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[tuple[str, str]]:
+def _find_tied(model_tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[tuple[str, str]]:
     """Return, for each key of the model that the file lacks, the key in it that names the same tensor."""
 
     def place(tensor: Tensor) -> tuple[Any, ...]:
         return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
-    there = {place(tensor): name for name, tensor in own.items() if name in state and tensor.data_ptr()}
-    return [(name, there[place(own[name])]) for name in own if name not in state and place(own[name]) in there]
+    names_by_memory = {
+        place(tensor): name for name, tensor in model_tensors.items() if name in state and tensor.data_ptr()
+    }
+    return [
+        (name, names_by_memory[place(model_tensors[name])])
+        for name in model_tensors
+        if name not in state and place(model_tensors[name]) in names_by_memory
+    ]
 
 
-def _mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Iterator[str]:
+def _find_mismatches(model_tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Iterator[str]:
     """Yield what differs; a dtype may differ if the model's holds every value of the file's."""
-    for name, tensor in own.items():
-        theirs = state[name]
-        exact = torch.promote_types(theirs.dtype, tensor.dtype) == tensor.dtype
-        if theirs.shape != tensor.shape or not exact or theirs.is_floating_point() != tensor.is_floating_point():
-            yield f"'{name}' is {_form(theirs)} where the model has {_form(tensor)}"
+    for name, tensor in model_tensors.items():
+        file_tensor = state[name]
+        exact = torch.promote_types(file_tensor.dtype, tensor.dtype) == tensor.dtype
+        if (
+            file_tensor.shape != tensor.shape
+            or not exact
+            or file_tensor.is_floating_point() != tensor.is_floating_point()
+        ):
+            yield f"'{name}' is {_describe_tensor(file_tensor)} where the model has {_describe_tensor(tensor)}"
 
 
-def _form(tensor: Tensor) -> str:
+def _describe_tensor(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-def _refuse_other_names(path: str | os.PathLike[str], prefix: str, own: Sequence[str], theirs: Sequence[str]) -> None:
+def _check_keys(path: str | os.PathLike[str], prefix: str, model_keys: Sequence[str], file_keys: Sequence[str]) -> None:
     """Refuse a file whose names are not the model's, and show those of both that have no partner."""
-    missing = [f"'{name}'" for name in own if name not in set(theirs)]
-    extra = [f"'{name}'" for name in theirs if name not in set(own)]
+    missing = [f"'{name}'" for name in model_keys if name not in set(file_keys)]
+    extra = [f"'{name}'" for name in file_keys if name not in set(model_keys)]
     if not missing and not extra:
         return
-    sides = [f"{_some(missing)} missing from the file"] if missing else []
-    sides += [f"{_some(extra)} in the file alone"] if extra else []
-    found = " and ".join(sides) + (f" (without the prefix '{prefix}')" if prefix else "")
-    raise CheckpointError(f"'{path}' to have the keys of the model", found, _CURE)
+    sides = [f"{_format_some(missing)} missing from the file"] if missing else []
+    sides += [f"{_format_some(extra)} in the file alone"] if extra else []
+    actual = " and ".join(sides) + (f" (without the prefix '{prefix}')" if prefix else "")
+    raise CheckpointError(f"'{path}' to have the keys of the model", actual, _HINT)
 
 
-def _some(items: Sequence[str]) -> str:
+def _format_some(items: Sequence[str]) -> str:
     return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")

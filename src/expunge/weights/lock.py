@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import IO
 
 from expunge.errors import ConfigError
-from expunge.files import BUSY_ERRORS, lock_descriptor, open_plain
+from expunge.files import BUSY_ERRORS, lock_descriptor, open_regular_file
 
-LOCK = ".lock"
-LONGEST = 1000
-MARK = b"\0"
+LOCK_NAME = ".lock"
+MAX_LOCK_BYTES = 1000
+LOCK_MARKER = b"\0"
 """How the file begins: nothing that a user wrote is taken for it and overwritten."""
 
 
 @contextmanager
-def locked(folder: Path, cure: str = "wait for it to end, or choose another folder") -> Iterator[None]:
+def folder_lock(folder: Path, hint: str = "wait for it to end, or choose another folder") -> Iterator[None]:
     """Keep other processes out of a folder while the body runs.
 
     The operating system holds the lock and lets go of it when the process ends, however it ends; the file ``.lock``
@@ -29,73 +29,73 @@ def locked(folder: Path, cure: str = "wait for it to end, or choose another fold
 
     Args:
         folder: Which; made if it is not there, and removed again if nothing was written into it.
-        cure: What to do if it is in use.
+        hint: What to do if it is in use.
 
     Raises:
         ConfigError: If another process is at work in it, or it cannot be written.
     """
-    made = not folder.exists()
+    created = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = taken(folder, cure)
+        file = acquire(folder, hint)
     except OSError as error:
-        found = f"'{error.filename or folder}' ({error.strerror or type(error).__name__})"
-        raise ConfigError("a folder that can be written", found, "choose another") from error
+        actual = f"'{error.filename or folder}' ({error.strerror or type(error).__name__})"
+        raise ConfigError("a folder that can be written", actual, "choose another") from error
     try:
         yield
     finally:
         # Removed while it is held: who opened it meanwhile finds another file, or none, under the name.
         with suppress(OSError):
-            (folder / LOCK).unlink()
+            (folder / LOCK_NAME).unlink()
         file.close()
         with suppress(OSError):  # something may have been written into it
-            if made:
+            if created:
                 folder.rmdir()
 
 
-def taken(folder: Path, cure: str) -> IO[bytes]:
+def acquire(folder: Path, hint: str) -> IO[bytes]:
     """Return the lock's open file, this process's name in it.
 
     Raises:
         ConfigError: If another process has it.
     """
-    path = folder / LOCK
+    path = folder / LOCK_NAME
     while True:
-        file = open_plain(path, "r+b")
+        file = open_regular_file(path, "r+b")
         try:
             lock_descriptor(file.fileno())
         except OSError as error:
             if error.errno in BUSY_ERRORS:
-                found = f"{holder(file)} at work in '{folder}'"
+                actual = f"{describe_owner(file)} at work in '{folder}'"
                 file.close()
-                raise ConfigError("a folder that no other process uses", found, cure) from None
-        if still_there(file, path):
+                raise ConfigError("a folder that no other process uses", actual, hint) from None
+        if is_same_file(file, path):
             break
         file.close()
-    if file.read(1) not in (b"", MARK):
+    if file.read(1) not in (b"", LOCK_MARKER):
         file.close()
         raise OSError(errno.EEXIST, "a file of somebody else's", str(path))
     file.truncate(0)
     file.seek(0)
-    file.write(MARK + json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    file.write(LOCK_MARKER + json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
     file.flush()
     return file
 
 
-def still_there(file: IO[bytes], path: Path) -> bool:
+def is_same_file(file: IO[bytes], path: Path) -> bool:
     """Return whether a path still names an open file; who held it before may have removed it in between."""
     try:
-        there = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return False
-    return os.path.samestat(os.fstat(file.fileno()), there)
+    return os.path.samestat(os.fstat(file.fileno()), status)
 
 
-def holder(file: IO[bytes]) -> str:
+def describe_owner(file: IO[bytes]) -> str:
     """Return who holds a lock, as it says of itself."""
     try:
         file.seek(1)
-        told = json.loads(file.read(LONGEST))
-        return f"process {int(told['pid'])} on '{told['host']}'"
+        owner = json.loads(file.read(MAX_LOCK_BYTES))
+        return f"process {int(owner['pid'])} on '{owner['host']}'"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

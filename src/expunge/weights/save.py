@@ -12,15 +12,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError
-from expunge.kinds import kinds_checked
-from expunge.weights.file import replacing
-from expunge.weights.names import plain_state
+from expunge.type_checks import check_argument_types
+from expunge.weights.file import atomic_write
+from expunge.weights.names import unwrap_state
 
-DIM_ORDER = "expunge.dim_order."
+DIM_ORDER_PREFIX = "expunge.dim_order."
 """Before a tensor's key, in the header: its dimensions in the order of memory, outermost first."""
 
 
-@kinds_checked
+@check_argument_types
 def save_weights(
     model_or_state: nn.Module | Mapping[str, Tensor],
     path: str | os.PathLike[str],
@@ -57,15 +57,15 @@ def save_weights(
         {'bias': (3,), 'weight': (3, 2)}
     """
     target = Path(path)
-    state = plain_state(model_or_state) if isinstance(model_or_state, nn.Module) else model_or_state
-    dense = dict(_dense(state))
-    header = {"format": "pt", **dim_orders(state), **(metadata or {})}
-    with replacing(target, overwrite=overwrite) as temporary:
+    state = unwrap_state(model_or_state) if isinstance(model_or_state, nn.Module) else model_or_state
+    dense = dict(_iter_dense(state))
+    header = {"format": "pt", **find_dim_orders(state), **(metadata or {})}
+    with atomic_write(target, overwrite=overwrite) as temporary:
         save_file(dense, temporary, metadata=header)
     return target
 
 
-def in_form_of(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def cast_like(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the values of a ``state_dict`` with the keys, dtypes and order of dimensions of another.
 
     Args:
@@ -74,7 +74,7 @@ def in_form_of(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict
 
     Examples:
         >>> state = {"weight": torch.ones(2), "tied": torch.ones(2)}
-        >>> in_form_of(state, {"weight": torch.zeros(2, dtype=torch.bfloat16)})
+        >>> cast_like(state, {"weight": torch.zeros(2, dtype=torch.bfloat16)})
         {'weight': tensor([1., 1.], dtype=torch.bfloat16)}
     """
     return {name: torch.empty_like(form).copy_(state[name].detach()) for name, form in model.items()}
@@ -88,11 +88,11 @@ def check_savable(state: Mapping[str, Any]) -> None:
     """
     for name, value in state.items():
         if not isinstance(name, str) or not _is_dense(value):
-            found = f"{_kind(value)} under '{name}'"
-            raise CheckpointError("a state_dict of dense real tensors", found, "save the state_dict of a plain module")
+            actual = f"{_describe_kind(value)} under '{name}'"
+            raise CheckpointError("a state_dict of dense real tensors", actual, "save the state_dict of a plain module")
 
 
-def _dense(state: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+def _iter_dense(state: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor contiguous, on the CPU and with memory of its own."""
     check_savable(state)
     seen: set[int] = set()
@@ -108,18 +108,18 @@ def _is_dense(value: Any) -> bool:
     return plain and not (value.is_complex() or value.is_quantized)
 
 
-def _kind(value: Any) -> str:
+def _describe_kind(value: Any) -> str:
     if not isinstance(value, Tensor):
         return type(value).__name__
     return f"a tensor of {value.dtype}, {value.layout}, on {value.device}".replace("torch.", "")
 
 
-def dim_orders(state: Mapping[str, Tensor]) -> dict[str, str]:
+def find_dim_orders(state: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the order of dimensions in memory, outermost first, of tensors that are permuted but without gaps."""
     orders = {}
     for name, tensor in state.items():
         strides = tensor.stride()
         order = sorted(range(tensor.dim()), key=strides.__getitem__, reverse=True)
         if not tensor.is_contiguous() and tensor.permute(order).is_contiguous():
-            orders[DIM_ORDER + name] = ",".join(map(str, order))
+            orders[DIM_ORDER_PREFIX + name] = ",".join(map(str, order))
     return orders

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from expunge.errors import CheckpointError
-from expunge.weights.file import damaged
+from expunge.weights.file import build_damage_error
 from expunge.weights.load import load_weights, read_metadata
-from expunge.weights.save import dim_orders, save_weights
+from expunge.weights.save import find_dim_orders, save_weights
 
-TREE, DIGEST = "expunge.state", "expunge.sha256"
-MARK = "$"
+TREE_KEY, DIGEST_KEY = "expunge.state", "expunge.sha256"
+TYPE_KEY = "$"
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> Path:
@@ -41,8 +41,8 @@ def save_state(state: Mapping[str, Any], path: Path) -> Path:
         {'moments': {0: tensor([1., 1.])}, 'done': (3, 1)}
     """
     tensors: dict[str, Tensor] = {}
-    tree = json.dumps(plain(state, tensors))
-    return save_weights(tensors, path, {TREE: tree, DIGEST: digest(tree, tensors)}, overwrite=True)
+    tree = json.dumps(to_plain(state, tensors))
+    return save_weights(tensors, path, {TREE_KEY: tree, DIGEST_KEY: compute_digest(tree, tensors)}, overwrite=True)
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -51,29 +51,29 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file is missing, cut off, altered or no state.
     """
-    tensors, notes = load_weights(path), read_metadata(path)
-    if notes.get(DIGEST) != digest(notes.get(TREE, ""), tensors):
-        raise damaged(path, "that its contents do not have the digest in its header")
+    tensors, metadata = load_weights(path), read_metadata(path)
+    if metadata.get(DIGEST_KEY) != compute_digest(metadata.get(TREE_KEY, ""), tensors):
+        raise build_damage_error(path, "that its contents do not have the digest in its header")
     try:
-        found = restored(json.loads(notes[TREE]), tensors)
+        state = from_plain(json.loads(metadata[TREE_KEY]), tensors)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise damaged(path, "a header that is no state") from error
-    if not isinstance(found, dict):
-        raise damaged(path, "a header that is no state")
-    return found
+        raise build_damage_error(path, "a header that is no state") from error
+    if not isinstance(state, dict):
+        raise build_damage_error(path, "a header that is no state")
+    return state
 
 
-def digest(tree: str, tensors: Mapping[str, Tensor]) -> str:
+def compute_digest(tree: str, tensors: Mapping[str, Tensor]) -> str:
     """Return SHA-256, in hex, over the text and over names, types, shapes, layouts and bytes of the tensors."""
-    made, orders = hashlib.sha256(tree.encode()), dict(sorted(dim_orders(tensors).items()))
+    hasher, orders = hashlib.sha256(tree.encode()), dict(sorted(find_dim_orders(tensors).items()))
     for name, tensor in sorted(tensors.items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
-        made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {orders}".encode())
-        made.update(flat.view(torch.uint8).numpy().data)
-    return made.hexdigest()
+        hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {orders}".encode())
+        hasher.update(flat.view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
 
 
-def plain(value: Any, tensors: dict[str, Tensor]) -> Any:
+def to_plain(value: Any, tensors: dict[str, Tensor]) -> Any:
     """Return a value as JSON can hold it, its tensors put aside under a number.
 
     Raises:
@@ -84,28 +84,28 @@ def plain(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, (Tensor, np.ndarray)):
         name = str(len(tensors))
         tensors[name] = value if isinstance(value, Tensor) else torch.from_numpy(value.copy())
-        return {MARK: "tensor" if isinstance(value, Tensor) else "array", "of": name}
+        return {TYPE_KEY: "tensor" if isinstance(value, Tensor) else "array", "of": name}
     if isinstance(value, Mapping):
-        return {MARK: "map", "of": [[plain(k, tensors), plain(v, tensors)] for k, v in value.items()]}
+        return {TYPE_KEY: "map", "of": [[to_plain(k, tensors), to_plain(v, tensors)] for k, v in value.items()]}
     if isinstance(value, tuple):
-        return {MARK: "tuple", "of": [plain(item, tensors) for item in value]}
+        return {TYPE_KEY: "tuple", "of": [to_plain(item, tensors) for item in value]}
     if isinstance(value, list):
-        return [plain(item, tensors) for item in value]
-    found = f"a {type(value).__name__}"
-    raise CheckpointError("plain values and tensors to save", found, "return nothing else from state_dict")
+        return [to_plain(item, tensors) for item in value]
+    actual = f"a {type(value).__name__}"
+    raise CheckpointError("plain values and tensors to save", actual, "return nothing else from state_dict")
 
 
-def restored(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+def from_plain(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     """Return the value that ``plain`` was given."""
     if isinstance(value, list):
-        return [restored(item, tensors) for item in value]
+        return [from_plain(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
     inner = value["of"]
     kinds: dict[str, Callable[[], Any]] = {
         "tensor": lambda: tensors[inner],
         "array": lambda: tensors[inner].numpy(),
-        "map": lambda: {restored(k, tensors): restored(v, tensors) for k, v in inner},
-        "tuple": lambda: tuple(restored(item, tensors) for item in inner),
+        "map": lambda: {from_plain(k, tensors): from_plain(v, tensors) for k, v in inner},
+        "tuple": lambda: tuple(from_plain(item, tensors) for item in inner),
     }
-    return kinds[value[MARK]]()
+    return kinds[value[TYPE_KEY]]()

@@ -8,11 +8,11 @@ from small_diffusion import CLASSES, Denoiser, diffusers, image_batch, schedule,
 
 import expunge
 from expunge.data import TensorExamples
-from expunge.engine import Average
+from expunge.engine import ModelEMA
 from expunge.errors import CheckpointError, ConfigError, DataError, ModelError, NotFiniteError
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.small_unet import small_ddpm
-from expunge.tasks.diffusion.training import DiffusionTraining, fit_ddpm
+from expunge.tasks.diffusion.training import DiffusionTrainSettings, train_ddpm
 
 ALL = image_batch(0, size=40)
 EXAMPLES = TensorExamples(ALL.inputs, ALL.targets)
@@ -42,8 +42,8 @@ def test_a_model_is_saved_in_the_layout_of_the_library_and_read_again(tmp_path):
     ]
     again = DDPM.from_pretrained(place)
     assert equal(again, model)
-    assert (again.classes, again.null, again.form) == (10, 10, (1, 8, 8))
-    assert torch.equal(again.signal, model.signal)
+    assert (again.classes, again.null_class, again.sample_shape) == (10, 10, (1, 8, 8))
+    assert torch.equal(again.alphas_cumprod, model.alphas_cumprod)
     assert not again.training
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
@@ -123,12 +123,14 @@ def test_what_is_no_conditional_model_is_refused():
     other.config.prediction_type = "v_prediction"
     with pytest.raises(ModelError, match="'v_prediction'"):
         DDPM(Denoiser(), other)
-    assert DDPM(Denoiser(CLASSES), schedule(), CLASSES).null is None
+    assert DDPM(Denoiser(CLASSES), schedule(), CLASSES).null_class is None
 
 
 def trained(**settings):
     model = small_model()
-    record = fit_ddpm(model, EXAMPLES, DiffusionTraining(**{"updates": 60, "batch": 16, "warmup": 5, **settings}))
+    record = train_ddpm(
+        model, EXAMPLES, DiffusionTrainSettings(**{"updates": 60, "batch_size": 16, "warmup_updates": 5, **settings})
+    )
     return model, record
 
 
@@ -144,8 +146,8 @@ def test_training_is_repeatable_and_leaves_the_callers_generator_alone():
 
 def test_training_learns():
     losses = []
-    fit_ddpm(
-        small_model(), EXAMPLES, DiffusionTraining(updates=400, rate=0.02), on_update=lambda *row: losses.append(row)
+    train_ddpm(
+        small_model(), EXAMPLES, DiffusionTrainSettings(updates=400, lr=0.02), on_update=lambda *row: losses.append(row)
     )
     assert [row[0] for row in losses[:2]] == [1, 26]
     assert losses[-1][:2] == (400, 400)
@@ -154,11 +156,11 @@ def test_training_learns():
 
 def test_the_average_is_what_training_hands_over(monkeypatch):
     seen = []
-    update = Average.update
+    update = ModelEMA.update
     monkeypatch.setattr(
-        Average, "update", lambda self, weights: seen.append(weights[0].detach().clone()) or update(self, weights)
+        ModelEMA, "update", lambda self, weights: seen.append(weights[0].detach().clone()) or update(self, weights)
     )
-    model, _ = trained(average=0.9)
+    model, _ = trained(ema_decay=0.9)
     expected = next(small_model().parameters()).detach().double()
     for count, weight in enumerate(seen):
         b = min(0.9, (1 + count) / (10 + count))
@@ -175,19 +177,19 @@ def test_every_example_is_met_once_in_a_pass():
             return super().batch(indices)
 
     model = small_model()
-    fit_ddpm(model, Counting(ALL.inputs, ALL.targets), DiffusionTraining(updates=5, batch=8))
+    train_ddpm(model, Counting(ALL.inputs, ALL.targets), DiffusionTrainSettings(updates=5, batch_size=8))
     assert sorted(met) == list(range(40))
 
 
 def test_bad_trainings_are_refused():
-    with pytest.raises(ConfigError, match="rate > 0"):
-        DiffusionTraining(rate=0.0)
-    with pytest.raises(ConfigError, match="average"):
-        DiffusionTraining(average=1.0)
+    with pytest.raises(ConfigError, match="lr > 0"):
+        DiffusionTrainSettings(lr=0.0)
+    with pytest.raises(ConfigError, match="ema_decay"):
+        DiffusionTrainSettings(ema_decay=1.0)
     with pytest.raises(DataError, match="examples to train on"):
-        fit_ddpm(small_model(), TensorExamples(ALL.inputs[:0], ALL.targets[:0]))
+        train_ddpm(small_model(), TensorExamples(ALL.inputs[:0], ALL.targets[:0]))
     with pytest.raises(NotFiniteError, match="at update 0"):
-        fit_ddpm(small_model(), TensorExamples(ALL.inputs * float("nan"), ALL.targets))
+        train_ddpm(small_model(), TensorExamples(ALL.inputs * float("nan"), ALL.targets))
 
 
 def test_a_model_without_a_null_class_is_one_after_reading_too(tmp_path):
@@ -195,11 +197,11 @@ def test_a_model_without_a_null_class_is_one_after_reading_too(tmp_path):
     made = small_ddpm(8, classes=4, widths=(8, 8), steps=50)
     without = DDPM(made.unet, library.DDPMScheduler(num_train_timesteps=50), classes=5)
     folder = without.save_pretrained(tmp_path / "model")
-    assert DDPM.from_pretrained(folder).null is None
-    assert DDPM.from_pretrained(folder, classes=4).null == 4
+    assert DDPM.from_pretrained(folder).null_class is None
+    assert DDPM.from_pretrained(folder, classes=4).null_class == 4
     for wrong in ("[]", "{}", '{"classes": "5"}', '{"classes": true}', "no"):
         (folder / "classes.json").write_text(wrong)
         with pytest.raises(CheckpointError, match="a number of classes"):
             DDPM.from_pretrained(folder)
     (folder / "classes.json").unlink()
-    assert DDPM.from_pretrained(folder).null == 4
+    assert DDPM.from_pretrained(folder).null_class == 4

@@ -13,19 +13,19 @@ from expunge import registry
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, ExpungeError
 from expunge.methods import EUPMU, build_method
-from expunge.surgery import ImplicitPublished
+from expunge.surgery import EUPMUOfficialSurgery
+from expunge.tasks.builtin_tasks import Classification, Diffusion
 from expunge.tasks.diffusion.objectives import NoiseMatching, OtherClass
-from expunge.tasks.families import Classification, Diffusion
 
-METHODS = registry.entries("methods")
+METHODS = registry.list_entries("methods")
 LOGITS = {
-    "bad_teacher": "Incompetent",
+    "bad_teacher": "RandomTeacher",
     "boundary_expand": "ShadowClass",
-    "boundary_shrink": "Boundary",
-    "counterfactual": "Counterfactual",
-    "l1_sparse": "Sparse",
-    "scrub": "Disobey",
-    "scrub_r": "Disobey",
+    "boundary_shrink": "NearestWrongLabel",
+    "counterfactual": "NeighborLabel",
+    "l1_sparse": "L1Penalty",
+    "scrub": "NegativeKL",
+    "scrub_r": "NegativeKL",
     "sfr_on": "AdaptiveAscent",
 }
 """Methods whose objectives need logits."""
@@ -58,58 +58,60 @@ def test_every_method_serves_or_says_why_not(method):
 
 
 def test_named_methods_take_the_objectives_of_the_family():
-    (stage,) = Diffusion().recipe(EUPMU().recipe()).stages
+    (stage,) = Diffusion().translate_recipe(EUPMU().recipe()).stages
     assert isinstance(stage.objectives.forget, OtherClass)
     assert isinstance(stage.objectives.retain, NoiseMatching)
     assert repr(stage.surgery) == repr(EUPMU().recipe().stages[0].surgery)
 
 
-@pytest.mark.parametrize("entry", registry.entries("objectives", "diffusion").values(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry", registry.list_entries("objectives", "diffusion").values(), ids=lambda entry: entry.name
+)
 def test_an_objective_of_one_family_is_refused_by_the_other(entry):
     with pytest.raises(ConfigError, match=f"an objective for classification, but found {entry.target.__name__}"):
-        Classification().objective(entry.target())
+        Classification().translate_objective(entry.target())
     own = entry.target()
-    assert Diffusion().objective(own) is own
+    assert Diffusion().translate_objective(own) is own
 
 
 def test_what_stands_for_an_objective_is_one():
-    targets = [entry.target for entry in registry.entries("objectives", "diffusion").values()]
-    places = [target.stands_for for target in targets if target.stands_for is not None]
+    targets = [entry.target for entry in registry.list_entries("objectives", "diffusion").values()]
+    places = [target.replaces for target in targets if target.replaces is not None]
     assert len(places) == len(set(places)) == 4
     assert all(place.task == "classification" for place in places)
 
 
 def test_the_registry_tells_families_apart():
-    every = set(registry.entries("objectives"))
+    every = set(registry.list_entries("objectives"))
     tasks = ("classification", "diffusion", "stable_diffusion")
-    first, second, third = (set(registry.entries("objectives", task)) for task in tasks)
+    first, second, third = (set(registry.list_entries("objectives", task)) for task in tasks)
     assert first | second | third == every
     assert not first & second
     assert not (first | second) & third
     own = {"esd", "selective_amnesia", "spm", "uce"}
-    assert own == set(METHODS) - set(registry.entries("methods", "classification"))
+    assert own == set(METHODS) - set(registry.list_entries("methods", "classification"))
 
 
 def test_settings_come_from_the_text_then_the_preset_then_the_method_then_the_family():
     family = Diffusion()
-    assert family.settings("rl", {"rate": 0.5}) == {**Diffusion.defaults, "rate": 0.5}
-    assert "rate" not in family.settings("ga", {}), "the method has a rate of its own"
-    assert family.settings("eupmu", {"preset": "ddpm"}) == {"preset": "ddpm"}
-    words = family.settings("rl(rate=0.5) + saliency(keep=0.3)", {"epochs": 2})
+    assert family.resolve_settings("rl", {"rate": 0.5}) == {**Diffusion.defaults, "rate": 0.5}
+    assert "rate" not in family.resolve_settings("ga", {}), "the method has a rate of its own"
+    assert family.resolve_settings("eupmu", {"preset": "ddpm"}) == {"preset": "ddpm"}
+    words = family.resolve_settings("rl(rate=0.5) + saliency(fraction=0.3)", {"epochs": 2})
     assert words == {"optimiser": "adamw", "weight_decay": 0.0, "batch": 64, "epochs": 2}
-    assert build_method("rl(rate=0.5) + saliency(keep=0.3)", **words).optimiser == "adamw"
-    assert family.settings("eupmu(preset=ddpm)", {}) == {}
-    assert family.settings("neggrad+", {}) == Diffusion.defaults
-    assert Classification().settings("rl", {"epochs": 3}) == {"epochs": 3}
+    assert build_method("rl(rate=0.5) + saliency(fraction=0.3)", **words).optimiser == "adamw"
+    assert family.resolve_settings("eupmu(preset=ddpm)", {}) == {}
+    assert family.resolve_settings("neggrad+", {}) == Diffusion.defaults
+    assert Classification().resolve_settings("rl", {"epochs": 3}) == {"epochs": 3}
 
 
 def test_the_preset_of_the_authors():
     method = build_method("eupmu", preset="ddpm")
-    (stage,) = Diffusion().recipe(method.recipe()).stages
+    (stage,) = Diffusion().translate_recipe(method.recipe()).stages
     surgery = stage.surgery
-    assert isinstance(surgery, ImplicitPublished)
-    assert (surgery.dual_rate, surgery.error) == (0.025, 0.0)
-    assert (stage.optimiser.clip, stage.mode) == (1.0, "mixed")
+    assert isinstance(surgery, EUPMUOfficialSurgery)
+    assert (surgery.dual_rate, surgery.margin) == (0.025, 0.0)
+    assert (stage.optimizer.max_grad_norm, stage.pairing) == (1.0, "mixed")
     result = expunge.unlearn(small_model(), **asked(method="eupmu", preset="ddpm", batch=16))
     assert result.method.preset == "ddpm"
 
@@ -137,7 +139,7 @@ def scaled(factor=1.0, shift=0.0, size=4):
         ({"forget": TensorExamples(2 * torch.rand(4, 1, 4, 4) - 1, torch.full((4,), 9))}, "9"),
         ({"logits": lambda output: output}, "no logits="),
         ({"average": 1.0}, r"a decay in \[0, 1\)"),
-        ({"method": "composed", "objective": "distil"}, "Distil, which is for classification"),
+        ({"method": "composed", "objective": "distil"}, "Distillation, which is for classification"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(changes, reason):
@@ -158,8 +160,8 @@ def test_classifiers_refuse_objectives_of_diffusion_models():
 
 def test_nothing_of_it_needs_the_library_before_it_is_used():
     code = (
-        "import sys, expunge; from expunge.registry import entries\n"
-        "for kind in ('objectives', 'methods', 'tasks'): entries(kind)\n"
+        "import sys, expunge; from expunge.registry import list_entries\n"
+        "for kind in ('objectives', 'methods', 'tasks'): list_entries(kind)\n"
         "print('diffusers' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,21 +5,21 @@ import torch
 from small_diffusion import BENCH, image_batch, image_split, reading, small_model
 
 from expunge import registry
-from expunge.engine import Conditions, Stepper, execute
+from expunge.engine import RunOptions, Stepper, run_recipe
 from expunge.errors import ConfigError, MissingExtraError
 from expunge.masks import Saliency
 from expunge.methods import Composed
-from expunge.surgery import CAGrad, Linear, NashMTL, Surgery
-from expunge.tasks.families import Diffusion
+from expunge.surgery import CAGrad, LinearCombination, NashMTL, Surgery
+from expunge.tasks.builtin_tasks import Diffusion
 from expunge.testing import CHECKS, check_mask
-from expunge.testing.conformance import check_hostile_scales, check_micro_batches, check_repr
+from expunge.testing.conformance import check_extreme_scales, check_micro_batches, check_repr
 
-SURGERIES = {name: entry.target for name, entry in registry.entries("surgeries").items()}
-MASKS = {name: entry.target for name, entry in registry.entries("masks").items()}
-OBJECTIVES = sorted(registry.entries("objectives", "diffusion"))
-ON_MODELS = [check for check in CHECKS if check not in (check_hostile_scales, check_repr)]
+SURGERIES = {name: entry.target for name, entry in registry.list_entries("surgeries").items()}
+MASKS = {name: entry.target for name, entry in registry.list_entries("masks").items()}
+OBJECTIVES = sorted(registry.list_entries("objectives", "diffusion"))
+ON_MODELS = [check for check in CHECKS if check not in (check_extreme_scales, check_repr)]
 """The others look at numbers alone and have been run already."""
-ABSTAINING = {"agreement", "certified", "strict"}
+ABSTAINING = {"probabilistic_agreement", "sequential_test", "keep_if_harmless"}
 
 
 def built(surgery):
@@ -62,11 +62,11 @@ def test_every_surgery_takes_every_objective(surgery):
 def combined(surgery, objective, mask):
     model, before = small_model(), small_model().state_dict()
     parts = {"surgery": surgery, "objective": objective, "mask": mask, "epochs": 1, "batch": 15, "forget_batch": 6}
-    if registry.find("objectives", objective).negative and surgery in ("implicit_published", "famo"):
+    if registry.find_component("objectives", objective).can_be_negative and surgery in ("eupmu_official", "famo"):
         with pytest.raises(ConfigError, match="logarithm"):
             Composed(**parts)
         return
-    execute(reading(model), Diffusion().recipe(Composed(**parts).recipe()), image_split(), Conditions())
+    run_recipe(reading(model), Diffusion().translate_recipe(Composed(**parts).recipe()), image_split(), RunOptions())
     state = model.state_dict()
     assert all(bool(value.isfinite().all()) for value in state.values()), objective
     assert any(not torch.equal(value, before[name]) for name, value in state.items()) or mask in ABSTAINING, objective
@@ -78,13 +78,13 @@ class Asking(Surgery):
     def forward(self, step):
         self.first = [step.loss("retain"), step.loss("forget")]
         slope = step.gradient("retain")
-        with step.shifted(slope * -0.1):
+        with step.perturbed(slope * -0.1):
             self.elsewhere = step.loss("retain")
-        step.known.clear()
+        step.cached_losses.clear()
         self.again = [step.loss("retain"), step.loss("forget")]
-        step.backward(Linear(0.0, 1.0))
+        step.backward(LinearCombination(0.0, 1.0))
 
-    def follow_up(self, step):
+    def after_step(self, step):
         self.after = step.loss("retain")
 
 
@@ -92,9 +92,9 @@ class Asking(Surgery):
 def test_the_same_batch_means_the_same_timesteps_noise_labels_and_dropout(micro_batches):
     """A loss that is asked for again is the same to the bit; after a move it has changed by the move alone."""
     model = small_model(torch.float64, dropout=0.3)
-    surgery, objectives = Asking(), BENCH.prepared(model)
+    surgery, objectives = Asking(), BENCH.prepare_objectives(model)
     sgd = torch.optim.SGD(model.parameters(), lr=1e-3)
-    stepper = Stepper(model, sgd, surgery, objectives, micro_batches=micro_batches)
+    stepper = Stepper(model, sgd, surgery, objectives, gradient_accumulation_steps=micro_batches)
     for update in range(3):
         stepper(image_batch(update, torch.float64), image_batch(9 + update, torch.float64))
         assert all(torch.equal(a, b) for a, b in zip(surgery.first, surgery.again, strict=True))
@@ -104,14 +104,14 @@ def test_the_same_batch_means_the_same_timesteps_noise_labels_and_dropout(micro_
 
 def test_saliency_is_that_of_the_noise():
     """SalUn's mask comes from the loss that the model was trained on, here by single backward passes."""
-    model, split, mask = small_model(torch.float64), image_split(torch.float64), Saliency(keep=0.3)
+    model, split, mask = small_model(torch.float64), image_split(torch.float64), Saliency(fraction=0.3)
     mask.prepare(reading(model), split)
     predict, total = reading(model), None
     for part in torch.arange(len(split.forget)).split(256):
-        loss = predict.summed_loss(split.forget.batch(part)) / len(split.forget)
+        loss = predict.sum_loss(split.forget.batch(part)) / len(split.forget)
         slopes = torch.autograd.grad(loss, list(model.parameters()))
         total = slopes if total is None else [a + b for a, b in zip(total, slopes, strict=True)]
     sizes = torch.cat([slope.abs().flatten() for slope in total])
-    kept = torch.cat([piece.flatten() for piece in mask.held()]).bool()
+    kept = torch.cat([piece.flatten() for piece in mask.get_mask()]).bool()
     assert int(kept.sum()) == round(0.3 * len(sizes))
     assert sizes[kept].min() >= sizes[~kept].max()

@@ -11,7 +11,7 @@ from expunge.data import Subset, TensorExamples
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.sampling import sample
 from expunge.tasks.diffusion.small_unet import small_ddpm
-from expunge.tasks.diffusion.training import fit_ddpm
+from expunge.tasks.diffusion.training import train_ddpm
 
 ASKED = torch.arange(200) % 10
 THREES = ASKED == 3
@@ -39,7 +39,7 @@ def trained(examples):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = small_ddpm(8)
-    fit_ddpm(model, examples)
+    train_ddpm(model, examples)
     return model
 
 

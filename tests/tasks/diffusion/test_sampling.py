@@ -7,7 +7,7 @@ from small_diffusion import CLASSES, Denoiser, diffusers
 
 from expunge.errors import ConfigError, ModelError, RequestError
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.sampling import sample, starts
+from expunge.tasks.diffusion.sampling import draw_initial_noise, sample
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ LABELS = torch.tensor([0, 1, 2, 3, 1])
 
 def by_hand(model, label, start, guidance, steps):
     """One image by DDIM: x₀ = (x − √(1−ᾱ) ε)/√ᾱ, clipped, and back to the time before with its ε."""
-    signal = model.signal.double().numpy()
+    signal = model.alphas_cumprod.double().numpy()
     stride, image = len(signal) // steps, start.double().numpy()
     for time in range((steps - 1) * stride, -1, -stride):
         with torch.no_grad():
@@ -49,7 +49,7 @@ def by_hand(model, label, start, guidance, steps):
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
 def test_images_are_those_of_the_formula(model, guidance):
     found = sample(model, LABELS, guidance=guidance, steps=10, seed=4)
-    start = starts(model, torch.arange(5), 4)
+    start = draw_initial_noise(model, torch.arange(5), 4)
     for index, label in enumerate(LABELS.tolist()):
         np.testing.assert_allclose(found[index].numpy(), by_hand(model, label, start[index], guidance, 10), atol=1e-4)
 

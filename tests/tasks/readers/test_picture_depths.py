@@ -9,12 +9,12 @@ import pytest
 import torch
 from reader_files import encoded, write_parquet
 
-from expunge.data.pictures import upright_rgb
+from expunge.data.pil_images import to_upright_rgb
 from expunge.errors import DataError
 from expunge.tasks.classification.readers import image_folder
-from expunge.tasks.classification.readers._parquet import read_pictures
-from expunge.tasks.classification.readers._pictures import exact, fitted, opened
-from expunge.tasks.stable_diffusion.reader import as_image, as_pixels
+from expunge.tasks.classification.readers._images import center_crop_resize, decode_exact, open_image
+from expunge.tasks.classification.readers._parquet import read_images
+from expunge.tasks.stable_diffusion.encoders import as_image, as_pixels
 
 pytest.importorskip("PIL")
 SIDE = 16
@@ -79,7 +79,10 @@ REFUSED = {
 
 @pytest.mark.parametrize(("data", "expected"), READ.values(), ids=READ)
 def test_a_picture_keeps_its_values_whatever_its_depth(data, expected):
-    one, other = exact(data, SIDE, "a picture"), fitted(opened(data, "a picture"), SIDE, "a picture")
+    one, other = (
+        decode_exact(data, SIDE, "a picture"),
+        center_crop_resize(open_image(data, "a picture"), SIDE, "a picture"),
+    )
     if expected is None:
         assert set(np.unique(one)) == {0, 255}
         assert 0.3 < (one == 255).mean() < 0.7
@@ -97,7 +100,7 @@ def test_values_without_a_fixed_range_are_refused_by_name(data, tmp_path):
     with pytest.raises(DataError, match=r"8 or 16 bits.*train.ape.deep\.tif"):
         image_folder(tmp_path, size=8)
     with pytest.raises(DataError, match=r"8 or 16 bits, but found .* in row 0"):
-        exact(data, SIDE, "row 0")
+        decode_exact(data, SIDE, "row 0")
 
 
 def test_deep_pictures_are_turned_upright_too():
@@ -105,14 +108,14 @@ def test_deep_pictures_are_turned_upright_too():
 
     orientation = Image.Exif()
     orientation[0x0112] = 6  # to be turned clockwise by a quarter for display
-    read = exact(encoded(DEEP, exif=orientation), SIDE, "a picture")
+    read = decode_exact(encoded(DEEP, exif=orientation), SIDE, "a picture")
     assert np.array_equal(read[0], np.rot90(RAMP, -1))
 
 
 def test_parquet_files_keep_deep_grey(tmp_path):
     pytest.importorskip("pyarrow")
     write_parquet(tmp_path / "train-0.parquet", [encoded(DEEP)], [0])
-    pixels, _ = read_pictures(tmp_path, "train-*.parquet", SIDE, cache=False)
+    pixels, _ = read_images(tmp_path, "train-*.parquet", SIDE, cache=False)
     assert np.array_equal(pixels[0], GREY)
 
 
@@ -131,9 +134,9 @@ def test_hugging_face_data_sets_keep_deep_grey(tmp_path):
 
 @pytest.mark.parametrize(("data", "expected"), READ.values(), ids=READ)
 def test_an_autoencoder_gets_the_same_values(data, expected):
-    image = as_image(opened(data, "a picture"))
+    image = as_image(open_image(data, "a picture"))
     assert image.dtype == torch.float32
-    assert torch.equal((image * 255).round().byte(), torch.from_numpy(exact(data, SIDE, "a picture").copy()))
+    assert torch.equal((image * 255).round().byte(), torch.from_numpy(decode_exact(data, SIDE, "a picture").copy()))
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32, np.float64])
@@ -156,4 +159,4 @@ def test_floating_point_pictures_of_pillow_are_refused():
     from PIL import Image
 
     with pytest.raises(DataError, match="floating-point grey in a picture"):
-        upright_rgb(Image.fromarray((RAMP / 255).astype(np.float32)), "a picture")
+        to_upright_rgb(Image.fromarray((RAMP / 255).astype(np.float32)), "a picture")

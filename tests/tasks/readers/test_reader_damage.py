@@ -8,8 +8,8 @@ import pytest
 from reader_files import cifar_records, encoded, idx_bytes, pictures, write_folder, write_idx, write_parquet, write_svhn
 
 from expunge.errors import DataError
-from expunge.tasks.classification.readers import _pictures, cifar10, cifar100, image_folder, mnist, svhn
-from expunge.tasks.classification.readers._parquet import read_pictures
+from expunge.tasks.classification.readers import _images, cifar10, cifar100, image_folder, mnist, svhn
+from expunge.tasks.classification.readers._parquet import read_images
 
 IMAGES = np.zeros((3, 28, 28), np.uint8)
 
@@ -83,7 +83,7 @@ def test_parquet_files_cut_anywhere_or_with_a_flipped_byte_never_show_a_parsers_
         broken = whole[:place] if trial % 2 else whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
         path.write_bytes(broken)
         try:
-            pixels, labels = read_pictures(tmp_path, "train-*.parquet", 32, cache=False)
+            pixels, labels = read_images(tmp_path, "train-*.parquet", 32, cache=False)
         except DataError:
             failures += 1
         else:
@@ -97,7 +97,7 @@ def test_parquet_files_of_another_form(tmp_path):
     import pyarrow.parquet as pq
 
     def read():
-        return read_pictures(tmp_path, "train-*.parquet", 32, cache=False)
+        return read_images(tmp_path, "train-*.parquet", 32, cache=False)
 
     with pytest.raises(DataError, match="none"):
         read()
@@ -166,10 +166,10 @@ def test_image_folders_that_are_not_whole(tmp_path):
 
 def test_enormous_pictures_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     write_folder(tmp_path)
-    monkeypatch.setattr(_pictures, "MOST_PIXELS", 100)
+    monkeypatch.setattr(_images, "MAX_PIXELS", 100)
     with pytest.raises(DataError, match="at most 100 pixels"):
         image_folder(tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(_pictures, "MOST_BYTES", 3000)
+    monkeypatch.setattr(_images, "MAX_BYTES", 3000)
     with pytest.raises(DataError, match="smaller size"):
         image_folder(tmp_path, size=32)

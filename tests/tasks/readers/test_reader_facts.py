@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from expunge import registry
 from expunge.data import crop_flip, none
 from expunge.tasks.classification.readers import cifar10, digits, fashion_mnist, mnist, tiny_imagenet_20
-from expunge.tasks.classification.readers._parquet import read_pictures
+from expunge.tasks.classification.readers._parquet import read_images
 
 MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
@@ -26,7 +26,7 @@ def test_idx_data_sets(name, monkeypatch):
     folder, train_counts, test_counts, test_sum = IDX[name]
     base = real_data(folder)
     monkeypatch.setenv("EXPUNGE_DATA", str(base))
-    source = registry.find("readers", name)()
+    source = registry.find_component("readers", name)()
     assert source.train.targets.bincount().tolist() == train_counts
     assert source.test.targets.bincount().tolist() == test_counts
     assert int(source.test.inputs.sum(dtype=torch.int64)) == test_sum
@@ -63,7 +63,7 @@ def test_digits_are_split_within_each_class():
 
 
 def test_the_test_shard_of_cifar10_is_the_authors_test_batch():
-    pixels, labels = read_pictures(real_data("cifar10") / "cifar10", "test-*.parquet", 32, cache=False)
+    pixels, labels = read_images(real_data("cifar10") / "cifar10", "test-*.parquet", 32, cache=False)
     assert np.bincount(labels).tolist() == [1000] * 10
     assert int(pixels.sum(dtype=np.int64)) == 3_733_375_634
     assert pixels[0, :, 0, 0].tolist() == [158, 112, 49]
@@ -71,7 +71,7 @@ def test_the_test_shard_of_cifar10_is_the_authors_test_batch():
 
 
 def test_the_validation_part_of_tiny_imagenet_20():
-    pixels, labels = read_pictures(real_data("tiny-imagenet-20") / "tiny-imagenet-20", "val-*.parquet", 64, cache=False)
+    pixels, labels = read_images(real_data("tiny-imagenet-20") / "tiny-imagenet-20", "val-*.parquet", 64, cache=False)
     assert np.bincount(labels).tolist() == [50] * 20
     # JPEG decoders may differ by a level or so in a pixel.
     assert abs(int(pixels.sum(dtype=np.int64)) / 1_416_280_046 - 1) < 1e-3

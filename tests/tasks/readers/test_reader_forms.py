@@ -95,7 +95,7 @@ def test_decoded_pixels_are_kept_and_found_again_unless_refused(tmp_path, monkey
     assert all(name.endswith(".npy") for name in kept)
 
     decoded = []
-    monkeypatch.setattr(_parquet, "exact", lambda *a: decoded.append(a) or np.zeros((3, 32, 32), np.uint8))
+    monkeypatch.setattr(_parquet, "decode_exact", lambda *a: decoded.append(a) or np.zeros((3, 32, 32), np.uint8))
     again = cifar10(tmp_path)
     assert again.train.inputs.equal(first.train.inputs)
     assert decoded == []
@@ -301,7 +301,7 @@ def test_class_folders_in_another_encoding_are_refused_before_a_picture_is_read(
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
     module = sys.modules["expunge.tasks.classification.readers.image_folder"]
-    monkeypatch.setattr(module, "opened", lambda *a: pytest.fail("read"))
+    monkeypatch.setattr(module, "open_image", lambda *a: pytest.fail("read"))
     with pytest.raises(DataError, match=r"written as UTF-8, but found 'm\\udcfcde'"):
         image_folder(tmp_path, size=4)
 

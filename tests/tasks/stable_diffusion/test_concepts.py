@@ -5,9 +5,9 @@ import torch
 from tiny_pipeline import tiny_model
 
 from expunge.errors import ConfigError, DataError, ExpungeError, RequestError
-from expunge.tasks.stable_diffusion.concept import TEMPLATES, Concept
+from expunge.tasks.stable_diffusion.concept import PROMPT_TEMPLATES, Concept
 from expunge.tasks.stable_diffusion.concept_split import concept_split
-from expunge.tasks.stable_diffusion.prompt_examples import PromptExamples, drawn
+from expunge.tasks.stable_diffusion.prompt_examples import PromptExamples, generate_latents
 
 QUICK = {"steps": 2, "guidance": 3.0}
 CAT = Concept("cat", ["a photo of a cat", "a cat"], "a dog")
@@ -24,35 +24,35 @@ def pixels(count, seed=0):
 
 
 def test_what_a_model_draws_are_the_latents_of_its_images(model):
-    found = drawn(model, ["a cat", "a dog"], 3, seed=5, **QUICK)
+    found = generate_latents(model, ["a cat", "a dog"], 3, seed=5, **QUICK)
     assert found.captions == ("a cat",) * 3 + ("a dog",) * 3
     images = model.images(found.captions, [5, 6, 7] * 2, **QUICK)
     torch.testing.assert_close(model.decode(found.latents), images)
     assert len(found) == 6
-    again = drawn(model, ["a dog"], 3, seed=5, batch_size=2, **QUICK)
+    again = generate_latents(model, ["a dog"], 3, seed=5, batch_size=2, **QUICK)
     torch.testing.assert_close(again.latents, found.latents[3:])
 
 
 def test_every_prompt_gets_its_number_and_every_forgotten_one_its_anchor(model):
     split = concept_split(model, [CAT, GOGH], ["a dog", "a car"], count=2, **QUICK)
     told = split.model
-    assert told.texts == ("a photo of a cat", "a cat", "van gogh", "a dog", "a car", "")
+    assert told.prompts == ("a photo of a cat", "a cat", "van gogh", "a dog", "a car", "")
     assert split.forget.targets.tolist() == [0, 0, 1, 1, 2, 2]
     assert split.retain.targets.tolist() == [3, 3, 4, 4]
-    anchors = [told.texts[number] for number in told.anchors.tolist()]
+    anchors = [told.prompts[number] for number in told.anchors.tolist()]
     assert anchors == ["a dog", "a dog", "", "a dog", "a car", ""]
-    torch.testing.assert_close(told.table, model.embed(told.texts))
+    torch.testing.assert_close(told.prompt_embeddings, model.embed(told.prompts))
     assert told.unet is model.unet
-    assert model.texts == ("",)
-    whole = drawn(model, ["a photo of a cat", "a cat", "van gogh", "a dog", "a car"], 2, **QUICK)
+    assert model.prompts == ("",)
+    whole = generate_latents(model, ["a photo of a cat", "a cat", "van gogh", "a dog", "a car"], 2, **QUICK)
     torch.testing.assert_close(torch.cat([split.forget.inputs, split.retain.inputs]), whole.latents)
 
 
 def test_a_users_images_come_in_the_place_of_drawn_ones(model):
     captions = ["A  Cat", "a dog", "a cat", "red car"]
-    mine = PromptExamples.of_images(model, pixels(4), captions)
+    mine = PromptExamples.from_images(model, pixels(4), captions)
     split = concept_split(model, CAT, ["a dog", "a car"], examples=mine, count=2, **QUICK)
-    texts = split.model.texts
+    texts = split.model.prompts
     assert [texts[number] for number in split.forget.targets] == ["a cat", "a cat"] + ["a photo of a cat"] * 2
     assert [texts[number] for number in split.retain.targets] == ["a dog", "red car", "a car", "a car"]
     encoded = model.encode(pixels(4))
@@ -63,13 +63,13 @@ def test_a_users_images_come_in_the_place_of_drawn_ones(model):
 def test_an_anchor_of_each_prompt(model):
     concept = Concept("cat", ["a cat", "a photo of a cat"], ["a dog", "a photo of a dog"])
     told = concept_split(model, concept, ["a car"], count=1, **QUICK).model
-    assert [told.texts[number] for number in told.anchors[:2].tolist()] == ["a dog", "a photo of a dog"]
+    assert [told.prompts[number] for number in told.anchors[:2].tolist()] == ["a dog", "a photo of a dog"]
 
 
-@pytest.mark.parametrize("kind", TEMPLATES)
+@pytest.mark.parametrize("kind", PROMPT_TEMPLATES)
 def test_kinds_are_prompts_and_nothing_else(kind):
-    concept = Concept.of_kind(kind, "van gogh", "a painter")
-    assert len(concept.prompts) == len(concept.anchors) == len(TEMPLATES[kind])
+    concept = Concept.from_kind(kind, "van gogh", "a painter")
+    assert len(concept.prompts) == len(concept.anchors) == len(PROMPT_TEMPLATES[kind])
     for prompt, anchor in zip(concept.prompts, concept.anchors, strict=True):
         assert prompt.replace("van gogh", "a painter") == anchor
         assert prompt.count("van gogh") == 1
@@ -79,7 +79,7 @@ def test_a_cache_is_read_in_the_place_of_drawing(model, tmp_path, monkeypatch):
     settings = {"keep": ["a dog"], "count": 2, "cache": tmp_path / "latents", **QUICK}
     first = concept_split(model, CAT, **settings)
     assert sorted(path.name for path in (tmp_path / "latents").iterdir()) == ["captions.json", "latents.safetensors"]
-    monkeypatch.setattr("expunge.tasks.stable_diffusion.concept_split.drawn", None)
+    monkeypatch.setattr("expunge.tasks.stable_diffusion.concept_split.generate_latents", None)
     again = concept_split(model, CAT, **settings)
     assert torch.equal(first.forget.inputs, again.forget.inputs)
     assert torch.equal(first.retain.targets, again.retain.targets)
@@ -100,8 +100,8 @@ def test_examples_are_saved_and_read_again(tmp_path):
     ("make", "kind", "reason"),
     [
         (lambda: Concept("cat", ["a cat"], "A  cat"), ConfigError, "an anchor other than the forgotten concept 'cat'"),
-        (lambda: Concept.of_kind("class", "cat", "cat"), ConfigError, "an anchor other than"),
-        (lambda: Concept.of_kind("face", "cat", "dog"), ConfigError, "a kind of concept .*'face'"),
+        (lambda: Concept.from_kind("class", "cat", "cat"), ConfigError, "an anchor other than"),
+        (lambda: Concept.from_kind("face", "cat", "dog"), ConfigError, "a kind of concept .*'face'"),
         (lambda: Concept("cat", []), RequestError, "prompts that show 'cat'"),
         (lambda: Concept("cat", [" "]), RequestError, "prompts that show 'cat'"),
         (lambda: Concept("cat", ["a cat", "cat"], ["a dog"]), RequestError, "one anchor, or one for each prompt"),

@@ -12,9 +12,9 @@ from expunge import registry
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, ExpungeError
 from expunge.methods import EUPMU
+from expunge.tasks.builtin_tasks import Classification, Diffusion, StableDiffusion
 from expunge.tasks.diffusion.objectives import NoiseAscent, NoiseMatching
-from expunge.tasks.families import Classification, Diffusion, StableDiffusion
-from expunge.tasks.stable_diffusion.adapters import adapter_strength, load_adapter
+from expunge.tasks.stable_diffusion.adapters import load_adapter, set_adapter_strength
 from expunge.tasks.stable_diffusion.concept import Concept
 from expunge.tasks.stable_diffusion.concept_split import concept_split
 from expunge.tasks.stable_diffusion.objectives import OtherPrompt
@@ -31,7 +31,7 @@ LOGITS = {
     "sfr_on",
 }
 """Methods whose objectives need logits."""
-METHODS = sorted(registry.entries("methods"))
+METHODS = sorted(registry.list_entries("methods"))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def moved(model, before):
     return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
 
 
-@pytest.mark.parametrize("method", [*METHODS, "eupmu + feasible(lenient)", "lur + saliency(keep=0.5)"])
+@pytest.mark.parametrize("method", [*METHODS, "eupmu + feasible(lenient)", "lur + saliency(fraction=0.5)"])
 def test_every_method_serves_or_says_why_not(split, method):
     before = weights(split.model)
     if method in LOGITS:
@@ -71,7 +71,7 @@ def test_every_method_serves_or_says_why_not(split, method):
 def test_only_the_chosen_part_changes(split, method, part):
     model = tiny_model()
     told = concept_split(model, Concept("cat", ["a cat"], "a dog"), ["a car"], count=8, steps=1)
-    told.model.trainable(part)
+    told.model.set_trainable(part)
     before, free = weights(told.model), {n for n, w in told.model.named_parameters() if w.requires_grad}
     result = expunge.unlearn(told.model, **asked(told, method=method, rate=1e-2))
     changed = moved(result.model, before)
@@ -89,7 +89,7 @@ def test_an_epoch_of_forgetting_lowers_the_loss_to_the_anchor(split):
     def gap(model, first, second, other=None):
         with torch.no_grad():
             one, two = (
-                m(noisy, times, torch.full((16,), int(original.numbers([text]))))
+                m(noisy, times, torch.full((16,), int(original.prompt_indices([text]))))
                 for m, text in ((model, first), (other or model, second))
             )
         return float((one - two).square().mean())
@@ -111,7 +111,7 @@ def test_a_run_leaves_a_pipeline_that_can_be_read_and_its_settings(split, tmp_pa
 def test_an_adapter_is_left_beside_the_merged_pipeline(split, tmp_path):
     model = tiny_model()
     told = concept_split(model, Concept("cat", ["a cat"], "a dog"), ["a car"], count=8, steps=1)
-    told.model.trainable("lora", rank=1)
+    told.model.set_trainable("lora", rank=1)
     result = expunge.unlearn(told.model, **asked(told, method="eupmu", rate=1e-2))
     run = result.save(tmp_path / "run")
     merged, fresh = TextToImage.from_pretrained(run / "unlearned"), tiny_model()
@@ -120,24 +120,28 @@ def test_an_adapter_is_left_beside_the_merged_pipeline(split, tmp_path):
     images = result.model.images(prompts, **settings)
     torch.testing.assert_close(merged.images(prompts, **settings), images, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(fresh.images(prompts, **settings), images, rtol=1e-4, atol=1e-5)
-    adapter_strength(fresh.unet, 0.0)
+    set_adapter_strength(fresh.unet, 0.0)
     torch.testing.assert_close(fresh.images(prompts, **settings), tiny_model().images(prompts, **settings))
 
 
 def test_methods_for_classifiers_take_the_objectives_of_the_family():
     family = StableDiffusion()
-    (stage,) = family.recipe(EUPMU().recipe()).stages
+    (stage,) = family.translate_recipe(EUPMU().recipe()).stages
     assert isinstance(stage.objectives.forget, OtherPrompt)
     assert isinstance(stage.objectives.retain, NoiseMatching)
     own = NoiseAscent()
-    assert family.objective(own) is own
+    assert family.translate_objective(own) is own
     for other in (Diffusion(), Classification()):
         with pytest.raises(ConfigError, match=f"an objective for {other.name}, but found OtherPrompt"):
-            other.objective(OtherPrompt())
+            other.translate_objective(OtherPrompt())
 
 
 def test_the_task_has_its_short_names():
-    assert registry.find("tasks", "sd") is registry.find("tasks", "stable-diffusion") is StableDiffusion
+    assert (
+        registry.find_component("tasks", "sd")
+        is registry.find_component("tasks", "stable-diffusion")
+        is StableDiffusion
+    )
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(split):
@@ -180,7 +184,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(split, changes, reason):
 def test_the_preset_of_the_authors(split):
     sides = {"forget": split.forget, "retain": split.retain, "task": "sd"}
     result = expunge.unlearn(split.model, **sides, method="eupmu", preset="stable-diffusion")
-    (stage,) = StableDiffusion().recipe(result.method.recipe()).stages
-    assert (stage.surgery.dual_rate, stage.surgery.error) == (3.0, 0.5)
-    assert (stage.mode, sum(stage.batch), stage.optimiser.rate, stage.epochs) == ("mixed", 8, 1e-5, 5)
+    (stage,) = StableDiffusion().translate_recipe(result.method.recipe()).stages
+    assert (stage.surgery.dual_rate, stage.surgery.margin) == (3.0, 0.5)
+    assert (stage.pairing, sum(stage.batch_size), stage.optimizer.lr, stage.epochs) == ("mixed", 8, 1e-5, 5)
     assert isinstance(stage.objectives.forget, OtherPrompt)

@@ -13,9 +13,9 @@ from expunge.errors import ConfigError, MissingExtraError
 from expunge.tasks.stable_diffusion import memory
 from expunge.tasks.stable_diffusion.concept import Concept
 from expunge.tasks.stable_diffusion.concept_split import concept_split
-from expunge.tasks.stable_diffusion.memory import byte_size
-from expunge.tasks.stable_diffusion.peak import peak_memory
-from expunge.tasks.stable_diffusion.simulation import pass_peak
+from expunge.tasks.stable_diffusion.memory import module_bytes
+from expunge.tasks.stable_diffusion.memory_tracker import activation_peak
+from expunge.tasks.stable_diffusion.peak_memory import peak_memory
 
 SD1 = {
     "sample_size": 64,
@@ -28,7 +28,7 @@ SD1 = {
 
 def prepared(part="full"):
     split = concept_split(tiny_model(), Concept("cat", ["a cat"], "a dog"), ["a car"], count=24, steps=1)
-    split.model.trainable(part)
+    split.model.set_trainable(part)
     return split
 
 
@@ -64,7 +64,7 @@ CASES = [
 def test_the_estimate_is_what_the_profiler_measures(part, asked):
     split = prepared(part)
     wanted = {**asked, "average": bool(asked.get("average"))}
-    estimate = peak_memory(split.model, **wanted).new
+    estimate = peak_memory(split.model, **wanted).additional
     sides = {"forget": split.forget, "retain": split.retain, "task": "sd", "epochs": 1}
     found = measured(lambda: expunge.unlearn(split.model, **sides, **asked))
     assert 0.8 * found < estimate < 1.3 * found
@@ -74,7 +74,9 @@ def test_a_pass_is_what_the_profiler_measures():
     model = prepared("cross_attention").model.train()
     noisy, times, told = torch.randn(6, 4, 4, 4), torch.arange(6), torch.zeros(6).long()
     found = measured(lambda: model(noisy, times, told).square().mean().backward())
-    assert pass_peak(model.unet, model.form, tuple(model.table.shape[1:]), 6) == pytest.approx(found, rel=0.1)
+    assert activation_peak(
+        model.unet, model.sample_shape, tuple(model.prompt_embeddings.shape[1:]), 6
+    ) == pytest.approx(found, rel=0.1)
 
 
 def test_the_estimate_computes_nothing_and_leaves_the_model_as_it_was():
@@ -90,28 +92,28 @@ def test_the_estimate_computes_nothing_and_leaves_the_model_as_it_was():
 
 def test_parts_are_known_sizes():
     model = prepared().model
-    size = byte_size(model.unet)
+    size = module_bytes(model.unet)
     assert size == sum(weight.numel() * 4 for weight in model.parameters())
     plain = peak_memory(model, "eupmu")
-    assert (plain.weights, plain.copies, plain.optimiser) == (size, size, 2 * size)
-    assert plain.total == plain.new + plain.weights + plain.beside
+    assert (plain.weights, plain.copies, plain.optimizer) == (size, size, 2 * size)
+    assert plain.total == plain.additional + plain.weights + plain.frozen_components
     assert peak_memory(model, "eupmu", inplace=True).copies == 0
     assert peak_memory(model, "esd").copies == 2 * size, "a frozen copy guides it"
-    assert peak_memory(model, "eupmu", optimiser="sgd").optimiser == size
-    assert peak_memory(model, "eupmu", average=True).optimiser == 3 * size
+    assert peak_memory(model, "eupmu", optimiser="sgd").optimizer == size
+    assert peak_memory(model, "eupmu", average=True).optimizer == 3 * size
     frozen = [model.pipeline.vae, model.pipeline.text_encoder]
-    assert plain.beside == sum(byte_size(part) for part in frozen)
+    assert plain.frozen_components == sum(module_bytes(part) for part in frozen)
     assert "GiB (weights 0.0" in str(plain)
 
 
 def test_each_switch_saves_memory():
     model = prepared().model
-    plain = peak_memory(model, "eupmu", batch=24).new
-    assert peak_memory(model, "eupmu", batch=24, precision="bf16").new < plain
-    assert peak_memory(model, "eupmu", batch=24, micro_batches=4).new < plain
-    assert peak_memory(model.checkpointing(), "eupmu", batch=24).new < plain
-    model.checkpointing(False).trainable("cross_attention")
-    assert peak_memory(model, "eupmu", batch=24).new < plain
+    plain = peak_memory(model, "eupmu", batch=24).additional
+    assert peak_memory(model, "eupmu", batch=24, precision="bf16").additional < plain
+    assert peak_memory(model, "eupmu", batch=24, micro_batches=4).additional < plain
+    assert peak_memory(model.set_checkpointing(), "eupmu", batch=24).additional < plain
+    model.set_checkpointing(False).set_trainable("cross_attention")
+    assert peak_memory(model, "eupmu", batch=24).additional < plain
 
 
 def sd1():
@@ -125,7 +127,7 @@ def test_stable_diffusion_1_is_known_without_its_weights():
     """Its U-Net has 859,520,964 weights; in single precision one example needs 3.2 GiB of gradients at least."""
     unet = sd1()
     assert sum(weight.numel() for weight in unet.parameters()) == 859_520_964
-    gib = pass_peak(unet, (4, 64, 64), (77, 768), 1) / 2**30
+    gib = activation_peak(unet, (4, 64, 64), (77, 768), 1) / 2**30
     assert 3.2 < gib < 6
 
 
@@ -133,7 +135,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_starts(monkeypatch):
     split = prepared()
     sides = {"forget": split.forget, "retain": split.retain, "task": "sd", "epochs": 1}
     monkeypatch.setattr(memory, "free_memory", lambda device: 300_000)
-    monkeypatch.setattr("expunge.api.unlearning.copied", None)
+    monkeypatch.setattr("expunge.api.unlearning.clone_model", None)
     with pytest.raises(ConfigError, match=r"of free memory, but found 0.0 GiB: lower batch, raise") as caught:
         expunge.unlearn(split.model, **sides)
     assert "\n" not in str(caught.value)
@@ -143,17 +145,17 @@ def test_a_run_that_does_not_fit_is_refused_before_it_starts(monkeypatch):
 
 def test_free_memory_is_the_smaller_of_machine_and_container(tmp_path, monkeypatch):
     (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:  5 kB\n")
-    assert memory.available(tmp_path / "meminfo") == 5 * 1024
-    assert memory.available(tmp_path / "none") is None
-    assert memory.in_group(tmp_path) is None
+    assert memory.available_memory(tmp_path / "meminfo") == 5 * 1024
+    assert memory.available_memory(tmp_path / "none") is None
+    assert memory.cgroup_available(tmp_path) is None
     (tmp_path / "memory.max").write_text("4000\n")
     (tmp_path / "memory.current").write_text("1000\n")
-    assert memory.in_group(tmp_path) == 3000
+    assert memory.cgroup_available(tmp_path) == 3000
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.in_group(tmp_path) is None
+    assert memory.cgroup_available(tmp_path) is None
     for found, expected in (((5, 3), 3), ((5, None), 5), ((None, None), None)):
-        monkeypatch.setattr(memory, "available", lambda path, found=found: found[0])
-        monkeypatch.setattr(memory, "in_group", lambda path, found=found: found[1])
+        monkeypatch.setattr(memory, "available_memory", lambda path, found=found: found[0])
+        monkeypatch.setattr(memory, "cgroup_available", lambda path, found=found: found[1])
         assert memory.free_memory(torch.device("cpu")) == expected
     assert memory.free_memory(torch.device("meta")) is None
 

@@ -9,14 +9,14 @@ import expunge
 from expunge import registry
 from expunge.batch import Batch, Predictor, Split
 from expunge.errors import ModelError, ObjectiveError
-from expunge.tasks.diffusion.noising import noise_losses
+from expunge.tasks.diffusion.forward_process import noise_matching_losses
 from expunge.tasks.diffusion.objectives import NegativeGuidance
 from expunge.tasks.stable_diffusion.concept import Concept
 from expunge.tasks.stable_diffusion.concept_split import concept_split
 from expunge.tasks.stable_diffusion.objectives import AnchorPreservation, ConceptErasure, ImagePairs, OtherPrompt
 
 DOUBLE = torch.float64
-OWN = registry.entries("objectives", "stable_diffusion")
+OWN = registry.list_entries("objectives", "stable_diffusion")
 
 
 def generator(seed=3):
@@ -50,7 +50,7 @@ def split_of(request_):
 
 
 def reading(model):
-    return Predictor(model, loss=noise_losses)
+    return Predictor(model, loss_fn=noise_matching_losses)
 
 
 def forget_batch(request_):
@@ -87,11 +87,11 @@ CASES = [
 def test_the_mean_over_examples(objective, request_, original, moved):
     objective.prepare(reading(original), split_of(request_))
     batch = forget_batch(request_)
-    drawn = objective.draw(batch, 0, generator())
+    drawn = objective.sample(batch, 0, generator())
     found = float(objective(Predictor(moved), drawn).detach())
-    signal, total = original.signal.double(), 0.0
+    signal, total = original.alphas_cumprod.double(), 0.0
     for i, number in enumerate(batch.targets.tolist()):
-        time, noise = int(drawn.inputs["timestep"][i]), drawn.drawn["noise"][i]
+        time, noise = int(drawn.inputs["timestep"][i]), drawn.extras["noise"][i]
         noisy = signal[time] ** 0.5 * batch.inputs[i] + (1 - signal[time]) ** 0.5 * noise
         target = wanted(objective, original, moved, noisy, time, number, noise.numpy())
         total += float(np.mean((seen(moved, noisy, time, number) - target) ** 2)) / len(batch)
@@ -104,42 +104,42 @@ def test_contract(entry, request_, original, moved):
     """The same to the bit given the batch, in parts the same mean, the batch itself unchanged, repr rebuilds."""
     objective, plain = entry.target(), forget_batch(request_)
     with pytest.raises(ObjectiveError, match="call prepare"):
-        objective.draw(plain, 0, generator())
+        objective.sample(plain, 0, generator())
     objective.prepare(reading(original), split_of(request_))
-    one, predict = objective.draw(plain, 0, generator()), Predictor(moved)
+    one, predict = objective.sample(plain, 0, generator()), Predictor(moved)
     whole = objective(predict, one)
     assert whole.shape == ()
     assert whole.requires_grad
-    assert not plain.drawn
+    assert not plain.extras
     assert torch.equal(objective(predict, one), whole)
-    assert torch.equal(objective(predict, objective.draw(plain, 0, generator())), whole)
-    assert not torch.equal(objective(predict, objective.draw(plain, 0, generator(8))), whole)
+    assert torch.equal(objective(predict, objective.sample(plain, 0, generator())), whole)
+    assert not torch.equal(objective(predict, objective.sample(plain, 0, generator(8))), whole)
     parts = sum(objective(predict, part) * len(part) / len(one) for part in one.chunks(4))
     assert float((parts - whole).detach()) == pytest.approx(0, abs=1e-10 * float(whole.detach()))
-    assert not objective.negative
+    assert not objective.can_be_negative
     assert repr(eval(repr(objective), {type(objective).__name__: type(objective)})) == repr(objective)
 
 
 def test_guidance_from_the_null_prompt_is_esd(request_, original, moved):
     """Van Gogh's anchor is the null prompt: there both formulas are the same."""
-    last = forget_batch(request_).part(4, 6)
+    last = forget_batch(request_).slice(4, 6)
     losses = []
     for objective in (ConceptErasure(strength=0.7), NegativeGuidance(strength=0.7)):
         objective.prepare(reading(original), split_of(request_))
-        losses.append(objective(Predictor(moved), objective.draw(last, 0, generator())))
+        losses.append(objective(Predictor(moved), objective.sample(last, 0, generator())))
     assert torch.equal(*losses)
 
 
 def test_nothing_is_to_be_preserved_at_the_start(request_, original):
     objective = AnchorPreservation()
     objective.prepare(reading(original), split_of(request_))
-    drawn = objective.draw(forget_batch(request_), 0, generator())
+    drawn = objective.sample(forget_batch(request_), 0, generator())
     assert float(objective(Predictor(original), drawn).detach()) == 0
 
 
 def test_pairs_show_the_anchor_under_the_unsafe_prompt():
     model = tiny_model()
-    concept = Concept.of_kind("nsfw", "red", "cat")
+    concept = Concept.from_kind("nsfw", "red", "cat")
     plain, pairs = (
         concept_split(model, concept, ["a car"], pairs=pairs, count=2, seed=3, steps=1) for pairs in (False, True)
     )
@@ -155,7 +155,7 @@ def test_pairs_show_the_anchor_under_the_unsafe_prompt():
     "words",
     [
         "composed(objective=image_pairs, surgery=implicit)",
-        "composed(objective=concept_erasure, retain=anchor_preservation, surgery='implicit(log=false)')",
+        "composed(objective=concept_erasure, retain=anchor_preservation, surgery='implicit(log_loss=false)')",
         "composed(objective=concept_erasure, retain=anchor_preservation, surgery=unilateral)",
         "spm",
     ],
@@ -163,7 +163,7 @@ def test_pairs_show_the_anchor_under_the_unsafe_prompt():
 def test_they_serve_in_compositions(words):
     model = tiny_model()
     found = concept_split(model, Concept("cat", ["a cat"], "a dog"), ["a car"], count=4, steps=1)
-    found.model.trainable("lora", rank=1)
+    found.model.set_trainable("lora", rank=1)
     sides = {"forget": found.forget, "retain": found.retain}
     result = expunge.unlearn(found.model, **sides, task="sd", method=words, epochs=2, batch=2, rate=1e-2)
     rows = result.history

@@ -56,9 +56,9 @@ def test_an_image_depends_on_its_prompt_and_its_seed_alone(model):
 
 
 def test_numbers_stand_for_prompts(model):
-    assert model.texts == ("a photo of a cat", "a dog", "")
-    assert (model.classes, model.null, model.form, model.ranged) == (2, 2, (4, 4, 4), False)
-    assert model.numbers(["a dog", "", "a dog"]).tolist() == [1, 2, 1]
+    assert model.prompts == ("a photo of a cat", "a dog", "")
+    assert (model.classes, model.null_class, model.sample_shape, model.has_bounded_samples) == (2, 2, (4, 4, 4), False)
+    assert model.prompt_indices(["a dog", "", "a dog"]).tolist() == [1, 2, 1]
     noisy, times = torch.randn(2, 4, 4, 4), torch.tensor([3, 700])
     found = model(noisy, times, torch.tensor([1, 2]))
     table = model.embed(["a dog", ""])
@@ -66,21 +66,21 @@ def test_numbers_stand_for_prompts(model):
     assert torch.equal(found, expected)
     assert not torch.allclose(found, model(noisy, times, torch.tensor([0, 2])))
     with pytest.raises(RequestError, match="a prompt of the model's table, but found 'a car'"):
-        model.numbers(["a car"])
+        model.prompt_indices(["a car"])
 
 
 def test_a_told_model_shares_the_network_and_leaves_the_other_as_it_was(model):
-    other = model.told(["a car", "a car"])
+    other = model.with_prompts(["a car", "a car"])
     assert other.unet is model.unet
-    assert (other.texts, model.texts[0]) == (("a car", ""), "a photo of a cat")
-    assert len(model.table) == 3
+    assert (other.prompts, model.prompts[0]) == (("a car", ""), "a photo of a cat")
+    assert len(model.prompt_embeddings) == 3
     assert list(other.state_dict()) == list(model.state_dict())
     assert all(name.startswith("unet.") for name in model.state_dict()), "prompts are no weights"
 
 
 def test_a_copy_has_a_network_of_its_own_and_shares_the_rest(model):
     other = copy.deepcopy(model)
-    assert other.frozen is model.frozen
+    assert other.frozen_components is model.frozen_components
     with torch.no_grad():
         next(other.parameters()).add_(1.0)
     assert not torch.equal(next(other.parameters()), next(model.parameters()))
@@ -148,9 +148,9 @@ def test_a_type_of_numbers_is_that_of_table_and_answer(model):
 
 def test_prompts_that_would_be_cut_off_are_refused(model):
     long = "a " * (LIMIT - 2)
-    assert len(model.told([long.strip()]).texts) == 2
+    assert len(model.with_prompts([long.strip()]).prompts) == 2
     with pytest.raises(RequestError, match=rf"at most {LIMIT} tokens, start and end included, but found {LIMIT + 1}"):
-        model.told([long + "a"])
+        model.with_prompts([long + "a"])
     with pytest.raises(RequestError, match="at most"):
         model.images([long + "a"])
     with pytest.raises(RequestError, match="prompts as text"):
@@ -170,7 +170,7 @@ def test_images_that_do_not_fit_are_refused(model):
         model.images(PROMPTS[:2], [1])
     with pytest.raises(ModelError, match="a multiple of 2 pixels"):
         TextToImage(tiny_pipeline(), size=9)
-    assert TextToImage(tiny_pipeline(), size=16).form == (4, 8, 8)
+    assert TextToImage(tiny_pipeline(), size=16).sample_shape == (4, 8, 8)
 
 
 def test_pipelines_that_cannot_be_unlearned_are_refused(tmp_path):
@@ -214,4 +214,4 @@ def test_a_missing_library_is_one_sentence_with_the_install_line(monkeypatch):
 def test_a_text_to_image_model_is_a_denoiser(model):
     assert isinstance(model, Denoiser)
     assert as_denoiser(model) is model
-    assert torch.equal(model.signal, model.pipeline.scheduler.alphas_cumprod)
+    assert torch.equal(model.alphas_cumprod, model.pipeline.scheduler.alphas_cumprod)

@@ -71,7 +71,7 @@ def test_nothing_else_is_touched_and_the_model_handed_in_stays():
 
 def noise(model, prompt, steps=3):
     """The noise that a model sees under a prompt in fixed latents."""
-    told = model.told([prompt])
+    told = model.with_prompts([prompt])
     sample = torch.randn((steps, 4, 4, 4), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         return told(sample, torch.arange(1, 1000, 999 // steps)[:steps], torch.zeros(steps, dtype=torch.int64))
@@ -113,8 +113,8 @@ def test_what_cannot_be_edited_is_refused_in_one_sentence():
     split = split_of(CAT)
     with pytest.raises(ConfigError, match="ridge > 0"):
         build_method("uce", ridge=0.0)
-    plain = split.model.told([*CAT.prompts, *KEPT])
-    numbers = [plain.numbers(list(prompts)).repeat(2) for prompts in (CAT.prompts, KEPT)]
+    plain = split.model.with_prompts([*CAT.prompts, *KEPT])
+    numbers = [plain.prompt_indices(list(prompts)).repeat(2) for prompts in (CAT.prompts, KEPT)]
     sides = [TensorExamples(torch.zeros(len(part), 4, 4, 4), part) for part in numbers]
     with pytest.raises(ExpungeError, match="an anchor for every forgotten prompt, but found none for 'a photo of a"):
         edited(split._replace(model=plain, forget=sides[0], retain=sides[1]))

@@ -9,25 +9,25 @@ from pathlib import Path
 from rich.console import Console
 from torch import nn
 
-from expunge.api.admission import check_weights, checked_split
-from expunge.api.audits.auditing import FILES, Audit, Models, apart, audited
-from expunge.api.folder import FINISHED, REPORT, RETRAINED, check_folder
-from expunge.api.inputs import device_of, fresh_model
-from expunge.api.reading import given_weights, leave_out_chain, located, parted
-from expunge.api.request.config import AnyConfig, RunConfig
-from expunge.api.requests import Asked
-from expunge.api.run import from_here
-from expunge.api.threads import computing
+from expunge.api.audits.auditing import AUDIT_FILES, Audit, AuditModels, run_audit, split_audit_data
+from expunge.api.compute_context import compute_context
+from expunge.api.folder import REPORT_FILE, RESULT_FILE, RETRAINED_FILE, check_folder
+from expunge.api.inputs import create_model, resolve_device
+from expunge.api.loading import error_location, exclude_ledger_requests, find_checkpoint_path, load_request_data
+from expunge.api.request.config import AnyConfig, ClassificationConfig
+from expunge.api.request_section import RequestInfo
+from expunge.api.run import display_path
+from expunge.api.validation import check_weights, validate_split
 from expunge.batch import Predictor
-from expunge.data import Source
-from expunge.engine.conditions import ignore
+from expunge.data import LabeledDataset
+from expunge.engine.run_options import noop
 from expunge.errors import ConfigError, ExpungeError
-from expunge.kinds import kinds_checked
 from expunge.report import print_tables
-from expunge.weights import check_is_safetensors, load_into, taken_off
+from expunge.type_checks import check_argument_types
+from expunge.weights import check_is_safetensors, describe_removed_prefix, load_into
 
 
-@kinds_checked
+@check_argument_types
 def audit_request(
     config: AnyConfig,
     unlearned: Path,
@@ -57,100 +57,109 @@ def audit_request(
         ExpungeError: If something does not fit, before anything is written.
     """
     console = console or Console(quiet=True)
-    config = classifier(config)
-    with located(config, "out"):
-        check_folder(out, overwrite, written=FILES)
+    config = validate_classifier(config)
+    with error_location(config, "out"):
+        check_folder(out, overwrite, files=AUDIT_FILES)
     paths = {
-        "original": original_path(config),
+        "original": find_original_path(config),
         "unlearned": unlearned,
-        "reference": reference or reference_path(config),
+        "reference": reference or find_reference_path(config),
     }
     for path in paths.values():
         if path is not None:
             check_is_safetensors(path)
-    with computing(config):
-        found = measured(config, paths, data_dir, lambda told: console.print(told, soft_wrap=True))
-    folder = found.save(out, overwrite=overwrite)
-    print_tables(found.document, console)
-    for what, name in {"Figures:": FINISHED, "Report:": REPORT}.items():
-        console.print(f"{what:<8} {from_here(folder / name)}", soft_wrap=True)
-    return found
+    with compute_context(config):
+        result = audit_files(config, paths, data_dir, lambda told: console.print(told, soft_wrap=True))
+    folder = result.save(out, overwrite=overwrite)
+    print_tables(result.document, console)
+    for what, name in {"Figures:": RESULT_FILE, "Report:": REPORT_FILE}.items():
+        console.print(f"{what:<8} {display_path(folder / name)}", soft_wrap=True)
+    return result
 
 
-def classifier(config: AnyConfig) -> RunConfig:
+def validate_classifier(config: AnyConfig) -> ClassificationConfig:
     """Return the request if it is about a classifier.
 
     Raises:
         ConfigError: If it is not.
     """
-    if isinstance(config, RunConfig):
+    if isinstance(config, ClassificationConfig):
         return config
-    cure = "`expunge images` draws what two diffusion models make of the same noise"
-    raise ConfigError("a request to a classifier", f"task: {config.task}", cure, config.where("task"))
+    hint = "`expunge images` draws what two diffusion models make of the same noise"
+    raise ConfigError("a request to a classifier", f"task: {config.task}", hint, config.where("task"))
 
 
-def original_path(config: RunConfig) -> Path | None:
+def find_original_path(config: ClassificationConfig) -> Path | None:
     """Return the file of the original's weights; None for a model that comes from Python with weights in it.
 
     Raises:
         ConfigError: If it is still to be trained.
     """
-    path = given_weights(config, overwrite=False)
+    path = find_checkpoint_path(config, overwrite=False)
     if path is None and not config.model.from_python:
-        cure = "name its file under checkpoint, or run `expunge train` first"
-        raise ConfigError("the original's weights", "none yet", cure, config.where("checkpoint"))
+        hint = "name its file under checkpoint, or run `expunge train` first"
+        raise ConfigError("the original's weights", "none yet", hint, config.where("checkpoint"))
     return path
 
 
-def reference_path(config: RunConfig) -> Path | None:
+def find_reference_path(config: ClassificationConfig) -> Path | None:
     """Return the file of the retrained model's weights that the request names or that its run left."""
     if isinstance(config.reference, Path):
         return config.reference
-    left = config.out / RETRAINED
-    return left if config.reference == "retrain" and left.exists() else None
+    trained_path = config.out / RETRAINED_FILE
+    return trained_path if config.reference == "retrain" and trained_path.exists() else None
 
 
-def measured(
-    config: RunConfig, paths: dict[str, Path | None], data_dir: Path | None, say: Callable[[str], None] = ignore
+def audit_files(
+    config: ClassificationConfig,
+    paths: dict[str, Path | None],
+    data_dir: Path | None,
+    on_message: Callable[[str], None] = noop,
 ) -> Audit:
     """Return the audit of the files at ``paths``."""
-    drawn = parted(config, data_dir)
-    source, request = drawn.source, drawn.request
-    original, unlearned = (network(config, source, paths[name], say) for name in ("original", "unlearned"))
-    drawn = leave_out_chain(config, drawn, original, paths["original"])
-    source = drawn.source
-    retrained = None if paths["reference"] is None else network(config, source, paths["reference"], say)
-    with located(config, "model"):
-        split = checked_split(Predictor(unlearned), *drawn.sides, trainable=False)
-    with located(config, "data"):
-        parts = apart(split, source.test, None, config.seed)
+    data = load_request_data(config, data_dir)
+    source, request = data.source, data.request
+    original, unlearned = (
+        load_audit_network(config, source, paths[name], on_message) for name in ("original", "unlearned")
+    )
+    data = exclude_ledger_requests(config, data, original, paths["original"])
+    source = data.source
+    retrained = (
+        None if paths["reference"] is None else load_audit_network(config, source, paths["reference"], on_message)
+    )
+    with error_location(config, "model"):
+        split = validate_split(Predictor(unlearned), *data.sides, trainable=False)
+    with error_location(config, "data"):
+        parts = split_audit_data(split, source.test, None, config.seed)
     names = source.class_names
-    asked = Asked("request", f"Forget {request.sentence(names)}", request.kind, names)
-    title = f"Audit: {asked.question} ({source.name})"
-    return audited(Models(original, unlearned, retrained), parts, asked, "expunge audit", title, seed=config.seed)
+    info = RequestInfo("request", f"Forget {request.describe(names)}", request.kind, names)
+    title = f"Audit: {info.description} ({source.name})"
+    return run_audit(AuditModels(original, unlearned, retrained), parts, info, "expunge audit", title, seed=config.seed)
 
 
-def network(config: RunConfig, source: Source, path: Path | None, say: Callable[[str], None] = ignore) -> nn.Module:
+def load_audit_network(
+    config: ClassificationConfig, source: LabeledDataset, path: Path | None, on_message: Callable[[str], None] = noop
+) -> nn.Module:
     """Return the network that the request names, with the weights of a file where one is given."""
-    with located(config, "device"):
-        device = device_of(config.device)
-    with located(config, "model"):
-        model = fresh_model(config, source, config.seed).to(device)
+    with error_location(config, "device"):
+        device = resolve_device(config.device)
+    with error_location(config, "model"):
+        model = create_model(config, source, config.seed).to(device)
     if path is not None:
-        with blamed(path):
+        with file_error_location(path):
             prefix = load_into(model, path)
             check_weights(model)
             if prefix:
-                say(taken_off(prefix, path))
+                on_message(describe_removed_prefix(prefix, path))
     return model
 
 
 @contextmanager
-def blamed(path: Path) -> Iterator[None]:
+def file_error_location(path: Path) -> Iterator[None]:
     """Give an error that the body raises the name of the file, unless it says it already."""
     try:
         yield
     except ExpungeError as error:
         if str(path) not in str(error):
-            error.where = str(path)
+            error.location = str(path)
         raise

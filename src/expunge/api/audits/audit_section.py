@@ -8,11 +8,11 @@ from typing import Any
 
 from expunge.budget import UtilityCertificate
 from expunge.evaluation import Attack
-from expunge.weights import Layer
+from expunge.weights import LayerChange
 
 
-def audit_section(
-    certificate: UtilityCertificate, attacks: Mapping[str, Sequence[Attack]], layers: Sequence[Layer]
+def build_audit_section(
+    certificate: UtilityCertificate, attacks: Mapping[str, Sequence[Attack]], layers: Sequence[LayerChange]
 ) -> dict[str, Any]:
     """Return the section as plain values.
 
@@ -21,5 +21,5 @@ def audit_section(
         attacks: Name of a model → the attacks on it; none where they could not be measured.
         layers: All modules of the network.
     """
-    told = [{"model": name, "attacks": [one.as_dict() for one in every]} for name, every in attacks.items()]
-    return {"certificate": certificate.document(), "attacked": told, "layers": [asdict(layer) for layer in layers]}
+    attacked = [{"model": name, "attacks": [one.as_dict() for one in every]} for name, every in attacks.items()]
+    return {"certificate": certificate.as_dict(), "attacked": attacked, "layers": [asdict(layer) for layer in layers]}

@@ -10,38 +10,47 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from expunge.api.admission import check_kinds, checked_split, refuse_overlap, refuse_repeats
-from expunge.api.audits.audit_section import audit_section
-from expunge.api.coincidence import repetition_sentence
-from expunge.api.documents import document
-from expunge.api.evaluating import Evaluation, checked_names
-from expunge.api.folder import FINISHED, REPORT
-from expunge.api.requests import Asked, request_part
-from expunge.api.rows import ORIGINAL, RETRAIN, Rows
+from expunge.api.audits.audit_section import build_audit_section
+from expunge.api.coincidence import describe_repetition
+from expunge.api.documents import build_document
+from expunge.api.evaluating import Evaluation, validate_class_names
+from expunge.api.folder import REPORT_FILE, RESULT_FILE
+from expunge.api.model_comparison import ORIGINAL_KEY, RETRAIN_KEY, ModelComparison
+from expunge.api.request_section import RequestInfo, build_request_section
 from expunge.api.saving import saving
-from expunge.api.steering.wish import DELTA
+from expunge.api.steering.budget_validation import CERTIFICATE_DELTA
+from expunge.api.validation import check_disjoint, check_input_types, check_unique, validate_split
 from expunge.batch import Examples, Predictor, Split
-from expunge.budget import UtilityCertificate, one_per_id, read, split_holdout, utility_certificate, whole_classes
-from expunge.data import Subset, as_examples, check_labels, distinct, ids_of, remembered_hashes, repeats
+from expunge.budget import (
+    UtilityCertificate,
+    evaluate_model,
+    find_forgotten_classes,
+    select_one_per_id,
+    split_holdout,
+    utility_certificate,
+)
+from expunge.data import Subset, as_examples, check_labels, drop_duplicates, find_duplicates, get_ids, hash_cache
 from expunge.errors import DataError
 from expunge.evaluation import Attack, membership_audit
-from expunge.evaluation.collecting import home
-from expunge.kinds import kinds_checked
-from expunge.weights import Layer, layers_moved, plain_state
+from expunge.evaluation.inference import get_device
+from expunge.type_checks import check_argument_types
+from expunge.weights import LayerChange, compare_layers, unwrap_state
 
-FILES = (FINISHED, REPORT)
+AUDIT_FILES = (RESULT_FILE, REPORT_FILE)
 """What an audit writes."""
-ROWS = {ORIGINAL: "Original", RETRAIN: "Retrain", "unlearned": "Unlearned"}
-FOREIGN = "How the model was unlearned is not known here; nothing was chosen or tuned by this audit."
-NOT_SEEN = (
+ROW_LABELS = {ORIGINAL_KEY: "Original", RETRAIN_KEY: "Retrain", "unlearned": "Unlearned"}
+EXTERNAL_MODEL_NOTE = "How the model was unlearned is not known here; nothing was chosen or tuned by this audit."
+HOLDOUT_CAVEAT = (
     "Whether the held-out examples had a part in making the model is for its maker to say; if they had, the "
     "certificate does not hold."
 )
-ONE = "The bound is for one model; who picks one of several by their bounds has none, and needs fresh examples."
-HOLDS = "The data sets that were measured on, and the original's weights."
+SELECTION_CAVEAT = (
+    "The bound is for one model; who picks one of several by their bounds has none, and needs fresh examples."
+)
+STILL_CONTAINS_DATA = "The data sets that were measured on, and the original's weights."
 
 
-class Models(NamedTuple):
+class AuditModels(NamedTuple):
     """What is compared; ``retrained`` is None where there is no reference."""
 
     original: nn.Module
@@ -49,7 +58,7 @@ class Models(NamedTuple):
     retrained: nn.Module | None = None
 
 
-class Parts(NamedTuple):
+class AuditData(NamedTuple):
     """On which examples.
 
     Args:
@@ -76,23 +85,23 @@ class Audit(Evaluation):
 
     certificate: UtilityCertificate
     attacks: Mapping[str, tuple[Attack, ...]]
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerChange, ...]
 
-    @kinds_checked
+    @check_argument_types
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write ``report.html`` and ``result.json`` into a folder, and return it.
 
         Raises:
             ConfigError: If the folder holds an earlier result or cannot be written.
         """
-        with saving(folder, overwrite=overwrite, written=FILES) as place:
-            self.report(place.path / REPORT)
-            place.write_json(FINISHED, self.document)
+        with saving(folder, overwrite=overwrite, files=AUDIT_FILES) as run_folder:
+            self.report(run_folder.path / REPORT_FILE)
+            run_folder.write_json(RESULT_FILE, self.document)
         return Path(folder)
 
 
-@kinds_checked
-@remembered_hashes()
+@check_argument_types
+@hash_cache()
 def audit(
     original: nn.Module,
     unlearned: nn.Module,
@@ -103,7 +112,7 @@ def audit(
     certify: Any = None,
     retrained: nn.Module | None = None,
     logits: Callable[[Any], Tensor] | None = None,
-    question: str = "Forget the given examples",
+    description: str = "Forget the given examples",
     class_names: Sequence[str] | None = None,
     seed: int = 0,
     batch_size: int = 256,
@@ -124,7 +133,7 @@ def audit(
             other figure is computed on them.
         retrained: A model trained without the forgotten examples. Without it, figures that need it are absent.
         logits: Takes a model's output and returns logits, where it does not return them itself.
-        question: What was asked, for the report.
+        description: What was asked, for the report.
         class_names: Name of each class. Default: their numbers.
         seed: Of the draw and of the bootstrap. Default 0.
         batch_size: Examples in one forward pass. Default 256.
@@ -142,53 +151,53 @@ def audit(
         >>> found.certificate.drop, found.certificate.examples, found.layers[0].changed
         (0.0, 15, 0)
     """
-    models = Models(original, unlearned, retrained)
-    split = checked_split(Predictor(unlearned, logits), as_examples(forget), as_examples(retain), trainable=False)
+    models = AuditModels(original, unlearned, retrained)
+    split = validate_split(Predictor(unlearned, logits), as_examples(forget), as_examples(retain), trainable=False)
     others = [as_examples(test), *([] if certify is None else [as_examples(certify)])]
-    check_kinds(split.forget, *others)
-    parts = apart(split, others[0], others[1] if others[1:] else None, seed)
-    asked = Asked("request", question, "indices", checked_names(class_names, split.classes))
-    return audited(models, parts, asked, "expunge.audit", question, logits=logits, seed=seed, batch_size=batch_size)
+    check_input_types(split.forget, *others)
+    parts = split_audit_data(split, others[0], others[1] if others[1:] else None, seed)
+    info = RequestInfo("request", description, "indices", validate_class_names(class_names, split.num_classes))
+    return run_audit(models, parts, info, "expunge.audit", description, logits=logits, seed=seed, batch_size=batch_size)
 
 
-def apart(split: Split, test: Examples, certify: Examples | None, seed: int) -> Parts:
+def split_audit_data(split: Split, test: Examples, certify: Examples | None, seed: int) -> AuditData:
     """Return the parts of an audit, the certify examples apart from all others.
 
     Raises:
         DataError: If there are too few held-out examples.
         RequestError: If parts share examples, or a label lies outside of the head.
     """
-    gone, sides = whole_classes(split), (split.retain, split.forget)
-    coincide = [refuse_repeats("test", test, sides)]
+    forgotten_classes, sides = find_forgotten_classes(split), (split.retain, split.forget)
+    coincide = [check_unique("test", test, sides)]
     if certify is None:
         # The certificate counts each example once, and as independent of the others.
-        once = torch.from_numpy(~repeats(test)).nonzero().flatten()
-        staying = once[~torch.isin(test.targets.cpu()[once], torch.tensor(gone, dtype=torch.int64))]
-        each = one_per_id(ids_of(test), staying, seed)
+        once = torch.from_numpy(~find_duplicates(test)).nonzero().flatten()
+        staying = once[~torch.isin(test.targets.cpu()[once], torch.tensor(forgotten_classes, dtype=torch.int64))]
+        each = select_one_per_id(get_ids(test), staying, seed)
         chosen = each[split_holdout(test.targets.cpu()[each], seed).certify]
-        rest = torch.ones(len(test), dtype=torch.bool).index_fill_(0, chosen, False).nonzero().flatten()
-        certify, test = Subset(test, chosen), Subset(test, rest)
+        remaining = torch.ones(len(test), dtype=torch.bool).index_fill_(0, chosen, False).nonzero().flatten()
+        certify, test = Subset(test, chosen), Subset(test, remaining)
     else:
-        stays = ~torch.isin(certify.targets, torch.tensor(gone, dtype=torch.int64))
+        stays = ~torch.isin(certify.targets, torch.tensor(forgotten_classes, dtype=torch.int64))
         certify = Subset(certify, stays.nonzero().flatten())
-        coincide.append(refuse_repeats("certify", certify, sides))
-        certify = distinct(certify)
-        certify = Subset(certify, one_per_id(certify.ids, torch.arange(len(certify)), seed))
+        coincide.append(check_unique("certify", certify, sides))
+        certify = drop_duplicates(certify)
+        certify = Subset(certify, select_one_per_id(certify.ids, torch.arange(len(certify)), seed))
     if not len(certify):
         raise DataError("held-out examples of the classes that stay, to certify with", "none", "pass some as certify=")
     for name, part in (("test", test), ("certify", certify)):
-        check_labels(part, split.classes)
+        check_labels(part, split.num_classes)
         for other, side in (("forget", split.forget), ("retain", split.retain)):
-            coincide.append(refuse_overlap(other, side, name, part, sides))
-    coincide.append(refuse_overlap("test", test, "certify", certify, sides))
-    caveat = split.caveat or (repetition_sentence(split.retain) if any(coincide) else "")
-    return Parts(replace(split, caveat=caveat), test, certify)
+            coincide.append(check_disjoint(other, side, name, part, sides))
+    coincide.append(check_disjoint("test", test, "certify", certify, sides))
+    caveat = split.caveat or (describe_repetition(split.retain) if any(coincide) else "")
+    return AuditData(replace(split, caveat=caveat), test, certify)
 
 
-def audited(
-    models: Models,
-    parts: Parts,
-    asked: Asked,
+def run_audit(
+    models: AuditModels,
+    parts: AuditData,
+    info: RequestInfo,
     command: str,
     title: str,
     *,
@@ -202,18 +211,22 @@ def audited(
         ModelError: If original and unlearned model are of different architectures.
         NotFiniteError: If logits are not finite.
     """
-    layers = layers_moved(plain_state(models.original), plain_state(models.unlearned))
-    rows = Rows(parts.split, parts.test, seed, logits, batch_size)
-    rows.original(models.original)
+    layers = compare_layers(unwrap_state(models.original), unwrap_state(models.unlearned))
+    rows = ModelComparison(parts.split, parts.test, seed, logits, batch_size)
+    rows.add_original(models.original)
     if models.retrained is not None:
-        rows.retrained(models.retrained)
-    rows.unlearned(models.unlearned)
-    before, after = (read(Predictor(model, logits), parts.certify, batch=batch_size) for model in models[:2])
-    certificate = utility_certificate(before.right, after.right, DELTA)
-    alike = {key: outputs for key, outputs in rows.outputs.items() if len(outputs.test_alike)}
-    attacks = {ROWS[key]: membership_audit(outputs, seed=seed) for key, outputs in alike.items()}
-    section = {"audit": audit_section(certificate, attacks, layers)}
-    part = request_part(asked, parts.split, parts.test, rows.trials()) | section
-    told = document("audit", title, command, FOREIGN, [part], [HOLDS], str(home(models.unlearned)))
-    told["caveats"] += [NOT_SEEN, ONE, *([parts.split.caveat] if parts.split.caveat else [])]
-    return Audit(told, certificate, attacks, layers)
+        rows.add_retrained(models.retrained)
+    rows.add_unlearned(models.unlearned)
+    before, after = (
+        evaluate_model(Predictor(model, logits), parts.certify, batch_size=batch_size) for model in models[:2]
+    )
+    certificate = utility_certificate(before.correct, after.correct, CERTIFICATE_DELTA)
+    comparable = {key: outputs for key, outputs in rows.outputs.items() if len(outputs.test_same_classes)}
+    attacks = {ROW_LABELS[key]: membership_audit(outputs, seed=seed) for key, outputs in comparable.items()}
+    section = {"audit": build_audit_section(certificate, attacks, layers)}
+    part = build_request_section(info, parts.split, parts.test, rows.score()) | section
+    content = build_document(
+        "audit", title, command, EXTERNAL_MODEL_NOTE, [part], [STILL_CONTAINS_DATA], str(get_device(models.unlearned))
+    )
+    content["caveats"] += [HOLDOUT_CAVEAT, SELECTION_CAVEAT, *([parts.split.caveat] if parts.split.caveat else [])]
+    return Audit(content, certificate, attacks, layers)

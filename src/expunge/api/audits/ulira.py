@@ -10,29 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.api.audits.leakage import Leakage, State
-from expunge.api.audits.shadow_study import Answers, OnDone, Study, ignore
+from expunge.api.audits.shadow_study import OnDone, ShadowOutputs, ShadowStudy, ignore_progress
+from expunge.api.audits.ulira_result import ModelState, ULiRAResult
 from expunge.api.folder import check_writable
-from expunge.api.inputs import device_of
+from expunge.api.inputs import resolve_device
 from expunge.data import as_examples
-from expunge.data.examples import checked_positions
-from expunge.kinds import kinds_checked
+from expunge.data.examples import validate_positions
 from expunge.methods import Method
-from expunge.shadows import Store, Training
-from expunge.shadows.train import AT_ONCE, Choice
+from expunge.shadows import ShadowStore, ShadowTraining
+from expunge.shadows.train import MAX_MODELS_AT_ONCE, StrategyChoice
 from expunge.tasks.classification.train_settings import TrainSettings
+from expunge.type_checks import check_argument_types
 
 
-@kinds_checked
+@check_argument_types
 def audit_ulira(
-    make: Callable[[], nn.Module],
+    model_fn: Callable[[], nn.Module],
     *,
     train: Any,
     candidates: Any,
     test: Any,
     settings: TrainSettings,
     method: str | Method | None = None,
-    shadows: int = 32,
+    num_shadow_models: int = 32,
     holdout: Any = None,
     reference: bool = False,
     cache: Path | str | None = None,
@@ -40,12 +40,12 @@ def audit_ulira(
     augment: Callable[[Any, torch.Generator], Any] | None = None,
     logits: Callable[[Any], Tensor] | None = None,
     device: torch.device | str = "cpu",
-    way: Choice = "auto",
-    at_once: int = AT_ONCE,
+    parallelism: StrategyChoice = "auto",
+    group_size: int = MAX_MODELS_AT_ONCE,
     jobs: int = 1,
-    on_done: OnDone = ignore,
+    on_done: OnDone = ignore_progress,
     **options: Any,
-) -> Leakage:
+) -> ULiRAResult:
     """Return how well an attacker with shadow models tells what a network was trained on and then unlearned (U-LiRA).
 
     Hayes et al., 2024 (arXiv 2403.01218). Every shadow model is trained on the examples that are no candidates and on a
@@ -54,13 +54,13 @@ def audit_ulira(
     candidates. Attacks on one model's scores understate what this one finds.
 
     Args:
-        make: Returns a network with fresh weights, drawn from the global generator.
+        model_fn: Returns a network with fresh weights, drawn from the global generator.
         train: The training set, candidates among it.
         candidates: Positions in it of the examples to ask about. A forget set has half of them.
         test: Examples that no model is trained on, for accuracies.
         settings: How networks are trained.
         method: As in ``unlearn``. Default ``auto``.
-        shadows: How many shadow models, an even number. Default 32.
+        num_shadow_models: How many shadow models, an even number. Default 32.
         holdout: As in ``unlearn``. Default none.
         reference: Whether as many models are trained without any candidate too: nothing can be found in them. Default
             false.
@@ -70,9 +70,9 @@ def audit_ulira(
         augment: As in ``fit``. Default none.
         logits: Takes the model's output and returns logits, where it does not return them itself.
         device: Where. Default the CPU.
-        way: ``together`` trains shadow models at once, ``loop`` one by one; ``auto`` (default) measures which is
-            faster.
-        at_once: Models that are trained at once, at most. Default 32.
+        parallelism: ``together`` trains shadow models at once, ``loop`` one by one; ``auto`` (default) measures which
+            is faster.
+        group_size: Models that are trained at once, at most. Default 32.
         jobs: Processes that unlearn side by side. Default 1.
         on_done: Called as ``on_done(what, ready, all)`` when models are ready.
         **options: Settings of the method, and what ``unlearn`` takes besides.
@@ -85,23 +85,29 @@ def audit_ulira(
         >>> from expunge.data import TensorExamples
         >>> x, y = torch.randn(60, 4), torch.arange(60) % 3
         >>> data = {"train": TensorExamples(x[:40], y[:40]), "test": TensorExamples(x[40:], y[40:])}
-        >>> how = {"settings": TrainSettings(epochs=1, batch=8), "method": "ft", "epochs": 1, "shadows": 6}
+        >>> how = {"settings": TrainSettings(epochs=1, batch=8), "method": "ft", "epochs": 1, "num_shadow_models": 6}
         >>> found = audit_ulira(lambda: nn.Linear(4, 3), **data, candidates=range(10), **how)
-        >>> found.answers["unlearned"].candidates.shape, found.inside.sum(0).unique().tolist()
+        >>> found.outputs["unlearned"].candidates.shape, found.membership.sum(0).unique().tolist()
         (torch.Size([6, 10, 3]), [3])
     """
-    store = None if cache is None else Store(Path(cache))
+    store = None if cache is None else ShadowStore(Path(cache))
     examples = as_examples(train)
-    device = device_of(device) if isinstance(device, str) else device
-    training = Training(make, examples, settings, augment, logits, device, at_once, way, store)
-    held = None if holdout is None else as_examples(holdout)
-    study = Study(training, checked_positions(candidates, len(examples)), as_examples(test), held, shadows, seed)
-    return judged(study, {"method": method, **options}, reference, jobs, on_done)
+    device = resolve_device(device) if isinstance(device, str) else device
+    training = ShadowTraining(model_fn, examples, settings, augment, logits, device, group_size, parallelism, store)
+    held_out = None if holdout is None else as_examples(holdout)
+    study = ShadowStudy(
+        training, validate_positions(candidates, len(examples)), as_examples(test), held_out, num_shadow_models, seed
+    )
+    return score_study(study, {"method": method, **options}, reference, jobs, on_done)
 
 
-def judged(
-    study: Study, options: Mapping[str, Any], reference: bool = False, jobs: int = 1, on_done: OnDone = ignore
-) -> Leakage:
+def score_study(
+    study: ShadowStudy,
+    options: Mapping[str, Any],
+    reference: bool = False,
+    jobs: int = 1,
+    on_done: OnDone = ignore_progress,
+) -> ULiRAResult:
     """Return what the shadow models of a study give away before and after unlearning by one method.
 
     Args:
@@ -113,20 +119,20 @@ def judged(
     """
     if study.training.store is not None:
         check_writable(study.training.store.folder, "cache folder", "name another, or none")
-    answers: dict[State, Answers] = {"original": study.trained(on_done)}
-    answers["unlearned"] = study.unlearned(options, jobs, on_done)
+    answers: dict[ModelState, ShadowOutputs] = {"original": study.collect_shadow_outputs(on_done)}
+    answers["unlearned"] = study.collect_unlearned_outputs(options, jobs, on_done)
     if reference:
-        answers["retrained"] = study.retrained(on_done)
+        answers["retrained"] = study.collect_reference_outputs(on_done)
     training = asdict(study.training.settings)
     del training["seed"]
-    about = {
-        "models": study.models,
+    metadata = {
+        "models": study.num_models,
         "candidates": len(study.candidates),
         "retained": len(study.retained),
         "seed": study.seed,
         "training": training,
         "unlearning": {name: str(value) for name, value in options.items()},
-        "calibrations": [found.document() for found in study.training.calibrations],
+        "calibrations": [calibration.as_dict() for calibration in study.training.speed_tests],
     }
     test_targets = study.test.targets
-    return Leakage(study.inside, study.targets, answers, test_targets, about)
+    return ULiRAResult(study.membership, study.targets, answers, test_targets, metadata)

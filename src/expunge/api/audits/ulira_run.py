@@ -10,44 +10,50 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from expunge.api.audits.leakage import CACHE, Leakage
-from expunge.api.audits.shadow_study import Study
-from expunge.api.audits.ulira import judged
-from expunge.api.budgeting import agreed
-from expunge.api.folder import SHADOWS, check_writable
-from expunge.api.inputs import device_of
-from expunge.api.progress import bar
-from expunge.api.reading import checked_method, located, parted, train_settings, trainable_model
-from expunge.api.request.config import AnyConfig, RunConfig
-from expunge.api.threads import computing
+from expunge.api.audits.shadow_study import ShadowStudy
+from expunge.api.audits.ulira import score_study
+from expunge.api.audits.ulira_result import CACHE_FOLDER, ULiRAResult
+from expunge.api.budgeting import prepare_budget
+from expunge.api.compute_context import compute_context
+from expunge.api.folder import ULIRA_FOLDER, check_writable
+from expunge.api.inputs import resolve_device
+from expunge.api.loading import (
+    create_trainable_model,
+    error_location,
+    load_request_data,
+    read_train_settings,
+    validate_method,
+)
+from expunge.api.progress import progress_bar
+from expunge.api.request.config import AnyConfig, ClassificationConfig
 from expunge.batch import Predictor, Split
 from expunge.errors import ConfigError
-from expunge.kinds import kinds_checked
 from expunge.metrics import LikelihoodRatio
-from expunge.shadows import Store, Training
+from expunge.shadows import ShadowStore, ShadowTraining
 from expunge.tasks.classification.build import build_model
+from expunge.type_checks import check_argument_types
 
-STATES = {"original": "before unlearning", "unlearned": "after unlearning", "retrained": "never trained on them"}
+STATE_LABELS = {"original": "before unlearning", "unlearned": "after unlearning", "retrained": "never trained on them"}
 
 
-class Asked(NamedTuple):
+class ULiRAPlan(NamedTuple):
     """A study, and what its models are told to do."""
 
-    study: Study
+    study: ShadowStudy
     options: dict[str, Any]
     reference: bool
 
 
-@kinds_checked
+@check_argument_types
 def ulira_request(
     config: AnyConfig,
     *,
-    shadows: int = 32,
+    num_shadow_models: int = 32,
     cache: Path | None = None,
     jobs: int = 1,
     data_dir: Path | None = None,
     console: Console | None = None,
-) -> Leakage:
+) -> ULiRAResult:
     """Audit the method of a request with shadow models, and write the audit into the folder ``ulira`` of its run.
 
     The candidates are the examples that the request forgets: each shadow model is trained without a random half of them
@@ -57,7 +63,7 @@ def ulira_request(
 
     Args:
         config: The request, with a section ``train``.
-        shadows: How many shadow models, an even number. Default 32.
+        num_shadow_models: How many shadow models, an even number. Default 32.
         cache: Folder for models and answers. Default: ``ulira/cache`` in the run folder.
         jobs: Processes that unlearn side by side. Default 1.
         data_dir: Folder of the data. Default: the variable ``EXPUNGE_DATA``.
@@ -68,64 +74,64 @@ def ulira_request(
         ExpungeError: If something else does not fit; before the first step.
     """
     console = console or Console(quiet=True)
-    if not isinstance(config, RunConfig):
-        cure = "audit a classifier"
-        raise ConfigError("the request of a classifier", f"task: {config.task}", cure, config.where("task"))
-    folder = config.out / SHADOWS
-    with located(config, "out"):
+    if not isinstance(config, ClassificationConfig):
+        hint = "audit a classifier"
+        raise ConfigError("the request of a classifier", f"task: {config.task}", hint, config.where("task"))
+    folder = config.out / ULIRA_FOLDER
+    with error_location(config, "out"):
         check_writable(folder)
-    with computing(config):
-        asked = asked_of(config, shadows, cache or folder / CACHE, data_dir)
-        with bar(console, "Shadow models", width=17) as shown:
+    with compute_context(config):
+        plan = build_study(config, num_shadow_models, cache or folder / CACHE_FOLDER, data_dir)
+        with progress_bar(console, "Shadow models", width=17) as progress:
 
             def done(what: str, ready: int, every: int) -> None:
-                shown.bars.update(shown.task, description=f"{what:<17}", completed=ready, total=every)
+                progress.display.update(progress.task, description=f"{what:<17}", completed=ready, total=every)
 
-            found = judged(asked.study, asked.options, asked.reference, jobs, done)
+            result = score_study(plan.study, plan.options, plan.reference, jobs, done)
     if cache is not None:
-        found = replace(found, about={**found.about, CACHE: str(cache.resolve())})
-    found.save(folder)
-    tell(found, console)
+        result = replace(result, metadata={**result.metadata, CACHE_FOLDER: str(cache.resolve())})
+    result.save(folder)
+    print_results(result, console)
     console.print(f"Audit:   {folder}", soft_wrap=True)
-    return found
+    return result
 
 
-def asked_of(config: RunConfig, shadows: int, cache: Path, data_dir: Path | None) -> Asked:
+def build_study(config: ClassificationConfig, num_shadow_models: int, cache: Path, data_dir: Path | None) -> ULiRAPlan:
     """Return the study that a request describes, after everything that can be checked has been."""
-    settings, method = train_settings(config), checked_method(config)
-    with located(config, "device"):
-        device = device_of(config.device)
-    parts = parted(config, data_dir)
+    settings, method = read_train_settings(config), validate_method(config)
+    with error_location(config, "device"):
+        device = resolve_device(config.device)
+    parts = load_request_data(config, data_dir)
     source, holdout = parts.source, parts.holdout
-    model = trainable_model(config, source)
+    model = create_trainable_model(config, source)
     sizes = {"classes": len(source.class_names), "channels": source.shape[0]}
     make = partial(build_model, config.model.name, **{**sizes, **config.model.options})
     augment = getattr(source.train, "augment", None)
-    training = Training(make, source.train, settings, augment, None, device, store=Store(cache))
-    with located(config, "forget", config.forget.kind):
-        study = Study(training, parts.positions.forget, source.test, holdout, shadows, config.seed)
+    training = ShadowTraining(make, source.train, settings, augment, None, device, store=ShadowStore(cache))
+    with error_location(config, "forget", config.forget.kind):
+        study = ShadowStudy(training, parts.positions.forget, source.test, holdout, num_shadow_models, config.seed)
     split = Split(*parts.sides, len(source.class_names), holdout)
-    budget = agreed(config, None if config.method.automatic else method, Predictor(model), split)
+    budget = prepare_budget(config, None if config.method.automatic else method, Predictor(model), split)
     named = {"method": config.method.name, **config.method.settings} if config.method.automatic else {"method": method}
     time = {} if config.within is None else {"within": config.within}
-    wish = {} if budget is None else budget.wish._asdict()
-    return Asked(study, {**named, **time, **wish, **config.conditions()}, config.reference != "none")
+    budget_arguments = {} if budget is None else budget.budget_options._asdict()
+    return ULiRAPlan(study, {**named, **time, **budget_arguments, **config.run_options()}, config.reference != "none")
 
 
-def tell(found: Leakage, console: Console) -> None:
+def print_results(result: ULiRAResult, console: Console) -> None:
     """Print the figures of every state."""
     table = Table(title="What a likelihood-ratio attack on each example finds (50 % is guessing)", title_justify="left")
     for name in ("models", "told right", "95 %", "AUC", "TPR @ FPR", "retain", "test"):
         table.add_column(name, justify="left" if name == "models" else "right")
-    for state in found.answers:
-        figures, attack = found.figures(state), found.attack(state)
+    for state in result.outputs:
+        figures, attack = result.summarize_state(state), result.attack(state)
         accuracies = (figures[f"{part}_accuracy"]["mean"] for part in ("retain", "test"))
-        told = ["–" if value is None else f"{value:.1f} %" for value in accuracies]
-        table.add_row(STATES[state], *attack_cells(attack), *told)
+        cells = ["–" if value is None else f"{value:.1f} %" for value in accuracies]
+        table.add_row(STATE_LABELS[state], *format_attack(attack), *cells)
     console.print(table)
 
 
-def attack_cells(attack: LikelihoodRatio) -> list[str]:
+def format_attack(attack: LikelihoodRatio) -> list[str]:
     """Return the figures of an attack as they are shown."""
     low, high = attack.interval
     stated = [f"{100 * one.tpr:.1f} % @ {100 * one.fpr:g} %" for one in attack.recalls]

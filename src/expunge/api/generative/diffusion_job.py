@@ -10,30 +10,30 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from expunge.api.admission import checked_split
-from expunge.api.budgeting import Agreed, agreed, halves_record
-from expunge.api.chain import NOTHING_LEFT_OUT, LeftOut
-from expunge.api.folder import Opening, RunFolder, check_folder
-from expunge.api.inputs import device_of
-from expunge.api.job import as_asked, left_out_record, opened_folder
-from expunge.api.reading import checked_method, leave_out_chain, located, parted
+from expunge.api.budgeting import BudgetPlan, build_split_manifest, prepare_budget
+from expunge.api.earlier_requests import NO_EXCLUSIONS, Exclusions
+from expunge.api.folder import FolderMode, RunFolder, check_folder
+from expunge.api.inputs import resolve_device
+from expunge.api.job import build_exclusion_record, build_unlearn_kwargs, create_run_folder
+from expunge.api.loading import error_location, exclude_ledger_requests, load_request_data, validate_method
 from expunge.api.request.diffusion_config import DiffusionConfig
 from expunge.api.sanity import check_request_fit
-from expunge.api.steering.wish import without_certify
+from expunge.api.steering.budget_validation import drop_certify_half
+from expunge.api.validation import validate_split
 from expunge.batch import Split
-from expunge.data import Affine, Request, Source, root_of
+from expunge.data import ForgetRequest, LabeledDataset, Normalize, get_root
 from expunge.errors import ConfigError, RequestError
-from expunge.key import load_key
+from expunge.key import load_or_create_key
 from expunge.methods import Method
 from expunge.pair import Pair
 from expunge.tasks.classification.build import build_model
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.evaluation import Judge, ShownImages
-from expunge.tasks.diffusion.family import Diffusion
+from expunge.tasks.diffusion.evaluation import ImageClassifier, LabeledImages
 from expunge.tasks.diffusion.sampling import check_steps
+from expunge.tasks.diffusion.task import Diffusion
 from expunge.weights import load_into
 
-SIGNED = Affine((0.5,), (0.5,))
+SIGNED_RANGE = Normalize((0.5,), (0.5,))
 """From [0, 1] to [−1, 1], what diffusion models are trained on."""
 
 
@@ -51,29 +51,29 @@ class DiffusionJob:
         method: The method with its settings; for ``auto`` what it stands for, whose rate the run finds.
         original: The model.
         judge: What looks at its images, if anything does.
-        opening: What may become of an earlier run in the folder.
+        folder_mode: What may become of an earlier run in the folder.
         console: Where progress goes.
-        agreed: The budget; None without one.
+        budget_plan: The budget; None without one.
         left_out: What earlier requests forgot, and is left out of what the request retains, holds out and tests on.
     """
 
     config: DiffusionConfig
-    source: Source
-    real: ShownImages
-    request: Request
+    source: LabeledDataset
+    real: LabeledImages
+    request: ForgetRequest
     positions: Pair[torch.Tensor]
     split: Split
     method: Method
     original: DDPM
-    judge: Judge | None
-    opening: Opening
+    judge: ImageClassifier | None
+    folder_mode: FolderMode
     console: Console
-    agreed: Agreed | None = None
-    left_out: LeftOut = NOTHING_LEFT_OUT
+    budget_plan: BudgetPlan | None = None
+    left_out: Exclusions = NO_EXCLUSIONS
 
-    def asked(self) -> dict[str, Any]:
+    def get_unlearn_kwargs(self) -> dict[str, Any]:
         """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
-        return as_asked(self.config, None if self.config.method.automatic else self.method)
+        return build_unlearn_kwargs(self.config, None if self.config.method.automatic else self.method)
 
     @property
     def device(self) -> torch.device:
@@ -83,71 +83,81 @@ class DiffusionJob:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes."""
-        more = {} if self.agreed is None else {"holdout": halves_record(self.agreed.halves, load_key())}
-        more |= left_out_record(self.left_out)
-        return opened_folder(self.config, self.opening, self.request, self.positions, self.source, self.device, more)
+        extra_records = (
+            {}
+            if self.budget_plan is None
+            else {"holdout": build_split_manifest(self.budget_plan.holdout_split, load_or_create_key())}
+        )
+        extra_records |= build_exclusion_record(self.left_out)
+        return create_run_folder(
+            self.config, self.folder_mode, self.request, self.positions, self.source, self.device, extra_records
+        )
 
 
-def prepare(config: DiffusionConfig, data_dir: Path | None, opening: Opening, console: Console) -> DiffusionJob:
+def prepare(config: DiffusionConfig, data_dir: Path | None, opening: FolderMode, console: Console) -> DiffusionJob:
     """Read everything and refuse what does not fit; nothing is written.
 
     Raises:
         ExpungeError: With the line of the request file that is to blame.
     """
-    with located(config, "out"):
+    with error_location(config, "out"):
         check_folder(config.out, opening.overwrite, opening.resume)
-        config.check_apart(config.model)
-    method, family = checked_method(config, Diffusion()), Diffusion()
-    with located(config, "device"):
-        device = device_of(config.device)
-    with located(config, "model"):
+        config.check_out_folder(config.model)
+    method, family = validate_method(config, Diffusion()), Diffusion()
+    with error_location(config, "device"):
+        device = resolve_device(config.device)
+    with error_location(config, "model"):
         original = DDPM.from_pretrained(config.model).to(device)
-    with located(config, "images", "steps"):
+    with error_location(config, "images", "steps"):
         check_steps(original, config.images.steps)
-    parts = leave_out_chain(config, parted(config, data_dir), original, config.model)
+    parts = exclude_ledger_requests(config, load_request_data(config, data_dir), original, config.model)
     source, holdout, request, positions, left_out = parts
-    with located(config, "forget", config.forget.kind):
+    with error_location(config, "forget", config.forget.kind):
         check_whole_classes(source, positions)
-    judge = loaded_judge(config, source, device)
-    real = ShownImages.of(source.test)
-    with located(config, "images", "remaining"):
-        check_enough(judge, real, config.images.remaining)
-    signed(source)
-    with located(config, "model"):
-        predict = family.predictor(original)
-        split = checked_split(predict, *parts.sides, holdout, known=family.classes)
+    judge = load_judge(config, source, device)
+    real = LabeledImages.from_examples(source.test)
+    with error_location(config, "images", "remaining"):
+        check_enough_images(judge, real, config.images.remaining)
+    rescale_to_signed(source)
+    with error_location(config, "model"):
+        predict = family.make_predictor(original)
+        split = validate_split(predict, *parts.sides, holdout, count_classes=family.count_classes)
         check_classes(original, source)
-    budget = agreed(config, None if config.method.automatic else method, predict, split)
-    check_request_fit(config, family, predict, without_certify(split, None if budget is None else budget.halves))
-    given = config, source, real, request, positions, split, method, original, judge
-    return DiffusionJob(*given, opening, console, budget, left_out)
+    budget = prepare_budget(config, None if config.method.automatic else method, predict, split)
+    check_request_fit(
+        config, family, predict, drop_certify_half(split, None if budget is None else budget.holdout_split)
+    )
+    parts_in_order = config, source, real, request, positions, split, method, original, judge
+    return DiffusionJob(*parts_in_order, opening, console, budget, left_out)
 
 
-def check_whole_classes(source: Source, positions: Pair[torch.Tensor]) -> None:
+def check_whole_classes(source: LabeledDataset, positions: Pair[torch.Tensor]) -> None:
     """Refuse a request for part of a class: such a model is asked for classes, and can forget only these.
 
     Raises:
         RequestError: If a class is on both sides, or no class is left.
     """
-    lost, kept = (source.train.targets[part].unique() for part in (positions.forget, positions.retain))
-    shared = lost[torch.isin(lost, kept)].tolist()
+    forget_classes, retain_classes = (
+        source.train.targets[part].unique() for part in (positions.forget, positions.retain)
+    )
+    shared = forget_classes[torch.isin(forget_classes, retain_classes)].tolist()
     if shared:
-        found = f"examples of '{source.class_names[shared[0]]}' on both sides"
-        raise RequestError("a request for whole classes", found, "write for example `forget: {class: 0}`")
+        actual = f"examples of '{source.class_names[shared[0]]}' on both sides"
+        raise RequestError("a request for whole classes", actual, "write for example `forget: {class: 0}`")
 
 
-def check_classes(model: DDPM, source: Source) -> None:
+def check_classes(model: DDPM, source: LabeledDataset) -> None:
     """Refuse data of other classes than the model has.
 
     Raises:
         ConfigError: If the numbers of classes differ.
     """
     if model.classes != len(source.class_names):
-        cure = "name the data that the model was trained on"
-        raise ConfigError(f"a model of {len(source.class_names)} classes, as the data have", f"{model.classes}", cure)
+        hint = "name the data that the model was trained on"
+        raise ConfigError(f"a model of {len(source.class_names)} classes, as the data have", f"{model.classes}", hint)
 
 
-def loaded_judge(config: DiffusionConfig, source: Source, device: torch.device) -> Judge | None:
+def load_judge(config: DiffusionConfig, source: LabeledDataset, device: torch.device) -> ImageClassifier | None:
     """Return the classifier that the request names, fed as the data's reader scales its images.
 
     Raises:
@@ -156,14 +166,16 @@ def loaded_judge(config: DiffusionConfig, source: Source, device: torch.device) 
     chosen = config.judge
     if chosen is None:
         return None
-    with located(config, "judge"):
+    with error_location(config, "judge"):
         sizes = {"classes": len(source.class_names), "channels": source.shape[0]}
         model = build_model(chosen.name, **{**sizes, **chosen.options})
         load_into(model, chosen.weights)
-        return Judge(model.to(device), chosen.name.rsplit("/")[-1].rsplit(":")[-1], prepare=scale_of(source))
+        return ImageClassifier(
+            model.to(device), chosen.name.rsplit("/")[-1].rsplit(":")[-1], prepare=get_input_scale(source)
+        )
 
 
-def check_enough(judge: Judge | None, real: ShownImages, remaining: int) -> None:
+def check_enough_images(judge: ImageClassifier | None, real: LabeledImages, remaining: int) -> None:
     """Refuse fewer images than a Fréchet distance with its split-half interval can be had from.
 
     Raises:
@@ -171,23 +183,23 @@ def check_enough(judge: Judge | None, real: ShownImages, remaining: int) -> None
     """
     if judge is None:
         return
-    dimensions = judge.features(real.images[:1]).shape[1]
+    dimensions = judge.extract_features(real.images[:1]).shape[1]
     if min(remaining, len(real)) <= 2 * dimensions + 1:
-        found = f"{remaining} drawn and {len(real)} real ones"
+        actual = f"{remaining} drawn and {len(real)} real ones"
         expected = f"more than {2 * dimensions + 1} images, twice the {dimensions} features of the judge"
-        raise ConfigError(expected, found, "write for example `images: {remaining: 5000}`, or leave out the judge")
+        raise ConfigError(expected, actual, "write for example `images: {remaining: 5000}`, or leave out the judge")
 
 
-def scale_of(source: Source) -> Affine | None:
+def get_input_scale(source: LabeledDataset) -> Normalize | None:
     """Return how a reader normalises its images; None for data from Python."""
-    root = root_of(source.train)
-    found: Affine | None = getattr(root, "scale", None)
-    return found
+    root = get_root(source.train)
+    scale: Normalize | None = getattr(root, "scale", None)
+    return scale
 
 
-def signed(source: Source) -> None:
+def rescale_to_signed(source: LabeledDataset) -> None:
     """Let built-in data come in [−1, 1]; what comes from Python is as it is."""
     for examples in (source.train, source.test):
-        root: Any = root_of(examples)
+        root: Any = get_root(examples)
         if getattr(root, "scale", None) is not None:
-            root.scale = SIGNED
+            root.scale = SIGNED_RANGE

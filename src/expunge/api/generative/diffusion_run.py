@@ -6,87 +6,104 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from expunge.api.disclosing import request_disclosure
-from expunge.api.documents import document
-from expunge.api.folder import GRID, HISTORY
+from expunge.api.checkpointing import create_checkpoint_manager
+from expunge.api.disclosure import describe_request_settings
+from expunge.api.documents import build_document
+from expunge.api.folder import GRID_FILE, HISTORY_FILE
 from expunge.api.generative.diffusion_job import DiffusionJob
-from expunge.api.generative.generated import Drawing, GeneratedRows, find_correct_drawings, generated_part
-from expunge.api.generative.grids import HOLDS as GRID_HOLDS
-from expunge.api.last_good import last_good_kept
-from expunge.api.progress import bar
+from expunge.api.generative.grids import STILL_CONTAINS_DATA as GRID_HOLDS
+from expunge.api.generative.image_comparison import (
+    ImageModelComparison,
+    SamplingConfig,
+    build_generative_section,
+    make_correct_image_finder,
+)
+from expunge.api.progress import progress_bar
 from expunge.api.recording import compare_budget
-from expunge.api.relapse import DRAWN, relapse_part
-from expunge.api.requests import Asked
+from expunge.api.recovery import save_last_good_on_error
+from expunge.api.relapse import DRAWN_PARTS, build_relapse_section
+from expunge.api.request_section import RequestInfo
 from expunge.api.result import Result
-from expunge.api.sanity import fit_part, told_later
-from expunge.api.sitting import savepoints_of
-from expunge.api.telling import titled, with_spending
+from expunge.api.run_document import add_spending_section, build_title
+from expunge.api.sanity import build_fit_section, fit_warning_filter
 from expunge.api.unlearning import unlearn
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.family import Diffusion
-from expunge.trackers import Tracks
+from expunge.tasks.diffusion.task import Diffusion
+from expunge.trackers import TrackerGroup
 
-HOLDS = ("The training data themselves, and any cache of them.", "The original model's folder.", GRID_HOLDS)
+STILL_CONTAINS_DATA = (
+    "The training data themselves, and any cache of them.",
+    "The original model's folder.",
+    GRID_HOLDS,
+)
 
 
-def answer(job: DiffusionJob, tracks: Tracks) -> dict[str, Any]:
+def execute_diffusion_request(job: DiffusionJob, tracks: TrackerGroup) -> dict[str, Any]:
     """Unlearn, draw, judge and return the result document."""
     config = job.config
-    gone, drawing_of = job.left_out.classes, Drawing(**config.images.model_dump())
-    rows = GeneratedRows(job.split, job.real, job.judge, drawing_of, config.seed, gone)
-    result = unlearned(job, tracks)
-    kept = Diffusion().save(result.model, job.folder.path)
-    with drawing(job, "Original", len(rows.labels)) as shown:
-        rows.original(job.original, on_images=shown)
-    with drawing(job, "Unlearned", len(rows.labels)) as shown:
-        saved = DDPM.from_pretrained(kept).to(job.device)
-        rows.unlearned(saved, config.method.name, result.method, result.seconds, result.history, shown)
+    excluded_classes, sampling = job.left_out.classes, SamplingConfig(**config.images.model_dump())
+    rows = ImageModelComparison(job.split, job.real, job.judge, sampling, config.seed, excluded_classes)
+    result = run_unlearning(job, tracks)
+    model_folder = Diffusion().save(result.model, job.folder.path)
+    with sampling_progress(job, "Original", len(rows.labels)) as shown:
+        rows.add_original(job.original, on_images=shown)
+    with sampling_progress(job, "Unlearned", len(rows.labels)) as shown:
+        saved = DDPM.from_pretrained(model_folder).to(job.device)
+        rows.add_unlearned(saved, config.method.name, result.method, result.seconds, result.history, shown)
     names = job.source.class_names
-    rows.grid(names).write(job.folder.path / GRID)
-    asked = Asked("request", f"Forget {job.request.sentence(names)}", job.request.kind, names)
-    title, command = f"{asked.question} ({job.source.name})", f"expunge run {config.where() or 'request'}"
-    part = with_spending(generated_part(asked, rows, len(job.real)), job, result) | titled(config)
-    part |= fit_part(result.fit)
+    rows.build_grid(names).write(job.folder.path / GRID_FILE)
+    request_info = RequestInfo("request", f"Forget {job.request.describe(names)}", job.request.kind, names)
+    title, command = f"{request_info.description} ({job.source.name})", f"expunge run {config.where() or 'request'}"
+    part = add_spending_section(build_generative_section(request_info, rows, len(job.real)), job, result) | build_title(
+        config
+    )
+    part |= build_fit_section(result.fit)
     models = {} if job.judge is None else {"original": job.original, "method": saved}
-    with drawing(job, "Earlier", len(models) * len(job.left_out.earlier) * drawing_of.forgotten) as shown:
-        part |= relapse_part(job.left_out, models, find_correct_drawings(drawing_of, job.judge, shown), DRAWN)
-    disclosure = request_disclosure(config.method.automatic, result)
-    made = document("run", title, command, disclosure, [part], HOLDS, str(job.device))
-    made["caveats"] += job.left_out.copies
-    return made
+    with sampling_progress(job, "Earlier", len(models) * len(job.left_out.earlier) * sampling.forgotten) as shown:
+        part |= build_relapse_section(
+            job.left_out, models, make_correct_image_finder(sampling, job.judge, shown), DRAWN_PARTS
+        )
+    disclosure = describe_request_settings(config.method.automatic, result)
+    result_document = build_document("run", title, command, disclosure, [part], STILL_CONTAINS_DATA, str(job.device))
+    result_document["caveats"] += job.left_out.copies
+    return result_document
 
 
 @contextmanager
-def drawing(job: DiffusionJob, whose: str, total: int) -> Iterator[Callable[[int, int], None]]:
+def sampling_progress(job: DiffusionJob, label: str, total: int) -> Iterator[Callable[[int, int], None]]:
     """Show a bar of the images that a model draws; lends what is to be called after each batch."""
-    with bar(job.console, whose, total, images=1) as shown:
-        yield shown.reached
+    with progress_bar(job.console, label, total, images=1) as shown:
+        yield shown.set_progress
 
 
-def unlearned(job: DiffusionJob, tracks: Tracks) -> Result:
+def run_unlearning(job: DiffusionJob, tracks: TrackerGroup) -> Result:
     """Unlearn with a progress bar and a history that is written as it grows."""
     config = job.config
     batch = getattr(job.method, "batch", 0) or 0
-    wish = {} if job.agreed is None else job.agreed.wish._asdict()
-    with last_good_kept(job.folder), bar(job.console, "Unlearning", images=batch) as shown, told_later():
+    budget_arguments = {} if job.budget_plan is None else job.budget_plan.budget_options._asdict()
+    with (
+        save_last_good_on_error(job.folder),
+        progress_bar(job.console, "Unlearning", images=batch) as shown,
+        fit_warning_filter(),
+    ):
         result = unlearn(
             job.original,
             forget=job.split.forget,
             retain=job.split.retain,
             holdout=job.split.holdout,
             task="diffusion",
-            **job.asked(),
-            **wish,
-            **config.conditions(),
+            **job.get_unlearn_kwargs(),
+            **budget_arguments,
+            **config.run_options(),
             average=config.average,
             sanity_check=config.sanity_check,
             on_step=shown.update,
-            on_rows=lambda rows: job.folder.append_rows(HISTORY, rows),
+            on_rows=lambda rows: job.folder.append_rows(HISTORY_FILE, rows),
             track=tracks,
-            resume=savepoints_of(config),
+            resume=create_checkpoint_manager(config),
             exclude=job.left_out.classes or None,
         )
     compare_budget(job, result)
     if result.budget is not None:
-        job.folder.write_lines(HISTORY, result.history)
+        job.folder.write_lines(HISTORY_FILE, result.history)
     return result

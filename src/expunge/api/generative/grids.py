@@ -11,21 +11,21 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from expunge.api.generative.lettering import lettered
-from expunge.api.pictures import enlarged, png, png_url
+from expunge.api.generative.captions import add_captions
+from expunge.api.png import encode_png, enlarge, to_png_url
 from expunge.errors import DataError, ExpungeError
 from expunge.tasks.diffusion.evaluation import as_unit_images
-from expunge.weights import replacing
+from expunge.weights import atomic_write
 
-HOLDS = "The grid of pictures, which shows what the original makes of a request for the forgotten."
+STILL_CONTAINS_DATA = "The grid of pictures, which shows what the original makes of a request for the forgotten."
 """What ``holds_data`` says where a grid has a row of the original."""
-GUTTER = 2
+PADDING = 2
 """Pixels between pictures, before they are enlarged."""
-LABELLED_SIDE = 96
+MIN_LABELED_SIDE = 96
 """Pixels that a picture's shorter side has at least where words stand above it."""
 
 
-class Sampler(Protocol):
+class GridSampler(Protocol):
     """What a grid asks of a model: an image for each request and seed, the same again for the same seeds."""
 
     def __call__(self, asked: Sequence[Any], seeds: Sequence[int]) -> Tensor:
@@ -34,7 +34,7 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ImageGrid:
+class SampleGrid:
     """Rows of pictures.
 
     Args:
@@ -47,16 +47,16 @@ class ImageGrid:
     columns: tuple[str, ...]
     rows: Mapping[str, Tensor]
 
-    def part(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the grid as an element of ``grids`` in a request of a result document."""
-        lines = [{"label": label, "images": [png_url(one) for one in images]} for label, images in self.rows.items()]
+        lines = [{"label": label, "images": [to_png_url(one) for one in images]} for label, images in self.rows.items()]
         return {"title": self.title, "columns": list(self.columns), "rows": lines}
 
     def png(self) -> bytes:
         """Return the grid as one PNG file; its description (in the file, not drawn) names rows and columns."""
-        return png(enlarged(self.pictures, self.side), self.words)
+        return encode_png(enlarge(self.image, self.image_side), self.description)
 
-    def labelled(self) -> bytes:
+    def png_with_labels(self) -> bytes:
         """Return the grid as one PNG file with its title, rows and columns written around the pictures.
 
         Long labels are cut there; the description in the file has all of them.
@@ -64,23 +64,23 @@ class ImageGrid:
         Raises:
             MissingExtraError: If Pillow is not installed.
         """
-        pixels = enlarged(self.pictures, self.side, LABELLED_SIDE)
-        gutter = GUTTER * (-(-LABELLED_SIDE // self.side))
-        return png(lettered(pixels, self.title, tuple(self.rows), self.columns, gutter), self.words)
+        pixels = enlarge(self.image, self.image_side, MIN_LABELED_SIDE)
+        padding = PADDING * (-(-MIN_LABELED_SIDE // self.image_side))
+        return encode_png(add_captions(pixels, self.title, tuple(self.rows), self.columns, padding), self.description)
 
     @property
-    def pictures(self) -> Tensor:
+    def image(self) -> Tensor:
         """All pictures as one, ``(c, h, w)`` in [0, 1]."""
-        drawn = [torch.cat(list(padded(images)), 2) for images in self.rows.values()]
-        return torch.cat(drawn, 1)[:, GUTTER:, GUTTER:]
+        drawn = [torch.cat(list(add_padding(images)), 2) for images in self.rows.values()]
+        return torch.cat(drawn, 1)[:, PADDING:, PADDING:]
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What the grid shows, in a sentence each for title, rows and columns."""
         return f"{self.title}. Rows: {'; '.join(self.rows)}. Columns: {'; '.join(self.columns)}."
 
     @property
-    def side(self) -> int:
+    def image_side(self) -> int:
         """The shorter side of one picture in pixels."""
         return min(next(iter(self.rows.values())).shape[2:])
 
@@ -91,15 +91,15 @@ class ImageGrid:
             CheckpointError: If the folder is missing or cannot be written.
             MissingExtraError: If Pillow is not installed.
         """
-        target, content = Path(path), self.labelled()
-        with replacing(target, overwrite=True) as temporary:
+        target, content = Path(path), self.png_with_labels()
+        with atomic_write(target, overwrite=True) as temporary:
             temporary.write_bytes(content)
         return target
 
 
-def image_grid(
+def make_sample_grid(
     rows: Mapping[str, Tensor], columns: Sequence[str], *, span: tuple[float, float], title: str = "Same seeds"
-) -> ImageGrid:
+) -> SampleGrid:
     """Return a grid of images that are at hand.
 
     No image is stretched to its own range: black and white mean the same in all of them.
@@ -115,32 +115,32 @@ def image_grid(
         NotFiniteError: If a value is NaN or infinite.
 
     Examples:
-        >>> grid = image_grid({"Original": torch.rand(2, 1, 8, 8)}, ["3, seed 0", "3, seed 1"], span=(0, 1))
-        >>> grid.png()[1:4], len(grid.part()["rows"][0]["images"])
+        >>> grid = make_sample_grid({"Original": torch.rand(2, 1, 8, 8)}, ["3, seed 0", "3, seed 1"], span=(0, 1))
+        >>> grid.png()[1:4], len(grid.as_dict()["rows"][0]["images"])
         (b'PNG', 2)
     """
-    found = {str(label): named(str(label), images, span) for label, images in rows.items()}
-    shapes = {tuple(images.shape) for images in found.values()}
+    unit_rows = {str(label): to_unit_images(str(label), images, span) for label, images in rows.items()}
+    shapes = {tuple(images.shape) for images in unit_rows.values()}
     if len(shapes) != 1 or next(iter(shapes))[0] != len(columns) or not columns:
-        there = f"{len(columns)} columns and rows of shape {', '.join(map(str, sorted(shapes))) or 'none'}"
-        raise DataError("rows of as many images as there are columns, of one form", there, "sample all models alike")
-    return ImageGrid(title, tuple(map(str, columns)), found)
+        actual = f"{len(columns)} columns and rows of shape {', '.join(map(str, sorted(shapes))) or 'none'}"
+        raise DataError("rows of as many images as there are columns, of one form", actual, "sample all models alike")
+    return SampleGrid(title, tuple(map(str, columns)), unit_rows)
 
 
-def same_seed_grid(
-    samplers: Mapping[str, Sampler],
-    asked: Sequence[Any],
+def sample_same_seed_grid(
+    samplers: Mapping[str, GridSampler],
+    prompts: Sequence[Any],
     seeds: Sequence[int],
     *,
     span: tuple[float, float],
     names: Mapping[Any, str] | None = None,
     title: str = "Same seeds",
-) -> ImageGrid:
+) -> SampleGrid:
     """Return what every model makes of every request with every seed.
 
     Args:
         samplers: Label of a model → what samples it.
-        asked: Classes or prompts.
+        prompts: Classes or prompts.
         seeds: Seeds, each used for every request and model.
         span: The values of black and of white that the samplers return.
         names: Name of each request, where it is not its own.
@@ -153,26 +153,26 @@ def same_seed_grid(
     Examples:
         >>> def flat(asked, seeds):
         ...     return torch.tensor(seeds).div(10.0).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4)
-        >>> same_seed_grid({"A": flat, "B": flat}, [3], [0, 5], span=(0, 1), names={3: "three"}).columns
+        >>> sample_same_seed_grid({"A": flat, "B": flat}, [3], [0, 5], span=(0, 1), names={3: "three"}).columns
         ('three, seed 0', 'three, seed 5')
     """
-    pairs = [(one, int(seed)) for one in asked for seed in seeds]
+    pairs = [(one, int(seed)) for one in prompts for seed in seeds]
     if not pairs or not samplers:
         raise DataError("a model, a request and a seed at least", "none", "name what to sample")
-    wanted, luck = [one for one, _ in pairs], [seed for _, seed in pairs]
-    rows = {label: sample(wanted, luck) for label, sample in samplers.items()}
+    pair_prompts, pair_seeds = [one for one, _ in pairs], [seed for _, seed in pairs]
+    rows = {label: sample(pair_prompts, pair_seeds) for label, sample in samplers.items()}
     heads = [f"{(names or {}).get(one, one)}, seed {seed}" for one, seed in pairs]
-    return image_grid(rows, heads, span=span, title=title)
+    return make_sample_grid(rows, heads, span=span, title=title)
 
 
-def named(label: str, images: Tensor, span: tuple[float, float]) -> Tensor:
+def to_unit_images(label: str, images: Tensor, span: tuple[float, float]) -> Tensor:
     """Return a row's images in [0, 1]; what is wrong with them is said with the row's label."""
     try:
         return as_unit_images(images, span)
     except ExpungeError as error:
-        raise type(error)(error.expected, error.found, error.cure, f"row '{label}'") from error
+        raise type(error)(error.expected, error.actual, error.hint, f"row '{label}'") from error
 
 
-def padded(images: Tensor) -> Tensor:
+def add_padding(images: Tensor) -> Tensor:
     """Return images with a white gutter above and to the left."""
-    return torch.nn.functional.pad(images, (GUTTER, 0, GUTTER, 0), value=1.0)
+    return torch.nn.functional.pad(images, (PADDING, 0, PADDING, 0), value=1.0)

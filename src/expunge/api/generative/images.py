@@ -13,24 +13,24 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from expunge.api.folder import FINISHED
-from expunge.api.generative.grids import LABELLED_SIDE, ImageGrid, Sampler, same_seed_grid
-from expunge.api.inputs import device_of
-from expunge.api.progress import bar
-from expunge.api.threads import threads as processor_threads
+from expunge.api.compute_context import thread_count as processor_threads
+from expunge.api.folder import RESULT_FILE
+from expunge.api.generative.grids import MIN_LABELED_SIDE, GridSampler, SampleGrid, sample_same_seed_grid
+from expunge.api.inputs import resolve_device
+from expunge.api.progress import progress_bar
 from expunge.errors import CheckpointError, ConfigError, DataError, ModelError
-from expunge.kinds import kinds_checked
-from expunge.registry import entries
+from expunge.registry import list_entries
 from expunge.report import read_document
-from expunge.screen import Screen
-from expunge.tasks.family import Family
+from expunge.screen import SafeConsole
 from expunge.tasks.image_sampler import ImageSampler
+from expunge.tasks.task import Task
+from expunge.type_checks import check_argument_types
 
-UNLEARNED = "unlearned"
+UNLEARNED_FOLDER = "unlearned"
 """The folder of a run folder that has the unlearned model."""
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Pixels of the largest picture."""
-MOST_SEEDS = 1000
+MAX_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -45,46 +45,46 @@ class Checkpoint:
 
     path: Path
     folder: Path
-    family: Family
+    family: Task
 
     @classmethod
-    def at(cls, path: Path) -> Checkpoint:
+    def find(cls, path: Path) -> Checkpoint:
         """Return the checkpoint at a path.
 
         Raises:
             CheckpointError: If there is none.
         """
-        folder = path / UNLEARNED if (path / UNLEARNED).is_dir() else path
-        every = [entry.target() for entry in entries("tasks").values()]
-        for family in every if folder.is_dir() else ():
-            if family.holds(folder):
+        folder = path / UNLEARNED_FOLDER if (path / UNLEARNED_FOLDER).is_dir() else path
+        families = [entry.target() for entry in list_entries("tasks").values()]
+        for family in families if folder.is_dir() else ():
+            if family.detects(folder):
                 return cls(path, folder, family)
         expected = f"a model that draws images in '{path}'"
-        found = "none there" if path.is_dir() else "no such folder"
-        cure = "name a folder that save_pretrained wrote (unet, scheduler, …), or a run folder with one in 'unlearned'"
-        raise CheckpointError(expected, found, cure)
+        actual = "none there" if path.is_dir() else "no such folder"
+        hint = "name a folder that save_pretrained wrote (unet, scheduler, …), or a run folder with one in 'unlearned'"
+        raise CheckpointError(expected, actual, hint)
 
-    def names(self) -> tuple[str, ...]:
+    def read_class_names(self) -> tuple[str, ...]:
         """Return the names of the classes, if the run that made the model says them.
 
         Raises:
             DataError: If the run's result cannot be read.
         """
-        file = self.path / FINISHED
+        file = self.path / RESULT_FILE
         if self.folder == self.path or not file.is_file():
             return ()
         try:
             document = read_document(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError) as error:
-            cure = "write the result again, or name the folder 'unlearned' itself"
-            raise DataError(f"a readable '{FINISHED}' in '{self.path}'", type(error).__name__, cure) from error
+            hint = "write the result again, or name the folder 'unlearned' itself"
+            raise DataError(f"a readable '{RESULT_FILE}' in '{self.path}'", type(error).__name__, hint) from error
         return document.requests[0].classes
 
 
-@kinds_checked
+@check_argument_types
 def draw_images(
     checkpoints: Sequence[Path | str],
-    ask: Sequence[str],
+    prompts: Sequence[str],
     seeds: Sequence[int],
     out: Path | str,
     *,
@@ -95,14 +95,14 @@ def draw_images(
     device: str = "auto",
     overwrite: bool = False,
     console: Console | None = None,
-) -> ImageGrid:
+) -> SampleGrid:
     """Write what checkpoints make of the same requests with the same seeds as one labelled PNG file.
 
     A row for each checkpoint, a column for each request and seed. All of them are read and checked before any draws.
 
     Args:
         checkpoints: Folders, each of a model or of a run with ``unlearned/`` in it; all of one family.
-        ask: Classes (number, or name where a run says the names), or prompts of a text-to-image model.
+        prompts: Classes (number, or name where a run says the names), or prompts of a text-to-image model.
         seeds: Seeds, each used for every request and checkpoint.
         out: The PNG file.
         guidance: w of classifier-free guidance. Default: the family's.
@@ -122,47 +122,54 @@ def draw_images(
         RequestError: If a model cannot be asked for something.
         ModelError: If the models' images are of different forms, or the models of different families.
     """
-    target, place = checked_target(Path(out), overwrite), device_of(device)
-    check_counts(ask, seeds, batch_size)
-    opened = Opened.at([Path(path) for path in checkpoints], guidance, steps)
-    check_size(opened.samplers, len(ask) * len(seeds))
-    asked = opened.asked(ask)
-    screen = console or Screen()
-    shown = Shown(screen, place, batch_size, max(map(len, opened.samplers)))
+    target, torch_device = validate_target(Path(out), overwrite), resolve_device(device)
+    check_counts(prompts, seeds, batch_size)
+    loaded = LoadedCheckpoints.load([Path(path) for path in checkpoints], guidance, steps)
+    check_grid_size(loaded.samplers, len(prompts) * len(seeds))
+    prompt_names = loaded.resolve_prompts(prompts)
+    screen = console or SafeConsole()
+    progress_sampler = ProgressSampler(screen, torch_device, batch_size, max(map(len, loaded.samplers)))
     with processor_threads(threads):
-        rows = {label: shown.of(label, sampler) for label, sampler in opened.samplers.items()}
-        grid = same_seed_grid(
-            rows, list(asked), seeds, span=(0.0, 1.0), names=asked, title=f"Images of the same seeds, {opened.settings}"
+        rows = {label: progress_sampler.wrap(label, sampler) for label, sampler in loaded.samplers.items()}
+        grid = sample_same_seed_grid(
+            rows,
+            list(prompt_names),
+            seeds,
+            span=(0.0, 1.0),
+            names=prompt_names,
+            title=f"Images of the same seeds, {loaded.settings}",
         )
     grid.write(target)
     return grid
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedCheckpoints:
     """Checkpoints that are read.
 
     Args:
         samplers: Label of each → what draws its images.
-        names: Names of the classes, if a run says them.
+        class_names: Names of the classes, if a run says them.
     """
 
     samplers: Mapping[str, ImageSampler]
-    names: Sequence[str]
+    class_names: Sequence[str]
 
     @classmethod
-    def at(cls, paths: Sequence[Path], guidance: float | None, steps: int | None) -> Opened:
+    def load(cls, paths: Sequence[Path], guidance: float | None, steps: int | None) -> LoadedCheckpoints:
         """Return the checkpoints at paths; their families are compared before anything is loaded.
 
         Raises:
             ExpungeError: If one cannot be read, or they do not fit together.
         """
-        labels, found = labelled(paths), [Checkpoint.at(path) for path in paths]
-        check_families(found)
-        names = next((names for names in (one.names() for one in found) if names), ())
-        models = [one.family.load(one.folder) for one in found]
-        samplers = [one.family.sampler(model, guidance, steps) for one, model in zip(found, models, strict=True)]
-        check_forms(samplers)
+        labels, checkpoints = label_checkpoints(paths), [Checkpoint.find(path) for path in paths]
+        check_families(checkpoints)
+        names = next((names for names in (one.read_class_names() for one in checkpoints) if names), ())
+        models = [one.family.load(one.folder) for one in checkpoints]
+        samplers = [
+            one.family.make_sampler(model, guidance, steps) for one, model in zip(checkpoints, models, strict=True)
+        ]
+        check_image_shapes(samplers)
         return cls(dict(zip(labels, samplers, strict=True)), names)
 
     @property
@@ -170,27 +177,30 @@ class Opened:
         """How all of them draw, in words."""
         return " and ".join({f"guidance {one.guidance:g}, {one.steps} steps": 0 for one in self.samplers.values()})
 
-    def asked(self, ask: Sequence[str]) -> dict[Any, str]:
+    def resolve_prompts(self, prompts: Sequence[str]) -> dict[Any, str]:
         """Return what is asked for, with what it is called in the grid.
 
         Raises:
             RequestError: If a model cannot be asked for it.
             ConfigError: If two of them are the same.
         """
-        wanted, *_ = [[sampler.asked(words, self.names) for words in ask] for sampler in self.samplers.values()]
-        if len(set(wanted)) < len(wanted):
+        resolved, *_ = [
+            [sampler.parse_condition(words, self.class_names) for words in prompts]
+            for sampler in self.samplers.values()
+        ]
+        if len(set(resolved)) < len(resolved):
             raise ConfigError("every request once", "one of them twice", "leave it out, or add seeds")
-        return {one: self.called(one) for one in wanted}
+        return {one: self.format_prompt(one) for one in resolved}
 
-    def called(self, request: Any) -> str:
+    def format_prompt(self, request: Any) -> str:
         """Return what a request is called in the grid."""
         if not isinstance(request, int):
             return str(request)
-        return self.names[request] if request < len(self.names) else f"class {request}"
+        return self.class_names[request] if request < len(self.class_names) else f"class {request}"
 
 
 @dataclass(frozen=True)
-class Shown:
+class ProgressSampler:
     """Draws in batches with a progress bar.
 
     Args:
@@ -205,45 +215,45 @@ class Shown:
     batch_size: int | None
     width: int
 
-    def of(self, label: str, sampler: ImageSampler) -> Sampler:
+    def wrap(self, label: str, sampler: ImageSampler) -> GridSampler:
         """Return the sampler with a bar."""
 
         def draw(asked: Sequence[Any], seeds: Sequence[int]) -> Tensor:
             home = next(sampler.model.parameters()).device
-            size, done = self.batch_size or sampler.batch, []
+            size, done = self.batch_size or sampler.default_batch_size, []
             sampler.model.to(self.device)
-            with bar(self.console, label, len(asked), width=self.width, images=1) as shown:
+            with progress_bar(self.console, label, len(asked), width=self.width, images=1) as shown:
                 for at in range(0, len(asked), size):
                     done.append(sampler(asked[at : at + size], seeds[at : at + size]))
-                    shown.reached(min(at + size, len(asked)), len(asked))
+                    shown.set_progress(min(at + size, len(asked)), len(asked))
             sampler.model.to(home)
             return torch.cat(done)
 
         return draw
 
 
-def seeds_of(text: str) -> list[int]:
+def parse_seeds(text: str) -> list[int]:
     """Return the seeds that somebody wrote as numbers and ranges.
 
     Raises:
         ConfigError: If it is something else, or there are more than a thousand.
 
     Examples:
-        >>> seeds_of("0-3,8")
+        >>> parse_seeds("0-3,8")
         [0, 1, 2, 3, 8]
     """
-    found: list[int] = []
+    seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*([0-9]{1,15})\s*(?:-\s*([0-9]{1,15})\s*)?", part)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if not 0 <= high - low < MOST_SEEDS - len(found):
-            expected = f"at most {MOST_SEEDS} seeds, as numbers and rising ranges"
+        if not 0 <= high - low < MAX_SEEDS - len(seeds):
+            expected = f"at most {MAX_SEEDS} seeds, as numbers and rising ranges"
             raise ConfigError(expected, f"'{text[:60]}'", "write for example --seeds 0-3 or --seeds 0,5,9")
-        found += range(low, high + 1)
-    return list(dict.fromkeys(found))
+        seeds += range(low, high + 1)
+    return list(dict.fromkeys(seeds))
 
 
-def checked_target(target: Path, overwrite: bool) -> Path:
+def validate_target(target: Path, overwrite: bool) -> Path:
     """Return the place of the PNG file.
 
     Raises:
@@ -253,71 +263,73 @@ def checked_target(target: Path, overwrite: bool) -> Path:
     if target.suffix.lower() != ".png" or target.is_dir():
         raise ConfigError("a file name that ends in .png", f"'{target}'", "write for example --out grid.png")
     if target.exists() and not overwrite:
-        cure = "choose another, or pass --overwrite (overwrite=True)"
-        raise CheckpointError(f"'{target}' not to exist yet", "a file there", cure)
+        hint = "choose another, or pass --overwrite (overwrite=True)"
+        raise CheckpointError(f"'{target}' not to exist yet", "a file there", hint)
     if not target.parent.is_dir():
         raise CheckpointError(f"the folder '{target.parent}'", "none", "create it first")
     return target
 
 
-def check_counts(ask: Sequence[str], seeds: Sequence[int], batch_size: int | None) -> None:
+def check_counts(prompts: Sequence[str], seeds: Sequence[int], batch_size: int | None) -> None:
     """Refuse a grid of nothing and batches of nothing.
 
     Raises:
         ConfigError: If it is one.
     """
-    if not len(ask) or not len(seeds):
-        raise ConfigError("at least one request and one seed", "none", "write for example --ask 0 --seeds 0-3")
+    if not len(prompts) or not len(seeds):
+        raise ConfigError("at least one request and one seed", "none", "write for example --prompt 0 --seeds 0-3")
     if batch_size is not None and batch_size < 1:
         raise ConfigError("a batch size of at least 1", f"{batch_size}", "write for example --batch-size 16")
 
 
-def labelled(paths: Sequence[Path]) -> list[str]:
+def label_checkpoints(paths: Sequence[Path]) -> list[str]:
     """Return a label for each checkpoint: the name of its folder, or the path where names are the same.
 
     Raises:
         ConfigError: If there is none, or one of them twice.
     """
     if not paths or len({path.resolve() for path in paths}) < len(paths):
-        found = "none" if not paths else "one of them twice"
-        raise ConfigError("checkpoints, each once", found, "name for example the original and the unlearned model")
+        actual = "none" if not paths else "one of them twice"
+        raise ConfigError("checkpoints, each once", actual, "name for example the original and the unlearned model")
     names = [path.resolve().name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def check_families(opened: Sequence[Checkpoint]) -> None:
+def check_families(checkpoints: Sequence[Checkpoint]) -> None:
     """Refuse models of different families: they cannot be asked for the same.
 
     Raises:
         ModelError: If that is so.
     """
-    names = {one.family.name: one.path for one in opened}
+    names = {one.family.name: one.path for one in checkpoints}
     if len(names) > 1:
-        found = " and ".join(f"{name} in '{path}'" for name, path in names.items())
-        raise ModelError("checkpoints of one family of models", found, "compare models of one family")
+        actual = " and ".join(f"{name} in '{path}'" for name, path in names.items())
+        raise ModelError("checkpoints of one family of models", actual, "compare models of one family")
 
 
-def check_forms(samplers: Sequence[ImageSampler]) -> None:
+def check_image_shapes(samplers: Sequence[ImageSampler]) -> None:
     """Refuse models whose images are not of one form, or that know different numbers of classes.
 
     Raises:
         ModelError: If that is so.
     """
-    forms = {"×".join(map(str, one.form)) + (f" of {one.classes} classes" if one.classes else "") for one in samplers}
+    forms = {
+        "×".join(map(str, one.image_shape)) + (f" of {one.classes} classes" if one.classes else "") for one in samplers
+    }
     if len(forms) > 1:
-        cure = "compare models that draw the same kind of images"
-        raise ModelError("checkpoints with images of one form", " and ".join(sorted(forms)), cure)
+        hint = "compare models that draw the same kind of images"
+        raise ModelError("checkpoints with images of one form", " and ".join(sorted(forms)), hint)
 
 
-def check_size(samplers: Mapping[str, ImageSampler], columns: int) -> None:
+def check_grid_size(samplers: Mapping[str, ImageSampler], columns: int) -> None:
     """Refuse a picture beyond all bounds.
 
     Raises:
         ConfigError: If it is one.
     """
-    _, height, width = next(iter(samplers.values())).form
-    pixels = len(samplers) * columns * max(height, LABELLED_SIDE) * max(width, LABELLED_SIDE)
-    if pixels > MOST_PIXELS:
-        found = f"{pixels / 1e6:.0f} million"
-        cure = "ask for less, or for fewer seeds"
-        raise ConfigError(f"a picture of at most {MOST_PIXELS / 1e6:.0f} million pixels", found, cure)
+    _, height, width = next(iter(samplers.values())).image_shape
+    pixels = len(samplers) * columns * max(height, MIN_LABELED_SIDE) * max(width, MIN_LABELED_SIDE)
+    if pixels > MAX_PIXELS:
+        actual = f"{pixels / 1e6:.0f} million"
+        hint = "ask for less, or for fewer seeds"
+        raise ConfigError(f"a picture of at most {MAX_PIXELS / 1e6:.0f} million pixels", actual, hint)

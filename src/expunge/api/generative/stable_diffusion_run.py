@@ -11,81 +11,93 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from expunge.api.chain import (
+from expunge.api.checkpointing import create_checkpoint_manager
+from expunge.api.digests import weights_digest
+from expunge.api.disclosure import describe_request_settings
+from expunge.api.documents import build_document
+from expunge.api.earlier_requests import (
     EarlierRequest,
-    LeftOut,
-    concepts_forgotten,
-    naming_forgotten,
-    nothing_left,
+    Exclusions,
+    build_concept_hashes,
+    find_forgotten_prompts,
+    nothing_left_error,
     trace_chain,
 )
-from expunge.api.digests import weights_digest
-from expunge.api.disclosing import request_disclosure
-from expunge.api.documents import document
-from expunge.api.folder import CONFIG, GRID, HISTORY, Opening, RunFolder, check_folder, refuse_another
-from expunge.api.generative.grids import HOLDS as GRID_HOLDS
-from expunge.api.generative.grids import ImageGrid, image_grid
-from expunge.api.inputs import device_of
-from expunge.api.job import without_requester
-from expunge.api.last_good import last_good_kept
-from expunge.api.progress import bar
-from expunge.api.reading import checked_method, located
-from expunge.api.relapse import relapse_part
+from expunge.api.folder import (
+    CONFIG_FILE,
+    GRID_FILE,
+    HISTORY_FILE,
+    FolderMode,
+    RunFolder,
+    check_folder,
+    check_same_config,
+)
+from expunge.api.generative.grids import STILL_CONTAINS_DATA as GRID_HOLDS
+from expunge.api.generative.grids import SampleGrid, make_sample_grid
+from expunge.api.inputs import resolve_device
+from expunge.api.job import strip_requester
+from expunge.api.loading import error_location, validate_method
+from expunge.api.model_comparison import serialize_method
+from expunge.api.progress import progress_bar
+from expunge.api.recovery import save_last_good_on_error
+from expunge.api.relapse import build_relapse_section
 from expunge.api.request.stable_diffusion_config import ConceptChoice, StableDiffusionConfig
 from expunge.api.result import Result
 from expunge.api.resuming import check_code, write_config
-from expunge.api.rows import settings_of
-from expunge.api.sanity import fit_part, told_later
-from expunge.api.sitting import savepoints_of
-from expunge.api.telling import titled
+from expunge.api.run_document import build_title
+from expunge.api.sanity import build_fit_section, fit_warning_filter
 from expunge.api.unlearning import unlearn
 from expunge.errors import RequestError
-from expunge.evaluation import SECONDS, Trial, tabulate
-from expunge.key import load_key
-from expunge.ledger import Entry, Ledger
+from expunge.evaluation import SECONDS, ModelScores, aggregate
+from expunge.key import load_or_create_key
+from expunge.ledger import Ledger, LedgerEntry
 from expunge.methods import Method
 from expunge.tasks.diffusion.sampling import check_steps
 from expunge.tasks.stable_diffusion.concept import Concept, check_concepts
 from expunge.tasks.stable_diffusion.concept_split import ConceptSplit, concept_split
-from expunge.tasks.stable_diffusion.family import StableDiffusion
+from expunge.tasks.stable_diffusion.task import StableDiffusion
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
-from expunge.trackers import Tracks
+from expunge.trackers import TrackerGroup
 
-UNSEEN = "No classifier looked."
-HOLDS = ("The original pipeline's folder.", "The cache of latents, where the request names one.", GRID_HOLDS)
+NO_CLASSIFIER_NOTE = "No classifier looked."
+STILL_CONTAINS_DATA = (
+    "The original pipeline's folder.",
+    "The cache of latents, where the request names one.",
+    GRID_HOLDS,
+)
 
 
 class StableDiffusionJob:
-    """A request to a text-to-image model, read and checked; nothing is written before ``answer``.
+    """A request to a text-to-image model, read and checked; nothing is written before ``execute``.
 
     Args:
         config: The request file.
-        opening: What may become of an earlier run in the folder.
+        folder_mode: What may become of an earlier run in the folder.
         console: Where progress goes.
 
     Raises:
         ExpungeError: With the line of the request file that is to blame.
     """
 
-    def __init__(self, config: StableDiffusionConfig, opening: Opening, console: Console) -> None:
-        self.config, self.opening, self.console = config, opening, console
-        with located(config, "out"):
-            check_folder(config.out, opening.overwrite, opening.resume)
-            config.check_apart(Path(config.model))
-        self.method: Method = checked_method(config, StableDiffusion())
-        with located(config, "device"):
-            device = device_of(config.device)
-        with located(config, "forget"):
-            self.concepts = [as_concept(choice) for choice in config.forget]
+    def __init__(self, config: StableDiffusionConfig, folder_mode: FolderMode, console: Console) -> None:
+        self.config, self.folder_mode, self.console = config, folder_mode, console
+        with error_location(config, "out"):
+            check_folder(config.out, folder_mode.overwrite, folder_mode.resume)
+            config.check_out_folder(Path(config.model))
+        self.method: Method = validate_method(config, StableDiffusion())
+        with error_location(config, "device"):
+            device = resolve_device(config.device)
+        with error_location(config, "forget"):
+            self.concepts = [build_concept(choice) for choice in config.forget]
             check_concepts(self.concepts, config.keep)
         self.keep, self.left_out = select_prompts(config, self.concepts)
-        with located(config, "model"):
+        with error_location(config, "model"):
             self.original = TextToImage.from_pretrained(config.model).to(device)
         for section, steps in (("latents", config.latents.steps), ("images", config.images.steps)):
-            with located(config, section, "steps"):
+            with error_location(config, section, "steps"):
                 check_steps(self.original, steps)
-        with located(config, "forget"):
-            self.original.reader.embed(self.prompts)
+        with error_location(config, "forget"):
+            self.original.encoders.embed(self.prompts)
 
     @property
     def prompts(self) -> list[str]:
@@ -95,84 +107,100 @@ class StableDiffusionJob:
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, opened by the first who writes."""
-        folder = RunFolder(self.config.out, overwrite=self.opening.overwrite, resume=self.opening.resume)
-        told = without_requester(self.config.model_dump(mode="json", by_alias=True))
-        if self.opening.resume and (folder.path / CONFIG).exists():
-            refuse_another(folder.path / CONFIG, told)
-            check_code(folder, self.opening.force)
+        folder = RunFolder(self.config.out, overwrite=self.folder_mode.overwrite, resume=self.folder_mode.resume)
+        config_record = strip_requester(self.config.model_dump(mode="json", by_alias=True))
+        if self.folder_mode.resume and (folder.path / CONFIG_FILE).exists():
+            check_same_config(folder.path / CONFIG_FILE, config_record)
+            check_code(folder, self.folder_mode.force)
             return folder
-        write_config(folder, told, next(self.original.parameters()).device)
+        write_config(folder, config_record, next(self.original.parameters()).device)
         return folder
 
-    def answer(self, tracks: Tracks) -> dict[str, Any]:
+    def execute(self, tracks: TrackerGroup) -> dict[str, Any]:
         """Draw, unlearn, draw again and return the result document."""
-        split = self.split()
-        before = self.draws("Original", self.original)
-        result = self.unlearned(split, tracks)
+        split = self.build_split()
+        before = self.sample("Original", self.original)
+        result = self.run_unlearning(split, tracks)
         saved = StableDiffusion().save(result.model, self.folder.path)
-        after = self.draws("Unlearned", TextToImage.from_pretrained(saved).to(next(self.original.parameters()).device))
+        after = self.sample("Unlearned", TextToImage.from_pretrained(saved).to(next(self.original.parameters()).device))
         label = self.method.label or type(self.method).__name__
-        grid = self.grid({"Original": before, label: after})
-        grid.write(self.folder.path / GRID)
+        grid = self.build_grid({"Original": before, label: after})
+        grid.write(self.folder.path / GRID_FILE)
         names = ", ".join(concept.name for concept in self.concepts)
-        part = self.part(f"Forget '{names}'", label, split, result, grid)
+        section = self.build_section(f"Forget '{names}'", label, split, result, grid)
         command = f"expunge run {self.config.where() or 'request'}"
         device = str(next(self.original.parameters()).device)
-        disclosure = f"{request_disclosure(self.config.method.automatic, result)} {UNSEEN}"
-        return document("run", f"A text-to-image model forgets '{names}'", command, disclosure, [part], HOLDS, device)
+        disclosure = f"{describe_request_settings(self.config.method.automatic, result)} {NO_CLASSIFIER_NOTE}"
+        return build_document(
+            "run",
+            f"A text-to-image model forgets '{names}'",
+            command,
+            disclosure,
+            [section],
+            STILL_CONTAINS_DATA,
+            device,
+        )
 
-    def split(self) -> ConceptSplit:
+    def build_split(self) -> ConceptSplit:
         """Return the model with its prompts and the latents of both sides, drawn or from their cache."""
         chosen = self.config.latents.model_dump()
         cache: Path | None = chosen.pop("cache")
-        with bar(self.console, "Drawing", chosen["count"] * len(self.prompts), images=1) as shown:
-            settings = {**chosen, "on_images": shown.reached}
+        with progress_bar(self.console, "Drawing", chosen["count"] * len(self.prompts), images=1) as shown:
+            settings = {**chosen, "on_images": shown.set_progress}
             split = concept_split(self.original, self.concepts, self.keep, cache=cache, **settings)
         part = self.config.train
-        split.model.trainable(part.name, rank=part.rank, layers=part.layers)
+        split.model.set_trainable(part.name, rank=part.rank, layers=part.layers)
         if self.config.checkpointing:
-            split.model.checkpointing()
+            split.model.set_checkpointing()
         return split
 
-    def unlearned(self, split: ConceptSplit, tracks: Tracks) -> Result:
+    def run_unlearning(self, split: ConceptSplit, tracks: TrackerGroup) -> Result:
         """Unlearn with a progress bar and a history that is written as it grows."""
         config, batch = self.config, getattr(self.method, "batch", 0) or 0
-        with last_good_kept(self.folder), bar(self.console, "Unlearning", images=batch) as shown, told_later():
+        with (
+            save_last_good_on_error(self.folder),
+            progress_bar(self.console, "Unlearning", images=batch) as shown,
+            fit_warning_filter(),
+        ):
             return unlearn(
                 split.model,
                 forget=split.forget,
                 retain=split.retain,
                 task="stable_diffusion",
                 method=self.method,
-                **config.conditions(),
+                **config.run_options(),
                 sanity_check=config.sanity_check,
                 on_step=shown.update,
-                on_rows=lambda rows: self.folder.append_rows(HISTORY, rows),
+                on_rows=lambda rows: self.folder.append_rows(HISTORY_FILE, rows),
                 track=tracks,
-                resume=savepoints_of(config),
+                resume=create_checkpoint_manager(config),
             )
 
-    def draws(self, whose: str, model: TextToImage) -> Tensor:
+    def sample(self, label: str, model: TextToImage) -> Tensor:
         """Return what a model draws of every prompt with the same seeds."""
         chosen = self.config.images
-        asked = [prompt for prompt in self.prompts for _ in range(chosen.each)]
+        repeated_prompts = [prompt for prompt in self.prompts for _ in range(chosen.each)]
         seeds = [chosen.seed + number for _ in self.prompts for number in range(chosen.each)]
-        with bar(self.console, whose, len(asked), images=1) as shown:
-            return model.images(asked, seeds, guidance=chosen.guidance, steps=chosen.steps, on_images=shown.reached)
+        with progress_bar(self.console, label, len(repeated_prompts), images=1) as shown:
+            return model.images(
+                repeated_prompts, seeds, guidance=chosen.guidance, steps=chosen.steps, on_images=shown.set_progress
+            )
 
-    def grid(self, rows: Mapping[str, Tensor]) -> ImageGrid:
+    def build_grid(self, rows: Mapping[str, Tensor]) -> SampleGrid:
         """Return what both models draw, a row for each."""
         each, first = self.config.images.each, self.config.images.seed
         heads = [f"{prompt}, seed {first + number}" for prompt in self.prompts for number in range(each)]
-        return image_grid(rows, heads, span=(0, 1), title="What each model draws of the same prompts and seeds")
+        return make_sample_grid(rows, heads, span=(0, 1), title="What each model draws of the same prompts and seeds")
 
-    def part(self, question: str, label: str, split: ConceptSplit, result: Result, grid: ImageGrid) -> dict[str, Any]:
+    def build_section(
+        self, question: str, label: str, split: ConceptSplit, result: Result, grid: SampleGrid
+    ) -> dict[str, Any]:
         """Return the request's part of the result document."""
         seed = self.config.seed
-        made: dict[str, Any] = {"history": result.history, "settings": settings_of(self.method)}
+        details: dict[str, Any] = {"history": result.history, "settings": serialize_method(self.method)}
         trials = [
-            Trial("original", "Original", "original", seed, {}),
-            Trial(self.config.method.name, label, "method", seed, {SECONDS.key: result.seconds}, **made),
+            ModelScores("original", "Original", "original", seed, {}),
+            ModelScores(self.config.method.name, label, "method", seed, {SECONDS.key: result.seconds}, **details),
         ]
         sizes = {"forget": len(split.forget), "retain": len(split.retain), "test": 0}
         return {
@@ -183,45 +211,45 @@ class StableDiffusionJob:
             "classes": self.prompts,
             "seeds": [seed],
             "reference": False,
-            **tabulate(trials, metrics=()),
+            **aggregate(trials, metrics=()),
             "examples": [],
-            "grids": [grid.part()],
-            **titled(self.config),
-            **relapse_part(self.left_out, {}, lambda *_: None, ()),
-            **fit_part(result.fit),
+            "grids": [grid.as_dict()],
+            **build_title(self.config),
+            **build_relapse_section(self.left_out, {}, lambda *_: None, ()),
+            **build_fit_section(result.fit),
         }
 
 
-def select_prompts(config: StableDiffusionConfig, concepts: Sequence[Concept]) -> tuple[list[str], LeftOut]:
+def select_prompts(config: StableDiffusionConfig, concepts: Sequence[Concept]) -> tuple[list[str], Exclusions]:
     """Return the prompts to keep, without those that name a concept which an earlier request forgot, and what is gone.
 
     Raises:
         RequestError: If no prompt is left, or an anchor names such a concept: the model would learn it again.
     """
-    key, folder = load_key(), Path(config.model)
-    known: list[Entry] = []
+    key, folder = load_or_create_key(), Path(config.model)
+    entries: list[LedgerEntry] = []
     unknown: tuple[int, ...] = ()
     if config.ledger is not None and config.ledger.exists() and folder.is_dir():
-        with located(config, "ledger"):
-            known, unknown = trace_chain(Ledger(config.ledger).entries(), weights_digest(folder, key))
-    gone = [(entry.number, entry.forgotten) for entry in known if entry.forgotten]
-    named = [(None, concepts_forgotten(config.exclude, key))] if config.exclude else []
-    earlier, lost = [], set()
+        with error_location(config, "ledger"):
+            entries, unknown = trace_chain(Ledger(config.ledger).entries(), weights_digest(folder, key))
+    earlier_concepts = [(entry.number, entry.forgotten) for entry in entries if entry.forgotten]
+    named = [(None, build_concept_hashes(config.exclude, key))] if config.exclude else []
+    earlier, removed_prompts = [], set()
     anchors = [anchor for concept in concepts for anchor in concept.anchors]
-    for number, forgotten in [*gone, *named]:
-        lost |= set(naming_forgotten(config.keep, forgotten, key))
-        if naming_forgotten(anchors, forgotten, key):
-            cure = "name another anchor"
-            raise RequestError("an anchor that no earlier request forgot", "one that was", cure)
+    for number, forgotten in [*earlier_concepts, *named]:
+        removed_prompts |= set(find_forgotten_prompts(config.keep, forgotten, key))
+        if find_forgotten_prompts(anchors, forgotten, key):
+            hint = "name another anchor"
+            raise RequestError("an anchor that no earlier request forgot", "one that was", hint)
         earlier.append(EarlierRequest(number, torch.empty(0, dtype=torch.int64)))
-    kept = [prompt for prompt in config.keep if prompt not in lost]
-    if not kept:
-        raise nothing_left("keep")
-    return kept, LeftOut(tuple(earlier), retain=len(lost), unknown=unknown)
+    prompts = [prompt for prompt in config.keep if prompt not in removed_prompts]
+    if not prompts:
+        raise nothing_left_error("keep")
+    return prompts, Exclusions(tuple(earlier), retain=len(removed_prompts), unknown=unknown)
 
 
-def as_concept(choice: ConceptChoice) -> Concept:
+def build_concept(choice: ConceptChoice) -> Concept:
     """Return the concept that a request file names."""
     if choice.kind is not None:
-        return Concept.of_kind(choice.kind, choice.name, choice.anchor[0])
+        return Concept.from_kind(choice.kind, choice.name, choice.anchor[0])
     return Concept(choice.name, choice.prompts, choice.anchor[0] if len(choice.anchor) == 1 else choice.anchor)

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from expunge.api.request.checks import a_name, refuse, shown
-from expunge.api.request.sections import Section
+from expunge.api.request.checks import format_value, make_name_validator, validation_error
+from expunge.api.request.sections import ConfigSection
 
-Amount = Annotated[float, Field(ge=0)]
-UNITS = "exactly one of points, relative, metric"
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+EXPECTED_UNIT = "exactly one of points, relative, metric"
 
 
-class BudgetChoice(Section):
+class BudgetChoice(ConfigSection):
     """How much worse the model may become on held-out examples of the classes that stay; a number alone is points.
 
     Args:
@@ -27,38 +27,44 @@ class BudgetChoice(Section):
             Default true.
     """
 
-    points: Amount | None = Field(None, examples=[1.0])
-    relative: Amount | None = Field(None, examples=[0.1])
-    metric: Annotated[str, AfterValidator(a_name(None))] | None = Field(None, examples=["package.module:function"])
-    drop: Amount | None = Field(None, examples=[0.01])
+    points: NonNegativeFloat | None = Field(None, examples=[1.0])
+    relative: NonNegativeFloat | None = Field(None, examples=[0.1])
+    metric: Annotated[str, AfterValidator(make_name_validator(None))] | None = Field(
+        None, examples=["package.module:function"]
+    )
+    drop: NonNegativeFloat | None = Field(None, examples=[0.01])
     higher_is_better: bool | None = None
     bounds: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(None, examples=["[0, 1]"])
     certify: bool | None = Field(None, examples=["false"])
 
     @model_validator(mode="before")
     @classmethod
-    def spell_out(cls, value: Any) -> Any:
+    def expand_shorthand(cls, value: Any) -> Any:
         """Turn a number alone into points, and ``loss`` into what it is short for."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return {"points": value}
         if not isinstance(value, dict):
             expected = "a number of points, or a mapping with points, relative or metric"
-            raise refuse(expected, shown(value), "write for example `budget: 1.0`")
+            raise validation_error(expected, format_value(value), "write for example `budget: 1.0`")
         if "loss" in value and "relative" not in value:
             return {("relative" if name == "loss" else name): given for name, given in value.items()}
         return value
 
     @model_validator(mode="after")
-    def one_unit(self) -> BudgetChoice:
+    def check_one_unit(self) -> BudgetChoice:
         """Refuse two units, none, and parts of a metric without it."""
-        given = [name for name in ("points", "relative", "metric") if getattr(self, name) is not None]
-        if not given:
-            raise refuse(UNITS, "none of them", "write for example `budget: 1.0`")
-        if len(given) > 1:
-            raise refuse(UNITS, " and ".join(given), "keep one of them", given[1])
+        units = [name for name in ("points", "relative", "metric") if getattr(self, name) is not None]
+        if not units:
+            raise validation_error(EXPECTED_UNIT, "none of them", "write for example `budget: 1.0`")
+        if len(units) > 1:
+            raise validation_error(EXPECTED_UNIT, " and ".join(units), "keep one of them", units[1])
         if self.metric is not None and self.drop is None:
-            raise refuse("drop beside metric", "none", "say how much worse it may become, for example `drop: 0.01`")
-        alone = [name for name in ("drop", "higher_is_better", "bounds") if getattr(self, name) is not None]
-        if self.metric is None and alone:
-            raise refuse(f"{alone[0]} beside metric only", f"it beside {given[0]}", "remove it", alone[0])
+            raise validation_error(
+                "drop beside metric", "none", "say how much worse it may become, for example `drop: 0.01`"
+            )
+        metric_only_keys = [name for name in ("drop", "higher_is_better", "bounds") if getattr(self, name) is not None]
+        if self.metric is None and metric_only_keys:
+            raise validation_error(
+                f"{metric_only_keys[0]} beside metric only", f"it beside {units[0]}", "remove it", metric_only_keys[0]
+            )
         return self

@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from expunge.api.request.budget_section import BudgetChoice
-from expunge.api.request.checks import refuse
+from expunge.api.request.checks import validation_error
 from expunge.api.request.request_file import DataRequest
-from expunge.api.request.sections import Share
+from expunge.api.request.sections import Fraction
 
 
 class BudgetedRequest(DataRequest):
@@ -23,16 +23,18 @@ class BudgetedRequest(DataRequest):
             (default) or ``forgetting``.
     """
 
-    holdout: Share | None = Field(None, examples=[0.1])
+    holdout: Fraction | None = Field(None, examples=[0.1])
     budget: BudgetChoice | None = Field(None, examples=[1.0])
     prefer: Literal["budget", "forgetting"] = "budget"
 
     @model_validator(mode="after")
-    def affordable(self) -> BudgetedRequest:
+    def check_budget(self) -> BudgetedRequest:
         """Refuse a budget that nothing could be measured on, and a preference without a budget."""
         if self.budget is not None and self.holdout is None:
             expected = "held-out examples to measure the budget on"
-            raise refuse(expected, "no holdout", "add for example `holdout: 0.3`", "budget")
+            raise validation_error(expected, "no holdout", "add for example `holdout: 0.3`", "budget")
         if self.budget is None and "prefer" in self.model_fields_set:
-            raise refuse("prefer beside a budget", "no budget", "add for example `budget: 1.0`, or remove it", "prefer")
+            raise validation_error(
+                "prefer beside a budget", "no budget", "add for example `budget: 1.0`, or remove it", "prefer"
+            )
         return self

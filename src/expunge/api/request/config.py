@@ -19,29 +19,45 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from expunge.api.request.budgeted_request import BudgetedRequest
-from expunge.api.request.checks import a_name, a_time_limit, offer, refuse, safetensors, shown
+from expunge.api.request.checks import (
+    format_value,
+    make_name_validator,
+    suggest,
+    validate_safetensors_path,
+    validate_time_limit,
+    validation_error,
+)
 from expunge.api.request.diffusion_config import DiffusionConfig
-from expunge.api.request.document import Document, read_document
-from expunge.api.request.names import registered_names
-from expunge.api.request.sections import NOTED_WHOLE, ModelChoice, TrainChoice, Weights, rooted
-from expunge.api.request.sentences import sentence
+from expunge.api.request.document import RequestDocument, read_document
+from expunge.api.request.names import list_registered_names
+from expunge.api.request.sections import ABSOLUTE_IN_JSON, ModelChoice, TrainChoice, WeightsPath, resolve_path
 from expunge.api.request.stable_diffusion_config import StableDiffusionConfig
+from expunge.api.request.validation_errors import translate_validation_error
 from expunge.errors import ConfigError
-from expunge.kinds import kinds_checked
+from expunge.type_checks import check_argument_types
 
-__all__ = ["AnyConfig", "DiffusionConfig", "RunConfig", "StableDiffusionConfig", "load_request", "registered_names"]
+__all__ = [
+    "AnyConfig",
+    "ClassificationConfig",
+    "DiffusionConfig",
+    "StableDiffusionConfig",
+    "list_registered_names",
+    "load_request",
+]
 
 
-def origin(value: Any, info: ValidationInfo) -> Any:
+def validate_reference(value: Any, info: ValidationInfo) -> Any:
     """Return ``none``, ``retrain`` or the path of a retrained model's weights."""
     if value is None or value in ("none", "retrain"):
         return value or "none"
     if not isinstance(value, (str, Path)):
-        raise refuse("none, retrain or the path of a safetensors file", shown(value), "choose one of them")
-    return safetensors(rooted(value, info))
+        raise validation_error(
+            "none, retrain or the path of a safetensors file", format_value(value), "choose one of them"
+        )
+    return validate_safetensors_path(resolve_path(value, info))
 
 
-class RunConfig(BudgetedRequest):
+class ClassificationConfig(BudgetedRequest):
     """One request to a classifier: whose influence to remove, from which model, by which method.
 
     Args:
@@ -59,25 +75,31 @@ class RunConfig(BudgetedRequest):
 
     task: Literal["classification"] = "classification"
     model: ModelChoice = Field(examples=["resnet20"])
-    checkpoint: Weights | None = Field(None, examples=["original.safetensors"])
-    reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(origin), NOTED_WHOLE] = "none"
+    checkpoint: WeightsPath | None = Field(None, examples=["original.safetensors"])
+    reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(validate_reference), ABSOLUTE_IN_JSON] = (
+        "none"
+    )
     train: TrainChoice | None = Field(None, examples=["{epochs: 20}"])
-    within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
-    metrics: list[Annotated[str, AfterValidator(a_name("metrics"))]] = Field([], examples=[["cka", "relearn"]])
+    within: Annotated[str | float | None, BeforeValidator(validate_time_limit)] = Field(None, examples=["10min"])
+    metrics: list[Annotated[str, AfterValidator(make_name_validator("metrics"))]] = Field(
+        [], examples=[["cka", "relearn"]]
+    )
     show_examples: bool = False
 
     @model_validator(mode="after")
-    def trainable(self) -> RunConfig:
+    def check_trainable(self) -> ClassificationConfig:
         """Refuse a request whose original or reference comes from nowhere."""
         if self.train is None and self.reference == "retrain":
-            raise refuse("the section 'train' for reference: retrain", "none", "add `train: {epochs: 20}`", "reference")
+            raise validation_error(
+                "the section 'train' for reference: retrain", "none", "add `train: {epochs: 20}`", "reference"
+            )
         if self.train is None and self.checkpoint is None and not self.model.from_python:
-            cure = "add `checkpoint: original.safetensors`, or `train: {epochs: 20}` to train the original first"
-            raise refuse("the weights of the original", "neither checkpoint nor train", cure, "model")
+            hint = "add `checkpoint: original.safetensors`, or `train: {epochs: 20}` to train the original first"
+            raise validation_error("the weights of the original", "neither checkpoint nor train", hint, "model")
         return self
 
     @model_validator(mode="after")
-    def timed(self) -> RunConfig:
+    def check_time_limit(self) -> ClassificationConfig:
         """Refuse a time limit where nothing is searched, and so nothing would keep to it."""
         if "within" not in self.model_fields_set:
             return self
@@ -86,10 +108,10 @@ class RunConfig(BudgetedRequest):
             "no budget": self.budget is None,
             "a rate beside it": "rate" in self.method.settings,
         }
-        found = [reason for reason, holds in reasons.items() if holds]
-        if found:
-            raise refuse(
-                "within beside a budget and `method: auto`, which searches a rate", found[0], "remove it", "within"
+        conflicts = [reason for reason, holds in reasons.items() if holds]
+        if conflicts:
+            raise validation_error(
+                "within beside a budget and `method: auto`, which searches a rate", conflicts[0], "remove it", "within"
             )
         return self
 
@@ -100,17 +122,17 @@ class RunConfig(BudgetedRequest):
         self.check_file(self.checkpoint if self.train is None else None, "checkpoint")
 
 
-AnyConfig = RunConfig | DiffusionConfig | StableDiffusionConfig
+AnyConfig = ClassificationConfig | DiffusionConfig | StableDiffusionConfig
 
-CONFIGS: Mapping[str, type[AnyConfig]] = {
-    "classification": RunConfig,
+CONFIG_CLASSES: Mapping[str, type[AnyConfig]] = {
+    "classification": ClassificationConfig,
     "diffusion": DiffusionConfig,
     "stable_diffusion": StableDiffusionConfig,
 }
 """Family of the model → what its request file may say."""
 
 
-@kinds_checked
+@check_argument_types
 def load_request(path: Path | str) -> AnyConfig:
     """Return the request that a YAML file holds; paths in it are relative to its folder.
 
@@ -122,23 +144,25 @@ def load_request(path: Path | str) -> AnyConfig:
     """
     document = read_document(Path(path))
     data = {"out": f"runs/{document.path.stem}", **document.data}
-    kind = CONFIGS[checked_task(document)]
+    config_class = CONFIG_CLASSES[validate_task(document)]
     try:
-        config = kind.model_validate(data, context={"folder": document.path.parent})
+        config = config_class.model_validate(data, context={"folder": document.path.parent})
     except ValidationError as error:
-        raise sentence(error, document, kind) from None
-    config.read_from(document)
+        raise translate_validation_error(error, document, config_class) from None
+    config.attach_document(document)
     return config
 
 
-def checked_task(document: Document) -> str:
+def validate_task(document: RequestDocument) -> str:
     """Return the family of models that a request file is about.
 
     Raises:
         ConfigError: If there is no such family.
     """
     task = document.data.get("task", "classification")
-    if not isinstance(task, str) or task not in CONFIGS:
-        cure = offer(str(task), list(CONFIGS), "write for example `task: classification`")
-        raise ConfigError(f"one of {', '.join(CONFIGS)} for 'task'", shown(task), cure, document.where("task"))
+    if not isinstance(task, str) or task not in CONFIG_CLASSES:
+        hint = suggest(str(task), list(CONFIG_CLASSES), "write for example `task: classification`")
+        raise ConfigError(
+            f"one of {', '.join(CONFIG_CLASSES)} for 'task'", format_value(task), hint, document.where("task")
+        )
     return task

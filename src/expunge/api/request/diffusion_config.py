@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from expunge.api.request.budgeted_request import BudgetedRequest
-from expunge.api.request.checks import a_name, a_time_limit, refuse
-from expunge.api.request.sections import Count, Rooted, Section, Seed, Weights
+from expunge.api.request.checks import make_name_validator, validate_time_limit, validation_error
+from expunge.api.request.sections import ConfigSection, PositiveInt, RelativePath, Seed, WeightsPath
 
 
-class JudgeChoice(Section):
+class JudgeChoice(ConfigSection):
     """The classifier that looks at the images.
 
     Args:
@@ -20,12 +20,14 @@ class JudgeChoice(Section):
         options: Keyword arguments for the network. Default none.
     """
 
-    name: Annotated[str, AfterValidator(a_name("models", "timm/", "transformers/"))] = Field(examples=["resnet8"])
-    weights: Weights = Field(examples=["judge.safetensors"])
+    name: Annotated[str, AfterValidator(make_name_validator("models", "timm/", "transformers/"))] = Field(
+        examples=["resnet8"]
+    )
+    weights: WeightsPath = Field(examples=["judge.safetensors"])
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class ImagesChoice(Section):
+class ImagesChoice(ConfigSection):
     """The images that original and unlearned model are asked for, with the same seeds.
 
     Args:
@@ -37,10 +39,10 @@ class ImagesChoice(Section):
         seed: Of the starting noise. Default 0.
     """
 
-    forgotten: Count = 500
-    remaining: Count = 5000
+    forgotten: PositiveInt = 500
+    remaining: PositiveInt = 5000
     guidance: Annotated[float, Field(ge=0)] = 2.0
-    steps: Count = 25
+    steps: PositiveInt = 25
     seed: Seed = 0
 
 
@@ -57,36 +59,38 @@ class DiffusionConfig(BudgetedRequest):
     """
 
     task: Literal["diffusion"] = "diffusion"
-    model: Rooted = Field(examples=["base"])
+    model: RelativePath = Field(examples=["base"])
     judge: JudgeChoice | None = Field(None, examples=["{name: resnet8, weights: judge.safetensors}"])
     images: ImagesChoice = ImagesChoice()
     average: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, examples=[0.99])
 
-    within: Annotated[str | float | None, BeforeValidator(a_time_limit)] = Field(None, examples=["10min"])
+    within: Annotated[str | float | None, BeforeValidator(validate_time_limit)] = Field(None, examples=["10min"])
 
     @model_validator(mode="after")
-    def timed(self) -> DiffusionConfig:
+    def check_time_limit(self) -> DiffusionConfig:
         """Refuse a time limit where nothing is searched."""
         reasons = {
             f"method '{self.method.name}'": not self.method.automatic,
             "a rate beside it": "rate" in self.method.settings,
         }
-        found = [reason for reason, holds in reasons.items() if holds]
-        if found and self.within is not None:
-            raise refuse("within beside `method: auto`, which searches a rate", found[0], "remove it", "within")
+        conflicts = [reason for reason, holds in reasons.items() if holds]
+        if conflicts and self.within is not None:
+            raise validation_error(
+                "within beside `method: auto`, which searches a rate", conflicts[0], "remove it", "within"
+            )
         return self
 
     @model_validator(mode="after")
-    def in_a_unit(self) -> DiffusionConfig:
+    def check_budget_unit(self) -> DiffusionConfig:
         """Refuse a budget in points: there is no accuracy that could be lost."""
         if self.budget is not None and self.budget.points is not None:
             expected = "a budget of the loss or in a metric for a model without classes to be right about"
-            raise refuse(expected, "points", "write for example `budget: {loss: 0.05}`", "budget")
+            raise validation_error(expected, "points", "write for example `budget: {loss: 0.05}`", "budget")
         return self
 
     def check_files(self) -> None:
         """Refuse a request that names a file or folder which is not there."""
         super().check_files()
         if not self.model.is_dir():
-            raise self.missing("folder", self.model, "model")
+            raise self.missing_file_error("folder", self.model, "model")
         self.check_file(None if self.judge is None else self.judge.weights, "judge", "weights")

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-DEEPEST = 20
+MAX_DEPTH = 20
 
 
 class Loader(
@@ -30,8 +30,8 @@ class Loader(
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose one node, refusing those that are nested too deeply."""
         self.depth += 1
-        if self.depth > DEEPEST:
-            raise yaml.MarkedYAMLError(problem=f"nested more than {DEEPEST} deep", problem_mark=self.get_mark())
+        if self.depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} deep", problem_mark=self.get_mark())
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -55,31 +55,31 @@ for _tag, _pattern, _first in scalar_tags():
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _starts)
 
 
-def truth(text: str) -> bool:
+def parse_bool(text: str) -> bool:
     """Return the truth value that ``text`` spells."""
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
     return text.lower() == "true"
 
 
-def whole(text: str) -> int:
+def parse_int(text: str) -> int:
     """Return the whole number that ``text`` spells in decimal, ``0x`` or ``0o`` form; leading zeros are decimal."""
     return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
 
 
-def real(text: str) -> float:
+def parse_float(text: str) -> float:
     """Return the number that ``text`` spells; YAML writes infinity as ``.inf``."""
     return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
 
 
-def plain(text: str) -> str:
+def parse_text(text: str) -> str:
     r"""Return a text whose escapes were read; halves of characters, as JSON writes them, are joined.
 
     Raises:
         ValueError: If half a character is left over, or there is a NUL, which no path and no name can hold.
 
     Examples:
-        >>> plain("\ud83d\ude00") == "\U0001f600"
+        >>> parse_text("\ud83d\ude00") == "\U0001f600"
         True
     """
     if "\0" in text:
@@ -87,10 +87,10 @@ def plain(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
-SCALARS: Mapping[str, Callable[[str], Any]] = {
+SCALAR_PARSERS: Mapping[str, Callable[[str], Any]] = {
     "null": lambda text: None,
-    "bool": truth,
-    "int": whole,
-    "float": real,
-    "str": plain,
+    "bool": parse_bool,
+    "int": parse_int,
+    "float": parse_float,
+    "str": parse_text,
 }

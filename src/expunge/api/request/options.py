@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from expunge.api.request.config import RunConfig
-from expunge.api.request.document import Document, value_of
-from expunge.api.request.sentences import sentence
+from expunge.api.request.config import ClassificationConfig
+from expunge.api.request.document import RequestDocument, parse_value
+from expunge.api.request.validation_errors import translate_validation_error
 
-PAIRS = re.compile(r"\s*\w+=")
+KEY_VALUE_PATTERN = re.compile(r"\s*\w+=")
 
 
-class Options(Document):
+class OptionsDocument(RequestDocument):
     """Options of a command; the place of a setting is the option's name."""
 
-    base: ClassVar[str] = "the current folder"
+    base_description: ClassVar[str] = "the current folder"
 
     def where(self, *keys: str | int) -> str:
         """Return ``"--forget"`` for a setting under ``forget``; the original's weights are the first argument."""
@@ -28,7 +28,7 @@ class Options(Document):
         return "ORIGINAL" if keys[0] == "checkpoint" else f"--{keys[0]}"
 
 
-def request_from(options: Mapping[str, str | None], paths: Mapping[str, Path | None]) -> RunConfig:
+def parse_request_options(options: Mapping[str, str | None], paths: Mapping[str, Path | None]) -> ClassificationConfig:
     """Return the request that options make; relative paths count from the current folder.
 
     Args:
@@ -41,28 +41,30 @@ def request_from(options: Mapping[str, str | None], paths: Mapping[str, Path | N
 
     Examples:
         >>> options = {"model": "package.module:factory", "data": "digits", "forget": "class=3"}
-        >>> request_from(options, {}).forget.class_
+        >>> parse_request_options(options, {}).forget.class_
         3
     """
-    given = {key: read(key, text) for key, text in options.items() if text is not None}
-    given |= {key: str(path) for key, path in paths.items() if path is not None}
-    document = Options(Path("options"), given, {})
+    values = {key: parse_option(key, text) for key, text in options.items() if text is not None}
+    values |= {key: str(path) for key, path in paths.items() if path is not None}
+    document = OptionsDocument(Path("options"), values, {})
     try:
-        config = RunConfig.model_validate(given, context={"folder": Path()})
+        config = ClassificationConfig.model_validate(values, context={"folder": Path()})
     except ValidationError as error:
-        raise sentence(error, document, RunConfig) from None
-    config.read_from(document)
+        raise translate_validation_error(error, document, ClassificationConfig) from None
+    config.attach_document(document)
     return config
 
 
-def read(key: str, text: str) -> Any:
+def parse_option(key: str, text: str) -> Any:
     """Return the value of an option.
 
     Examples:
-        >>> read("forget", "fraction=0.1,seed=2"), read("model", "{name: small_cnn, options: {width: 4}}")
-        ({'fraction': 0.1, 'seed': 2}, {'name': 'small_cnn', 'options': {'width': 4}})
+        >>> parse_option("forget", "fraction=0.1,seed=2")
+        {'fraction': 0.1, 'seed': 2}
+        >>> parse_option("model", "{name: small_cnn, options: {width: 4}}")
+        {'name': 'small_cnn', 'options': {'width': 4}}
     """
-    if not PAIRS.match(text):
-        return value_of(text, f"--{key}")
+    if not KEY_VALUE_PATTERN.match(text):
+        return parse_value(text, f"--{key}")
     pairs = (pair.partition("=") for pair in text.split(","))
-    return {name.strip(): value_of(value, f"--{key}") for name, _, value in pairs}
+    return {name.strip(): parse_value(value, f"--{key}") for name, _, value in pairs}

@@ -7,25 +7,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
-from expunge.api.request.checks import a_device, refuse
-from expunge.api.request.document import Document
+from expunge.api.request.checks import validate_device, validation_error
+from expunge.api.request.document import RequestDocument
 from expunge.api.request.names import AUTO
 from expunge.api.request.sections import (
-    Count,
+    CheckpointChoice,
+    ConfigSection,
     DataChoice,
     ExcludeChoice,
     ForgetChoice,
     MethodChoice,
     NoteChoice,
+    PositiveInt,
     Precision,
-    Rooted,
-    SavepointChoice,
-    Section,
+    RelativePath,
     Seed,
     Threads,
     TrackChoice,
-    as_classes,
-    as_list,
+    as_tuple,
+    expand_classes,
 )
 from expunge.errors import ConfigError
 
@@ -35,7 +35,7 @@ ADAPTER_FOLDER = "adapter"
 """Where a run folder holds the adapter of such a model, beside it."""
 
 
-class RequestFile(Section):
+class RequestFile(ConfigSection):
     """The part of a request that all families share.
 
     Args:
@@ -61,32 +61,32 @@ class RequestFile(Section):
 
     method: MethodChoice = Field(MethodChoice(name=AUTO), examples=["eupmu"])
     seed: Seed = 0
-    device: Annotated[str, AfterValidator(a_device)] = "auto"
+    device: Annotated[str, AfterValidator(validate_device)] = "auto"
     threads: Threads | None = Field(None, examples=[2])
     deterministic: bool = False
     normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
-    micro_batches: Count = 1
+    micro_batches: PositiveInt = 1
     precision: Precision = "fp32"
     channels_last: bool | None = Field(None, examples=[True])
     compile: bool = False
     resident: Annotated[float, Field(ge=0)] = 2.0
-    out: Rooted = Field(Path("runs/request"), examples=["runs/name"])
-    savepoints: SavepointChoice = Field(SavepointChoice(updates=None), examples=["{updates: 500}"])
+    out: RelativePath = Field(Path("runs/request"), examples=["runs/name"])
+    savepoints: CheckpointChoice = Field(CheckpointChoice(updates=None), examples=["{updates: 500}"])
     request: NoteChoice | None = Field(None, examples=["{title: Deletion for 25 customers, ticket: T-1234}"])
-    ledger: Rooted | None = Field(None, examples=["ledger.sqlite"])
-    track: Annotated[tuple[TrackChoice, ...], BeforeValidator(as_list)] = ()
+    ledger: RelativePath | None = Field(None, examples=["ledger.sqlite"])
+    track: Annotated[tuple[TrackChoice, ...], BeforeValidator(as_tuple)] = ()
     sanity_check: bool = True
-    _document: Document | None = PrivateAttr(None)
+    _document: RequestDocument | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
-    def without_budget(cls, value: Any) -> Any:
+    def check_budget_support(cls, value: Any) -> Any:
         """Refuse a budget, and time to search inside it, for a family that can keep none."""
         keys = [key for key in ("budget", "prefer", "within") if isinstance(value, dict) and key in value]
         if keys and keys[0] not in cls.model_fields:
             expected = f"'{keys[0]}' in a request to a classifier or a class-conditional diffusion model"
-            cure = "remove it; such a model has no budget so far"
-            raise refuse(expected, f"it beside task: {value.get('task')}", cure, keys[0])
+            hint = "remove it; such a model has no budget so far"
+            raise validation_error(expected, f"it beside task: {value.get('task')}", hint, keys[0])
         return value
 
     def where(self, *keys: str | int) -> str:
@@ -95,18 +95,18 @@ class RequestFile(Section):
 
     def where_setting(self, *name: str) -> str:
         """Return the place of a setting of the method, written beside its name or under ``settings``."""
-        beside, inside = ("method", *name), ("method", "settings", *name)
+        inline_keys, nested_keys = ("method", *name), ("method", "settings", *name)
         lines = self._document.lines if self._document else {}
-        return self.where(*(inside if inside in lines else beside))
+        return self.where(*(nested_keys if nested_keys in lines else inline_keys))
 
-    def conditions(self) -> dict[str, Any]:
+    def run_options(self) -> dict[str, Any]:
         """Return what ``unlearn`` is told of how to compute, whatever the model."""
-        told = self.model_dump(include={"seed", "normalisation", "micro_batches", "precision"})
+        options = self.model_dump(include={"seed", "normalisation", "micro_batches", "precision"})
         # Only what was asked for: what is named by its conditions keeps its name.
-        told |= {"compile": True} if self.compile else {}
-        return told if self.channels_last is None else {**told, "channels_last": self.channels_last}
+        options |= {"compile": True} if self.compile else {}
+        return options if self.channels_last is None else {**options, "channels_last": self.channels_last}
 
-    def check_apart(self, model: Path) -> None:
+    def check_out_folder(self, model: Path) -> None:
         """Refuse a run folder that would write over the folder of the model.
 
         Raises:
@@ -115,7 +115,7 @@ class RequestFile(Section):
         if (self.out / UNLEARNED_FOLDER).resolve() == model.resolve():
             raise ConfigError("a run folder apart from the model", f"'{self.out}'", "choose another with out (--out)")
 
-    def read_from(self, document: Document) -> None:
+    def attach_document(self, document: RequestDocument) -> None:
         """Take note of the file, and refuse what it names and is not there.
 
         Raises:
@@ -134,12 +134,12 @@ class RequestFile(Section):
     def check_file(self, path: Path | None, *keys: str) -> None:
         """Refuse a file that is not there; None is no file."""
         if path is not None and not path.is_file():
-            raise self.missing("file", path, *keys)
+            raise self.missing_file_error("file", path, *keys)
 
-    def missing(self, what: str, path: Path, *keys: str) -> ConfigError:
+    def missing_file_error(self, what: str, path: Path, *keys: str) -> ConfigError:
         """Return the error for a file or folder that is not there."""
-        cure = f"paths are relative to {(self._document or Document).base}"
-        return ConfigError(f"a {what} for '{keys[-1]}'", f"none at '{path}'", cure, self.where(*keys))
+        hint = f"paths are relative to {(self._document or RequestDocument).base_description}"
+        return ConfigError(f"a {what} for '{keys[-1]}'", f"none at '{path}'", hint, self.where(*keys))
 
 
 class DataRequest(RequestFile):
@@ -153,15 +153,15 @@ class DataRequest(RequestFile):
 
     data: DataChoice = Field(examples=["fashion_mnist"])
     forget: ForgetChoice = Field(examples=["{class: 0}"])
-    exclude: Annotated[ExcludeChoice | None, BeforeValidator(as_classes)] = Field(None, examples=["[3]"])
+    exclude: Annotated[ExcludeChoice | None, BeforeValidator(expand_classes)] = Field(None, examples=["[3]"])
 
     @model_validator(mode="after")
-    def one_column(self) -> DataRequest:
+    def check_id_column(self) -> DataRequest:
         """Refuse two columns of ids: the data have one id for each example."""
         excluded = None if self.exclude is None else self.exclude.id_column
         if excluded is not None and self.forget.id_column not in (None, excluded):
             expected = f"one column of ids, '{self.forget.id_column}'"
-            raise refuse(expected, f"'{excluded}' beside it", "write the same in both", "exclude")
+            raise validation_error(expected, f"'{excluded}' beside it", "write the same in both", "exclude")
         return self
 
     @property
@@ -178,4 +178,4 @@ class DataRequest(RequestFile):
         self.check_file(None if self.exclude is None else self.exclude.ids, "exclude", "ids")
         folder = self.data.dir
         if folder is not None and not folder.is_dir():
-            raise self.missing("folder", folder, "data", "dir")
+            raise self.missing_file_error("folder", folder, "data", "dir")

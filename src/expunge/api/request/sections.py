@@ -16,72 +16,81 @@ from pydantic import (
     model_validator,
 )
 
-from expunge.api.request.checks import a_method, a_name, refuse, safetensors, shown, whole_or_text
+from expunge.api.request.checks import (
+    format_value,
+    make_name_validator,
+    validate_class,
+    validate_method_name,
+    validate_safetensors_path,
+    validation_error,
+)
 from expunge.api.request.names import AUTO
 from expunge.errors import ConfigError
-from expunge.paths import at_home, checked_path
+from expunge.paths import expand_home, validate_path
 
 
-def rooted(value: Any, info: ValidationInfo) -> Any:
+def resolve_path(value: Any, info: ValidationInfo) -> Any:
     """Return a path relative to the request file's folder; what is no text is left to the next check."""
     if not isinstance(value, str):
         return value
     if not value.strip():
-        raise refuse("a path", "an empty text", "name the file or folder, or remove the key")
+        raise validation_error("a path", "an empty text", "name the file or folder, or remove the key")
     try:
-        return checked_path((info.context or {}).get("folder", Path()) / at_home(value))
+        return validate_path((info.context or {}).get("folder", Path()) / expand_home(value))
     except ConfigError as error:
-        raise refuse(error.expected, error.found, error.cure) from None
+        raise validation_error(error.expected, error.actual, error.hint) from None
 
 
-def from_root(value: Any) -> Any:
+def to_absolute_path(value: Any) -> Any:
     """Return a path as a run notes it: whole, so that it is the same for a purge, and a --resume, from elsewhere."""
     return str(value.absolute()) if isinstance(value, Path) else value
 
 
-NOTED_WHOLE = PlainSerializer(from_root, when_used="json")
-Rooted = Annotated[Path, BeforeValidator(rooted), NOTED_WHOLE]
-Weights = Annotated[Path, BeforeValidator(rooted), AfterValidator(safetensors), NOTED_WHOLE]
-Share = Annotated[float, Field(gt=0, lt=1)]
+ABSOLUTE_IN_JSON = PlainSerializer(to_absolute_path, when_used="json")
+RelativePath = Annotated[Path, BeforeValidator(resolve_path), ABSOLUTE_IN_JSON]
+WeightsPath = Annotated[
+    Path, BeforeValidator(resolve_path), AfterValidator(validate_safetensors_path), ABSOLUTE_IN_JSON
+]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Count = Annotated[int, Field(ge=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """Settings of which each has its type, without conversion, and none is unknown."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def long_form(value: Any) -> Any:
+def expand_name(value: Any) -> Any:
     """Return the section that a name alone stands for; a section is returned as it is."""
     if not isinstance(value, (str, dict)):
-        raise refuse("a name, or a mapping with the name in it", shown(value), "write the name alone")
+        raise validation_error("a name, or a mapping with the name in it", format_value(value), "write the name alone")
     return {"name": value} if isinstance(value, str) else value
 
 
-def gathered(value: Any) -> Any:
+def collect_settings(value: Any) -> Any:
     """Return the long form of a section, the settings that stand beside the name under ``settings``."""
-    long = long_form(value)
-    if not long.keys() - {"name", "settings"}:
-        return long
-    settings = {key: item for key, item in long.items() if key != "name"}
-    return {**({"name": long["name"]} if "name" in long else {}), "settings": settings}
+    section = expand_name(value)
+    if not section.keys() - {"name", "settings"}:
+        return section
+    settings = {key: item for key, item in section.items() if key != "name"}
+    return {**({"name": section["name"]} if "name" in section else {}), "settings": settings}
 
 
-class Named(Section):
+class ShorthandSection(ConfigSection):
     """A section that may be written as its name alone."""
 
     @model_validator(mode="before")
     @classmethod
-    def spell_out(cls, value: Any) -> Any:
+    def expand_shorthand(cls, value: Any) -> Any:
         """Turn the short form into the long one."""
-        return long_form(value)
+        return expand_name(value)
 
 
-class ModelChoice(Named):
+class ModelChoice(ShorthandSection):
     """The classifier.
 
     Args:
@@ -89,7 +98,9 @@ class ModelChoice(Named):
         options: Keyword arguments for it. Default none.
     """
 
-    name: Annotated[str, AfterValidator(a_name("models", "timm/", "transformers/"))] = Field(examples=["resnet20"])
+    name: Annotated[str, AfterValidator(make_name_validator("models", "timm/", "transformers/"))] = Field(
+        examples=["resnet20"]
+    )
     options: dict[str, Any] = {}
 
     @property
@@ -98,7 +109,7 @@ class ModelChoice(Named):
         return ":" in self.name
 
 
-class DataChoice(Named):
+class DataChoice(ShorthandSection):
     """The data that the model was trained on, by reader or from Python.
 
     Args:
@@ -112,27 +123,31 @@ class DataChoice(Named):
         options: Keyword arguments for the reader. Default none.
     """
 
-    name: Annotated[str, AfterValidator(a_name("readers"))] | None = Field(None, examples=["fashion_mnist"])
-    python: Annotated[str, AfterValidator(a_name(None))] | None = Field(None, examples=["package.module:factory"])
-    dir: Rooted | None = Field(None, examples=["data"])
-    subset: Count | None = Field(None, examples=[12000])
+    name: Annotated[str, AfterValidator(make_name_validator("readers"))] | None = Field(
+        None, examples=["fashion_mnist"]
+    )
+    python: Annotated[str, AfterValidator(make_name_validator(None))] | None = Field(
+        None, examples=["package.module:factory"]
+    )
+    dir: RelativePath | None = Field(None, examples=["data"])
+    subset: PositiveInt | None = Field(None, examples=[12000])
     subset_seed: Seed = 0
     augment: Literal["none", "crop_flip"] = "none"
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def one_source(self) -> DataChoice:
+    def check_one_source(self) -> DataChoice:
         """Refuse two sources, or none."""
         if (self.name is None) == (self.python is None):
-            found = "neither" if self.name is None else "both"
-            raise refuse("either a reader's name or python", found, "keep the one that holds the data")
+            actual = "neither" if self.name is None else "both"
+            raise validation_error("either a reader's name or python", actual, "keep the one that holds the data")
         return self
 
 
-Column = Annotated[str, Field(min_length=1, max_length=200)] | None
+ColumnName = Annotated[str, Field(min_length=1, max_length=200)] | None
 
 
-class ForgetChoice(Section):
+class ForgetChoice(ConfigSection):
     """What to forget: exactly one of the five.
 
     Args:
@@ -146,28 +161,32 @@ class ForgetChoice(Section):
         seed: Seed of the draw, for ``fraction`` only. Default 0.
     """
 
-    class_: Annotated[int | str, BeforeValidator(whole_or_text)] | None = Field(None, alias="class", examples=[0])
-    indices: Rooted | None = Field(None, examples=["forget.txt"])
-    ids: Rooted | None = Field(None, examples=["ids.txt"])
-    id_column: Column = Field(None, examples=["customer_id"])
-    fraction: Share | None = Field(None, examples=[0.1])
-    predicate: Annotated[str, AfterValidator(a_name(None))] | None = Field(None, examples=["package.module:function"])
+    class_: Annotated[int | str, BeforeValidator(validate_class)] | None = Field(None, alias="class", examples=[0])
+    indices: RelativePath | None = Field(None, examples=["forget.txt"])
+    ids: RelativePath | None = Field(None, examples=["ids.txt"])
+    id_column: ColumnName = Field(None, examples=["customer_id"])
+    fraction: Fraction | None = Field(None, examples=[0.1])
+    predicate: Annotated[str, AfterValidator(make_name_validator(None))] | None = Field(
+        None, examples=["package.module:function"]
+    )
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def one_kind(self) -> ForgetChoice:
+    def check_one_kind(self) -> ForgetChoice:
         """Refuse two kinds of request, none, and a seed that nothing uses."""
         kinds = "one of class, indices, ids, fraction, predicate"
-        given = self.given()
-        if not given:
-            raise refuse(kinds, "none of them", "write for example `class: 0`")
-        if len(given) > 1:
-            raise refuse(f"exactly {kinds}", " and ".join(given), "write one request per file", given[1])
-        if "seed" in self.model_fields_set and given != ["fraction"]:
-            raise refuse("seed beside fraction only", f"it beside {given[0]}", "remove it", "seed")
+        kinds_given = self.list_kinds()
+        if not kinds_given:
+            raise validation_error(kinds, "none of them", "write for example `class: 0`")
+        if len(kinds_given) > 1:
+            raise validation_error(
+                f"exactly {kinds}", " and ".join(kinds_given), "write one request per file", kinds_given[1]
+            )
+        if "seed" in self.model_fields_set and kinds_given != ["fraction"]:
+            raise validation_error("seed beside fraction only", f"it beside {kinds_given[0]}", "remove it", "seed")
         return self
 
-    def given(self) -> list[str]:
+    def list_kinds(self) -> list[str]:
         """Return the kinds that are set."""
         values = {"class": self.class_, "indices": self.indices, "ids": self.ids, "fraction": self.fraction}
         values["predicate"] = self.predicate
@@ -176,13 +195,13 @@ class ForgetChoice(Section):
     @property
     def kind(self) -> str:
         """One of ``class``, ``indices``, ``ids``, ``fraction``, ``predicate``."""
-        return self.given()[0]
+        return self.list_kinds()[0]
 
 
-Line = Annotated[str, Field(min_length=1, max_length=200)]
+ShortText = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class NoteChoice(Section):
+class NoteChoice(ConfigSection):
     """What a request says of itself: the report shows the title, and the ledger keeps keyed hashes of all.
 
     Args:
@@ -191,24 +210,24 @@ class NoteChoice(Section):
         requester: Who asks.
     """
 
-    title: Line | None = Field(None, examples=["Deletion for 25 customers"])
-    ticket: Line | None = Field(None, examples=["T-1234"])
-    requester: Line | None = Field(None, examples=["privacy office"])
+    title: ShortText | None = Field(None, examples=["Deletion for 25 customers"])
+    ticket: ShortText | None = Field(None, examples=["T-1234"])
+    requester: ShortText | None = Field(None, examples=["privacy office"])
 
 
-def as_list(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
     """Return a list of what stands alone, and as a tuple what is a list; nothing where there is none."""
     if value is None:
         return ()
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-def as_classes(value: Any) -> Any:
+def expand_classes(value: Any) -> Any:
     """Return the section that a class or a list of them alone stands for; a section is returned as it is."""
-    return value if value is None or isinstance(value, dict) else {"classes": as_list(value)}
+    return value if value is None or isinstance(value, dict) else {"classes": as_tuple(value)}
 
 
-class ExcludeChoice(Section):
+class ExcludeChoice(ConfigSection):
     """What earlier requests forgot, where no ledger says it: a class or a list of them, or a mapping.
 
     Args:
@@ -218,25 +237,25 @@ class ExcludeChoice(Section):
         id_column: Column of the data that holds the ids, for ``ids`` only. Default: the ids that the data come with.
     """
 
-    classes: Annotated[tuple[Annotated[int | str, BeforeValidator(whole_or_text)], ...], BeforeValidator(as_list)] = (
+    classes: Annotated[tuple[Annotated[int | str, BeforeValidator(validate_class)], ...], BeforeValidator(as_tuple)] = (
         Field((), examples=["[3]"])
     )
-    indices: Rooted | None = Field(None, examples=["forgotten.txt"])
-    ids: Rooted | None = Field(None, examples=["ids.txt"])
-    id_column: Column = Field(None, examples=["customer_id"])
+    indices: RelativePath | None = Field(None, examples=["forgotten.txt"])
+    ids: RelativePath | None = Field(None, examples=["ids.txt"])
+    id_column: ColumnName = Field(None, examples=["customer_id"])
 
     @model_validator(mode="after")
-    def something(self) -> ExcludeChoice:
+    def check_not_empty(self) -> ExcludeChoice:
         """Refuse a section that excludes nothing, and a column of ids that nothing uses."""
         if not self.classes and self.indices is None and self.ids is None:
-            cure = "write for example `exclude: [3]`, or remove the key"
-            raise refuse("classes, indices or ids", "none of them", cure)
+            hint = "write for example `exclude: [3]`, or remove the key"
+            raise validation_error("classes, indices or ids", "none of them", hint)
         if self.id_column is not None and self.ids is None:
-            raise refuse("id_column beside ids only", "it alone", "remove it", "id_column")
+            raise validation_error("id_column beside ids only", "it alone", "remove it", "id_column")
         return self
 
 
-class MethodChoice(Section):
+class MethodChoice(ConfigSection):
     """The method, and its settings beside its name.
 
     Args:
@@ -244,7 +263,7 @@ class MethodChoice(Section):
         settings: Everything else in the section; checked against the method once that is imported.
     """
 
-    name: Annotated[str, AfterValidator(a_method)] = Field(examples=["eupmu"])
+    name: Annotated[str, AfterValidator(validate_method_name)] = Field(examples=["eupmu"])
     settings: dict[str, Any] = {}
 
     @property
@@ -254,12 +273,12 @@ class MethodChoice(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def gather(cls, value: Any) -> Any:
+    def expand_shorthand(cls, value: Any) -> Any:
         """Turn the short form into the long one, and gather the settings that stand beside the name."""
-        return gathered(value)
+        return collect_settings(value)
 
 
-class TrackChoice(Section):
+class TrackChoice(ConfigSection):
     """A tracker, and its settings beside its name; they are checked against it once it is imported.
 
     Args:
@@ -267,17 +286,17 @@ class TrackChoice(Section):
         settings: Everything else in the section.
     """
 
-    name: Annotated[str, AfterValidator(a_name("trackers"))] = Field(examples=["tensorboard"])
+    name: Annotated[str, AfterValidator(make_name_validator("trackers"))] = Field(examples=["tensorboard"])
     settings: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
-    def gather(cls, value: Any) -> Any:
+    def expand_shorthand(cls, value: Any) -> Any:
         """Turn the short form into the long one, and gather the settings that stand beside the name."""
-        return gathered(value)
+        return collect_settings(value)
 
 
-class TrainChoice(Section):
+class TrainChoice(ConfigSection):
     """How the original, and the reference that never saw the forgotten data, are trained.
 
     Args:
@@ -292,8 +311,8 @@ class TrainChoice(Section):
         precision: ``fp32`` or ``bf16``. Default ``fp32``.
     """
 
-    epochs: Count = 20
-    batch: Count = 128
+    epochs: PositiveInt = 20
+    batch: PositiveInt = 128
     rate: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -303,7 +322,7 @@ class TrainChoice(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
 
 
-class SavepointChoice(Section):
+class CheckpointChoice(ConfigSection):
     """How often a run saves its state: whenever one of the two is reached.
 
     Args:
@@ -312,4 +331,4 @@ class SavepointChoice(Section):
     """
 
     seconds: Annotated[float, Field(gt=0)] = 60.0
-    updates: Count | None = Field(None, examples=[500])
+    updates: PositiveInt | None = Field(None, examples=[500])

@@ -7,28 +7,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
-from expunge.api.request.checks import refuse
+from expunge.api.request.checks import validation_error
 from expunge.api.request.request_file import RequestFile
-from expunge.api.request.sections import Count, Named, Rooted, Section, Seed, rooted
+from expunge.api.request.sections import ConfigSection, PositiveInt, RelativePath, Seed, ShorthandSection, resolve_path
 
 Strength = Annotated[float, Field(ge=0)]
 
 
-def listed(value: Any) -> Any:
+def wrap_in_list(value: Any) -> Any:
     """Return a list of what is written alone."""
     return [value] if isinstance(value, (str, dict)) else value
 
 
-def folder_or_hub(value: Any, info: ValidationInfo) -> Any:
+def resolve_folder_or_hub(value: Any, info: ValidationInfo) -> Any:
     """Return a folder relative to the request file if it is there, and else the text: a name on the hub."""
-    path = rooted(value, info)
+    path = resolve_path(value, info)
     return str(path.absolute()) if isinstance(path, Path) and path.is_dir() else value
 
 
-Texts = Annotated[list[str], BeforeValidator(listed)]
+Texts = Annotated[list[str], BeforeValidator(wrap_in_list)]
 
 
-class ConceptChoice(Section):
+class ConceptChoice(ConfigSection):
     """A concept to forget.
 
     Args:
@@ -44,15 +44,15 @@ class ConceptChoice(Section):
     anchor: Texts = Field(examples=["an unknown painter"])
 
     @model_validator(mode="after")
-    def one_way(self) -> ConceptChoice:
+    def check_prompts(self) -> ConceptChoice:
         """Refuse prompts beside a kind, and neither."""
         if (self.kind is None) == (not self.prompts):
-            found = "neither" if self.kind is None else "both"
-            raise refuse("either a kind, for prompts from templates, or prompts", found, "keep one of them")
+            actual = "neither" if self.kind is None else "both"
+            raise validation_error("either a kind, for prompts from templates, or prompts", actual, "keep one of them")
         return self
 
 
-class TrainedPart(Named):
+class TrainableWeights(ShorthandSection):
     """Which weights may change.
 
     Args:
@@ -62,11 +62,11 @@ class TrainedPart(Named):
     """
 
     name: Literal["full", "cross_attention", "lora"] = Field(examples=["cross_attention"])
-    rank: Count = 1
+    rank: PositiveInt = 1
     layers: Literal["cross_attention", "attention", "all"] = "cross_attention"
 
 
-class LatentsChoice(Section):
+class LatentsChoice(ConfigSection):
     """The images, as latents, that the model draws of its prompts to unlearn with.
 
     Args:
@@ -77,14 +77,14 @@ class LatentsChoice(Section):
         cache: A folder that keeps them; it shows what is to be forgotten. Default: none.
     """
 
-    count: Count = 8
+    count: PositiveInt = 8
     guidance: Strength = 7.5
-    steps: Count = 50
+    steps: PositiveInt = 50
     seed: Seed = 0
-    cache: Rooted | None = None
+    cache: RelativePath | None = None
 
 
-class SamplesChoice(Section):
+class SamplesChoice(ConfigSection):
     """The images before and after.
 
     Args:
@@ -94,9 +94,9 @@ class SamplesChoice(Section):
         seed: Of the first image. Default 1000, apart from the latents' that the model unlearns with.
     """
 
-    each: Count = 4
+    each: PositiveInt = 4
     guidance: Strength = 7.5
-    steps: Count = 50
+    steps: PositiveInt = 50
     seed: Seed = 1000
 
 
@@ -117,21 +117,21 @@ class StableDiffusionConfig(RequestFile):
     """
 
     task: Literal["stable_diffusion"] = "stable_diffusion"
-    model: Annotated[str, BeforeValidator(folder_or_hub)] = Field(examples=["stable-diffusion"])
-    forget: Annotated[list[ConceptChoice], BeforeValidator(listed), Field(min_length=1)] = Field(
+    model: Annotated[str, BeforeValidator(resolve_folder_or_hub)] = Field(examples=["stable-diffusion"])
+    forget: Annotated[list[ConceptChoice], BeforeValidator(wrap_in_list), Field(min_length=1)] = Field(
         examples=["{name: Van Gogh, kind: style, anchor: an unknown painter}"]
     )
     keep: Texts = Field(examples=["[a photo of a dog]"])
     exclude: Texts = Field(default_factory=list, examples=["[Van Gogh]"])
-    train: TrainedPart = TrainedPart(name="full")
+    train: TrainableWeights = TrainableWeights(name="full")
     latents: LatentsChoice = LatentsChoice()
     images: SamplesChoice = SamplesChoice()
     checkpointing: bool = False
 
     @model_validator(mode="after")
-    def adaptable(self) -> StableDiffusionConfig:
+    def check_adapter(self) -> StableDiffusionConfig:
         """Refuse an adapter for the method that is taken where none is named: it changes the weights themselves."""
         if self.method.automatic and self.train.name == "lora":
-            cure = "write for example `method: eupmu`"
-            raise refuse("a method that trains an adapter", "auto, which trains none", cure, "train")
+            hint = "write for example `method: eupmu`"
+            raise validation_error("a method that trains an adapter", "auto, which trains none", hint, "train")
         return self

@@ -7,29 +7,31 @@ import re
 
 from expunge.errors import ConfigError
 
-WITHIN = "10min"
+DEFAULT_TIME_LIMIT = "10min"
 """Time for everything, by default."""
-UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+SECONDS_PER_UNIT = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
-def seconds_of(within: str | float) -> float:
+def parse_time_limit(time_limit: str | float) -> float:
     """Return a time limit in seconds.
 
     Args:
-        within: Seconds, or text such as ``90s``, ``10min`` or ``2h``.
+        time_limit: Seconds, or text such as ``90s``, ``10min`` or ``2h``.
 
     Raises:
         ConfigError: If it is neither.
 
     Examples:
-        >>> seconds_of("10min"), seconds_of(90)
+        >>> parse_time_limit("10min"), parse_time_limit(90)
         (600.0, 90.0)
     """
-    read = re.fullmatch(r"([0-9.]+) ?(s|min|h)", str(within)) or re.fullmatch(r"([0-9.]+)()", str(within))
+    match = re.fullmatch(r"([0-9.]+) ?(s|min|h)", str(time_limit)) or re.fullmatch(r"([0-9.]+)()", str(time_limit))
     try:
-        found = float(read[1]) * UNITS.get(read[2], 1.0) if read else 0.0
+        seconds = float(match[1]) * SECONDS_PER_UNIT.get(match[2], 1.0) if match else 0.0
     except ValueError:
-        found = 0.0
-    if not 0 < found < math.inf:
-        raise ConfigError("a time limit such as '10min'", f"{within!r}", "write seconds, or a number with s, min or h")
-    return found
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise ConfigError(
+            "a time limit such as '10min'", f"{time_limit!r}", "write seconds, or a number with s, min or h"
+        )
+    return seconds

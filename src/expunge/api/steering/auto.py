@@ -9,66 +9,66 @@ from math import ceil
 from statistics import median
 from typing import Any, NamedTuple, cast
 
-from expunge.api.steering.looks import LOOKS
-from expunge.api.steering.trial import UPDATES, Trial, Trials, drawn
-from expunge.api.steering.tried import Tried
-from expunge.batch import Examples, Split, looking
+from expunge.api.steering.evaluation_schedule import MAX_EVALUATIONS
+from expunge.api.steering.search_state import SearchState
+from expunge.api.steering.trial import MIN_TRIAL_STEPS, Trial, TrialRunner, subsample_by_class
+from expunge.batch import Examples, Split, evaluation_mode
 from expunge.methods import Counterfactual, Method, build_method
-from expunge.objectives import Counterfactual as Votes
+from expunge.objectives import NeighborLabel as Votes
 
-VOTES = "counterfactual"
+DEFAULT_METHOD = "counterfactual"
 """The method for classifiers."""
-BATCH = 64
+BATCH_SIZE = 64
 """Examples of each side in an update."""
-FEWEST = 200
+MIN_PLANNED_STEPS = 200
 """Updates that a run is planned with, at least."""
-LEAST = UPDATES
+MIN_STEPS = MIN_TRIAL_STEPS
 """Updates of a run, at least, however little time there is: what a trial of the search has."""
-READINGS = 0.25
+EVALUATION_TIME_FRACTION = 0.25
 """Share of the time left that control readings take at most; where that is too little there are fewer of them."""
-FEWEST_LOOKS = 3
+MIN_EVALUATIONS = 3
 """Control readings of a run, at least."""
-PASSES = 2
+MIN_EPOCHS = 2
 """Passes over the retained examples, at least, where single examples are forgotten; for whole classes one is enough."""
-RATES = (0.005, 0.01, 0.02, 0.04)
+LEARNING_RATES = (0.005, 0.01, 0.02, 0.04)
 """Learning rates of the range test, which stops at the first that breaks the budget."""
-SHARES = (1 / 32, 1 / 16)
+DATA_FRACTIONS = (1 / 32, 1 / 16)
 """Shares of the data on which rates are tried: the range test on the first, the better half of them on the second."""
-MARGIN = 0.5
+SEARCH_TIME_FRACTION = 0.5
 """Share of the time that the search may take at most."""
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """What the search came to.
 
     Args:
         method: With every setting.
         split: What the run uses: with fewer retained examples where the time is short.
         record: What was tried and found, as plain values; None where nothing was searched.
-        looks: Control readings that there is time for.
-        hurried: Whether there was too little time for all epochs, retained examples and readings. Default false.
+        num_evaluations: Control readings that there is time for.
+        cut_short: Whether there was too little time for all epochs, retained examples and readings. Default false.
     """
 
     method: Method
     split: Split
     record: dict[str, Any] | None = None
-    looks: int = LOOKS
-    hurried: bool = False
+    num_evaluations: int = MAX_EVALUATIONS
+    cut_short: bool = False
 
 
-class Room(NamedTuple):
+class TimeAllocation(NamedTuple):
     """What there is time for.
 
     Args:
         updates: Of the run.
-        looks: Control readings.
+        num_evaluations: Control readings.
     """
 
     updates: int
-    looks: int
+    num_evaluations: int
 
     @classmethod
-    def left(cls, seconds: float, tried: Iterable[Trial], split: Split, looked_at: int) -> Room:
+    def from_trials(cls, seconds: float, trial_runs: Iterable[Trial], split: Split, eval_size: int) -> TimeAllocation:
         """Return what fits into a time, by what trials took.
 
         Beside updates and readings there are three more passes without gradients: votes for what is forgotten, the
@@ -76,60 +76,69 @@ class Room(NamedTuple):
 
         Args:
             seconds: That are left.
-            tried: Trials, at least one.
+            trial_runs: Trials, at least one.
             split: Of the request.
-            looked_at: Examples that a reading reads.
+            eval_size: Examples that a reading reads.
         """
-        trials = list(tried)
-        pace, each = (median(values) for values in zip(*((it.pace, it.reading) for it in trials), strict=True))
-        votes = each * (len(split.retain) + len(split.forget))
-        return cls.fitting(seconds, pace, each * looked_at, votes)
+        trials = list(trial_runs)
+        seconds_per_step, seconds_per_example = (
+            median(values) for values in zip(*((it.pace, it.reading) for it in trials), strict=True)
+        )
+        knn_seconds = seconds_per_example * (len(split.retain) + len(split.forget))
+        return cls.allocate(seconds, seconds_per_step, seconds_per_example * eval_size, knn_seconds)
 
     @classmethod
-    def fitting(cls, seconds: float, pace: float, reading: float, once: float = 0.0) -> Room:
+    def allocate(
+        cls, seconds: float, seconds_per_step: float, seconds_per_evaluation: float, one_time_seconds: float = 0.0
+    ) -> TimeAllocation:
         """Return what fits into a time: readings into a quarter of it, updates into what they leave.
 
         Args:
             seconds: That are left.
-            pace: Seconds of an update.
-            reading: Seconds of a control reading; the first look and the certify half are two more of them.
-            once: Seconds of what is done once. Default none.
+            seconds_per_step: Seconds of an update.
+            seconds_per_evaluation: Seconds of a control reading; the first look and the certify half are two more.
+            one_time_seconds: Seconds of what is done once. Default none.
         """
-        looks = max(FEWEST_LOOKS, min(LOOKS, int(READINGS * max(0.0, seconds) / max(1e-9, reading))))
-        passes = once + (looks + 2) * reading
-        return cls(max(LEAST, int((seconds - passes) / max(1e-9, pace))), looks)
+        num_evaluations = max(
+            MIN_EVALUATIONS,
+            min(MAX_EVALUATIONS, int(EVALUATION_TIME_FRACTION * max(0.0, seconds) / max(1e-9, seconds_per_evaluation))),
+        )
+        evaluation_seconds = one_time_seconds + (num_evaluations + 2) * seconds_per_evaluation
+        return cls(max(MIN_STEPS, int((seconds - evaluation_seconds) / max(1e-9, seconds_per_step))), num_evaluations)
 
 
-def planned(retained: int, settings: dict[str, Any], *, single: bool = False) -> Counterfactual:
+def build_default_method(num_retained: int, settings: dict[str, Any], *, single: bool = False) -> Counterfactual:
     """Return the method for a request before anything is searched: the neighbours' votes under a controller.
 
     Whole classes and single examples alike are taught what their retained neighbours are: of a class that is gone
     these say what a model that never saw it would take it for.
 
     Args:
-        retained: Examples to keep.
+        num_retained: Examples to keep.
         settings: Of the method, that the caller wants otherwise.
         single: Whether single examples of classes that stay are to be forgotten, each of which has to be learnt anew.
     """
-    passes = max(PASSES if single else 1, ceil(FEWEST / max(1, ceil(retained / BATCH))))
-    plain = {"batch": BATCH, "forget_batch": BATCH, "epochs": passes}
-    found = build_method(VOTES, **{**plain, "schedule": "cosine", **settings})
-    return cast(Counterfactual, found)
+    epochs = max(MIN_EPOCHS if single else 1, ceil(MIN_PLANNED_STEPS / max(1, ceil(num_retained / BATCH_SIZE))))
+    defaults = {"batch": BATCH_SIZE, "forget_batch": BATCH_SIZE, "epochs": epochs}
+    method = build_method(DEFAULT_METHOD, **{**defaults, "schedule": "cosine", **settings})
+    return cast(Counterfactual, method)
 
 
-def voting(method: Method, trials: Trials, tried: Tried) -> Method:
+def select_knn_settings(method: Method, trials: TrialRunner, state: SearchState) -> Method:
     """Return the method with its vote chosen once, so that trials and the run itself need not."""
-    asked, split = cast(Counterfactual, method), replace(trials.split, holdout=trials.control)
-    if tried.vote is None:
+    knn_method, split = cast(Counterfactual, method), replace(trials.split, holdout=trials.control)
+    if state.knn_settings is None:
         # A model in training mode would move its statistics, which are the caller's, and answer by those of a batch.
-        with looking(trials.original.model):
-            vote = Votes(asked.layer, asked.neighbours, asked.temperature).chosen(trials.original, split)
-        tried.vote = vote._asdict()
-    return replace(asked, **tried.vote)
+        with evaluation_mode(trials.original.model):
+            knn_settings = Votes(knn_method.layer, knn_method.num_neighbors, knn_method.temperature).select_settings(
+                trials.original, split
+            )
+        state.knn_settings = knn_settings._asdict()
+    return replace(knn_method, **state.knn_settings)
 
 
 @dataclass(frozen=True)
-class Search:
+class LearningRateSearch:
     """Chooses the learning rate for a request, from control readings alone.
 
     A range test and successive halving in one ("Non-stochastic Best Arm Identification and Hyperparameter
@@ -143,84 +152,99 @@ class Search:
     Args:
         trials: What is needed for a trial.
         deadline: When the run has to be done, as ``time.perf_counter`` tells it.
-        tried: What an earlier sitting has found.
+        state: What an earlier sitting has found.
     """
 
-    trials: Trials
+    trials: TrialRunner
     deadline: float
-    tried: Tried = field(default_factory=Tried)
+    state: SearchState = field(default_factory=SearchState)
 
-    def best(self, method: Method) -> tuple[Method, dict[str, Any]]:
+    def run(self, method: Method) -> tuple[Method, dict[str, Any]]:
         """Return the method with the rate that did best, and what was tried."""
-        began = self.tried.began
-        last = began + MARGIN * (self.deadline - began)
-        candidates, rounds, known = list(RATES), [], self.tried.rounds
-        for number, share in enumerate(SHARES):
-            over = number + 1 < len(known)
-            if number == len(known) > 0 and self.late(last):
+        start_time = self.state.start_time
+        search_deadline = start_time + SEARCH_TIME_FRACTION * (self.deadline - start_time)
+        candidates, rounds, earlier_rounds = list(LEARNING_RATES), [], self.state.rounds
+        for number, fraction in enumerate(DATA_FRACTIONS):
+            is_complete = number + 1 < len(earlier_rounds)
+            if number == len(earlier_rounds) > 0 and self.is_out_of_time(search_deadline):
                 break
-            found = known[number] if over else self.round(method, candidates, share, last, number)
-            rounds.append({"share": share, "trials": [trial.plain() for trial in found]})
-            order = sorted(found, key=lambda trial: trial.badness(self.trials.wish.budget.allowed))
+            trials = (
+                earlier_rounds[number]
+                if is_complete
+                else self.run_round(method, candidates, fraction, search_deadline, number)
+            )
+            rounds.append({"share": fraction, "trials": [trial.as_dict() for trial in trials]})
+            order = sorted(trials, key=lambda trial: trial.sort_key(self.trials.budget_options.budget.allowed))
             candidates = sorted(trial.rate for trial in order[: ceil(len(order) / 2)])
             if len(candidates) == 1:
                 break
-        rate = min(trial.rate for trial in order if trial.as_good_as(order[0]))
-        return replace(method, rate=rate), {"rounds": rounds, "rate": rate, "seconds": time.perf_counter() - began}
+        lr = min(trial.rate for trial in order if trial.is_tied_with(order[0]))
+        return replace(method, rate=lr), {"rounds": rounds, "rate": lr, "seconds": time.perf_counter() - start_time}
 
-    def round(self, method: Method, rates: list[float], share: float, last: float, number: int) -> list[Trial]:
+    def run_round(
+        self, method: Method, lrs: list[float], fraction: float, search_deadline: float, number: int
+    ) -> list[Trial]:
         """Return a trial of each rate; the first round, a range test, ends after the first that breaks the budget."""
-        bench, limit = self.trials.on_share(share), self.trials.wish.budget.tolerance(self.trials.first)
-        if number == len(self.tried.rounds):
-            self.tried.rounds.append([])
-        found = self.tried.rounds[number]
-        for place, rate in enumerate(rates):
-            if place == len(found):
-                if found and self.late(last):
+        runner, limit = (
+            self.trials.on_fraction(fraction),
+            self.trials.budget_options.budget.tolerance(self.trials.baseline),
+        )
+        if number == len(self.state.rounds):
+            self.state.rounds.append([])
+        trials = self.state.rounds[number]
+        for index, lr in enumerate(lrs):
+            if index == len(trials):
+                if trials and self.is_out_of_time(search_deadline):
                     break
-                found.append(bench.run(replace(method, rate=rate)))
-                self.tried.note()
-            if number == 0 and not found[place].rise <= limit:
+                trials.append(runner.run(replace(method, rate=lr)))
+                self.state.save()
+            if number == 0 and not trials[index].rise <= limit:
                 break
-        return found
+        return trials
 
-    def late(self, last: float) -> bool:
+    def is_out_of_time(self, search_deadline: float) -> bool:
         """Return whether one more trial, which takes as long as the latest, would end too late."""
-        latest = [trial for trials in self.tried.rounds for trial in trials][-1]
-        return time.perf_counter() + latest.seconds > last
+        latest = [trial for trials in self.state.rounds for trial in trials][-1]
+        return time.perf_counter() + latest.seconds > search_deadline
 
 
-def searched(method: Method, trials: Trials, deadline: float) -> Found:
+def search_and_fit(method: Method, trials: TrialRunner, deadline: float) -> SearchResult:
     """Return the method with what was left to choose chosen, and what the run uses of the data."""
-    tried = Tried(trials.conditions.savepoints)
-    best = voting(method, trials, tried)
-    if tried.outcome is None:
-        found, record = Search(trials.quick(), deadline, tried).best(best)
-        made = [trial for part in tried.rounds for trial in part]
-        room = Room.left(deadline - time.perf_counter(), made, trials.split, trials.looked_at)
-        tried.outcome = {"rate": found.rate, "room": room._asdict(), "record": record}
-        tried.note()
-    record, room = dict(tried.outcome["record"]), Room(**tried.outcome["room"])
-    best = replace(best, rate=tried.outcome["rate"])
-    best, retain = shortened(best, trials.split.retain, room.updates, trials.conditions.seed)
+    state = SearchState(trials.conditions.checkpoints)
+    best = select_knn_settings(method, trials, state)
+    if state.outcome is None:
+        best_method, record = LearningRateSearch(trials.without_logging(), deadline, state).run(best)
+        finished_trials = [trial for part in state.rounds for trial in part]
+        allocation = TimeAllocation.from_trials(
+            deadline - time.perf_counter(), finished_trials, trials.split, trials.eval_size
+        )
+        state.outcome = {"rate": best_method.rate, "room": allocation._asdict(), "record": record}
+        state.save()
+    record, allocation = dict(state.outcome["record"]), TimeAllocation(**state.outcome["room"])
+    best = replace(best, rate=state.outcome["rate"])
+    best, retain = fit_to_steps(best, trials.split.retain, allocation.updates, trials.conditions.seed)
     if len(retain) < len(trials.split.retain):
         record["retain"] = len(retain)
-    if room.looks < LOOKS:
-        record["looks"] = room.looks
-    hurried = best.epochs < method.epochs or len(retain) < len(trials.split.retain) or room.looks < LOOKS
-    return Found(best, replace(trials.split, retain=retain), record, room.looks, hurried)
+    if allocation.num_evaluations < MAX_EVALUATIONS:
+        record["looks"] = allocation.num_evaluations
+    cut_short = (
+        best.epochs < method.epochs
+        or len(retain) < len(trials.split.retain)
+        or allocation.num_evaluations < MAX_EVALUATIONS
+    )
+    return SearchResult(best, replace(trials.split, retain=retain), record, allocation.num_evaluations, cut_short)
 
 
-def shortened(method: Method, retain: Examples, room: int, seed: int) -> tuple[Method, Examples]:
+def fit_to_steps(method: Method, retain: Examples, max_steps: int, seed: int) -> tuple[Method, Examples]:
     """Return the method with fewer epochs, and then one over fewer retained examples, if there is no room for all.
 
     Args:
         method: What is to be carried out.
         retain: Examples to keep.
-        room: Updates that there is time for.
+        max_steps: Updates that there is time for.
         seed: Of the draw.
     """
-    each = ceil(len(retain) / method.batch)
-    if room >= each:
-        return replace(method, epochs=min(method.epochs, room // each)), retain
-    return replace(method, epochs=1), drawn(retain, room / each, BATCH, seed)
+    steps_per_epoch = ceil(len(retain) / method.batch)
+    if max_steps >= steps_per_epoch:
+        return replace(method, epochs=min(method.epochs, max_steps // steps_per_epoch)), retain
+    return replace(method, epochs=1), subsample_by_class(retain, max_steps / steps_per_epoch, BATCH_SIZE, seed)

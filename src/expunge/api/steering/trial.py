@@ -11,28 +11,28 @@ from typing import Any, NamedTuple
 
 import torch
 
-from expunge.api.steering.wish import Halves, Wish
-from expunge.api.steering.within import Keeper
+from expunge.api.steering.budget_validation import BudgetOptions, HoldoutSplit
+from expunge.api.steering.controller import BudgetController
 from expunge.batch import Examples, Predictor, Split
-from expunge.budget import Forgetting, Look, Reading, read, whole_classes
-from expunge.budget.forgetting import RECOGNISED, few
+from expunge.budget import ControlEvaluation, EvalResult, ForgettingCriterion, evaluate_model, find_forgotten_classes
+from expunge.budget.criterion import MAX_RECOGNIZED, subsample_classes
 from expunge.data import Subset
-from expunge.engine import Conditions, execute
-from expunge.engine.conditions import ignore
+from expunge.engine import RunOptions, run_recipe
+from expunge.engine.run_options import noop
 from expunge.errors import MetricError, NotFiniteError
 from expunge.forward import copy_model
 from expunge.methods import Method
 from expunge.metrics import class_weights
 
-NOISE = 1.0
+TIE_TOLERANCE = 1.0
 """Points of distance that trials do not tell apart."""
-READ = 2_000
+EVAL_SUBSET_SIZE = 2_000
 """Examples of each kind that a trial is judged on, at most."""
-UPDATES = 24
+MIN_TRIAL_STEPS = 24
 """Updates of a trial, at least."""
-LOOKS = 2
+TRIAL_EVALUATIONS = 2
 """Control readings of a trial, at most."""
-FEWEST = 512
+MIN_EXAMPLES = 512
 """Examples of a share, of the forgotten and of the retained ones, at least: fewer tell no rate from another."""
 
 
@@ -63,57 +63,61 @@ class Trial(NamedTuple):
     pace: float = 0.0
     reading: float = 0.0
 
-    def badness(self, allowed: float) -> tuple[bool, float, float]:
+    def sort_key(self, allowed: float) -> tuple[bool, float, float]:
         """Return what is to be least: budgets that are broken, then recognition, then distance."""
         return not self.spent <= allowed, self.recognised, self.distance
 
-    def as_good_as(self, best: Trial) -> bool:
+    def is_tied_with(self, best: Trial) -> bool:
         """Return whether it is within the noise of the best one, so that the smaller rate is to be preferred.
 
         A trial is shorter than the run, which flatters large rates.
         """
-        return self.recognised <= best.recognised and self.distance <= best.distance + NOISE
+        return self.recognised <= best.recognised and self.distance <= best.distance + TIE_TOLERANCE
 
-    def plain(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return it as plain values; what is not finite is None, as JSON has no NaN."""
         return {name: value if math.isfinite(value) else None for name, value in self._asdict().items()}
 
 
 @dataclass(frozen=True)
-class Trials:
+class TrialRunner:
     """Runs candidates on a share of the data.
 
     Args:
-        wish: The budget.
+        budget_options: The budget.
         original: The model as it was handed in.
         split: The examples of the share.
         control: Held-out examples of the classes that stay.
         conditions: Of the run.
     """
 
-    wish: Wish
+    budget_options: BudgetOptions
     original: Predictor
     split: Split
     control: Examples
-    conditions: Conditions
+    conditions: RunOptions
 
     @cached_property
-    def first(self) -> Reading:
+    def baseline(self) -> EvalResult:
         """The original on the control examples."""
-        return read(self.original, self.control, self.wish.budget.gauge)
+        return evaluate_model(self.original, self.control, self.budget_options.budget.metric_fn)
 
-    def on_share(self, share: float) -> Trials:
+    def on_fraction(self, fraction: float) -> TrialRunner:
         """Return the same on a share of the forgotten and of the retained examples, drawn by the run's seed."""
-        forget = drawn(self.split.forget, share, FEWEST, self.conditions.seed)
-        retain = drawn(self.split.retain, share, FEWEST, self.conditions.seed)
+        forget = subsample_by_class(self.split.forget, fraction, MIN_EXAMPLES, self.conditions.seed)
+        retain = subsample_by_class(self.split.retain, fraction, MIN_EXAMPLES, self.conditions.seed)
         return replace(self, split=replace(self.split, forget=forget, retain=retain))
 
-    def quick(self) -> Trials:
+    def without_logging(self) -> TrialRunner:
         """Return the same with few control examples and without telling anybody of its updates."""
-        quiet = replace(self.conditions, on_step=ignore, on_rows=ignore, observe_every=0, savepoints=None)
-        return replace(self, control=drawn(self.control, READ / len(self.control), 0, 0), conditions=quiet)
+        conditions = replace(self.conditions, on_step=noop, on_log=noop, log_gradients_every=0, checkpoints=None)
+        return replace(
+            self,
+            control=subsample_by_class(self.control, EVAL_SUBSET_SIZE / len(self.control), 0, 0),
+            conditions=conditions,
+        )
 
-    def copied(self) -> Predictor:
+    def copy_original(self) -> Predictor:
         """Return a copy of the original to work on."""
         work = copy.copy(self.original)
         work.model = copy_model(self.original.model)
@@ -121,86 +125,110 @@ class Trials:
 
     def run(self, method: Method) -> Trial:
         """Return what one run over the share comes to, of one pass or ``UPDATES``."""
-        method = replace(method, epochs=math.ceil(UPDATES / math.ceil(len(self.split.retain) / method.batch)))
-        began = time.perf_counter()
-        work, recipe = self.copied(), method.recipe(self.conditions.seed)
-        halves = Halves(self.control, self.control)
-        read_once = 0.0
+        method = replace(method, epochs=math.ceil(MIN_TRIAL_STEPS / math.ceil(len(self.split.retain) / method.batch)))
+        start_time = time.perf_counter()
+        work, recipe = self.copy_original(), method.recipe(self.conditions.seed)
+        halves = HoldoutSplit(self.control, self.control)
+        eval_seconds = 0.0
         try:
-            keeper = Keeper(self.wish, self.original, recipe, self.split, halves, looks=LOOKS)
-            read_once = time.perf_counter() - began
-            execute(work, recipe, keeper.split, keeper.watching(work, self.conditions))
+            controller = BudgetController(
+                self.budget_options, self.original, recipe, self.split, halves, num_evaluations=TRIAL_EVALUATIONS
+            )
+            eval_seconds = time.perf_counter() - start_time
+            run_recipe(work, recipe, controller.split, controller.attach(work, self.conditions))
         except (NotFiniteError, MetricError):
-            lost = time.perf_counter() - began
-            return Trial(method.rate, math.inf, seconds=lost, pace=lost, reading=(read_once or lost) / self.looked_at)
-        look, ran = keeper.looks[-1], time.perf_counter() - began
-        pace = max(0.0, ran - (1 + LOOKS) * read_once) / look.step
-        judged, rise = self.judged(work, look), look.loss - self.first.loss
-        seconds = time.perf_counter() - began
-        return Trial(method.rate, rise, look.spent, *judged, look.step, seconds, pace, read_once / self.looked_at)
+            seconds_lost = time.perf_counter() - start_time
+            return Trial(
+                method.rate,
+                math.inf,
+                seconds=seconds_lost,
+                pace=seconds_lost,
+                reading=(eval_seconds or seconds_lost) / self.eval_size,
+            )
+        evaluation, run_seconds = controller.evaluations[-1], time.perf_counter() - start_time
+        seconds_per_step = max(0.0, run_seconds - (1 + TRIAL_EVALUATIONS) * eval_seconds) / evaluation.step
+        scores, loss_increase = self.score(work, evaluation), evaluation.loss - self.baseline.loss
+        seconds = time.perf_counter() - start_time
+        return Trial(
+            method.rate,
+            loss_increase,
+            evaluation.spent,
+            *scores,
+            evaluation.step,
+            seconds,
+            seconds_per_step,
+            eval_seconds / self.eval_size,
+        )
 
     @property
-    def looked_at(self) -> int:
+    def eval_size(self) -> int:
         """How many examples one look reads."""
-        return len(self.control) + Forgetting(self.split, self.control).examples
+        return len(self.control) + ForgettingCriterion(self.split, self.control).num_examples
 
-    def judged(self, work: Predictor, look: Look) -> tuple[float, float]:
+    def score(self, work: Predictor, evaluation: ControlEvaluation) -> tuple[float, float]:
         """Return how much of the classes is still recognised, and how far accuracies are from where they should be."""
-        beyond = 0.0 if look.recognised is None else max(0.0, look.recognised - RECOGNISED)
-        lost = self.control_before - self.right(work, self.control)
-        single = few(self.split.forget, sorted({*self.split.forget.targets.tolist()} - {*whole_classes(self.split)}))
+        excess_recognition = 0.0 if evaluation.recognised is None else max(0.0, evaluation.recognised - MAX_RECOGNIZED)
+        control_change = self.control_accuracy - self.measure_accuracy(work, self.control)
+        single = subsample_classes(
+            self.split.forget, sorted({*self.split.forget.targets.tolist()} - {*find_forgotten_classes(self.split)})
+        )
         if not len(single):
-            return beyond, lost
-        moved = self.retain_before - self.right(work, self.split.retain)
-        told = 0.0 if look.auc is None else 100 * abs(look.auc - 0.5)
-        return beyond, abs(moved) + abs(lost) + abs(self.right(work, single) - self.expected(single)) + told
+            return excess_recognition, control_change
+        retain_change = self.retain_accuracy - self.measure_accuracy(work, self.split.retain)
+        separability = 0.0 if evaluation.auc is None else 100 * abs(evaluation.auc - 0.5)
+        return excess_recognition, abs(retain_change) + abs(control_change) + abs(
+            self.measure_accuracy(work, single) - self.measure_expected_accuracy(single)
+        ) + separability
 
-    def expected(self, single: Examples) -> float:
+    def measure_expected_accuracy(self, single: Examples) -> float:
         """Return the original's accuracy on control examples with the classes of forgotten ones, in percent.
 
         A request for many examples of a hard class is compared with that class and not with all of them.
         """
-        control = drawn(self.control, READ / len(self.control), 0, 0)
+        control = subsample_by_class(self.control, EVAL_SUBSET_SIZE / len(self.control), 0, 0)
         weights = class_weights(single.targets.cpu().numpy(), control.targets.cpu().numpy())[1]
-        right = read(self.original, control).right
-        return self.control_before if right is None or not weights.any() else 100.0 * float(weights @ right)
+        correct = evaluate_model(self.original, control).correct
+        return self.control_accuracy if correct is None or not weights.any() else 100.0 * float(weights @ correct)
 
     @cached_property
-    def control_before(self) -> float:
+    def control_accuracy(self) -> float:
         """The original's accuracy on the control examples, in percent."""
-        return self.right(self.original, self.control)
+        return self.measure_accuracy(self.original, self.control)
 
     @cached_property
-    def retain_before(self) -> float:
+    def retain_accuracy(self) -> float:
         """The original's accuracy on the retained examples of the share, in percent."""
-        return self.right(self.original, self.split.retain)
+        return self.measure_accuracy(self.original, self.split.retain)
 
-    def right(self, predict: Predictor, examples: Examples) -> float:
+    def measure_accuracy(self, predict: Predictor, examples: Examples) -> float:
         """Return the accuracy on some of the examples, in percent."""
-        return read(predict, drawn(examples, READ / len(examples), 0, 0)).accuracy or 0.0
+        return (
+            evaluate_model(predict, subsample_by_class(examples, EVAL_SUBSET_SIZE / len(examples), 0, 0)).accuracy
+            or 0.0
+        )
 
 
-def drawn(examples: Examples, share: float, least: int, seed: int) -> Examples:
+def subsample_by_class(examples: Examples, fraction: float, min_examples: int, seed: int) -> Examples:
     """Return a share of the examples, that of every class rounded up; all where the share is 1 or more.
 
     Args:
         examples: Of which.
-        share: How much.
-        least: Examples that there should be at least, where there are so many.
+        fraction: How much.
+        min_examples: Examples that there should be at least, where there are so many.
         seed: Of the draw.
 
     Examples:
         >>> from expunge.data import TensorExamples
-        >>> few = drawn(TensorExamples(torch.zeros(9, 1), [0] * 8 + [1]), 0.25, 0, seed=0)
-        >>> few.targets.tolist()
+        >>> subsample_classes = subsample_by_class(TensorExamples(torch.zeros(9, 1), [0] * 8 + [1]), 0.25, 0, seed=0)
+        >>> subsample_classes.targets.tolist()
         [0, 0, 1]
     """
-    share = max(share, least / max(1, len(examples)))
-    if share >= 1:
+    fraction = max(fraction, min_examples / max(1, len(examples)))
+    if fraction >= 1:
         return examples
     generator = torch.Generator().manual_seed(seed)
-    kept = []
+    positions = []
     for label in examples.targets.unique().tolist():
         at = (examples.targets == label).nonzero().flatten()
-        kept.append(at[torch.randperm(len(at), generator=generator)[: math.ceil(share * len(at))]])
-    return Subset(examples, torch.cat(kept).sort().values)
+        positions.append(at[torch.randperm(len(at), generator=generator)[: math.ceil(fraction * len(at))]])
+    return Subset(examples, torch.cat(positions).sort().values)

@@ -9,16 +9,16 @@ from typing import Any
 from torch import nn
 
 from expunge.errors import ConfigError, ModelError
-from expunge.kinds import kinds_checked
 from expunge.python_path import import_object
-from expunge.registry import find
-from expunge.tasks.classification.check import check_model
-from expunge.tasks.classification.libraries import LIBRARIES, made
+from expunge.registry import find_component
+from expunge.tasks.classification.libraries import LIBRARIES, call_factory
+from expunge.tasks.classification.model_check import check_model
+from expunge.type_checks import check_argument_types
 
 __all__ = ["build_model", "check_model"]
 
 
-@kinds_checked
+@check_argument_types
 def build_model(name: str, /, classes: int, channels: int, **options: Any) -> nn.Module:
     """Return a new image classifier.
 
@@ -42,20 +42,20 @@ def build_model(name: str, /, classes: int, channels: int, **options: Any) -> nn
     """
     library, slash, rest = name.partition("/")
     if slash and library in LIBRARIES:
-        return _is_module(name, LIBRARIES[library](rest, classes, channels, options))
+        return _validate_module(name, LIBRARIES[library](rest, classes, channels, options))
     if ":" in name or "." in name:
-        return _from_path(name, {"classes": classes, "channels": channels}, options)
-    factory = find("models", name)
-    return _is_module(name, _call(name, factory, {"classes": classes, "channels": channels, **options}))
+        return _build_from_path(name, {"classes": classes, "channels": channels}, options)
+    factory = find_component("models", name)
+    return _validate_module(name, _bind_and_call(name, factory, {"classes": classes, "channels": channels, **options}))
 
 
-def _from_path(path: str, sizes: dict[str, int], options: dict[str, Any]) -> nn.Module:
+def _build_from_path(path: str, sizes: dict[str, int], options: dict[str, Any]) -> nn.Module:
     factory = import_object(path)
     if not callable(factory):
         raise ModelError(f"'{path}' to be a function that makes a model", type(factory).__name__, "name a function")
-    taken = _parameters(factory)
-    wanted = {name: value for name, value in sizes.items() if taken is None or name in taken}
-    return _is_module(path, _call(path, factory, {**wanted, **options}))
+    accepted = _keyword_names(factory)
+    arguments = {name: value for name, value in sizes.items() if accepted is None or name in accepted}
+    return _validate_module(path, _bind_and_call(path, factory, {**arguments, **options}))
 
 
 def _signature(factory: Callable[..., Any]) -> inspect.Signature | None:
@@ -66,7 +66,7 @@ def _signature(factory: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-def _parameters(factory: Callable[..., Any]) -> set[str] | None:
+def _keyword_names(factory: Callable[..., Any]) -> set[str] | None:
     """Return the keywords that a factory takes; None if it takes any."""
     signature = _signature(factory)
     parameters = signature.parameters.values() if signature is not None else []
@@ -75,18 +75,18 @@ def _parameters(factory: Callable[..., Any]) -> set[str] | None:
     return {parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY}
 
 
-def _call(name: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _bind_and_call(name: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     signature = _signature(factory)
     try:
         if signature is not None:
             signature.bind(**arguments)
     except TypeError as error:
-        found = f"{', '.join(arguments) or 'no options'} ({error})"
-        raise ConfigError(f"options that '{name}' takes", found, "correct the options") from error
-    return made(name, lambda: factory(**arguments))
+        actual = f"{', '.join(arguments) or 'no options'} ({error})"
+        raise ConfigError(f"options that '{name}' takes", actual, "correct the options") from error
+    return call_factory(name, lambda: factory(**arguments))
 
 
-def _is_module(name: str, made: Any) -> nn.Module:
-    if not isinstance(made, nn.Module):
-        raise ModelError(f"'{name}' to give an nn.Module", type(made).__name__, "return the model from the function")
-    return made
+def _validate_module(name: str, model: Any) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"'{name}' to give an nn.Module", type(model).__name__, "return the model from the function")
+    return model

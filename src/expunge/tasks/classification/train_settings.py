@@ -27,7 +27,8 @@ class TrainSettings:
         warmup: Epochs of linear rise before the schedule (``one_cycle`` has its own).
         label_smoothing: Share of the target that is spread over all classes, in [0, 1).
         precision: ``fp32``, or ``bf16`` under autocast.
-        augment: Whether, or under which name, an augmentation belongs to the recipe; ``fit`` gets the function itself.
+        augment: Whether, or under which name, an augmentation belongs to the recipe; ``train_classifier`` gets the
+            function itself.
         seed: Seed of the order, the augmentation and dropout.
 
     Raises:
@@ -63,7 +64,7 @@ class TrainSettings:
             if not holds:
                 raise ConfigError(f"{name} to be {range_}", repr(getattr(self, name)), f"correct {name}")
 
-    def rate_at(self, update: int, per_epoch: int) -> float:
+    def lr_at(self, update: int, per_epoch: int) -> float:
         """Return the learning rate of an update, counted from 0.
 
         Args:
@@ -72,20 +73,20 @@ class TrainSettings:
 
         Examples:
             >>> settings = TrainSettings(epochs=4, rate=1.0, schedule="step", warmup=1)
-            >>> [settings.rate_at(update, per_epoch=2) for update in range(8)]
+            >>> [settings.lr_at(update, per_epoch=2) for update in range(8)]
             [0.5, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01]
         """
         updates = self.epochs * per_epoch
-        rise = 0.3 * updates if self.schedule == "one_cycle" else self.warmup * per_epoch
-        if update + 1 <= rise:
-            return self.rate * (update + 1) / rise
-        return self.rate * _share(self.schedule, (update - rise) / max(updates - rise, 1))
+        warmup_updates = 0.3 * updates if self.schedule == "one_cycle" else self.warmup * per_epoch
+        if update + 1 <= warmup_updates:
+            return self.rate * (update + 1) / warmup_updates
+        return self.rate * _schedule_factor(self.schedule, (update - warmup_updates) / max(updates - warmup_updates, 1))
 
 
-def _share(schedule: Schedule, done: float) -> float:
-    """Return the share of the peak rate when ``done``, in [0, 1), of the updates after the rise are over."""
+def _schedule_factor(schedule: Schedule, progress: float) -> float:
+    """Return the share of the peak rate when ``progress``, in [0, 1), of the updates after the rise are over."""
     if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * done))
+        return 0.5 * (1 + math.cos(math.pi * progress))
     if schedule == "step":
-        return 0.01 if done >= 0.75 else 0.1 if done >= 0.5 else 1.0
-    return 1 - done if schedule == "one_cycle" else 1.0
+        return 0.01 if progress >= 0.75 else 0.1 if progress >= 0.5 else 1.0
+    return 1 - progress if schedule == "one_cycle" else 1.0

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from expunge.batch import Batch, Examples, Predictor
-from expunge.data.residency import resident
-from expunge.engine.layout import laid_out
-from expunge.engine.optimisers import fused
+from expunge.data.device_examples import to_device
+from expunge.engine.channels_last import channels_last_memory
+from expunge.engine.optimizers import make_fused
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
-from expunge.forward import check_gradients_on
-from expunge.seeds import seeded_generator
+from expunge.forward import check_grad_enabled
+from expunge.seeds import make_generator
 from expunge.tasks.classification.train_settings import TrainSettings
 
-__all__ = ["TrainRecord", "TrainSettings", "fit"]
+__all__ = ["TrainRecord", "TrainSettings", "train_classifier"]
 
 OnEpoch = Callable[[int, int, float, float], None]
 Augment = Callable[[Any, torch.Generator], Any]
@@ -46,7 +46,7 @@ class TrainRecord:
 
 
 @torch.enable_grad()
-def fit(
+def train_classifier(
     model: nn.Module,
     examples: Examples,
     settings: TrainSettings,
@@ -68,7 +68,7 @@ def fit(
         device: Where.
         on_epoch: Called after each epoch with (epoch from 1, epochs, mean loss, accuracy) of its updates.
         augment: Called as ``augment(inputs, generator)`` on every batch, where the examples are: on the CPU, or on the
-            device if they fit there and the function says that it works anywhere (``resident``).
+            device if they fit there and the function says that it works anywhere (``to_device``).
         logits: Reads the logits from the model's output, as in ``Predictor``.
         channels_last: Hold the weights of convolutions with channels last meanwhile. Default: on accelerators.
 
@@ -78,24 +78,26 @@ def fit(
         ModelError: If no weight is trainable.
         NotFiniteError: If the loss is NaN or infinite, at the first update or over an epoch.
     """
-    check_gradients_on()
-    _check(model, examples, settings, augment)
-    began, device = time.perf_counter(), torch.device(device)
+    check_grad_enabled()
+    _check_inputs(model, examples, settings, augment)
+    start_time, device = time.perf_counter(), torch.device(device)
     model.to(device)
-    with laid_out(model, channels_last), own_randomness(settings.seed, device):
-        run = Run(Predictor(model, logits), resident(examples, device, augment), settings, device, augment)
+    with channels_last_memory(model, channels_last), isolated_randomness(settings.seed, device):
+        trainer = ClassifierTrainer(
+            Predictor(model, logits), to_device(examples, device, augment), settings, device, augment
+        )
         for epoch in range(1, settings.epochs + 1):
-            loss, accuracy = run.epoch(epoch)
+            loss, accuracy = trainer.run_epoch(epoch)
             if on_epoch is not None:
                 on_epoch(epoch, settings.epochs, loss, accuracy)
-    loss, accuracy = run.measure()
-    return TrainRecord(time.perf_counter() - began, loss, accuracy, settings.epochs)
+    loss, accuracy = trainer.evaluate()
+    return TrainRecord(time.perf_counter() - start_time, loss, accuracy, settings.epochs)
 
 
-def _check(model: nn.Module, examples: Examples, settings: TrainSettings, augment: Augment | None) -> None:
+def _check_inputs(model: nn.Module, examples: Examples, settings: TrainSettings, augment: Augment | None) -> None:
     if settings.augment and augment is None:
-        cure = "pass augment=, or set augment to false"
-        raise ConfigError("the function of the augmentation that the settings ask for", "none", cure)
+        hint = "pass augment=, or set augment to false"
+        raise ConfigError("the function of the augmentation that the settings ask for", "none", hint)
     if len(examples) == 0:
         raise DataError("examples to train on", "none", "check the request and the data")
     if not any(weight.requires_grad for weight in model.parameters()):
@@ -103,7 +105,7 @@ def _check(model: nn.Module, examples: Examples, settings: TrainSettings, augmen
 
 
 @contextmanager
-def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+def isolated_randomness(seed: int, device: torch.device) -> Iterator[None]:
     """Seed the global generators (dropout uses them) inside, restore them after, and hold cuDNN to fixed algorithms."""
     devices = [device] if device.type == "cuda" else []
     with (
@@ -114,7 +116,7 @@ def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-class Run:
+class ClassifierTrainer:
     """One training: its optimiser, the order of its examples, and the count of its updates."""
 
     def __init__(
@@ -127,37 +129,39 @@ class Run:
     ) -> None:
         self.predict, self.examples, self.settings = predict, examples, settings
         self.device, self.augment = device, augment
-        self.order = seeded_generator(settings.seed)
-        self.luck = seeded_generator(settings.seed)
-        self.parts = math.ceil(len(examples) / settings.batch)
-        self.optimizer = fused(
+        self.order_generator = make_generator(settings.seed)
+        self.augment_generator = make_generator(settings.seed)
+        self.num_batches = math.ceil(len(examples) / settings.batch)
+        self.optimizer = make_fused(
             torch.optim.SGD,
             [weight for weight in predict.model.parameters() if weight.requires_grad],
-            scaled=False,
+            has_scaler=False,
             lr=settings.rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
 
-    def epoch(self, epoch: int) -> tuple[float, float]:
+    def run_epoch(self, epoch: int) -> tuple[float, float]:
         """Make one pass; return the mean loss and the accuracy of its updates."""
         self.predict.model.train()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        first = (epoch - 1) * self.parts
-        order = torch.randperm(len(self.examples), generator=self.order)
-        for update, indices in enumerate(order.tensor_split(self.parts), start=first):
+        first = (epoch - 1) * self.num_batches
+        order = torch.randperm(len(self.examples), generator=self.order_generator)
+        for update, indices in enumerate(order.tensor_split(self.num_batches), start=first):
             for group in self.optimizer.param_groups:
-                group["lr"] = self.settings.rate_at(update, self.parts)
-            sums += self.update(self.batch(indices), check=update == 0)
+                group["lr"] = self.settings.lr_at(update, self.num_batches)
+            sums += self.update(self.load_batch(indices), check=update == 0)
         loss, accuracy = (sums / len(self.examples)).tolist()
-        self.refuse_not_finite(loss, f"epoch {epoch}")
+        self.check_finite(loss, f"epoch {epoch}")
         return loss, accuracy
 
-    def batch(self, indices: Tensor) -> Batch:
+    def load_batch(self, indices: Tensor) -> Batch:
         """Return the augmented batch on the device."""
         batch = self.examples.batch(indices)
         if self.augment is not None:
-            batch = Batch(self.augment(batch.inputs, self.luck), batch.targets, batch.indices, batch.drawn)
+            batch = Batch(
+                self.augment(batch.inputs, self.augment_generator), batch.targets, batch.indices, batch.extras
+            )
         return batch.to(self.device)
 
     def update(self, batch: Batch, *, check: bool) -> Tensor:
@@ -166,7 +170,7 @@ class Run:
         logits = self.logits(batch)
         loss = cross_entropy(logits, batch.targets, label_smoothing=self.settings.label_smoothing)
         if check:
-            self.refuse_not_finite(float(loss.detach()), "the first update")
+            self.check_finite(float(loss.detach()), "the first update")
         loss.backward()
         self.optimizer.step()
         right = (logits.detach().argmax(1) == batch.targets).sum()
@@ -178,21 +182,21 @@ class Run:
             return self.predict(batch.inputs).float()
 
     @torch.no_grad()
-    def measure(self) -> tuple[float, float]:
+    def evaluate(self) -> tuple[float, float]:
         """Return mean cross entropy and accuracy over all examples in evaluation mode."""
         self.predict.model.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for indices in torch.arange(len(self.examples)).tensor_split(self.parts):
+        for indices in torch.arange(len(self.examples)).tensor_split(self.num_batches):
             batch = self.examples.batch(indices).to(self.device)
             logits = self.logits(batch)
             right = (logits.argmax(1) == batch.targets).sum()
             sums += torch.stack([cross_entropy(logits, batch.targets, reduction="sum").double(), right.double()])
         loss, accuracy = (sums / len(self.examples)).tolist()
-        self.refuse_not_finite(loss, "the finished model")
+        self.check_finite(loss, "the finished model")
         return loss, accuracy
 
-    def refuse_not_finite(self, loss: float, where: str) -> None:
+    def check_finite(self, loss: float, where: str) -> None:
         """Refuse a loss that is NaN or infinite."""
         if not math.isfinite(loss):
-            cure = f"lower the rate (now {self.settings.rate:g}) and check that the inputs are finite"
-            raise NotFiniteError("a finite training loss", f"{loss} at {where}", cure)
+            hint = f"lower the rate (now {self.settings.rate:g}) and check that the inputs are finite"
+            raise NotFiniteError("a finite training loss", f"{loss} at {where}", hint)

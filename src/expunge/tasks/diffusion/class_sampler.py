@@ -9,10 +9,10 @@ from torch import Tensor
 
 from expunge.errors import RequestError
 from expunge.tasks.diffusion.denoiser import Denoiser
-from expunge.tasks.diffusion.sampling import sampled, starts
+from expunge.tasks.diffusion.sampling import draw_initial_noise, sample_from_noise
 from expunge.tasks.image_sampler import ImageSampler
 
-SHOWN = 12
+MAX_LISTED_CLASSES = 12
 """How many names of classes a message has."""
 
 
@@ -33,50 +33,53 @@ class ClassSampler(ImageSampler):
         >>> network.config = SimpleNamespace(num_class_embeds=4, sample_size=8, in_channels=1)
         >>> schedule = SimpleNamespace(config=SimpleNamespace(prediction_type="epsilon"))
         >>> sampler = ClassSampler(DDPM(network, schedule))
-        >>> sampler.asked("2"), sampler.asked("coat", ["shirt", "coat", "bag"]), sampler.form
+        >>> sampler.parse_condition("2"), sampler.parse_condition("coat", ["shirt", "coat", "bag"]), sampler.image_shape
         (2, 1, (1, 8, 8))
     """
 
     model: Denoiser
 
     def __init__(self, model: Denoiser, guidance: float | None = None, steps: int | None = None) -> None:
-        usual = 1.0 if model.null is None else 2.0
-        super().__init__(model, usual if guidance is None else guidance, 25 if steps is None else steps)
+        default_guidance = 1.0 if model.null_class is None else 2.0
+        super().__init__(model, default_guidance if guidance is None else guidance, 25 if steps is None else steps)
 
     @property
-    def form(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of its images."""
-        return self.model.form
+        return self.model.sample_shape
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return self.model.classes
 
-    def asked(self, words: str, names: Sequence[str] = ()) -> int:
+    def parse_condition(self, text: str, class_names: Sequence[str] = ()) -> int:
         """Return the class of that name or number.
 
         Raises:
             RequestError: If the model has none such.
         """
-        known = {name: number for number, name in enumerate(names[: self.classes])}
-        if words in known:
-            return known[words]
-        if words.isascii() and words.isdigit() and int(words) < self.classes:
-            return int(words)
-        told = f" ({', '.join([*known][:SHOWN])}{', …' if len(known) > SHOWN else ''})" if known else ""
-        expected = f"a class from 0 to {self.classes - 1}{told}, as the model knows classes and reads no prompts"
-        raise RequestError(expected, f"'{words[:60]}'", "ask for a class, for example --ask 0")
+        name_to_class = {name: number for number, name in enumerate(class_names[: self.classes])}
+        if text in name_to_class:
+            return name_to_class[text]
+        if text.isascii() and text.isdigit() and int(text) < self.classes:
+            return int(text)
+        more = ", …" if len(name_to_class) > MAX_LISTED_CLASSES else ""
+        listed_classes = f" ({', '.join([*name_to_class][:MAX_LISTED_CLASSES])}{more})" if name_to_class else ""
+        expected = (
+            f"a class from 0 to {self.classes - 1}{listed_classes}, as the model knows classes and reads no prompts"
+        )
+        raise RequestError(expected, f"'{text[:60]}'", "ask for a class, for example --prompt 0")
 
-    def __call__(self, asked: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, conditions: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """Return images ``(n, c, h, w)`` in [0, 1], one for each pair of class and seed."""
         first = torch.tensor([0])
-        images = sampled(
+        images = sample_from_noise(
             self.model,
-            torch.tensor(list(asked), dtype=torch.int64),
-            lambda at: torch.cat([starts(self.model, first, seeds[one]) for one in at.tolist()]),
+            torch.tensor(list(conditions), dtype=torch.int64),
+            lambda at: torch.cat([draw_initial_noise(self.model, first, seeds[one]) for one in at.tolist()]),
             guidance=self.guidance,
             steps=self.steps,
-            batch_size=max(1, len(asked)),
+            batch_size=max(1, len(conditions)),
         )
         return (images + 1) / 2

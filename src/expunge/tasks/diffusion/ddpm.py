@@ -10,14 +10,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from expunge.errors import CheckpointError, ModelError
-from expunge.tasks.diffusion.denoiser import Denoiser, check_prediction
-from expunge.tasks.diffusion.folders import whole_folder
-from expunge.tasks.diffusion.optional import diffusers
-from expunge.tasks.pretrained import check_pretrained, read_by_library, variant_of
+from expunge.tasks.diffusion.denoiser import Denoiser, check_prediction_type
+from expunge.tasks.diffusion.folders import atomic_folder
+from expunge.tasks.diffusion.optional import import_diffusers
+from expunge.tasks.pretrained import check_pretrained, find_variant, library_error_translation
 
-NETWORK, AVERAGED, SCHEDULE = "unet", "unet_ema", "scheduler"
+UNET_FOLDER, EMA_FOLDER, SCHEDULER_FOLDER = "unet", "unet_ema", "scheduler"
 """Folders of a ``save_pretrained`` layout."""
-CLASSES, LONGEST = "classes.json", 1000
+CLASSES_FILE, MAX_CLASSES_FILE_BYTES = "classes.json", 1000
 """The file with the number of classes, and the bytes of it that are read at most."""
 
 
@@ -41,25 +41,25 @@ class DDPM(Denoiser):
 
     def __init__(self, unet: nn.Module, scheduler: Any, classes: int | None = None) -> None:
         super().__init__()
-        embedded = getattr(getattr(unet, "config", None), "num_class_embeds", None)
-        if not embedded:
-            cure = "build it with num_class_embeds, one more than there are classes"
-            raise ModelError("a network that embeds classes", type(unet).__name__, cure)
-        self.classes = embedded - 1 if classes is None else classes
-        if not 1 <= self.classes <= embedded <= self.classes + 1:
-            found = f"{embedded} for {self.classes} classes"
-            raise ModelError("an embedding for each class and perhaps one for none", found, "pass classes=")
-        check_prediction(scheduler)
+        num_embeddings = getattr(getattr(unet, "config", None), "num_class_embeds", None)
+        if not num_embeddings:
+            hint = "build it with num_class_embeds, one more than there are classes"
+            raise ModelError("a network that embeds classes", type(unet).__name__, hint)
+        self.classes = num_embeddings - 1 if classes is None else classes
+        if not 1 <= self.classes <= num_embeddings <= self.classes + 1:
+            actual = f"{num_embeddings} for {self.classes} classes"
+            raise ModelError("an embedding for each class and perhaps one for none", actual, "pass classes=")
+        check_prediction_type(scheduler)
         self.unet, self.scheduler = unet, scheduler
 
     @property
-    def null(self) -> int | None:
+    def null_class(self) -> int | None:
         """The class that says nothing, or None where the network has not learnt one."""
         config: Any = self.unet.config
         return self.classes if config.num_class_embeds > self.classes else None
 
     @property
-    def form(self) -> tuple[int, int, int]:
+    def sample_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of its images."""
         config: Any = self.unet.config
         size = config.sample_size
@@ -69,8 +69,8 @@ class DDPM(Denoiser):
     def forward(self, sample: Tensor, timestep: Tensor, class_labels: Tensor) -> Tensor:
         """Return the noise that the network sees in the samples."""
         output = self.unet(sample, timestep, class_labels)
-        found: Tensor = getattr(output, "sample", output)
-        return found
+        noise: Tensor = getattr(output, "sample", output)
+        return noise
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write ``unet/`` and ``scheduler/`` in diffusers' layout, weights as safetensors; all of it or nothing.
@@ -85,11 +85,11 @@ class DDPM(Denoiser):
             CheckpointError: If the folder is there and may not be replaced.
         """
         target = Path(folder)
-        with whole_folder(target, overwrite=overwrite) as temporary:
-            self.unet.save_pretrained(temporary / NETWORK, safe_serialization=True)  # type: ignore[operator]
-            self.scheduler.save_pretrained(temporary / SCHEDULE)
+        with atomic_folder(target, overwrite=overwrite) as temporary:
+            self.unet.save_pretrained(temporary / UNET_FOLDER, safe_serialization=True)  # type: ignore[operator]
+            self.scheduler.save_pretrained(temporary / SCHEDULER_FOLDER)
             # The layout has no place for it, and a model without a null class embeds as many as one with a null class.
-            (temporary / CLASSES).write_text(json.dumps({"classes": self.classes}) + "\n", encoding="utf-8")
+            (temporary / CLASSES_FILE).write_text(json.dumps({"classes": self.classes}) + "\n", encoding="utf-8")
         return target
 
     @classmethod
@@ -107,35 +107,39 @@ class DDPM(Denoiser):
             CheckpointError: If something is missing or unreadable.
             MissingExtraError: If diffusers is not installed.
         """
-        place, library = Path(folder), diffusers("reading a diffusion model")
-        network = place / AVERAGED if (place / AVERAGED).is_dir() else place / NETWORK
-        for part in (network, place / SCHEDULE):
+        path, library = Path(folder), import_diffusers("reading a diffusion model")
+        network = path / EMA_FOLDER if (path / EMA_FOLDER).is_dir() else path / UNET_FOLDER
+        for part in (network, path / SCHEDULER_FOLDER):
             if not part.is_dir():
-                raise CheckpointError(f"a folder '{part.name}' in '{place}'", "none", "pass a save_pretrained folder")
-        check_pretrained(place, network.name, SCHEDULE)
-        cure = "save it again with safe_serialization=True"
-        with read_by_library("a readable UNet2DModel with safetensors weights", cure):
-            variant = variant_of(network)
-            chosen = {} if variant is None else {"variant": variant}
-            unet = library.UNet2DModel.from_pretrained(network, use_safetensors=True, local_files_only=True, **chosen)
-            scheduler = library.DDPMScheduler.from_pretrained(place / SCHEDULE, local_files_only=True)
-        return cls(unet, scheduler, noted(place) if classes is None else classes).eval()
+                raise CheckpointError(f"a folder '{part.name}' in '{path}'", "none", "pass a save_pretrained folder")
+        check_pretrained(path, network.name, SCHEDULER_FOLDER)
+        hint = "save it again with safe_serialization=True"
+        with library_error_translation("a readable UNet2DModel with safetensors weights", hint):
+            variant = find_variant(network)
+            variant_options = {} if variant is None else {"variant": variant}
+            unet = library.UNet2DModel.from_pretrained(
+                network, use_safetensors=True, local_files_only=True, **variant_options
+            )
+            scheduler = library.DDPMScheduler.from_pretrained(path / SCHEDULER_FOLDER, local_files_only=True)
+        return cls(unet, scheduler, read_num_classes(path) if classes is None else classes).eval()
 
 
-def noted(place: Path) -> int | None:
+def read_num_classes(folder: Path) -> int | None:
     """Return the number of classes that a folder notes; None if it notes none.
 
     Raises:
         CheckpointError: If the note says something else.
     """
-    file = place / CLASSES
+    file = folder / CLASSES_FILE
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_bytes()[:LONGEST])["classes"]
+        num_classes = json.loads(file.read_bytes()[:MAX_CLASSES_FILE_BYTES])["classes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        cure = "remove the file, or pass classes="
-        raise CheckpointError(f"a number of classes in '{file}'", type(error).__name__, cure) from error
-    if isinstance(found, bool) or not isinstance(found, int):
-        raise CheckpointError(f"a number of classes in '{file}'", type(found).__name__, "remove it, or pass classes=")
-    return found
+        hint = "remove the file, or pass classes="
+        raise CheckpointError(f"a number of classes in '{file}'", type(error).__name__, hint) from error
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int):
+        raise CheckpointError(
+            f"a number of classes in '{file}'", type(num_classes).__name__, "remove it, or pass classes="
+        )
+    return num_classes

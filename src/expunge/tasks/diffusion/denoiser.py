@@ -19,30 +19,30 @@ class Denoiser(nn.Module, ABC):
     image's latents. Objectives, sampling and unlearning know nothing more than this.
 
     Attributes:
-        ranged: Whether samples are images in [−1, 1]; latents are not.
+        has_bounded_samples: Whether samples are images in [−1, 1]; latents are not.
         classes: How many c there are, beside the null one.
         scheduler: diffusers' scheduler, whose settings sampling starts from.
     """
 
-    ranged: ClassVar[bool] = True
+    has_bounded_samples: ClassVar[bool] = True
     classes: int
     scheduler: Any
 
     @property
     @abstractmethod
-    def null(self) -> int | None:
+    def null_class(self) -> int | None:
         """The c that says nothing, for guidance, or None where the network has not learnt one."""
 
     @property
     @abstractmethod
-    def form(self) -> tuple[int, int, int]:
+    def sample_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a sample."""
 
     @property
-    def signal(self) -> Tensor:
+    def alphas_cumprod(self) -> Tensor:
         """ᾱ_t, the share of a sample's variance that is left at each timestep, ``(T,)``."""
-        found: Tensor = self.scheduler.alphas_cumprod
-        return found
+        alphas_cumprod: Tensor = self.scheduler.alphas_cumprod
+        return alphas_cumprod
 
     @abstractmethod
     def forward(self, sample: Tensor, timestep: Tensor, class_labels: Tensor) -> Tensor:
@@ -61,16 +61,16 @@ def as_denoiser(model: object) -> Denoiser:
     """
     if isinstance(model, Denoiser):
         return model
-    cure = "pass a DDPM or a TextToImage; DDPM(unet, scheduler) makes one of a network"
-    raise ModelError("a DDPM, a network with its noise schedule", type(model).__name__, cure)
+    hint = "pass a DDPM or a TextToImage; DDPM(unet, scheduler) makes one of a network"
+    raise ModelError("a DDPM, a network with its noise schedule", type(model).__name__, hint)
 
 
-def check_prediction(scheduler: Any) -> None:
+def check_prediction_type(scheduler: Any) -> None:
     """Refuse a schedule whose model predicts something else than noise.
 
     Raises:
         ModelError: If it does.
     """
     if scheduler.config.prediction_type != "epsilon":
-        found = f"'{scheduler.config.prediction_type}'"
-        raise ModelError("a model that predicts noise ('epsilon')", found, "other predictions are not supported")
+        actual = f"'{scheduler.config.prediction_type}'"
+        raise ModelError("a model that predicts noise ('epsilon')", actual, "other predictions are not supported")

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from expunge.errors import CheckpointError
-from expunge.files import half_folder
+from expunge.files import temporary_folder
 
-_HERE, _EXCHANGE = -100, 2
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 """AT_FDCWD and RENAME_EXCHANGE of Linux."""
 
 
 @contextmanager
-def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder to write into, which becomes ``target`` if the body ends well.
 
     Args:
@@ -33,12 +33,12 @@ def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise CheckpointError("a folder that is not there yet", f"'{target}'", "choose another, or overwrite=True")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with half_folder(target) as temporary:
+        with temporary_folder(target) as temporary:
             yield temporary
             replace_folder(temporary, target)
     except OSError as error:
-        found = f"'{error.filename or target}' ({error.strerror or type(error).__name__})"
-        raise CheckpointError(f"to write the folder '{target}'", found, "free the disk or name another") from error
+        actual = f"'{error.filename or target}' ({error.strerror or type(error).__name__})"
+        raise CheckpointError(f"to write the folder '{target}'", actual, "free the disk or name another") from error
 
 
 def replace_folder(new: Path, target: Path) -> None:
@@ -54,18 +54,21 @@ def replace_folder(new: Path, target: Path) -> None:
         new.replace(target)
         return
     old = new.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
-    exchanged = exchange(new, target)
+    exchanged = exchange_paths(new, target)
     if not exchanged:
         target.replace(old)
         new.replace(target)
     shutil.rmtree(new if exchanged else old, ignore_errors=True)
 
 
-def exchange(first: Path, second: Path) -> bool:
+def exchange_paths(first: Path, second: Path) -> bool:
     """Exchange two names in one step, and return whether this system can."""
     try:
         rename: Any = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError, TypeError):
         return False
     rename.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    return bool(rename(_HERE, os.fsencode(first.absolute()), _HERE, os.fsencode(second.absolute()), _EXCHANGE) == 0)
+    return bool(
+        rename(_AT_FDCWD, os.fsencode(first.absolute()), _AT_FDCWD, os.fsencode(second.absolute()), _RENAME_EXCHANGE)
+        == 0
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from expunge.errors import MissingExtraError
 
 
-def diffusers(purpose: str) -> Any:
+def import_diffusers(purpose: str) -> Any:
     """Return the module ``diffusers``.
 
     Args:
@@ -17,10 +17,10 @@ def diffusers(purpose: str) -> Any:
     Raises:
         MissingExtraError: If it is not installed.
     """
-    return imported("diffusers", purpose)
+    return import_optional("diffusers", purpose)
 
 
-def imported(package: str, purpose: str, extra: str = "diffusion") -> Any:
+def import_optional(package: str, purpose: str, extra: str = "diffusion") -> Any:
     """Return an optional module.
 
     Args:

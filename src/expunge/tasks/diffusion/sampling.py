@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expunge.batch import looking
-from expunge.engine import mixed_seed
+from expunge.batch import evaluation_mode
+from expunge.engine import combine_seeds
 from expunge.errors import ConfigError, ModelError, RequestError
 from expunge.tasks.diffusion.denoiser import Denoiser
-from expunge.tasks.diffusion.optional import diffusers
+from expunge.tasks.diffusion.optional import import_diffusers
 
 
 def sample(
@@ -49,14 +49,14 @@ def sample(
         ModelError: If guidance is asked for and the model has no null class.
         MissingExtraError: If diffusers is not installed.
     """
-    wrong = labels[(labels < 0) | (labels >= model.classes)]
-    if len(wrong):
-        cure = "ask for classes that the model knows"
-        raise RequestError(f"classes from 0 to {model.classes - 1}", f"{int(wrong[0])}", cure)
-    return sampled(
+    unknown = labels[(labels < 0) | (labels >= model.classes)]
+    if len(unknown):
+        hint = "ask for classes that the model knows"
+        raise RequestError(f"classes from 0 to {model.classes - 1}", f"{int(unknown[0])}", hint)
+    return sample_from_noise(
         model,
         labels,
-        lambda positions: starts(model, positions, seed),
+        lambda positions: draw_initial_noise(model, positions, seed),
         guidance=guidance,
         steps=steps,
         batch_size=batch_size,
@@ -65,10 +65,10 @@ def sample(
 
 
 @torch.no_grad()
-def sampled(
+def sample_from_noise(
     model: Denoiser,
     labels: Tensor,
-    start: Callable[[Tensor], Tensor],
+    make_noise: Callable[[Tensor], Tensor],
     *,
     guidance: float,
     steps: int,
@@ -80,7 +80,8 @@ def sampled(
     Args:
         model: The model; its modes are left as found.
         labels: Classes, or numbers of prompts, ``(n,)``.
-        start: Takes positions in ``labels`` ``(b,)`` and returns their starting noise ``(b, channels, height, width)``.
+        make_noise: Takes positions in ``labels`` ``(b,)`` and returns their starting noise
+            ``(b, channels, height, width)``.
         guidance: See ``sample``.
         steps: See ``sample``.
         batch_size: See ``sample``.
@@ -90,33 +91,33 @@ def sampled(
         ConfigError: If guidance is negative, a count not positive, or there are more steps than the schedule has.
         ModelError: If guidance is asked for and the model has no null class.
     """
-    check(model, guidance, min(steps, batch_size))
-    scheduler = schedule_of(model, steps)
-    found = []
-    with looking(model):
+    check_sampling_options(model, guidance, min(steps, batch_size))
+    scheduler = make_scheduler(model, steps)
+    samples = []
+    with evaluation_mode(model):
         for positions in torch.arange(len(labels)).split(min(batch_size, max(1, len(labels)))):
-            found.append(denoised(model, scheduler, labels[positions], start(positions), guidance))
+            samples.append(sample_loop(model, scheduler, labels[positions], make_noise(positions), guidance))
             if on_images is not None:
                 on_images(int(positions[-1]) + 1, len(labels))
-    return torch.cat(found) if found else torch.empty(0, *model.form)
+    return torch.cat(samples) if samples else torch.empty(0, *model.sample_shape)
 
 
-def schedule_of(model: Denoiser, steps: int) -> Any:
+def make_scheduler(model: Denoiser, steps: int) -> Any:
     """Return the schedule of sampling; only images in [−1, 1] may be clipped to that range on the way."""
-    limits = {} if model.ranged else {"clip_sample": False, "thresholding": False}
+    limits = {} if model.has_bounded_samples else {"clip_sample": False, "thresholding": False}
     # Without the note which settings are defaults, that only a schedule that was never saved has: they would be
     # replaced by other defaults, and a model's images would change by saving it.
     config = {name: value for name, value in dict(model.scheduler.config).items() if name != "_use_default_values"}
-    scheduler = diffusers("sampling").DDIMScheduler.from_config(config, **limits)
+    scheduler = import_diffusers("sampling").DDIMScheduler.from_config(config, **limits)
     length = int(scheduler.config.num_train_timesteps)
     if steps <= length:
         scheduler.set_timesteps(steps)
     # An offset moves the first step of a full schedule past its end.
     if steps > length or int(scheduler.timesteps.max()) >= length:
         leading = scheduler.config.timestep_spacing == "leading"
-        most = length - int(scheduler.config.steps_offset) if leading else length
-        expected = f"at most {most} sampling steps, for a model with a schedule of {length}"
-        raise ConfigError(expected, f"{steps}", f"use fewer steps, such as {min(50, most)}")
+        max_steps = length - int(scheduler.config.steps_offset) if leading else length
+        expected = f"at most {max_steps} sampling steps, for a model with a schedule of {length}"
+        raise ConfigError(expected, f"{steps}", f"use fewer steps, such as {min(50, max_steps)}")
     return scheduler
 
 
@@ -126,42 +127,44 @@ def check_steps(model: Denoiser, steps: int) -> None:
     Raises:
         ConfigError: If there are more.
     """
-    schedule_of(model, steps)
+    make_scheduler(model, steps)
 
 
-def check(model: Denoiser, guidance: float, count: int) -> None:
+def check_sampling_options(model: Denoiser, guidance: float, count: int) -> None:
     """Refuse what cannot be sampled."""
     if count < 1 or not guidance >= 0:
         raise ConfigError("steps and batch_size ≥ 1, guidance ≥ 0", f"{count} and {guidance}", "change them")
-    if guidance != 1 and model.null is None:
+    if guidance != 1 and model.null_class is None:
         raise ModelError("a model with a null class, for guidance", "one without", "use guidance=1")
 
 
-def starts(model: Denoiser, positions: Tensor, seed: int) -> Tensor:
+def draw_initial_noise(model: Denoiser, positions: Tensor, seed: int) -> Tensor:
     """Return the starting noise of the images at the positions."""
-    generators = (torch.Generator().manual_seed(mixed_seed(seed, position)) for position in positions.tolist())
-    return torch.stack([torch.randn(model.form, generator=generator) for generator in generators])
+    generators = (torch.Generator().manual_seed(combine_seeds(seed, position)) for position in positions.tolist())
+    return torch.stack([torch.randn(model.sample_shape, generator=generator) for generator in generators])
 
 
-def denoised(model: Denoiser, scheduler: Any, labels: Tensor, noise: Tensor, guidance: float) -> Tensor:
+def sample_loop(model: Denoiser, scheduler: Any, labels: Tensor, noise: Tensor, guidance: float) -> Tensor:
     """Return the images that a batch of noise becomes."""
     weight = next(model.parameters())
     images, labels = noise.to(weight), labels.to(weight.device)
     for time in scheduler.timesteps:
-        seen = predicted(model, images, torch.full_like(labels, int(time)), labels, guidance)
+        predicted_noise = predict_guided_noise(model, images, torch.full_like(labels, int(time)), labels, guidance)
         # Guidance drives the image that is in sight out of [−1, 1], where the scheduler clips it; without taking the
         # noise from the clipped image too, the two no longer belong together, and guided images fall to pieces.
-        images = scheduler.step(seen, time, images, use_clipped_model_output=model.ranged).prev_sample
-    found = images.clamp(-1, 1) if model.ranged else images
-    return found.float().cpu()
+        images = scheduler.step(
+            predicted_noise, time, images, use_clipped_model_output=model.has_bounded_samples
+        ).prev_sample
+    samples = images.clamp(-1, 1) if model.has_bounded_samples else images
+    return samples.float().cpu()
 
 
-def predicted(model: Denoiser, images: Tensor, times: Tensor, labels: Tensor, guidance: float) -> Tensor:
+def predict_guided_noise(model: Denoiser, images: Tensor, times: Tensor, labels: Tensor, guidance: float) -> Tensor:
     """Return the guided prediction of the noise."""
-    if guidance == 1 or model.null is None:
-        found: Tensor = model(images, times, labels)
-        return found
-    both = torch.cat([labels, torch.full_like(labels, model.null)])
-    asked, plain = model(torch.cat([images, images]), torch.cat([times, times]), both).chunk(2)
-    guided: Tensor = plain + guidance * (asked - plain)
+    if guidance == 1 or model.null_class is None:
+        noise: Tensor = model(images, times, labels)
+        return noise
+    both = torch.cat([labels, torch.full_like(labels, model.null_class)])
+    conditional, unconditional = model(torch.cat([images, images]), torch.cat([times, times]), both).chunk(2)
+    guided: Tensor = unconditional + guidance * (conditional - unconditional)
     return guided

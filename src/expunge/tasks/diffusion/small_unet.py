@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from expunge.errors import ConfigError
 from expunge.tasks.diffusion.ddpm import DDPM
-from expunge.tasks.diffusion.optional import diffusers
+from expunge.tasks.diffusion.optional import import_diffusers
 
 WIDTHS = {8: (16, 32), 16: (24, 48, 64), 28: (16, 32, 64), 32: (32, 48, 80)}
 """Channels of each resolution by size of the images."""
-GROUPS = 8
+NUM_GROUPS = 8
 
 
 def small_ddpm(
@@ -33,10 +33,10 @@ def small_ddpm(
         MissingExtraError: If diffusers is not installed.
     """
     widths = tuple(widths or WIDTHS.get(size, ()))
-    if not widths or any(width % GROUPS for width in widths) or size % 2 ** (len(widths) - 1):
-        expected = f"widths, multiples of {GROUPS}, of which each but the first halves the size"
+    if not widths or any(width % NUM_GROUPS for width in widths) or size % 2 ** (len(widths) - 1):
+        expected = f"widths, multiples of {NUM_GROUPS}, of which each but the first halves the size"
         raise ConfigError(expected, f"{widths or 'none'} for images of {size} pixels", "pass widths=(16, 32)")
-    library = diffusers("diffusion models")
+    library = import_diffusers("diffusion models")
     unet = library.UNet2DModel(
         sample_size=size,
         in_channels=channels,
@@ -46,7 +46,7 @@ def small_ddpm(
         down_block_types=("DownBlock2D",) * len(widths),
         up_block_types=("UpBlock2D",) * len(widths),
         add_attention=False,
-        norm_num_groups=GROUPS,
+        norm_num_groups=NUM_GROUPS,
         num_class_embeds=classes + 1,
     )
     return DDPM(unet, library.DDPMScheduler(num_train_timesteps=steps)).eval()

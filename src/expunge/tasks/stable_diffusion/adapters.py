@@ -12,27 +12,27 @@ from safetensors import SafetensorError
 from torch import nn
 
 from expunge.errors import CheckpointError, ConfigError, ModelError
-from expunge.tasks.diffusion.folders import whole_folder
-from expunge.tasks.diffusion.optional import imported
+from expunge.tasks.diffusion.folders import atomic_folder
+from expunge.tasks.diffusion.optional import import_optional
 from expunge.tasks.pretrained import check_pretrained
 
-Layers = Literal["cross_attention", "attention", "all"]
-NAME = "expunge"
+AdapterLayers = Literal["cross_attention", "attention", "all"]
+ADAPTER_NAME = "expunge"
 """What adapters are called inside of a U-Net."""
-FILE = "pytorch_lora_weights.safetensors"
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 """diffusers' name of an adapter's file."""
 PURPOSE = "adapters"
 
-ATTENTION = r"\.(to_q|to_k|to_v|to_out\.0)$"
-PLACES = {
-    "cross_attention": rf".*\.attn2{ATTENTION}",
-    "attention": rf".*\.attn[12]{ATTENTION}",
-    "all": rf".*(\.attn[12]{ATTENTION}|\.proj_in$|\.proj_out$|\.ff\.net\.0\.proj$|\.ff\.net\.2$|\.conv[12]$)",
+ATTENTION_PATTERN = r"\.(to_q|to_k|to_v|to_out\.0)$"
+LAYER_PATTERNS = {
+    "cross_attention": rf".*\.attn2{ATTENTION_PATTERN}",
+    "attention": rf".*\.attn[12]{ATTENTION_PATTERN}",
+    "all": rf".*(\.attn[12]{ATTENTION_PATTERN}|\.proj_in$|\.proj_out$|\.ff\.net\.0\.proj$|\.ff\.net\.2$|\.conv[12]$)",
 }
 """Layers → the names of their modules in diffusers' U-Nets, as a regular expression."""
 
 
-def add_adapter(unet: nn.Module, rank: int = 1, layers: Layers = "cross_attention") -> None:
+def add_adapter(unet: nn.Module, rank: int = 1, layers: AdapterLayers = "cross_attention") -> None:
     """Put a low-rank adapter beside a U-Net's weights, and let it alone be trained.
 
     Formula: W x becomes W x + s B A x with A (rank × in) normal and B (out × rank) zero, so that nothing changes at
@@ -51,28 +51,30 @@ def add_adapter(unet: nn.Module, rank: int = 1, layers: Layers = "cross_attentio
         ModelError: If the U-Net has no such layers.
         MissingExtraError: If peft is not installed.
     """
-    if rank < 1 or layers not in PLACES:
-        raise ConfigError(f"rank ≥ 1 and layers {', '.join(PLACES)}", f"{rank} and '{layers}'", "change them")
+    if rank < 1 or layers not in LAYER_PATTERNS:
+        raise ConfigError(f"rank ≥ 1 and layers {', '.join(LAYER_PATTERNS)}", f"{rank} and '{layers}'", "change them")
     if has_adapter(unet):
         raise ConfigError("a U-Net without an adapter", "one that has one", "merge it first, see merge_adapter")
-    peft: Any = imported("peft", PURPOSE)
-    config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=PLACES[layers], init_lora_weights="gaussian")
+    peft: Any = import_optional("peft", PURPOSE)
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=rank, target_modules=LAYER_PATTERNS[layers], init_lora_weights="gaussian"
+    )
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            unet.add_adapter(config, NAME)  # type: ignore[operator]
+            unet.add_adapter(config, ADAPTER_NAME)  # type: ignore[operator]
     except ValueError as error:
         raise ModelError(f"a U-Net with layers of {layers}", "none", "choose other layers") from error
     for name, weight in unet.named_parameters():
-        weight.requires_grad_(f".{NAME}." in name)
+        weight.requires_grad_(f".{ADAPTER_NAME}." in name)
 
 
 def has_adapter(unet: nn.Module) -> bool:
     """Return whether there is an adapter beside a U-Net's weights."""
-    return any(f".{NAME}." in name for name, _ in unet.named_parameters())
+    return any(f".{ADAPTER_NAME}." in name for name, _ in unet.named_parameters())
 
 
-def adapter_strength(unet: nn.Module, strength: float) -> None:
+def set_adapter_strength(unet: nn.Module, strength: float) -> None:
     """Set how strongly an adapter acts: 0 switches it off, 1 is as trained.
 
     Lyu et al. (2024) infer with 1; the EUPMU authors with 1.6 for a style and 1.2 for an instance.
@@ -84,8 +86,8 @@ def adapter_strength(unet: nn.Module, strength: float) -> None:
     Raises:
         ModelError: If there is no adapter.
     """
-    refuse_without_adapter(unet)
-    unet.set_adapters([NAME], weights=[float(strength)])  # type: ignore[operator]
+    check_has_adapter(unet)
+    unet.set_adapters([ADAPTER_NAME], weights=[float(strength)])  # type: ignore[operator]
 
 
 def merge_adapter(unet: nn.Module) -> None:
@@ -94,19 +96,19 @@ def merge_adapter(unet: nn.Module) -> None:
     Raises:
         ModelError: If there is no adapter.
     """
-    refuse_without_adapter(unet)
+    check_has_adapter(unet)
     unet.fuse_lora()  # type: ignore[operator]
     unet.unload_lora()  # type: ignore[operator]
     unet.requires_grad_(True)
 
 
-def merged(unet: nn.Module) -> nn.Module:
+def merge_adapter_copy(unet: nn.Module) -> nn.Module:
     """Return a U-Net of plain layers: itself, or a copy with its adapter merged."""
     if not has_adapter(unet):
         return unet
-    found = copy.deepcopy(unet)
-    merge_adapter(found)
-    return found
+    merged_unet = copy.deepcopy(unet)
+    merge_adapter(merged_unet)
+    return merged_unet
 
 
 def save_adapter(model: Any, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -123,10 +125,12 @@ def save_adapter(model: Any, folder: str | os.PathLike[str], *, overwrite: bool 
         ModelError: If there is no adapter.
         CheckpointError: If the folder is there and may not be replaced.
     """
-    refuse_without_adapter(model.unet)
-    weights = imported("peft", PURPOSE).get_peft_model_state_dict(model.unet, adapter_name=NAME)
-    with whole_folder(Path(folder), overwrite=overwrite) as temporary:
-        model.frozen.kind.save_lora_weights(temporary, unet_lora_layers=weights, safe_serialization=True)
+    check_has_adapter(model.unet)
+    weights = import_optional("peft", PURPOSE).get_peft_model_state_dict(model.unet, adapter_name=ADAPTER_NAME)
+    with atomic_folder(Path(folder), overwrite=overwrite) as temporary:
+        model.frozen_components.pipeline_class.save_lora_weights(
+            temporary, unet_lora_layers=weights, safe_serialization=True
+        )
     return Path(folder)
 
 
@@ -144,28 +148,32 @@ def load_adapter(model: Any, folder: str | os.PathLike[str]) -> None:
     """
     if has_adapter(model.unet):
         raise ConfigError("a U-Net without an adapter", "one that has one", "merge it first, see merge_adapter")
-    imported("peft", PURPOSE)
-    cure = "pass a folder that save_adapter has written, of an adapter for this model"
-    if not (Path(folder) / FILE).is_file():
-        raise CheckpointError(f"a file '{FILE}' in '{folder}'", "none", cure)
+    import_optional("peft", PURPOSE)
+    hint = "pass a folder that save_adapter has written, of an adapter for this model"
+    if not (Path(folder) / ADAPTER_FILE).is_file():
+        raise CheckpointError(f"a file '{ADAPTER_FILE}' in '{folder}'", "none", hint)
     check_pretrained(Path(folder))
     try:
         model.pipeline.load_lora_weights(
-            str(folder), weight_name=FILE, adapter_name=NAME, use_safetensors=True, local_files_only=True
+            str(folder),
+            weight_name=ADAPTER_FILE,
+            adapter_name=ADAPTER_NAME,
+            use_safetensors=True,
+            local_files_only=True,
         )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         if has_adapter(model.unet):
             model.unet.unload_lora()
-        raise CheckpointError(f"an adapter in '{folder}'", type(error).__name__, cure) from error
+        raise CheckpointError(f"an adapter in '{folder}'", type(error).__name__, hint) from error
     for name, weight in model.unet.named_parameters():
-        weight.requires_grad_(f".{NAME}." in name)
+        weight.requires_grad_(f".{ADAPTER_NAME}." in name)
 
 
-def refuse_without_adapter(unet: nn.Module) -> None:
+def check_has_adapter(unet: nn.Module) -> None:
     """Refuse a U-Net without an adapter.
 
     Raises:
         ModelError: If it has none.
     """
     if not has_adapter(unet):
-        raise ModelError("a model with an adapter", "none", "add one: model.trainable('lora')")
+        raise ModelError("a model with an adapter", "none", "add one: model.set_trainable('lora')")

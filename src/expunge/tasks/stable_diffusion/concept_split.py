@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from expunge.data import TensorExamples
 from expunge.errors import RequestError
-from expunge.tasks.stable_diffusion.concept import Concept, check_concepts, same_words
-from expunge.tasks.stable_diffusion.prompt_examples import PromptExamples, drawn
+from expunge.tasks.stable_diffusion.concept import Concept, check_concepts, normalize_prompt
+from expunge.tasks.stable_diffusion.prompt_examples import PromptExamples, generate_latents
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
 
@@ -54,74 +54,94 @@ def concept_split(
         examples: The user's images. Default: none.
         pairs: Draw images of the anchors as those to forget, for ``ImagePairs``. Default false: images of the concepts.
         count: Images that are drawn for a prompt. Default 8.
-        seed: See ``drawn``. Default 0.
+        seed: See ``generate_latents``. Default 0.
         cache: A folder for the latents: written if it is not there, else read in the place of drawing. Default: none.
-        **drawing: Guidance, steps, batch size and callback of ``drawn``.
+        **drawing: Guidance, steps, batch size and callback of ``generate_latents``.
 
     Raises:
         RequestError: If the request contradicts itself, leaves nothing to keep, or a prompt is too long.
         DataError: If the cache is of other prompts, or images do not fit the model.
     """
-    wanted = [concepts] if isinstance(concepts, Concept) else list(concepts)
-    check_concepts(wanted, keep)
-    forgotten = [prompt for concept in wanted for prompt in concept.prompts]
-    own = None if examples is None else in_words_of(examples, (*forgotten, *keep))
-    given = () if own is None else own.captions
-    kept = [caption for caption in dict.fromkeys((*keep, *given)) if caption not in forgotten]
-    if not kept:
-        cure = "pass keep=[prompts] or examples with other captions"
-        raise RequestError("something to keep", "concepts to forget alone", cure)
-    told = with_anchors(model, wanted, kept)
-    show = dict(zip(forgotten, [anchor for concept in wanted for anchor in concept.anchors], strict=True))
-    shown = {text: show.get(text, text) if pairs else text for text in (*forgotten, *kept) if text not in given}
-    made = shown_as(cached(model, shown, cache, {"count": count, "seed": seed, **drawing}), shown) if shown else None
-    parts = [part for part in (own, made) if part is not None]
-    return ConceptSplit(told, *sides(told, reduce(operator.add, parts), forgotten))
+    concept_list = [concepts] if isinstance(concepts, Concept) else list(concepts)
+    check_concepts(concept_list, keep)
+    forgotten = [prompt for concept in concept_list for prompt in concept.prompts]
+    user_examples = None if examples is None else match_captions(examples, (*forgotten, *keep))
+    user_captions = () if user_examples is None else user_examples.captions
+    kept_captions = [caption for caption in dict.fromkeys((*keep, *user_captions)) if caption not in forgotten]
+    if not kept_captions:
+        hint = "pass keep=[prompts] or examples with other captions"
+        raise RequestError("something to keep", "concepts to forget alone", hint)
+    prompted_model = register_prompts(model, concept_list, kept_captions)
+    prompt_to_anchor = dict(
+        zip(forgotten, [anchor for concept in concept_list for anchor in concept.anchors], strict=True)
+    )
+    caption_to_prompt = {
+        text: prompt_to_anchor.get(text, text) if pairs else text
+        for text in (*forgotten, *kept_captions)
+        if text not in user_captions
+    }
+    generated = (
+        relabel_images(
+            load_or_generate(model, caption_to_prompt, cache, {"count": count, "seed": seed, **drawing}),
+            caption_to_prompt,
+        )
+        if caption_to_prompt
+        else None
+    )
+    parts = [part for part in (user_examples, generated) if part is not None]
+    return ConceptSplit(prompted_model, *split_by_prompt(prompted_model, reduce(operator.add, parts), forgotten))
 
 
-def in_words_of(examples: PromptExamples, prompts: Sequence[str]) -> PromptExamples:
+def match_captions(examples: PromptExamples, prompts: Sequence[str]) -> PromptExamples:
     """Return the examples, captions that differ from a prompt in capitals or spaces alone written as that prompt."""
-    written = {same_words(prompt): prompt for prompt in prompts}
-    return PromptExamples(examples.latents, [written.get(same_words(text), text) for text in examples.captions])
+    canonical = {normalize_prompt(prompt): prompt for prompt in prompts}
+    return PromptExamples(examples.latents, [canonical.get(normalize_prompt(text), text) for text in examples.captions])
 
 
-def with_anchors(model: TextToImage, concepts: Sequence[Concept], kept: Sequence[str]) -> TextToImage:
+def register_prompts(model: TextToImage, concepts: Sequence[Concept], kept: Sequence[str]) -> TextToImage:
     """Return the model told every prompt of a request, each forgotten one with the number of its anchor."""
     pairs = [pair for concept in concepts for pair in zip(concept.prompts, concept.anchors, strict=True)]
-    told = model.told([prompt for prompt, _ in pairs] + list(kept) + [anchor for _, anchor in pairs])
-    anchors = told.anchors.cpu().clone()
-    anchors[told.numbers([prompt for prompt, _ in pairs])] = told.numbers([anchor for _, anchor in pairs])
-    told.hold(told.texts, told.table, anchors)
-    return told
+    prompted_model = model.with_prompts([prompt for prompt, _ in pairs] + list(kept) + [anchor for _, anchor in pairs])
+    anchors = prompted_model.anchors.cpu().clone()
+    anchors[prompted_model.prompt_indices([prompt for prompt, _ in pairs])] = prompted_model.prompt_indices(
+        [anchor for _, anchor in pairs]
+    )
+    prompted_model.set_prompts(prompted_model.prompts, prompted_model.prompt_embeddings, anchors)
+    return prompted_model
 
 
-def cached(
-    model: TextToImage, shown: Mapping[str, str], cache: str | os.PathLike[str] | None, settings: dict[str, Any]
+def load_or_generate(
+    model: TextToImage,
+    caption_to_prompt: Mapping[str, str],
+    cache: str | os.PathLike[str] | None,
+    settings: dict[str, Any],
 ) -> PromptExamples:
-    """Return images drawn for prompts, the values of ``shown``, from a folder if they are there, else written to it."""
-    prompts = list(dict.fromkeys(shown.values()))
+    """Return images for the prompts in ``caption_to_prompt``, from a folder if they are there, else written to it."""
+    prompts = list(dict.fromkeys(caption_to_prompt.values()))
     if cache is not None and Path(cache).is_dir():
-        known = PromptExamples.load(cache)
-        lacking = [prompt for prompt in prompts if prompt not in known.captions]
-        if lacking:
-            found = f"a cache without '{lacking[0]}'"
-            raise RequestError("a cache of this request", found, "remove the folder or name another one")
-        return known.part(lambda caption: caption in prompts)
-    made = drawn(model, prompts, **settings)
+        stored = PromptExamples.load(cache)
+        missing = [prompt for prompt in prompts if prompt not in stored.captions]
+        if missing:
+            actual = f"a cache without '{missing[0]}'"
+            raise RequestError("a cache of this request", actual, "remove the folder or name another one")
+        return stored.select(lambda caption: caption in prompts)
+    generated = generate_latents(model, prompts, **settings)
     if cache is not None:
-        made.save(cache)
-    return made
+        generated.save(cache)
+    return generated
 
 
-def shown_as(made: PromptExamples, shown: Mapping[str, str]) -> PromptExamples:
-    """Return for each caption, the keys of ``shown``, the images of the prompt that is shown under it."""
-    parts = [(caption, made.part(prompt.__eq__)) for caption, prompt in shown.items()]
+def relabel_images(examples: PromptExamples, caption_to_prompt: Mapping[str, str]) -> PromptExamples:
+    """Return for each caption, the keys of ``caption_to_prompt``, the images of the prompt that is shown under it."""
+    parts = [(caption, examples.select(prompt.__eq__)) for caption, prompt in caption_to_prompt.items()]
     return reduce(operator.add, [PromptExamples(part.latents, [caption] * len(part)) for caption, part in parts])
 
 
-def sides(model: TextToImage, every: PromptExamples, forgotten: Sequence[str]) -> tuple[TensorExamples, TensorExamples]:
+def split_by_prompt(
+    model: TextToImage, examples: PromptExamples, forgotten: Sequence[str]
+) -> tuple[TensorExamples, TensorExamples]:
     """Return the examples to forget and those to retain, with the numbers of their prompts."""
     chosen = set(forgotten)
-    parts = (every.part(lambda caption: caption in chosen), every.part(lambda caption: caption not in chosen))
-    found = [TensorExamples(part.latents, model.numbers(part.captions), names=model.texts) for part in parts]
-    return found[0], found[1]
+    parts = (examples.select(lambda caption: caption in chosen), examples.select(lambda caption: caption not in chosen))
+    splits = [TensorExamples(part.latents, model.prompt_indices(part.captions), names=model.prompts) for part in parts]
+    return splits[0], splits[1]

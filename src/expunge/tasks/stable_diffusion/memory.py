@@ -9,22 +9,22 @@ import torch
 from torch import nn
 
 from expunge.batch import Split
-from expunge.data.residency import free_memory as free_on_accelerator
-from expunge.engine import Conditions, Descend, Recipe, Stage
+from expunge.data.device_examples import free_memory as free_on_accelerator
+from expunge.engine import MethodRecipe, RunOptions, Stage, TrainStage
 from expunge.errors import ConfigError
-from expunge.masks import Certified, Mask
-from expunge.surgery import Fixed, Implicit, ImplicitFast, ImplicitPublished, Surgery
+from expunge.masks import Mask, SequentialTest
+from expunge.surgery import EUPMUFastSurgery, EUPMUOfficialSurgery, EUPMUSurgery, Surgery, WeightedSum
 from expunge.tasks.diffusion.objectives import ElasticNoise
-from expunge.tasks.stable_diffusion.simulation import pass_peak
+from expunge.tasks.stable_diffusion.memory_tracker import activation_peak
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
-STATE = {"adamw": 8, "adamw8bit": 2, "sgd": 4}
+OPTIMIZER_STATE_BYTES = {"adamw": 8, "adamw8bit": 2, "sgd": 4}
 """Bytes of an optimiser's memory for each trained weight."""
-IMPLICIT = (Fixed, Implicit, ImplicitFast, ImplicitPublished)
+COMBINED_LOSS_SURGERIES = (WeightedSum, EUPMUSurgery, EUPMUFastSurgery, EUPMUOfficialSurgery)
 """Surgeries that backpropagate one combined loss."""
-AT_ONCE = 4
+MAX_PASS_BATCH_SIZE = 4
 """Examples in one pass where gradients of whole data sets are computed: saliency, Fisher information."""
-EDIT = 4
+EDIT_MEMORY_FACTOR = 4
 """Things of the size of a gradient that a change in closed form holds beside one: information about both sides."""
 GIB = 2**30
 
@@ -36,18 +36,18 @@ class MemoryEstimate:
     Args:
         weights: The U-Net that is handed in.
         copies: Its copy that is unlearned, and the frozen ones that objectives ask.
-        passes: Activations and gradients of one forward and backward pass.
+        activations: Activations and gradients of one forward and backward pass.
         gradients: Further gradients that the surgery holds, and what a mask remembers.
-        optimiser: The optimiser's memory, and the averaged weights if there are any.
-        beside: Text encoder and autoencoder, where they are on the same device.
+        optimizer: The optimiser's memory, and the averaged weights if there are any.
+        frozen_components: Text encoder and autoencoder, where they are on the same device.
     """
 
     weights: int
     copies: int
-    passes: int
+    activations: int
     gradients: int
-    optimiser: int
-    beside: int = 0
+    optimizer: int
+    frozen_components: int = 0
 
     @property
     def total(self) -> int:
@@ -55,9 +55,9 @@ class MemoryEstimate:
         return sum(getattr(self, field.name) for field in fields(self))
 
     @property
-    def new(self) -> int:
+    def additional(self) -> int:
         """What is not there yet before the run starts."""
-        return self.total - self.weights - self.beside
+        return self.total - self.weights - self.frozen_components
 
     def __str__(self) -> str:
         """Return the parts in GiB."""
@@ -65,48 +65,54 @@ class MemoryEstimate:
         return f"{self.total / GIB:.1f} GiB ({parts})"
 
 
-def estimated(
-    model: TextToImage, recipe: Recipe, conditions: Conditions, inplace: bool, split: Split | None = None
+def estimate_memory(
+    model: TextToImage, recipe: MethodRecipe, conditions: RunOptions, inplace: bool, split: Split | None = None
 ) -> MemoryEstimate:
     """Return the estimate for a recipe, of the stage that needs most; batches are no larger than the split's sides."""
-    descents = [stage for stage in recipe.stages if isinstance(stage, Descend)]
-    told = (int(model.table.shape[1]), int(model.table.shape[2]))
-    largest = max(at_once(stage, conditions, split) for stage in recipe.stages)
-    passes = pass_peak(model.unet, model.form, told, largest, conditions.precision)
-    trained = byte_size(model.unet, trained=True)
-    held = max(held_gradients(stage) if isinstance(stage, Descend) else EDIT for stage in recipe.stages)
-    state = max((STATE.get(stage.optimiser.name, 8) for stage in descents), default=0) * count(model.unet)
-    frozen = sum(teachers(stage) for stage in descents)
+    descents = [stage for stage in recipe.stages if isinstance(stage, TrainStage)]
+    prompt_shape = (int(model.prompt_embeddings.shape[1]), int(model.prompt_embeddings.shape[2]))
+    batch_size = max(stage_batch_size(stage, conditions, split) for stage in recipe.stages)
+    activations = activation_peak(model.unet, model.sample_shape, prompt_shape, batch_size, conditions.precision)
+    trained = module_bytes(model.unet, trained=True)
+    gradient_copies = max(
+        count_gradient_copies(stage) if isinstance(stage, TrainStage) else EDIT_MEMORY_FACTOR for stage in recipe.stages
+    )
+    state = max(
+        (OPTIMIZER_STATE_BYTES.get(stage.optimizer.name, 8) for stage in descents), default=0
+    ) * count_trainable(model.unet)
+    frozen = sum(count_teachers(stage) for stage in descents)
     return MemoryEstimate(
-        weights=byte_size(model.unet),
-        copies=byte_size(model.unet) * (frozen + (not inplace)),
-        passes=passes,
-        gradients=trained * held,
-        optimiser=state + trained * (conditions.average is not None),
-        beside=byte_size_beside(model),
+        weights=module_bytes(model.unet),
+        copies=module_bytes(model.unet) * (frozen + (not inplace)),
+        activations=activations,
+        gradients=trained * gradient_copies,
+        optimizer=state + trained * (conditions.ema_decay is not None),
+        frozen_components=frozen_bytes(model),
     )
 
 
-def at_once(stage: Stage, conditions: Conditions, split: Split | None) -> int:
+def stage_batch_size(stage: Stage, conditions: RunOptions, split: Split | None) -> int:
     """Return how many examples a stage passes through the U-Net at a time."""
-    if not isinstance(stage, Descend):
-        return AT_ONCE
+    if not isinstance(stage, TrainStage):
+        return MAX_PASS_BATCH_SIZE
     sizes = (
-        stage.batch
+        stage.batch_size
         if split is None
-        else (min(stage.batch.forget, len(split.forget)), min(stage.batch.retain, len(split.retain)))
+        else (min(stage.batch_size.forget, len(split.forget)), min(stage.batch_size.retain, len(split.retain)))
     )
     # In a mixed batch a side may be nearly all of it.
-    whole = sum(sizes) if stage.mode == "mixed" else max(sizes)
-    return max(-(-whole // conditions.micro_batches), AT_ONCE if stage.mask is not None else 1)
+    total = sum(sizes) if stage.pairing == "mixed" else max(sizes)
+    return max(
+        -(-total // conditions.gradient_accumulation_steps), MAX_PASS_BATCH_SIZE if stage.mask is not None else 1
+    )
 
 
-def teachers(stage: Descend) -> int:
+def count_teachers(stage: TrainStage) -> int:
     """Return how many frozen copies of the model the objectives of a descent keep."""
     return sum(hasattr(one, "teacher") and getattr(one, "frozen", True) for one in stage.objectives)
 
 
-def held_gradients(stage: Descend) -> int:
+def count_gradient_copies(stage: TrainStage) -> int:
     """Return how many things of the size of a gradient a descent holds beside the gradient itself.
 
     The other side's gradient: explicit surgeries need it, of implicit ones it is recorded from time to time. The rule
@@ -115,59 +121,59 @@ def held_gradients(stage: Descend) -> int:
     weights are remembered with their information, and the penalty has a gradient of its own.
     """
     elastic = 3 * sum(isinstance(one, ElasticNoise) for one in stage.objectives)
-    return held_by(stage.surgery) + held_by_mask(stage.mask) + elastic
+    return surgery_gradient_copies(stage.surgery) + mask_gradient_copies(stage.mask) + elastic
 
 
-def held_by(surgery: Surgery) -> int:
+def surgery_gradient_copies(surgery: Surgery) -> int:
     """Return the gradients that a surgery holds beside the first."""
-    return 1 if isinstance(surgery, IMPLICIT) else 2
+    return 1 if isinstance(surgery, COMBINED_LOSS_SURGERIES) else 2
 
 
-def held_by_mask(mask: Mask | None) -> int:
+def mask_gradient_copies(mask: Mask | None) -> int:
     """Return what a mask holds, in gradients."""
     if mask is None:
         return 0
-    inner = mask.mask if isinstance(mask, Certified) else mask
-    return 2 + 2 * (inner.__class__.__module__.rpartition(".")[2] not in ("saliency", "fisher_ratio", "proximal"))
+    inner = mask.mask if isinstance(mask, SequentialTest) else mask
+    return 2 + 2 * (inner.__class__.__module__.rpartition(".")[2] not in ("saliency", "fisher_ratio", "soft_threshold"))
 
 
-def count(unet: nn.Module) -> int:
+def count_trainable(unet: nn.Module) -> int:
     """Return the number of trained weights."""
     return sum(weight.numel() for weight in unet.parameters() if weight.requires_grad)
 
 
-def byte_size(module: nn.Module, *, trained: bool = False) -> int:
+def module_bytes(module: nn.Module, *, trained: bool = False) -> int:
     """Return the bytes of a module's weights, of all or of those that are trained."""
     chosen = (weight for weight in module.parameters() if weight.requires_grad or not trained)
     return sum(weight.numel() * weight.element_size() for weight in chosen)
 
 
-def byte_size_beside(model: TextToImage) -> int:
+def frozen_bytes(model: TextToImage) -> int:
     """Return the bytes of the frozen parts that lie on the device of the U-Net."""
-    home = next(model.unet.parameters()).device
-    parts = [part for part in model.frozen.parts.values() if isinstance(part, nn.Module)]
-    return sum(byte_size(part) for part in parts if next(part.parameters()).device == home)
+    device = next(model.unet.parameters()).device
+    parts = [part for part in model.frozen_components.parts.values() if isinstance(part, nn.Module)]
+    return sum(module_bytes(part) for part in parts if next(part.parameters()).device == device)
 
 
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that are free on a device; None where that cannot be known."""
     if device.type != "cpu":
         return free_on_accelerator(device)
-    known = (available(Path("/proc/meminfo")), in_group(Path("/sys/fs/cgroup")))
-    return min((found for found in known if found is not None), default=None)
+    limits = (available_memory(Path("/proc/meminfo")), cgroup_available(Path("/sys/fs/cgroup")))
+    return min((free for free in limits if free is not None), default=None)
 
 
-def available(meminfo: Path) -> int | None:
+def available_memory(meminfo: Path) -> int | None:
     """Return what Linux can lend without swapping."""
     try:
         lines = meminfo.read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return found[0] * 1024 if found else None
+    kibibytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return kibibytes[0] * 1024 if kibibytes else None
 
 
-def in_group(folder: Path) -> int | None:
+def cgroup_available(folder: Path) -> int | None:
     """Return what the limit of a container leaves."""
     try:
         limit, used = ((folder / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
@@ -176,29 +182,29 @@ def in_group(folder: Path) -> int | None:
     return None if limit == "max" else max(0, int(limit) - int(used))
 
 
-def refuse_too_little(estimate: MemoryEstimate, free: int | None) -> None:
+def check_fits(estimate: MemoryEstimate, free: int | None) -> None:
     """Refuse a run that needs more memory than is free.
 
     Raises:
         ConfigError: If it does.
     """
-    if free is not None and estimate.new > free:
-        cure = (
-            "lower batch, raise micro_batches, call model.checkpointing() or model.trainable('lora'), "
+    if free is not None and estimate.additional > free:
+        hint = (
+            "lower batch, raise micro_batches, call model.set_checkpointing() or model.set_trainable('lora'), "
             "or use precision='bf16' or optimiser='adamw8bit'"
         )
-        raise ConfigError(f"{estimate.new / GIB:.1f} GiB of free memory", f"{free / GIB:.1f} GiB", cure)
+        raise ConfigError(f"{estimate.additional / GIB:.1f} GiB of free memory", f"{free / GIB:.1f} GiB", hint)
 
 
-def afford(model: TextToImage, recipe: Recipe, split: Split, conditions: Conditions, inplace: bool) -> None:
+def check_memory(model: TextToImage, recipe: MethodRecipe, split: Split, conditions: RunOptions, inplace: bool) -> None:
     """Refuse a run for which there is too little memory; where there is plenty, without a closer look.
 
     Raises:
         ConfigError: If the estimate exceeds what is free.
     """
     free = free_memory(next(model.unet.parameters()).device)
-    batch = max(at_once(stage, conditions, split) for stage in recipe.stages)
-    generous = byte_size(model.unet) * (20 + 20 * batch)
-    if free is None or generous < free / 4:
+    batch = max(stage_batch_size(stage, conditions, split) for stage in recipe.stages)
+    upper_bound = module_bytes(model.unet) * (20 + 20 * batch)
+    if free is None or upper_bound < free / 4:
         return
-    refuse_too_little(estimated(model, recipe, conditions, inplace, split), free)
+    check_fits(estimate_memory(model, recipe, conditions, inplace, split), free)

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from expunge.errors import CheckpointError, DataError, is_unicode
 from expunge.paths import read_bytes
-from expunge.tasks.diffusion.folders import whole_folder
+from expunge.tasks.diffusion.folders import atomic_folder
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 from expunge.weights import load_weights
 
-LATENTS, CAPTIONS = "latents.safetensors", "captions.json"
-LARGEST = 2**28
+LATENTS_FILE, CAPTIONS_FILE = "latents.safetensors", "captions.json"
+MAX_FILE_BYTES = 2**28
 """Files of a folder of examples."""
-CURE = "pass a folder that PromptExamples.save has written"
+HINT = "pass a folder that PromptExamples.save has written"
 
 
 class PromptExamples:
@@ -42,15 +42,15 @@ class PromptExamples:
     def __init__(self, latents: Tensor, captions: Sequence[str]) -> None:
         self.latents, self.captions = latents, tuple(captions)
         if latents.dim() != 4 or len(latents) != len(self.captions):
-            found = f"{tuple(latents.shape)} and {len(self.captions)} captions"
-            raise DataError("latents (n, channels, height, width) with n captions", found, "give each image a caption")
+            actual = f"{tuple(latents.shape)} and {len(self.captions)} captions"
+            raise DataError("latents (n, channels, height, width) with n captions", actual, "give each image a caption")
         if not all(isinstance(caption, str) and is_unicode(caption) for caption in self.captions):
             raise DataError("captions as texts that can be written as UTF-8", "another one", "correct the captions")
         if not latents.is_floating_point() or not bool(torch.isfinite(latents).all()):
             raise DataError("latents of finite real numbers", f"{latents.dtype}", "encode the images again")
 
     @classmethod
-    def of_images(
+    def from_images(
         cls, model: TextToImage, images: Any, captions: Sequence[str], batch_size: int = 16
     ) -> PromptExamples:
         """Return a user's images with their captions.
@@ -73,14 +73,14 @@ class PromptExamples:
     def __add__(self, other: PromptExamples) -> PromptExamples:
         """Return the images of both."""
         if self.latents.shape[1:] != other.latents.shape[1:]:
-            found = f"{tuple(self.latents.shape[1:])} and {tuple(other.latents.shape[1:])}"
-            raise DataError("latents of one shape", found, "resize the images to one size")
+            actual = f"{tuple(self.latents.shape[1:])} and {tuple(other.latents.shape[1:])}"
+            raise DataError("latents of one shape", actual, "resize the images to one size")
         return PromptExamples(torch.cat([self.latents, other.latents]), self.captions + other.captions)
 
-    def part(self, chosen: Callable[[str], bool]) -> PromptExamples:
+    def select(self, is_selected: Callable[[str], bool]) -> PromptExamples:
         """Return the images whose captions are chosen, in their order."""
-        places = [place for place, caption in enumerate(self.captions) if chosen(caption)]
-        return PromptExamples(self.latents[places], [self.captions[place] for place in places])
+        positions = [position for position, caption in enumerate(self.captions) if is_selected(caption)]
+        return PromptExamples(self.latents[positions], [self.captions[position] for position in positions])
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write ``latents.safetensors`` and ``captions.json`` into a new folder.
@@ -88,9 +88,9 @@ class PromptExamples:
         Raises:
             CheckpointError: If the folder is there and may not be replaced.
         """
-        with whole_folder(Path(folder), overwrite=overwrite) as temporary:
-            save_file({"latents": self.latents.contiguous()}, temporary / LATENTS)
-            (temporary / CAPTIONS).write_text(json.dumps(self.captions, ensure_ascii=False), encoding="utf-8")
+        with atomic_folder(Path(folder), overwrite=overwrite) as temporary:
+            save_file({"latents": self.latents.contiguous()}, temporary / LATENTS_FILE)
+            (temporary / CAPTIONS_FILE).write_text(json.dumps(self.captions, ensure_ascii=False), encoding="utf-8")
         return Path(folder)
 
     @classmethod
@@ -100,18 +100,18 @@ class PromptExamples:
         Raises:
             DataError: If it is not there or cannot be read.
         """
-        place = Path(folder)
+        path = Path(folder)
         try:
-            captions = json.loads(read_bytes(place / CAPTIONS, LARGEST))
-            latents = load_weights(place / LATENTS)["latents"]
+            captions = json.loads(read_bytes(path / CAPTIONS_FILE, MAX_FILE_BYTES))
+            latents = load_weights(path / LATENTS_FILE)["latents"]
         except (OSError, ValueError, KeyError, RecursionError, CheckpointError) as error:
-            raise DataError(f"cached latents in '{place}'", type(error).__name__, CURE) from error
+            raise DataError(f"cached latents in '{path}'", type(error).__name__, HINT) from error
         if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
-            raise DataError(f"a list of texts in '{place / CAPTIONS}'", "something else", CURE)
+            raise DataError(f"a list of texts in '{path / CAPTIONS_FILE}'", "something else", HINT)
         return cls(latents, captions)
 
 
-def drawn(
+def generate_latents(
     model: TextToImage,
     prompts: Sequence[str],
     count: int = 8,

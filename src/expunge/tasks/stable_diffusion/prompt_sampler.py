@@ -20,7 +20,7 @@ class PromptSampler(ImageSampler):
         steps: Of the sampler. Default 50.
     """
 
-    batch: ClassVar[int] = 4
+    default_batch_size: ClassVar[int] = 4
     classes: ClassVar[None] = None
     model: TextToImage
 
@@ -28,22 +28,22 @@ class PromptSampler(ImageSampler):
         super().__init__(model, 7.5 if guidance is None else guidance, 50 if steps is None else steps)
 
     @property
-    def form(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of its images."""
-        _, height, width = self.model.form
+        _, height, width = self.model.sample_shape
         factor: int = self.model.pipeline.vae_scale_factor
         return 3, factor * height, factor * width
 
-    def asked(self, words: str, names: Sequence[str] = ()) -> str:
+    def parse_condition(self, text: str, class_names: Sequence[str] = ()) -> str:
         """Return the prompt.
 
         Raises:
             RequestError: If it is longer than the text encoder's limit.
         """
-        self.model.embed([words])
-        return words
+        self.model.embed([text])
+        return text
 
-    def __call__(self, asked: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, conditions: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Return images ``(n, 3, h, w)`` in [0, 1], one for each pair of prompt and seed."""
-        batch = max(1, len(asked))
-        return self.model.images(asked, list(seeds), guidance=self.guidance, steps=self.steps, batch_size=batch)
+        batch = max(1, len(conditions))
+        return self.model.images(conditions, list(seeds), guidance=self.guidance, steps=self.steps, batch_size=batch)

@@ -10,7 +10,7 @@ from torch import Tensor
 from expunge.errors import ConfigError
 
 
-def seeds_of(seeds: int | Sequence[int], count: int) -> Tensor:
+def expand_seeds(seeds: int | Sequence[int], count: int) -> Tensor:
     """Return a seed for each image, ``(count,)``.
 
     Args:
@@ -21,7 +21,7 @@ def seeds_of(seeds: int | Sequence[int], count: int) -> Tensor:
         ConfigError: If there are not as many seeds as images.
 
     Examples:
-        >>> seeds_of(3, 2)
+        >>> expand_seeds(3, 2)
         tensor([3, 4])
     """
     if isinstance(seeds, int):
@@ -31,7 +31,7 @@ def seeds_of(seeds: int | Sequence[int], count: int) -> Tensor:
     return torch.tensor(list(seeds), dtype=torch.int64)
 
 
-def starting_noise(form: tuple[int, int, int], seeds: Tensor) -> Tensor:
+def draw_noise(shape: tuple[int, int, int], seeds: Tensor) -> Tensor:
     """Return normal noise for each seed, ``(n, channels, height, width)``, as diffusers draws it on the CPU."""
     generators = (torch.Generator().manual_seed(seed) for seed in seeds.tolist())
-    return torch.stack([torch.randn(form, generator=generator) for generator in generators])
+    return torch.stack([torch.randn(shape, generator=generator) for generator in generators])

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from expunge.errors import ModelError, RequestError
-from expunge.tasks.diffusion.denoiser import Denoiser, check_prediction
-from expunge.tasks.diffusion.folders import whole_folder
-from expunge.tasks.diffusion.sampling import sampled
-from expunge.tasks.stable_diffusion.adapters import Layers, merged
-from expunge.tasks.stable_diffusion.pipelines import Frozen, checked_pipeline, read_pipeline
-from expunge.tasks.stable_diffusion.reader import Reader
-from expunge.tasks.stable_diffusion.seeds import seeds_of, starting_noise
+from expunge.tasks.diffusion.denoiser import Denoiser, check_prediction_type
+from expunge.tasks.diffusion.folders import atomic_folder
+from expunge.tasks.diffusion.sampling import sample_from_noise
+from expunge.tasks.stable_diffusion.adapters import AdapterLayers, merge_adapter_copy
+from expunge.tasks.stable_diffusion.encoders import PipelineEncoders
+from expunge.tasks.stable_diffusion.pipelines import FrozenComponents, read_pipeline, validate_pipeline
+from expunge.tasks.stable_diffusion.seeds import draw_noise, expand_seeds
 from expunge.tasks.stable_diffusion.trainable import train_only
 
-NULL = ""
+NULL_PROMPT = ""
 """The prompt that says nothing."""
 
 
@@ -31,7 +31,7 @@ class TextToImage(Denoiser):
     Only the U-Net is part of the module: it is what is trained, copied and moved. Text encoder, autoencoder and safety
     checker stay beside it, shared by all copies and never changed. The table holds embedded prompts, so that the text
     encoder is needed once; the null prompt is its last row. A new model knows the null prompt alone:
-    ``told`` and ``concept_split`` give it others.
+    ``with_prompts`` and ``concept_split`` give it others.
 
     Paper: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., CVPR 2022, arXiv 2112.10752).
 
@@ -43,19 +43,19 @@ class TextToImage(Denoiser):
         ModelError: If the pipeline is of another class, predicts something else, or has no such size.
     """
 
-    ranged: ClassVar[bool] = False
-    table: Tensor
+    has_bounded_samples: ClassVar[bool] = False
+    prompt_embeddings: Tensor
     anchors: Tensor
 
     def __init__(self, pipeline: Any, size: int | None = None) -> None:
         super().__init__()
-        checked_pipeline(pipeline)
-        check_prediction(pipeline.scheduler)
+        validate_pipeline(pipeline)
+        check_prediction_type(pipeline.scheduler)
         self.unet: nn.Module = pipeline.unet
-        self.frozen, self.scheduler = Frozen(pipeline), pipeline.scheduler
-        self.latent_form = latent_form(pipeline, size)
-        self.texts: tuple[str, ...] = ()
-        self.hold((NULL,), self.reader.embed([NULL]))
+        self.frozen_components, self.scheduler = FrozenComponents(pipeline), pipeline.scheduler
+        self.latent_shape = compute_latent_shape(pipeline, size)
+        self.prompts: tuple[str, ...] = ()
+        self.set_prompts((NULL_PROMPT,), self.encoders.embed([NULL_PROMPT]))
 
     @classmethod
     def from_pretrained(
@@ -97,11 +97,13 @@ class TextToImage(Denoiser):
             CheckpointError: If the folder is there and may not be replaced.
         """
         target = Path(folder)
-        with whole_folder(target, overwrite=overwrite) as temporary:
-            self.frozen.around(merged(self.unet)).save_pretrained(temporary, safe_serialization=True)
+        with atomic_folder(target, overwrite=overwrite) as temporary:
+            self.frozen_components.build_pipeline(merge_adapter_copy(self.unet)).save_pretrained(
+                temporary, safe_serialization=True
+            )
         return target
 
-    def trainable(self, part: str, *, rank: int = 1, layers: Layers = "cross_attention") -> TextToImage:
+    def set_trainable(self, part: str, *, rank: int = 1, layers: AdapterLayers = "cross_attention") -> TextToImage:
         """Let one part of the U-Net be trained, hold everything else, and return the model itself.
 
         Args:
@@ -117,7 +119,7 @@ class TextToImage(Denoiser):
         train_only(self.unet, part, rank, layers)
         return self
 
-    def checkpointing(self, active: bool = True) -> TextToImage:
+    def set_checkpointing(self, active: bool = True) -> TextToImage:
         """Compute activations again in the backward pass in the place of keeping them, and return the model itself.
 
         It saves most of the memory of training for about a third more time; results are the same.
@@ -129,34 +131,34 @@ class TextToImage(Denoiser):
     @property
     def pipeline(self) -> Any:
         """A pipeline of diffusers around the present U-Net; nothing is copied."""
-        return self.frozen.around(self.unet)
+        return self.frozen_components.build_pipeline(self.unet)
 
     @property
-    def null(self) -> int:
+    def null_class(self) -> int:
         """The number of the null prompt."""
         return self.classes
 
     @property
-    def form(self) -> tuple[int, int, int]:
+    def sample_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the latents."""
-        return self.latent_form
+        return self.latent_shape
 
     @property
-    def reader(self) -> Reader:
+    def encoders(self) -> PipelineEncoders:
         """Its text encoder and autoencoder, at work where the U-Net is."""
-        return Reader(self.frozen, self.unet)
+        return PipelineEncoders(self.frozen_components, self.unet)
 
-    def hold(self, texts: Sequence[str], embedded: Tensor, anchors: Tensor | None = None) -> None:
+    def set_prompts(self, prompts: Sequence[str], embeddings: Tensor, anchors: Tensor | None = None) -> None:
         """Take over a table of prompts; its last one must be the null prompt."""
-        if not texts or texts[-1] != NULL or len(texts) != len(embedded):
-            raise ModelError("one embedding for each prompt, the null prompt last", f"{len(texts)}", "append ''")
-        self.texts, self.classes = tuple(texts), len(texts) - 1
+        if not prompts or prompts[-1] != NULL_PROMPT or len(prompts) != len(embeddings):
+            raise ModelError("one embedding for each prompt, the null prompt last", f"{len(prompts)}", "append ''")
+        self.prompts, self.classes = tuple(prompts), len(prompts) - 1
         weight = next(self.unet.parameters())
-        own = torch.arange(len(texts)) if anchors is None else anchors
-        self.register_buffer("table", embedded.to(weight), persistent=False)
-        self.register_buffer("anchors", own.to(weight.device), persistent=False)
+        anchor_indices = torch.arange(len(prompts)) if anchors is None else anchors
+        self.register_buffer("prompt_embeddings", embeddings.to(weight), persistent=False)
+        self.register_buffer("anchors", anchor_indices.to(weight.device), persistent=False)
 
-    def told(self, prompts: Sequence[str]) -> TextToImage:
+    def with_prompts(self, prompts: Sequence[str]) -> TextToImage:
         """Return the model with another table of prompts, each one once, in order, the null prompt appended.
 
         The U-Net is the same object, not a copy.
@@ -167,34 +169,34 @@ class TextToImage(Denoiser):
         Raises:
             RequestError: If a prompt is longer than the text encoder's limit.
         """
-        texts = tuple(dict.fromkeys(prompt for prompt in prompts if prompt != NULL))
-        found = copy.copy(self)
+        unique_prompts = tuple(dict.fromkeys(prompt for prompt in prompts if prompt != NULL_PROMPT))
+        clone = copy.copy(self)
         # A shallow copy shares the registries of submodules and buffers.
         for registry in ("_modules", "_buffers", "_parameters"):
-            object.__setattr__(found, registry, dict(getattr(self, registry)))
-        object.__setattr__(found, "_non_persistent_buffers_set", set(self._non_persistent_buffers_set))
-        found.hold((*texts, NULL), self.reader.embed((*texts, NULL)))
-        return found
+            object.__setattr__(clone, registry, dict(getattr(self, registry)))
+        object.__setattr__(clone, "_non_persistent_buffers_set", set(self._non_persistent_buffers_set))
+        clone.set_prompts((*unique_prompts, NULL_PROMPT), self.encoders.embed((*unique_prompts, NULL_PROMPT)))
+        return clone
 
-    def numbers(self, prompts: Sequence[str]) -> Tensor:
+    def prompt_indices(self, prompts: Sequence[str]) -> Tensor:
         """Return the number of each prompt in the table, ``(n,)``.
 
         Raises:
             RequestError: If one is not in it.
         """
-        known = {text: number for number, text in enumerate(self.texts)}
-        missing = [prompt for prompt in prompts if prompt not in known]
+        indices = {text: number for number, text in enumerate(self.prompts)}
+        missing = [prompt for prompt in prompts if prompt not in indices]
         if missing:
-            found = f"'{missing[0]}'"
-            raise RequestError("a prompt of the model's table", found, "make the table with told([...])")
-        return torch.tensor([known[prompt] for prompt in prompts], dtype=torch.int64)
+            actual = f"'{missing[0]}'"
+            raise RequestError("a prompt of the model's table", actual, "make the table with with_prompts([...])")
+        return torch.tensor([indices[prompt] for prompt in prompts], dtype=torch.int64)
 
     def forward(self, sample: Tensor, timestep: Tensor, class_labels: Tensor) -> Tensor:
         """Return the noise that the U-Net sees in the latents under the prompts of these numbers."""
-        told = self.table[class_labels]
-        output = self.unet(sample.to(told.dtype), timestep, encoder_hidden_states=told)
-        found: Tensor = getattr(output, "sample", output)
-        return found
+        embeddings = self.prompt_embeddings[class_labels]
+        output = self.unet(sample.to(embeddings.dtype), timestep, encoder_hidden_states=embeddings)
+        noise: Tensor = getattr(output, "sample", output)
+        return noise
 
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Return the embedded prompts ``(n, tokens, width)``.
@@ -202,7 +204,7 @@ class TextToImage(Denoiser):
         Raises:
             RequestError: If a prompt is longer than the text encoder's limit.
         """
-        return self.reader.embed(prompts)
+        return self.encoders.embed(prompts)
 
     def encode(self, images: Any, batch_size: int = 16) -> Tensor:
         """Return the scaled latents of images, ``(n, channels, height, width)``, on the CPU.
@@ -217,11 +219,11 @@ class TextToImage(Denoiser):
         Raises:
             DataError: If they are of several shapes, of another number of channels or out of range.
         """
-        return self.reader.encode(images, self.form, batch_size)
+        return self.encoders.encode(images, self.sample_shape, batch_size)
 
     def decode(self, latents: Tensor, batch_size: int = 16) -> Tensor:
         """Return the images of latents, ``(n, 3, height, width)`` in [0, 1], on the CPU."""
-        return self.reader.decode(latents, batch_size)
+        return self.encoders.decode(latents, batch_size)
 
     def images(
         self,
@@ -257,13 +259,13 @@ class TextToImage(Denoiser):
 
     def latents(self, prompts: Sequence[str], seeds: int | Sequence[int] = 0, **settings: Any) -> Tensor:
         """Return the latents of the images that ``images`` would return."""
-        model, numbered = self.told(prompts), seeds_of(seeds, len(prompts))
-        start = lambda positions: starting_noise(self.form, numbered[positions])  # noqa: E731
-        chosen = {"guidance": 7.5, "steps": 50, "batch_size": 16, **settings}
-        return sampled(model, model.numbers(prompts), start, **chosen)
+        model, image_seeds = self.with_prompts(prompts), expand_seeds(seeds, len(prompts))
+        make_noise = lambda positions: draw_noise(self.sample_shape, image_seeds[positions])  # noqa: E731
+        options = {"guidance": 7.5, "steps": 50, "batch_size": 16, **settings}
+        return sample_from_noise(model, model.prompt_indices(prompts), make_noise, **options)
 
 
-def latent_form(pipeline: Any, size: int | None) -> tuple[int, int, int]:
+def compute_latent_shape(pipeline: Any, size: int | None) -> tuple[int, int, int]:
     """Return channels, height and width of the latents of a pipeline's images."""
     config: Any = pipeline.unet.config
     if size is None:

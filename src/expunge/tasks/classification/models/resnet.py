@@ -5,28 +5,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from expunge.tasks.classification.models._start import he_start
+from expunge.tasks.classification.models._initialization import he_initialize
 
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut around them.
 
     Args:
-        before: Channels that come in.
-        width: Channels that go out.
+        in_channels: Channels that come in.
+        out_channels: Channels that go out.
         stride: Stride of the first convolution, and of the shortcut's 1×1 convolution where the form changes.
     """
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(before, width, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Sequential | None = None
-        if stride != 1 or before != width:
-            self.downsample = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return ``relu(residual + shortcut)``."""
@@ -52,14 +54,16 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.stages = tuple(f"layer{number}" for number in range(1, len(blocks) + 1))
-        before = width
+        in_channels = width
         for number, (name, count) in enumerate(zip(self.stages, blocks, strict=True)):
-            after = width * 2**number
-            first = BasicBlock(before, after, stride=1 if number == 0 else 2)
-            self.add_module(name, nn.Sequential(first, *(BasicBlock(after, after, 1) for _ in range(count - 1))))
-            before = after
+            out_channels = width * 2**number
+            first = BasicBlock(in_channels, out_channels, stride=1 if number == 0 else 2)
+            self.add_module(
+                name, nn.Sequential(first, *(BasicBlock(out_channels, out_channels, 1) for _ in range(count - 1)))
+            )
+            in_channels = out_channels
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(before, classes)
+        self.fc = nn.Linear(in_channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits ``(n, classes)`` of ``images``, ``(n, channels, height, width)``."""
@@ -85,7 +89,7 @@ def resnet18(classes: int, channels: int = 3, *, width: int = 64) -> nn.Module:
         >>> sum(p.numel() for p in resnet18(10).parameters())
         11173962
     """
-    return he_start(ResNet(classes, channels, (2, 2, 2, 2), width))
+    return he_initialize(ResNet(classes, channels, (2, 2, 2, 2), width))
 
 
 def resnet20(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
@@ -103,7 +107,7 @@ def resnet20(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
         >>> sum(p.numel() for p in resnet20(10).parameters())
         272474
     """
-    return he_start(ResNet(classes, channels, (3, 3, 3), width))
+    return he_initialize(ResNet(classes, channels, (3, 3, 3), width))
 
 
 def resnet8(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
@@ -120,4 +124,4 @@ def resnet8(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
         >>> sum(p.numel() for p in resnet8(10).parameters())
         78042
     """
-    return he_start(ResNet(classes, channels, (1, 1, 1), width))
+    return he_initialize(ResNet(classes, channels, (1, 1, 1), width))

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from expunge.tasks.classification.models._start import he_start
+from expunge.tasks.classification.models._initialization import he_initialize
 
 
 def small_cnn(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
@@ -34,4 +34,4 @@ def small_cnn(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
             layers["maxpool"] = nn.MaxPool2d(2)
         previous = current
     layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(previous, classes)}
-    return he_start(nn.Sequential(layers))
+    return he_initialize(nn.Sequential(layers))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from expunge.tasks.classification.models._start import he_start
+from expunge.tasks.classification.models._initialization import he_initialize
 
 _VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -56,4 +56,4 @@ def vgg16_bn(classes: int, channels: int = 3) -> nn.Module:
         >>> model.features[40].out_channels, sum(p.numel() for p in model.parameters())
         (512, 14728266)
     """
-    return he_start(VGG(classes, channels, _VGG16))
+    return he_initialize(VGG(classes, channels, _VGG16))

@@ -1,4 +1,4 @@
-"""Readers of data sets: each returns a :class:`~expunge.data.Source`; nothing is ever downloaded."""
+"""Readers of data sets: each returns a :class:`~expunge.data.LabeledDataset`; nothing is ever downloaded."""
 
 from expunge.tasks.classification.readers.cifar10 import cifar10
 from expunge.tasks.classification.readers.cifar100 import cifar100

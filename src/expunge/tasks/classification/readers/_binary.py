@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from expunge.errors import DataError
-from expunge.tasks.classification.readers._pictures import MOST_BYTES, Labels, Pixels, damaged
+from expunge.tasks.classification.readers._images import MAX_BYTES, Labels, Pixels, corrupt_file_error
 
-_PICTURE = 3 * 32 * 32
+_IMAGE_BYTES = 3 * 32 * 32
 
 
 def read_records(files: Sequence[Path], label_bytes: int) -> tuple[Pixels, Labels]:
@@ -23,16 +23,16 @@ def read_records(files: Sequence[Path], label_bytes: int) -> tuple[Pixels, Label
     Raises:
         DataError: If a file is missing, empty or does not hold whole records.
     """
-    parts = [_records(file, label_bytes + _PICTURE) for file in files]
+    parts = [_read_record_file(file, label_bytes + _IMAGE_BYTES) for file in files]
     records = np.concatenate(parts)
     pixels = np.ascontiguousarray(records[:, label_bytes:]).reshape(-1, 3, 32, 32)
     return pixels, records[:, label_bytes - 1].astype(np.int64)
 
 
-def _records(file: Path, width: int) -> Pixels:
+def _read_record_file(file: Path, record_bytes: int) -> Pixels:
     if not file.is_file():
         raise DataError(f"the file '{file.name}' in '{file.parent}'", "none", "copy the data set's files there")
     size = file.stat().st_size
-    if not 0 < size <= MOST_BYTES or size % width:
-        raise damaged(file, f"whole records of {width} bytes", f"{size} bytes")
-    return np.fromfile(file, np.uint8).reshape(-1, width)
+    if not 0 < size <= MAX_BYTES or size % record_bytes:
+        raise corrupt_file_error(file, f"whole records of {record_bytes} bytes", f"{size} bytes")
+    return np.fromfile(file, np.uint8).reshape(-1, record_bytes)

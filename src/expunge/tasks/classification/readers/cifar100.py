@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from expunge.data import Affine, Source, crop_flip, find_root
-from expunge.kinds import kinds_checked
+from expunge.data import LabeledDataset, Normalize, crop_flip, find_dataset_folder
 from expunge.tasks.classification.readers._binary import read_records
-from expunge.tasks.classification.readers._pictures import source
+from expunge.tasks.classification.readers._images import build_dataset
+from expunge.type_checks import check_argument_types
 
-SCALE = Affine((0.50707, 0.48655, 0.44092), (0.26733, 0.25644, 0.27615))
+SCALE = Normalize((0.50707, 0.48655, 0.44092), (0.26733, 0.25644, 0.27615))
 """Mean and standard deviation of red, green and blue over the training pixels, between 0 and 1."""
 
 CLASSES = tuple(
@@ -24,8 +24,8 @@ CLASSES = tuple(
 """The hundred fine classes, in the order of ``fine_label_names.txt``."""
 
 
-@kinds_checked
-def cifar100(root: Path | None = None) -> Source:
+@check_argument_types
+def cifar100(root: Path | None = None) -> LabeledDataset:
     """Read photographs of a hundred kinds of things, 32 x 32 colour, 50,000 + 10,000 (Krizhevsky, 2009).
 
     Args:
@@ -35,7 +35,9 @@ def cifar100(root: Path | None = None) -> Source:
     Raises:
         DataError: If files are missing or damaged.
     """
-    folder = find_root(root, "cifar-100-binary", "cifar100")
+    folder = find_dataset_folder(root, "cifar-100-binary", "cifar100")
     train, test = read_records([folder / "train.bin"], 2), read_records([folder / "test.bin"], 2)
-    licence = "no licence stated by the authors, who ask for a citation; for research"
-    return source(train, test, CLASSES, name="CIFAR-100", licence=licence, scale=SCALE, augment=crop_flip)
+    license_terms = "no licence stated by the authors, who ask for a citation; for research"
+    return build_dataset(
+        train, test, CLASSES, name="CIFAR-100", license_terms=license_terms, scale=SCALE, augment=crop_flip
+    )

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from expunge.data import Affine, Source, TensorExamples
+from expunge.data import LabeledDataset, Normalize, TensorExamples
 from expunge.errors import DataError
-from expunge.kinds import kinds_checked
+from expunge.type_checks import check_argument_types
 
-SCALE = Affine((0.30526,), (0.37605,))
+SCALE = Normalize((0.30526,), (0.37605,))
 """Mean and standard deviation of all pixels of the 1,797 digits, divided by their greatest value, 16."""
 
 
-@kinds_checked
-def digits(root: Path | None = None, *, test_share: float = 0.2, seed: int = 0) -> Source:
+@check_argument_types
+def digits(root: Path | None = None, *, test_share: float = 0.2, seed: int = 0) -> LabeledDataset:
     """Read handwritten digits 0 to 9, 8 x 8 grey, 1,797 in all (scikit-learn; UCI, Alpaydin and Kaynak, 1998).
 
     Args:
@@ -53,4 +53,4 @@ def digits(root: Path | None = None, *, test_share: float = 0.2, seed: int = 0) 
         TensorExamples(pixels[part], labels[part], names, scale=SCALE)
         for part in map(torch.from_numpy, map(np.sort, parts))
     )
-    return Source(train, test, names, "digits", "CC BY 4.0 (UCI); with scikit-learn, BSD-3-Clause", (1, 8, 8))
+    return LabeledDataset(train, test, names, "digits", "CC BY 4.0 (UCI); with scikit-learn, BSD-3-Clause", (1, 8, 8))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from expunge.data import Affine, Source, find_root
-from expunge.kinds import kinds_checked
-from expunge.tasks.classification.readers._idx import read_idx_source
+from expunge.data import LabeledDataset, Normalize, find_dataset_folder
+from expunge.tasks.classification.readers._idx import read_idx_dataset
+from expunge.type_checks import check_argument_types
 
-SCALE = Affine((0.28604,), (0.35302,))
+SCALE = Normalize((0.28604,), (0.35302,))
 """Mean and standard deviation of the training pixels, between 0 and 1."""
 
 CLASSES = (
@@ -25,8 +25,8 @@ CLASSES = (
 )
 
 
-@kinds_checked
-def fashion_mnist(root: Path | None = None) -> Source:
+@check_argument_types
+def fashion_mnist(root: Path | None = None) -> LabeledDataset:
     """Read pictures of ten kinds of clothes, 28 x 28 grey, 60,000 + 10,000 (Xiao, Rasul and Vollgraf, 2017).
 
     Args:
@@ -35,5 +35,5 @@ def fashion_mnist(root: Path | None = None) -> Source:
     Raises:
         DataError: If files are missing or damaged.
     """
-    folder = find_root(root, "FashionMNIST", "fashion-mnist", "fashion_mnist")
-    return read_idx_source(folder, CLASSES, "Fashion-MNIST", "MIT", SCALE)
+    folder = find_dataset_folder(root, "FashionMNIST", "fashion-mnist", "fashion_mnist")
+    return read_idx_dataset(folder, CLASSES, "Fashion-MNIST", "MIT", SCALE)

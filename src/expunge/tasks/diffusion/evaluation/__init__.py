@@ -2,34 +2,34 @@
 
 from expunge.tasks.diffusion.evaluation.clip_score import ClipScore
 from expunge.tasks.diffusion.evaluation.columns import feature_columns
-from expunge.tasks.diffusion.evaluation.evaluate import ImageEvaluation
-from expunge.tasks.diffusion.evaluation.features import allowed
-from expunge.tasks.diffusion.evaluation.figures import ImageFigures
-from expunge.tasks.diffusion.evaluation.images import ShownImages, as_unit_images
+from expunge.tasks.diffusion.evaluation.features import max_kept_distance
+from expunge.tasks.diffusion.evaluation.image_classifier import ClassifierOutput, FeatureExtractor, ImageClassifier
+from expunge.tasks.diffusion.evaluation.image_evaluation import ImageEvaluation
+from expunge.tasks.diffusion.evaluation.image_results import ImageResults
 from expunge.tasks.diffusion.evaluation.inception import Inception
-from expunge.tasks.diffusion.evaluation.judge import Answers, Extractor, Judge
+from expunge.tasks.diffusion.evaluation.labeled_images import LabeledImages, as_unit_images
 from expunge.tasks.diffusion.evaluation.nudity import NudeNetCounts
-from expunge.tasks.diffusion.evaluation.prompt_file import Prompted, classes_of, read_prompts
-from expunge.tasks.diffusion.evaluation.prompted import PromptEvaluation, PromptImages
-from expunge.tasks.diffusion.evaluation.published import TorchmetricsDistances
+from expunge.tasks.diffusion.evaluation.prompt_evaluation import PromptEvaluation, PromptImages
+from expunge.tasks.diffusion.evaluation.prompt_file import PromptRow, get_class_indices, read_prompts
+from expunge.tasks.diffusion.evaluation.torchmetrics_distances import TorchmetricsDistances
 
 __all__ = [
-    "Answers",
+    "ClassifierOutput",
     "ClipScore",
-    "Extractor",
+    "FeatureExtractor",
+    "ImageClassifier",
     "ImageEvaluation",
-    "ImageFigures",
+    "ImageResults",
     "Inception",
-    "Judge",
+    "LabeledImages",
     "NudeNetCounts",
     "PromptEvaluation",
     "PromptImages",
-    "Prompted",
-    "ShownImages",
+    "PromptRow",
     "TorchmetricsDistances",
-    "allowed",
     "as_unit_images",
-    "classes_of",
     "feature_columns",
+    "get_class_indices",
+    "max_kept_distance",
     "read_prompts",
 ]

@@ -16,11 +16,11 @@ from torch.nn.functional import interpolate
 from expunge.errors import DataError, ModelError
 from expunge.metrics import Column
 from expunge.metrics.arrays import Floats
-from expunge.tasks.diffusion.evaluation.extras import file_hash, optional, version_of
+from expunge.tasks.diffusion.evaluation.extras import hash_file, import_optional, package_version
 from expunge.tasks.pretrained import check_pretrained
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Of CLIP's training images, by channel; every published CLIP model takes inputs in this unit."""
 
 COLUMN = Column(
@@ -54,18 +54,18 @@ class ClipScore:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, batch_size: int = 32, device: str = "cpu") -> None:
-        library = optional("transformers", "the CLIP score", "transformers")
+        library = import_optional("transformers", "the CLIP score", "transformers")
         self.folder, self.batch_size, self.device = Path(folder), batch_size, device
-        self.hash = folder_hash(self.folder)
+        self.weights_sha256 = hash_weights_folder(self.folder)
         local = {"local_files_only": True}
         try:
             check_pretrained(self.folder)
             model = library.CLIPModel.from_pretrained(self.folder, use_safetensors=True, **local)
             self.tokenizer = library.AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, **local)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            said = (str(error).strip().splitlines() or ["no message"])[0][:160].rstrip(". ")
-            cure = "name a folder that save_pretrained wrote"
-            raise ModelError(f"a CLIP model with its tokenizer in '{folder}'", said, cure) from error
+            message = (str(error).strip().splitlines() or ["no message"])[0][:160].rstrip(". ")
+            hint = "name a folder that save_pretrained wrote"
+            raise ModelError(f"a CLIP model with its tokenizer in '{folder}'", message, hint) from error
         self.model = model.to(device).eval()
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Floats:
@@ -81,51 +81,55 @@ class ClipScore:
         if len(prompts) != len(images) or not len(images):
             raise DataError("a prompt for each image", f"{len(prompts)} for {len(images)}", "pass those asked for")
         starts = range(0, len(images), self.batch_size)
-        parts = [self.cosines(images[at : at + self.batch_size], prompts[at : at + self.batch_size]) for at in starts]
+        parts = [
+            self.compute_cosines(images[at : at + self.batch_size], prompts[at : at + self.batch_size]) for at in starts
+        ]
         return np.maximum(100.0 * np.concatenate(parts), 0.0)
 
-    def cosines(self, images: Tensor, prompts: Sequence[str]) -> Floats:
+    def compute_cosines(self, images: Tensor, prompts: Sequence[str]) -> Floats:
         """Return the cosine of every image of a batch with its prompt."""
-        side = int(self.model.config.vision_config.image_size)
-        longest = int(self.model.config.text_config.max_position_embeddings)
-        words = self.tokenizer(list(prompts), padding=True, return_tensors="pt")
-        if words["input_ids"].shape[1] > longest:
-            found = f"one of {words['input_ids'].shape[1]}"
-            raise DataError(f"prompts of at most {longest} tokens", found, "shorten it")
+        image_size = int(self.model.config.vision_config.image_size)
+        max_tokens = int(self.model.config.text_config.max_position_embeddings)
+        tokens = self.tokenizer(list(prompts), padding=True, return_tensors="pt")
+        if tokens["input_ids"].shape[1] > max_tokens:
+            actual = f"one of {tokens['input_ids'].shape[1]}"
+            raise DataError(f"prompts of at most {max_tokens} tokens", actual, "shorten it")
         with torch.no_grad():
             out = self.model(
-                input_ids=words["input_ids"].to(self.device),
-                attention_mask=words["attention_mask"].to(self.device),
-                pixel_values=prepared(images, side).to(self.device),
+                input_ids=tokens["input_ids"].to(self.device),
+                attention_mask=tokens["attention_mask"].to(self.device),
+                pixel_values=preprocess(images, image_size).to(self.device),
             )
-        ours, theirs = (part.double().cpu().numpy() for part in (out.image_embeds, out.text_embeds))
-        lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-        return np.asarray((ours * theirs).sum(1) / lengths)
+        image_embeddings, text_embeddings = (
+            part.double().cpu().numpy() for part in (out.image_embeds, out.text_embeds)
+        )
+        lengths = np.linalg.norm(image_embeddings, axis=1) * np.linalg.norm(text_embeddings, axis=1)
+        return np.asarray((image_embeddings * text_embeddings).sum(1) / lengths)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the model."""
         return {
             "model": self.folder.name,
-            "weights_sha256": self.hash,
-            "transformers": version_of("transformers"),
+            "weights_sha256": self.weights_sha256,
+            "transformers": package_version("transformers"),
             "torch": torch.__version__,
         }
 
 
-def prepared(images: Tensor, side: int) -> Tensor:
+def preprocess(images: Tensor, size: int) -> Tensor:
     """Return images in [0, 1] as CLIP's inputs ``(n, 3, side, side)``."""
-    colour = images.expand(-1, 3, -1, -1)
-    sized = interpolate(colour, size=(side, side), mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
-    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
-    return (sized - mean) / deviation
+    rgb = images.expand(-1, 3, -1, -1)
+    resized = interpolate(rgb, size=(size, size), mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return (resized - mean) / deviation
 
 
-def folder_hash(folder: Path) -> str:
+def hash_weights_folder(folder: Path) -> str:
     """Return one SHA-256 for all weights files of a folder, in the order of their names.
 
     Raises:
         CheckpointError: If there is none.
     """
     files = sorted(folder.glob("*.safetensors")) or [folder / "model.safetensors"]
-    hashes = [f"{path.name} {file_hash(path)}" for path in files]
+    hashes = [f"{path.name} {hash_file(path)}" for path in files]
     return hashes[0].split()[1] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from expunge.metrics import Column
 
-OWN = {"forgotten_recall": "of the forgotten classes", "kept_accuracy": "of the remaining classes"}
+ACCURACY_PHRASES = {"forgotten_recall": "of the forgotten classes", "kept_accuracy": "of the remaining classes"}
 """What the judge was asked about real images, in words."""
 
-ASKED = (
+CLASSIFIER_COLUMNS = (
     Column(
         "generated_ua",
         "UA",
@@ -46,7 +46,7 @@ ASKED = (
 """Of the images' classes, with a place for the classifier's name."""
 
 
-FEATURES = (
+FEATURE_COLUMNS = (
     Column(
         "fid_real",
         "FID, real",
@@ -112,20 +112,27 @@ FEATURES = (
 """Of distances between features, with a place for whose they are; keys and labels get that in front."""
 
 
-def asked_columns(name: str, trust: Mapping[str, float | None]) -> tuple[Column, ...]:
+def classifier_columns(name: str, accuracies: Mapping[str, float | None]) -> tuple[Column, ...]:
     """Return the columns of what a classifier says the images show.
 
     Args:
         name: Of the classifier.
-        trust: How often it is right about real images, in percent, by the keys of ``OWN``.
+        accuracies: How often it is right about real images, in percent, by the keys of ``ACCURACY_PHRASES``.
 
     Examples:
-        >>> asked_columns("resnet8", {"forgotten_recall": 94.0, "kept_accuracy": None})[0].definition[-71:]
+        >>> classifier_columns("resnet8", {"forgotten_recall": 94.0, "kept_accuracy": None})[0].definition[-71:]
         ' resnet8 is right about 94.0 % of real images of the forgotten classes.'
     """
-    told = [f"{trust[key]:.1f} % of real images {words}" for key, words in OWN.items() if trust.get(key) is not None]
-    own = f" {name} is right about {' and '.join(told)}." if told else ""
-    return tuple(column._replace(definition=column.definition.format(name=name, own=own)) for column in ASKED)
+    phrases = [
+        f"{accuracies[key]:.1f} % of real images {words}"
+        for key, words in ACCURACY_PHRASES.items()
+        if accuracies.get(key) is not None
+    ]
+    accuracy_note = f" {name} is right about {' and '.join(phrases)}." if phrases else ""
+    return tuple(
+        column._replace(definition=column.definition.format(name=name, own=accuracy_note))
+        for column in CLASSIFIER_COLUMNS
+    )
 
 
 def feature_columns(key: str, prefix: str) -> tuple[Column, ...]:
@@ -148,5 +155,5 @@ def feature_columns(key: str, prefix: str) -> tuple[Column, ...]:
             label=f"{prefix}{column.label}",
             definition=column.definition.format(same=f"on the remaining classes, by {whose}"),
         )
-        for column in FEATURES
+        for column in FEATURE_COLUMNS
     )

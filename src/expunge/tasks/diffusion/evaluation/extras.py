@@ -11,7 +11,7 @@ from typing import Any
 from expunge.errors import CheckpointError, MissingExtraError, ModelError
 
 
-def optional(module: str, purpose: str, extra: str) -> Any:
+def import_optional(module: str, purpose: str, extra: str) -> Any:
     """Return an optional module.
 
     Args:
@@ -24,7 +24,7 @@ def optional(module: str, purpose: str, extra: str) -> Any:
         ModelError: If it is and fails on import, as packages do beside a torchvision that does not fit torch.
 
     Examples:
-        >>> optional("no_such_package.part", "an example", "metrics")
+        >>> import_optional("no_such_package.part", "an example", "metrics")
         Traceback (most recent call last):
         expunge.errors.MissingExtraError: Expected the package 'no_such_package' for an example, but found that it is \
 not installed: run pip install 'expunge[metrics]'.
@@ -36,19 +36,19 @@ not installed: run pip install 'expunge[metrics]'.
     except ModuleNotFoundError as error:
         if error.name == package:
             raise MissingExtraError(purpose, package, extra) from error
-        raise broken(package, error) from error
+        raise import_failure(package, error) from error
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
-        raise broken(package, error) from error
+        raise import_failure(package, error) from error
 
 
-def broken(package: str, error: Exception) -> ModelError:
+def import_failure(package: str, error: Exception) -> ModelError:
     """Return the sentence about a package that fails on import."""
-    said = (str(error).strip().splitlines() or ["no message"])[0][:160].rstrip(". ")
-    cure = f"mend its installation (torch, torchvision and {package} must fit each other)"
-    return ModelError(f"to import '{package}'", f"{type(error).__name__} ({said})", cure)
+    message = (str(error).strip().splitlines() or ["no message"])[0][:160].rstrip(". ")
+    hint = f"mend its installation (torch, torchvision and {package} must fit each other)"
+    return ModelError(f"to import '{package}'", f"{type(error).__name__} ({message})", hint)
 
 
-def version_of(package: str) -> str:
+def package_version(package: str) -> str:
     """Return the installed version of a distribution, ``unknown`` where there is none."""
     try:
         return version(package)
@@ -56,7 +56,7 @@ def version_of(package: str) -> str:
         return "unknown"
 
 
-def file_hash(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file.
 
     Raises:
@@ -66,5 +66,5 @@ def file_hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        found = (error.strerror or "unreadable").lower()
-        raise CheckpointError(f"a weights file at '{path}'", found, "fetch it and name its path") from error
+        actual = (error.strerror or "unreadable").lower()
+        raise CheckpointError(f"a weights file at '{path}'", actual, "fetch it and name its path") from error

@@ -18,33 +18,33 @@ from expunge.metrics import (
 )
 from expunge.metrics.arrays import Floats
 
-SUBSET = 1000
+MAX_SUBSET_IMAGES = 1000
 """Images of a KID subset, the paper's number; fewer where a set has fewer."""
-SHARE = 0.1
+MAX_EXCESS_FRACTION = 0.1
 """What a model's distance may exceed the original's by, beside its split-half interval."""
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureFigures:
+class FeatureDistances:
     """The distances of one model.
 
     Args:
         real: Fréchet distance to real images, with its split-half interval.
         original: That to the original model's images; for the original, that of its halves. None without them.
         kernel: Kernel distance to real images.
-        shares: Precision, recall, density and coverage.
+        coverage_metrics: Precision, recall, density and coverage.
         images: Number of generated images.
     """
 
     real: SplitHalf
     original: float | None
     kernel: Summary
-    shares: dict[str, float]
+    coverage_metrics: dict[str, float]
     images: int
 
 
 @dataclass(frozen=True, eq=False)
-class Yardstick:
+class FeatureReference:
     """What every model's features are measured against.
 
     Args:
@@ -60,75 +60,81 @@ class Yardstick:
     seed: int
 
     @cached_property
-    def allowed(self) -> float | None:
+    def max_kept_distance(self) -> float | None:
         """The largest distance to real images that counts as kept; None without an original."""
-        return None if self.before is None else allowed(self.before)
+        return None if self.original_distance is None else max_kept_distance(self.original_distance)
 
     @cached_property
-    def before(self) -> SplitHalf | None:
+    def original_distance(self) -> SplitHalf | None:
         """The original's distance to real images with its interval; None without an original."""
-        return None if self.original is None else self.halves(self.original)
+        return None if self.original is None else self.split_half_distance(self.original)
 
-    def halves(self, features: Floats) -> SplitHalf:
+    def split_half_distance(self, features: Floats) -> SplitHalf:
         """Return the distance to real images with its interval."""
         return split_half(self.real, features, splits=self.splits, seed=self.seed)
 
-    def measure(self, features: Floats, *, own: bool = False) -> FeatureFigures:
+    def measure(self, features: Floats, *, is_original: bool = False) -> FeatureDistances:
         """Return the distances of a model's features.
 
         Args:
             features: ``(m, d)``.
-            own: Whether they are the original's, whose distance from itself is that of its halves.
+            is_original: Whether they are the original's, whose distance from itself is that of its halves.
 
         Raises:
             DataError: If there are too few images for the dimensions.
             NotFiniteError: If a feature is not finite.
         """
-        size = min(SUBSET, len(self.real), len(features))
+        size = min(MAX_SUBSET_IMAGES, len(self.real), len(features))
         precise, dense = precision_recall(self.real, features), density_coverage(self.real, features)
-        shares = {
+        coverage_metrics = {
             "precision": 100.0 * precise.precision,
             "recall": 100.0 * precise.recall,
             "density": dense.density,
             "coverage": 100.0 * dense.coverage,
         }
         kernel = kernel_distance(self.real, features, size=size, seed=self.seed)
-        return FeatureFigures(self.halves(features), self.apart(features, own), kernel, shares, len(features))
+        return FeatureDistances(
+            self.split_half_distance(features),
+            self.distance_to_original(features, is_original),
+            kernel,
+            coverage_metrics,
+            len(features),
+        )
 
-    def apart(self, features: Floats, own: bool) -> float | None:
+    def distance_to_original(self, features: Floats, is_original: bool) -> float | None:
         """Return the distance from the original's features."""
-        if own:
+        if is_original:
             return frechet_floor(features, splits=self.splits, seed=self.seed).value
         return None if self.original is None else frechet_distance(self.original, features)
 
-    def scores(self, figures: FeatureFigures, key: str) -> dict[str, float | None]:
+    def scores(self, distances: FeatureDistances, key: str) -> dict[str, float | None]:
         """Return the numbers of the columns that begin with ``key``; those that need an original only with one."""
-        found: dict[str, float | None] = {f"{key}_fid_real": figures.real.value}
-        if self.before is not None and self.before.value:
-            found[f"{key}_fid_excess"] = 100.0 * (figures.real.value / self.before.value - 1.0)
-        if figures.original is not None:
-            found[f"{key}_fid_original"] = figures.original
-        found[f"{key}_kid_real"] = figures.kernel.mean
-        return found | {f"{key}_{name}": value for name, value in figures.shares.items()}
+        scores: dict[str, float | None] = {f"{key}_fid_real": distances.real.value}
+        if self.original_distance is not None and self.original_distance.value:
+            scores[f"{key}_fid_excess"] = 100.0 * (distances.real.value / self.original_distance.value - 1.0)
+        if distances.original is not None:
+            scores[f"{key}_fid_original"] = distances.original
+        scores[f"{key}_kid_real"] = distances.kernel.mean
+        return scores | {f"{key}_{name}": value for name, value in distances.coverage_metrics.items()}
 
-    def evidence(self, figures: FeatureFigures) -> dict[str, Any]:
+    def evidence(self, distances: FeatureDistances) -> dict[str, Any]:
         """Return what stands behind the numbers: intervals, sizes, and the limit of what counts as kept."""
-        limit = self.allowed
+        limit = self.max_kept_distance
         return {
-            "fid_real_interval": list(figures.real.interval),
-            "fid_real_at_half": figures.real.at_half,
+            "fid_real_interval": list(distances.real.interval),
+            "fid_real_at_half": distances.real.at_half,
             "fid_real_allowed": limit,
-            "fid_real_kept": None if limit is None else figures.real.value <= limit,
-            "kid_real_half": figures.kernel.half,
-            "kid_subsets": len(figures.kernel.values),
+            "fid_real_kept": None if limit is None else distances.real.value <= limit,
+            "kid_real_half": distances.kernel.half_width,
+            "kid_subsets": len(distances.kernel.values),
             "dimensions": self.real.shape[1],
-            "images": {"real": len(self.real), "generated": figures.images},
+            "images": {"real": len(self.real), "generated": distances.images},
             "splits": self.splits,
             "seed": self.seed,
         }
 
 
-def allowed(original: SplitHalf, share: float = SHARE) -> float:
+def max_kept_distance(original: SplitHalf, fraction: float = MAX_EXCESS_FRACTION) -> float:
     """Return the largest distance to real images that counts as kept.
 
     It is the upper end of the original's split-half interval plus a share of the original's distance: what chance in
@@ -136,11 +142,11 @@ def allowed(original: SplitHalf, share: float = SHARE) -> float:
 
     Args:
         original: The original's distance with its interval.
-        share: What is conceded, as a share of the distance. Default .1.
+        fraction: What is conceded, as a share of the distance. Default .1.
 
     Examples:
         >>> from expunge.metrics import Interval
-        >>> allowed(SplitHalf(2.0, Interval(1.75, 2.25), 2.1, 2500))
+        >>> max_kept_distance(SplitHalf(2.0, Interval(1.75, 2.25), 2.1, 2500))
         2.45
     """
-    return original.interval.high + share * original.value
+    return original.interval.high + fraction * original.value

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from expunge.errors import DataError, ModelError
 from expunge.metrics.arrays import Floats
-from expunge.tasks.diffusion.evaluation.extras import file_hash, optional, version_of
+from expunge.tasks.diffusion.evaluation.extras import hash_file, import_optional, package_version
 
-DIMENSIONS = 2048
+FEATURE_DIM = 2048
 
 
 class Inception:
@@ -39,13 +39,13 @@ class Inception:
     prefix: ClassVar[str] = ""
 
     def __init__(self, weights: str | os.PathLike[str], *, batch_size: int = 64, device: str = "cpu") -> None:
-        module = optional("torch_fidelity.feature_extractor_inceptionv3", "Inception features", "fid")
-        self.hash, self.batch_size, self.device = file_hash(Path(weights)), batch_size, device
+        module = import_optional("torch_fidelity.feature_extractor_inceptionv3", "Inception features", "fid")
+        self.weights_sha256, self.batch_size, self.device = hash_file(Path(weights)), batch_size, device
         build = module.FeatureExtractorInceptionV3
-        network = build("inception-v3-compat", [str(DIMENSIONS)], feature_extractor_weights_path=str(weights))
+        network = build("inception-v3-compat", [str(FEATURE_DIM)], feature_extractor_weights_path=str(weights))
         self.network = network.to(device)
 
-    def features(self, images: Tensor) -> Floats:
+    def extract_features(self, images: Tensor) -> Floats:
         """Return the features ``(n, 2048)`` of images ``(n, c, h, w)`` in [0, 1].
 
         Raises:
@@ -55,29 +55,29 @@ class Inception:
         if not len(images):
             raise DataError("at least one image", "none", "generate some")
         with torch.no_grad():
-            parts = [self.network(eight_bits(part).to(self.device))[0] for part in images.split(self.batch_size)]
-        found = np.concatenate([part.double().cpu().numpy() for part in parts])
-        if found.shape != (len(images), DIMENSIONS):
-            cure = "take the network inception-v3-compat; other features are not FID's"
-            raise ModelError(f"{DIMENSIONS} features of each image", f"{found.shape}", cure)
-        return found
+            parts = [self.network(to_uint8_rgb(part).to(self.device))[0] for part in images.split(self.batch_size)]
+        features = np.concatenate([part.double().cpu().numpy() for part in parts])
+        if features.shape != (len(images), FEATURE_DIM):
+            hint = "take the network inception-v3-compat; other features are not FID's"
+            raise ModelError(f"{FEATURE_DIM} features of each image", f"{features.shape}", hint)
+        return features
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the network."""
         return {
             "name": "inception-v3-compat",
-            "features": f"{DIMENSIONS}, last pooling",
-            "weights_sha256": self.hash,
-            "torch-fidelity": version_of("torch-fidelity"),
+            "features": f"{FEATURE_DIM}, last pooling",
+            "weights_sha256": self.weights_sha256,
+            "torch-fidelity": package_version("torch-fidelity"),
             "torch": torch.__version__,
         }
 
 
-def eight_bits(images: Tensor) -> Tensor:
+def to_uint8_rgb(images: Tensor) -> Tensor:
     """Return images in [0, 1] as bytes ``(n, 3, h, w)``.
 
     Examples:
-        >>> eight_bits(torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3))[0, :, 0].tolist()
+        >>> to_uint8_rgb(torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3))[0, :, 0].tolist()
         [[0, 128, 255], [0, 128, 255], [0, 128, 255]]
     """
     return (images * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()

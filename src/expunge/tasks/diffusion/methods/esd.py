@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Mode, Recipe
+from expunge.engine import MethodRecipe, Pairing
 from expunge.methods.method import Method
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 from expunge.tasks.diffusion.objectives import NegativeGuidance, NoiseMatching
 
 
@@ -24,7 +24,7 @@ class ESD(Method):
         retain_weight: w ≥ 0. Default 1. The authors have no retain loss: 0.
 
     Examples:
-        >>> ESD(retain_weight=0.0).recipe().stages[0].mode
+        >>> ESD(retain_weight=0.0).recipe().stages[0].pairing
         'forget'
 
     Differences from the authors' code: see the objective; a retain loss by default, as every class shares all weights
@@ -40,8 +40,8 @@ class ESD(Method):
     strength: float = 1.0
     retain_weight: float = 1.0
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent."""
-        surgery = Fixed(1.0, self.retain_weight)
-        mode: Mode = "paired" if self.retain_weight else "forget"
-        return self.descend(NegativeGuidance(self.strength), NoiseMatching(), surgery, mode)
+        surgery = WeightedSum(1.0, self.retain_weight)
+        mode: Pairing = "paired" if self.retain_weight else "forget"
+        return self.make_recipe(NegativeGuidance(self.strength), NoiseMatching(), surgery, mode)

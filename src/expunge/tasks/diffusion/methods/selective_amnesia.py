@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Recipe
+from expunge.engine import MethodRecipe
 from expunge.methods.method import Method
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 from expunge.tasks.diffusion.objectives import ElasticNoise, SurrogateNoise
 
 
@@ -39,6 +39,6 @@ class SelectiveAmnesia(Method):
     strength: float = 10.0
     samples: int = 256
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent."""
-        return self.descend(SurrogateNoise(), ElasticNoise(self.strength, self.samples), Fixed(1.0, 1.0))
+        return self.make_recipe(SurrogateNoise(), ElasticNoise(self.strength, self.samples), WeightedSum(1.0, 1.0))

@@ -43,7 +43,7 @@ class ElasticNoise(NoiseMatching):
 
     aliases: ClassVar[tuple[str, ...]] = ("ewc",)
     paper: ClassVar[str] = "Selective Amnesia, arXiv 2305.10120"
-    stands_for: ClassVar[type[Objective] | None] = None
+    replaces: ClassVar[type[Objective] | None] = None
     reads_weights: ClassVar[bool] = True
 
     def __init__(self, strength: float = 10.0, samples: int = 256, drop: float = 0.1) -> None:
@@ -59,13 +59,15 @@ class ElasticNoise(NoiseMatching):
         order = torch.randperm(len(data.retain), generator=torch.Generator().manual_seed(0))
         self.fisher: Direction = fisher_diagonal(original, Subset(data.retain, order[: self.samples]))
         self.weights = [weight for weight in original.model.parameters() if weight.requires_grad]
-        self.start = [weight.detach().clone() for weight in self.weights]
+        self.initial_weights = [weight.detach().clone() for weight in self.weights]
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return the mean squared distance plus the penalty."""
         if not self.weights:
-            found = "none, because prepare has not been called"
-            raise ObjectiveError("weights to be held", found, "call prepare(Predictor(model), split) first")
-        pieces = zip(self.fisher, self.weights, self.start, strict=True)
-        penalty = torch.stack([(held * (weight - start).square()).sum() for held, weight, start in pieces]).sum()
+            actual = "none, because prepare has not been called"
+            raise ObjectiveError("weights to be held", actual, "call prepare(Predictor(model), split) first")
+        pieces = zip(self.fisher, self.weights, self.initial_weights, strict=True)
+        penalty = torch.stack(
+            [(information * (weight - start).square()).sum() for information, weight, start in pieces]
+        ).sum()
         return super().__call__(model, batch) + self.strength / 2 * penalty

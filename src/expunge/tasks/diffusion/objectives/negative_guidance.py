@@ -10,8 +10,8 @@ from torch import Tensor
 from expunge.batch import Batch, Predictor, Split
 from expunge.errors import ObjectiveError
 from expunge.objectives.objective import Model
-from expunge.objectives.teacher import Teacher, required
-from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective, noise_elsewhere
+from expunge.objectives.teacher import Teacher, validate_teacher
+from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective, predict_noise_for
 
 
 class NegativeGuidance(NoiseObjective):
@@ -52,16 +52,16 @@ class NegativeGuidance(NoiseObjective):
         super().prepare(original, data)
         self.teacher = Teacher(original)
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the noised batch with ``target``, the original's prediction under negative guidance."""
-        noisy, teacher = super().draw(batch, epoch, generator), required(self.teacher)
-        plain = noise_elsewhere(teacher.predict, noisy, self.neutral(noisy.targets))
-        return noisy.with_drawn(target=plain - self.strength * (teacher(noisy) - plain))
+        noisy, teacher = super().sample(batch, epoch, generator), validate_teacher(self.teacher)
+        neutral_noise = predict_noise_for(teacher.predict, noisy, self.neutral_labels(noisy.targets))
+        return noisy.with_extras(target=neutral_noise - self.strength * (teacher(noisy) - neutral_noise))
 
-    def neutral(self, labels: Tensor) -> Tensor:
+    def neutral_labels(self, labels: Tensor) -> Tensor:
         """Return for each label the one that guidance starts from: the null class."""
-        return self.noising.nulls(labels)
+        return self.forward_process.null_labels(labels)
 
-    def target(self, model: Model, batch: Batch) -> Tensor:
+    def compute_target(self, model: Model, batch: Batch) -> Tensor:
         """Return the original's prediction under negative guidance."""
-        return batch.drawn["target"]
+        return batch.extras["target"]

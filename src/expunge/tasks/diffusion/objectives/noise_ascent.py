@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from expunge.batch import Batch
-from expunge.objectives import Ascent
+from expunge.objectives import NegativeCrossEntropy
 from expunge.objectives.objective import Model, Objective
 from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
 
@@ -20,17 +20,17 @@ class NoiseAscent(NoiseObjective):
     Formula: − mean over examples of ‖ε − ε(x_t, t, c)‖² / d. It is negative and unbounded below.
 
     Examples:
-        >>> NoiseAscent.negative
+        >>> NoiseAscent.can_be_negative
         True
     """
 
     paper: ClassVar[str] = "Graves et al. 2021; Thudi et al. 2022"
-    stands_for: ClassVar[type[Objective] | None] = Ascent
-    negative: ClassVar[bool] = True
+    replaces: ClassVar[type[Objective] | None] = NegativeCrossEntropy
+    can_be_negative: ClassVar[bool] = True
 
-    def target(self, model: Model, batch: Batch) -> Tensor:
+    def compute_target(self, model: Model, batch: Batch) -> Tensor:
         """Return the noise that was mixed in."""
-        return batch.drawn["noise"]
+        return batch.extras["noise"]
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return minus the mean squared distance."""

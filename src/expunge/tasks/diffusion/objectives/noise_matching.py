@@ -37,18 +37,18 @@ class NoiseMatching(NoiseObjective):
 
     aliases: ClassVar[tuple[str, ...]] = ("denoising",)
     paper: ClassVar[str] = "arXiv 2006.11239"
-    stands_for: ClassVar[type[Objective] | None] = CrossEntropy
+    replaces: ClassVar[type[Objective] | None] = CrossEntropy
 
     def __init__(self, drop: float = 0.1) -> None:
         if not 0 <= drop < 1:
             raise ObjectiveError("a share of labels in [0, 1)", f"{drop}", "use .1, or 0 to drop none")
         self.drop = drop
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the noised batch, some labels dropped."""
-        labels = self.noising.dropped(batch, self.drop, generator)
-        return self.noising.noised(batch, generator, labels=labels)
+        labels = self.forward_process.drop_labels(batch, self.drop, generator)
+        return self.forward_process.add_noise(batch, generator, labels=labels)
 
-    def target(self, model: Model, batch: Batch) -> Tensor:
+    def compute_target(self, model: Model, batch: Batch) -> Tensor:
         """Return the noise that was mixed in."""
-        return batch.drawn["noise"]
+        return batch.extras["noise"]

@@ -31,12 +31,12 @@ class SurrogateNoise(NoiseObjective):
     aliases: ClassVar[tuple[str, ...]] = ("surrogate",)
     paper: ClassVar[str] = "Selective Amnesia, arXiv 2305.10120"
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the batch of noised surrogates."""
         form, kind = batch.inputs.shape[1:], batch.inputs.dtype
-        images = 2 * batch.own(lambda count: torch.rand(count, *form, generator=generator, dtype=kind)) - 1
-        return self.noising.noised(batch, generator, images=images.to(batch.inputs.device))
+        images = 2 * batch.draw_local(lambda count: torch.rand(count, *form, generator=generator, dtype=kind)) - 1
+        return self.forward_process.add_noise(batch, generator, images=images.to(batch.inputs.device))
 
-    def target(self, model: Model, batch: Batch) -> Tensor:
+    def compute_target(self, model: Model, batch: Batch) -> Tensor:
         """Return the noise that was mixed in."""
-        return batch.drawn["noise"]
+        return batch.extras["noise"]

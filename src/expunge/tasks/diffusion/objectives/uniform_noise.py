@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch
-from expunge.objectives import Uniform
+from expunge.objectives import UniformTarget
 from expunge.objectives.objective import Model, Objective
 from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
 
@@ -29,16 +29,16 @@ class UniformNoise(NoiseObjective):
 
     aliases: ClassVar[tuple[str, ...]] = ("erasediff",)
     paper: ClassVar[str] = "arXiv 2401.05779"
-    stands_for: ClassVar[type[Objective] | None] = Uniform
+    replaces: ClassVar[type[Objective] | None] = UniformTarget
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the noised batch with ``target``, the numbers to be predicted."""
-        noisy = super().draw(batch, epoch, generator)
-        noise = noisy.drawn["noise"]
+        noisy = super().sample(batch, epoch, generator)
+        noise = noisy.extras["noise"]
         form, kind = noise.shape[1:], noise.dtype
-        uniform = batch.own(lambda count: torch.rand(count, *form, generator=generator, dtype=kind))
-        return noisy.with_drawn(target=uniform.to(noise.device))
+        uniform = batch.draw_local(lambda count: torch.rand(count, *form, generator=generator, dtype=kind))
+        return noisy.with_extras(target=uniform.to(noise.device))
 
-    def target(self, model: Model, batch: Batch) -> Tensor:
+    def compute_target(self, model: Model, batch: Batch) -> Tensor:
         """Return the numbers."""
-        return batch.drawn["target"]
+        return batch.extras["target"]

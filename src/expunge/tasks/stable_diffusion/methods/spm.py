@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.engine import Mode, Recipe
+from expunge.engine import MethodRecipe, Pairing
 from expunge.methods.method import Method
-from expunge.surgery import Fixed
+from expunge.surgery import WeightedSum
 from expunge.tasks.stable_diffusion.objectives import AnchorPreservation, ConceptErasure
 
 
@@ -15,7 +15,7 @@ from expunge.tasks.stable_diffusion.objectives import AnchorPreservation, Concep
 class SPM(Method):
     """Let a prompt point away from itself, as the original would guide it, and keep the others as they were (SPM).
 
-    The authors train a rank-1 adapter of all layers: ``model.trainable("lora", layers="all")`` beforehand.
+    The authors train a rank-1 adapter of all layers: ``model.set_trainable("lora", layers="all")`` beforehand.
 
     Paper: "One-Dimensional Adapter to Rule Them All: Concepts, Diffusion Models and Erasing Applications" (Lyu et al.,
     CVPR 2024, arXiv 2312.16145).
@@ -42,8 +42,8 @@ class SPM(Method):
     strength: float = 1.0
     retain_weight: float = 1.0
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent."""
-        mode: Mode = "paired" if self.retain_weight else "forget"
-        surgery = Fixed(1.0, self.retain_weight)
-        return self.descend(ConceptErasure(self.strength), AnchorPreservation(), surgery, mode)
+        mode: Pairing = "paired" if self.retain_weight else "forget"
+        surgery = WeightedSum(1.0, self.retain_weight)
+        return self.make_recipe(ConceptErasure(self.strength), AnchorPreservation(), surgery, mode)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Predictor, Split
-from expunge.engine import Edit, Recipe
+from expunge.engine import EditStage, MethodRecipe
 from expunge.errors import ConfigError, RequestError
 from expunge.methods.method import Method
-from expunge.tasks.stable_diffusion.family import as_text_to_image
-from expunge.tasks.stable_diffusion.projections import mapping, projections
+from expunge.tasks.stable_diffusion.projections import find_projections, solve_edit_matrix
+from expunge.tasks.stable_diffusion.task import as_text_to_image
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
 
@@ -53,7 +53,7 @@ class UCE(Method):
     paper: ClassVar[str] = "arXiv 2308.14761"
     label: ClassVar[str] = "UCE"
     task: ClassVar[str | None] = "stable_diffusion"
-    fewest_epochs: ClassVar[int] = 0
+    min_epochs: ClassVar[int] = 0
 
     epochs: int = 0
     erase: float = 1.0
@@ -64,35 +64,35 @@ class UCE(Method):
         """Refuse settings that cannot work."""
         super().__post_init__()
         if not (min(self.erase, self.preserve) >= 0 and self.ridge > 0):
-            found = f"{self.erase}, {self.preserve} and {self.ridge}"
-            raise ConfigError("erase and preserve ≥ 0, ridge > 0", found, "change the one that breaks this")
+            actual = f"{self.erase}, {self.preserve} and {self.ridge}"
+            raise ConfigError("erase and preserve ≥ 0, ridge > 0", actual, "change the one that breaks this")
 
-    def recipe(self, seed: int = 0) -> Recipe:
+    def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return the edit, and fine-tuning where it is asked for."""
-        return Recipe((Edit(self.edit, "edit"), *self.repair()))
+        return MethodRecipe((EditStage(self.edit, "edit"), *self.make_finetune_stages()))
 
     def edit(self, predict: Predictor, data: Split) -> None:
         """Change the projections in place."""
         model = as_text_to_image(predict.model)
-        erased, anchors, kept = tokens(model, data)
+        erased, anchors, kept = collect_tokens(model, data)
         scales = {"erase": self.erase, "preserve": self.preserve, "ridge": self.ridge}
-        changed = mapping(erased, anchors, kept, **scales)
-        for layer in projections(model.unet, changed.shape[0]):
-            layer.weight.copy_(layer.weight.double() @ changed)
+        transform = solve_edit_matrix(erased, anchors, kept, **scales)
+        for layer in find_projections(model.unet, transform.shape[0]):
+            layer.weight.copy_(layer.weight.double() @ transform)
 
 
-def tokens(model: TextToImage, data: Split) -> tuple[Tensor, Tensor, Tensor]:
+def collect_tokens(model: TextToImage, data: Split) -> tuple[Tensor, Tensor, Tensor]:
     """Return the tokens of forgotten prompts, of their anchors, and of what is kept, each ``(n, width)``.
 
     Raises:
         RequestError: If a forgotten prompt has no other prompt as its anchor.
     """
-    forgotten = data.forget.targets.unique().to(model.table.device)
+    forgotten = data.forget.targets.unique().to(model.prompt_embeddings.device)
     anchors = model.anchors[forgotten]
     if bool((anchors == forgotten).any()):
-        text = model.texts[int(forgotten[anchors == forgotten][0])]
+        text = model.prompts[int(forgotten[anchors == forgotten][0])]
         raise RequestError("an anchor for every forgotten prompt", f"none for '{text}'", "name one in its Concept")
-    null = torch.tensor([model.null])
-    kept = torch.cat([data.retain.targets.unique(), null]).unique().to(model.table.device)
-    erased, new, same = (model.table[numbers].flatten(0, 1) for numbers in (forgotten, anchors, kept))
+    null = torch.tensor([model.null_class])
+    kept = torch.cat([data.retain.targets.unique(), null]).unique().to(model.prompt_embeddings.device)
+    erased, new, same = (model.prompt_embeddings[numbers].flatten(0, 1) for numbers in (forgotten, anchors, kept))
     return erased, new, same

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expunge.batch import Batch, Predictor, Split
 from expunge.objectives.objective import Model
-from expunge.objectives.teacher import Teacher, required
+from expunge.objectives.teacher import Teacher, validate_teacher
 from expunge.tasks.stable_diffusion.objectives.prompt_objective import PromptObjective
 
 
@@ -44,11 +44,11 @@ class AnchorPreservation(PromptObjective):
         super().prepare(original, data)
         self.teacher = Teacher(original)
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the noised batch with ``target``, the original's prediction."""
-        noisy = super().draw(batch, epoch, generator)
-        return noisy.with_drawn(target=required(self.teacher)(noisy))
+        noisy = super().sample(batch, epoch, generator)
+        return noisy.with_extras(target=validate_teacher(self.teacher)(noisy))
 
-    def target(self, model: Model, batch: Batch) -> Tensor:
+    def compute_target(self, model: Model, batch: Batch) -> Tensor:
         """Return the original's prediction."""
-        return batch.drawn["target"]
+        return batch.extras["target"]

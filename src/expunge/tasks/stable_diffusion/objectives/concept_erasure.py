@@ -41,8 +41,8 @@ class ConceptErasure(PromptObjective, NegativeGuidance):
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look up the anchors and keep a frozen copy of the original."""
         super().prepare(original, data)
-        self.refuse_without_anchors(data)
+        self.check_anchors(data)
 
-    def neutral(self, labels: Tensor) -> Tensor:
+    def neutral_labels(self, labels: Tensor) -> Tensor:
         """Return for each prompt the one that guidance starts from: its anchor."""
-        return self.anchored(labels)
+        return self.get_anchors(labels)

@@ -42,9 +42,9 @@ class ImagePairs(PromptObjective):
             raise ObjectiveError("a scale > 0", f"{scale}", "use 100")
         self.scale = scale
 
-    def target(self, model: Model, batch: Batch) -> Tensor:
+    def compute_target(self, model: Model, batch: Batch) -> Tensor:
         """Return the noise that was mixed in."""
-        return batch.drawn["noise"]
+        return batch.extras["noise"]
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """Return the scaled mean squared distance."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from expunge.batch import Batch, Predictor, Split
 from expunge.objectives import RandomLabel
 from expunge.objectives.objective import Model, Objective
-from expunge.objectives.teacher import Teacher, required
-from expunge.tasks.diffusion.objectives.noise_objective import noise_elsewhere
+from expunge.objectives.teacher import Teacher, validate_teacher
+from expunge.tasks.diffusion.objectives.noise_objective import predict_noise_for
 from expunge.tasks.stable_diffusion.objectives.prompt_objective import PromptObjective
 
 
@@ -37,7 +37,7 @@ class OtherPrompt(PromptObjective):
 
     aliases: ClassVar[tuple[str, ...]] = ("pseudo_prompt",)
     paper: ClassVar[str] = "SalUn, ICLR 2024; arXiv 2510.22124"
-    stands_for: ClassVar[type[Objective] | None] = RandomLabel
+    replaces: ClassVar[type[Objective] | None] = RandomLabel
 
     def __init__(self, frozen: bool = False) -> None:
         self.frozen = frozen
@@ -46,17 +46,19 @@ class OtherPrompt(PromptObjective):
     def prepare(self, original: Predictor, data: Split) -> None:
         """Look up the anchors, and keep a frozen copy of the original where it is asked for."""
         super().prepare(original, data)
-        self.refuse_without_anchors(data)
+        self.check_anchors(data)
         self.teacher = Teacher(original) if self.frozen else None
 
-    def draw(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the noised batch with ``others``, the anchors (n,), and the frozen target if that is wanted."""
-        noisy = super().draw(batch, epoch, generator)
-        noisy = noisy.with_drawn(others=self.anchored(noisy.targets))
+        noisy = super().sample(batch, epoch, generator)
+        noisy = noisy.with_extras(others=self.get_anchors(noisy.targets))
         if not self.frozen:
             return noisy
-        return noisy.with_drawn(target=noise_elsewhere(required(self.teacher).predict, noisy, noisy.drawn["others"]))
+        return noisy.with_extras(
+            target=predict_noise_for(validate_teacher(self.teacher).predict, noisy, noisy.extras["others"])
+        )
 
-    def target(self, model: Model, batch: Batch) -> Tensor:
+    def compute_target(self, model: Model, batch: Batch) -> Tensor:
         """Return what is predicted for the anchor."""
-        return batch.drawn["target"] if self.frozen else noise_elsewhere(model, batch, batch.drawn["others"])
+        return batch.extras["target"] if self.frozen else predict_noise_for(model, batch, batch.extras["others"])

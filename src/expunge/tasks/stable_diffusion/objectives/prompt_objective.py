@@ -23,29 +23,29 @@ class PromptObjective(NoiseObjective, ABC):
         super().prepare(original, data)
         anchors = getattr(original.model, "anchors", None)
         if anchors is None:
-            cure = "use an objective of class-conditional models, such as other_class"
-            raise ModelError("a model with a table of prompts", type(original.model).__name__, cure)
+            hint = "use an objective of class-conditional models, such as other_class"
+            raise ModelError("a model with a table of prompts", type(original.model).__name__, hint)
         self.anchors = anchors.detach().cpu().clone()
 
-    def anchored(self, labels: Tensor) -> Tensor:
+    def get_anchors(self, labels: Tensor) -> Tensor:
         """Return the number of each prompt's anchor.
 
         Raises:
             ObjectiveError: Before ``prepare``.
         """
         if self.anchors is None:
-            found = "none, because prepare has not been called"
-            raise ObjectiveError("anchors of prompts", found, "call prepare(Predictor(model), split) first")
+            actual = "none, because prepare has not been called"
+            raise ObjectiveError("anchors of prompts", actual, "call prepare(Predictor(model), split) first")
         return self.anchors.to(labels.device)[labels]
 
-    def refuse_without_anchors(self, data: Split) -> None:
+    def check_anchors(self, data: Split) -> None:
         """Refuse forgotten prompts that are to become nothing else.
 
         Raises:
             ObjectiveError: If one is its own anchor.
         """
         forgotten = data.forget.targets.unique()
-        alone = forgotten[self.anchored(forgotten) == forgotten]
-        if len(alone):
-            found = f"none for prompt number {int(alone[0])}"
-            raise ObjectiveError("an anchor for each forgotten prompt", found, "make the request with concept_split")
+        without_anchor = forgotten[self.get_anchors(forgotten) == forgotten]
+        if len(without_anchor):
+            actual = f"none for prompt number {int(without_anchor[0])}"
+            raise ObjectiveError("an anchor for each forgotten prompt", actual, "make the request with concept_split")

@@ -1,0 +1,72 @@
+"""The templates of this package, and what of them goes into a page as it stands."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from expunge.formatting import format_count
+from expunge.report.numbers import add_nbsp
+
+
+@cache
+def get_environment() -> Environment:
+    """Return the environment of the templates: everything is escaped, and what is missing is an error."""
+    environment = Environment(
+        loader=PackageLoader("expunge.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(count=format_count, tie=add_nbsp, code=render_code, moment=format_time)
+    return environment
+
+
+def render_code(text: str) -> Markup:
+    """Return text as HTML, with what stands between backticks as code.
+
+    Examples:
+        >>> print(render_code("`expunge purge` removes <that>"))
+        <code>expunge purge</code> removes &lt;that&gt;
+    """
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def format_time(text: str) -> str:
+    """Return a time to the minute, in UTC; what is no time as it is.
+
+    Examples:
+        >>> format_time("2025-01-02T03:04:05+01:00"), format_time("yesterday")
+        ('2025-01-02 02:04 UTC', 'yesterday')
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError):
+        return text
+
+
+def read_source(name: str) -> Markup:
+    """Return a file among the templates as it is; never anything from a document."""
+    loader = get_environment().loader
+    return Markup("" if loader is None else loader.get_source(get_environment(), name)[0])
+
+
+def resolve_variables(style: str, variables: str) -> Markup:
+    """Return a style sheet with the light theme's values in the place of its variables, for viewers without them.
+
+    Args:
+        style: The style sheet.
+        variables: A style sheet that begins with ``:root { … }``.
+
+    Examples:
+        >>> print(resolve_variables("a { fill: var(--ink); }", ":root { --ink: #123456; } :root { --ink: #ffffff; }"))
+        a { fill: #123456; }
+    """
+    block = variables[: variables.index("}")]
+    values = dict(re.findall(r"--(\w+): ([^;]+);", block))
+    return Markup(re.sub(r"var\(--(\w+)\)", lambda found: values[found[1]], style))

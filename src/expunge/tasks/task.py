@@ -1,0 +1,210 @@
+"""The base of all families: what unlearning has to know of a kind of model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from expunge.batch import Examples, Predictor, Split
+from expunge.engine import MethodRecipe, RunOptions, TrainStage
+from expunge.errors import ConfigError
+from expunge.methods import Method
+from expunge.methods.component_spec import ComponentSpec, parse_components
+from expunge.objectives import Objective
+from expunge.registry import find_component, is_registered, list_entries, make_entry
+from expunge.tasks.image_sampler import ImageSampler
+from expunge.tasks.model_fit import ModelFit
+
+
+class Recognition(NamedTuple):
+    """What a model still knows of examples, by a measure of its family.
+
+    Args:
+        share: Of the examples that are recognised.
+        limit: Up to which share they count as forgotten.
+    """
+
+    share: float
+    limit: float
+
+
+class Task(ABC):
+    """A family of models: how they are read, checked and saved, and which objectives are theirs.
+
+    Attributes:
+        aliases: Other names in the registry.
+        paper: Not used by families.
+        inherits_objectives_from: Other families whose objectives serve this one too, after its own.
+        is_classifier: Whether its models are classifiers, so that ``auto`` can teach neighbours' votes.
+        default_method: What ``auto`` stands for where they are none: a method's name, or a composition in words.
+        budget_method: What ``auto`` stands for there inside a budget. Default: the same, which keeps none.
+        learning_rates: Learning rates that ``auto`` tries there, from the smallest up. Default: none, it keeps the
+            method's.
+        estimates_memory: Whether ``check_memory`` reckons with all of the device's memory, so that nothing takes any to
+            be faster.
+        identified_by_prompt: Whether an example is known by its prompt, the name of its label, and not by what it
+            holds.
+        defaults: Settings of methods for this family, wherever a method has no value of its own and none is written.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = ""
+    inherits_objectives_from: ClassVar[tuple[str, ...]] = ()
+    is_classifier: ClassVar[bool] = False
+    default_method: ClassVar[str] = "eupmu"
+    budget_method: ClassVar[str] = ""
+    learning_rates: ClassVar[tuple[float, ...]] = ()
+    estimates_memory: ClassVar[bool] = False
+    identified_by_prompt: ClassVar[bool] = False
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        return make_entry(type(self)).name
+
+    def select_default_method(self, *, has_budget: bool) -> str:
+        """Return the name of what ``auto`` stands for, where its models are no classifiers.
+
+        Args:
+            has_budget: Whether there is a budget to keep.
+        """
+        return self.budget_method if has_budget and self.budget_method else self.default_method
+
+    @abstractmethod
+    def make_predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
+        """Return the model with the way to read it.
+
+        Raises:
+            ModelError: If it is no model of the family.
+        """
+
+    @abstractmethod
+    def count_classes(self, predict: Predictor, *sides: Examples) -> int | None:
+        """Return the number of classes, after what is special to the family has been checked; None if logits tell.
+
+        Raises:
+            ExpungeError: If model and examples do not fit together.
+        """
+
+    @abstractmethod
+    def save(self, model: nn.Module, folder: Path) -> Path:
+        """Write an unlearned model into a run folder, in the layout of its family, and return where it is."""
+
+    def detects(self, folder: Path) -> bool:
+        """Return whether a folder looks like a model of the family that draws images."""
+        return False
+
+    def load(self, folder: Path) -> nn.Module:
+        """Return the model in a folder.
+
+        Raises:
+            ExpungeError: If it cannot be read, or the models of the family draw no images.
+        """
+        raise self.no_images_error()
+
+    def make_sampler(self, model: nn.Module, guidance: float | None = None, steps: int | None = None) -> ImageSampler:
+        """Return what draws the images of a model.
+
+        Args:
+            model: What ``load`` returned.
+            guidance: w of classifier-free guidance. Default: the family's.
+            steps: Of the sampler. Default: the family's.
+
+        Raises:
+            ConfigError: If the models of the family draw no images.
+        """
+        raise self.no_images_error()
+
+    def no_images_error(self) -> ConfigError:
+        """Return the error about models that draw no images."""
+        return ConfigError("a family of models that draw images", f"{self.name}", "name a diffusion model")
+
+    def measure_recognition(self, predict: Predictor, examples: Examples) -> Recognition | None:
+        """Return how many of the examples a model still recognises; None where the family cannot say."""
+        return None
+
+    def measure_fit(self, predict: Predictor, split: Split, *, has_budget: bool) -> tuple[ModelFit, ...]:
+        """Return how well a model knows the examples of a request before the run; nothing where it cannot be told.
+
+        Args:
+            predict: The model, left as it was found.
+            split: The request.
+            has_budget: Whether there is a budget to keep, which costs more looks anyway.
+        """
+        return ()
+
+    def check_memory(
+        self, model: nn.Module, recipe: MethodRecipe, split: Split, conditions: RunOptions, *, inplace: bool
+    ) -> None:
+        """Refuse a run for which there is too little memory; a family that cannot tell beforehand lets it start."""
+
+    def resolve_settings(self, method: str, explicit: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a method's settings: those that are written, then a preset's, then those of the family.
+
+        Args:
+            method: A registered name, or a composition in words.
+            explicit: Settings by name, beside those in the words.
+        """
+        base = ComponentSpec(method) if is_registered("methods", method) else parse_components(method)[0]
+        if {**base.settings, **explicit}.get("preset") is not None:
+            return dict(explicit)
+        common, specific = (method_defaults(kind) for kind in (Method, find_component("methods", base.name)))
+        task_defaults = {name: value for name, value in self.defaults.items() if specific.get(name) == common[name]}
+        return {name: value for name, value in task_defaults.items() if name not in base.settings} | dict(explicit)
+
+    def validate_method(self, method: Method) -> Method:
+        """Return the method if it serves the family.
+
+        Raises:
+            ConfigError: If it is for another one alone.
+        """
+        base_method: Method = getattr(method, "base", method)
+        if base_method.task not in (None, self.name, *self.inherits_objectives_from):
+            hint = f"choose one of those that `expunge list methods` shows for {self.name}"
+            raise ConfigError(
+                f"a method for {self.name}", f"{base_method.label}, which is for {base_method.task}", hint
+            )
+        return method
+
+    def translate_recipe(self, recipe: MethodRecipe) -> MethodRecipe:
+        """Return a recipe with the family's objectives in the place of those for classifiers.
+
+        Raises:
+            ConfigError: If the family has nothing that could take the place of one.
+        """
+        return MethodRecipe(
+            tuple(self.translate_stage(stage) if isinstance(stage, TrainStage) else stage for stage in recipe.stages)
+        )
+
+    def translate_stage(self, stage: TrainStage) -> TrainStage:
+        """Return a descent with the family's objectives."""
+        return replace(stage, objectives=stage.objectives.map(self.translate_objective))
+
+    def translate_objective(self, objective: Objective) -> Objective:
+        """Return the objective, or the family's own in its place.
+
+        Raises:
+            ConfigError: If there is none.
+        """
+        served_tasks = (self.name, *self.inherits_objectives_from)
+        if objective.task in served_tasks:
+            return objective
+        every = [entry.target for entry in list_entries("objectives").values()]
+        for candidate in (target for task in served_tasks for target in every if target.task == task):
+            if candidate.replaces is type(objective):
+                replacement: Objective = candidate()
+                return replacement
+        name = type(objective).__name__
+        hint = f"choose a method or an objective that serves {self.name}"
+        raise ConfigError(f"an objective for {self.name}", f"{name}, which is for {objective.task}", hint)
+
+
+def method_defaults(method: type[Method]) -> dict[str, Any]:
+    """Return the settings of a method as they are where nothing is written."""
+    return {field.name: field.default for field in fields(method)}
