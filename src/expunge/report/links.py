@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from expunge.report.glossary import Term
-from expunge.report.templating import render_code
+from expunge.report.templating import CODE_PATTERN, render_code
 
 METRIC_WORDS = {
     "average gap": "avg_gap",
@@ -67,8 +67,8 @@ AUDIT_GLOSSARY_WORDS = {
 class GlossaryLinks:
     """Turns the words of a text that the glossary has into links; all of the text is escaped.
 
-    What stands between backticks is code. The first place of each definition in a text is linked. Labels of metrics
-    count where they are written like names, with a capital letter: 'seconds' would be found in any sentence.
+    What stands between backticks is code, without links. The first place of each definition in a text is linked. Labels
+    of metrics count where they are written like names, with a capital letter: 'seconds' would be found in any sentence.
 
     Args:
         terms: The glossary, with its anchors.
@@ -95,15 +95,23 @@ class GlossaryLinks:
 
     def __call__(self, text: str) -> Markup:
         """Return the text as HTML, its words linked."""
-        parts, end, linked = [], 0, set()
+        linked: set[str] = set()
+        pieces = re.split(f"({CODE_PATTERN})", text)
+        # Every second piece is code.
+        return Markup("").join(
+            render_code(piece) if index % 2 else self._link_words(piece, linked) for index, piece in enumerate(pieces)
+        )
+
+    def _link_words(self, text: str, linked: set[str]) -> Markup:
+        parts, end = [], 0
         for match in self._pattern.finditer(text):
             anchor = self._anchors.get(match[0]) or self._anchors[match[0].lower()]
             if anchor in linked:
                 continue
             linked.add(anchor)
-            parts += [render_code(text[end : match.start()]), Markup('<a href="#{}">{}</a>').format(anchor, match[0])]
+            parts += [escape(text[end : match.start()]), Markup('<a href="#{}">{}</a>').format(anchor, match[0])]
             end = match.end()
-        return Markup("").join([*parts, render_code(text[end:])])
+        return Markup("").join([*parts, escape(text[end:])])
 
 
 def _resolve_anchors(words: Mapping[str, str], anchors: Mapping[str, str]) -> dict[str, str]:

@@ -27,6 +27,10 @@ def get_environment() -> Environment:
     return environment
 
 
+CODE_PATTERN = "`[^`]+`"
+"""What stands between backticks."""
+
+
 def render_code(text: str) -> Markup:
     """Return text as HTML, with what stands between backticks as code.
 
@@ -34,7 +38,7 @@ def render_code(text: str) -> Markup:
         >>> print(render_code("`expunge purge` removes <that>"))
         <code>expunge purge</code> removes &lt;that&gt;
     """
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub(CODE_PATTERN, lambda match: f"<code>{match[0][1:-1]}</code>", str(escape(text))))
 
 
 def format_time(text: str) -> str:
