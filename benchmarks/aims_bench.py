@@ -47,7 +47,7 @@ class AimsBench(Bench):
         case, model = self.case(cell.kind, cell.seed), self.original(cell.seed)
         parts: dict[str, Any] = {"forget": case.split.forget, "retain": case.split.retain, "holdout": case.control}
         began = time.process_time()
-        result = unlearn(model, **parts, budget=Budget(points=self.points), seed=cell.seed)
+        result = unlearn(model, **parts, budget=Budget(accuracy_points=self.points), seed=cell.seed)
         told: dict[str, Any] = {"budget": cast(BudgetResult, result.budget).as_dict(), "search": result.search_history}
         told["cpu_seconds"] = time.process_time() - began
         drop = self.kept(cell, model) - self.kept(cell, result.model)

@@ -46,7 +46,7 @@ def cosine_course(kind: str, title: str) -> Callable[[Document], str]:
         curves = [
             Curve(
                 row["variant"],
-                [(float(k + 1), one["mean"], one["half"]) for k, one in enumerate(row["cosine_by_epoch"])],
+                [(float(k + 1), one["mean"], one["half_width"]) for k, one in enumerate(row["cosine_by_epoch"])],
             )
             for row in document["course"]
             if row["kind"] == kind
@@ -64,7 +64,7 @@ def tolerance(kind: str, title: str) -> Callable[[Document], str]:
         for form in ("implicit", "explicit"):
             for name in ("ua", "ta"):
                 points = [
-                    (max(row["value"], 0.003), row[name]["mean"], row[name]["half"])
+                    (max(row["value"], 0.003), row[name]["mean"], row[name]["half_width"])
                     for row in document["rows"]
                     if (row["kind"], row["form"]) == (kind, form) and name in row
                 ]

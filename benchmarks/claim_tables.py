@@ -36,7 +36,7 @@ def interval(found: Mapping[str, Any], places: int = 2) -> str:
     """Return a mean with half its 95 % interval."""
     if found["mean"] is None:
         return "–"
-    half = "" if found["half"] is None else f" ± {number(found['half'], places)}"
+    half = "" if found["half_width"] is None else f" ± {number(found['half_width'], places)}"
     return f"{number(found['mean'], places)}{half}"
 
 

@@ -16,7 +16,7 @@ SHOWN = ("ua", "ra", "ta", "mia", "avg_gap")
 
 def figure(found: Mapping[str, Any]) -> str:
     """Return a mean with half its 95 % interval."""
-    half = "" if found["half"] is None else f" ± {found['half']:.2f}"
+    half = "" if found["half_width"] is None else f" ± {found['half_width']:.2f}"
     return f"{found['mean']:.2f}{half}"
 
 

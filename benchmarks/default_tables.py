@@ -47,8 +47,8 @@ def promises(document: Document) -> str:
     for request in document["requests"]:
         for found in request["budgets"][DEFAULT]:
             bound = "–" if found["bound"] is None else f"{found['bound']:.2f}"
-            said = [{True: "yes", None: "undecided"}.get(found[what], "no") for what in ("kept", "reached")]
-            rate = f"{(found['search'] or {}).get('rate', 0):g}"
+            said = [{True: "yes", None: "undecided"}.get(found[what], "no") for what in ("within_budget", "target_met")]
+            rate = f"{(found['search'] or {}).get('lr', 0):g}"
             lines.append([request["id"], f"{found['seed']}", rate, f"{found['true_drop']:.2f}", bound, *said])
     return f"{written(lines, 1)}\n\n{violations(document)}"
 
@@ -61,9 +61,9 @@ def frontiers(document: Document) -> str:
     lines = [["not met", "seed", "handed over: points spent", "AUC", "forgot most: points spent", "AUC"]]
     for request in document["requests"]:
         for found in request["budgets"][DEFAULT]:
-            looks = found.get("looks", ())
+            looks = found.get("evaluations", ())
             told = [look for look in looks if look["auc"] is not None]
-            if told and found["reached"] is False:
+            if told and found["target_met"] is False:
                 furthest = min(told, key=lambda look: abs(look["auc"] - 0.5))
                 cells = [f"{look[key]:.3g}" for look in (looks[found["chosen"]], furthest) for key in ("spent", "auc")]
                 lines.append([request["id"], f"{found['seed']}", *cells])

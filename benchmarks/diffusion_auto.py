@@ -51,7 +51,7 @@ def write(name: str, found: dict[str, Any]) -> None:
 def study(name: str, plan: DiffusionDemoPlan, data_dir: Path, seeds: range) -> None:
     """Let the original draw, then unlearn with each seed and draw again."""
     case = diffusion_plan.load_case(plan, data_dir)
-    rows = ImageModelComparison(case.split, case.real, case.judge, plan.sampling)
+    rows = ImageModelComparison(case.split, case.real, case.classifier, plan.sampling)
     rows.add_original(case.original)
     base = json.loads((RESULTS / "diffusion-base.json").read_text())[name]["model"]
     searches: list[Any] = []

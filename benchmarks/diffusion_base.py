@@ -37,8 +37,8 @@ TRAINING = {
     "digits": DiffusionTrainSettings(updates=2000, lr=4e-3, warmup_updates=50, ema_decay=0.995),
 }
 JUDGING = {
-    "fashion_mnist": TrainSettings(epochs=8, batch=128, rate=0.1),
-    "digits": TrainSettings(epochs=30, batch=64, rate=0.1),
+    "fashion_mnist": TrainSettings(epochs=8, batch_size=128, lr=0.1),
+    "digits": TrainSettings(epochs=30, batch_size=64, lr=0.1),
 }
 
 
@@ -48,7 +48,7 @@ def judge(name: str, source: LabeledDataset, console: Console) -> dict[str, Any]
     model = find_component("models", "resnet8")(len(source.class_names), channels=source.shape[0])
     with progress_bar(console, "Judge", JUDGING[name].epochs) as shown:
         record = train_classifier(model, source.train, JUDGING[name], on_epoch=shown.set_epoch)
-    save_weights(model, WHERE / name / "judge.safetensors", overwrite=True)
+    save_weights(model, WHERE / name / "classifier.safetensors", overwrite=True)
     predict, right = Predictor(model.eval()), 0
     with torch.no_grad():
         for positions in torch.arange(len(source.test)).split(1000):
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(TRAINING))
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", choices=["judge", "model"], help="make one of the two, keep the other")
+    parser.add_argument("--only", choices=["classifier", "model"], help="make one of the two, keep the other")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     console, source = Console(), find_component("readers", asked.name)(asked.data_dir)

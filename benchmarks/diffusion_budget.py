@@ -63,7 +63,7 @@ def drawn(row: dict[str, Any], images: int) -> dict[str, Any]:
 def made(case: DiffusionDemoCase, rows: ImageModelComparison, seed: int) -> dict[str, Any]:
     """Forget inside the budget, and let the model draw."""
     sides = {"forget": case.split.forget, "retain": case.split.retain, "holdout": case.source.test}
-    result = unlearn(case.original, **sides, task="diffusion", budget=Budget(relative=ALLOWED), seed=seed)
+    result = unlearn(case.original, **sides, task="diffusion", budget=Budget(loss_increase=ALLOWED), seed=seed)
     rows.add_unlearned(result.model, f"auto-{seed}", result.method, result.seconds, result.history)
     spending = result.budget
     if spending is None:
@@ -86,7 +86,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for name in options.models:
         case = diffusion_plan.load_case(PLANS[name], options.data_dir)
-        rows = ImageModelComparison(case.split, case.real, case.judge, PLANS[name].sampling)
+        rows = ImageModelComparison(case.split, case.real, case.classifier, PLANS[name].sampling)
         rows.add_original(case.original)
         for seed in options.seeds:
             if seed not in [one["seed"] for one in record()["models"].get(name, [])]:

@@ -57,7 +57,7 @@ def collect(data_dir: Path | None, folders: list[Path], name: str) -> None:
     whole |= {"requests": [request], "base": record["model"], "command": "python benchmarks/diffusion_fashion.py"}
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
     case = diffusion_plan.load_case(diffusion_plan.FASHION, data_dir)
-    shown = ImageModelComparison(case.split, case.real, case.judge, PICTURES)
+    shown = ImageModelComparison(case.split, case.real, case.classifier, PICTURES)
     shown.add_original(case.original)
     for row in request["rows"][1:]:
         place = next(folder / row["key"] / "unlearned" for folder in folders if (folder / row["key"]).is_dir())
@@ -71,7 +71,7 @@ def tune(data_dir: Path | None, forgotten: int) -> None:
     images, fewer = SamplingConfig(forgotten=100, remaining=270), diffusion_plan.FASHION.num_retained // 2
     plan = replace(diffusion_plan.FASHION, forgotten_class=forgotten, num_retained=fewer, sampling=images)
     case = diffusion_plan.load_case(plan, data_dir)
-    rows = ImageModelComparison(case.split, case.real, case.judge, plan.sampling)
+    rows = ImageModelComparison(case.split, case.real, case.classifier, plan.sampling)
     found = []
     for name in TUNED:
         for rate in RATES:
@@ -80,8 +80,8 @@ def tune(data_dir: Path | None, forgotten: int) -> None:
             result = unlearn(case.original, **sides, task="diffusion", method=method)
             shown = rows.sample_images(result.model)
             lost, kept = shown.select_classes([forgotten]), shown.exclude_classes([forgotten])
-            ua = 100 * float((case.judge(lost.images).classes != forgotten).mean())
-            accuracy = 100 * float((case.judge(kept.images).classes == kept.labels.numpy()).mean())
+            ua = 100 * float((case.classifier(lost.images).classes != forgotten).mean())
+            accuracy = 100 * float((case.classifier(kept.images).classes == kept.labels.numpy()).mean())
             found.append({"method": name, "rate": rate, "ua": ua, "accuracy": accuracy, "seconds": result.seconds})
             print(found[-1], flush=True)
             record = {

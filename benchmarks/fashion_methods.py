@@ -201,12 +201,12 @@ def request_of(bench: Bench, kind: str, methods: list[ModelScores]) -> dict[str,
     forget = len(bench.case(kind, SEEDS[0]).split.forget)
     return {
         "id": kind,
-        "question": QUESTIONS[kind],
+        "description": QUESTIONS[kind],
         "kind": REQUESTS[kind],
         "sizes": {"train": TRAIN, "forget": forget, "retain": TRAIN - forget, "test": TEST},
         "classes": list(bench.source.class_names),
         "seeds": list(SEEDS),
-        "reference": True,
+        "retrained": True,
         "examples": [],
         **aggregate([*reference_trials(bench, kind), *methods], floor),
     }

@@ -48,7 +48,7 @@ class GainsBench(Digits):
         """Unlearn and return what became of the budget, of the retained images and of the test set."""
         case, model = self.case(cell.kind, cell.seed), self.original(cell.seed)
         parts: dict[str, Any] = {"forget": case.split.forget, "retain": case.split.retain, "holdout": case.control}
-        budget: dict[str, Any] = {"budget": Budget(points=self.points)}
+        budget: dict[str, Any] = {"budget": Budget(accuracy_points=self.points)}
         result = unlearn(model, **parts, **budget, method=cell.method, seed=cell.seed, **cell.settings)
         told = {} if result.budget is None else result.budget.as_dict()
         drops = {

@@ -164,7 +164,7 @@ def training(name: str, rounds: int, device: str, batch: int | None) -> dict[str
         "bare, channels last": Bare(copy.deepcopy(model).train(), given, channels_last=True),
     }
     turns = Turns(others, case.updates, device)
-    settings = TrainSettings(epochs=rounds + UNCOUNTED, batch=case.batch, rate=1e-4, schedule="constant")
+    settings = TrainSettings(epochs=rounds + UNCOUNTED, batch_size=case.batch, lr=1e-4, schedule="constant")
     turns.begin()
     train_classifier(model, data, settings, device=device, on_epoch=lambda *_: turns.turn(), augment=crop_flip)
     return {"title": case.title, "batch": [case.batch], "updates_per_round": case.updates} | turns.found(case.batch)

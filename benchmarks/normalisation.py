@@ -95,7 +95,7 @@ class Study:
         if path.exists():
             load_into(model, path)
             return model.eval()
-        settings = TrainSettings(epochs=self.epochs, batch=64, rate=0.1, schedule="one_cycle", seed=seed)
+        settings = TrainSettings(epochs=self.epochs, batch_size=64, lr=0.1, schedule="one_cycle", seed=seed)
         record = train_classifier(model, examples, settings)
         print(f"{name} seed {seed}: train accuracy {record.train_accuracy:.4f} in {record.seconds:.0f} s", flush=True)
         save_weights(model, path, {"train_accuracy": f"{record.train_accuracy:.5f}"})
@@ -152,12 +152,12 @@ def main() -> None:
         about = {name: value for name, value in vars(options).items() if name not in ("data_dir", "cache")}
         part = {
             "id": kind,
-            "question": question,
+            "description": question,
             "kind": KINDS[kind],
             "sizes": {"train": TRAIN, "forget": TRAIN // 10, "retain": TRAIN - TRAIN // 10, "test": TEST},
             "classes": list(source.class_names),
             "seeds": list(SEEDS),
-            "reference": True,
+            "retrained": True,
             "examples": [],
             **aggregate(study.trials()),
         }

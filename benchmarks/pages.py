@@ -126,7 +126,7 @@ def table(match: re.Match[str]) -> str:
 
 def made_of(document: dict[str, Any], number: int) -> str:
     """Return the table with this number of a result."""
-    if document.get("kind") == "compare":
+    if document.get("kind") == "sweep":
         return pareto_table(request_in(document, number))
     if "networks" in document:
         return cost_table(document)

@@ -225,7 +225,7 @@ def surgery_of(kind: str, dual_rate: float, multiplier: float) -> Callable[[], S
 def interval(values: list[float]) -> Row:
     """Return the values with mean and half-width of the 95 % t-interval."""
     found = summarize(values)
-    return {"values": values, "mean": found.mean, "half": found.half_width}
+    return {"values": values, "mean": found.mean, "half_width": found.half_width}
 
 
 def described(made: Problem) -> Row:

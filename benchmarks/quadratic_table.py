@@ -110,7 +110,7 @@ def noisy(document: Row) -> str:
             found = row[kind]
             cells.append(format_metric(1e6 * found["predicted"], places=2))
             cells.append(
-                f"{format_metric(1e6 * found['mean'], places=2)} ± {format_metric(1e6 * found['half'], places=2)}"
+                f"{format_metric(1e6 * found['mean'], places=2)} ± {format_metric(1e6 * found['half_width'], places=2)}"
             )
         rows.append(cells)
     return grid(heads, rows)

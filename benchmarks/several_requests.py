@@ -106,7 +106,7 @@ def main() -> None:
     source = source if chosen.subset is None else source.subset(chosen.subset)
     torch.manual_seed(0)
     model = find_component("models", "small_cnn")(len(source.class_names), source.shape[0])
-    train_classifier(model, source.train, TrainSettings(epochs=chosen.epochs, batch=32, rate=0.05))
+    train_classifier(model, source.train, TrainSettings(epochs=chosen.epochs, batch_size=32, lr=0.05))
     rows = [answered(model, source, leave_out=leave_out) for leave_out in (False, True)]
     names = [f"class {source.class_names[label]}" for label in LABELS]
     chosen.out.write_text(drawn(*rows, names), encoding="utf-8")

@@ -63,7 +63,7 @@ def case(label: str, make: Callable[[], nn.Module], pixels: int, batch: int, mod
         torch.randn(UPDATES * batch, 1, pixels, pixels, generator=generator), torch.arange(UPDATES * batch) % 10
     )
     shadows = [Shadow(torch.arange(UPDATES * batch), number) for number in range(models)]
-    settings = TrainSettings(epochs=ROUNDS + 1, batch=batch)
+    settings = TrainSettings(epochs=ROUNDS + 1, batch_size=batch)
     training = ShadowTraining(make, examples, settings)
     lesson = training.config
     networks, others = ([training.make_model(shadow) for shadow in shadows] for _ in range(2))

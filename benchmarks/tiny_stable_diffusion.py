@@ -37,7 +37,7 @@ BASE, FIGURES = RESULTS / "tiny-stable-diffusion-base.json", RESULTS / "tiny-sta
 TRAINED, JUDGE = "pipeline", "judge.safetensors"
 EACH = {"train": 2500, "test": 500}
 """Photographs of each class."""
-JUDGING = TrainSettings(epochs=2, batch=128, rate=0.1)
+JUDGING = TrainSettings(epochs=2, batch_size=128, lr=0.1)
 DRAWN = 40
 """Images of each caption that show what the pipeline has learnt."""
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from tuning import accuracies, badness
 
+from expunge import RunConfig
 from expunge.api import unlearn
 from expunge.demo.plan import (
     BATCH_NORM,
@@ -63,7 +64,9 @@ def main() -> None:
                     split = chosen.split
                     sides = {"forget": split.forget, "retain": split.retain}
                     options = {**get_method_settings(method, kind), "rate": rate}
-                    result = unlearn(original, **sides, method=method, seed=SEED, normalisation=BATCH_NORM, **options)
+                    result = unlearn(
+                        original, **sides, method=method, seed=SEED, config=RunConfig(batch_norm=BATCH_NORM), **options
+                    )
                     now = accuracies(result.model, chosen.split, chosen.control, FORGOTTEN_CLASS)
                 except NotFiniteError:
                     record["trials"].append({"kind": kind, "method": method, "rate": rate, "failed": True})

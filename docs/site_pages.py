@@ -34,7 +34,7 @@ ROOMS = {
     "weights": "Weights on disk",
     "ledger": "The ledger",
     "report": "Reports",
-    "trackers": "Trackers",
+    "loggers": "Loggers",
     "testing": "Conformance tests for your own parts",
     "errors": "Errors",
 }

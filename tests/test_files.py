@@ -87,7 +87,7 @@ def test_what_a_living_process_writes_stays(tmp_path, write):
 def test_only_names_of_the_pattern_are_removed_and_never_through_links(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "state-1").write_text("mine")
-    folder = tmp_path / "savepoints"
+    folder = tmp_path / "checkpoints"
     folder.mkdir()
     for name in ("state-1", "notes.txt"):
         (folder / name).write_text("x")
@@ -116,18 +116,18 @@ def test_a_name_that_is_too_long_is_a_sentence(tmp_path):
         pass
 
 
-def test_what_a_library_left_in_a_half_written_savepoint_goes_with_it(tmp_path):
-    half = tmp_path / "savepoints" / ".state-000001.safetensors.0123abcd.tmp"
+def test_what_a_library_left_in_a_half_written_checkpoint_goes_with_it(tmp_path):
+    half = tmp_path / "checkpoints" / ".state-000001.safetensors.0123abcd.tmp"
     half.mkdir(parents=True)
     (half / ".tmpA1b2C3").write_bytes(b"weights")
     assert clear_checkpoints(tmp_path)
-    assert not (tmp_path / "savepoints").exists()
+    assert not (tmp_path / "checkpoints").exists()
 
 
-def test_the_next_run_removes_half_written_savepoints_of_both_forms(tmp_path):
+def test_the_next_run_removes_half_written_checkpoints_of_both_forms(tmp_path):
     (tmp_path / ".state-000001.safetensors.0123abcd.tmp").mkdir()
     (tmp_path / ".state-000001.safetensors.0123abcd.tmp" / ".tmpA1b2C3").write_bytes(b"weights")
-    (tmp_path / ".state-000002.safetensors.0123abcd.tmp").write_bytes(b"half")
+    (tmp_path / ".state-000002.safetensors.0123abcd.tmp").write_bytes(b"half_width")
     checkpoint_files.remove_partial_states(tmp_path)
     assert not list(tmp_path.iterdir())
 

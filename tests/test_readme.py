@@ -28,11 +28,11 @@ def examples(count: int, seed: int, labels: int = 4) -> TensorExamples:
 def trained(data: TensorExamples) -> nn.Module:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
-    optimiser, batch = torch.optim.Adam(model.parameters(), 0.01), data.batch(torch.arange(len(data)))
+    optimizer, batch = torch.optim.Adam(model.parameters(), 0.01), data.batch(torch.arange(len(data)))
     for _ in range(150):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         nn.functional.cross_entropy(model(batch.inputs), batch.targets).backward()
-        optimiser.step()
+        optimizer.step()
     return model.eval()
 
 

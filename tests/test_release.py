@@ -26,7 +26,7 @@ INSIDE = (
     "expunge/report/templates/report.html",
     "expunge/report/templates/report.css",
     "expunge/report/templates/report.js",
-    "expunge/demo/models/digits/judge.safetensors",
+    "expunge/demo/models/digits/classifier.safetensors",
     "expunge/demo/models/digits/ddpm/unet/diffusion_pytorch_model.safetensors",
 )
 CLEAN = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}

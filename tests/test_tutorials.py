@@ -48,7 +48,7 @@ def test_classes_and_examples():
     assert (names["model"].eval()(forget.inputs).argmax(1) == 3).float().mean() > 0.9
     single = names["single"].budget
     assert single.within_budget
-    assert all(look.missing >= 0 for look in single.evaluations)
+    assert all(look.shortfall >= 0 for look in single.evaluations)
     assert (names["folder"] / "report.html").stat().st_size > 10_000
     assert (names["folder"] / "run" / "unlearned.safetensors").exists()
 
@@ -58,5 +58,5 @@ def test_own_method():
     names, printed = run("own-method")
     figures = names["figures"]
     assert len(re.findall(r"errors on forgotten", printed)) == 2
-    assert figures["balanced"]["ua"] > 50, "a class that is forgotten is mostly not recognised"
+    assert figures["balanced"]["ua"] > 50, "a class that is forgotten is mostly not recognized"
     assert figures["balanced"]["ra"] > 90

@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "expunge.batch",
     "Budget": "expunge.budget",
+    "Callback": "expunge.callbacks",
+    "RunConfig": "expunge.api",
     "Pair": "expunge.pair",
     "ExpungeError": "expunge.errors",
     "Stepper": "expunge.engine",

@@ -20,7 +20,7 @@ import expunge
 
 MAX_PACKAGE_FILES = 2_000
 """Most modules of a user's package that are hashed; of a larger one the module alone is."""
-OUTPUT_PACKAGES = frozenset({"cli", "report", "demo", "benchmark", "trackers", "testing"})
+OUTPUT_PACKAGES = frozenset({"cli", "report", "demo", "benchmark", "loggers", "testing"})
 """Rooms of the package that no model and no figure comes from."""
 _MAX_DEPTH = 6
 """How deep settings of settings are looked into."""
@@ -66,7 +66,7 @@ def hash_user_sources(*values: Any) -> dict[str, str]:
         Name of the module → 32 hex digits of its source, empty where it has none.
 
     Examples:
-        >>> hash_user_sources({"rate": 0.1})
+        >>> hash_user_sources({"lr": 0.1})
         {}
     """
     modules: set[str] = set()

@@ -1,6 +1,6 @@
 """Files on disk: opened through no link, cleared of what a killed process left, removed by name and never as a tree.
 
-Every name that Expunge chooses itself (locks, savepoints, histories, results) is opened here: who may write into a
+Every name that Expunge chooses itself (locks, checkpoints, histories, results) is opened here: who may write into a
 folder could otherwise lay a link under such a name and have another file overwritten.
 """
 

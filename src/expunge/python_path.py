@@ -16,7 +16,7 @@ def import_object(path: str) -> Any:
     """Return what a Python path names.
 
     The current folder is put first on ``sys.path`` and stays there, as under ``python -m``, so that the user's module
-    may import its neighbours later.
+    may import its neighbors later.
 
     Args:
         path: ``package.module:name``; the name may have dots (``module:Class.method``).

@@ -30,7 +30,7 @@ KINDS: Mapping[str, tuple[str, str | None]] = {
     "readers": ("expunge.tasks.classification.readers", None),
     "models": ("expunge.tasks.classification.models", None),
     "tasks": ("expunge.tasks.builtin_tasks", "Task"),
-    "trackers": ("expunge.trackers", "Tracker"),
+    "loggers": ("expunge.loggers", "Logger"),
 }
 """Kind → (package, name of the base class in it; None where the entries are functions)."""
 

@@ -7,7 +7,7 @@ from small_requests import HELD_OUT, OWN, config
 
 from expunge.api import train_request
 
-TRAIN = "{epochs: 4, batch: 20, rate: 0.1}"
+TRAIN = "{epochs: 4, batch_size: 20, lr: 0.1}"
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def original(tmp_path_factory):
 def trained(tmp_path_factory):
     """Weights that know most of the digits of a request with held-out ones."""
     place = tmp_path_factory.mktemp("trained")
-    return train_request(config(place, **HELD_OUT, train="{epochs: 10, batch: 20, rate: 0.1}"))
+    return train_request(config(place, **HELD_OUT, train="{epochs: 10, batch_size: 20, lr: 0.1}"))
 
 
 @pytest.fixture

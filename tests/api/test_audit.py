@@ -203,7 +203,7 @@ def place(folder):
 
 def figures(path: Path) -> dict:
     (request,) = result_of(path)["requests"]
-    return {key: request[key] for key in ("sizes", "rows", "audit", "kind", "question")}
+    return {key: request[key] for key in ("sizes", "rows", "audit", "kind", "description")}
 
 
 def command(*more: str, **changes: str):
@@ -236,7 +236,7 @@ def test_a_reference_from_a_file_is_shown(place):
     assert answered.exit_code == 0, answered.output
     (request,) = result_of(place / "audit")["requests"]
     assert [row["role"] for row in request["rows"]] == ["original", "retrained", "method"]
-    assert request["reference"] is True
+    assert request["retrained"] is True
 
 
 def test_the_figures_are_those_of_the_run_that_made_the_weights(place):

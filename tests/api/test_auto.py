@@ -7,11 +7,11 @@ import math
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from searches import timeless
 from torch import nn
 from torch.nn import functional
 
-import expunge
 from expunge.api.request.time_limit import parse_time_limit
 from expunge.api.result import get_task
 from expunge.api.steering.auto import (
@@ -83,7 +83,7 @@ def gone():
 
 
 def asked(case, **options):
-    return expunge.unlearn(case[0], **case[1], **{"budget": Budget(points=POINTS), "epochs": 3, **options})
+    return flat_unlearn(case[0], **case[1], **{"budget": Budget(accuracy_points=POINTS), "epochs": 3, **options})
 
 
 def test_the_same_call_gives_the_same_search_and_the_same_bits(either):
@@ -96,17 +96,17 @@ def test_the_same_call_gives_the_same_search_and_the_same_bits(either):
 def test_what_was_searched_is_told_as_plain_values_and_used(either, tmp_path):
     result = asked(either)
     assert json.loads(json.dumps(result.search_history, allow_nan=False)) == result.search_history
-    assert result.method.rate == result.search_history["rate"] in LEARNING_RATES
-    assert [part["share"] for part in result.search_history["rounds"]] == [1 / 32, 1 / 16][
+    assert result.method.lr == result.search_history["lr"] in LEARNING_RATES
+    assert [part["fraction"] for part in result.search_history["rounds"]] == [1 / 32, 1 / 16][
         : len(result.search_history["rounds"])
     ]
-    tried = [[trial["rate"] for trial in part["trials"]] for part in result.search_history["rounds"]]
+    tried = [[trial["lr"] for trial in part["trials"]] for part in result.search_history["rounds"]]
     assert tried[0] == list(LEARNING_RATES[: len(tried[0])])
     assert set(tried[-1]) <= set(tried[0])
-    assert result.search_history["rate"] in tried[-1]
+    assert result.search_history["lr"] in tried[-1]
     told = json.loads((result.save(tmp_path / "run") / "config.json").read_text())
     assert told["search"] == result.search_history
-    assert told["method"]["rate"] == result.search_history["rate"]
+    assert told["method"]["lr"] == result.search_history["lr"]
 
 
 class Noting(TensorExamples):
@@ -139,7 +139,7 @@ def test_the_certify_half_stays_closed_during_search_and_run(kind, monkeypatch):
 
     monkeypatch.setattr("expunge.api.steering.plan.search_and_fit", noted)
     monkeypatch.setattr(BudgetController, "finalize", opened)
-    result = asked((model, {**request, "holdout": holdout}), prefer="forgetting")
+    result = asked((model, {**request, "holdout": holdout}), priority="forgetting")
     begun, found, handed = (story.index(word) for word in ("search", "found", "hand over"))
     assert found - begun > 20
     before = set().union(*(read for read in story[begun:handed] if isinstance(read, set)))
@@ -154,20 +154,22 @@ HAND_OVER = BudgetController.finalize
 
 @pytest.mark.parametrize("method", [None, "auto"])
 def test_a_given_rate_or_no_budget_or_a_named_method_means_no_search(gone, method):
-    given = asked(gone, method=method, rate=0.013)
-    assert (given.search_history, given.method.rate, given.method.label) == (None, 0.013, "Counterfactual")
+    given = asked(gone, method=method, lr=0.013)
+    assert (given.search_history, given.method.lr, given.method.label) == (None, 0.013, "Neighbor labels")
     free = asked(gone, method=method, budget=None)
-    assert (free.search_history, free.budget, free.method.label) == (None, None, "Counterfactual")
-    assert asked(gone, method="counterfactual").search_history is None
+    assert (free.search_history, free.budget, free.method.label) == (None, None, "Neighbor labels")
+    assert asked(gone, method="neighbor_labels").search_history is None
 
 
 def test_the_search_takes_a_smaller_rate_where_large_ones_diverge():
     """Inputs that are forty times as large make the same rates so many times too large."""
-    calm, wild = (asked(problem("class", scale), clip=None, momentum=0.0).search_history for scale in (1.0, 40.0))
-    assert wild["rate"] < calm["rate"]
+    calm, wild = (
+        asked(problem("class", scale), max_grad_norm=None, momentum=0.0).search_history for scale in (1.0, 40.0)
+    )
+    assert wild["lr"] < calm["lr"]
     last = wild["rounds"][0]["trials"][-1]
     assert len(wild["rounds"][0]["trials"]) < len(LEARNING_RATES) == len(calm["rounds"][0]["trials"])
-    assert last["rise"] is None or last["rise"] > Budget(points=POINTS).tolerance(None)
+    assert last["loss_increase"] is None or last["loss_increase"] > Budget(accuracy_points=POINTS).tolerance(None)
 
 
 def test_the_vote_is_chosen_once(gone, monkeypatch):
@@ -189,21 +191,21 @@ CHOSEN = Votes.select_settings
 
 def test_too_short_a_time_means_fewer_retained_examples_and_still_an_answer(gone, monkeypatch):
     monkeypatch.setattr("expunge.api.steering.auto.MIN_STEPS", 2)
-    result = asked(gone, within=1e-3)
+    result = asked(gone, time_limit=1e-3)
     assert len(result.search_history["rounds"]) == 1
     assert len(result.search_history["rounds"][0]["trials"]) == 1
-    assert (result.method.epochs, result.search_history["retain"], result.search_history["looks"]) == (
+    assert (result.method.epochs, result.search_history["retain"], result.search_history["evaluations"]) == (
         1,
         120,
         MIN_EVALUATIONS,
     )
     assert len(result.history) == 2
     assert len(result.split.retain) == 300
-    assert {"retain", "looks"}.isdisjoint(asked(gone, within="1h").search_history)
+    assert {"retain", "evaluations"}.isdisjoint(asked(gone, time_limit="1h").search_history)
 
 
 def test_the_least_is_a_trial_and_a_run_of_as_many_updates_and_three_readings(gone):
-    result = expunge.unlearn(gone[0], **gone[1], budget=Budget(points=POINTS), within=1e-3)
+    result = flat_unlearn(gone[0], **gone[1], budget=Budget(accuracy_points=POINTS), time_limit=1e-3)
     assert len(result.search_history["rounds"][0]["trials"]) == len(result.search_history["rounds"]) == 1
     assert len(result.history) == MIN_STEPS - MIN_STEPS % math.ceil(300 / 64)
     assert len(result.budget.evaluations) == 1 + MIN_EVALUATIONS
@@ -239,12 +241,12 @@ def test_no_trial_begins_that_would_end_after_half_of_the_time(gone, monkeypatch
 
     def run(self, method):
         now[0] += seconds
-        spent = {0.005: 2.0, 0.01: 1.0, 0.02: 3.0, 0.04: 3.5}[method.rate]
-        return Trial(method.rate, 0.0, spent, 0.0, spent, 24, seconds, 0.0, 0.0)
+        spent = {0.005: 2.0, 0.01: 1.0, 0.02: 3.0, 0.04: 3.5}[method.lr]
+        return Trial(method.lr, 0.0, spent, 0.0, spent, 24, seconds, 0.0, 0.0)
 
     monkeypatch.setattr("expunge.api.steering.trial.TrialRunner.run", run)
     monkeypatch.setattr("expunge.api.steering.auto.time.perf_counter", lambda: now[0])
-    wish, (model, request) = BudgetOptions(Budget(points=POINTS), "budget"), gone
+    wish, (model, request) = BudgetOptions(Budget(accuracy_points=POINTS), "budget"), gone
     split = Split(request["forget"], request["retain"], 3, request["holdout"])
     trials = TrialRunner(wish, Predictor(model), split, request["holdout"], RunOptions())
     record = LearningRateSearch(trials, 100.0, SearchState()).run(build_default_method(300, {}))[1]
@@ -258,7 +260,7 @@ def test_no_trial_begins_that_would_end_after_half_of_the_time(gone, monkeypatch
 def test_epochs_go_first_and_then_retained_examples(room, epochs, share):
     data = clouds(200, 0)
     retain = Subset(data, torch.arange(600)[:320])
-    found, kept = fit_to_steps(build_method("rl", batch=16, epochs=10), retain, room, 0)
+    found, kept = fit_to_steps(build_method("rl", batch_size=16, epochs=10), retain, room, 0)
     assert found.epochs == epochs
     assert len(kept) == pytest.approx(share * len(retain), abs=2)
 
@@ -266,20 +268,20 @@ def test_epochs_go_first_and_then_retained_examples(room, epochs, share):
 def test_before_the_search_there_are_enough_updates_and_settings_have_their_way():
     for retained in (10, 64, 65, 1000, 10**5):
         found = build_default_method(retained, {})
-        updates = found.epochs * math.ceil(retained / found.batch)
-        assert MIN_PLANNED_STEPS <= updates < MIN_PLANNED_STEPS + math.ceil(retained / found.batch)
-        assert (found.batch, found.forget_batch, found.schedule) == (64, 64, "cosine")
+        updates = found.epochs * math.ceil(retained / found.batch_size)
+        assert MIN_PLANNED_STEPS <= updates < MIN_PLANNED_STEPS + math.ceil(retained / found.batch_size)
+        assert (found.batch_size, found.forget_batch_size, found.schedule) == (64, 64, "cosine")
     assert [build_default_method(10**5, {}, single=single).epochs for single in (False, True)] == [1, 2]
-    assert build_default_method(1000, {"epochs": 2, "schedule": "constant", "batch": 8}).epochs == 2
+    assert build_default_method(1000, {"epochs": 2, "schedule": "constant", "batch_size": 8}).epochs == 2
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"spoon": 1}, "spoon"),
-        ({"within": "soon"}, "a time limit such as '10min', but found 'soon'"),
-        ({"within": 0}, "a time limit"),
-        ({"within": "1.2.3h"}, "a time limit"),
+        ({"time_limit": "soon"}, "a time limit such as '10min', but found 'soon'"),
+        ({"time_limit": 0}, "a time limit"),
+        ({"time_limit": "1.2.3h"}, "a time limit"),
         ({"tolerance": 0.1}, "found tolerance= beside it"),
         ({"method": "automatic"}, "automatic"),
     ],
@@ -325,5 +327,5 @@ def test_other_families_get_a_method_of_their_own_with_their_settings(task):
     family = get_task(task)
     found = resolve_method(family, None, SIDES, {})
     assert found == resolve_method(family, family.default_method, SIDES, {})
-    assert found.label != "Counterfactual"
-    assert resolve_method(get_task("classification"), None, SIDES, {}).label == "Counterfactual"
+    assert found.label != "Neighbor labels"
+    assert resolve_method(get_task("classification"), None, SIDES, {}).label == "Neighbor labels"

@@ -25,9 +25,9 @@ from expunge.ledger import BudgetRecord, Ledger, compute_chain_totals
 from expunge.tasks.classification.readers import digits
 from expunge.weights import load_weights, save_weights
 
-DIGITS = {**HELD_OUT, "method": "{name: budgeted, epochs: 3, rate: 0.01, batch: 32}"}
-LONGER = "{name: counterfactual, epochs: 12, rate: 0.03, batch: 32}"
-RUINOUS = "{name: budgeted, epochs: 1, rate: 5.0, batch: 64}"
+DIGITS = {**HELD_OUT, "method": "{name: random_labels_with_budget, epochs: 3, lr: 0.01, batch_size: 32}"}
+LONGER = "{name: neighbor_labels, epochs: 12, lr: 0.03, batch_size: 32}"
+RUINOUS = "{name: random_labels_with_budget, epochs: 1, lr: 5.0, batch_size: 64}"
 METRICS = """
 def error(predict, examples):
     import torch
@@ -65,70 +65,83 @@ def part_of(path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("1.5", {"points": 1.5}),
-        ("1", {"points": 1.0}),
-        ("{points: 0}", {"points": 0.0}),
-        ("{relative: 0.1}", {"relative": 0.1}),
-        ("{loss: 0.1}", {"relative": 0.1}),
-        ("{points: 1, certify: false}", {"points": 1.0, "certify": False}),
-        ("{metric: a.b:c, drop: 0.01}", {"metric": "a.b:c", "drop": 0.01}),
-        ("{metric: a.b:c, drop: 1, bounds: [0, 2]}", {"metric": "a.b:c", "drop": 1.0, "bounds": [0.0, 2.0]}),
+        ("1.5", {"accuracy_points": 1.5}),
+        ("1", {"accuracy_points": 1.0}),
+        ("{accuracy_points: 0}", {"accuracy_points": 0.0}),
+        ("{loss_increase: 0.1}", {"loss_increase": 0.1}),
+        ("{accuracy_points: 1, certify: false}", {"accuracy_points": 1.0, "certify": False}),
+        ("{metric: a.b:c, max_drop: 0.01}", {"metric": "a.b:c", "max_drop": 0.01}),
+        ("{metric: a.b:c, max_drop: 1, bounds: [0, 2]}", {"metric": "a.b:c", "max_drop": 1.0, "bounds": [0.0, 2.0]}),
         (
-            "{metric: a.b:c, drop: 2, higher_is_better: false}",
-            {"metric": "a.b:c", "drop": 2.0, "higher_is_better": False},
+            "{metric: a.b:c, max_drop: 2, higher_is_better: false}",
+            {"metric": "a.b:c", "max_drop": 2.0, "higher_is_better": False},
         ),
     ],
 )
 def test_units(folder, text, expected):
     read = config(folder, budget=text, holdout="0.3")
     assert read.budget.model_dump(exclude_none=True) == expected
-    assert read.prefer == "budget"
+    assert read.priority == "budget"
     again = ClassificationConfig.model_validate(
         json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)), strict=False
     )
     assert again.budget == read.budget
-    assert config(folder, budget=text, holdout="0.3", prefer="forgetting").prefer == "forgetting"
+    assert config(folder, budget=text, holdout="0.3", priority="forgetting").priority == "forgetting"
 
 
 SENTENCES = {
     "two units": (
-        {"budget": "{points: 1, relative: 0.1}"},
-        "line 9: Expected exactly one of points, relative, metric, but found points and relative: keep one of them.",
+        {"budget": "{accuracy_points: 1, loss_increase: 0.1}"},
+        "line 9: Expected exactly one of accuracy_points, loss_increase, metric, but found accuracy_points and "
+        "loss_increase: keep one of them.",
     ),
     "no unit": (
         {"budget": "{}"},
-        "line 9: Expected exactly one of points, relative, metric, but found none of them: write for example "
+        "line 9: Expected exactly one of accuracy_points, loss_increase, metric, but found none of them: write "
+        "for example "
         "`budget: 1.0`.",
     ),
     "a text": (
         {"budget": "much"},
-        "line 9: Expected a number of points, or a mapping with points, relative or metric, but found 'much': write "
-        "for example `budget: 1.0`.",
+        "line 9: Expected a number of points, or a mapping with accuracy_points, loss_increase or metric, but found "
+        "'much': write for example `budget: 1.0`.",
     ),
-    "a truth value": ({"budget": "true"}, "line 9: Expected a number of points, or a mapping with points, relative"),
-    "nothing": ({"budget": "-1"}, "line 9: Expected a number greater than or equal to 0 for 'budget.points', but fo"),
-    "infinite": ({"budget": ".inf"}, "line 9: Expected a finite number for 'budget.points', but found inf"),
-    "a metric without drop": ({"budget": "{metric: a.b:c}"}, "line 9: Expected drop beside metric, but found none"),
+    "a truth value": ({"budget": "true"}, "line 9: Expected a number of points, or a mapping with accuracy_points"),
+    "nothing": (
+        {"budget": "-1"},
+        "line 9: Expected a number greater than or equal to 0 for 'budget.accuracy_points', but fo",
+    ),
+    "infinite": ({"budget": ".inf"}, "line 9: Expected a finite number for 'budget.accuracy_points', but found inf"),
+    "a metric without drop": ({"budget": "{metric: a.b:c}"}, "line 9: Expected max_drop beside metric, but found none"),
     "a drop alone": (
-        {"budget": "\n  points: 1\n  drop: 1"},
-        "line 11: Expected drop beside metric only, but found it beside points: remove it.",
+        {"budget": "\n  accuracy_points: 1\n  max_drop: 1"},
+        "line 11: Expected max_drop beside metric only, but found it beside accuracy_points: remove it.",
     ),
     "a direction alone": (
-        {"budget": "{points: 1, higher_is_better: true}"},
+        {"budget": "{accuracy_points: 1, higher_is_better: true}"},
         "line 9: Expected higher_is_better beside",
     ),
-    "no path": ({"budget": "{metric: error, drop: 1}"}, "line 9: Expected a Python path of the form package.module"),
-    "misspelt": ({"budget": "{point: 1}"}, "line 9: Expected one of points, relative, metric, drop, higher_is_bette"),
+    "no path": (
+        {"budget": "{metric: error, max_drop: 1}"},
+        "line 9: Expected a Python path of the form package.module",
+    ),
+    "misspelled": (
+        {"budget": "{point: 1}"},
+        "line 9: Expected one of accuracy_points, loss_increase, metric, max_drop, higher_is_bette",
+    ),
     "no holdout": (
         {"holdout": None, "budget": "1"},
         "line 8: Expected held-out examples to measure the budget on, but found no holdout: add for example "
         "`holdout: 0.3`.",
     ),
     "prefer alone": (
-        {"prefer": "forgetting"},
-        "line 9: Expected prefer beside a budget, but found no budget: add for example `budget: 1.0`, or remove it.",
+        {"priority": "forgetting"},
+        "line 9: Expected priority beside a budget, but found no budget: add for example `budget: 1.0`, or remove it.",
     ),
-    "prefer misspelt": ({"budget": "1", "prefer": "forgeting"}, "line 10: Expected one of budget, forgetting for 'pre"),
+    "prefer misspelled": (
+        {"budget": "1", "priority": "forgeting"},
+        "line 10: Expected one of budget, forgetting for 'pri",
+    ),
 }
 
 
@@ -140,7 +153,7 @@ def test_a_wrong_section_is_refused_at_its_line(folder, changes, expected):
     assert str(caught.value).startswith(f"request.yaml {expected}")
 
 
-@pytest.mark.parametrize("key", ["budget", "prefer"])
+@pytest.mark.parametrize("key", ["budget", "priority"])
 def test_models_that_read_prompts_have_no_budget(tmp_path, key):
     file = tmp_path / "request.yaml"
     file.write_text(f"task: stable_diffusion\nmodel: base\n{key}: budget\n")
@@ -155,11 +168,12 @@ def test_models_that_read_prompts_have_no_budget(tmp_path, key):
 REFUSALS = {
     "a surgery without tolerance": (
         {"method": "{name: salun, epochs: 1}"},
-        "line 5: Expected one descent whose surgery keeps a budget, but found WeightedSum: use method='budgeted'",
+        "line 5: Expected one descent whose surgery keeps a budget, but found WeightedSum: use "
+        "method='random_labels_with_budget'",
     ),
     "an edit": ({"method": "ssd"}, "line 5: Expected one descent whose surgery keeps a budget, but found several stag"),
     "a tolerance beside it": (
-        {"method": "\n  name: budgeted\n  tolerance: 0.1"},
+        {"method": "\n  name: random_labels_with_budget\n  tolerance: 0.1"},
         "line 7: Expected a budget that alone decides how far the run goes, but found tolerance= beside it",
     ),
     "too small for the data": (
@@ -168,15 +182,15 @@ REFUSALS = {
     ),
     "too few held out": ({"holdout": "0.1"}, "line 9: Expected at least 144 held-out examples of the classes"),
     "no such metric": (
-        {"budget": "{metric: metrics:gone, drop: 0.1}"},
+        {"budget": "{metric: metrics:gone, max_drop: 0.1}"},
         "line 9: Expected 'gone' in the module 'metrics', but found no such name",
     ),
     "a metric that is none": (
-        {"budget": "{metric: metrics:name, drop: 0.1}"},
+        {"budget": "{metric: metrics:name, max_drop: 0.1}"},
         "line 9: Expected 'metrics:name' to be a function, but found str",
     ),
     "a metric that fails": (
-        {"budget": "{metric: metrics:failing, drop: 0.1}"},
+        {"budget": "{metric: metrics:failing, max_drop: 0.1}"},
         "Expected a number from the metric 'failing', but found ",
     ),
 }
@@ -200,18 +214,18 @@ def test_a_budget_that_is_kept_is_told_by_result_manifest_history_report_and_led
     path = run(place, console, budget="5.0", ledger="ledger.sqlite", seed="3", method=LONGER)
     part, text = part_of(path), screen.getvalue()
     told = part["budget"]
-    assert (told["kept"], told["reached"], told["asked"]["points"]) == (True, True, 5.0)
+    assert (told["within_budget"], told["target_met"], told["limit"]["accuracy_points"]) == (True, True, 5.0)
     assert told["chosen"] > 0
-    assert [look["step"] for look in told["looks"][1:]] == [
+    assert [look["step"] for look in told["evaluations"][1:]] == [
         row["step"] + 1 for row in history_of(path) if "spent" in row
     ]
-    assert told["sentence"] in " ".join(text.split())
+    assert told["summary"] in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
     page = (path / "report.html").read_text()
     assert 'id="request-1-budget"' in page
     assert "allowed: 5 points" in page
-    assert json.loads((path / "config.json").read_text())["budget"]["points"] == 5.0
-    assert "control half" in result_of(path)["disclosure"]
+    assert json.loads((path / "config.json").read_text())["budget"]["accuracy_points"] == 5.0
+    assert "control half" in result_of(path)["provenance"]
 
     unseen = digits(test_share=0.6).test
     order = torch.randperm(len(unseen), generator=torch.Generator().manual_seed(3))[: round(0.6 * len(unseen))]
@@ -232,12 +246,14 @@ def test_a_budget_that_is_kept_is_told_by_result_manifest_history_report_and_led
 
 
 def test_too_few_held_out_examples_serve_a_budget_without_a_certificate(place):
-    path = run(place, budget="{points: 5, certify: false}", holdout="0.1", ledger="ledger.sqlite", method=LONGER)
+    path = run(
+        place, budget="{accuracy_points: 5, certify: false}", holdout="0.1", ledger="ledger.sqlite", method=LONGER
+    )
     part = part_of(path)
     told, sizes = part["budget"], json.loads((path / "manifest.json").read_text())["holdout"]["sizes"]
-    assert (told["kept"], told["certificate"], told["certified"]) == (True, None, None)
+    assert (told["within_budget"], told["certificate"], told["certified"]) == (True, None, None)
     assert sizes == told["examples"] == {"control": part["spent"]["examples"], "certify": 0}
-    assert "No certificate was asked for" in told["sentence"]
+    assert "No certificate was asked for" in told["summary"]
     assert "None was asked for: all held-out examples steered" in (path / "report.html").read_text()
     (entry,) = Ledger(place / "ledger.sqlite").entries()
     assert (entry.header.spent.bound, entry.header.spent.level) == (None, None)
@@ -256,7 +272,7 @@ def test_a_second_request_on_the_same_held_out_data_is_not_certified_afresh(plac
     assert account.budget == 10.0
     told, report = part_of(place / "second")["budget"], (place / "second" / "report.html").read_text()
     assert (told["certified"], told["reopened"]) == (False, [1])
-    assert "This is not certified: entry 1 of the ledger" in told["sentence"]
+    assert "This is not certified: entry 1 of the ledger" in told["summary"]
     assert report.count("This is not certified: entry 1 of the ledger") >= 2
     digests = [
         json.loads((place / out / "manifest.json").read_text())["holdout"]["digest"] for out in ("run", "second")
@@ -265,7 +281,7 @@ def test_a_second_request_on_the_same_held_out_data_is_not_certified_afresh(plac
 
 
 def test_a_budget_that_no_iterate_keeps_ends_plainly_and_is_not_recorded_as_served(place):
-    write_request(place, **{**DIGITS, "method": RUINOUS}, budget="{relative: 0.0}", ledger="ledger.sqlite")
+    write_request(place, **{**DIGITS, "method": RUINOUS}, budget="{loss_increase: 0.0}", ledger="ledger.sqlite")
     result = CliRunner().invoke(app, ["run", "request.yaml"])
     assert result.exit_code == 0
     said = " ".join(result.stdout.split())
@@ -286,17 +302,17 @@ def test_a_budget_that_no_iterate_keeps_ends_plainly_and_is_not_recorded_as_serv
 
 
 def test_who_prefers_forgetting_gets_it_and_reads_the_price(place):
-    part = part_of(run(place, method=RUINOUS, budget="5.0", prefer="forgetting"))
-    assert (part["budget"]["kept"], part["budget"]["prefer"]) == (False, "forgetting")
+    part = part_of(run(place, method=RUINOUS, budget="5.0", priority="forgetting"))
+    assert (part["budget"]["within_budget"], part["budget"]["priority"]) == (False, "forgetting")
     assert part["budget"]["chosen"] > 0
     assert part["spent"]["drop"] > part["spent"]["budget"]
 
 
 def test_a_users_metric_is_measured_and_accounted_in_its_own_unit(place):
-    part = part_of(run(place, budget="{metric: metrics:error, drop: 0.04, higher_is_better: false}"))
+    part = part_of(run(place, budget="{metric: metrics:error, max_drop: 0.04, higher_is_better: false}"))
     told, spent = part["budget"], part["spent"]
-    assert told["asked"]["metric"] == "error"
-    look = told["looks"][told["chosen"]]
+    assert told["limit"]["metric"] == "error"
+    look = told["evaluations"][told["chosen"]]
     assert look["value"] == pytest.approx(1 - look["accuracy"] / 100, abs=1e-6)
     certificate = told["certificate"]
     assert (certificate["kind"], certificate["exact"], told["certified"]) == ("whole set", False, None)
@@ -306,10 +322,10 @@ def test_a_users_metric_is_measured_and_accounted_in_its_own_unit(place):
 
 
 def test_a_metric_of_known_range_has_an_exact_certificate(place):
-    budget = "{metric: metrics:wrong, drop: 0.04, higher_is_better: false, bounds: [0, 1]}"
+    budget = "{metric: metrics:wrong, max_drop: 0.04, higher_is_better: false, bounds: [0, 1]}"
     path = run(place, budget=budget, ledger="ledger.sqlite")
     told, spent = part_of(path)["budget"], part_of(path)["spent"]
-    assert told["asked"]["bounds"] == [0.0, 1.0]
+    assert told["limit"]["bounds"] == [0.0, 1.0]
     assert told["certificate"]["kind"] == "bounded mean"
     assert told["certified"] is (told["certificate"]["bound"] <= 0.04)
     assert told["smallest"] == told["certificate"]["smallest"]
@@ -322,10 +338,10 @@ def test_a_metric_of_known_range_has_an_exact_certificate(place):
 def test_weights_that_are_rounded_after_the_certificate_say_so(place):
     given = load_file(place / "original.safetensors")
     half = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in given.items()}
-    assert not any("rounded" in line for line in result_of(run(place, budget="5.0"))["caveats"])
+    assert not any("rounded" in line for line in result_of(run(place, budget="5.0"))["limitations"])
     save_weights(half, place / "original.safetensors", overwrite=True)
-    assert any("rounded" in line for line in result_of(run(place, budget="5.0", overwrite=True))["caveats"])
-    assert not any("rounded" in line for line in result_of(run(place, overwrite=True))["caveats"])
+    assert any("rounded" in line for line in result_of(run(place, budget="5.0", overwrite=True))["limitations"])
+    assert not any("rounded" in line for line in result_of(run(place, overwrite=True))["limitations"])
 
 
 def test_a_request_without_a_budget_tells_nothing_of_one(place):
@@ -337,8 +353,8 @@ def test_a_request_without_a_budget_tells_nothing_of_one(place):
 def test_the_budget_of_a_file_is_that_of_python(place):
     from expunge.api.budgeting import budget_from_config
 
-    read = config(place, **DIGITS, budget="{relative: 0.2}")
-    assert budget_from_config(read) == Budget(relative=0.2)
+    read = config(place, **DIGITS, budget="{loss_increase: 0.2}")
+    assert budget_from_config(read) == Budget(loss_increase=0.2)
 
 
 def permuted(place):
@@ -366,7 +382,11 @@ def test_who_goes_on_all_the_same_reads_so_in_result_report_and_on_the_screen(pl
     screen = io.StringIO()
     path = run(place, Console(file=screen, width=80), budget="5.0", sanity_check="false", **permuted(place))
     part = part_of(path)
-    assert (part["budget"]["kept"], part["budget"]["reached"], part["budget"]["certified"]) == (False, None, None)
+    assert (part["budget"]["within_budget"], part["budget"]["target_met"], part["budget"]["certified"]) == (
+        False,
+        None,
+        None,
+    )
     assert part["fit"][0] | {"value": 0} == {
         **part["fit"][0],
         "side": "retain",

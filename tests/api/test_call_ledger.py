@@ -1,9 +1,10 @@
-"""``unlearn(…, ledger=…)``: requests from Python are recorded, recognised, and added up over a stream."""
+"""``unlearn(…, ledger=…)``: requests from Python are recorded, recognized, and added up over a stream."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from small_requests import assert_same, classifier, config, everything, own, sides
 from torch.utils.data import Subset, TensorDataset
 
@@ -11,13 +12,14 @@ import expunge
 from expunge.api import run_request
 from expunge.api.steering import controller
 from expunge.budget.selection import Selection
+from expunge.callbacks import LambdaCallback
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError, RequestError
 from expunge.key import load_or_create_key
 from expunge.ledger import Ledger, compute_chain_totals, request_chains, unpack_hash_prefixes
 
-RL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
-BUDGETED = {"method": "budgeted", "epochs": 2, "rate": 0.01, "batch": 16, "sanity_check": False}
+RL = {"method": "rl", "epochs": 1, "lr": 0.01, "batch_size": 16}
+BUDGETED = {"method": "random_labels_with_budget", "epochs": 2, "lr": 0.01, "batch_size": 16, "sanity_check": False}
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def ledger(tmp_path):
 def run(ledger, model=None, forget=None, **changes):
     first, second = sides()
     parts = {"forget": first if forget is None else forget, "retain": second}
-    return expunge.unlearn(model or classifier(), **parts, ledger=ledger.path, **{**RL, **changes})
+    return flat_unlearn(model or classifier(), **parts, ledger=ledger.path, **{**RL, **changes})
 
 
 def held(seed: int, count: int = 400) -> TensorExamples:
@@ -49,21 +51,21 @@ def test_a_request_is_recorded_once_it_is_answered(ledger):
 
 def test_nothing_is_recorded_that_was_not_asked_for(tmp_path):
     first, second = sides()
-    assert expunge.unlearn(classifier(), forget=first, retain=second, **RL).ledger_entry is None
+    assert flat_unlearn(classifier(), forget=first, retain=second, **RL).ledger_entry is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_request_that_was_served_is_recognised_before_the_first_update(ledger):
+def test_a_request_that_was_served_is_recognized_before_the_first_update(ledger):
     result = run(ledger)
     updates = []
     for model in (classifier(), result.model):
         with pytest.raises(RequestError, match=r"entry 1 of .*again=True"):
             run(ledger, model, on_step=updates.append, method="ft")
     assert updates == []
-    assert run(ledger, again=True).ledger_entry.number == 2
+    assert run(ledger, force=True).ledger_entry.number == 2
 
 
-def test_the_same_examples_in_another_order_are_recognised_and_others_with_their_labels_are_not(ledger):
+def test_the_same_examples_in_another_order_are_recognized_and_others_with_their_labels_are_not(ledger):
     first, _ = sides()
     run(ledger)
     order = torch.arange(len(first)).flip(0)
@@ -80,7 +82,7 @@ def parts_of(data: TensorDataset, gone: list[int]) -> dict[str, Subset]:
     return {"forget": Subset(data, gone), "retain": Subset(data, kept)}
 
 
-def test_parts_of_one_data_set_are_recognised_as_those_of_a_request_file(folder):
+def test_parts_of_one_data_set_are_recognized_as_those_of_a_request_file(folder):
     import mine
 
     place = Ledger(folder / "ledger.sqlite")
@@ -88,15 +90,17 @@ def test_parts_of_one_data_set_are_recognised_as_those_of_a_request_file(folder)
     data, _ = mine.data()
     gone = list(range(1, 60, 3))
     with pytest.raises(RequestError, match="entry 1"):
-        expunge.unlearn(mine.net(), **parts_of(data, gone), ledger=place.path, **RL)
-    result = expunge.unlearn(mine.net(scale=2.0), **parts_of(data, gone), ledger=place.path, again=True, **RL)
+        flat_unlearn(mine.net(), **parts_of(data, gone), ledger=place.path, **RL)
+    result = flat_unlearn(
+        mine.net(scale=2.0), **parts_of(data, gone), ledger=place.path, config=expunge.RunConfig(force=True), **RL
+    )
     by_file, by_call = place.entries()
     assert (by_call.content.asked.forgotten, by_call.content.asked.data) == (
         by_file.content.asked.forgotten,
         by_file.content.asked.data,
     )
     with pytest.raises(RequestError, match="entry 2"):
-        expunge.unlearn(result.model, **parts_of(data, gone), ledger=place.path, **RL)
+        flat_unlearn(result.model, **parts_of(data, gone), ledger=place.path, **RL)
 
 
 def test_a_stream_is_accounted_with_its_budgets_and_certificates(ledger):
@@ -104,8 +108,8 @@ def test_a_stream_is_accounted_with_its_budgets_and_certificates(ledger):
     data, model, results = TensorDataset(inputs, targets), classifier(), []
     for number in range(3):
         parts = parts_of(data, list(range(number, 60, 12)))
-        wish = {"holdout": held(10 + number), "budget": expunge.Budget(points=60.0), "exclude": "ledger"}
-        results.append(expunge.unlearn(model, **parts, **wish, ledger=ledger.path, **BUDGETED))
+        wish = {"holdout": held(10 + number), "budget": expunge.Budget(accuracy_points=60.0), "exclude": "ledger"}
+        results.append(flat_unlearn(model, **parts, **wish, ledger=ledger.path, **BUDGETED))
         model = results[-1].model
     entries = ledger.entries()
     assert [[entry.number for entry in stream] for stream in request_chains(entries)] == [[1, 2, 3]]
@@ -123,9 +127,9 @@ def test_held_out_data_that_are_opened_again_certify_nothing(ledger):
     model = classifier()
     for number in range(2):
         forget = TensorExamples(first.inputs + number, first.targets)
-        wish = {"holdout": held(7), "budget": expunge.Budget(points=60.0)}
+        wish = {"holdout": held(7), "budget": expunge.Budget(accuracy_points=60.0)}
         parts = {"forget": forget, "retain": second}
-        model = expunge.unlearn(model, **parts, **wish, ledger=ledger.path, **BUDGETED).model
+        model = flat_unlearn(model, **parts, **wish, ledger=ledger.path, **BUDGETED).model
     (account,) = compute_chain_totals(ledger.entries(), ledger.entries())
     assert (account.bound, account.reopened) == (None, (2,))
 
@@ -136,10 +140,10 @@ def known(examples: TensorExamples) -> TensorExamples:
 
 
 @pytest.mark.parametrize("change", ["shuffled", "less one", "one again"])
-def test_held_out_examples_that_were_opened_are_recognised_and_the_second_result_says_so(ledger, change):
+def test_held_out_examples_that_were_opened_are_recognized_and_the_second_result_says_so(ledger, change):
     first, second, both, fresh = map(known, (*sides(), held(7), held(8)))
-    wish = {"retain": second, "budget": expunge.Budget(points=60.0)}
-    result = expunge.unlearn(classifier(), forget=first, holdout=both, **wish, ledger=ledger.path, **BUDGETED)
+    wish = {"retain": second, "budget": expunge.Budget(accuracy_points=60.0)}
+    result = flat_unlearn(classifier(), forget=first, holdout=both, **wish, ledger=ledger.path, **BUDGETED)
     assert (result.budget.certified, result.budget.reopened) == (True, ())
     order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
     again = {
@@ -150,7 +154,7 @@ def test_held_out_examples_that_were_opened_are_recognised_and_the_second_result
         ),
     }[change]
     parts = {"forget": TensorExamples(first.inputs + 1, first.targets), "holdout": again}
-    told = expunge.unlearn(result.model, **parts, **wish, ledger=ledger.path, **BUDGETED).budget
+    told = flat_unlearn(result.model, **parts, **wish, ledger=ledger.path, **BUDGETED).budget
     assert (told.certified, told.reopened) == (False, (1,))
     assert "This is not certified: entry 1 of the ledger has opened some of these" in told.summary
     assert told.as_dict()["reopened"] == [1]
@@ -159,9 +163,9 @@ def test_held_out_examples_that_were_opened_are_recognised_and_the_second_result
 
 
 def test_a_held_out_set_is_written_into_the_ledger_once(ledger):
-    wish = {"holdout": held(7), "budget": expunge.Budget(points=60.0)}
+    wish = {"holdout": held(7), "budget": expunge.Budget(accuracy_points=60.0)}
     for _ in range(2):
-        run(ledger, **{**BUDGETED, **wish}, again=True)
+        run(ledger, **{**BUDGETED, **wish}, force=True)
     first, second = (entry.header.spent for entry in ledger.entries())
     assert len(unpack_hash_prefixes(first.opened)) == 400
     assert (second.opened, second.split) == ("", first.split)
@@ -171,7 +175,7 @@ def test_a_model_that_comes_back_as_it_was_has_answered_nothing(ledger, monkeypa
     monkeypatch.setattr(
         controller, "select_checkpoint", lambda *_: Selection(chosen=0, within_budget=False, target_met=False)
     )
-    wish = {"holdout": held(7), "budget": expunge.Budget(points=60.0)}
+    wish = {"holdout": held(7), "budget": expunge.Budget(accuracy_points=60.0)}
     result = run(ledger, **{**BUDGETED, **wish})
     assert result.budget.chosen == 0
     assert (result.ledger_entry, ledger.entries()) == (None, [])
@@ -180,7 +184,7 @@ def test_a_model_that_comes_back_as_it_was_has_answered_nothing(ledger, monkeypa
 
 def test_the_file_holds_neither_numbers_nor_places(ledger):
     data = TensorDataset(torch.arange(360.0).view(60, 6) + 0.123456, torch.arange(60) % 3)
-    expunge.unlearn(classifier(), **parts_of(data, [21, 23, 25]), ledger=ledger.path, **RL)
+    flat_unlearn(classifier(), **parts_of(data, [21, 23, 25]), ledger=ledger.path, **RL)
     content = ledger.path.read_bytes()
     assert data.tensors[0][0].numpy().tobytes() not in content
     assert b"[21" not in content
@@ -197,7 +201,9 @@ def test_a_ledger_that_cannot_be_used_is_refused_and_the_model_left_alone(tmp_pa
         (3, ConfigError, "for 'ledger' of unlearn, but found 3"),
     ):
         with pytest.raises(error, match=words):
-            expunge.unlearn(model, forget=sides()[0], retain=sides()[1], ledger=path, inplace=True, **RL)
+            flat_unlearn(
+                model, forget=sides()[0], retain=sides()[1], ledger=path, config=expunge.RunConfig(inplace=True), **RL
+            )
     assert_same(before, everything(model))
 
 
@@ -222,8 +228,14 @@ def test_a_ledger_whose_folder_goes_meanwhile_does_not_lose_the_model(tmp_path, 
 
     forget, retain = sides()
     with pytest.warns(UserWarning, match="is answered, but the ledger has no entry of it"):
-        result = expunge.unlearn(
-            classifier(), forget=forget, retain=retain, ledger=place, on_step=lose, inplace=inplace, **RL
+        result = flat_unlearn(
+            classifier(),
+            forget=forget,
+            retain=retain,
+            ledger=place,
+            callbacks=[LambdaCallback(on_step=lose)],
+            config=expunge.RunConfig(inplace=inplace),
+            **RL,
         )
     assert (result.ledger_entry, len(result.history)) == (None, 3)
 

@@ -21,15 +21,15 @@ from expunge.objectives import RandomLabel
 from expunge.report.formats import render_text
 
 DATA = "{name: digits, subset: 300, options: {test_share: 0.4}}"
-RL = "{name: rl, epochs: 2, rate: 0.02, batch: 32}"
-FT = "{name: ft, epochs: 1, rate: 0.01, batch: 32}"
-CALL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
+RL = "{name: rl, epochs: 2, lr: 0.02, batch_size: 32}"
+FT = "{name: ft, epochs: 1, lr: 0.01, batch_size: 32}"
+CALL = {"method": "rl", "epochs": 1, "lr": 0.01, "batch_size": 16}
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     place = tmp_path_factory.mktemp("chain")
-    return train_request(config(place, data=DATA, train="{epochs: 8, batch: 20, rate: 0.1}")).read_bytes()
+    return train_request(config(place, data=DATA, train="{epochs: 8, batch_size: 20, lr: 0.1}")).read_bytes()
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_another_chain_in_the_same_ledger_leaves_nothing_out(first):
 
 
 def test_the_retrained_model_does_not_see_them_either(first):
-    made = second(first, reference="retrain", train="{epochs: 4, batch: 20, rate: 0.1}")
+    made = second(first, retrained_model="retrain", train="{epochs: 4, batch_size: 20, lr: 0.1}")
     (earlier,) = result_of(made)["requests"][0]["earlier"]
     assert earlier["train"]["accuracy"]["retrained"] == 0.0
 
@@ -184,7 +184,7 @@ def test_wrong_exclusions_are_refused_at_their_line(place, exclude, words):
 
 
 def test_an_original_that_the_run_trains_never_sees_what_is_excluded(place):
-    made = run(place, checkpoint=None, train="{epochs: 4, batch: 20, rate: 0.1}", exclude="[5]", ledger=None)
+    made = run(place, checkpoint=None, train="{epochs: 4, batch_size: 20, lr: 0.1}", exclude="[5]", ledger=None)
     (earlier,) = result_of(made)["requests"][0]["earlier"]
     assert earlier["train"]["accuracy"]["original"] == 0.0
 
@@ -233,7 +233,9 @@ def test_in_python_a_retain_set_with_forgotten_examples_is_refused(tmp_path, dat
     held = TensorExamples(data.tensors[0][:3], data.tensors[1][:3])
     with pytest.raises(RequestError, match="1 of holdout that entry 1"):
         expunge.unlearn(one.model, **parts_of(data, [1, 4], [0, 2, 3, 6]), holdout=held, ledger=ledger, **CALL)
-    two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, exclude="ledger", **CALL)
+    two = expunge.unlearn(
+        one.model, **parts_of(data, [1, 4]), ledger=ledger, config=expunge.RunConfig(exclude="ledger"), **CALL
+    )
     assert len(two.split.retain) == 55
     later = parts_of(data, [7, 8], [0, 3, 6, 1, 4])
     assert expunge.unlearn(two.model, **later, ledger=ledger, **CALL).ledger_entry.number == 3
@@ -248,11 +250,13 @@ def test_in_python_classes_that_are_gone_are_refused_and_never_taught(tmp_path, 
     fresh = TensorExamples(torch.randn(6, 6), [0, 1, 2, 0, 1, 2])
     with pytest.raises(RequestError, match="2 of retain that entry 1"):
         expunge.unlearn(one.model, forget=Subset(data, [1]), retain=fresh, ledger=ledger, **CALL)
-    two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, exclude="ledger", **CALL)
+    two = expunge.unlearn(
+        one.model, **parts_of(data, [1, 4]), ledger=ledger, config=expunge.RunConfig(exclude="ledger"), **CALL
+    )
     assert two.split.forgotten_classes == (0,)
     assert 0 not in two.split.retain.targets
     check_measured_without_class_0(two, fresh)
-    named = expunge.unlearn(one.model, **parts_of(data, [1, 4]), exclude=[0], **CALL)
+    named = expunge.unlearn(one.model, **parts_of(data, [1, 4]), config=expunge.RunConfig(exclude=[0]), **CALL)
     check_measured_without_class_0(named, fresh)
 
 
@@ -266,7 +270,7 @@ def check_measured_without_class_0(result, test):
 
 def test_what_exclude_names_is_counted_as_far_as_it_was_there(data):
     more = TensorExamples(torch.cat([data.tensors[0][:2], torch.randn(3, 6)]), [0, 1, 2, 0, 1])
-    found = expunge.unlearn(model(), **parts_of(data, [2, 5]), exclude=more, **CALL)
+    found = expunge.unlearn(model(), **parts_of(data, [2, 5]), config=expunge.RunConfig(exclude=more), **CALL)
     figures = expunge.evaluate(found, test=TensorExamples(torch.randn(6, 6), [0, 1, 2, 0, 1, 2]))
     (part,) = figures.document["requests"]
     assert part["left_out"] == {"retain": 2, "holdout": 0, "test": 0, "unknown": []}
@@ -280,7 +284,7 @@ def test_in_python_classes_are_left_out_by_number_or_name(data, exclude):
         model(),
         forget=expunge.data.Subset(named, [1, 4]),
         retain=expunge.data.Subset(named, [0, 2, 3, 5, 6, 7, 8]),
-        exclude=exclude,
+        config=expunge.RunConfig(exclude=exclude),
         **CALL,
     )
     assert found.split.retain.targets.tolist() == [2, 2, 1, 2]
@@ -289,14 +293,14 @@ def test_in_python_classes_are_left_out_by_number_or_name(data, exclude):
 
 def test_in_python_examples_are_left_out_wherever_they_come_from(data):
     again = TensorExamples(data.tensors[0][[0, 3]].clone(), data.tensors[1][[0, 3]])
-    found = expunge.unlearn(model(), **parts_of(data, [1, 4]), exclude=again, **CALL)
+    found = expunge.unlearn(model(), **parts_of(data, [1, 4]), config=expunge.RunConfig(exclude=again), **CALL)
     assert len(found.split.retain) == 56
     assert found.split.forgotten_classes == ()
 
 
 def test_in_python_the_ledger_has_to_be_there_to_exclude_by_it(data):
     with pytest.raises(RequestError, match="a ledger beside exclude='ledger'"):
-        expunge.unlearn(model(), **parts_of(data, [1, 4]), exclude="ledger", **CALL)
+        expunge.unlearn(model(), **parts_of(data, [1, 4]), config=expunge.RunConfig(exclude="ledger"), **CALL)
 
 
 def test_in_python_a_redacted_entry_is_warned_of(tmp_path, data):
@@ -321,7 +325,7 @@ def test_a_chain_goes_on_from_a_run_folder_in_python(place):
 @pytest.mark.parametrize("exclude", [3.5, object(), True, 10**30, -1, ["ant"], [None], b"x", [0, 1, 2], {"a": 1}])
 def test_in_python_what_excludes_nothing_sensible_is_refused_in_one_sentence(data, exclude):
     with pytest.raises(expunge.ExpungeError):
-        expunge.unlearn(model(), **parts_of(data, [1, 4]), exclude=exclude, **CALL)
+        expunge.unlearn(model(), **parts_of(data, [1, 4]), config=expunge.RunConfig(exclude=exclude), **CALL)
 
 
 def test_a_model_that_the_ledger_does_not_know_is_told_of_what_others_forgot(first):
@@ -383,7 +387,9 @@ def test_in_python_a_redacted_entry_is_named_in_the_report(tmp_path, data):
 def test_in_python_examples_that_were_forgotten_before_are_no_test_examples(tmp_path, data):
     ledger = tmp_path / "ledger.sqlite"
     one = expunge.unlearn(model(), **parts_of(data, [0, 3, 6]), ledger=ledger, **CALL)
-    two = expunge.unlearn(one.model, **parts_of(data, [1, 4]), ledger=ledger, exclude="ledger", **CALL)
+    two = expunge.unlearn(
+        one.model, **parts_of(data, [1, 4]), ledger=ledger, config=expunge.RunConfig(exclude="ledger"), **CALL
+    )
     with pytest.raises(RequestError, match="to forget before and to test"):
         expunge.evaluate(two, test=Subset(data, [0, 3, 6]))
 
@@ -391,7 +397,9 @@ def test_in_python_examples_that_were_forgotten_before_are_no_test_examples(tmp_
 def test_in_python_held_out_examples_that_are_excluded_are_counted(data):
     held = TensorExamples(torch.cat([data.tensors[0][:2], torch.randn(3, 6)]), [0, 1, 2, 0, 1])
     gone = TensorExamples(data.tensors[0][:2], [0, 1])
-    found = expunge.unlearn(model(), **parts_of(data, [2, 5], [0, 1]), holdout=held, exclude=gone, **CALL)
+    found = expunge.unlearn(
+        model(), **parts_of(data, [2, 5], [0, 1]), holdout=held, config=expunge.RunConfig(exclude=gone), **CALL
+    )
     assert found.left_out.sizes == {"retain": 0, "holdout": 2, "test": 0}
 
 

@@ -75,15 +75,20 @@ def test_short_forms_and_defaults(folder):
     )
     assert (config.forget.kind, config.forget.class_) == ("class", 0)
     assert (config.model.options, config.data.options, config.method.settings) == ({}, {}, {})
-    assert (config.reference, config.train, config.holdout, config.seed, config.device) == (
+    assert (config.retrained_model, config.train, config.holdout, config.seed, config.device) == (
         "none",
         None,
         None,
         0,
         "auto",
     )
-    assert (config.threads, config.normalisation, config.micro_batches, config.precision) == (None, None, 1, "fp32")
-    assert (config.channels_last, config.resident) == (None, MAX_CACHE_GIB)
+    assert (config.threads, config.batch_norm, config.gradient_accumulation_steps, config.precision) == (
+        None,
+        None,
+        1,
+        "fp32",
+    )
+    assert (config.channels_last, config.device_cache_gib) == (None, MAX_CACHE_GIB)
     assert config.show_examples is False
 
 
@@ -100,26 +105,26 @@ def test_paths_are_relative_to_the_file(folder):
 def test_long_forms(folder):
     content = text(
         model="{name: small_cnn, options: {width: 8}}",
-        data="{python: package.module:data, subset: 100, subset_seed: 3, augment: crop_flip}",
+        data="{factory: package.module:data, subset: 100, subset_seed: 3, augment: crop_flip}",
         forget="{fraction: 0.1, seed: 7}",
-        method="{name: eupmu, epochs: 3, rate: 1e-3}",
-        reference="retrain",
-        train="{epochs: 2, rate: 1e-2}",
+        method="{name: eupmu, epochs: 3, lr: 1e-3}",
+        retrained_model="retrain",
+        train="{epochs: 2, lr: 1e-2}",
         holdout="0.25",
         device="cuda:1",
     )
     config = load(folder, content)
     assert config.model.options == {"width": 8}
-    assert (config.data.python, config.data.subset, config.data.subset_seed) == ("package.module:data", 100, 3)
+    assert (config.data.factory, config.data.subset, config.data.subset_seed) == ("package.module:data", 100, 3)
     assert (config.forget.kind, config.forget.fraction, config.forget.seed) == ("fraction", 0.1, 7)
-    assert config.method.settings == {"epochs": 3, "rate": 0.001}
-    assert (config.train.epochs, config.train.rate, config.train.batch) == (2, 0.01, 128)
-    assert (config.reference, config.holdout, config.device) == ("retrain", 0.25, "cuda:1")
+    assert config.method.settings == {"epochs": 3, "lr": 0.001}
+    assert (config.train.epochs, config.train.lr, config.train.batch_size) == (2, 0.01, 128)
+    assert (config.retrained_model, config.holdout, config.device) == ("retrain", 0.25, "cuda:1")
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "step", "constant"])
 def test_the_training_section_is_what_the_trainer_takes(folder, schedule):
-    content = text(train=f"{{schedule: {schedule}, precision: bf16, warmup: 0.5, label_smoothing: 0.1}}")
+    content = text(train=f"{{schedule: {schedule}, precision: bf16, warmup_epochs: 0.5, label_smoothing: 0.1}}")
     section = load(folder, content).train.model_dump()
     trainer = TrainSettings(**section)
     assert {name: getattr(trainer, name) for name in section} == section
@@ -128,12 +133,12 @@ def test_the_training_section_is_what_the_trainer_takes(folder, schedule):
 def test_settings_know_their_line(folder):
     config = load(folder, text(method="\n  name: eupmu\n  epochs: 3"))
     assert config.where("method", "epochs") == "request.yaml line 7"
-    assert config.where("method", "rate") == "request.yaml line 5"
+    assert config.where("method", "lr") == "request.yaml line 5"
     assert config.where("seed") == "request.yaml"
 
 
 def test_what_is_written_out_can_be_read_again(folder):
-    paths = {"forget": "{indices: forget.txt}", "reference": "original.safetensors"}
+    paths = {"forget": "{indices: forget.txt}", "retrained_model": "original.safetensors"}
     first = load(folder, text(method="{name: eupmu, epochs: 3}", seed="5", **paths))
     again = load(folder, json.dumps(first.model_dump(mode="json", by_alias=True, exclude_unset=True)))
     assert again.model_dump() == first.model_dump()
@@ -144,7 +149,7 @@ def test_what_is_written_out_can_be_read_again(folder):
     [("1e-3", 0.001), ("1E2", 100.0), (".5", 0.5), ("5.", 5.0), ("10", 10.0), ("010", 10.0), ("0x10", 16.0)],
 )
 def test_numbers_are_read_as_people_write_them(folder, value, expected):
-    assert load(folder, text(train=f"{{rate: {value}}}")).train.rate == expected
+    assert load(folder, text(train=f"{{lr: {value}}}")).train.lr == expected
 
 
 @pytest.mark.parametrize("value", ["no", "off", "yes", "2026-01-01", "1:30", "'7'"])
@@ -179,7 +184,7 @@ SENTENCES = {
         text(zzz="1"),
         f"request.yaml line 6: Expected one of {ALL_KEYS}, but found 'zzz': remove it or use one of them.",
     ),
-    "misspelt key before the missing one": (
+    "misspelled key before the missing one": (
         text(model=None, modle="resnet20"),
         f"request.yaml line 5: Expected one of {ALL_KEYS}, but found 'modle': did you mean 'model'.",
     ),
@@ -195,17 +200,17 @@ SENTENCES = {
         text(seed="1\nseed: 2"),
         "request.yaml line 7: Expected every key once, but found 'seed' again after line 6: keep one of them.",
     ),
-    "misspelt method": (
+    "misspelled method": (
         text(method="eumpu"),
         "request.yaml line 5: Expected one of the methods (auto, eupmu, finetune, neggrad_plus), but found 'eumpu': "
         "did you mean 'eupmu'.",
     ),
-    "misspelt reader": (
+    "misspelled reader": (
         text(data="{name: digts}"),
         "request.yaml line 3: Expected one of the readers (digits, fashion_mnist, image_folder), but found 'digts': "
         "did you mean 'digits'.",
     ),
-    "misspelt model": (
+    "misspelled model": (
         text(model="vgg"),
         "request.yaml line 1: Expected one of the models (resnet18, resnet20, small_cnn), but found 'vgg': "
         "`expunge list models` shows all.",
@@ -234,8 +239,8 @@ SENTENCES = {
         "write for example `holdout: 0.1`.",
     ),
     "infinite": (
-        text(train="{rate: .inf}"),
-        "request.yaml line 6: Expected a finite number for 'train.rate', but found inf: write for example `rate: 0.1`.",
+        text(train="{lr: .inf}"),
+        "request.yaml line 6: Expected a finite number for 'train.lr', but found inf: write for example `lr: 0.1`.",
     ),
     "not one of the choices": (
         text(precision="bf61"),
@@ -286,8 +291,8 @@ SENTENCES = {
         "keep the one that holds the data.",
     ),
     "reference without training": (
-        text(reference="retrain"),
-        "request.yaml line 6: Expected the section 'train' for reference: retrain, but found none: "
+        text(retrained_model="retrain"),
+        "request.yaml line 6: Expected the section 'train' for retrained_model: retrain, but found none: "
         "add `train: {epochs: 20}`.",
     ),
     "weights from nowhere": (
@@ -388,7 +393,7 @@ def test_sentences(folder, content, expected):
         ({"checkpoint": "gone.safetensors"}, 2),
         ({"data": "{name: digits, dir: gone}"}, 3),
         ({"forget": "{indices: gone.txt}"}, 4),
-        ({"reference": "gone.safetensors"}, 6),
+        ({"retrained_model": "gone.safetensors"}, 6),
     ],
 )
 def test_files_that_are_not_there(folder, changes, line):
@@ -397,7 +402,7 @@ def test_files_that_are_not_there(folder, changes, line):
     assert f"none at '{folder / 'gone'}" in found
 
 
-@pytest.mark.parametrize(("key", "line"), [("checkpoint", 2), ("reference", 6)])
+@pytest.mark.parametrize(("key", "line"), [("checkpoint", 2), ("retrained_model", 6)])
 def test_pickled_weights_are_sent_to_the_one_door(folder, key, line):
     found = refusal(folder, text(**{key: "model.pth"}))
     assert found.startswith(f"request.yaml line {line}: Expected weights as safetensors")
@@ -428,7 +433,7 @@ def test_damaged_requests_end_in_a_sentence_or_are_read(folder, noise, place):
 
 def test_nothing_heavy_is_imported(folder):
     file = folder / "request.yaml"
-    file.write_text(text(model="a.b:c", data="{python: a.b:c}", method="mispelt"))
+    file.write_text(text(model="a.b:c", data="{factory: a.b:c}", method="mispelt"))
     code = (
         "import sys\nfrom expunge.api.request.config import load_request\nfrom expunge.errors import ConfigError\n"
         "try:\n    load_request(sys.argv[1])\nexcept ConfigError:\n"

@@ -18,7 +18,7 @@ from expunge.data import Subset, TensorExamples, as_examples, drop_duplicates, f
 from expunge.errors import DataError, DuplicateDataWarning, RequestError
 from expunge.tasks.classification.readers import digits
 
-RL = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
+RL = {"method": "rl", "epochs": 1, "lr": 0.01, "batch_size": 16}
 
 
 def unlearn(**parts):
@@ -138,12 +138,12 @@ def copies(everything=False):
 def test_of_a_request_file_natural_copies_are_left_out_and_said(folder):
     (folder / "table.py").write_text(TABLE)
     (folder / "list.txt").write_text("0\n1\n2\n")
-    changes = own(data="{python: table:copies}", forget="{indices: list.txt}", holdout="0.5")
+    changes = own(data="{factory: table:copies}", forget="{indices: list.txt}", holdout="0.5")
     place = run_request(config(folder, **changes))
     part, manifest = result_of(place)["requests"][0], json.loads((place / "manifest.json").read_text())
     assert manifest["sizes"] == {"forget": 3, "retain": 56, "all": 60}
     assert 12 <= part["sizes"]["test"] < 15
-    said = [sentence for sentence in result_of(place)["caveats"] if sentence.startswith("Of ")]
+    said = [sentence for sentence in result_of(place)["limitations"] if sentence.startswith("Of ")]
     assert said[0] == "Of 57 retained examples 1 holds the same as forgotten ones and is left out."
     assert any("test examples" in sentence or "held-out examples" in sentence for sentence in said[1:])
     assert said[0] in (place / "report.html").read_text()
@@ -151,7 +151,7 @@ def test_of_a_request_file_natural_copies_are_left_out_and_said(folder):
 
 def test_of_a_request_file_all_test_examples_as_copies_are_refused_with_a_cure(folder):
     (folder / "table.py").write_text(TABLE)
-    changes = own(data="{python: table:copies, options: {everything: true}}", forget="{class: 1}")
+    changes = own(data="{factory: table:copies, options: {everything: true}}", forget="{class: 1}")
     with pytest.raises(RequestError, match="30 test examples that all hold the same as training"):
         run_request(config(folder, **changes))
 
@@ -170,7 +170,7 @@ def test_rows_that_agree_by_chance_are_told_and_not_refused(tmp_path):
         result = unlearn(forget=coarse(12, 1), retain=coarse(200, 2), holdout=coarse(60, 3))
     saved = json.loads((result.save(tmp_path / "run") / "result.json").read_text())
     measured = expunge.evaluate(result, test=coarse(60, 4)).document
-    for caveats in (saved["caveats"], measured["caveats"]):
+    for caveats in (saved["limitations"], measured["limitations"]):
         assert sum(sentence.startswith("The data repeat themselves") for sentence in caveats) == 1
 
 
@@ -202,10 +202,10 @@ def test_a_person_may_have_two_rows_that_are_the_same():
 
 def test_halves_of_a_budget_hold_each_content_once():
     split = Split(coarse(12, 1), coarse(200, 2), 3, coarse(120, 3))
-    halves = make_holdout_split(Budget(points=50.0), split, 0)
+    halves = make_holdout_split(Budget(accuracy_points=50.0), split, 0)
     assert len(halves.control) + len(halves.certify) == len(drop_duplicates(coarse(120, 3))) < 120
     with pytest.raises(DataError, match=r"but found \d+ distinct ones of 120, of which half steer"):
-        make_holdout_split(Budget(points=1.0), split, 0)
+        make_holdout_split(Budget(accuracy_points=1.0), split, 0)
 
 
 def test_an_audit_counts_no_held_out_example_twice():
@@ -216,7 +216,7 @@ def test_an_audit_counts_no_held_out_example_twice():
         expunge.evaluate(classifier(), forget=forget, retain=retain, test=joined(other(), other()))
     told = expunge.audit(classifier(), classifier(), forget=coarse(12, 1), retain=coarse(200, 2), test=coarse(120, 3))
     assert told.certificate.examples < 60
-    assert any(sentence.startswith("The data repeat themselves") for sentence in told.document["caveats"])
+    assert any(sentence.startswith("The data repeat themselves") for sentence in told.document["limitations"])
 
 
 def test_a_later_request_leaves_out_no_one_who_agrees_with_a_forgotten_row(tmp_path, monkeypatch):
@@ -264,11 +264,11 @@ def few():
 def test_a_request_file_keeps_rows_that_agree_by_chance_and_says_so(folder, capsys):
     (folder / "coarse_table.py").write_text(COARSE)
     (folder / "list.txt").write_text("0\n1\n2\n")
-    place = run_request(config(folder, **own(data="{python: coarse_table:few}", forget="{indices: list.txt}")))
+    place = run_request(config(folder, **own(data="{factory: coarse_table:few}", forget="{indices: list.txt}")))
     manifest, result = json.loads((place / "manifest.json").read_text()), result_of(place)
     assert (manifest["sizes"], result["requests"][0]["sizes"]["test"]) == (
         {"forget": 3, "retain": 197, "all": 200},
         100,
     )
-    assert sum(sentence.startswith("The data repeat themselves") for sentence in result["caveats"]) == 1
+    assert sum(sentence.startswith("The data repeat themselves") for sentence in result["limitations"]) == 1
     assert "The data repeat themselves" in (place / "report.html").read_text()

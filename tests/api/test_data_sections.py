@@ -60,7 +60,7 @@ def test_a_source_has_names_that_can_be_written():
 @pytest.mark.parametrize(
     ("reader", "options"),
     [
-        ("digits", {"test_share": "half"}),
+        ("digits", {"test_share": "half_width"}),
         ("digits", {"test_share": [0.5]}),
         ("digits", {"test_share": True}),
         ("digits", {"test_share": 500}),

@@ -26,10 +26,10 @@ DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"
 LINES = {
     "task": "diffusion",
     "model": f"'{DIGITS / 'ddpm'}'",
-    "judge": f"{{name: resnet8, weights: '{DIGITS / 'judge.safetensors'}'}}",
+    "classifier": f"{{name: resnet8, weights: '{DIGITS / 'classifier.safetensors'}'}}",
     "data": "{name: digits, subset: 200}",
     "forget": "{class: 3}",
-    "method": "{name: rl, epochs: 1, batch: 32}",
+    "method": "{name: rl, epochs: 1, batch_size: 32}",
     "images": "{forgotten: 12, remaining: 135, steps: 4}",
     "threads": "1",
     "out": "run",
@@ -46,7 +46,7 @@ def test_a_request_is_answered_with_a_model_figures_and_pictures(tmp_path, monke
 
     before, told = DDPM.from_pretrained(DIGITS / "ddpm"), Told()  # diffusers looks for trackers while it is imported
     monkeypatch.setitem(sys.modules, "trackio", STAND_INS["trackio"](told)["trackio"])
-    folder = run_request(load_request(write(tmp_path, track="trackio")))
+    folder = run_request(load_request(write(tmp_path, loggers="trackio")))
     assert {"unlearned", "grid.png", "report.html", "history.jsonl"} <= {path.name for path in folder.iterdir()}
     result = json.loads((folder / "result.json").read_text())
     original, method = result["requests"][0]["rows"]
@@ -69,19 +69,21 @@ def test_without_a_method_it_is_the_one_that_did_best_in_the_study(tmp_path):
     from expunge.tasks.diffusion.task import Diffusion
 
     assert Diffusion.default_method == METHODS["feasible"]
-    folder = run_request(load_request(write(tmp_path, judge=None, method="{name: auto, epochs: 1, batch: 32}")))
+    folder = run_request(
+        load_request(write(tmp_path, classifier=None, method="{name: auto, epochs: 1, batch_size: 32}"))
+    )
     result = json.loads((folder / "result.json").read_text())
     row = result["requests"][0]["rows"][-1]
     assert row["key"] == "auto"
     assert row["settings"]["mask"]["name"] == "feasible"
     assert row["settings"]["epochs"] == 1
-    assert "The learning rate, " in result["disclosure"]
-    assert "by a range test on retained examples" in result["disclosure"]
+    assert "The learning rate, " in result["provenance"]
+    assert "by a range test on retained examples" in result["provenance"]
 
 
 def test_without_a_judge_there_are_pictures_and_no_figures(tmp_path):
     diffusers()
-    folder = run_request(load_request(write(tmp_path, judge=None, average="0.9")))
+    folder = run_request(load_request(write(tmp_path, classifier=None, ema_decay="0.9")))
     request = json.loads((folder / "result.json").read_text())["requests"][0]
     assert [metric["key"] for metric in request["metrics"]] == ["seconds"]
     assert len(request["grids"][0]["rows"]) == 2
@@ -92,7 +94,7 @@ def test_a_run_that_diverges_keeps_its_last_good_weights_and_says_where(tmp_path
     diffusers()
     from expunge.tasks.diffusion.ddpm import DDPM
 
-    request = write(tmp_path, method="{name: ga, rate: 1.0e30, epochs: 3, batch: 32, clip: null}")
+    request = write(tmp_path, method="{name: ga, lr: 1.0e30, epochs: 3, batch_size: 32, max_grad_norm: null}")
     with pytest.raises(NotFiniteError, match=r"the last good weights are in '.*run/last-good\.safetensors'"):
         run_request(load_request(request))
     original = DDPM.from_pretrained(DIGITS / "ddpm")
@@ -117,13 +119,13 @@ def test_the_command_line_answers_it_too(tmp_path):
     [
         ({"task": "difusion"}, 1, "did you mean 'diffusion'"),
         ({"model": "nowhere"}, 2, "a folder for 'model', but found none"),
-        ({"judge": "{name: resnet8}"}, 3, "the key 'weights' in 'judge'"),
-        ({"judge": "{name: resnet9, weights: j.safetensors}"}, 3, "did you mean 'resnet8'"),
+        ({"classifier": "{name: resnet8}"}, 3, "the key 'weights' in 'classifier'"),
+        ({"classifier": "{name: resnet9, weights: j.safetensors}"}, 3, "did you mean 'resnet8'"),
         ({"images": "{forgoten: 3}"}, 7, "did you mean 'forgotten'"),
         ({"images": "{guidance: -1}"}, 7, "a number greater than or equal to 0"),
         ({"checkpoint": "x.safetensors"}, 10, "one of task, model"),
-        ({"average": "1.5"}, 10, "a number less than 1"),
-        ({"within": "90s"}, 10, "but found method 'rl'"),
+        ({"ema_decay": "1.5"}, 10, "a number less than 1"),
+        ({"time_limit": "90s"}, 10, "but found method 'rl'"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_line(tmp_path, changes, line, words):
@@ -139,9 +141,13 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path, changes, line, words):
         ({"forget": "{fraction: 0.1}"}, 5, "a request for whole classes"),
         ({"images": "{remaining: 120}"}, 7, "more than 129 images"),
         ({"method": "{name: scrub}"}, 6, "an objective for diffusion"),
-        ({"method": "{name: rl, rate: -1}"}, 6, "rate"),
+        ({"method": "{name: rl, rate: -1}"}, 6, "lr"),
         ({"model": f"'{DIGITS}'"}, 2, "a folder 'unet'"),
-        ({"judge": f"{{name: small_cnn, weights: '{DIGITS / 'judge.safetensors'}'}}"}, 3, "the keys of the model"),
+        (
+            {"classifier": f"{{name: small_cnn, weights: '{DIGITS / 'classifier.safetensors'}'}}"},
+            3,
+            "the keys of the model",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, changes, line, words):
@@ -163,9 +169,9 @@ def test_what_is_known_of_a_classifier_is_not_taken_for_this_family():
     assert {"checkpoint", "reference", "train"}.isdisjoint(DiffusionConfig.model_fields)
 
 
-def test_requests_are_recorded_and_recognised(tmp_path):
+def test_requests_are_recorded_and_recognized(tmp_path):
     diffusers()
-    changes = {"judge": None, "images": "{forgotten: 1, remaining: 9, steps: 2}", "ledger": "ledger.sqlite"}
+    changes = {"classifier": None, "images": "{forgotten: 1, remaining: 9, steps: 2}", "ledger": "ledger.sqlite"}
     run_request(load_request(write(tmp_path, **changes)))
     (entry,) = Ledger(tmp_path / "ledger.sqlite").entries()
     assert (entry.content.asked.kind, "grid.png" in entry.content.evidence) == ("class", True)

@@ -19,7 +19,7 @@ from expunge.data import get_root_indices
 from expunge.errors import ConfigError
 from expunge.report.document import read_document
 
-TRAIN = "{epochs: 2, batch: 20, rate: 0.1}"
+TRAIN = "{epochs: 2, batch_size: 20, lr: 0.1}"
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def test_the_result_tells_scores_cost_and_what_they_are_not(asked, monkeypatch):
     assert told["examples"] == sizes["retain"] < told["all_examples"] == 96
     assert told["extrapolated_seconds"] == pytest.approx(told["seconds"] * 96 / sizes["retain"])
     assert part["rows"][1]["scores"]["seconds"]["mean"] == told["seconds"]
-    assert any("extrapolation" in caveat for caveat in document["caveats"])
-    assert any("50 % of the training examples" in caveat for caveat in document["caveats"])
+    assert any("extrapolation" in caveat for caveat in document["limitations"])
+    assert any("50 % of the training examples" in caveat for caveat in document["limitations"])
     assert "extrapolation" in (place / "report.html").read_text()
     assert not list(place.glob("*.safetensors"))
 

@@ -25,14 +25,14 @@ test_set.__test__ = False
 @pytest.fixture(scope="module")
 def result():
     first, second = sides()
-    return expunge.unlearn(classifier(), forget=first, retain=second, method="rl", epochs=1, batch=16)
+    return expunge.unlearn(classifier(), forget=first, retain=second, method="rl", epochs=1, batch_size=16)
 
 
 def test_without_a_retrained_model_its_figures_are_absent(result):
     figures = expunge.evaluate(result, test=test_set())
     assert REFERENCED.isdisjoint(figures.scores)
     part = figures.document["requests"][0]
-    assert part["reference"] is False
+    assert part["retrained"] is False
     assert [row["role"] for row in part["rows"]] == ["original", "method"]
     assert part["rows"][1]["label"] == "RL"
     assert part["rows"][1]["history"] == result.history
@@ -80,8 +80,8 @@ def test_a_report_shows_no_inputs_unless_asked(tmp_path):
     shown = expunge.evaluate(model, **parts, show_examples=True)
     assert plain.document["requests"][0]["examples"] == []
     assert len(shown.document["requests"][0]["examples"]) == 12
-    assert any("shows pictures" in line for line in shown.document["holds_data"])
-    assert not any("shows pictures" in line for line in plain.document["holds_data"])
+    assert any("shows pictures" in line for line in shown.document["data_still_in"])
+    assert not any("shows pictures" in line for line in plain.document["data_still_in"])
     page = plain.report(tmp_path / "report.html").read_text()
     assert page.startswith("<!")
     assert "| Unlearned |" in plain.markdown().replace("**", "")

@@ -111,8 +111,8 @@ def test_a_run_that_was_killed_before_its_entry_gets_it(folder, made):
 
 
 def test_a_second_answer_that_was_killed_before_its_entry_gets_it(folder, made):
-    run_request(config(folder, ledger=None), overwrite=True, again=True)
-    run_request(config(folder, ledger=LEDGER), resume=True, again=True)
+    run_request(config(folder, ledger=None), overwrite=True, force=True)
+    run_request(config(folder, ledger=LEDGER), resume=True, force=True)
     assert kinds(folder) == ["request", "request"]
 
 
@@ -131,7 +131,7 @@ def test_a_result_without_a_seal_is_taken_as_it_is_where_its_run_knew_of_none(fo
 @pytest.fixture
 def stopped(folder, monkeypatch):
     """The request of a run that ended when it was about to keep its model."""
-    request = config(folder, savepoints="{updates: 1}")
+    request = config(folder, checkpoint_every="{steps: 1}")
     with monkeypatch.context() as patch:
         patch.setattr("expunge.api.run.save_unlearned", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):

@@ -33,15 +33,15 @@ def document():
     row = {"key": "original", "label": "Original", "role": "original"}
     request = {
         "id": "a",
-        "question": "Forget",
+        "description": "Forget",
         "kind": "class",
         "sizes": {"forget": 1},
         "seeds": [0],
-        "reference": False,
+        "retrained": False,
         "metrics": [{"key": "generated_ua", "label": "UA"}],
         "rows": [row],
     }
-    return {"schema": 1, "title": "T", "requests": [request]}
+    return {"schema": 2, "title": "T", "requests": [request]}
 
 
 def test_the_file_shows_every_image_at_its_place(rows):

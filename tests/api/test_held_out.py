@@ -46,7 +46,7 @@ def split(holdout):
 
 @pytest.mark.parametrize("points", [0.1, 0.5, 1.0, 2.0, 10.0, 50.0, 100.0])
 def test_the_number_that_is_named_is_the_least_that_can_certify(points):
-    needed = count_needed_examples(Budget(points=points), DELTA)
+    needed = count_needed_examples(Budget(accuracy_points=points), DELTA)
     assert min_accuracy_drop(needed) <= points / 100
     assert needed == 1 or min_accuracy_drop(needed - 1) > points / 100
 
@@ -56,11 +56,11 @@ def test_the_number_for_a_metric_of_known_range_is_nearly_the_least(drop):
     def rightness(predict, examples):
         raise AssertionError("only its range counts")
 
-    needed = count_needed_examples(Budget(metric=rightness, drop=drop, bounds=(0, 1)), DELTA)
+    needed = count_needed_examples(Budget(metric=rightness, max_drop=drop, bounds=(0, 1)), DELTA)
     assert min_mean_drop(needed) == pytest.approx(drop, rel=0.3)
 
 
-@pytest.mark.parametrize("budget", [Budget(relative=0.1), Budget(metric=lambda *_: 0.5, drop=0.1)])
+@pytest.mark.parametrize("budget", [Budget(loss_increase=0.1), Budget(metric=lambda *_: 0.5, max_drop=0.1)])
 def test_a_budget_with_an_approximate_bound_is_refused_before_training_where_the_bound_would_say_nothing(budget):
     assert count_needed_examples(budget, DELTA) == 30
     assert len(make_holdout_split(budget, split(TensorExamples(*rows(60, 1))), 0).certify) == 30
@@ -83,7 +83,7 @@ def test_a_relative_budget_with_too_few_rows_trains_nothing():
 
     model.register_full_backward_hook(train)
     with pytest.raises(DataError, match="at least 60 held-out examples"):
-        expunge.unlearn(model, **sides, holdout=TensorExamples(*rows(50, 1)), budget=Budget(relative=0.1))
+        expunge.unlearn(model, **sides, holdout=TensorExamples(*rows(50, 1)), budget=Budget(loss_increase=0.1))
     assert all(torch.equal(weight, one) for weight, one in zip(model.parameters(), before, strict=True))
 
 
@@ -94,18 +94,18 @@ def test_a_refusal_says_how_many_are_needed_and_given_and_what_else_can_be_done(
         "allow 5.29 points, or set certify to false to steer and measure without a certificate."
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
-        make_holdout_split(Budget(points=1.0), split(TensorExamples(*rows(136, 1))), 0)
-    for enough in (Budget(points=5.29), Budget(points=1.0, certify=False)):
+        make_holdout_split(Budget(accuracy_points=1.0), split(TensorExamples(*rows(136, 1))), 0)
+    for enough in (Budget(accuracy_points=5.29), Budget(accuracy_points=1.0, certify=False)):
         assert sum(map(len, make_holdout_split(enough, split(TensorExamples(*rows(136, 1))), 0))) == 136
-    assert len(make_holdout_split(Budget(points=1.0), split(TensorExamples(*rows(736, 1))), 0).certify) == 368
+    assert len(make_holdout_split(Budget(accuracy_points=1.0), split(TensorExamples(*rows(736, 1))), 0).certify) == 368
     for count, more in ((0, 736), (1, 735)):
         one = TensorExamples(*rows(2, 1))
         with pytest.raises(DataError, match=f"at least 736 held-out .*but found {count}: hold out {more} more, or"):
-            make_holdout_split(Budget(points=1.0), split(Subset(one, range(count))), 0)
+            make_holdout_split(Budget(accuracy_points=1.0), split(Subset(one, range(count))), 0)
     with pytest.raises(DataError, match=r"at least 60 held-out .* but found 1: hold out 59 more"):
-        make_holdout_split(Budget(relative=0.1), split(Subset(one, [0])), 0)
+        make_holdout_split(Budget(loss_increase=0.1), split(Subset(one, [0])), 0)
     with pytest.raises(DataError, match=r"0 points, which no number of examples can certify: allow 5\.29 points, or"):
-        make_holdout_split(Budget(points=0.0), split(TensorExamples(*rows(136, 1))), 0)
+        make_holdout_split(Budget(accuracy_points=0.0), split(TensorExamples(*rows(136, 1))), 0)
 
 
 class Rows(torch_data.Dataset):
@@ -146,7 +146,7 @@ COPIES = (repeated_indices, repeated_values, one_example, repeated_items, joined
 
 
 @pytest.mark.parametrize("copies", COPIES)
-@pytest.mark.parametrize("budget", [Budget(points=1.0), Budget(relative=0.1)], ids=["points", "loss"])
+@pytest.mark.parametrize("budget", [Budget(accuracy_points=1.0), Budget(loss_increase=0.1)], ids=["points", "loss"])
 def test_held_out_examples_that_repeat_are_refused_with_their_number(copies, budget):
     many = 799 if copies is one_example else 780
     with pytest.raises(RequestError, match=f"found {many} of 800 that hold the same as another one: pass distinct"):
@@ -156,7 +156,7 @@ def test_held_out_examples_that_repeat_are_refused_with_their_number(copies, bud
 def test_equal_rows_of_different_individuals_are_admitted_by_their_ids():
     examples = repeated_values()
     examples.ids = list(range(800))
-    control, certify = make_holdout_split(Budget(points=1.0), split(examples), 0)
+    control, certify = make_holdout_split(Budget(accuracy_points=1.0), split(examples), 0)
     assert not set(get_root_indices(control).tolist()) & set(get_root_indices(certify).tolist())
     assert len(control) + len(certify) == 800
 
@@ -164,13 +164,13 @@ def test_equal_rows_of_different_individuals_are_admitted_by_their_ids():
 def test_examples_of_one_id_are_in_one_half_and_one_of_them_certifies():
     examples = TensorExamples(*rows(1600, 1))
     examples.ids = [f"patient {number // 2}" for number in range(1600)]
-    control, certify = make_holdout_split(Budget(points=1.0), split(examples), 0)
+    control, certify = make_holdout_split(Budget(accuracy_points=1.0), split(examples), 0)
     assert (len(control), len(certify), len(set(certify.ids))) == (800, 400, 400)
     assert not {*control.ids} & {*certify.ids}
     examples.ids = [f"patient {number % 20}" for number in range(1600)]
     with pytest.raises(DataError, match=r"at least 736 held-out examples .* but found 20 ids in 1,600, of which half"):
-        make_holdout_split(Budget(points=1.0), split(examples), 0)
-    control, certify = make_holdout_split(Budget(points=1.0, certify=False), split(examples), 0)
+        make_holdout_split(Budget(accuracy_points=1.0), split(examples), 0)
+    control, certify = make_holdout_split(Budget(accuracy_points=1.0, certify=False), split(examples), 0)
     assert (len(control), len(certify)) == (1600, 0)
 
 
@@ -198,7 +198,9 @@ def test_the_certificate_of_a_certify_half_covers_as_it_says_and_that_of_copies_
     inputs = torch.arange(800.0)[:, None]
     for seed in range(200):
         lost = generator.random(800) < 0.04
-        halves = make_holdout_split(Budget(points=3.0), split(TensorExamples(inputs, torch.arange(800) % 3)), seed)
+        halves = make_holdout_split(
+            Budget(accuracy_points=3.0), split(TensorExamples(inputs, torch.arange(800) % 3)), seed
+        )
         certified = lost[get_root_indices(halves.certify).numpy()]
         missed += utility_certificate(np.ones(len(certified), bool), ~certified).bound < 0.04
         copied = np.repeat(lost[:20], 20)
@@ -225,10 +227,10 @@ def test_without_a_certificate_all_held_out_examples_steer(easy, tmp_path):
     model, sides = easy
     holdout = TensorExamples(*rows(90, 1))
     staying = int((holdout.targets != 2).sum())
-    budget = Budget(points=1.0, certify=False)
+    budget = Budget(accuracy_points=1.0, certify=False)
     ledger = tmp_path / "ledger.sqlite"
     result = expunge.unlearn(
-        model, **sides, holdout=holdout, budget=budget, rate=0.05, epochs=5, batch=16, ledger=ledger
+        model, **sides, holdout=holdout, budget=budget, lr=0.05, epochs=5, batch_size=16, ledger=ledger
     )
     found, handed = result.budget, result.budget.evaluations[result.budget.chosen]
     assert (found.within_budget, found.certificate, found.certified, found.bound_within_budget) == (
@@ -244,7 +246,7 @@ def test_without_a_certificate_all_held_out_examples_steer(easy, tmp_path):
     assert (spent.bound, spent.examples, spent.drop) == (None, staying, pytest.approx(handed.spent))
     part = expunge.evaluate(result, test=TensorExamples(*rows(90, 2))).document["requests"][0]
     assert part["budget"]["examples"] == {"control": staying, "certify": 0}
-    assert (part["budget"]["smallest"], part["budget"]["asked"]["certify"]) == (None, False)
+    assert (part["budget"]["smallest"], part["budget"]["limit"]["certify"]) == (None, False)
     words = {fact.name: fact.text for fact in budget_statements(read_request(json.loads(json.dumps(part))).budget)}
     assert words["Certificate"] == "None was asked for: all held-out examples steered, and none was put aside."
     assert words["Spent"].endswith(f"on the {staying} control examples, which also steered and chose.")
@@ -264,7 +266,7 @@ def test_the_part_about_a_budget_fits_what_the_test_data_show(verdict, needed):
     few = HeldOutTest("undecided", 20, 150, **figures, reasons=("auc",), needed=530)
     shown = HeldOutTest(verdict, 20, 150, **figures, reasons=("accuracy",), needed=needed)
     start, end = (ControlEvaluation(step, 0.3, 90.0, None, 0.0, 0.1, 0.1, test=few) for step in (0, 20))
-    budget = Budget(points=1.0, certify=False)
+    budget = Budget(accuracy_points=1.0, certify=False)
     spent = BudgetResult(
         budget, "budget", (start, end), chosen=1, within_budget=True, target_met=None, pareto_indices=(1,)
     )
@@ -274,14 +276,14 @@ def test_the_part_about_a_budget_fits_what_the_test_data_show(verdict, needed):
     }
     halves = make_holdout_split(budget, split(TensorExamples(*rows(9, 1))), 0)
     made = add_budget_section(part, spent, halves)["budget"]
-    assert made["looks"][1]["test"]["needed"] == needed
-    assert ("about 2,000 would be needed" in made["sentence"]) == (needed == 2000)
-    assert ("The test data decide it: the forgotten examples are still" in made["sentence"]) == (needed is None)
-    assert "class frog has no held-out examples" in made["sentence"]
+    assert made["evaluations"][1]["test"]["needed"] == needed
+    assert ("about 2,000 would be needed" in made["summary"]) == (needed == 2000)
+    assert ("The test data decide it: the forgotten examples are still" in made["summary"]) == (needed is None)
+    assert "class frog has no held-out examples" in made["summary"]
 
 
 def test_the_manifest_of_a_budget_without_a_certificate_has_an_empty_half():
     record = build_split_manifest(
-        make_holdout_split(Budget(points=1.0, certify=False), split(TensorExamples(*rows(9, 1))), 0), bytes(32)
+        make_holdout_split(Budget(accuracy_points=1.0, certify=False), split(TensorExamples(*rows(9, 1))), 0), bytes(32)
     )
     assert record["sizes"] == {"control": 9, "certify": 0}

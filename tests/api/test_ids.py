@@ -6,6 +6,7 @@ from io import StringIO
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from rich.console import Console
 from small_requests import OWN, Classifier, config, own, result_of
 from torch.utils.data import Subset as TorchSubset
@@ -41,7 +42,7 @@ def changed():
     made["train"] = torch.utils.data.TensorDataset(made["train"].tensors[0] + 1e-4, made["train"].tensors[1])
     return made
 """
-FT = "{name: ft, epochs: 1, rate: 0.01, batch: 32}"
+FT = "{name: ft, epochs: 1, lr: 0.01, batch_size: 32}"
 NOTE = "{title: Two customers leave, ticket: T-1234, requester: Jane Doe}"
 
 
@@ -53,7 +54,7 @@ def place(folder):
 
 
 def run(folder, console=None, **changes):
-    given = own(data="{python: mine:customers}", forget="{ids: ids.txt, id_column: customer_id}", method=FT)
+    given = own(data="{factory: mine:customers}", forget="{ids: ids.txt, id_column: customer_id}", method=FT)
     return run_request(config(folder, **{**given, "ledger": "ledger.sqlite", **changes}), console=console)
 
 
@@ -81,14 +82,14 @@ def test_the_next_request_leaves_their_rows_out(place):
 
 def test_rows_that_have_changed_are_found_by_id_in_a_request_of_another_kind(place):
     run(place)
-    later = {"checkpoint": "run/unlearned.safetensors", "data": "{python: mine:changed}"}
+    later = {"checkpoint": "run/unlearned.safetensors", "data": "{factory: mine:changed}"}
     part = result_of(run(place, **later, forget="{class: 2, id_column: customer_id}", out="by_id"))["requests"][0]
     assert part["left_out"] == {"retain": 4, "holdout": 0, "test": 0, "unknown": []}
 
 
 def test_data_without_ids_are_named_where_an_earlier_request_knows_some(place):
     run(place)
-    later = {"checkpoint": "run/unlearned.safetensors", "data": "{python: mine:changed}"}
+    later = {"checkpoint": "run/unlearned.safetensors", "data": "{factory: mine:changed}"}
     said = StringIO()
     made = run(place, **later, forget="{class: 2}", out="by_content", console=Console(file=said))
     part = result_of(made)["requests"][0]
@@ -116,8 +117,8 @@ def test_the_ledger_keeps_keyed_hashes_of_what_the_request_says_of_itself(place)
         ({"forget": "{ids: ids.txt, id_column: order}"}, "2 of 2 that do not occur"),
         ({"forget": "{ids: none.txt, id_column: order}"}, "none at"),
         ({"forget": "{class: 1, id_column: name}"}, "one of the columns of ids"),
-        ({"data": "{python: mine:data}"}, "data with an id for each example"),
-        ({"data": "{python: mine:too_few_ids}", "forget": "{ids: ids.txt}"}, "one id for each training example"),
+        ({"data": "{factory: mine:data}"}, "data with an id for each example"),
+        ({"data": "{factory: mine:too_few_ids}", "forget": "{ids: ids.txt}"}, "one id for each training example"),
         ({"data": "digits", "model": "small_cnn", "checkpoint": "original.safetensors"}, "data with columns"),
         ({"exclude": "{ids: ids.txt, id_column: order}"}, "one column of ids"),
         ({"request": "{tickets: T-1}"}, "one of title, ticket, requester"),
@@ -166,25 +167,30 @@ def test_ids_that_choose_nothing_are_refused(wrong):
 
 def test_in_python_customers_are_known_again_by_their_ids(tmp_path):
     ledger, found = tmp_path / "ledger.sqlite", examples()
-    settings = {"method": "ft", "epochs": 1, "rate": 0.01, "batch": 4, "ledger": ledger}
+    settings = {"method": "ft", "epochs": 1, "lr": 0.01, "batch_size": 4, "ledger": ledger}
     forget, retain = split_request(found, ByIds(["a"])).map(lambda part: Subset(found, part))
     note = {"ticket": "T-1"}
-    one = expunge.unlearn(Classifier(), forget=forget, retain=retain, request=note, **settings)
+    one = flat_unlearn(Classifier(), forget=forget, retain=retain, config=expunge.RunConfig(request=note), **settings)
     assert set(one.ledger_entry.content.note) == {"ticket"}
     again = TensorExamples(torch.randn(4, 6), [0, 1, 2, 0])
     again.ids = ["a", "b", "c", "d"]
     with pytest.raises(RequestError, match="1 of retain that entry 1"):
-        expunge.unlearn(one.model, forget=Subset(again, [1]), retain=Subset(again, [0, 2, 3]), **settings)
+        flat_unlearn(one.model, forget=Subset(again, [1]), retain=Subset(again, [0, 2, 3]), **settings)
     without = TensorExamples(torch.randn(4, 6), [0, 1, 2, 0])
     with pytest.warns(UserWarning, match="Entry 1 of the ledger knows what it forgot by id"):
-        expunge.unlearn(one.model, forget=Subset(without, [1]), retain=Subset(without, [0, 2, 3]), **settings)
+        flat_unlearn(one.model, forget=Subset(without, [1]), retain=Subset(without, [0, 2, 3]), **settings)
 
 
 @pytest.mark.parametrize("request_", [{"name": "x"}, "T-1", {"ticket": 3}, {"title": "x" * 201}])
 def test_in_python_a_request_says_title_ticket_and_requester_alone(request_):
     found = examples()
     with pytest.raises(ConfigError, match="request"):
-        expunge.unlearn(Classifier(), forget=Subset(found, [0]), retain=Subset(found, [1]), request=request_)
+        expunge.unlearn(
+            Classifier(),
+            forget=Subset(found, [0]),
+            retain=Subset(found, [1]),
+            config=expunge.RunConfig(request=request_),
+        )
 
 
 def test_a_column_of_a_saved_data_set_holds_the_ids():

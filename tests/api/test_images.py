@@ -30,7 +30,7 @@ from expunge.tasks.task import Task
 
 
 class Flat(nn.Module):
-    """A model whose images have one grey: its own share and that of request and seed."""
+    """A model whose images have one gray: its own share and that of request and seed."""
 
     def __init__(self, text):
         super().__init__()
@@ -113,9 +113,9 @@ def checkpoint(folder: Path, share: float, file="flat.json", **more) -> Path:
 
 def result(names):
     row = {"key": "original", "label": "Original", "role": "original"}
-    request = {"id": "a", "question": "Forget", "kind": "class", "sizes": {"forget": 1}, "seeds": [0]}
-    request |= {"reference": False, "metrics": [{"key": "x", "label": "X"}], "rows": [row], "classes": names}
-    return json.dumps({"schema": 1, "title": "T", "requests": [request]})
+    request = {"id": "a", "description": "Forget", "kind": "class", "sizes": {"forget": 1}, "seeds": [0]}
+    request |= {"retrained": False, "metrics": [{"key": "x", "label": "X"}], "rows": [row], "classes": names}
+    return json.dumps({"schema": 2, "title": "T", "requests": [request]})
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ REFUSED = {
     "request": (lambda t, b: ([b], ["a cat"], {}), RequestError, "found a cat"),
     "same": (lambda t, b: ([b], ["1", "01"], {}), ConfigError, "every request once"),
     "nothing": (lambda t, b: ([b], [], {}), ConfigError, "at least one request and one seed"),
-    "batch": (lambda t, b: ([b], ["0"], {"batch_size": 0}), ConfigError, "a batch size of at least 1"),
+    "batch_size": (lambda t, b: ([b], ["0"], {"batch_size": 0}), ConfigError, "a batch size of at least 1"),
     "place": (lambda t, b: ([b], ["0"], {"out": t / "a.jpg"}), ConfigError, "ends in .png"),
     "there": (lambda t, b: ([b], ["0"], {"out": there(t)}), CheckpointError, "not to exist yet.*--overwrite"),
     "nowhere": (lambda t, b: ([b], ["0"], {"out": t / "no" / "a.png"}), CheckpointError, "the folder '.*no'"),
@@ -310,7 +310,7 @@ def test_classifiers_draw_no_images(tmp_path):
 
 
 def call(*arguments):
-    return CliRunner().invoke(app, ["images", *map(str, arguments)], prog_name="expunge")
+    return CliRunner().invoke(app, ["sample", *map(str, arguments)], prog_name="expunge")
 
 
 def test_the_command_writes_the_file_and_says_so(before, after, tmp_path):

@@ -59,7 +59,7 @@ def test_a_batch_size_beyond_all_examples_takes_all_and_one_beyond_64_bits_is_re
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400)], ids=["10^400", "-10^400"])
-@pytest.mark.parametrize("name", ["points", "relative"])
+@pytest.mark.parametrize("name", ["accuracy_points", "loss_increase"])
 def test_a_budget_of_no_float_is_refused(name, number):
     with pytest.raises(ConfigError, match="finite number"):
         expunge.Budget(**{name: number})
@@ -77,9 +77,9 @@ def test_a_budget_of_no_float_is_refused(name, number):
         "data: {{name: digits, subset: 300, subset_seed: {}}}",
         "data: {{name: digits, options: {{seed: {}}}}}",
         "model: {{name: small_cnn, options: {{width: {}}}}}",
-        "train: {{epochs: 1, rate: {}}}",
-        "micro_batches: -{}",
-        "savepoints: -{}",
+        "train: {{epochs: 1, lr: {}}}",
+        "gradient_accumulation_steps: -{}",
+        "checkpoint_every: -{}",
     ],
 )
 @pytest.mark.parametrize("number", [str(2**63), "1" + 400 * "0", "1" + 5000 * "0"], ids=["2^63", "10^400", "10^5000"])

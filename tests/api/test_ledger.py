@@ -1,4 +1,4 @@
-"""Requests in a row on one model, each recorded, recognised when it comes again, and added up."""
+"""Requests in a row on one model, each recorded, recognized when it comes again, and added up."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from expunge.ledger import Ledger, compute_chain_totals, request_chains
 
 
 def run(folder, *, again=False, overwrite=False, **changes):
-    return run_request(config(folder, **{"ledger": "ledger.sqlite", **changes}), again=again, overwrite=overwrite)
+    return run_request(config(folder, **{"ledger": "ledger.sqlite", **changes}), force=again, overwrite=overwrite)
 
 
 def without_hashes(text):
@@ -53,7 +53,7 @@ def test_ten_requests_in_a_row_are_one_stream(folder, ledger):
         run(folder, **own(checkpoint=checkpoint, forget="{fraction: 0.1, seed: 2}", out="more"))
 
 
-def test_a_request_that_was_served_is_recognised_before_anything_is_written(folder, ledger):
+def test_a_request_that_was_served_is_recognized_before_anything_is_written(folder, ledger):
     run(folder)
     before = written(folder)
     for changes in ({}, {"checkpoint": "run/unlearned.safetensors"}, {"method": "{name: ft, epochs: 1}"}):
@@ -64,7 +64,7 @@ def test_a_request_that_was_served_is_recognised_before_anything_is_written(fold
     assert written(folder) == before
 
 
-def test_the_same_examples_by_another_kind_of_request_are_recognised(folder):
+def test_the_same_examples_by_another_kind_of_request_are_recognized(folder):
     run(folder, **own())
     (folder / "list.txt").write_text("".join(f"{index}\n" for index in range(1, 60, 3)))
     with pytest.raises(RequestError, match="entry 1"):
@@ -97,20 +97,20 @@ def test_again_serves_and_records_it_again(folder, ledger):
     assert first.header.models.original == second.header.models.original
 
 
-def test_an_original_that_the_run_trains_is_recognised_afterwards(folder, ledger):
-    train = "{epochs: 4, batch: 20}"
+def test_an_original_that_the_run_trains_is_recognized_afterwards(folder, ledger):
+    train = "{epochs: 4, batch_size: 20}"
     run(folder, checkpoint="fresh.safetensors", train=train)
     with pytest.raises(RequestError, match="entry 1"):
         run(folder, checkpoint="fresh.safetensors", train=train, out="other")
     inside = run(folder, checkpoint=None, train=train, out="inside")
     assert ledger.entries()[1].content.evidence.keys() >= {"original.safetensors"}
-    assert any("expunge purge" in line for line in result_of(inside)["holds_data"])
+    assert any("expunge purge" in line for line in result_of(inside)["data_still_in"])
 
 
 def test_the_entry_holds_hashes_of_the_evidence_and_no_names_or_indices(folder, ledger):
     chosen = list(range(21, 60, 2))
     (folder / "secret-list.txt").write_text("".join(f"{index}\n" for index in chosen))
-    place = run(folder, **own(data="{python: mine:named}", forget="{indices: secret-list.txt}"))
+    place = run(folder, **own(data="{factory: mine:named}", forget="{indices: secret-list.txt}"))
     (entry,) = ledger.entries()
     assert set(entry.content.evidence) == {file.name for file in place.iterdir()}
     assert len(set(entry.content.evidence.values())) == len(entry.content.evidence)
@@ -164,7 +164,7 @@ def test_a_request_that_is_answered_twice_at_once_is_recorded_once(folder, ledge
     assert (folder / "run" / "result.json").exists()
     with pytest.raises(RequestError, match="entry 1"):
         run_request(config(folder, ledger="ledger.sqlite"), resume=True)
-    run_request(config(folder, ledger="ledger.sqlite"), resume=True, again=True)
+    run_request(config(folder, ledger="ledger.sqlite"), resume=True, force=True)
     assert len(ledger.entries()) == 2
 
 

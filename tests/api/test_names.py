@@ -64,7 +64,7 @@ def sources(tmp_path: Path) -> Path:
             from other.base import Root
             LIMIT = 3
             class Half(Root["x"]):
-                aliases = ("half",)
+                aliases = ("half_width",)
                 def act(self): ...
             class Full(Half):
                 aliases: tuple[str, ...] = ("full", "whole")

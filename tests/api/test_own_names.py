@@ -16,18 +16,18 @@ from expunge.errors import ConfigError, DataError
 from expunge.ledger import Ledger
 from expunge.weights import folder_lock
 
-TRAIN = "{epochs: 1, batch: 20}"
+TRAIN = "{epochs: 1, batch_size: 20}"
 INSIDE = {
     "ledger": "{}/l.sqlite",
     "checkpoint": "{}/original.safetensors",
-    "reference": "{}/reference.safetensors",
+    "retrained_model": "{}/reference.safetensors",
     "forget": "{{indices: {}/list.txt}}",
     "data": "{{name: digits, dir: {}/data}}",
 }
 
 
 @pytest.mark.parametrize(
-    "name", ["run/savepoints", "run/unlearned", "run/ulira", "run/ulira/cache", "away/../run/savepoints"]
+    "name", ["run/checkpoints", "run/unlearned", "run/ulira", "run/ulira/cache", "away/../run/checkpoints"]
 )
 @pytest.mark.parametrize("key", INSIDE)
 def test_paths_inside_a_folder_that_a_run_empties_are_refused_at_their_line(folder, key, name):
@@ -43,7 +43,7 @@ def test_paths_inside_a_folder_that_a_run_empties_are_refused_at_their_line(fold
         changes["ledger"] = INSIDE[key].format(name)
     request = config(folder, **changes)
     before = written(folder)
-    for act in (run_request, train_request) if key != "reference" else (run_request,):
+    for act in (run_request, train_request) if key != "retrained_model" else (run_request,):
         with pytest.raises(ConfigError, match="does not write over") as caught:
             act(config(folder, **{**changes, "train": TRAIN}) if act is train_request else request, overwrite=True)
         assert caught.value.location.startswith("request.yaml line")
@@ -52,7 +52,7 @@ def test_paths_inside_a_folder_that_a_run_empties_are_refused_at_their_line(fold
     assert written(folder) == before
 
 
-@pytest.mark.parametrize("path", ["run/result.json", "run/original.safetensors", "run/.lock", "link/savepoints/l"])
+@pytest.mark.parametrize("path", ["run/result.json", "run/original.safetensors", "run/.lock", "link/checkpoints/l"])
 def test_a_ledger_under_a_name_of_the_run_is_refused(folder, path):
     (folder / "run").mkdir()
     (folder / "link").symlink_to("run")
@@ -77,14 +77,14 @@ def test_an_original_in_the_run_folder_is_taken_as_it_is(folder):
     assert (made / "original.safetensors").exists()
 
 
-@pytest.mark.parametrize("name", ["savepoints", "ulira", "unlearned"])
+@pytest.mark.parametrize("name", ["checkpoints", "ulira", "unlearned"])
 def test_a_link_under_the_name_of_a_runs_folder_is_refused_and_what_it_leads_to_stays(folder, name):
     (folder / "mine").mkdir()
     (folder / "mine" / "history.jsonl").write_text("my own")
     (folder / "run").mkdir()
     (folder / "run" / name).symlink_to(folder / "mine")
     with pytest.raises(ConfigError, match="without links"):
-        run_request(config(folder, savepoints="{updates: 1}"))
+        run_request(config(folder, checkpoint_every="{steps: 1}"))
     assert written(folder / "mine").keys() == {"history.jsonl"}
     assert (folder / "mine" / "history.jsonl").read_text() == "my own"
 
@@ -100,8 +100,8 @@ def test_links_under_the_names_of_a_runs_files_are_replaced_and_their_targets_st
     assert [name for name in names if (made / name).is_symlink()] == []
 
 
-def test_files_of_the_users_among_the_savepoints_stay(folder):
-    place = folder / "run" / "savepoints"
+def test_files_of_the_users_among_the_checkpoints_stay(folder):
+    place = folder / "run" / "checkpoints"
     place.mkdir(parents=True)
     (place / "notes.txt").write_text("mine")
     (place / "state-000001.safetensors").write_text("old")
@@ -144,7 +144,7 @@ def test_a_purge_leaves_a_run_at_work_alone(folder):
         purge(made)
 
 
-@pytest.mark.parametrize("name", ["ulira", "ulira/cache", "savepoints"])
+@pytest.mark.parametrize("name", ["ulira", "ulira/cache", "checkpoints"])
 def test_a_purge_follows_no_link_and_names_it(folder, name):
     made = run_request(config(folder))
     mine = folder / "mine"
@@ -165,7 +165,7 @@ def test_a_purge_names_shadow_models_and_half_files_elsewhere(folder):
     (made / "ulira").mkdir()
     (made / "ulira" / "ulira.json").write_text(json.dumps({"cache": str(folder / "shadows")}))
     half = folder / ".original.safetensors.0123abcd.tmp"
-    half.write_text("half")
+    half.write_text("half_width")
     left = purge(made).remaining
     assert f"The shadow models of the audit, '{folder / 'shadows'}'." in left
     assert f"Half-written weights of the original, '{half}'." in left

@@ -14,7 +14,7 @@ from expunge.errors import ConfigError, DataError
 from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
 
-TRAIN = "{epochs: 5, batch: 20}"
+TRAIN = "{epochs: 5, batch_size: 20}"
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def place(folder):
     """A run with everything that holds data: an original trained in the folder, and pictures."""
     changes = {"checkpoint": None, "train": TRAIN, "show_examples": "true", "ledger": "ledger.sqlite"}
     made = run_request(config(folder, **changes))
-    (made / f".result.json.{'0a' * 4}.tmp").write_text("half")
+    (made / f".result.json.{'0a' * 4}.tmp").write_text("half_width")
     (made / "grid.png").write_bytes(b"picture")
     return made
 
@@ -40,7 +40,7 @@ def test_what_holds_the_data_is_removed_and_the_evidence_stays(place):
     assert b"data:image/png" not in (place / "report.html").read_bytes()
     assert result_of(place)["requests"][0]["examples"] == []
     assert result_of(place)["requests"][0]["rows"] == figures
-    assert not any("pictures" in line or "expunge purge" in line for line in result_of(place)["holds_data"])
+    assert not any("pictures" in line or "expunge purge" in line for line in result_of(place)["data_still_in"])
 
 
 def test_it_says_what_it_does_not_reach(folder):
@@ -63,7 +63,7 @@ def test_what_a_request_named_from_its_own_folder_is_known_from_elsewhere(folder
 
 def test_a_half_saved_result_is_removed(place):
     (place / f"..saved.{'0a' * 4}.tmp").mkdir()
-    (place / f"..saved.{'0a' * 4}.tmp" / "unlearned.safetensors").write_bytes(b"half")
+    (place / f"..saved.{'0a' * 4}.tmp" / "unlearned.safetensors").write_bytes(b"half_width")
     assert "..saved.0a0a0a0a.tmp" in purge(place).removed
     assert not list(place.glob("*.tmp"))
 
@@ -137,7 +137,7 @@ def test_a_ledger_without_the_run_is_refused_before_anything_is_removed(place, f
 def test_a_saved_result_of_a_call_is_found_in_the_ledger(tmp_path):
     ledger, inputs = tmp_path / "ledger.sqlite", torch.randn(20, 6)
     sides = {"forget": (inputs[:4], torch.arange(4) % 3), "retain": (inputs[4:], torch.arange(16) % 3)}
-    result = expunge.unlearn(Classifier(), **sides, method="ft", epochs=1, rate=0.01, batch=4, ledger=ledger)
+    result = expunge.unlearn(Classifier(), **sides, method="ft", epochs=1, lr=0.01, batch_size=4, ledger=ledger)
     made = result.save(tmp_path / "saved")
     assert purge(made, ledger).entry.header.of == result.ledger_entry.number
     Ledger(ledger).redact(1, key=load_or_create_key())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from small_diffusion import diffusers
 
 import expunge.demo
@@ -41,21 +42,21 @@ def quick(monkeypatch):
 
 def unlearned(case, **more):
     sides = {"forget": case.split.forget, "retain": case.split.retain}
-    return unlearn(case.original, **sides, task="diffusion", batch=32, **more)
+    return flat_unlearn(case.original, **sides, task="diffusion", batch_size=32, **more)
 
 
 def test_the_largest_rate_that_leaves_the_loss_where_it_was_is_taken(case, quick):
     before = copy.deepcopy(case.original.state_dict())
     result = unlearned(case)
     trials = result.search_history["rounds"][0]["trials"]
-    rates, spent = [trial["rate"] for trial in trials], [trial["spent"] for trial in trials]
+    rates, spent = [trial["lr"] for trial in trials], [trial["spent"] for trial in trials]
     assert rates == sorted(rates)
     assert all(rise <= MAX_LOSS_INCREASE for rise in spent[:-1]), "it ends at the first rate that is too large"
     good = [rate for rate, rise in zip(rates, spent, strict=True) if rise <= MAX_LOSS_INCREASE]
-    assert result.search_history["rate"] == result.method.rate == max(good, default=rates[0])
+    assert result.search_history["lr"] == result.method.lr == max(good, default=rates[0])
     assert [trial["updates"] for trial in trials] == [3] * len(trials)
     assert len(result.history) == 4
-    assert "recognised" in result.search_history
+    assert "recognized" in result.search_history
     assert result.search_history["retain"] == len(result.split.retain) < len(case.split.retain)
     assert all(torch.equal(value, before[name]) for name, value in case.original.state_dict().items())
 
@@ -75,7 +76,7 @@ def test_inside_a_budget_there_is_room_for_what_readings_leave(monkeypatch, seco
     control = TensorExamples(torch.zeros(100, 1), [0] * 100)
     split = Split(control, control, 1, control)
     monkeypatch.setattr("expunge.api.steering.lr_range_test.time.perf_counter", lambda: 0.0)
-    test = LearningRateRangeTest(None, split, None, None, RunOptions(), seconds, budget=Budget(relative=0.05))
+    test = LearningRateRangeTest(None, split, None, None, RunOptions(), seconds, budget=Budget(loss_increase=0.05))
     assert test.allocate(1.0, each) == room
     without = LearningRateRangeTest(None, replace(split, holdout=None), None, None, RunOptions(), seconds)
     assert without.allocate(1.0, each) == (
@@ -90,7 +91,7 @@ def test_a_trial_tells_how_much_the_loss_rose(case, quick):
     first = result.search_history["rounds"][0]["trials"][0]
     few = lr_range_test.subsample(case.split.retain, 3 * 32, 0)
     plain = unlearn(
-        case.original, forget=case.split.forget, retain=few, task="diffusion", batch=32, epochs=1, rate=first["rate"]
+        case.original, forget=case.split.forget, retain=few, task="diffusion", batch_size=32, epochs=1, lr=first["lr"]
     )
     from expunge.tasks.diffusion.task import Diffusion
 
@@ -98,27 +99,27 @@ def test_a_trial_tells_how_much_the_loss_rose(case, quick):
     before, after = (
         evaluate_model(family.make_predictor(model), judged).loss for model in (case.original, plain.model)
     )
-    assert first["rise"] == pytest.approx(after - before, rel=1e-4)
+    assert first["loss_increase"] == pytest.approx(after - before, rel=1e-4)
     assert first["spent"] == pytest.approx(after / before - 1, rel=1e-4)
 
 
 def test_what_the_caller_says_is_not_searched(case, quick):
-    assert unlearned(case, rate=1e-4, epochs=1).search_history is None
+    assert unlearned(case, lr=1e-4, epochs=1).search_history is None
     whole = unlearned(case, epochs=1)
     assert whole.method.epochs == 1
     assert len(whole.split.retain) == len(case.split.retain), "epochs are passes over what the caller gave"
 
 
-def test_the_run_ends_once_the_class_is_no_longer_recognised(case, quick, monkeypatch):
+def test_the_run_ends_once_the_class_is_no_longer_recognized(case, quick, monkeypatch):
     from expunge.tasks.diffusion import diffusion_classifier
 
     monkeypatch.setattr(lr_range_test, "CHECK_EVERY", 2)
     result = unlearned(case)
-    assert [look["step"] for look in result.search_history["recognised"]] == [2, 4]
+    assert [look["step"] for look in result.search_history["recognized"]] == [2, 4]
     monkeypatch.setattr(lr_range_test, "CHECK_EVERY", 1)
     monkeypatch.setattr(diffusion_classifier, "RECOGNITION_LIMIT", 1.0)
     soon = unlearned(case)
-    assert [look["step"] for look in soon.search_history["recognised"]] == [1, 2], "no share is above the limit, twice"
+    assert [look["step"] for look in soon.search_history["recognized"]] == [1, 2], "no share is above the limit, twice"
     assert len(soon.history) == 2
 
 
@@ -135,7 +136,7 @@ def range_test(spent, deadline=math.inf):
     def build(**more):
         from expunge.methods import EUPMU
 
-        return EUPMU(**{"batch": 4, **more})
+        return EUPMU(**{"batch_size": 4, **more})
 
     return Written(torch.nn.Identity(), split, build, None, RunOptions(), deadline)
 
@@ -153,7 +154,7 @@ def range_test(spent, deadline=math.inf):
 def test_the_search_ends_at_the_first_rate_that_breaks_the_limit(monkeypatch, spent, rate, tried):
     monkeypatch.setattr(lr_range_test, "evaluate_model", lambda *_: None)
     found = range_test(spent, time.perf_counter() + 1e6).run(sorted(spent), fixed_epochs=False)
-    assert found.method.rate == rate
+    assert found.method.lr == rate
     assert len(found.record["rounds"][0]["trials"]) == tried
 
 
@@ -165,7 +166,7 @@ def test_a_search_that_is_gone_on_with_repeats_no_trial(monkeypatch):
     state = fresh.state.state_dict()
     later.state.load_state_dict({**state, "outcome": None, "rounds": [state["rounds"][0][:2]]})
     again = later.run([1, 2, 4], fixed_epochs=False)
-    assert again.method.rate == whole.method.rate == 2
+    assert again.method.lr == whole.method.lr == 2
     assert again.record == whole.record
     assert again.method.epochs == whole.method.epochs
     decided = range_test({})
@@ -176,7 +177,7 @@ def test_a_search_that_is_gone_on_with_repeats_no_trial(monkeypatch):
 def test_a_late_search_takes_what_it_has(monkeypatch):
     monkeypatch.setattr(lr_range_test, "evaluate_model", lambda *_: None)
     found = range_test({1: 0.0, 2: 0.0}, time.perf_counter() - 1).run([1, 2], fixed_epochs=False)
-    assert found.method.rate == 1
+    assert found.method.lr == 1
     updates = found.method.epochs * math.ceil(len(found.split.retain) / 4)
     assert updates <= lr_range_test.TRIAL_STEPS, "no more updates than a trial has"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from safetensors.torch import load_file, save_file
 from small_requests import MODEL, assert_same, classifier, config, everything, own, sides, write_request, written
 from torch import nn
@@ -21,6 +22,7 @@ from torch.utils.data import Subset as TorchSubset
 from typer.testing import CliRunner
 
 import expunge
+from expunge import RunConfig
 from expunge.api import run_request
 from expunge.api.purge import purge
 from expunge.cli import app
@@ -34,7 +36,7 @@ from expunge.surgery import EUPMUOfficialSurgery, EUPMUSurgery, WeightedSum
 
 RESNET = "{name: resnet8}"
 WITHOUT_TRAIN = {"checkpoint": None, "model": MODEL}
-DEEP = "{epochs: 1, warmup: 5.0}"
+DEEP = "{epochs: 1, warmup_epochs: 5.0}"
 
 REQUESTS: dict[str, tuple[dict[str, str | None], str]] = {
     # what is forgotten
@@ -50,7 +52,10 @@ REQUESTS: dict[str, tuple[dict[str, str | None], str]] = {
     "index file of objects": ({"forget": "{indices: objects.npy}"}, "line 4: Expected an index file of the kind .npy"),
     "damaged index file": ({"forget": "{indices: cut.json}"}, "line 4: Expected an index file of the kind .json"),
     "class that does not occur": ({"forget": "{class: 11}"}, "line 4: Expected a class that occurs in the data"),
-    "class by a wrong name": (own(forget="{class: wasp}", data="{python: mine:named}"), "Expected the name of a class"),
+    "class by a wrong name": (
+        own(forget="{class: wasp}", data="{factory: mine:named}"),
+        "Expected the name of a class",
+    ),
     "everything": (own(forget="{predicate: mine:every}"), "Expected at least one example to retain, but found a req"),
     "an unsure predicate": (own(forget="{predicate: mine:unsure}"), "that answers True or False, but found an answer"),
     "a missing predicate": (own(forget="{predicate: mine:gone}"), "Expected 'gone' in the module 'mine', but found no"),
@@ -58,7 +63,7 @@ REQUESTS: dict[str, tuple[dict[str, str | None], str]] = {
     "two kinds": ({"forget": "{class: 1, fraction: 0.1}"}, "line 4: Expected exactly one of class, indices"),
     # the model
     "labels outside the head": (own(model="{name: mine:net, options: {classes: 2}}"), "Expected labels from 0 to 1"),
-    "more labels than names": (own(data="{python: mine:too_few_names}"), "Expected labels from 0 to 1, one for each"),
+    "more labels than names": (own(data="{factory: mine:too_few_names}"), "Expected labels from 0 to 1, one for each"),
     "no trainable weight": (own(model="mine:frozen"), "line 1: Expected a model with trainable weights"),
     "a model for pictures": (own(model="mine:pictures"), "line 1: Expected a model that takes inputs (20, 6)"),
     "probabilities": (own(model="mine:probabilities"), "line 1: Expected logits of the form (20, classes)"),
@@ -66,7 +71,7 @@ REQUESTS: dict[str, tuple[dict[str, str | None], str]] = {
     "no such factory": (own(model="mine:gone"), "line 1: Expected 'gone' in the module 'mine', but found no such"),
     "no such module": (own(model="yours:net"), "line 1: Expected a Python module 'yours'"),
     "an option of the model": ({"model": "{name: small_cnn, options: {wide: 3}}"}, "line 1: Expected options that"),
-    "a misspelt model": ({"model": "smal_cnn"}, "line 1: Expected one of the models"),
+    "a misspelled model": ({"model": "smal_cnn"}, "line 1: Expected one of the models"),
     "a missing extra": ({"model": "timm/resnet18"}, "line 1: Expected the package 'timm' for its image classifiers"),
     # the weights
     "another architecture": (
@@ -79,31 +84,43 @@ REQUESTS: dict[str, tuple[dict[str, str | None], str]] = {
     "pickled by content": ({"checkpoint": "pickled.safetensors"}, "a pickle, which can run code: run `expunge convert"),
     "unreadable": ({"checkpoint": "cut.safetensors"}, "line 2: Expected 'cut.safetensors' to be a whole safetensors"),
     "NaN weights": ({"checkpoint": "nan.safetensors"}, "line 2: Expected finite weights in the model, but found NaN"),
-    "NaN reference": ({"reference": "nan.safetensors"}, "Expected finite weights in the model, but found NaN or inf"),
-    "another reference": ({"reference": "other.safetensors"}, "line 8: Expected 'other.safetensors' to have the keys"),
+    "NaN reference": (
+        {"retrained_model": "nan.safetensors"},
+        "Expected finite weights in the model, but found NaN or inf",
+    ),
+    "another reference": (
+        {"retrained_model": "other.safetensors"},
+        "line 8: Expected 'other.safetensors' to have the keys",
+    ),
     "no weights at all": (WITHOUT_TRAIN, "line 1: Expected the weights of the original, but found neither"),
     # the data
-    "NaN inputs": (own(data="{python: mine:data, options: {broken: 4}}"), "line 2: Expected finite inputs, but found"),
-    "NaN test inputs": (own(data="{python: mine:data, options: {broken: 70}}"), "line 2: Expected finite inputs"),
-    "an iterable data set": (own(data="{python: mine:stream}"), "line 2: Expected a map-style data set, with a length"),
-    "a factory of nothing": (own(data="{python: mine:nothing}"), "line 2: Expected a data factory that returns (train"),
-    "a factory that fails": (own(data="{python: mine:failing}"), "line 2: Expected data from 'mine:failing', but fou"),
-    "no test data": (own(data="{python: mine:empty_test}"), "line 2: Expected at least one example, but found none"),
-    "an option of the data": (own(data="{python: mine:data, options: {brokn: 4}}"), "line 2: Expected options that"),
+    "NaN inputs": (own(data="{factory: mine:data, options: {broken: 4}}"), "line 2: Expected finite inputs, but found"),
+    "NaN test inputs": (own(data="{factory: mine:data, options: {broken: 70}}"), "line 2: Expected finite inputs"),
+    "an iterable data set": (
+        own(data="{factory: mine:stream}"),
+        "line 2: Expected a map-style data set, with a length",
+    ),
+    "a factory of nothing": (
+        own(data="{factory: mine:nothing}"),
+        "line 2: Expected a data factory that returns (train",
+    ),
+    "a factory that fails": (own(data="{factory: mine:failing}"), "line 2: Expected data from 'mine:failing', but fou"),
+    "no test data": (own(data="{factory: mine:empty_test}"), "line 2: Expected at least one example, but found none"),
+    "an option of the data": (own(data="{factory: mine:data, options: {brokn: 4}}"), "line 2: Expected options that"),
     "an option of the reader": ({"data": "{name: digits, options: {share: 1}}"}, "line 3: Expected options that 'digi"),
-    "a misspelt reader": ({"data": "digitz"}, "line 3: Expected one of the readers"),
+    "a misspelled reader": ({"data": "digitz"}, "line 3: Expected one of the readers"),
     "no data folder": ({"data": "fashion_mnist"}, "line 3: Expected a folder of data sets with"),
     "a data folder without it": ({"data": "{name: mnist, dir: .}"}, "line 3: Expected the folder"),
     "too large a part": ({"data": "{name: digits, subset: 5000}"}, "line 3: Expected a size from 1 to 1437"),
     # the method
     "an unknown key": ({"methd": "rl"}, "line 8: Expected one of task, model"),
-    "a misspelt method": ({"method": "eupmv"}, "line 5: Expected one of the methods"),
+    "a misspelled method": ({"method": "eupmv"}, "line 5: Expected one of the methods"),
     "an unknown setting": ({"method": "{name: rl, epoch: 3}"}, "found 'epoch': did you mean 'epochs'"),
     "a setting of another type": (
         {"method": "{name: rl, epochs: many}"},
         "line 5: Expected a usable value for 'ep",
     ),
-    "a negative rate": ({"method": "{name: rl, rate: -1.0}"}, "line 5: Expected rate > 0"),
+    "a negative rate": ({"method": "{name: rl, lr: -1.0}"}, "line 5: Expected lr > 0"),
     "an impossible share": (
         {"method": "{name: salun, mask_fraction: 2.0}"},
         "line 5: Expected a share of weights in (0, 1]",
@@ -112,7 +129,7 @@ REQUESTS: dict[str, tuple[dict[str, str | None], str]] = {
         {"method": "{name: eupmu, as_published: true, log_loss: true}"},
         "line 5: Expected margin= to st",
     ),
-    "training at odds": ({"train": DEEP}, "line 8: Expected warmup to be between 0 and epochs, but found 5.0"),
+    "training at odds": ({"train": DEEP}, "line 8: Expected warmup_epochs to be between 0 and epochs, but found 5.0"),
     "no device": ({"device": "cuda:7"}, "line 8: Expected a device that is there, but found 'cuda:7'"),
     "no holdout": ({"holdout": "0.001"}, "line 8: Expected a holdout share that leaves examples on both sides"),
     # the folder
@@ -220,7 +237,7 @@ def test_weights_that_vanished_are_not_replaced_by_chance(folder):
 
 def test_a_refused_request_leaves_the_run_that_it_was_to_replace(bad):
     run_request(config(bad))
-    for changes in ({"checkpoint": "nan.safetensors"}, own(data="{python: mine:data, options: {broken: 59}}")):
+    for changes in ({"checkpoint": "nan.safetensors"}, own(data="{factory: mine:data, options: {broken: 59}}")):
         write_request(bad, **changes)
         before = written(bad)
         result = CliRunner().invoke(app, ["run", "request.yaml", "--overwrite"])
@@ -235,7 +252,7 @@ def test_a_loss_that_is_not_finite_at_the_first_batch_leaves_no_trace(folder):
         "    x, y = torch.ones(150, 6), torch.arange(150) % 3\n    x[140:] = float('nan')\n"
         "    return TensorDataset(x, y), TensorDataset(x[:60], y[:60])\n"
     )
-    write_request(folder, **own(data="{python: late:data}"))
+    write_request(folder, **own(data="{factory: late:data}"))
     before = written(folder)
     result = CliRunner().invoke(app, ["run", "request.yaml"])
     assert result.exit_code == 2
@@ -244,7 +261,7 @@ def test_a_loss_that_is_not_finite_at_the_first_batch_leaves_no_trace(folder):
 
 
 def test_a_run_that_diverges_keeps_its_last_good_weights_and_says_where(folder):
-    write_request(folder, method="{name: ga, rate: 1.0e30, epochs: 3, batch: 8, clip: null}")
+    write_request(folder, method="{name: ga, lr: 1.0e30, epochs: 3, batch_size: 8, max_grad_norm: null}")
     result = CliRunner().invoke(app, ["run", "request.yaml"])
     assert result.exit_code == 2
     assert_one_sentence(result.stderr)
@@ -293,7 +310,7 @@ def test_convert_refuses_what_is_no_checkpoint(bad):
 
 
 def unlearn(model: nn.Module, forget: object, retain: object, **options):
-    return expunge.unlearn(model, forget=forget, retain=retain, **{"method": "rl", "epochs": 1, **options})
+    return flat_unlearn(model, forget=forget, retain=retain, **{"method": "rl", "epochs": 1, **options})
 
 
 class Stream(IterableDataset):
@@ -354,7 +371,7 @@ def test_sides_that_do_not_fit(change):
     model = classifier()
     before = everything(model)
     with pytest.raises(error, match=part) as caught:
-        unlearn(model, *pair(change), inplace=True)
+        unlearn(model, *pair(change), config=RunConfig(inplace=True))
     assert_one_sentence(str(caught.value))
     assert_same(before, everything(model))
 
@@ -392,7 +409,7 @@ def test_models_that_cannot_be_unlearned(name, inplace):
     model, error, part = broken_models()[name]
     before = everything(model)
     with pytest.raises(error, match=part) as caught:
-        unlearn(model, *sides(), inplace=inplace)
+        unlearn(model, *sides(), config=RunConfig(inplace=inplace))
     assert_one_sentence(str(caught.value))
     if name not in ("weights", "buffers"):  # NaN is not equal to itself
         assert_same(before, everything(model))
@@ -419,15 +436,15 @@ def test_ascent_under_the_log_form(method, inplace):
     model, (first, second) = classifier(), sides()
     before = everything(model)
     with pytest.raises(ObjectiveError, match=r"takes? their logarithm.*random_label instead of ascent") as caught:
-        expunge.unlearn(model, forget=first, retain=second, method=method, inplace=inplace)
+        expunge.unlearn(model, forget=first, retain=second, method=method, config=expunge.RunConfig(inplace=inplace))
     assert_one_sentence(str(caught.value))
     assert_same(before, everything(model))
 
 
 def test_ascent_under_the_log_form_in_a_loop_of_ones_own():
     model = classifier()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    step = expunge.Stepper(model, optimiser, EUPMUSurgery(log_loss=True), Pair(NegativeCrossEntropy(), CrossEntropy()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    step = expunge.Stepper(model, optimizer, EUPMUSurgery(log_loss=True), Pair(NegativeCrossEntropy(), CrossEntropy()))
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     batch = torch.randn(8, 6), torch.arange(8) % 3
     with pytest.raises(ObjectiveError, match="random_label instead of ascent"):
@@ -435,11 +452,11 @@ def test_ascent_under_the_log_form_in_a_loop_of_ones_own():
     assert all(torch.equal(weights[name], p) for name, p in model.named_parameters())
 
 
-def test_an_optimiser_without_trainable_weights():
+def test_an_optimizer_without_trainable_weights():
     model = classifier().requires_grad_(False)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ModelError, match="at least one trainable weight, but found none") as caught:
-        expunge.Stepper(model, optimiser, WeightedSum(1.0, 1.0), Pair(CrossEntropy(), CrossEntropy()))
+        expunge.Stepper(model, optimizer, WeightedSum(1.0, 1.0), Pair(CrossEntropy(), CrossEntropy()))
     assert_one_sentence(str(caught.value))
 
 

@@ -5,6 +5,7 @@ No accelerator is needed: the processor is told to take examples as an accelerat
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from small_diffusion import image_split, small_model
 from small_recipes import carried_out, figures, recipe_in
 from small_requests import config, result_of
@@ -60,7 +61,7 @@ def assert_same(one, other):
 
 
 def test_training_from_scratch(moving):
-    settings = TrainSettings(epochs=2, batch=16, rate=0.05)
+    settings = TrainSettings(epochs=2, batch_size=16, lr=0.05)
     models = [network(), network()]
     records = [train_classifier(models[0], images(0), settings, augment=crop_flip)]
     taken = moving()
@@ -73,13 +74,13 @@ def test_training_from_scratch(moving):
 def unlearned(method, **options):
     train, held = images(0), images(1, 60)
     given = {"forget": Subset(train, range(6)), "retain": Subset(train, range(6, 48)), "holdout": held}
-    result = expunge.unlearn(network(), **given, method=method, **options)
+    result = flat_unlearn(network(), **given, method=method, **options)
     return result, train
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method(method, moving):
-    options = {"budget": Budget(relative=1.0)} if method in ("budgeted", "cumulative") else {}
+    options = {"budget": Budget(loss_increase=1.0)} if method in ("random_labels_with_budget", "cumulative") else {}
     try:
         before, _ = unlearned(method, **options)
     except MissingExtraError as error:
@@ -100,7 +101,7 @@ def test_a_callers_own_measure_reads_held_out_examples_where_they_were(moving):
         return 1.0
 
     moving()
-    unlearned("budgeted", budget=Budget(metric=measure, drop=0.5), rate=0.01, epochs=1)
+    unlearned("random_labels_with_budget", budget=Budget(metric=measure, max_drop=0.5), lr=0.01, epochs=1)
     assert set(found) == {TensorExamples}
 
 
@@ -113,7 +114,7 @@ def test_evaluation(moving):
 
 
 def test_a_request_is_answered_to_the_same_bits(tmp_path, moving):
-    asked = {"checkpoint": None, "train": "{epochs: 2, batch: 20}", "reference": "retrain"}
+    asked = {"checkpoint": None, "train": "{epochs: 2, batch_size: 20}", "retrained_model": "retrain"}
     asked["data"] = "{name: digits, subset: 120, augment: crop_flip, options: {test_share: 0.1}}"
     first = run_request(config(tmp_path, **asked, out="one"))
     taken = moving()
@@ -143,8 +144,8 @@ def test_a_bench_finds_the_same(tmp_path, moving):
 def test_a_diffusion_model(moving):
     split = image_split()
     asked = {"forget": split.forget, "retain": split.retain, "task": "diffusion", "method": "eupmu", "epochs": 1}
-    before, taken = expunge.unlearn(small_model(), **asked), moving()
-    after = expunge.unlearn(small_model(), **asked)
+    before, taken = flat_unlearn(small_model(), **asked), moving()
+    after = flat_unlearn(small_model(), **asked)
     assert len(taken) == 2
     assert_same(bits(before.model), bits(after.model))
 
@@ -153,7 +154,7 @@ def test_shadow_models(moving):
     shadows = [Shadow(torch.arange(32), 0), Shadow(torch.arange(16, 48), 1)]
 
     def trained(way):
-        settings = TrainSettings(epochs=1, batch=16)
+        settings = TrainSettings(epochs=1, batch_size=16)
         return train_shadows(ShadowTraining(network, images(0), settings, augment=crop_flip, way=way), shadows)
 
     before = {way: trained(way) for way in ("loop", "together")}

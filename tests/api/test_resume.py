@@ -22,9 +22,9 @@ from expunge.engine import CheckpointManager, Interrupted
 from expunge.errors import CheckpointError, ConfigError
 from expunge.ledger import Ledger
 
-EACH = "{updates: 1}"
-METHOD = "{name: eupmu, epochs: 2, rate: 0.01, batch: 32}"
-PLAIN = {"method": METHOD, "savepoints": EACH}
+EACH = "{steps: 1}"
+METHOD = "{name: eupmu, epochs: 2, lr: 0.01, batch_size: 32}"
+PLAIN = {"method": METHOD, "checkpoint_every": EACH}
 
 
 class Killed(BaseException):
@@ -50,15 +50,17 @@ def test_a_run_killed_at_random(folder):
 
 @pytest.mark.slow
 def test_a_run_with_a_selection_killed_at_random(folder):
-    method = "{name: scrub_rewind, epochs: 3, rate: 0.01, batch: 32}"
-    assert_survives(folder, 40, 1, method=method, savepoints=EACH, holdout="0.3", reference="retrain", train=TRAIN)
+    method = "{name: scrub_rewind, epochs: 3, lr: 0.01, batch_size: 32}"
+    assert_survives(
+        folder, 40, 1, method=method, checkpoint_every=EACH, holdout="0.3", retrained_model="retrain", train=TRAIN
+    )
 
 
-TRAIN = "{epochs: 2, batch: 20, rate: 0.1}"
+TRAIN = "{epochs: 2, batch_size: 20, lr: 0.1}"
 
 
 def interrupted(folder, monkeypatch, after=3, by=Killed, **changes):
-    """Begin a run that ends after so many savepoints, as a kill would end it or by a signal to itself."""
+    """Begin a run that ends after so many checkpoints, as a kill would end it or by a signal to itself."""
     saves, save = [], CheckpointManager.save
 
     def counted(self):
@@ -116,24 +118,24 @@ def test_the_command_line_ends_with_the_signals_code(folder, monkeypatch):
     assert "--resume" in found.stderr
 
 
-def test_a_damaged_savepoint_is_passed_over(folder, monkeypatch, expected):
+def test_a_damaged_checkpoint_is_passed_over(folder, monkeypatch, expected):
     interrupted(folder, monkeypatch)
-    older, newest = sorted((folder / "run" / "savepoints").glob("state-*"))
+    older, newest = sorted((folder / "run" / "checkpoints").glob("state-*"))
     newest.write_bytes(newest.read_bytes()[:-9])
     assert bits(resumed(folder)) == expected
     interrupted(folder, monkeypatch, out="other")
-    for path in (folder / "other" / "savepoints").glob("state-*"):
+    for path in (folder / "other" / "checkpoints").glob("state-*"):
         path.write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match=r"a savepoint that is whole.*state-000002.*remove .*savepoints"):
+    with pytest.raises(CheckpointError, match=r"a checkpoint that is whole.*state-000002.*remove .*checkpoints"):
         resumed(folder, out="other")
     assert older.name == "state-000002.safetensors"
 
 
 def test_rows_that_were_changed_are_found(folder, monkeypatch):
     interrupted(folder, monkeypatch)
-    rows = folder / "run" / "savepoints" / "history.jsonl"
+    rows = folder / "run" / "checkpoints" / "history.jsonl"
     rows.write_text(rows.read_text().replace("0", "1", 1))
-    with pytest.raises(CheckpointError, match="the rows of the savepoint"):
+    with pytest.raises(CheckpointError, match="the rows of the checkpoint"):
         resumed(folder)
 
 
@@ -218,11 +220,11 @@ def test_a_finished_run_is_left_as_it_is_but_recorded(folder, monkeypatch):
         assert resumed(folder, **changes) == folder / "run"
         assert len(Ledger(folder / "ledger.sqlite").entries()) == 1
     assert result_of(folder / "run") == before
-    assert not (folder / "run" / "savepoints").exists()
+    assert not (folder / "run" / "checkpoints").exists()
 
 
 def test_what_was_trained_is_not_trained_again(folder, monkeypatch):
-    changes = {"checkpoint": None, "train": TRAIN, "reference": "retrain"}
+    changes = {"checkpoint": None, "train": TRAIN, "retrained_model": "retrain"}
     expected = bits(run_request(config(folder, **PLAIN, **changes, out="straight")))
     trainings = []
 
@@ -238,10 +240,10 @@ def test_what_was_trained_is_not_trained_again(folder, monkeypatch):
     assert trainings == ["Training", "Retraining"]
 
 
-def test_purge_removes_savepoints(folder, monkeypatch):
+def test_purge_removes_checkpoints(folder, monkeypatch):
     interrupted(folder, monkeypatch)
-    assert "the run's savepoints" in purge(folder / "run").removed
-    assert not (folder / "run" / "savepoints").exists()
+    assert "the run's checkpoints" in purge(folder / "run").removed
+    assert not (folder / "run" / "checkpoints").exists()
 
 
 def test_short_runs_save_nothing_by_default(folder, monkeypatch):
@@ -250,13 +252,13 @@ def test_short_runs_save_nothing_by_default(folder, monkeypatch):
 
     monkeypatch.setattr(CheckpointManager, "save", never)
     place = run_request(config(folder, method=METHOD), console=Console(quiet=True))
-    assert not (place / "savepoints").exists()
+    assert not (place / "checkpoints").exists()
 
 
 @pytest.mark.slow
 def test_a_search_inside_a_budget_killed_at_random(folder):
     changes = {"data": "{name: digits, subset: 300, options: {test_share: 0.6}}", "holdout": "0.6", "budget": "2.0"}
-    assert_survives(folder, 20, 2, **changes, method="auto", within="2h", savepoints=EACH)
+    assert_survives(folder, 20, 2, **changes, method="auto", time_limit="2h", checkpoint_every=EACH)
 
 
 def test_the_clock_on_the_wall_decides_nothing(folder, monkeypatch, expected):

@@ -15,9 +15,9 @@ from expunge.api import train_request
 from expunge.api.request.config import load_request
 
 REQUEST = {
-    "method": "{name: eupmu, epochs: 2, rate: 0.01, batch: 32}",
-    "savepoints": "{updates: 1}",
-    "train": "{epochs: 2, batch: 20, rate: 0.1}",
+    "method": "{name: eupmu, epochs: 2, lr: 0.01, batch_size: 32}",
+    "checkpoint_every": "{steps: 1}",
+    "train": "{epochs: 2, batch_size: 20, lr: 0.1}",
 }
 
 
@@ -53,7 +53,7 @@ def test_however_it_ends_it_ends_with_the_same_bits(found, scene):
     assert [bits(rank[scene]) for rank in found] == [expected] * SIZE
 
 
-def test_the_newest_savepoint_that_all_have_is_taken(found):
+def test_the_newest_checkpoint_that_all_have_is_taken(found):
     held = [[int(name[6:12]) for name in rank["one_behind"]["held"]] for rank in found]
     assert held == [[3, 4], [2, 3], [3, 4]]
 
@@ -79,7 +79,7 @@ def test_ranks_agree_through_processors_wherever_the_model_is(found):
 
 
 SENTENCES = {
-    "lost": "a savepoint that is whole on every rank, but found none that all have",
+    "lost": "a checkpoint that is whole on every rank, but found none that all have",
     "another_number": "begun with, 3, but found 1: start 3",
     "full_disk": "to write into '…/rank-2-of-3', but found No space left on device: free the disk",
     "in_use": "at work in '…/rank-1-of-3'",
@@ -118,7 +118,7 @@ def answers(place):
 
 def test_a_request_on_two_processes_is_gone_on_with(answers):
     straight, resumed = (answers[0][name] for name in ("straight", "resumed"))
-    assert straight == resumed == ["", {"digests": straight[1]["digests"], "savepoints": False}]
+    assert straight == resumed == ["", {"digests": straight[1]["digests"], "checkpoints": False}]
 
 
 def test_every_process_says_why_it_does_not_go_on(answers):
@@ -149,9 +149,9 @@ def test_a_signal_to_one_process_saves_on_all_and_says_how_to_go_on(answers):
 def test_one_process_killed_in_the_middle_of_writing_what_the_other_has_written(place, answers):
     out = place / "struck"
     assert one_killed_while_writing(place / "request.yaml", out, 3) == [1, -signal.SIGKILL]
-    files = [sorted(path.name for path in (out / "savepoints" / f"rank-{n}-of-2").glob("state-*")) for n in range(2)]
+    files = [sorted(path.name for path in (out / "checkpoints" / f"rank-{n}-of-2").glob("state-*")) for n in range(2)]
     assert files[0] == [*files[1][1:], "state-000004.safetensors"]
-    assert len(list((out / "savepoints" / "rank-1-of-2").glob(".state-000004*.tmp"))) == 1
+    assert len(list((out / "checkpoints" / "rank-1-of-2").glob(".state-000004*.tmp"))) == 1
     processes = started(place / "request.yaml", out, 2)
     assert ended(processes)
     assert [process.exitcode for process in processes] == [0, 0]
@@ -178,5 +178,5 @@ BUDGETED = {
     "data": "{name: digits, subset: 300, options: {test_share: 0.6}}",
     "holdout": "0.6",
     "budget": "2.0",
-    "method": "{name: auto, rate: 0.02, epochs: 3}",
+    "method": "{name: auto, lr: 0.02, epochs: 3}",
 }

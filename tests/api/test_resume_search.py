@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from searches import timeless
 from torch import nn
 from torch.nn import functional
 
-import expunge
 from expunge.api.steering.trial import TrialRunner
 from expunge.budget import Budget
 from expunge.data import Subset, TensorExamples
@@ -45,7 +45,9 @@ def case():
 
 
 def asked(case, **options):
-    return expunge.unlearn(case[0], **case[1], **{"budget": Budget(points=4.0), "epochs": 3, "seed": 1, **options})
+    return flat_unlearn(
+        case[0], **case[1], **{"budget": Budget(accuracy_points=4.0), "epochs": 3, "seed": 1, **options}
+    )
 
 
 def dying(folder, update):
@@ -55,7 +57,7 @@ def dying(folder, update):
         if progress.step == update:
             raise Killed
 
-    return {"resume": CheckpointManager(folder, SaveInterval(seconds=1e9, updates=1)), "on_step": on_step}
+    return {"checkpoints": CheckpointManager(folder, SaveInterval(seconds=1e9, steps=1)), "on_step": on_step}
 
 
 def assert_same(found, expected):
@@ -77,37 +79,37 @@ def test_a_search_and_a_run_that_are_killed(case, tmp_path, monkeypatch, update)
     expected, trials, run = asked(case), [], TrialRunner.run
 
     def counted(self, method):
-        trials.append(method.rate)
+        trials.append(method.lr)
         if len(trials) == 3:
             raise Killed
         return run(self, method)
 
     monkeypatch.setattr(TrialRunner, "run", counted)
     with pytest.raises(Killed):
-        asked(case, resume=tmp_path)
+        asked(case, checkpoints=tmp_path)
     with pytest.raises(Killed):
         asked(case, **dying(tmp_path, update))
     done = len(trials)
     assert done == 1 + sum(len(part["trials"]) for part in expected.search_history["rounds"]), (
         "none but the killed one twice"
     )
-    assert_same(asked(case, resume=tmp_path), expected)
+    assert_same(asked(case, checkpoints=tmp_path), expected)
     assert len(trials) == done
-    again = asked(case, resume=CheckpointManager(tmp_path, SaveInterval(updates=1)))
+    again = asked(case, checkpoints=CheckpointManager(tmp_path, SaveInterval(steps=1)))
     assert_same(again, expected)
 
 
 def test_another_request_is_not_gone_on_with(case, tmp_path):
     options = {"method": "rl", "budget": None, "epochs": 1}
-    asked(case, **options, resume=CheckpointManager(tmp_path, SaveInterval(updates=1)))
-    for other in ({"seed": 2}, {"epochs": 2}, {"observe_every": 3}, {"holdout": None}):
+    asked(case, **options, checkpoints=CheckpointManager(tmp_path, SaveInterval(steps=1)))
+    for other in ({"seed": 2}, {"epochs": 2}, {"log_gradients_every": 3}, {"holdout": None}):
         given = {**options, **other}
         sides = {**case[1], **({"holdout": None} if "holdout" in given else {})}
         given.pop("holdout", None)
         with pytest.raises(CheckpointError, match="another"):
-            asked((case[0], sides), **given, resume=tmp_path)
+            asked((case[0], sides), **given, checkpoints=tmp_path)
     moved = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
     with pytest.raises(CheckpointError, match="a change of model"):
-        asked((moved, case[1]), **options, resume=tmp_path)
+        asked((moved, case[1]), **options, checkpoints=tmp_path)
     with pytest.raises(ConfigError, match="one process"):
-        asked(case, **options, resume=tmp_path, shared=True)
+        asked(case, **options, checkpoints=tmp_path, distributed=True)

@@ -23,7 +23,7 @@ from expunge.registry import list_entries
 from expunge.weights import load_weights, read_metadata, save_weights
 
 FILES = {"config.json", "history.jsonl", "manifest.json", "report.html", "result.json", "unlearned.safetensors"}
-TRAIN = "{epochs: 2, batch: 20, rate: 0.1}"
+TRAIN = "{epochs: 2, batch_size: 20, lr: 0.1}"
 
 
 def run(folder: Path, *, overwrite: bool = False, **changes: str | None) -> Path:
@@ -40,10 +40,10 @@ def test_a_class_request(folder):
     assert {path.name for path in place.iterdir()} == FILES
     assert before.items() <= written(folder).items()
     part = result_of(place)["requests"][0]
-    assert (part["question"], part["kind"], part["seeds"]) == ("Forget all examples of the class '3'", "class", [0])
+    assert (part["description"], part["kind"], part["seeds"]) == ("Forget all examples of the class '3'", "class", [0])
     assert part["sizes"] == {"train": 120, "forget": 12, "retain": 108, "test": 180}
     assert list(rows(place)) == ["original", "rl"]
-    assert part["reference"] is False
+    assert part["retrained"] is False
     assert part["examples"] == []
     assert result_of(place)["command"] == "expunge run request.yaml"
     manifest = json.loads((place / "manifest.json").read_text())
@@ -51,7 +51,7 @@ def test_a_class_request(folder):
 
 
 def test_the_history_is_complete(folder):
-    place = run(folder, method="{name: rl, epochs: 3, batch: 32}")
+    place = run(folder, method="{name: rl, epochs: 3, batch_size: 32}")
     history = history_of(place)
     assert [row["step"] for row in history] == list(range(12))  # 108 retained in batches of 32, three times
     assert rows(place)["rl"]["history"] == history
@@ -84,8 +84,8 @@ def test_what_is_measured_is_what_was_saved(folder):
     given = load_file(folder / "original.safetensors")
     half = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in given.items()}
     save_file(half, folder / "half.safetensors")
-    place = run(folder, checkpoint="half.safetensors", reference="original.safetensors")
-    again = run(folder, checkpoint="run/unlearned.safetensors", reference="original.safetensors", out="again")
+    place = run(folder, checkpoint="half.safetensors", retrained_model="original.safetensors")
+    again = run(folder, checkpoint="run/unlearned.safetensors", retrained_model="original.safetensors", out="again")
     measured, loaded = rows(place)["rl"]["scores"], rows(again)["original"]["scores"]
     assert {key: measured[key]["values"] for key in loaded} == {key: score["values"] for key, score in loaded.items()}
     assert loaded["js_forget"]["mean"] > 0
@@ -107,7 +107,7 @@ def test_kinds_of_request(folder, forget, kind, count, question):
     positions = used_positions()
     (folder / "secret-list.txt").write_text("\n".join(str(positions[n]) for n in wanted))
     part = result_of(run(folder, forget=forget))["requests"][0]
-    assert (part["kind"], part["sizes"]["forget"], part["question"]) == (kind, count, question)
+    assert (part["kind"], part["sizes"]["forget"], part["description"]) == (kind, count, question)
 
 
 def used_positions() -> list[int]:
@@ -120,7 +120,7 @@ def used_positions() -> list[int]:
 def test_the_folder_keeps_no_index_no_path_and_no_example(folder):
     chosen = used_positions()[3:118:9]
     (folder / "secret-list.txt").write_text("\n".join(map(str, chosen)))
-    place = run(folder, forget="{indices: secret-list.txt}", reference="retrain", train=TRAIN)
+    place = run(folder, forget="{indices: secret-list.txt}", retrained_model="retrain", train=TRAIN)
     assert rows(place).keys() == {"original", "retrain", "rl"}
     for path in (path for path in place.iterdir() if path.suffix != ".safetensors"):
         content = path.read_text()
@@ -140,23 +140,23 @@ def test_pictures_only_when_asked(folder):
     shown = run(folder, overwrite=True, show_examples="true")
     assert b"data:image/png" in (shown / "report.html").read_bytes()
     assert len(result_of(shown)["requests"][0]["examples"]) == 12
-    assert any("pictures" in line for line in result_of(shown)["holds_data"])
+    assert any("pictures" in line for line in result_of(shown)["data_still_in"])
 
 
 def test_reference_by_retraining(folder):
-    place = run(folder, reference="retrain", train=TRAIN, method="{name: ft, epochs: 1}")
+    place = run(folder, retrained_model="retrain", train=TRAIN, method="{name: ft, epochs: 1}")
     table = rows(place)
     assert [row["role"] for row in table.values()] == ["original", "retrained", "method"]
     assert "avg_gap" in table["ft"]["scores"]
     assert table["retrain"]["scores"]["seconds"]["mean"] > 0
     assert (place / "retrained.safetensors").is_file()
-    by_path = run(folder, reference="run/retrained.safetensors", out="other", method="{name: ft, epochs: 1}")
+    by_path = run(folder, retrained_model="run/retrained.safetensors", out="other", method="{name: ft, epochs: 1}")
     assert rows(by_path)["retrain"]["scores"]["ua"] == table["retrain"]["scores"]["ua"]
     assert not (by_path / "retrained.safetensors").exists()
 
 
 def test_the_method_retrain_beside_the_reference(folder):
-    place = run(folder, reference="retrain", train=TRAIN, method="{name: retrain, epochs: 2, batch: 32}")
+    place = run(folder, retrained_model="retrain", train=TRAIN, method="{name: retrain, epochs: 2, batch_size: 32}")
     table = rows(place)
     assert [(row["label"], row["role"]) for row in table.values()] == [
         ("Original", "original"),
@@ -164,7 +164,7 @@ def test_the_method_retrain_beside_the_reference(folder):
         ("Retrain (method)", "method"),
     ]
     assert len(history_of(place)) == 8
-    alone = run(folder, out="alone", method="{name: exact, epochs: 1, batch: 32}")
+    alone = run(folder, out="alone", method="{name: exact, epochs: 1, batch_size: 32}")
     assert [row["role"] for row in rows(alone).values()] == ["original", "method"]
 
 
@@ -172,9 +172,9 @@ def test_the_method_retrain_beside_the_reference(folder):
     "changes",
     [
         {"precision": "bf16"},
-        {"micro_batches": "3"},
+        {"gradient_accumulation_steps": "3"},
         {"holdout": "0.3"},
-        *({"normalisation": policy} for policy in ("frozen", "joint", "separate")),
+        *({"batch_norm": policy} for policy in ("frozen", "joint", "separate")),
     ],
     ids=str,
 )
@@ -186,18 +186,18 @@ def test_conditions_reach_the_engine(folder, changes):
         assert str(told[key]) == value
     one, other = (load_file(p / "unlearned.safetensors") for p in (place, plain))
     same = all(torch.equal(one[name], other[name]) for name in one)
-    assert same is (changes in ({"holdout": "0.3"}, {"normalisation": "frozen"}))
+    assert same is (changes in ({"holdout": "0.3"}, {"batch_norm": "frozen"}))
     moved = not torch.equal(one["bn1.running_mean"], load_file(folder / "original.safetensors")["bn1.running_mean"])
-    assert moved is (changes.get("normalisation") in ("joint", "separate"))
+    assert moved is (changes.get("batch_norm") in ("joint", "separate"))
     if "holdout" in changes:
         assert result_of(place)["requests"][0]["sizes"]["test"] == 126
 
 
 def test_ones_own_model_data_and_predicate(folder):
-    changes = own(model="{name: mine:net, options: {scale: 2.0}}", data="{python: mine:named}")
+    changes = own(model="{name: mine:net, options: {scale: 2.0}}", data="{factory: mine:named}")
     place = run(folder, **changes | {"forget": "{class: bee}"})
     part = result_of(place)["requests"][0]
-    assert part["question"] == "Forget all examples of the class 'bee'"
+    assert part["description"] == "Forget all examples of the class 'bee'"
     assert part["sizes"] == {"train": 60, "forget": 20, "retain": 40, "test": 30}
     assert load_file(place / "unlearned.safetensors").keys() == {"fc.weight", "fc.bias"}
     picked = run(folder, **own(forget="{predicate: mine:few}", out="picked"))
@@ -210,8 +210,8 @@ def test_an_augmentation_is_the_users_own_unless_the_request_names_one(folder):
         "    return inputs + torch.randn(inputs.shape, generator=generator)\ndef data():\n    import mine\n"
         "    train, test = mine.data()\n    return TensorExamples(*train.tensors, augment=noisy), test\n"
     )
-    kept = run(folder, **own(data="{python: own_augment:data}"))
-    none = run(folder, **own(data="{python: own_augment:data, augment: none}", out="none"))
+    kept = run(folder, **own(data="{factory: own_augment:data}"))
+    none = run(folder, **own(data="{factory: own_augment:data, augment: none}", out="none"))
     plain = run(folder, **own(out="plain"))
     weights = [load_file(place / "unlearned.safetensors")["fc.weight"] for place in (kept, none, plain)]
     assert torch.equal(weights[1], weights[2])
@@ -239,14 +239,14 @@ def test_run_takes_what_train_left_in_the_run_folder(folder):
 
 def test_a_run_that_diverges_says_so_and_leaves_its_history(folder):
     with pytest.raises(NotFiniteError):
-        run(folder, method="{name: ga, epochs: 60, rate: 1.0e+30, clip: null, batch: 4}")
+        run(folder, method="{name: ga, epochs: 60, lr: 1.0e+30, max_grad_norm: null, batch_size: 4}")
     assert history_of(folder / "run")
     assert not (folder / "run" / "result.json").exists()
 
 
 def test_overwriting_leaves_nothing_of_the_earlier_run(folder):
-    run(folder, reference="retrain", train=TRAIN)
-    place = run(folder, overwrite=True, method="{name: ft, epochs: 1, batch: 32}")
+    run(folder, retrained_model="retrain", train=TRAIN)
+    place = run(folder, overwrite=True, method="{name: ft, epochs: 1, batch_size: 32}")
     assert {path.name for path in place.iterdir()} == FILES
     assert len(history_of(place)) == 4
 
@@ -254,7 +254,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(folder):
 def test_every_file_honours_the_umask(folder):
     before = os.umask(0o027)
     try:
-        place = run(folder, reference="retrain", train=TRAIN)
+        place = run(folder, retrained_model="retrain", train=TRAIN)
     finally:
         os.umask(before)
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir()} == dict.fromkeys(
@@ -307,7 +307,7 @@ def test_weights_that_are_tied_come_back_as_they_came(folder):
 
 @pytest.mark.parametrize("method", sorted(list_entries("methods", "classification")))
 def test_every_method_answers_a_request(folder, method):
-    place = run(folder, **own(method=f"{{name: {method}, epochs: 1, batch: 20}}", holdout="0.5"))
+    place = run(folder, **own(method=f"{{name: {method}, epochs: 1, batch_size: 20}}", holdout="0.5"))
     assert [row["role"] for row in rows(place).values()] == ["original", "method"]
     assert history_of(place)
 

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from rich.console import Console
 from torch import nn
 from torch.nn import functional
@@ -14,19 +15,20 @@ import expunge
 from expunge.api.sanity import measure_fit
 from expunge.batch import Split
 from expunge.budget import Budget
+from expunge.callbacks import LambdaCallback
 from expunge.data import Subset, TensorExamples
 from expunge.errors import FitWarning, ModelError
 from expunge.report import print_tables
 from expunge.tasks.classification.task import Classification
 from expunge.tasks.model_fit import assess_fit
 
-CENTRES = 3 * torch.eye(4, 6)
+CENTERS = 3 * torch.eye(4, 6)
 
 
 def clouds(count, seed):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(4).repeat(count)
-    return CENTRES[labels] + torch.randn(4 * count, 6, generator=generator), labels
+    return CENTERS[labels] + torch.randn(4 * count, 6, generator=generator), labels
 
 
 def fitted(inputs, labels):
@@ -86,7 +88,13 @@ def test_a_budget_for_a_model_that_does_not_know_the_data_is_refused_before_the_
     wrong, request, words = mismatched(model)[kind]
     steps = []
     with pytest.raises(ModelError, match="the order of the labels and the scaling of the inputs, or set") as caught:
-        expunge.unlearn(wrong, **request, budget=Budget(points=3.0), rate=0.01, on_step=steps.append)
+        flat_unlearn(
+            wrong,
+            **request,
+            budget=Budget(accuracy_points=3.0),
+            lr=0.01,
+            callbacks=[LambdaCallback(on_step=steps.append)],
+        )
     assert words in str(caught.value)
     assert str(caught.value).startswith("Expected a model that knows the data of the request, but found that the model")
     assert not steps
@@ -96,7 +104,14 @@ def test_a_budget_for_a_model_that_does_not_know_the_data_is_refused_before_the_
 def test_who_goes_on_all_the_same_is_told_that_nothing_is_shown(model, kind, tmp_path):
     wrong, request, words = mismatched(model)[kind]
     with pytest.warns(FitWarning, match="^Before the run the model is right about"):
-        result = expunge.unlearn(wrong, **request, budget=Budget(points=3.0), rate=0.01, epochs=1, sanity_check=False)
+        result = flat_unlearn(
+            wrong,
+            **request,
+            budget=Budget(accuracy_points=3.0),
+            lr=0.01,
+            epochs=1,
+            config=expunge.RunConfig(sanity_check=False),
+        )
     found = result.budget
     assert (found.within_budget, found.target_met, found.certified, found.verdict) == (False, None, None, "undecided")
     assert found.summary.startswith("Neither a kept budget nor forgetting is shown, because before the run the model")
@@ -124,7 +139,7 @@ def test_a_model_that_knows_its_data_is_not_remarked_upon(model):
     request = sides(*clouds(150, 0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = expunge.unlearn(model, **request, budget=Budget(points=3.0), rate=0.01, epochs=1)
+        result = flat_unlearn(model, **request, budget=Budget(accuracy_points=3.0), lr=0.01, epochs=1)
     assert {fit.side: (fit.level, fit.examples) for fit in result.fit} == {
         "retain": ("good", 450),
         "forget": ("good", 150),
@@ -133,14 +148,14 @@ def test_a_model_that_knows_its_data_is_not_remarked_upon(model):
     assert result.budget.misfit == ""
 
 
-def test_a_class_that_is_not_recognised_to_begin_with_is_a_warning_alone(model):
+def test_a_class_that_is_not_recognized_to_begin_with_is_a_warning_alone(model):
     inputs, labels = clouds(150, 0)
     lost = nn.Linear(6, 4)
     lost.load_state_dict(model.state_dict())
     with torch.no_grad():
         lost.bias[3] -= 99
     with pytest.warns(FitWarning, match="right about 0 % of 150 examples to forget, .* or forgot them before"):
-        result = expunge.unlearn(lost, **sides(inputs, labels), budget=Budget(points=3.0), rate=0.01, epochs=1)
+        result = flat_unlearn(lost, **sides(inputs, labels), budget=Budget(accuracy_points=3.0), lr=0.01, epochs=1)
     assert result.budget.target_met
 
 
@@ -179,7 +194,7 @@ def test_the_check_leaves_model_and_random_numbers_as_they_were():
         ("retain", 500, 0.0, 0.1, "below"),
         ("retain", 500, 0.3, 0.1, "weak"),
         ("retain", 9, 0.33, 0.33, "weak"),  # too few to say
-        ("holdout", 500, 0.3, 0.1, "good"),  # what generalises badly
+        ("holdout", 500, 0.3, 0.1, "good"),  # what generalizes badly
         ("holdout", 500, 0.1, 0.1, "chance"),
         ("holdout", 500, 0.05, 0.01, "good"),  # of a hundred classes
         ("forget", 6, 1.0, 0.3, "good"),

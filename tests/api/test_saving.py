@@ -17,7 +17,7 @@ from expunge.data import TensorExamples
 from expunge.errors import CheckpointError, ConfigError
 from expunge.weights import load_weights
 
-FAST = {"method": "rl", "epochs": 1, "rate": 0.01, "batch": 16}
+FAST = {"method": "rl", "epochs": 1, "lr": 0.01, "batch_size": 16}
 NAMES = {"config.json", "history.jsonl", "result.json", "unlearned.safetensors"}
 
 
@@ -41,9 +41,11 @@ def test_report_and_purge_accept_what_save_writes(tmp_path):
 def test_the_result_says_what_became_of_the_budget(tmp_path):
     inputs = torch.randn(400, 6, generator=torch.Generator().manual_seed(7))
     held = TensorExamples(inputs, torch.randint(3, (400,), generator=torch.Generator().manual_seed(7)))
-    result = answered(method="budgeted", epochs=2, holdout=held, budget=expunge.Budget(points=60.0))
+    result = answered(
+        method="random_labels_with_budget", epochs=2, holdout=held, budget=expunge.Budget(accuracy_points=60.0)
+    )
     document = json.loads((result.save(tmp_path / "run") / "result.json").read_text())
-    assert document["requests"][0]["budget"]["kept"] == result.budget.within_budget
+    assert document["requests"][0]["budget"]["within_budget"] == result.budget.within_budget
     assert CliRunner().invoke(app, ["report", str(tmp_path / "run")]).exit_code == 0
 
 

@@ -22,9 +22,9 @@ LINES = {
     "model": "pipeline",
     "forget": STYLE,
     "keep": "[a photo of a car, a photo of a cat]",
-    "method": "{name: eupmu, epochs: 1, batch: 2}",
-    "latents": "{count: 2, steps: 2}",
-    "images": "{each: 1, steps: 2}",
+    "method": "{name: eupmu, epochs: 1, batch_size: 2}",
+    "latents": "{per_prompt: 2, steps: 2}",
+    "images": "{per_prompt: 1, steps: 2}",
     "threads": "1",
     "out": "run",
 }
@@ -58,11 +58,11 @@ def test_without_a_method_it_is_the_one_that_did_best_in_the_study(place):
     result = json.loads((folder / "result.json").read_text())
     row = result["requests"][0]["rows"][-1]
     assert (row["key"], row["label"]) == ("auto", "UCE")
-    assert result["disclosure"].endswith("those of auto. Nothing was tuned by this run. No classifier looked.")
+    assert result["provenance"].endswith("those of auto. Nothing was tuned by this run. No classifier looked.")
 
 
 def test_a_run_that_diverges_keeps_its_last_good_weights_and_says_where(place):
-    request = write(place, method="{name: rl, epochs: 3, batch: 2, rate: 1.0e30, clip: null}")
+    request = write(place, method="{name: rl, epochs: 3, batch_size: 2, lr: 1.0e30, max_grad_norm: null}")
     with pytest.raises(NotFiniteError, match=r"the last good weights are in '.*run/last-good\.safetensors'"):
         run_request(load_request(request))
     good = load_weights(place / "run" / "last-good.safetensors")
@@ -78,7 +78,9 @@ def test_an_adapter_without_a_method_is_refused(place):
 
 @pytest.mark.parametrize("part", ["full", "cross_attention", "{name: lora, rank: 2}"])
 def test_a_request_is_answered_with_a_whole_pipeline_and_pictures(place, part):
-    folder = run_request(load_request(write(place, train=part, method="{name: rl, epochs: 1, batch: 2, rate: 0.01}")))
+    folder = run_request(
+        load_request(write(place, train=part, method="{name: rl, epochs: 1, batch_size: 2, lr: 0.01}"))
+    )
     before, after = weights(place / "pipeline"), weights(folder / "unlearned")
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
@@ -93,7 +95,7 @@ def test_a_request_is_answered_with_a_whole_pipeline_and_pictures(place, part):
 
 
 def test_latents_are_kept_where_the_request_says_so_and_read_again(place):
-    file = write(place, latents="{count: 2, steps: 2, cache: drawn}")
+    file = write(place, latents="{per_prompt: 2, steps: 2, cache: drawn}")
     run_request(load_request(file))
     kept = (place / "drawn" / "latents.safetensors").read_bytes()
     found = CliRunner().invoke(app, ["run", str(file), "--overwrite"])
@@ -147,8 +149,8 @@ def test_the_original_is_never_written_over(place):
     assert (place / "pipeline" / "model_index.json").is_file()
 
 
-def test_a_request_is_recorded_in_hashes_recognised_and_purged(place):
-    file = write(place, ledger="ledger.sqlite", latents="{count: 2, steps: 2, cache: drawn}")
+def test_a_request_is_recorded_in_hashes_recognized_and_purged(place):
+    file = write(place, ledger="ledger.sqlite", latents="{per_prompt: 2, steps: 2, cache: drawn}")
     folder = run_request(load_request(file))
     with pytest.raises(RequestError, match="entry 1"):
         run_request(load_request(file), overwrite=True)

@@ -24,15 +24,15 @@ def told(monkeypatch):
 
 
 def test_a_request_names_a_tracker_or_several_with_settings(folder, told):
-    one = config(folder, track="tensorboard").track
+    one = config(folder, loggers="tensorboard").loggers
     assert [(each.name, each.settings) for each in one] == [("tensorboard", {})]
-    several = config(folder, track="[mlflow, {name: wandb, project: mine}]").track
+    several = config(folder, loggers="[mlflow, {name: wandb, project: mine}]").loggers
     assert [(each.name, each.settings) for each in several] == [("mlflow", {}), ("wandb", {"project": "mine"})]
-    assert config(folder).track == ()
+    assert config(folder).loggers == ()
 
 
 def test_a_run_tells_its_course_and_the_figures_of_its_table(folder, told):
-    place = run_request(config(folder, track="[tensorboard, trackio]"))
+    place = run_request(config(folder, loggers="[tensorboard, trackio]"))
     (row,) = (row for row in result_of(place)["requests"][0]["rows"] if row["role"] == "method")
     for name in ("tensorboard", "trackio"):
         assert told[name].points["forget_loss"]
@@ -45,7 +45,7 @@ def test_a_run_tells_its_course_and_the_figures_of_its_table(folder, told):
 
 def test_nothing_of_the_data_is_told(folder, told):
     (folder / "secret-list.txt").write_text("".join(f"{index}\n" for index in range(21, 60, 2)))
-    asked = own(data="{python: mine:named}", forget="{indices: secret-list.txt}", track="[mlflow, trackio]")
+    asked = own(data="{factory: mine:named}", forget="{indices: secret-list.txt}", loggers="[mlflow, trackio]")
     run_request(config(folder, **asked))
     for name in ("mlflow", "trackio"):
         everything = str(vars(told[name]))
@@ -56,14 +56,14 @@ def test_nothing_of_the_data_is_told(folder, told):
 
 def test_wrong_trackers_are_refused_at_their_line(folder, told):
     with pytest.raises(ConfigError, match=r"request.yaml line 8: .*did you mean 'wandb'"):
-        config(folder, track="wandbb")
+        config(folder, loggers="wandbb")
     with pytest.raises(ConfigError, match=r"request.yaml line 8: Expected settings of mlflow .*but found 'projekt'"):
-        run_request(config(folder, track="{name: mlflow, projekt: x}"))
+        run_request(config(folder, loggers="{name: mlflow, projekt: x}"))
     assert not (folder / "run").exists()
 
 
 def test_a_missing_library_is_refused_before_anything_is_written(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(MissingExtraError, match=r"request.yaml line 8: .*pip install 'expunge\[trackio\]'"):
-        run_request(config(folder, track="trackio"))
+        run_request(config(folder, loggers="trackio"))
     assert not (folder / "run").exists()

@@ -23,8 +23,8 @@ from expunge.shadows import ShadowStore, ShadowTraining
 from expunge.tasks.classification.training import TrainSettings, train_classifier
 from expunge.weights import load_weights
 
-SETTINGS = TrainSettings(epochs=15, batch=10, rate=0.1, weight_decay=0.0)
-UNLEARNING = {"method": "ft", "epochs": 1, "rate": 0.001, "batch": 20}
+SETTINGS = TrainSettings(epochs=15, batch_size=10, lr=0.1, weight_decay=0.0)
+UNLEARNING = {"method": "ft", "epochs": 1, "lr": 0.001, "batch_size": 20}
 
 
 def network():
@@ -115,7 +115,7 @@ def test_every_model_unlearns_once_and_a_stopped_audit_goes_on(tmp_path, monkeyp
     again = score_study(study(tmp_path, 6), UNLEARNING)
     assert calls == list(range(6))
     assert again.document() == first.document()
-    score_study(study(tmp_path, 6), {**UNLEARNING, "rate": 0.002})
+    score_study(study(tmp_path, 6), {**UNLEARNING, "lr": 0.002})
     assert calls == list(range(6)) * 2
 
 
@@ -130,7 +130,7 @@ def test_everything_that_determines_an_answer_is_in_its_name(tmp_path):
         replace(plan, test=noise(30, 2)).cache_key(shadow, made),
         replace(plan, holdout=noise(30, 3)).cache_key(shadow, made),
         replace(plan, candidates=plan.candidates.flip(0)).cache_key(shadow, made),
-        replace(plan, training=replace(plan.training, settings=replace(SETTINGS, rate=0.2))).cache_key(shadow, made),
+        replace(plan, training=replace(plan.training, settings=replace(SETTINGS, lr=0.2))).cache_key(shadow, made),
         replace(plan, training=replace(plan.training, examples=noise(60, 4))).cache_key(shadow, made),
     }
     assert len(names) == 9

@@ -13,8 +13,8 @@ from expunge.api.purge import purge
 from expunge.cli import app
 from expunge.errors import ConfigError
 
-TRAIN = "{epochs: 2, batch: 20, rate: 0.1, schedule: cosine}"
-METHOD = "{name: rl, epochs: 1, rate: 0.02, batch: 16}"
+TRAIN = "{epochs: 2, batch_size: 20, lr: 0.1, schedule: cosine}"
+METHOD = "{name: rl, epochs: 1, lr: 0.02, batch_size: 16}"
 
 
 def request(folder, **changes):
@@ -22,19 +22,19 @@ def request(folder, **changes):
 
 
 def test_the_study_is_the_requests(folder):
-    asked = build_study(request(folder, reference="retrain", holdout="0.4"), 8, folder / "cache", None)
+    asked = build_study(request(folder, retrained_model="retrain", holdout="0.4"), 8, folder / "cache", None)
     study = asked.study
     assert sorted(study.candidates.tolist()) == list(range(1, 60, 3))
     assert (len(study.retained), len(study.test), len(study.holdout)) == (40, 18, 12)
     assert (study.num_models, study.seed, asked.reference) == (8, 3, True)
-    assert (study.training.settings.schedule, study.training.settings.batch) == ("cosine", 20)
-    assert asked.options["method"].rate == 0.02
-    assert asked.options["normalisation"] is None
+    assert (study.training.settings.schedule, study.training.settings.batch_size) == ("cosine", 20)
+    assert asked.options["method"].lr == 0.02
+    assert asked.options["config"].batch_norm is None
     assert not (folder / "cache").exists()
 
 
 def test_the_command_audits_says_so_and_goes_on(folder, monkeypatch):
-    request(folder, reference="retrain")
+    request(folder, retrained_model="retrain")
     done = CliRunner().invoke(app, ["ulira", "request.yaml", "--num-shadow-models", "6"])
     assert done.exit_code == 0, done.output
     for word in ("before unlearning", "after unlearning", "never trained", "run/ulira"):
@@ -66,11 +66,11 @@ def test_a_purge_removes_the_models_and_leaves_the_figures(folder):
 
 def test_auto_and_a_budget_are_handed_on(folder):
     asked = build_study(
-        config(folder, **own(method="auto", train=TRAIN, budget="60", holdout="0.6", within="30s")), 6, folder, None
+        config(folder, **own(method="auto", train=TRAIN, budget="60", holdout="0.6", time_limit="30s")), 6, folder, None
     )
     assert asked.options["method"] == "auto"
-    assert asked.options["within"] == "30s"
-    assert asked.options["budget"].points == 60
+    assert asked.options["time_limit"] == "30s"
+    assert asked.options["budget"].accuracy_points == 60
 
 
 @pytest.mark.parametrize(

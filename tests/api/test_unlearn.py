@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from small_requests import Classifier, assert_same, classifier, everything, sides
 from torch import nn
 
@@ -17,12 +18,12 @@ from expunge.methods import EUPMU, RandomLabels
 from expunge.registry import list_entries
 from expunge.weights import load_weights
 
-FAST = {"epochs": 1, "batch": 16, "rate": 0.05}
+FAST = {"epochs": 1, "batch_size": 16, "lr": 0.05}
 
 
 def forget(model, **options):
     first, second = sides()
-    return expunge.unlearn(model, forget=first, retain=second, **{"method": "rl", **FAST, **options})
+    return flat_unlearn(model, forget=first, retain=second, **{"method": "rl", **FAST, **options})
 
 
 @pytest.mark.parametrize("method", list_entries("methods", "classification"))
@@ -58,7 +59,7 @@ def test_the_model_stays_to_the_bit_when_something_fails_midway(inplace):
     model = classifier()
     before = everything(model)
     with pytest.raises(StoppedError):
-        forget(model, inplace=inplace, on_step=stop, normalisation="separate", epochs=3)
+        forget(model, inplace=inplace, on_step=stop, batch_norm="separate", epochs=3)
     assert_same(before, everything(model))
 
 
@@ -68,7 +69,7 @@ def test_the_model_stays_to_the_bit_when_it_diverges(inplace, method):
     model = classifier()
     before = everything(model)
     with pytest.raises(NotFiniteError):
-        forget(model, method=method, inplace=inplace, rate=1e38, clip=None, epochs=4)
+        forget(model, method=method, inplace=inplace, lr=1e38, max_grad_norm=None, epochs=4)
     assert_same(before, everything(model))
 
 
@@ -88,7 +89,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_global_generator():
     def once(seed, noise):
         model = classifier()
         torch.manual_seed(noise)
-        return forget(model, method="eupmu", seed=seed, normalisation="joint")
+        return forget(model, method="eupmu", seed=seed, batch_norm="joint")
 
     one, two, three = once(0, 1), once(0, 2), once(1, 1)
     assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True))
@@ -129,7 +130,7 @@ def test_every_way_to_logits_gives_the_same_model():
 
     expected = forget(plain).model
     by_adapter = forget(adapted, logits=lambda output: output["scores"]).model
-    result = expunge.unlearn(wrapped, forget=keyed(first), retain=keyed(second), method="rl", **FAST)
+    result = flat_unlearn(wrapped, forget=keyed(first), retain=keyed(second), method="rl", **FAST)
     for name, value in expected.state_dict().items():
         assert torch.equal(by_adapter.state_dict()[name], value)
         assert torch.equal(result.model.inner.state_dict()[name], value)
@@ -140,7 +141,7 @@ def test_every_way_to_logits_gives_the_same_model():
 
 def test_history_has_a_row_for_every_update_and_goes_to_the_caller():
     seen, steps = [], []
-    result = forget(classifier(), epochs=2, on_rows=seen.extend, on_step=lambda p: steps.append(p.step))
+    result = forget(classifier(), epochs=2, on_log=seen.extend, on_step=lambda p: steps.append(p.step))
     assert [row["step"] for row in result.history] == list(range(6))  # 48 retained in batches of 16, twice
     assert seen == result.history
     assert steps == list(range(6))
@@ -157,8 +158,13 @@ def test_save_writes_weights_history_and_settings(tmp_path):
     assert rows == result.history
     told = json.loads((place / "config.json").read_text())
     assert told["method"]["name"] == "EUPMU"
-    assert told["method"]["rate"] == FAST["rate"]
-    assert told["conditions"] == {"seed": 4, "normalisation": "frozen", "micro_batches": 1, "precision": "fp32"}
+    assert told["method"]["lr"] == FAST["lr"]
+    assert told["run_config"] == {
+        "seed": 4,
+        "batch_norm": "frozen",
+        "gradient_accumulation_steps": 1,
+        "precision": "fp32",
+    }
     with pytest.raises(ConfigError, match=r"without an earlier run, but found 'result.json'"):
         result.save(place)
     result.save(place, overwrite=True)
@@ -185,12 +191,16 @@ BAD = {
     "method object": (ConfigError, {"method": 3}, "found 3"),
     "setting": (ConfigError, {"epoch": 3}, "did you mean 'epochs'"),
     "setting type": (ConfigError, {"epochs": "many"}, "'many'"),
-    "setting range": (ConfigError, {"rate": -1.0}, "rate > 0"),
+    "setting range": (ConfigError, {"lr": -1.0}, "lr > 0"),
     "settings beside a method": (ConfigError, {"method": RandomLabels()}, "settings beside it"),
-    "policy": (ConfigError, {"normalisation": "thawed"}, "frozen, joint, separate"),
+    "policy": (ConfigError, {"batch_norm": "thawed"}, "frozen, joint, separate"),
     "precision": (ConfigError, {"precision": "fp8"}, "fp32, bf16, fp16"),
-    "micro-batches": (ConfigError, {"micro_batches": 0}, "micro_batches as a whole number of at least 1"),
-    "observing": (ConfigError, {"observe_every": 0}, "observe_every as a whole number"),
+    "micro-batches": (
+        ConfigError,
+        {"gradient_accumulation_steps": 0},
+        "gradient_accumulation_steps as a whole number of at least 1",
+    ),
+    "observing": (ConfigError, {"log_gradients_every": 0}, "log_gradients_every as a whole number"),
     "no model": (ModelError, {"model": "resnet18"}, "an nn.Module.* but found .resnet18."),
     "a model that cannot be copied": (ModelError, {"model": Locked()}, "pass inplace=True"),
     "an adapter that fails": (ModelError, {"logits": lambda output: output["logits"]}, "IndexError"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from torch import nn
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
@@ -54,7 +55,14 @@ def test_a_model_that_scales_itself_is_right_in_every_form(form):
 def test_both_sides_of_one_call_reach_the_model_alike():
     model, whole = Scaling(), TensorDataset(BYTES, LABELS)
     retain = ConcatDataset([Subset(whole, range(30, 60)), Subset(whole, range(60, 120))])
-    expunge.unlearn(model, forget=Subset(whole, range(30)), retain=retain, method="rl", epochs=1, inplace=True)
+    expunge.unlearn(
+        model,
+        forget=Subset(whole, range(30)),
+        retain=retain,
+        method="rl",
+        epochs=1,
+        config=expunge.RunConfig(inplace=True),
+    )
     assert model.seen == {(torch.uint8, True)}
 
 
@@ -68,7 +76,7 @@ def test_parts_of_two_kinds_are_refused(part):
     sides = {name: FORMS["tensors"](low, low + 30) for name, low in {"forget": 0, "retain": 30, "holdout": 60}.items()}
     sides[part] = (sides[part][0].float() / 255, sides[part][1])
     with pytest.raises(DataError, match=r"one kind in every part, but found torch\.uint8 and torch\.float32"):
-        expunge.unlearn(Scaling(), **sides, method="rl", epochs=1)
+        flat_unlearn(Scaling(), **sides, method="rl", epochs=1)
 
 
 def test_a_test_set_of_another_kind_is_refused():

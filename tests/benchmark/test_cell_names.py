@@ -62,7 +62,7 @@ def guest(tmp_path, monkeypatch):
 
 def names(folder, **lines):
     recipe = recipe_in(folder, ("tune",), **{**SMALL, **lines})
-    return cell_of(recipe, recipe.methods[0].key).key, Network(recipe, 0).key
+    return cell_of(recipe, recipe.methods[0].id).key, Network(recipe, 0).key
 
 
 @pytest.mark.parametrize("changed", ["method.py", "settings.py"])

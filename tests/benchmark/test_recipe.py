@@ -12,19 +12,19 @@ from expunge.benchmark.recipe import load_recipe
 from expunge.errors import ConfigError
 
 WRONG = {
-    "misspelt": ({"methods": "[ft, salunn]"}, "line 7.*did you mean 'salun'"),
+    "misspelled": ({"methods": "[ft, salunn]"}, "line 7.*did you mean 'salun'"),
     "a key twice": ({"methods": "[{name: ft, epochs: 1}, ft]"}, "'ft' twice"),
     "the same seed twice": ({"seeds": "[1, 1]"}, "each once"),
     "no request": ({"requests": "[]"}, "at least one"),
     "a request with a seed": ({"requests": "[{fraction: 0.1, seed: 4}]"}, "requests without a seed"),
-    "a tuning seed that is shown": ({"tune": "{rate: [0.1, 0.2], seeds: [1]}"}, "1 among both"),
-    "more runs for one method": ({"tune": "{rate: [0.1, 0.2, 0.3]}"}, "ft: 3, labels: 2"),
-    "a grid of two settings": ({"tune": "{rate: [0.1], batch: [16]}"}, "one setting"),
+    "a tuning seed that is shown": ({"tune": "{lr: [0.1, 0.2], seeds: [1]}"}, "1 among both"),
+    "more runs for one method": ({"tune": "{lr: [0.1, 0.2, 0.3]}"}, "ft: 3, labels: 2"),
+    "a grid of two settings": ({"tune": "{lr: [0.1], batch_size: [16]}"}, "one setting"),
     "a grid without tune": ({}, "a section 'tune' beside the grids"),
     "a budget without holdout": ({"budget": "1.0"}, "held-out examples"),
-    "nothing left to test": ({"tune": "{rate: [0.1, 0.2], holdout: 0.7}"}, "test data beside"),
+    "nothing left to test": ({"tune": "{lr: [0.1, 0.2], holdout_fraction: 0.7}"}, "test data beside"),
     "an unknown key": ({"method": "ft"}, "did you mean 'methods'"),
-    "an unknown kind": ({"methods": "[{name: ft, by_kind: {clas: {epochs: 1}}}]"}, "class"),
+    "an unknown kind": ({"methods": "[{name: ft, overrides: {clas: {epochs: 1}}}]"}, "class"),
 }
 
 
@@ -44,7 +44,7 @@ def test_files_that_are_missing_are_named_with_their_line(tmp_path):
 def test_the_hash_does_not_know_the_order_of_keys(tmp_path):
     first, turned = recipe_in(tmp_path), small_recipes.written(tmp_path)
     lines = turned.read_text().splitlines()
-    turned.write_text("\n".join(reversed(lines)).replace("epochs: 2, batch: 32", "batch: 32, epochs: 2"))
+    turned.write_text("\n".join(reversed(lines)).replace("epochs: 2, batch_size: 32", "batch_size: 32, epochs: 2"))
     second = load_recipe(turned)
     assert [item.key for item in list_table_items(first, {}.get)] == [
         item.key for item in list_table_items(second, {}.get)
@@ -59,10 +59,10 @@ def test_the_hash_does_not_know_the_order_of_keys(tmp_path):
         ({"title": "another"}, True),
         ({"device": "cpu"}, True),
         ({"seeds": "[0, 5]"}, True),
-        ({"train": "{epochs: 2, batch: 32, rate: 0.05, momentum: 0.9}"}, True),
-        ({"train": "{epochs: 3, batch: 32, rate: 0.05}"}, False),
+        ({"train": "{epochs: 2, batch_size: 32, lr: 0.05, momentum: 0.9}"}, True),
+        ({"train": "{epochs: 3, batch_size: 32, lr: 0.05}"}, False),
         ({"holdout": "0.3"}, False),
-        ({"tune": "{rate: [0.01, 0.1], holdout: 0.2}"}, False),
+        ({"tune": "{lr: [0.01, 0.1], holdout_fraction: 0.2}"}, False),
         ({"methods": "[{name: ft, epochs: 2}]"}, False),
         ({"data": "{name: digits, subset: 130, options: {test_share: 0.5}}"}, False),
         ({"requests": "[{class: 4}]"}, False),
@@ -99,12 +99,12 @@ def test_a_seed_draws_examples_start_and_order(tmp_path):
 
 
 def test_settings_for_a_kind_of_requests_reach_that_kind_alone(tmp_path):
-    entries = "[{name: rl, key: labels, by_kind: {class: {exclude_true: true}}}, {name: ft, only: fraction}]"
+    entries = "[{name: rl, id: labels, overrides: {class: {exclude_true: true}}}, {name: ft, requests: fraction}]"
     recipe = recipe_in(tmp_path, ("tune",), methods=entries)
     settings = [cell_of(recipe, "labels", request).config.method.settings for request in (0, 1)]
     assert settings == [{"exclude_true": True}, {}]
     shown = [item for item in list_table_items(recipe, {}.get) if isinstance(item, BenchmarkCell) and item.entry]
-    assert {(item.entry.key, item.request) for item in shown} == {("labels", 0), ("labels", 1), ("ft", 1)}
+    assert {(item.entry.id, item.request) for item in shown} == {("labels", 0), ("labels", 1), ("ft", 1)}
     assert count_cells(recipe) == 2 * (4 + 3)
 
 
@@ -121,20 +121,20 @@ def test_trials_come_first_and_then_whole_seeds(tmp_path):
 
 
 def test_a_budget_goes_to_methods_that_can_keep_one(tmp_path):
-    methods = "[{name: ft, epochs: 1}, {name: budgeted}, auto]"
-    recipe = recipe_in(tmp_path, ("tune",), methods=methods, budget="5.0", within="2min")
-    asked = {entry.key: cell_of(recipe, entry.key).config for entry in recipe.methods}
+    methods = "[{name: ft, epochs: 1}, {name: random_labels_with_budget}, auto]"
+    recipe = recipe_in(tmp_path, ("tune",), methods=methods, budget="5.0", time_limit="2min")
+    asked = {entry.id: cell_of(recipe, entry.id).config for entry in recipe.methods}
     assert {key: config.budget is not None for key, config in asked.items()} == {
         "ft": False,
-        "budgeted": True,
+        "random_labels_with_budget": True,
         "auto": True,
     }
-    assert [asked[key].within for key in ("budgeted", "auto")] == [None, "2min"]
+    assert [asked[key].time_limit for key in ("random_labels_with_budget", "auto")] == [None, "2min"]
 
 
 def test_a_key_that_was_added_later_decides_where_it_is_used(tmp_path):
-    asked = {"methods": "[auto]", "holdout": "0.3", "within": "1min"}
-    metric = "{metric: expunge.metrics:accuracy, drop: 0.1"
+    asked = {"methods": "[auto]", "holdout": "0.3", "time_limit": "1min"}
+    metric = "{metric: expunge.metrics:accuracy, max_drop: 0.1"
     plain, bounded = (
         cell_of(recipe_in(tmp_path, ("tune",), budget=metric + more, **asked), "auto").key
         for more in ("}", ", bounds: [0, 1]}")
@@ -144,7 +144,7 @@ def test_a_key_that_was_added_later_decides_where_it_is_used(tmp_path):
 
 def test_the_layout_of_weights_has_no_part_in_names(tmp_path):
     plain, other = (recipe_in(tmp_path, **more) for more in ({}, {"channels_last": "true"}))
-    assert other.build_config(0, 0).run_options()["channels_last"] is True
+    assert other.build_config(0, 0).run_config().channels_last is True
     assert cell_of(plain, "ft").key == cell_of(other, "ft").key
 
 
@@ -154,9 +154,9 @@ def test_cells_that_were_made_keep_their_names(tmp_path):
     items = cell_of(recipe, "ft"), Network(recipe, 0), Network(recipe, 0, 1, 2)
     names = tuple(hash_config(item.canonical_config) for item in items)
     kept = recipe_in(tmp_path, ("tune",), holdout="0.3", budget="3.0", methods="[auto]")
-    assert hash_config(cell_of(kept, "auto").canonical_config) == "5d1c3af744e29abe89908ea8c5252afd"
+    assert hash_config(cell_of(kept, "auto").canonical_config) == "54c582ef098e3d891d260bcf5e89b100"
     assert names == (
-        "5ca5d291aa99c6df008bf3132225bc60",
-        "036715f4e6e660bc9b66a653b0b794e2",
-        "3ea65b123fdfbdb3110b176c6ddd05d4",
+        "c73b4dd0fa6b101d254707238e50200b",
+        "99855dfbefa15dbc07e8f70b3fde1630",
+        "c2bf71b3e93fb74bda5da36c8e87ecdb",
     )

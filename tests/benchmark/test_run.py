@@ -103,7 +103,9 @@ def test_a_cell_is_what_python_gives_for_the_same_request(study):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = small_cnn(10, 1, width=4)
-    train_classifier(model, source.train, TrainSettings(epochs=2, batch=32, rate=0.05, schedule="one_cycle", seed=seed))
+    train_classifier(
+        model, source.train, TrainSettings(epochs=2, batch_size=32, lr=0.05, schedule="one_cycle", seed=seed)
+    )
     parts = split_request(source.train, ByClass(3))
     forget, retain = (Subset(source.train, part) for part in parts)
     more = dict(select_setting(recipe, 0, recipe.methods[0], folders.load))
@@ -137,7 +139,7 @@ def test_the_noise_floor_is_the_gap_of_two_retrained_networks(study):
 
 
 def test_one_reference_leaves_the_noise_floor_open_and_the_rest_as_it_is(small, tmp_path):
-    recipe = recipe_in(tmp_path, ("tune",), **SMALL, references="1")
+    recipe = recipe_in(tmp_path, ("tune",), **SMALL, num_retrained="1")
     carried_out(recipe, tmp_path)
     assert len(list((tmp_path / "networks").glob("*.safetensors"))) == 2
     alone = figures(tmp_path)
@@ -181,11 +183,11 @@ def test_the_summary_is_made_of_the_cells(study):
     told = part["rows"][3]["scores"]["avg_gap"]
     assert told["values"] == values
     assert told["mean"] == pytest.approx(np.mean(values))
-    assert told["half"] == pytest.approx(stats.t.ppf(0.975, 1) * np.std(values, ddof=1) / np.sqrt(2))
+    assert told["half_width"] == pytest.approx(stats.t.ppf(0.975, 1) * np.std(values, ddof=1) / np.sqrt(2))
     tuned = next(one for one in found["tuning"] if (one["request"], one["row"]) == ("fraction-0.1", "labels"))
     assert tuned["chosen"] == more
-    assert {one["rate"] for one in tuned["trials"]} == {0.002, 0.02}
-    assert min(tuned["trials"], key=lambda one: one["badness"])["rate"] == more["rate"]
+    assert {one["lr"] for one in tuned["trials"]} == {0.002, 0.02}
+    assert min(tuned["trials"], key=lambda one: one["badness"])["lr"] == more["lr"]
 
 
 def test_tuning_reads_neither_references_nor_test_nor_held_out_examples(study):
@@ -209,19 +211,19 @@ def test_the_choice_needs_every_trial_and_leaves_failures_out(tmp_path):
     entry = recipe.methods[1]
 
     def found(said):
-        return lambda cell: said[dict(cell.tuned_settings)["rate"]]
+        return lambda cell: said[dict(cell.tuned_settings)["lr"]]
 
     before = {"retain": 100.0, "held": 90.0}
     good = {"tuning": {"now": {"forget": 90.0, "retain": 99.0, "held": 90.0}, "before": before}}
     bad = {"tuning": {"now": {"forget": 50.0, "retain": 99.0, "held": 90.0}, "before": before}}
     failure = {"failure": {"type": "NotFiniteError", "sentence": "…"}}
-    assert select_setting(recipe, 1, entry, found({0.002: bad, 0.02: good})) == (("rate", 0.02),)
-    assert select_setting(recipe, 1, entry, found({0.002: bad, 0.02: failure})) == (("rate", 0.002),)
-    assert select_setting(recipe, 1, entry, found({0.002: failure, 0.02: failure})) == (("rate", 0.002),)
+    assert select_setting(recipe, 1, entry, found({0.002: bad, 0.02: good})) == (("lr", 0.02),)
+    assert select_setting(recipe, 1, entry, found({0.002: bad, 0.02: failure})) == (("lr", 0.002),)
+    assert select_setting(recipe, 1, entry, found({0.002: failure, 0.02: failure})) == (("lr", 0.002),)
     assert select_setting(recipe, 1, entry, found({0.002: bad, 0.02: None})) is None
 
 
-def test_a_class_that_is_still_recognised_is_worse_than_any_loss_of_accuracy():
+def test_a_class_that_is_still_recognized_is_worse_than_any_loss_of_accuracy():
     forgot = {"held_class": 0.5, "held_others": 60.0}
     knows = {"held_class": 2.0, "held_others": 95.0}
     assert tuning_loss(forgot, {}) < tuning_loss(knows, {})
@@ -298,7 +300,7 @@ def test_an_item_is_made_by_one_process_at_a_time(study, tmp_path):
 
 def test_a_failure_is_recorded_shown_and_retried_on_request_alone(tmp_path):
     lines = {"requests": "[{class: 3}]", "seeds": "[0]"}
-    methods = "[{name: ft, epochs: 1}, {name: ga, epochs: 40, rate: 1.0e+30, clip: null, key: wild}]"
+    methods = "[{name: ft, epochs: 1}, {name: ga, epochs: 40, lr: 1.0e+30, max_grad_norm: null, id: wild}]"
     recipe = recipe_in(tmp_path, ("tune",), methods=methods, **lines)
     state = carried_out(recipe, tmp_path)
     folders, cell = folders_in(tmp_path), cell_of(recipe, "wild")
@@ -319,7 +321,7 @@ def test_a_failure_is_recorded_shown_and_retried_on_request_alone(tmp_path):
 
 def test_a_network_that_cannot_be_trained_fails_its_cells_with_the_reason(tmp_path):
     lines = {"requests": "[{class: 3}]", "seeds": "[0]", "methods": "[{name: ft, epochs: 1}]"}
-    recipe = recipe_in(tmp_path, ("tune",), train="{epochs: 2, rate: 1.0e+30}", **lines)
+    recipe = recipe_in(tmp_path, ("tune",), train="{epochs: 2, lr: 1.0e+30}", **lines)
     state = carried_out(recipe, tmp_path)
     assert len(state.failed) == len([*state.failed, *state.finished, *state.missing]) == 6
     cells = [item for item in state.failed if isinstance(item, BenchmarkCell)]
@@ -337,7 +339,7 @@ def test_missing_cells_are_shown_as_such(study, tmp_path):
 
 def test_what_no_cell_could_do_without_is_refused_first(tmp_path):
     for lines, said in [
-        ({"methods": "[{name: ft, rat: 1.0}]"}, "line 7.*did you mean 'rate'"),
+        ({"methods": "[{name: ft, lrr: 1.0}]"}, "line 7.*did you mean 'lr'"),
         ({"requests": "[{class: nine}]"}, "line 5"),
         ({"model": "{name: small_cnn, options: {classes: 3}}"}, "labels from 0 to 2"),
     ]:
@@ -348,17 +350,17 @@ def test_what_no_cell_could_do_without_is_refused_first(tmp_path):
 
 
 def test_a_budget_is_told_with_the_drop_on_examples_that_nobody_looked_at(tmp_path):
-    lines = {"requests": "[{class: 3}]", "seeds": "[0]", "methods": "[{name: budgeted, epochs: 1}]"}
-    lines["train"] = "{epochs: 12, batch: 16, rate: 0.1}"  # a model at chance gets no budget
+    lines = {"requests": "[{class: 3}]", "seeds": "[0]", "methods": "[{name: random_labels_with_budget, epochs: 1}]"}
+    lines["train"] = "{epochs: 12, batch_size: 16, lr: 0.1}"  # a model at chance gets no budget
     recipe = recipe_in(tmp_path, ("tune",), budget="20.0", **lines)
     carried_out(recipe, tmp_path)
-    found = folders_in(tmp_path).load(cell_of(recipe, "budgeted"))
-    assert found["budget"]["asked"]["points"] == 20
+    found = folders_in(tmp_path).load(cell_of(recipe, "random_labels_with_budget"))
+    assert found["budget"]["limit"]["accuracy_points"] == 20
     original = folders_in(tmp_path).load(BenchmarkCell(recipe, "original", 0, 0))
     assert found["true_drop"] == pytest.approx(original["scores"]["ta"] - found["scores"]["ta"])
-    told = summarize_benchmark(recipe, folders_in(tmp_path))["requests"][0]["budgets"]["budgeted"]
+    told = summarize_benchmark(recipe, folders_in(tmp_path))["requests"][0]["budgets"]["random_labels_with_budget"]
     assert [one["true_drop"] for one in told] == [found["true_drop"]]
-    assert told[0]["kept"] is found["budget"]["kept"]
-    looks = found["budget"]["looks"]
-    assert [look["spent"] for look in told[0]["looks"]] == [look["spent"] for look in looks]
+    assert told[0]["within_budget"] is found["budget"]["within_budget"]
+    looks = found["budget"]["evaluations"]
+    assert [look["spent"] for look in told[0]["evaluations"]] == [look["spent"] for look in looks]
     assert told[0]["chosen"] == found["budget"]["chosen"]

@@ -11,7 +11,14 @@ def row(key):
 
 
 def document(**changes):
-    promise = {"seed": 0, "kept": True, "reached": False, "bound": 1.5, "true_drop": 0.5, "search": {"rate": 0.01}}
+    promise = {
+        "seed": 0,
+        "within_budget": True,
+        "target_met": False,
+        "bound": 1.5,
+        "true_drop": 0.5,
+        "search": {"lr": 0.01},
+    }
     promises = [promise, {**promise, "seed": 1, "true_drop": 2.5}, {**promise, "seed": 2, "bound": None} | changes]
     return {"requests": [{"id": "tenth", "rows": [*map(row, GAPS)], "budgets": {"auto": promises}}]}
 
@@ -36,7 +43,7 @@ def test_promises_are_those_of_every_seed_and_broken_bounds_are_counted(changes,
 
 def test_what_was_not_met_is_shown_beside_what_forgot_most():
     spent_and_auc = [(0.0, 0.8), (0.4, 0.75), (9.0, 0.66), (3.0, 0.7)]
-    looks = [{"spent": spent, "auc": auc} for spent, auc in spent_and_auc]
-    text = beside_default(document(looks=looks, chosen=1))
+    evaluations = [{"spent": spent, "auc": auc} for spent, auc in spent_and_auc]
+    text = beside_default(document(evaluations=evaluations, chosen=1))
     assert text.splitlines()[-1] == "| tenth | 2 | 0.4 | 0.75 | 9 | 0.66 |"
-    assert "not met" not in beside_default(document(looks=looks, chosen=1, reached=True))
+    assert "not met" not in beside_default(document(evaluations=evaluations, chosen=1, target_met=True))

@@ -28,12 +28,12 @@ FIRST = EvalResult(loss=0.2, accuracy=90.0, value=0.7)
 @pytest.mark.parametrize(
     ("budget", "now", "spent"),
     [
-        (Budget(points=1.0), EvalResult(0.9, 88.5), 1.5),
-        (Budget(points=1.0), EvalResult(0.9, 92.0), -2.0),
-        (Budget(relative=0.1), EvalResult(0.21, 0.0), 0.05),
-        (Budget(relative=0.1, floor=0.5), EvalResult(0.3), 0.2),
-        (Budget(metric=lambda *_: 0.0, drop=0.1), EvalResult(0.2, value=0.5), 0.2),
-        (Budget(metric=lambda *_: 0.0, drop=0.3, higher_is_better=False), EvalResult(0.2, value=0.9), 0.2),
+        (Budget(accuracy_points=1.0), EvalResult(0.9, 88.5), 1.5),
+        (Budget(accuracy_points=1.0), EvalResult(0.9, 92.0), -2.0),
+        (Budget(loss_increase=0.1), EvalResult(0.21, 0.0), 0.05),
+        (Budget(loss_increase=0.1, min_base_loss=0.5), EvalResult(0.3), 0.2),
+        (Budget(metric=lambda *_: 0.0, max_drop=0.1), EvalResult(0.2, value=0.5), 0.2),
+        (Budget(metric=lambda *_: 0.0, max_drop=0.3, higher_is_better=False), EvalResult(0.2, value=0.9), 0.2),
     ],
 )
 def test_what_was_spent_is_in_the_budgets_own_unit(budget, now, spent):
@@ -43,33 +43,37 @@ def test_what_was_spent_is_in_the_budgets_own_unit(budget, now, spent):
 
 
 def test_the_first_tolerance_is_in_proportion_to_what_is_allowed():
-    assert Budget(points=2.0).tolerance(FIRST) == pytest.approx(2 * Budget(points=1.0).tolerance(FIRST))
-    relative = Budget(relative=0.1)
+    assert Budget(accuracy_points=2.0).tolerance(FIRST) == pytest.approx(
+        2 * Budget(accuracy_points=1.0).tolerance(FIRST)
+    )
+    relative = Budget(loss_increase=0.1)
     tolerance = relative.tolerance(FIRST)
     assert relative.compute_spent(FIRST, EvalResult(FIRST.loss + tolerance)) == pytest.approx(relative.allowed)
 
 
-@pytest.mark.parametrize("wrong", [{}, {"points": 1, "relative": 1}, {"metric": max}, {"points": 1, "drop": 1}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"accuracy_points": 1, "loss_increase": 1}, {"metric": max}, {"accuracy_points": 1, "max_drop": 1}]
+)
 def test_a_budget_has_one_unit(wrong):
-    with pytest.raises(ConfigError, match="points, relative, or metric with drop"):
+    with pytest.raises(ConfigError, match="accuracy_points, loss_increase, or metric with max_drop"):
         Budget(**wrong)
 
 
 def test_what_a_budget_cannot_use_is_refused():
-    with pytest.raises(ConfigError, match="points to be a finite number ≥ 0, but found -1"):
-        Budget(points=-1.0)
+    with pytest.raises(ConfigError, match="accuracy_points to be a finite number ≥ 0, but found -1"):
+        Budget(accuracy_points=-1.0)
     with pytest.raises(DataError, match="reading with the accuracy"):
-        Budget(points=1.0).compute_spent(FIRST, EvalResult(0.1))
+        Budget(accuracy_points=1.0).compute_spent(FIRST, EvalResult(0.1))
 
 
-METRIC = {"metric": rightness, "drop": 0.1}
+METRIC = {"metric": rightness, "max_drop": 0.1}
 WRONG_FIELDS = [
-    *({"points": value} for value in ("1", "abc", [1], 1j, True, math.nan, math.inf, -1, torch.ones(2))),
-    *({"relative": value} for value in ("0.1", math.inf, -0.1, False)),
-    *({"relative": 0.1, "floor": value} for value in ("x", math.nan, math.inf, 0.0, True)),
-    *({"metric": rightness, "drop": value} for value in (math.nan, math.inf, "1", -1)),
-    {"metric": 3, "drop": 0.1},
-    {"metric": "module:function", "drop": 0.1},
+    *({"accuracy_points": value} for value in ("1", "abc", [1], 1j, True, math.nan, math.inf, -1, torch.ones(2))),
+    *({"loss_increase": value} for value in ("0.1", math.inf, -0.1, False)),
+    *({"loss_increase": 0.1, "min_base_loss": value} for value in ("x", math.nan, math.inf, 0.0, True)),
+    *({"metric": rightness, "max_drop": value} for value in (math.nan, math.inf, "1", -1)),
+    {"metric": 3, "max_drop": 0.1},
+    {"metric": "module:function", "max_drop": 0.1},
     *({**METRIC, "bounds": value} for value in ("ab", (0, 1, 2), (1, 0), (0, math.inf), 3)),
     *({**METRIC, "higher_is_better": value} for value in ("no", 1, None)),
 ]
@@ -82,9 +86,9 @@ def test_every_field_of_a_budget_has_its_type_and_range(fields):
 
 
 def test_numbers_of_other_libraries_become_plain_ones():
-    assert json.dumps(Budget(points=np.float32(1.5)).points) == "1.5"
-    assert Budget(points=np.int64(2)) == Budget(points=2)
-    assert json.dumps(Budget(points=1.0, certify=np.bool_(False)).certify) == "false"
+    assert json.dumps(Budget(accuracy_points=np.float32(1.5)).accuracy_points) == "1.5"
+    assert Budget(accuracy_points=np.int64(2)) == Budget(accuracy_points=2)
+    assert json.dumps(Budget(accuracy_points=1.0, certify=np.bool_(False)).certify) == "false"
 
 
 def test_a_reading_is_of_the_model_as_it_is_handed_over_and_leaves_it_so():
@@ -213,7 +217,7 @@ def test_a_metric_that_misbehaves_is_one_sentence_and_leaves_the_model_as_it_was
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     data = TensorExamples(torch.randn(8, 3), torch.zeros(8, dtype=torch.int64))
-    budget = Budget(metric=getattr(Misbehaving, kind), drop=0.1)
+    budget = Budget(metric=getattr(Misbehaving, kind), max_drop=0.1)
     with pytest.raises(MetricError, match=re.escape(CURES[kind])):
         evaluate_model(Predictor(model), data, budget.metric_fn)
     reading = evaluate_model_safely(Predictor(model), data, budget.metric_fn)

@@ -37,7 +37,7 @@ def test_the_bound_is_made_of_two_tests_that_just_reject(lost, gained, examples)
 
 
 def slow_tango(lost, gained, examples, delta):
-    """The bound with P(gained) found by maximising the trinomial likelihood, in place of the closed form."""
+    """The bound with P(gained) found by maximizing the trinomial likelihood, in place of the closed form."""
 
     def score(drop):
         def loss(q):

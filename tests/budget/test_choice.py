@@ -130,7 +130,7 @@ def test_a_model_at_the_margin_is_seldom_called_equivalent():
     assert 15 < wrong < 62
 
 
-def test_a_share_of_recognised_examples_is_allowed():
+def test_a_share_of_recognized_examples_is_allowed():
     assert is_unrecognized(np.arange(1000) < 5)
     assert not is_unrecognized(np.arange(1000) < 6)
 

@@ -33,14 +33,14 @@ def test_single_examples_have_the_accuracy_of_held_out_ones_of_their_classes():
     for right in (50, 52, 56, 44):
         _, found = looked(side(right, 100 - right), side(5, 5), held)
         apart = abs(right / 100 - 0.5)
-        assert found.missing == pytest.approx(max(0.0, apart - ACCURACY_TOLERANCE, abs(found.auc - 0.5) - MARGIN))
+        assert found.shortfall == pytest.approx(max(0.0, apart - ACCURACY_TOLERANCE, abs(found.auc - 0.5) - MARGIN))
         assert found.auc == pytest.approx(0.5 + (right / 100 - 0.5) / 2)
-    assert looked(side(52, 48), side(5, 5), held)[1].missing == pytest.approx(0.02 - ACCURACY_TOLERANCE)
+    assert looked(side(52, 48), side(5, 5), held)[1].shortfall == pytest.approx(0.02 - ACCURACY_TOLERANCE)
 
 
 def test_losses_apart_are_missing_where_the_accuracy_is_the_same():
     _, found = looked(side(100, 0, sure=9.0), side(5, 5), side(100, 0, sure=4.0))
-    assert (found.auc, found.missing) == (1.0, pytest.approx(0.5 - MARGIN))
+    assert (found.auc, found.shortfall) == (1.0, pytest.approx(0.5 - MARGIN))
 
 
 def test_the_slack_is_half_a_standard_error_of_a_share_and_none_for_whole_classes():
@@ -50,8 +50,8 @@ def test_the_slack_is_half_a_standard_error_of_a_share_and_none_for_whole_classe
         assert forgetting.slack == pytest.approx(draws.std() / 2, rel=0.03)
     whole, found = looked(side(40, 10), side(5, 5, label=1), both(side(9, 1), side(9, 1, label=1)), side(9, 1, label=1))
     assert whole.slack == 0.0
-    assert (found.recognised, found.auc) == (pytest.approx(0.9), None)
-    assert found.missing == pytest.approx(0.9 - MAX_RECOGNIZED)
+    assert (found.recognized, found.auc) == (pytest.approx(0.9), None)
+    assert found.shortfall == pytest.approx(0.9 - MAX_RECOGNIZED)
 
 
 def test_the_mix_of_classes_is_not_taken_for_memory():
@@ -59,7 +59,7 @@ def test_the_mix_of_classes_is_not_taken_for_memory():
     hard, easy = side(40, 60, label=1), side(100, 0)
     held = both(easy, hard)
     _, found = looked(both(side(10, 0), side(36, 54, label=1)), both(side(5, 5), side(5, 5, label=1)), held)
-    assert found.missing == 0.0
+    assert found.shortfall == 0.0
     assert found.auc == pytest.approx(0.5)
     assert found.test.gap == pytest.approx(0.0)
     assert found.test.verdict == "undecided"

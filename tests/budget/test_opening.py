@@ -73,7 +73,7 @@ def test_points_are_bounded_by_their_counts(pair):
     before, after, examples = pair
     batch = whole(examples)
     right = [(model(batch.inputs).argmax(1) == batch.targets).numpy() for model in (before, after)]
-    found = certified(Budget(points=5.0), pair)
+    found = certified(Budget(accuracy_points=5.0), pair)
     assert found == utility_certificate(*right)
     assert found.exact
     assert found.as_dict()["kind"] == "accuracy"
@@ -86,7 +86,7 @@ def test_a_loss_is_bounded_by_its_paired_bootstrap(pair):
         functional.cross_entropy(model(batch.inputs), batch.targets, reduction="none").detach().double().numpy()
         for model in (before, after)
     )
-    found = certified(Budget(relative=0.1), pair)
+    found = certified(Budget(loss_increase=0.1), pair)
     assert found.drop == pytest.approx(now.mean() / first.mean() - 1, rel=1e-5)
     assert found.bound == pytest.approx(bootstrap_bound(now - first, first, 0.05), rel=1e-4)
     assert found.drop < found.bound
@@ -96,7 +96,7 @@ def test_a_loss_is_bounded_by_its_paired_bootstrap(pair):
 @pytest.mark.parametrize("higher", [True, False])
 def test_a_metric_of_known_range_is_bounded_exactly(pair, higher):
     before, after, examples = pair
-    budget = Budget(metric=confidence, drop=0.1, bounds=(0, 1), higher_is_better=higher)
+    budget = Budget(metric=confidence, max_drop=0.1, bounds=(0, 1), higher_is_better=higher)
     drops = (confidence(before, examples) - confidence(after, examples)).detach().double().numpy()
     found = certified(budget, pair)
     assert (found.kind, found.exact) == ("bounded mean", True)
@@ -108,7 +108,7 @@ def test_a_metric_of_known_range_is_bounded_exactly(pair, higher):
 def test_without_its_range_the_same_metric_is_bounded_approximately(pair):
     before, after, examples = pair
     drops = (confidence(before, examples) - confidence(after, examples)).detach().double().numpy()
-    found = certified(Budget(metric=confidence, drop=0.1), pair)
+    found = certified(Budget(metric=confidence, max_drop=0.1), pair)
     assert (found.kind, found.exact) == ("mean", False)
     assert found.bound == pytest.approx(bootstrap_bound(drops))
 
@@ -119,7 +119,7 @@ def test_a_metric_of_a_whole_set_is_measured_without_each_tenth(pair):
     parts = [Subset(examples, order[torch.arange(COUNT) % 10 != group]) for group in range(10)]
     without = [recall(before, part) - recall(after, part) for part in parts]
     drop = recall(before, examples) - recall(after, examples)
-    found = certified(Budget(metric=recall, drop=0.1), pair)
+    found = certified(Budget(metric=recall, max_drop=0.1), pair)
     assert (found.kind, found.exact, found.drop) == ("whole set", False, pytest.approx(drop))
     assert found.bound == pytest.approx(jackknife_bound(drop, without))
 
@@ -127,7 +127,7 @@ def test_a_metric_of_a_whole_set_is_measured_without_each_tenth(pair):
 def test_a_model_is_left_as_it_was_found(pair):
     before, _, examples = pair
     before.model.train()
-    for budget in (Budget(relative=0.1), Budget(metric=recall, drop=0.1)):
+    for budget in (Budget(loss_increase=0.1), Budget(metric=recall, max_drop=0.1)):
         measure_for_certificate(budget, before, examples)
         assert before.model.training
 
@@ -142,41 +142,41 @@ def test_what_cannot_be_said_is_told_and_costs_no_model(pair):
 
     few = Subset(examples, torch.arange(20))
     for metric in (recall, confidence):
-        found, why = told(Budget(metric=metric, drop=0.1), few)
+        found, why = told(Budget(metric=metric, max_drop=0.1), few)
         assert (found, why) == (None, "expected at least 30 examples for an approximate bound, but found 20")
-    assert told(Budget(relative=0.1), second=before)[1].endswith("found the same for all")
-    assert told(Budget(metric=lambda *_: 0.5, drop=0.1))[1].endswith("where examples are left out, but found none")
+    assert told(Budget(loss_increase=0.1), second=before)[1].endswith("found the same for all")
+    assert told(Budget(metric=lambda *_: 0.5, max_drop=0.1))[1].endswith("where examples are left out, but found none")
 
     def picky(predict, examples):
         return {COUNT: 1.0}[len(examples)]
 
-    assert told(Budget(metric=picky, drop=0.1)) == (
+    assert told(Budget(metric=picky, max_drop=0.1)) == (
         None,
         "expected a number from the metric 'picky', but found KeyError (108)",
     )
-    assert told(Budget(points=5.0))[1] == ""
+    assert told(Budget(accuracy_points=5.0))[1] == ""
 
 
 def test_a_metric_has_to_keep_to_what_was_said_of_it(pair):
     before, _, examples = pair
     with pytest.raises(DataError, match="one value for each example from a metric with bounds"):
-        Budget(metric=recall, drop=0.1, bounds=(0, 1)).measure(before, examples)
+        Budget(metric=recall, max_drop=0.1, bounds=(0, 1)).measure(before, examples)
     with pytest.raises(DataError, match=r"values of the metric from 0 to 0\.1, but found"):
-        Budget(metric=confidence, drop=0.1, bounds=(0, 0.1)).measure(before, examples)
+        Budget(metric=confidence, max_drop=0.1, bounds=(0, 0.1)).measure(before, examples)
     with pytest.raises(DataError, match="one for each of 120 examples, but found 2"):
-        Budget(metric=lambda *_: [1.0, 2.0], drop=0.1).measure(before, examples)
+        Budget(metric=lambda *_: [1.0, 2.0], max_drop=0.1).measure(before, examples)
     with pytest.raises(DataError, match="numbers from the metric"):
-        Budget(metric=lambda *_: "much", drop=0.1).measure(before, examples)
+        Budget(metric=lambda *_: "much", max_drop=0.1).measure(before, examples)
     for bounds in ((1, 0), (0, float("inf")), (0, float("nan")), (0, 1, 2), "many", 3):
         with pytest.raises(ConfigError, match="the lower one first"):
-            Budget(metric=recall, drop=0.1, bounds=bounds)
+            Budget(metric=recall, max_drop=0.1, bounds=bounds)
     with pytest.raises(ConfigError, match="no metric"):
-        Budget(points=1.0, bounds=(0, 1))
+        Budget(accuracy_points=1.0, bounds=(0, 1))
 
 
 def test_the_smallest_drop_is_known_where_the_bound_is_exact():
-    assert min_certifiable_drop(Budget(metric=confidence, drop=0.1, bounds=(-1, 3)), 200, 0.05) == min_mean_drop(
+    assert min_certifiable_drop(Budget(metric=confidence, max_drop=0.1, bounds=(-1, 3)), 200, 0.05) == min_mean_drop(
         200, 4.0
     )
-    assert min_certifiable_drop(Budget(metric=confidence, drop=0.1), 200, 0.05) is None
-    assert np.isclose(min_certifiable_drop(Budget(points=1.0), 200, 0.05), 1 - 0.025 ** (1 / 200))
+    assert min_certifiable_drop(Budget(metric=confidence, max_drop=0.1), 200, 0.05) is None
+    assert np.isclose(min_certifiable_drop(Budget(accuracy_points=1.0), 200, 0.05), 1 - 0.025 ** (1 / 200))

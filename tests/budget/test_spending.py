@@ -26,14 +26,14 @@ def spending(*looks, allowed=6.0, **changes):
     looks = (look(0, 0.0), *looks)
     ends = {"chosen": len(looks) - 1, "within_budget": True, "pareto_indices": tuple(range(1, len(looks)))}
     ends |= {"target_met": looks[-1].target_met, **changes}
-    return BudgetResult(Budget(points=allowed), "budget", looks, **ends)
+    return BudgetResult(Budget(accuracy_points=allowed), "budget", looks, **ends)
 
 
 def test_a_third_verdict_says_how_many_would_decide():
     found = spending(look(20, 0.0, test=FEW), time_fraction=0.01)
     assert (found.verdict, found.target_met) == ("undecided", None)
     assert found.as_dict()["verdict"] == "undecided"
-    assert found.as_dict()["looks"][-1]["test"]["needed"] == 1400
+    assert found.as_dict()["evaluations"][-1]["test"]["needed"] == 1400
     assert found.summary.startswith(
         "The budget of 6 points was kept, but whether the request was met cannot be decided with 25 examples; "
         "about 1,400 would be needed at this spread (AUC 0.529 (0.510 to 0.548), accuracy +8.0 points"
@@ -52,7 +52,7 @@ def test_the_reason_named_is_the_one_that_failed():
     assert "the request was not met: accuracy +8.0 points from that of held-out ones (+5.0 to +11.0); 3" in words
     assert "AUC" not in words
     gone = spending(look(20, 3.0, test=run_recognition_test(94, 100))).summary
-    assert "the request was not met: 94 % of the class are still recognised; 3 points spent" in gone
+    assert "the request was not met: 94 % of the class are still recognized; 3 points spent" in gone
 
 
 def test_what_is_shown_is_met_and_needs_no_advice():
@@ -65,13 +65,13 @@ def test_what_is_shown_is_met_and_needs_no_advice():
 @pytest.mark.parametrize(
     ("spent", "time_share", "advice"),
     [
-        (0.0, 0.01, "The run used 0 % of the budget and did not lack time: try more `epochs`, a larger `rate`,"),
-        (0.0, None, "The run used 0 % of the budget: try more `epochs`, a larger `rate`, or another method;"),
+        (0.0, 0.01, "The run used 0 % of the budget and did not lack time: try more `epochs`, a larger `lr`,"),
+        (0.0, None, "The run used 0 % of the budget: try more `epochs`, a larger `lr`, or another method;"),
         (0.6, 0.01, "The run used 10 % of the budget and did not lack time:"),
         (-3.0, 0.01, "The run used 0 % of the budget and did not lack time:"),
         (5.5, 0.01, "A larger budget may be enough; `expunge estimate-retrain`"),
-        (0.0, 0.9, "More time (`within`) may be enough; `expunge estimate-retrain`"),
-        (5.9, 1.0, "A larger budget or more time (`within`) may be enough;"),
+        (0.0, 0.9, "More time (`time_limit`) may be enough; `expunge estimate-retrain`"),
+        (5.9, 1.0, "A larger budget or more time (`time_limit`) may be enough;"),
     ],
 )
 def test_advice_is_made_of_what_the_run_lacked(spent, time_share, advice):
@@ -87,14 +87,13 @@ def test_a_budget_that_other_iterates_broke_was_the_limit():
 def test_what_was_forgotten_too_far_is_not_to_be_trained_on():
     far = replace(APART, auc=0.3, auc_low=0.2, auc_high=0.4, reasons=("auc",))
     assert (
-        "the forgetting went too far: try a smaller `rate` or fewer `epochs`"
-        in spending(look(9, 0.1, test=far)).summary
+        "the forgetting went too far: try a smaller `lr` or fewer `epochs`" in spending(look(9, 0.1, test=far)).summary
     )
 
 
 def test_a_model_that_is_handed_back_needs_a_budget_or_a_smaller_rate():
     words = spending(look(20, 90.0), chosen=0, target_met=False).summary
-    assert "A larger budget or a smaller `rate` may be enough" in words
+    assert "A larger budget or a smaller `lr` may be enough" in words
     assert "more time" not in words
 
 
@@ -157,7 +156,7 @@ def test_a_share_of_the_budget_too_small_to_print_is_no_power_of_ten():
 
 
 def test_a_metric_without_a_name_is_called_one():
-    asked = Budget(metric=lambda *_: 0.5, drop=0.1)
+    asked = Budget(metric=lambda *_: 0.5, max_drop=0.1)
     found = replace(spending(look(20, -0.0, test=MET)), budget=asked)
-    assert found.as_dict()["asked"]["metric"] == "the metric"
+    assert found.as_dict()["limit"]["metric"] == "the metric"
     assert "; 0 of the metric spent after update 20" in found.summary

@@ -1,4 +1,4 @@
-"""``expunge benchmark`` on the command line: lists, makes, shows failures and summarises."""
+"""``expunge benchmark`` on the command line: lists, makes, shows failures and summarizes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_run_makes_all_and_the_summary_is_a_result(call, tmp_path):
     assert "Forget class 3" in said.stdout
     document = json.loads((tmp_path / "result.json").read_text())
     read_document(document)
-    assert document["kind"] == "bench"
+    assert document["kind"] == "benchmark"
     assert document["tuning"] == []
     assert [row["role"] for row in document["requests"][0]["rows"]] == ["original", "retrained", "method"]
     assert document["command"] == "expunge benchmark tiny.yaml"
@@ -46,7 +46,7 @@ def test_a_run_makes_all_and_the_summary_is_a_result(call, tmp_path):
 
 
 def test_failures_are_shown_and_change_the_exit_code(call):
-    said = call(methods="[{name: ga, epochs: 40, rate: 1.0e+30, clip: null}]")
+    said = call(methods="[{name: ga, epochs: 40, lr: 1.0e+30, max_grad_norm: null}]")
     assert said.exit_code == 1
     assert said.stdout.count("failed") >= 3
     assert "Expected finite" in said.stdout

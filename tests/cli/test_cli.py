@@ -51,7 +51,7 @@ def calls(monkeypatch):
 @pytest.fixture
 def request_file(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setattr(checks, "list_registered_names", lambda kind: ("eupmu",))
-    lines = "model: a.b:c", "data: {python: a.b:data}", "forget: {class: 0}", "method: eupmu", "train: {epochs: 1}"
+    lines = "model: a.b:c", "data: {factory: a.b:data}", "forget: {class: 0}", "method: eupmu", "train: {epochs: 1}"
     file = tmp_path / "request.yaml"
     file.write_text("\n".join(lines))
     return file
@@ -66,14 +66,14 @@ def test_help_names_every_command():
     assert result.exit_code == 0
     assert [
         word
-        for word in ("demo", "run", "train", "benchmark", "sweep", "estimate-retrain", "images", "convert", "list")
+        for word in ("demo", "run", "train", "benchmark", "sweep", "estimate-retrain", "sample", "convert", "list")
         if f"\n  {word} " not in result.stdout
     ] == []
     assert "..." not in result.stdout.split("Commands:")[1]
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "run", "train", "benchmark", "sweep", "estimate-retrain", "images", "convert", "list"]
+    "command", ["demo", "run", "train", "benchmark", "sweep", "estimate-retrain", "sample", "convert", "list"]
 )
 def test_help_of_every_command_fits_the_screen(command):
     result = call(command, "--help")
@@ -105,7 +105,7 @@ def test_run_passes_the_request_on(calls, request_file):
     ]
     assert call("run", str(request_file), *options).exit_code == 0
     (_, (first,), plain), (_, (second,), full) = calls
-    flags = ("overwrite", "show_examples", "again", "resume", "force")
+    flags = ("overwrite", "show_examples", "resume", "force")
     assert plain == {"data_dir": None, **dict.fromkeys(flags, False)}
     assert full == {"data_dir": Path("d"), **dict.fromkeys(flags, True)}
     assert (first.ledger, second.ledger) == (None, Path("l"))
@@ -201,7 +201,7 @@ def test_list_shows_the_presets_of_a_method():
 
 def test_list_names_the_default_among_methods_alone():
     assert "\nauto " in "\n" + call("list", "methods").stdout
-    assert "The default: for classifiers counterfactual" in " ".join(call("list", "methods").stdout.split())
+    assert "The default: for classifiers neighbor_labels" in " ".join(call("list", "methods").stdout.split())
     assert "\nauto " not in "\n" + call("list", "masks").stdout
     assert "names no method, `auto` chooses one" in " ".join(call("run", "--help").stdout.split())
 
@@ -227,7 +227,7 @@ def imported(process: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["run", "--help"], ["images", "--help"], ["demo", "--help"], ["list"]]
+    "arguments", [["--help"], ["--version"], ["run", "--help"], ["sample", "--help"], ["demo", "--help"], ["list"]]
 )
 def test_help_imports_nothing_heavy(arguments):
     process = fresh(*arguments)

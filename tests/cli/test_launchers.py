@@ -15,11 +15,11 @@ model: {{name: small_cnn, options: {{width: 4}}}}
 checkpoint: {folder}/original.safetensors
 data: {{name: digits, subset: 300, options: {{test_share: 0.2}}}}
 forget: {{class: 3}}
-method: {{name: rl, epochs: 1, rate: 0.01, batch: 33}}
+method: {{name: rl, epochs: 1, lr: 0.01, batch_size: 33}}
 train: {{epochs: 1}}
 sanity_check: false
 threads: 1
-reference: none
+retrained_model: none
 out: {folder}/run
 """
 
@@ -69,11 +69,11 @@ def test_a_signal_to_the_launcher_lets_every_process_save(tmp_path):
     # A machine that others use may need longer than the usual 30 seconds to end a process.
     environment = {"OMP_NUM_THREADS": "1", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "300"}
     wanted = REQUEST.format(folder=tmp_path).replace("epochs: 1, rate", "epochs: 4, rate")
-    request.write_text(wanted + "savepoints: {updates: 1}\n")
+    request.write_text(wanted + "checkpoint_every: {steps: 1}\n")
     command = ["-m", *LAUNCHERS["torchrun"], "-m", "expunge", "run", str(request)]
     launch(*command[1:], "--out", str(tmp_path / "straight"), env=environment)
     both = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True, env=os.environ | environment)
-    while not list(tmp_path.glob("run/savepoints/rank-1-of-2/state-*")):
+    while not list(tmp_path.glob("run/checkpoints/rank-1-of-2/state-*")):
         assert both.poll() is None
         time.sleep(0.05)
     both.send_signal(signal.SIGTERM)
@@ -84,4 +84,4 @@ def test_a_signal_to_the_launcher_lets_every_process_save(tmp_path):
     launch(*command[1:], "--resume", env=environment)
     found, expected = ((tmp_path / name / "unlearned.safetensors").read_bytes() for name in ("run", "straight"))
     assert found == expected
-    assert not (tmp_path / "run" / "savepoints").exists()
+    assert not (tmp_path / "run" / "checkpoints").exists()

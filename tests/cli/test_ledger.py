@@ -114,7 +114,7 @@ def test_redact_erases_one_entry(path):
 
 
 @pytest.mark.parametrize("command", [["show"], ["verify"], ["redact", "1"]])
-def test_a_misspelt_name_is_refused_and_no_ledger_begun(path, command):
+def test_a_misspelled_name_is_refused_and_no_ledger_begun(path, command):
     result = call("ledger", command[0], str(path), *command[1:])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert not path.exists()

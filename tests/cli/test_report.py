@@ -11,34 +11,34 @@ RUN = CliRunner()
 
 
 def document():
-    score = lambda value: {"values": [value], "mean": value, "half": None}  # noqa: E731
+    score = lambda value: {"values": [value], "mean": value, "half_width": None}  # noqa: E731
     row = {"key": "ft", "label": "FT", "role": "method", "scores": {"ua": score(12.5)}, "per_class": [90.0, None]}
     metric = {"key": "ua", "label": "UA", "unit": "%", "definition": "Errors.", "direction": "match"}
     request = {
         "id": "r",
-        "question": "Forget a tenth",
+        "description": "Forget a tenth",
         "kind": "fraction",
         "sizes": {"train": 10, "forget": 1, "retain": 9, "test": 5},
         "classes": ["a", "b"],
         "seeds": [0],
-        "reference": False,
+        "retrained": False,
         "metrics": [metric],
         "noise_floor": None,
         "rows": [row],
         "examples": [],
     }
     return {
-        "schema": 1,
+        "schema": 2,
         "kind": "run",
         "title": "A run",
         "created": "2026-01-01T00:00:00+00:00",
         "command": "expunge run",
         "versions": {},
         "hardware": {},
-        "disclosure": "None.",
+        "provenance": "None.",
         "requests": [request],
-        "holds_data": [],
-        "caveats": [],
+        "data_still_in": [],
+        "limitations": [],
     }
 
 

@@ -44,7 +44,7 @@ class Mappings(Pictures):
         return {"pixels": image(index), "labels": int(LABELS[index])}
 
 
-def test_bytes_become_normalised_floats_and_stay_bytes_in_memory():
+def test_bytes_become_normalized_floats_and_stay_bytes_in_memory():
     scale = Normalize((0.1, 0.2, 0.3), (0.5, 0.25, 0.125))
     examples = TensorExamples(IMAGES, LABELS, scale=scale)
     wanted = torch.tensor([3, 0])
@@ -149,8 +149,8 @@ def test_an_attribute_that_is_not_what_the_items_say_is_not_believed(attribute):
 def test_given_targets_replace_those_of_the_items():
     examples = DatasetExamples(Pictures(), targets=[4, 3, 2, 1, 0])
     assert examples.batch(torch.tensor([1, 4])).targets.tolist() == [3, 0]
-    unlabelled = DatasetExamples([image(0), image(1)], targets=[1, 0])
-    assert unlabelled.batch(torch.tensor([1])).inputs.equal(image(1)[None])
+    unlabeled = DatasetExamples([image(0), image(1)], targets=[1, 0])
+    assert unlabeled.batch(torch.tensor([1])).inputs.equal(image(1)[None])
 
 
 def test_items_with_another_label_than_the_attribute_said_are_refused():

@@ -27,8 +27,8 @@ def small(monkeypatch):
     """Two methods, few passes."""
     monkeypatch.setattr(plan, "METHODS", METHODS)
     monkeypatch.setattr(plan, "NUM_TRAIN_IMAGES", 120)
-    monkeypatch.setattr(plan, "TRAIN_SETTINGS", {"epochs": 2, "batch": 32, "rate": 0.05})
-    monkeypatch.setattr(plan, "COMMON_SETTINGS", {"epochs": 1, "batch": 64, "forget_batch": 32})
+    monkeypatch.setattr(plan, "TRAIN_SETTINGS", {"epochs": 2, "batch_size": 32, "lr": 0.05})
+    monkeypatch.setattr(plan, "COMMON_SETTINGS", {"epochs": 1, "batch_size": 64, "forget_batch_size": 32})
 
 
 def test_a_small_demo(small, tmp_path):
@@ -39,7 +39,7 @@ def test_a_small_demo(small, tmp_path):
     assert torch.get_num_threads() == threads
     told = json.loads((out / "result.json").read_text())
     assert (told["kind"], told["command"]) == ("demo", "expunge demo --seeds 1")
-    assert [part["question"] for part in told["requests"]] == list(plan.REQUESTS.values())
+    assert [part["description"] for part in told["requests"]] == list(plan.REQUESTS.values())
     for part in told["requests"]:
         assert [row["key"] for row in part["rows"]] == ["original", "retrain", *METHODS]
         assert [row["role"] for row in part["rows"]] == ["original", "retrained", "method", "method"]
@@ -61,12 +61,12 @@ def test_a_small_demo(small, tmp_path):
 
 def test_a_method_that_diverges_keeps_its_row(small, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "METHODS", ("gradient_ascent",))
-    wild = {**plan.COMMON_SETTINGS, "rate": 1e30, "clip": None, "epochs": 3}
+    wild = {**plan.COMMON_SETTINGS, "lr": 1e30, "max_grad_norm": None, "epochs": 3}
     monkeypatch.setattr(plan, "get_method_settings", lambda method, kind: wild)
     place = run_demo(fast=True, out=tmp_path / "demo")
     for part in json.loads((place / "result.json").read_text())["requests"]:
         row = part["rows"][-1]
-        assert (row["key"], row["scores"], row["settings"]["rate"]) == ("gradient_ascent", {}, 1e30)
+        assert (row["key"], row["scores"], row["settings"]["lr"]) == ("gradient_ascent", {}, 1e30)
         assert not (place / part["id"]).exists()
     assert not list(place.glob("*/gradient_ascent.safetensors"))
 
@@ -90,7 +90,7 @@ def test_the_plan_names_methods_and_settings_that_there_are():
     for kind in plan.REQUESTS:
         for method in plan.METHODS:
             made = known[method].target(**plan.get_method_settings(method, kind))
-            assert made.rate == plan.LEARNING_RATES[method][kind]
+            assert made.lr == plan.LEARNING_RATES[method][kind]
 
 
 @pytest.mark.slow

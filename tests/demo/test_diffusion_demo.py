@@ -19,7 +19,7 @@ RECORD = Path(__file__).parents[2] / "docs" / "results" / "diffusion-base.json"
 SHORT = replace(
     diffusion_plan.DIGITS,
     num_retained=64,
-    settings={"epochs": 1, "batch": 32, "rate": 1e-3},
+    settings={"epochs": 1, "batch_size": 32, "lr": 1e-3},
     sampling=SamplingConfig(forgotten=10, remaining=135, steps=3),
 )
 
@@ -44,7 +44,7 @@ def test_the_committed_model_draws_what_it_is_asked_for(plan, forgotten):
     case = diffusion_plan.load_case(plan, folder)
     asked = torch.arange(20) % 10
     shown = SamplingConfig(steps=12).sample_images(case.original, asked)
-    answers = case.judge(shown.images)
+    answers = case.classifier(shown.images)
     assert (answers.classes == asked.numpy()).mean() >= 0.85
     assert case.split.forget.targets.unique().tolist() == [forgotten]
 
@@ -53,7 +53,7 @@ def test_the_committed_judge_is_as_right_as_its_record_says():
     diffusers()
     record = json.loads(RECORD.read_text())["digits"]["judge"]
     case = diffusion_plan.load_case(diffusion_plan.DIGITS)
-    found = (case.judge(case.real.images).classes == case.real.labels.numpy()).mean()
+    found = (case.classifier(case.real.images).classes == case.real.labels.numpy()).mean()
     assert found == pytest.approx(record["test_accuracy"], abs=1e-6)
 
 

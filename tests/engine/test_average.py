@@ -28,17 +28,17 @@ def network():
 
 
 def descent(mask=None, epochs=3):
-    optimiser = OptimizerConfig(0.1)
+    optimizer = OptimizerConfig(0.1)
     return TrainStage(
-        Pair(CrossEntropy(), CrossEntropy()), WeightedSum(1.0, 1.0), optimiser, epochs, Pair(8, 8), mask=mask
+        Pair(CrossEntropy(), CrossEntropy()), WeightedSum(1.0, 1.0), optimizer, epochs, Pair(8, 8), mask=mask
     )
 
 
-def carried_out(*stages, average=None):
+def carried_out(*stages, ema_decay=None):
     """The model after a recipe, and its weights after each update."""
     model, seen = network(), []
     keep = lambda _: seen.append(model.weight.detach().clone())  # noqa: E731
-    run_recipe(Predictor(model), MethodRecipe(stages), split(), RunOptions(ema_decay=average, on_step=keep))
+    run_recipe(Predictor(model), MethodRecipe(stages), split(), RunOptions(ema_decay=ema_decay, on_step=keep))
     return model, seen
 
 
@@ -53,14 +53,14 @@ def by_hand(start, iterates, decay):
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 0.9999])
 def test_the_average_is_handed_over_and_the_updates_are_those_without(decay):
     plain, path = carried_out(descent())
-    averaged, same = carried_out(descent(), average=decay)
+    averaged, same = carried_out(descent(), ema_decay=decay)
     assert all(torch.equal(a, b) for a, b in zip(path, same, strict=True))
     np.testing.assert_allclose(averaged.weight.detach().numpy(), by_hand(network().weight.detach(), path, decay), 1e-5)
     assert torch.equal(averaged.weight, plain.weight) == (decay == 0.0)
 
 
 def test_what_a_mask_keeps_still_is_still_in_the_average():
-    model, _ = carried_out(descent(Saliency(fraction=0.3)), average=0.8)
+    model, _ = carried_out(descent(Saliency(fraction=0.3)), ema_decay=0.8)
     moved = torch.cat([(a != b).flatten() for a, b in zip(model.parameters(), network().parameters(), strict=True)])
     assert int(moved.sum()) == round(0.3 * len(moved))
 
@@ -73,7 +73,7 @@ def test_a_selection_sees_and_takes_averages():
         return {"number": float(len(read))}
 
     model, path = carried_out(
-        descent(), SelectStage(measure, lambda readings: chosen.append(readings) or 2), average=0.5
+        descent(), SelectStage(measure, lambda readings: chosen.append(readings) or 2), ema_decay=0.5
     )
     assert len(chosen[0]) == 4
     np.testing.assert_allclose(

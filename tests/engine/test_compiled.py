@@ -7,7 +7,8 @@ import copy
 
 import pytest
 import torch
-from small_networks import mlp, normalised
+from flat_calls import flat_unlearn
+from small_networks import mlp, normalized
 
 import expunge
 from expunge.api.request.config import load_request
@@ -38,10 +39,11 @@ def sides():
 
 @pytest.mark.parametrize("method", ["eupmu", "lur", "scrub"])
 def test_results_names_and_copies_are_those_without(method):
-    model = normalised(torch.float32)
+    model = normalized(torch.float32)
     before = copy.deepcopy(model.state_dict())
     plain, other = (
-        expunge.unlearn(model, **sides(), method=method, epochs=2, batch=16, compile=chosen) for chosen in (False, True)
+        flat_unlearn(model, **sides(), method=method, epochs=2, batch_size=16, config=expunge.RunConfig(compile=chosen))
+        for chosen in (False, True)
     )
     assert list(other.model.state_dict()) == list(before)
     for name, value in plain.model.state_dict().items():
@@ -76,10 +78,10 @@ def test_what_cannot_be_compiled_is_told_in_a_sentence_and_left_as_it_was(monkey
         raise ValueError("too odd")
 
     monkeypatch.setattr(module, "COMPILE_BACKEND", backend)
-    model = normalised(torch.float32)
+    model = normalized(torch.float32)
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ModelError, match=r"torch.compile takes.*too odd.*leave compile out"):
-        expunge.unlearn(model, **sides(), method="ft", epochs=1, compile=True, inplace=True)
+        flat_unlearn(model, **sides(), method="ft", epochs=1, config=expunge.RunConfig(compile=True, inplace=True))
     assert not is_compiled(model)
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
 
@@ -96,7 +98,7 @@ def test_without_a_compiler_nothing_is_begun(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match=r"C\+\+ compiler.*leave compile out"):
         check_compiler(torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"C\+\+ compiler"):
-        expunge.unlearn(mlp(torch.float32), **sides(), method="ft", epochs=1, compile=True)
+        flat_unlearn(mlp(torch.float32), **sides(), method="ft", epochs=1, config=expunge.RunConfig(compile=True))
     file = tmp_path / "request.yaml"
     file.write_text(
         "model: {name: small_cnn, options: {width: 4}}\ntrain: {epochs: 1}\ndata: {name: digits, subset: 60}\n"
@@ -112,7 +114,9 @@ def test_without_a_compiler_nothing_is_begun(monkeypatch, tmp_path):
 
 def test_several_processes_and_compiled_passes_are_refused_together():
     with pytest.raises(ConfigError, match="one process"):
-        expunge.unlearn(mlp(torch.float32), **sides(), method="ft", compile=True, shared=True)
+        flat_unlearn(
+            mlp(torch.float32), **sides(), method="ft", config=expunge.RunConfig(compile=True, distributed=True)
+        )
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from small_networks import batch, mlp, normalised, weights
+from small_networks import batch, mlp, normalized, weights
 from torch import nn
 
 from expunge.batch import Batch, Predictor, Split
@@ -21,9 +21,9 @@ def split(forget=7, retain=26, dtype=torch.float64):
     return Split(*sides, 3)
 
 
-def stage(surgery=None, epochs=2, mode="paired", objectives=None, **optimiser):
+def stage(surgery=None, epochs=2, mode="paired", objectives=None, **optimizer):
     pair = objectives or Pair(RandomLabel(), CrossEntropy())
-    settings = {"lr": 0.1, "max_grad_norm": 1.0} | optimiser
+    settings = {"lr": 0.1, "max_grad_norm": 1.0} | optimizer
     return TrainStage(pair, surgery or Projection(), OptimizerConfig(**settings), epochs, Pair(4, 8), mode)
 
 
@@ -56,7 +56,7 @@ def test_observing_never_and_always_leaves_the_weights():
 @pytest.mark.parametrize("policy", ["frozen", "joint", "separate"])
 def test_one_seed_gives_one_result(mode, policy):
     def final(seed, forget=7):
-        model, rows = run(stage(EUPMUSurgery(), mode=mode), normalised(), split(forget), seed=seed, batch_norm=policy)
+        model, rows = run(stage(EUPMUSurgery(), mode=mode), normalized(), split(forget), seed=seed, batch_norm=policy)
         return weights(model), rows
 
     (first, rows), (again, same_rows), (other, _) = final(3, 8), final(3, 8), final(4, 8)

@@ -5,7 +5,7 @@ The meta device stands for an accelerator. Its tensors have no values: whatever 
 
 import pytest
 import torch
-from small_networks import batch, normalised, sgd
+from small_networks import batch, normalized, sgd
 from travels import Travels
 
 from expunge import registry
@@ -34,7 +34,7 @@ def made(make):
 
 def copies_of(surgery, policy="frozen"):
     """The copies that wait in two updates after the first, which reads its losses on purpose."""
-    model = normalised(torch.float32).to(AWAY)
+    model = normalized(torch.float32).to(AWAY)
     step = Stepper(model, sgd(model.parameters()), surgery, Pair(RandomLabel(), CrossEntropy()), batch_norm=policy)
     step.updates = 1
     further = lambda of, number: batch(100 + number, dtype=torch.float32)  # noqa: E731

@@ -1,4 +1,4 @@
-"""Savepoints that are forged or of another form: passed over or refused in one sentence, never half obeyed."""
+"""Checkpoints that are forged or of another form: passed over or refused in one sentence, never half obeyed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UPDATES = 4
 
 def go_on(folder, stop=None, every=1):
     """Make the run's updates up to ``stop`` and return the weights at its end."""
-    model, points = classifier(), CheckpointManager(folder, SaveInterval(seconds=1e9, updates=every))
+    model, points = classifier(), CheckpointManager(folder, SaveInterval(seconds=1e9, steps=every))
     points.open({"what": "test"})
 
     def count(progress):
@@ -38,8 +38,8 @@ def go_on(folder, stop=None, every=1):
             raise KeyboardInterrupt
 
     forget, retain = sides(60, 12)
-    optimiser = OptimizerConfig(0.02, "adamw", schedule="cosine")
-    stage = TrainStage(Pair(RandomLabel(), CrossEntropy()), EUPMUSurgery(), optimiser, epochs=2, batch_size=Pair(8, 24))
+    optimizer = OptimizerConfig(0.02, "adamw", schedule="cosine")
+    stage = TrainStage(Pair(RandomLabel(), CrossEntropy()), EUPMUSurgery(), optimizer, epochs=2, batch_size=Pair(8, 24))
     conditions = RunOptions(checkpoints=points, on_step=count)
     run_recipe(Predictor(model), MethodRecipe((stage,)), Split(forget, retain, 3), conditions)
     return model.state_dict()
@@ -47,7 +47,7 @@ def go_on(folder, stop=None, every=1):
 
 @pytest.fixture
 def stopped(tmp_path):
-    """A folder with two savepoints of a run that was stopped."""
+    """A folder with two checkpoints of a run that was stopped."""
     with pytest.raises(KeyboardInterrupt):
         go_on(tmp_path, stop=2)
     return tmp_path
@@ -106,7 +106,7 @@ def put(value, path, new):
     return inner if isinstance(value, dict) else type(value)(inner.values())
 
 
-def test_anything_in_a_savepoint_may_be_something_else(stopped):
+def test_anything_in_a_checkpoint_may_be_something_else(stopped):
     """Refused in one sentence, or without meaning for the run."""
     path = newest(stopped)
     whole = load_state(path)

@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -37,10 +38,8 @@ def examples(first: int, last: int, inputs=INPUTS) -> TensorExamples:
 
 
 def unlearned(model, inputs=INPUTS, forget=10, **settings) -> nn.Module:
-    given = {"method": "rl", "epochs": 1, "batch": 8, **settings}
-    return expunge.unlearn(
-        model, forget=examples(0, forget, inputs), retain=examples(forget, 43, inputs), **given
-    ).model
+    given = {"method": "rl", "epochs": 1, "batch_size": 8, **settings}
+    return flat_unlearn(model, forget=examples(0, forget, inputs), retain=examples(forget, 43, inputs), **given).model
 
 
 def weights(model) -> torch.Tensor:
@@ -51,9 +50,9 @@ CASES = [
     ("retrain", {}),
     ("msg", {}),
     ("scissor_hands", {}),
-    ("l1_sparse", {"normalisation": "joint"}),
-    ("counterfactual", {"normalisation": "separate"}),
-    ("explicit", {"normalisation": "separate", "micro_batches": 3}),
+    ("l1_sparse", {"batch_norm": "joint"}),
+    ("neighbor_labels", {"batch_norm": "separate"}),
+    ("explicit", {"batch_norm": "separate", "gradient_accumulation_steps": 3}),
 ]
 
 
@@ -86,7 +85,7 @@ def test_one_picture_has_statistics_of_its_own():
 
 
 def test_training_has_a_last_batch_of_one_example():
-    record = train_classifier(normalized(), examples(0, 3), TrainSettings(epochs=1, batch=2))
+    record = train_classifier(normalized(), examples(0, 3), TrainSettings(epochs=1, batch_size=2))
     assert record.epochs == 1
 
 
@@ -121,7 +120,7 @@ class Checkpointed(nn.Module):
 def test_reentrant_checkpoints_change_nothing(method):
     settings = {"method": method} | ({} if method == "iu" else {"epochs": 2})
     found, expected = (
-        expunge.unlearn(
+        flat_unlearn(
             seeded(lambda kind=kind: Checkpointed(kind)), forget=examples(0, 10), retain=examples(10, 43), **settings
         )
         for kind in (True, None)
@@ -130,7 +129,7 @@ def test_reentrant_checkpoints_change_nothing(method):
 
 
 def test_reentrant_checkpoints_have_second_derivatives():
-    settings = {"method": "composed", "surgery": "lookahead(mode=exact)"}
+    settings = {"method": "custom", "surgery": "lookahead(mode=exact)"}
     found, expected = (unlearned(seeded(lambda kind=kind: Checkpointed(kind)), **settings) for kind in (True, None))
     assert torch.equal(weights(found), weights(expected))
 
@@ -151,7 +150,7 @@ WORDS = torch.randint(0, 9, (43, 4), generator=torch.Generator().manual_seed(0))
 def test_sparse_embeddings_are_changed_as_dense_ones(method):
     settings = {"method": method} | ({} if method == "iu" else {"epochs": 1})
     found, expected = (
-        expunge.unlearn(
+        flat_unlearn(
             seeded(lambda sparse=sparse: Words(sparse=sparse)),
             forget=examples(0, 10, WORDS),
             retain=examples(10, 43, WORDS),
@@ -246,7 +245,7 @@ def test_a_copy_of_them_can_be_changed(make):
 @pytest.mark.parametrize("method", ["rl", "retrain", "iu"])
 def test_gradients_are_computed_without_being_asked_for(method):
     settings = {"method": method} | ({} if method == "iu" else {"epochs": 1})
-    call = lambda: expunge.unlearn(normalized(), forget=examples(0, 10), retain=examples(10, 43), **settings)  # noqa: E731
+    call = lambda: flat_unlearn(normalized(), forget=examples(0, 10), retain=examples(10, 43), **settings)  # noqa: E731
     expected = weights(call().model)
     with torch.no_grad():
         assert torch.equal(weights(call().model), expected)
@@ -312,4 +311,4 @@ def test_empty_weights_and_single_numbers_in_a_rule_that_estimates_noise():
         def forward(self, inputs):
             return self.scale * self.head(inputs) + self.none.sum()
 
-    assert torch.isfinite(weights(unlearned(Empty(), method="composed", surgery="noise_aware"))).all()
+    assert torch.isfinite(weights(unlearned(Empty(), method="custom", surgery="noise_aware"))).all()

@@ -19,7 +19,7 @@ from small_networks import (
     gradients,
     mlp,
     noisy,
-    normalised,
+    normalized,
     sgd,
     stepper,
     weights,
@@ -127,7 +127,7 @@ def test_further_gradients_are_plain_ones(policy, options):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_further_gradients_disturb_nothing(policy):
-    model = normalised()
+    model = normalized()
     step = lent(model, batch_norm=policy)
     held = [torch.full_like(p, 7.0) for p in model.parameters()]
     for parameter, gradient in zip(model.parameters(), held, strict=True):
@@ -209,10 +209,10 @@ def data(forget=8, retain=60, dtype=torch.float32):
     return Split(*sides, 3)
 
 
-def descended(surgery, mask, split=None, model=None, epochs=1, read_every=4, mode="paired", **optimiser):
+def descended(surgery, mask, split=None, model=None, epochs=1, read_every=4, mode="paired", **optimizer):
     split, model, rows = split or data(), model or mlp(torch.float32), []
     pair = Pair(RandomLabel(), CrossEntropy())
-    settings = {"lr": 0.1, "max_grad_norm": 1.0} | optimiser
+    settings = {"lr": 0.1, "max_grad_norm": 1.0} | optimizer
     stage = TrainStage(pair, surgery, OptimizerConfig(**settings), epochs, Pair(4, 6), mode, mask)
     if mask is not None:
         mask.prepare(Predictor(model), split)
@@ -227,13 +227,21 @@ def test_every_mask_runs_and_says_what_it_has_to_say(surgery, make):
     model, rows = descended(surgery(), mask)
     assert len(rows) == 10
     assert weights(model).isfinite().all()
-    columns = set(rows[0]) - {"step", "epoch", "forget_loss", "retain_loss", "cosine", "multiplier", "removed"}
-    feasible = {"kept"} if issubclass(make, FeasibleMask) else set()
-    wanted = {"kept", "certified", "level", "bound"} if make is SequentialTest else feasible
+    columns = set(rows[0]) - {
+        "step",
+        "epoch",
+        "forget_loss",
+        "retain_loss",
+        "cosine",
+        "multiplier",
+        "projected_fraction",
+    }
+    feasible = {"mask_density"} if issubclass(make, FeasibleMask) else set()
+    wanted = {"mask_density", "certified", "level", "bound"} if make is SequentialTest else feasible
     assert columns == wanted
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     if wanted:
-        assert all(0 <= row["kept"] <= 1 for row in rows)
+        assert all(0 <= row["mask_density"] <= 1 for row in rows)
 
 
 class Witness:
@@ -269,7 +277,7 @@ def test_what_does_not_pass_stays_to_the_bit(make, optimise):
 
 
 def test_the_certificate_is_of_the_weights_before_the_step():
-    """The gradients it weighs are those at θ, to rounding, although the optimiser has moved to θ⁺."""
+    """The gradients it weighs are those at θ, to rounding, although the optimizer has moved to θ⁺."""
     model, seen = mlp(), []
 
     class Look(CrossEntropy):
@@ -301,13 +309,13 @@ def test_verdicts_of_each_update_are_in_the_history():
     for row in rows[::2]:
         assert row["certified"] == (row["level"] > 0)
         assert row["certified"] == (row["bound"] >= 0)
-        assert row["certified"] or row["kept"] == 0
+        assert row["certified"] or row["mask_density"] == 0
     assert {row["certified"] for row in rows[::2]} >= {1.0}
 
 
 def test_without_a_mask_the_history_is_as_it_was():
     _, rows = descended(WeightedSum(), None)
-    assert set(rows[0]) == {"step", "epoch", "forget_loss", "retain_loss", "cosine", "multiplier", "removed"}
+    assert set(rows[0]) == {"step", "epoch", "forget_loss", "retain_loss", "cosine", "multiplier", "projected_fraction"}
 
 
 def test_gradient_ascent_on_forget_batches_alone_is_guarded_by_retain_batches():

@@ -1,4 +1,4 @@
-"""Masks guard the update: what the optimiser did, not what it was told."""
+"""Masks guard the update: what the optimizer did, not what it was told."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def soft(model, seed=0):
 @pytest.mark.parametrize("optimise", [sgd, adamw], ids=["sgd", "adamw"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_soft_masks_weigh_the_displacement(optimise, dtype):
-    """Against a copy of the optimiser that moves freely from the same weights at each update."""
+    """Against a copy of the optimizer that moves freely from the same weights at each update."""
     ours, theirs = mlp(dtype), mlp(dtype)
     mask, free = Given(soft(ours)), optimise(theirs.parameters())
     step = stepper(ours, WeightedSum(0.5, 1.0), optimise, mask=mask)
@@ -90,7 +90,7 @@ def test_a_mask_on_the_gradient_leaks_and_ours_does_not(optimise):
 
 
 def committed(old, new, weight):
-    """The weights after a masked step, beside those before it and those of the optimiser."""
+    """The weights after a masked step, beside those before it and those of the optimizer."""
     result = new.clone()
     commit_masked_(result, old, weight)
     return result
@@ -126,7 +126,7 @@ def prepared(model, keep=0.3):
     return mask
 
 
-def test_the_order_of_the_optimisers_groups_does_not_confuse_a_mask():
+def test_the_order_of_the_optimizers_groups_does_not_confuse_a_mask():
     """Weights and biases in groups of their own, biases first: the mask is in the model's order."""
     model = mlp()
     mask = prepared(model)

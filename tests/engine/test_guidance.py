@@ -22,7 +22,7 @@ def split():
     return Split(*sides, 3)
 
 
-def guided(asked, schedule="constant", average=None):
+def guided(asked, schedule="constant", ema_decay=None):
     """The model, its history, what was shown as judged after each update, and the updates that were made."""
     model, rows, judged, steps = mlp(), [], [], []
 
@@ -38,12 +38,12 @@ def guided(asked, schedule="constant", average=None):
         EPOCHS,
         Pair(4, 8),
     )
-    conditions = RunOptions(ema_decay=average, on_log=rows.extend, on_step=steps.append, on_update=guide)
+    conditions = RunOptions(ema_decay=ema_decay, on_log=rows.extend, on_step=steps.append, on_update=guide)
     run_recipe(Predictor(model), MethodRecipe((stage,)), split(), conditions)
     return model, rows, judged, steps
 
 
-def slow(asked, schedule="constant", average=None):
+def slow(asked, schedule="constant", ema_decay=None):
     """The same by plain loops: heavy-ball momentum, a mean of weights, and the driver's wishes after each update."""
     model, data = mlp(), split()
     stream = PairSampler(Pair(8, 24), Pair(4, 8), "paired", 0)
@@ -59,7 +59,7 @@ def slow(asked, schedule="constant", average=None):
         old = velocity or [torch.zeros_like(p) for p in parameters]
         velocity = [MOMENTUM * v + slope for v, slope in zip(old, slopes, strict=True)]
         rate = factor * RATE * (0.5 * (1 + math.cos(math.pi * number / total)) if schedule == "cosine" else 1.0)
-        keep = 0.0 if average is None else min(average, (1 + seen) / (10 + seen))
+        keep = 0.0 if ema_decay is None else min(ema_decay, (1 + seen) / (10 + seen))
         with torch.no_grad():
             for p, v in zip(parameters, velocity, strict=True):
                 p.sub_(rate * v)

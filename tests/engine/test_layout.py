@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from small_networks import sgd
 from torch import nn
 
@@ -128,7 +129,7 @@ def unlearned(method, channels_last):
     model = network()
     run_recipe(
         Predictor(model),
-        build_method(method, epochs=1, batch=16).recipe(),
+        build_method(method, epochs=1, batch_size=16).recipe(),
         split(),
         RunOptions(channels_last=channels_last),
     )
@@ -145,7 +146,7 @@ def test_every_method_ends_with_the_same_weights(method):
 
 
 def test_training_and_unlearning_from_outside():
-    settings = TrainSettings(epochs=2, batch=16, rate=0.05)
+    settings = TrainSettings(epochs=2, batch_size=16, lr=0.05)
     models = [network(), network()]
     for model, chosen in zip(models, (False, True), strict=True):
         seen = []
@@ -158,7 +159,9 @@ def test_training_and_unlearning_from_outside():
     assert_close(*(model.state_dict() for model in models), 1e-6)  # the loss is computed in float32
     sides = {"forget": images(0, 8), "retain": images(1)}
     plain, other = (
-        expunge.unlearn(network(torch.float32), **sides, method="eupmu", epochs=2, channels_last=chosen)
+        flat_unlearn(
+            network(torch.float32), **sides, method="eupmu", epochs=2, config=expunge.RunConfig(channels_last=chosen)
+        )
         for chosen in (None, True)
     )
     assert_close(plain.model.state_dict(), other.model.state_dict(), 1e-4)
@@ -188,9 +191,9 @@ def test_where_steps_are_fused(name, monkeypatch):
 
 
 def descended(surgery=Projection, mask=None, name="sgd", **conditions):
-    model, optimiser = network(), OptimizerConfig(0.01, name, weight_decay=0.1)
+    model, optimizer = network(), OptimizerConfig(0.01, name, weight_decay=0.1)
     pair = Pair(RandomLabel(), CrossEntropy())
-    stage = TrainStage(pair, surgery(), optimiser, 2, Pair(8, 16), mask=None if mask is None else mask())
+    stage = TrainStage(pair, surgery(), optimizer, 2, Pair(8, 16), mask=None if mask is None else mask())
     run_recipe(Predictor(model), MethodRecipe((stage,)), split(), RunOptions(**conditions))
     return model.state_dict()
 
@@ -213,12 +216,12 @@ def test_fused_steps_after_every_surgery(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", MASKS)
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
-def test_fused_steps_under_every_mask(name, optimiser, monkeypatch):
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_fused_steps_under_every_mask(name, optimizer, monkeypatch):
     mask = MASKS[name].target
-    expected = descended(mask=mask, name=optimiser)
+    expected = descended(mask=mask, name=optimizer)
     monkeypatch.setattr(optimizers, "FUSED_DEVICES", ("cpu",))
-    assert_close(descended(mask=mask, name=optimiser, channels_last=True), expected, 1e-7)
+    assert_close(descended(mask=mask, name=optimizer, channels_last=True), expected, 1e-7)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
@@ -253,7 +256,7 @@ def test_a_run_that_is_gone_on_with_has_the_same_bits(tmp_path, fusing):
             raise Killed
 
     def saved():
-        points = CheckpointManager(tmp_path, SaveInterval(seconds=1e9, updates=1))
+        points = CheckpointManager(tmp_path, SaveInterval(seconds=1e9, steps=1))
         points.open({"what": "test"})
         return points
 
@@ -264,7 +267,7 @@ def test_a_run_that_is_gone_on_with_has_the_same_bits(tmp_path, fusing):
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
-def test_a_scaler_and_the_callers_own_optimiser_are_left_alone(fusing):
+def test_a_scaler_and_the_callers_own_optimizer_are_left_alone(fusing):
     stage = TrainStage(Pair(RandomLabel(), CrossEntropy()), Projection(), OptimizerConfig(0.01), 1, Pair(8, 16))
     for precision, fused in [("fp32", True), ("bf16", True), ("fp16", False)]:
         descent = StageRunner(Predictor(network()), stage, split(), RunOptions(precision=precision))

@@ -1,4 +1,4 @@
-"""Combinations that are not linear, on networks whose normalisation statistics move during the update."""
+"""Combinations that are not linear, on networks whose normalization statistics move during the update."""
 
 from __future__ import annotations
 

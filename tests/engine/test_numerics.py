@@ -6,10 +6,10 @@ import copy
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from small_requests import sides
 from torch import nn
 
-import expunge
 from expunge import registry
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
@@ -98,9 +98,9 @@ def test_the_last_good_weights_are_back_and_the_batch_is_named(after, back):
 def test_unlearn_keeps_the_original_and_lends_the_last_good_iterate(inplace):
     model, (forget, retain) = network(), sides()
     before = copy.deepcopy(model.state_dict())
-    options = {"method": "ga", "epochs": 60, "rate": 1e30, "clip": None, "inplace": inplace}
+    options = {"method": "ga", "epochs": 60, "lr": 1e30, "max_grad_norm": None, "inplace": inplace}
     with pytest.raises(NotFiniteError) as told:
-        expunge.unlearn(model, forget=forget, retain=retain, **options)
+        flat_unlearn(model, forget=forget, retain=retain, **options)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     if not inplace:
         assert isinstance(told.value.model, nn.Module)

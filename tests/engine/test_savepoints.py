@@ -1,4 +1,4 @@
-"""Savepoints: a run that goes on from one makes the same bits as one that was never stopped."""
+"""Checkpoints: a run that goes on from one makes the same bits as one that was never stopped."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def split() -> Split:
 
 
 def outcome(make, folder=None, kill=None, **conditions):
-    """Weights and rows of a run; one that is killed after an update goes on from the savepoint of the last one."""
+    """Weights and rows of a run; one that is killed after an update goes on from the checkpoint of the last one."""
     rows, model = [], classifier()
-    points = None if folder is None else CheckpointManager(folder, SaveInterval(seconds=1e9, updates=1))
+    points = None if folder is None else CheckpointManager(folder, SaveInterval(seconds=1e9, steps=1))
     if points is not None:
         points.open({"what": "test"})
 
@@ -76,13 +76,13 @@ def assert_resumes(make, folder, kill=5, **conditions):
     assert outcome(make, folder, kill, **conditions) is None
     found, rest = outcome(make, folder, **conditions)
     assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
-    assert rest == rows[kill:], "the rows after the savepoint are those of the straight run"
+    assert rest == rows[kill:], "the rows after the checkpoint are those of the straight run"
 
 
 def descent(surgery: Surgery, mask: Mask | None = None, **more) -> MethodRecipe:
     settings = {"epochs": 2, "batch_size": Pair(8, 25), **more}
-    optimiser = settings.pop("optimiser", OptimizerConfig(0.02, schedule="cosine"))
-    return MethodRecipe((TrainStage(Pair(RandomLabel(), CrossEntropy()), surgery, optimiser, mask=mask, **settings),))
+    optimizer = settings.pop("optimizer", OptimizerConfig(0.02, schedule="cosine"))
+    return MethodRecipe((TrainStage(Pair(RandomLabel(), CrossEntropy()), surgery, optimizer, mask=mask, **settings),))
 
 
 @pytest.mark.parametrize("name", SURGERIES)
@@ -114,10 +114,10 @@ def test_every_condition(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "optimiser", [OptimizerConfig(0.01, "adamw"), OptimizerConfig(0.01, max_grad_norm=0.1, momentum=0.0)], ids=repr
+    "optimizer", [OptimizerConfig(0.01, "adamw"), OptimizerConfig(0.01, max_grad_norm=0.1, momentum=0.0)], ids=repr
 )
-def test_every_optimiser(optimiser, tmp_path):
-    assert_resumes(lambda: descent(WeightedSum(), optimiser=optimiser), tmp_path)
+def test_every_optimizer(optimizer, tmp_path):
+    assert_resumes(lambda: descent(WeightedSum(), optimizer=optimizer), tmp_path)
 
 
 METHODS = [
@@ -131,7 +131,7 @@ def test_every_method(name, kill, tmp_path):
     """Whatever its stages: edits that change the model's form, several descents, selections."""
 
     def make():
-        wanted = {"epochs": 3, "batch": 40, "forget_batch": 10}
+        wanted = {"epochs": 3, "batch_size": 40, "forget_batch_size": 10}
         known = {field.name for field in fields(build_method(name))}
         return build_method(name, **{key: value for key, value in wanted.items() if key in known}).recipe(0)
 

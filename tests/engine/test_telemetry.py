@@ -3,7 +3,7 @@
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from small_networks import POLICIES, batch, ce, flat, gradients, mlp, normalised, stepper, weights
+from small_networks import POLICIES, batch, ce, flat, gradients, mlp, normalized, stepper, weights
 
 from expunge.engine import HISTORY_FIELDS
 from expunge.pair import Pair
@@ -96,7 +96,7 @@ def test_the_multiplier_is_that_of_the_decision_not_of_the_next(name):
 def test_looking_changes_no_bit(name, policy):
     found = []
     for observe in (False, True):
-        model = normalised(torch.float32)
+        model = normalized(torch.float32)
         step = stepper(model, TABLE[name][0](), batch_norm=policy)
         for index in range(3):
             move = step(batch(index, dtype=torch.float32), batch(index + 5, dtype=torch.float32), log_gradients=observe)
@@ -121,12 +121,12 @@ def test_looking_changes_no_bit(name, policy):
 def test_what_is_unknown_is_nan(surgery, pair, known):
     row = stepper(mlp(), surgery)(*pair, log_gradients=True).row
     found = {name for name, value in zip(HISTORY_FIELDS, row.tolist()[:-1], strict=True) if value == value}
-    assert found - {"removed"} == known - {"removed"}
-    assert found >= known - {"removed"}
+    assert found - {"projected_fraction"} == known - {"projected_fraction"}
+    assert found >= known - {"projected_fraction"}
     assert float(row[-1]) == 1.0
 
 
 def test_without_observation_the_gradients_are_unknown():
     row = stepper(mlp(), Projection())(batch(0), batch(1)).row
     known = dict(zip(HISTORY_FIELDS, row.isfinite().tolist()[:-1], strict=True))
-    assert [name for name, value in known.items() if not value] == ["cosine", "removed"]
+    assert [name for name, value in known.items() if not value] == ["cosine", "projected_fraction"]

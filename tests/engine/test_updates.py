@@ -123,7 +123,7 @@ def test_clipping_bounds_the_update_after_backward(make, scaled):
     torch.testing.assert_close(weights(model), expected, rtol=0, atol=1e-6)
 
 
-def test_only_the_optimisers_weights_move_and_gather_gradients():
+def test_only_the_optimizers_weights_move_and_gather_gradients():
     model = mlp()
     before = weights(model[0])
     step = stepper(model, Projection(), lambda _: sgd(model[2].parameters()))

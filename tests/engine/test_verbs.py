@@ -12,7 +12,7 @@ from small_networks import (
     gradients,
     mlp,
     noisy,
-    normalised,
+    normalized,
     stepper,
     weights,
 )
@@ -96,7 +96,7 @@ def test_curvature_is_refused_where_it_would_be_wrong(options):
 
 
 def test_curvature_leaves_gradients_and_statistics():
-    model = normalised()
+    model = normalized()
     step = lent(model, batch_norm="separate")
     before = buffers(model)
     step.hessian_vector_product("retain", direction(model))
@@ -157,7 +157,7 @@ def test_gradients_at_shifted_weights():
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_looking_leaves_statistics_and_modes_alone(policy):
-    model = normalised()
+    model = normalized()
     step = lent(model, probe=lambda: batch(5), batch_norm=policy)
     before, modes = buffers(model), [module.training for module in model.modules()]
     step.loss("forget")

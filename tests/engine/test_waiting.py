@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_networks import batch, normalised, stepper
+from small_networks import batch, normalized, stepper
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from expunge import registry
@@ -84,7 +84,7 @@ def further(of, number):
 
 
 def waits(surgery, forget, updates=1, **options):
-    step = stepper(normalised(), surgery, objectives=Pair(forget, CrossEntropy()), max_grad_norm=1.0, **options)
+    step = stepper(normalized(), surgery, objectives=Pair(forget, CrossEntropy()), max_grad_norm=1.0, **options)
     for index in range(updates):
         step(batch(index), batch(1), extra_batches=further)  # the first update reads the losses on purpose
     with Watched() as watched:
@@ -122,7 +122,7 @@ OBJECTIVES = [
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_objectives_do_not_wait(objective):
-    objective.prepare(Predictor(normalised().eval()), SPLIT)
+    objective.prepare(Predictor(normalized().eval()), SPLIT)
     assert waits(WeightedSum(), objective) == []
 
 
@@ -133,7 +133,7 @@ def test_a_surgery_that_learns_noise_does_not_wait_once_it_has():
 @pytest.mark.parametrize("make", MASKS.values(), ids=MASKS)
 def test_masks_do_not_wait(make):
     mask = make()
-    mask.prepare(Predictor(normalised().eval()), SPLIT)
+    mask.prepare(Predictor(normalized().eval()), SPLIT)
     assert waits(Projection(), RandomLabel(), mask=mask) == []
 
 
@@ -147,7 +147,7 @@ def test_the_watch_sees_what_waits():
 
 def traced(surgery, updates=4):
     """Return what waits by the trace of torch's own profiler, which sees what no Python watch does."""
-    step = stepper(normalised(), surgery, objectives=Pair(RandomLabel(), CrossEntropy()), max_grad_norm=1.0)
+    step = stepper(normalized(), surgery, objectives=Pair(RandomLabel(), CrossEntropy()), max_grad_norm=1.0)
     for index in range(4):
         step(batch(index), batch(1), extra_batches=further)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as trace:
@@ -184,7 +184,7 @@ def test_the_profilers_trace_shows_a_read():
 @pytest.mark.parametrize("make", [WeightedSum, Projection, EUPMUSurgery, EUPMUFastSurgery, EUPMUOfficialSurgery])
 def test_no_number_travels_to_the_device(make, monkeypatch):
     """``torch.tensor`` and ``as_tensor`` with a device copy from the host and wait; ``full`` fills in place."""
-    step = stepper(normalised(), make(), objectives=Pair(RandomLabel(), CrossEntropy()))
+    step = stepper(normalized(), make(), objectives=Pair(RandomLabel(), CrossEntropy()))
     step(batch(0), batch(1))
     original = torch.tensor
 

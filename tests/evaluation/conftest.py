@@ -5,7 +5,7 @@ from expunge.evaluation import ModelOutputs, Outputs
 
 
 def drawn(targets, seed, sharpness=2.0):
-    """Outputs that favour the label, more or less, at random."""
+    """Outputs that favor the label, more or less, at random."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(len(targets), 4, generator=generator)
     logits[torch.arange(len(targets)), targets] += sharpness

@@ -196,7 +196,7 @@ def test_a_verdict_of_the_figures_is_that_of_the_controller(random_request, clas
     assert compare_with_held_out(ModelOutputs(sure, few.retain, few.held_out)).verdict == "still distinguishable"
     kept = class_request(0)
     assert compare_with_held_out(kept).verdict == "still distinguishable"
-    assert compare_with_held_out(kept).recognised > 0.5
+    assert compare_with_held_out(kept).recognized > 0.5
 
 
 def test_scores_without_the_examples_they_need_are_none(class_request):

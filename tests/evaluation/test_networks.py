@@ -38,13 +38,13 @@ def network(seed, *, norm=True):
 
 
 def trained(model, examples, steps=150):
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         for _ in range(steps):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             nn.functional.cross_entropy(model.train()(examples.inputs), examples.targets).backward()
-            optimiser.step()
+            optimizer.step()
     return model.eval()
 
 

@@ -60,7 +60,7 @@ def test_rows_have_the_form_of_the_result_document(random_request):
     assert list(method) == ["key", "label", "role", "scores", "per_class", "history", "settings", "evidence"]
     assert method["history"] == [{"step": 0}]
     assert method["settings"] == {"epochs": 5}
-    assert all(set(score) == {"values", "mean", "half"} for score in method["scores"].values())
+    assert all(set(score) == {"values", "mean", "half_width"} for score in method["scores"].values())
     assert json.loads(json.dumps(table, allow_nan=False)) == table
 
 
@@ -110,7 +110,7 @@ def test_a_class_without_test_examples_is_null():
 def test_the_noise_floor_stands_beside_the_rows(random_request):
     floor = compute_noise_floor([[random_request(seed), random_request(seed + 1)] for seed in (0, 20)])
     table = aggregate(trials_of(random_request), floor, METRICS)
-    assert table["noise_floor"] == {"values": list(floor.values), "mean": floor.mean, "half": floor.half_width}
+    assert table["noise_floor"] == {"values": list(floor.values), "mean": floor.mean, "half_width": floor.half_width}
 
 
 def test_trials_that_do_not_fit_together_are_refused():

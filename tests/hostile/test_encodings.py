@@ -23,7 +23,7 @@ HALF = "a \ud800 b"
 def test_a_document_that_cannot_be_written_is_refused_in_every_form(tmp_path, form, place):
     raw = whole_result()
     if place == "deep":
-        raw["requests"][0]["question"] = HALF
+        raw["requests"][0]["description"] = HALF
     else:
         raw[HALF if place == "key" else "title"] = HALF
     with pytest.raises(DataError, match=r"written as UTF-8, but found 'a \\ud800 b'"):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from ledgers import stream
 from torch import nn
 from typer.testing import CliRunner
@@ -18,7 +19,7 @@ from whole_requests import CLASSIFIER
 from whole_results import whole_result
 from wrong_kinds import fault
 
-from expunge import unlearn
+from expunge import RunConfig
 from expunge.cli import app
 from expunge.errors import FitWarning
 from expunge.key import load_or_create_key
@@ -99,11 +100,11 @@ def calls(room: Path) -> dict[str, object]:
     inputs, labels = torch.randn(40, 4), torch.arange(40) % 3
     sides = {"forget": (inputs[:6], labels[:6]), "retain": (inputs[6:], labels[6:])}
     given = {**sides, "method": "rl", "epochs": 1, "sanity_check": False}
-    result = unlearn(nn.Linear(4, 3), **given)
+    result = flat_unlearn(nn.Linear(4, 3), **given)
     return {
         "Result.save": lambda: result.save(room / "run"),
-        "unlearn resume": lambda: unlearn(nn.Linear(4, 3), **given, resume=room / "points"),
-        "unlearn ledger": lambda: unlearn(nn.Linear(4, 3), **given, ledger=room / "ledger.sqlite"),
+        "unlearn resume": lambda: flat_unlearn(nn.Linear(4, 3), **given, config=RunConfig(checkpoints=room / "points")),
+        "unlearn ledger": lambda: flat_unlearn(nn.Linear(4, 3), **given, ledger=room / "ledger.sqlite"),
         "Ledger": lambda: stream(room / "ledger.sqlite", 2) or Ledger(room / "ledger.sqlite").entries(),
         "save_weights": lambda: save_weights(nn.Linear(4, 3), room / "w.safetensors"),
         "save_report": lambda: save_report(whole_result(), room / "x.html"),

@@ -17,7 +17,7 @@ from whole_results import whole_result
 from wrong_kinds import annotation_of, fault, hostile_paths, settings_below
 
 import hostile
-from expunge import unlearn
+from expunge import RunConfig, unlearn
 from expunge.api.generative.image_comparison import ImageModelComparison
 from expunge.api.request.config import CONFIG_CLASSES, load_request
 from expunge.benchmark.recipe import BenchmarkRecipe, load_recipe
@@ -42,7 +42,7 @@ LINES = {
     "sweep": ("sweep c.yaml",),
     "estimate-retrain": ("estimate-retrain t.yaml --fraction 0.9",),
     "report": ("report result.json", "report result.json --format md", "report result.json --format svg"),
-    "images": ("images folder --prompt 1",),
+    "sample": ("sample folder --prompt 1",),
     "convert": ("convert w.pt new.safetensors",),
     "purge": ("purge done",),
     "ulira": ("ulira t.yaml --num-shadow-models 6",),
@@ -53,7 +53,7 @@ LINES = {
 }
 """Good command lines by command; each of their paths is replaced in turn, and each writes to a full device."""
 ALONE = "--help", "--version", "run --help"
-SILENT = {"images folder --prompt 1", "report result.json --format svg"}
+SILENT = {"sample folder --prompt 1", "report result.json --format svg"}
 """What is refused before anything is written out."""
 USABLE = {"a folder", "nothing", "nobody's home"}
 """What may be written to: the empty path is the current folder, and a shell alone knows whose home it is."""
@@ -131,7 +131,7 @@ def test_paths_of_commands(place, paths, no_work, monkeypatch):
     assert not wrong, wrong
 
 
-BESIDE = {"forget": {}, "exclude": {}, "judge": {"name": "resnet8"}, "data": {"name": "digits"}, "latents": {}}
+BESIDE = {"forget": {}, "exclude": {}, "classifier": {"name": "resnet8"}, "data": {"name": "digits"}, "latents": {}}
 """What a section holds beside a path in it, where that is not what the whole request has."""
 OF_REQUESTS = [
     (kind, keys)
@@ -154,7 +154,7 @@ def test_paths_of_requests_are_found():
     found = {(kind, ".".join(keys)) for kind, keys in OF_REQUESTS}
     assert {("classification", f"forget.{one}") for one in ("indices", "ids")} <= found
     assert {("classification", f"exclude.{one}") for one in ("indices", "ids")} <= found
-    assert {("stable_diffusion", "latents.cache"), ("diffusion", "judge.weights"), ("recipe", "data.dir")} <= found
+    assert {("stable_diffusion", "latents.cache"), ("diffusion", "classifier.weights"), ("recipe", "data.dir")} <= found
     assert all(len(keys) <= 2 for _, keys in OF_REQUESTS)
 
 
@@ -188,7 +188,7 @@ CALLS = {
     "PromptExamples": PromptExamples.load,
     "image_folder": image_folder,
     "unlearn ledger": lambda path: unlearn(nn.Linear(4, 3), forget=[], retain=[], ledger=path),
-    "unlearn resume": lambda path: unlearn(nn.Linear(4, 3), forget=[], retain=[], resume=path),
+    "unlearn resume": lambda path: unlearn(nn.Linear(4, 3), forget=[], retain=[], config=RunConfig(checkpoints=path)),
 }
 
 

@@ -10,13 +10,14 @@ import pytest
 import torch
 import torch._dynamo  # notes PyTorch's functions before they are replaced
 from command_lines import admits_path
+from flat_calls import flat_unlearn
 from torch import nn
 from whole_requests import CLASSIFIER
 from wrong_kinds import PASSED, every, fault, hostile_paths
 
 import expunge
 import hostile
-from expunge import api, audit, evaluate, trackers, unlearn
+from expunge import RunConfig, api, audit, evaluate, loggers
 from expunge.api.audits.ulira import audit_ulira
 from expunge.api.convert import convert
 from expunge.api.generative.images import draw_images
@@ -80,19 +81,20 @@ def good_calls(folder: Path) -> dict[str, tuple[object, dict]]:
         "ulira_request": (api.ulira_request, {"config": training, "num_shadow_models": 6}),
         "purge": (purge, {"folder": folder / "none"}),
         "draw_images": (draw_images, images),
-        "build_tracker": (trackers.build_tracker, {"name": "tensorboard", "settings": {}}),
-        "as_tracker_group": (trackers.as_tracker_group, {"trackers": None}),
-        "TrackerGroup": (trackers.TrackerGroup, {}),
+        "build_logger": (loggers.build_logger, {"name": "tensorboard", "settings": {}}),
+        "as_logger_group": (loggers.as_logger_group, {"loggers": None}),
+        "LoggerGroup": (loggers.LoggerGroup, {}),
+        "RunConfig": (RunConfig, {"checkpoints": folder / "state"}),
     }
-    tracking = {name: (getattr(trackers, name), {}) for name in ("MLflow", "TensorBoard", "Trackio", "WandB")}
+    tracking = {name: (getattr(loggers, name), {}) for name in ("MLflow", "TensorBoard", "Trackio", "WandB")}
     return {**calls, **tracking}
 
 
 def test_every_public_name_is_driven(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    public = {name for package in (expunge, api, trackers) for name in package.__all__}
+    public = {name for package in (expunge, api, loggers) for name in package.__all__}
     callables = {name for name in public if callable(getattr_anywhere(name))}
-    assert callables <= {*good_calls(tmp_path), *ELSEWHERE, *RESULTS, "Tracker"}
+    assert callables <= {*good_calls(tmp_path), *ELSEWHERE, *RESULTS, "Logger", "Callback"}
     for name, methods in RESULTS.items():
         kind = getattr(api, name)
         taking = [one for one, method in inspect.getmembers(kind, callable) if one[0] != "_" and takes_path(method)]
@@ -100,7 +102,7 @@ def test_every_public_name_is_driven(tmp_path, monkeypatch):
 
 
 def getattr_anywhere(name):
-    return next(getattr(package, name) for package in (expunge, api, trackers) if name in package.__all__)
+    return next(getattr(package, name) for package in (expunge, api, loggers) if name in package.__all__)
 
 
 def takes_path(call) -> bool:
@@ -123,7 +125,7 @@ def path_arguments(call) -> list[str]:
 
 
 NAMES = sorted(
-    {name for package in (api, trackers) for name in package.__all__} - ELSEWHERE - set(RESULTS) - {"Tracker"}
+    {name for package in (api, loggers) for name in package.__all__} - ELSEWHERE - set(RESULTS) - {"Logger"}
     | {"purge", "draw_images"}
 )
 
@@ -162,7 +164,7 @@ def test_hostile_paths_of_what_calls_return(tmp_path, monkeypatch):
     x, y = torch.randn(60, 4), torch.arange(60) % 3
     sides = {"forget": (x[:6], y[:6]), "retain": (x[6:40], y[6:40])}
     test, model = (x[40:], y[40:]), nn.Linear(4, 3)
-    result = unlearn(model, **sides, method="rl", epochs=1, sanity_check=False)
+    result = flat_unlearn(model, **sides, method="rl", epochs=1, config=RunConfig(sanity_check=False))
     made = {
         "Result": result,
         "Evaluation": evaluate(result.model, **sides, test=test),

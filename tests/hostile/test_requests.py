@@ -150,7 +150,7 @@ def test_runs_write_nothing_outside_their_folder(cases, tmp_path, original, monk
         if done.exit_code not in (0, 2):
             raise AssertionError(done.output) from done.exception
 
-    small = {key: value for key, value in CLASSIFIER.items() if key not in ("train", "budget", "prefer", "holdout")}
+    small = {key: value for key, value in CLASSIFIER.items() if key not in ("train", "budget", "priority", "holdout")}
     tried(cases, body, request=mutated(small, QUICK))
 
 

@@ -23,11 +23,11 @@ def documents():
     """The whole result with one text after the other spoilt, by its place."""
     good = whole_result()
     request = good["requests"][0]
-    for name in ("title", "command", "disclosure"):
+    for name in ("title", "command", "provenance"):
         yield name, {**copy.deepcopy(good), name: TITLE}
-    yield "caveats", {**copy.deepcopy(good), "caveats": [TITLE]}
+    yield "limitations", {**copy.deepcopy(good), "limitations": [TITLE]}
     yield "versions", {**copy.deepcopy(good), "versions": {"torch": TITLE}}
-    yield "question", {**good, "requests": [{**request, "question": TITLE}]}
+    yield "description", {**good, "requests": [{**request, "description": TITLE}]}
     yield "classes", {**good, "requests": [{**request, "classes": [TITLE] * len(request["classes"])}]}
     rows = [{**row, "label": TITLE, "settings": {TITLE: TITLE}} for row in request["rows"]]
     yield "rows", {**good, "requests": [{**request, "rows": rows}]}

@@ -30,7 +30,7 @@ from expunge.weights import load_into, load_weights, save_weights
 
 CASES: dict[str, int] = {}
 """Test → how many cases it tried; the last test asks for them."""
-CALLBACKS = {"on_step", "on_rows", "logits", "validation_batch", "extra_batches", "augment"}
+CALLBACKS = {"on_step", "on_log", "logits", "validation_batch", "extra_batches", "augment"}
 """Arguments that may be any function: what it raises is the caller's own."""
 REQUESTS = {"classification": CLASSIFIER, "diffusion": DIFFUSION, "stable_diffusion": PROMPTS}
 ROOMS = ("surgeries", "objectives", "masks", "metrics")
@@ -115,7 +115,7 @@ def calls(parts, folder):
     yield "audit", audit, {"original": nn.Linear(4, 3), "unlearned": nn.Linear(4, 3), **sides, "test": test}
     yield "Stepper", Stepper.__init__, stepper
     yield "step", lambda **given: stepper()(**given), {"forget": batch, "retain": batch, "progress": None}
-    yield "Budget", Budget, {"points": 1.0}
+    yield "Budget", Budget, {"accuracy_points": 1.0}
     yield "Subset", Subset, {"examples": forget, "positions": [0]}
     yield "TensorExamples", TensorExamples, {"inputs": batch[0], "targets": batch[1]}
     yield "as_examples", as_examples, {"dataset": forget}

@@ -134,12 +134,12 @@ def ledger(tmp_path):
         ("ids 0", "unknown", None),
     ],
 )
-def test_a_request_that_was_served_is_recognised(ledger, what, model, number):
+def test_a_request_that_was_served_is_recognized(ledger, what, model, number):
     found = find_served(ledger.entries(), content(what).asked, digest(model))
     assert (found and found.number) == number
 
 
-def test_other_examples_or_a_redaction_are_not_recognised_and_more_data_are(ledger):
+def test_other_examples_or_a_redaction_are_not_recognized_and_more_data_are(ledger):
     asked = content("ids 0").asked
     assert (
         find_served(ledger.entries(), RequestRecord(asked.forgotten, digest("x"), "indices", 3, 99), digest(0)).number

@@ -150,7 +150,7 @@ def test_testing_stops_at_the_first_failure_and_uses_the_last_accepted(tolerance
     kept = mask.compute(Direction([0.1 * torch.ones(4)]), noiseless(RETAIN)).pieces[0]
     assert torch.equal(kept, ladder()[level - 1])
     said = {name: float(value) for name, value in mask.stats().items()}
-    assert (said["certified"], said["level"], said["kept"]) == (1, level, level / 4)
+    assert (said["certified"], said["level"], said["mask_density"]) == (1, level, level / 4)
     assert said["bound"] == pytest.approx([3, 2, 1, -8][level - 1], abs=0.05)
 
 
@@ -168,7 +168,7 @@ def test_nothing_accepted_moves_nothing():
     kept = mask.compute(Direction([torch.ones(4)]), noiseless(RETAIN, rate=1.0)).pieces[0]
     assert not kept.any()
     said = mask.stats()
-    assert (float(said["certified"]), float(said["level"]), float(said["kept"])) == (0, 0, 0)
+    assert (float(said["certified"]), float(said["level"]), float(said["mask_density"])) == (0, 0, 0)
     assert float(said["bound"]) == pytest.approx(-11, abs=0.1)
 
 

@@ -74,7 +74,7 @@ def kl(model, teacher, side, temperature=1.0):
 
 
 def test_l1_sparse_is_fine_tuning_with_a_fading_penalty():
-    method = L1Sparse(epochs=4, free_epochs=1, strength=0.01, batch=8, rate=0.1)
+    method = L1Sparse(epochs=4, free_epochs=1, strength=0.01, batch_size=8, lr=0.1)
     slow, original = network(), network()
 
     def loss(model, forget, retain, epoch, share):
@@ -85,13 +85,13 @@ def test_l1_sparse_is_fine_tuning_with_a_fading_penalty():
     slow_descent(slow, SPLIT, method.recipe().stages[0], loss)
     assert_same(carried_out(method, original), slow, 1e-7)
     assert moved(slow, original) > 0.05
-    plain = carried_out(L1Sparse(epochs=4, strength=0.0, batch=8, rate=0.1), original)
+    plain = carried_out(L1Sparse(epochs=4, strength=0.0, batch_size=8, lr=0.1), original)
     sizes = [sum(float(p.detach().abs().sum()) for p in model.parameters()) for model in (slow, plain)]
     assert sizes[0] < sizes[1]
 
 
 def test_scrub_takes_max_passes_and_min_passes_in_turn():
-    method = Scrub(epochs=3, rate=0.05, batch=8, forget_batch=4, alpha=0.5, gamma=0.7, temperature=2.0)
+    method = Scrub(epochs=3, lr=0.05, batch_size=8, forget_batch_size=4, alpha=0.5, gamma=0.7, temperature=2.0)
     original, slow = network(), network()
 
     def loss(model, forget, retain, epoch, share):
@@ -108,7 +108,7 @@ def test_scrub_takes_max_passes_and_min_passes_in_turn():
 
 
 def test_bad_teacher_distils_the_union():
-    method = BadTeacher(epochs=2, rate=0.1, batch=5, temperature=1.5)
+    method = BadTeacher(epochs=2, lr=0.1, batch_size=5, temperature=1.5)
     original, slow = network(), network()
     bad = Teacher(Predictor(original), seed=3).predict.model
 
@@ -124,7 +124,14 @@ def test_bad_teacher_distils_the_union():
 
 def test_sfr_on_forgets_fast_where_it_may_and_retains_slowly():
     method = SFROn(
-        epochs=2, rate=0.05, batch=8, forget_batch=4, retain_per_forget=2, weight=3.0, group=1, schedule="constant"
+        epochs=2,
+        lr=0.05,
+        batch_size=8,
+        forget_batch_size=4,
+        retain_per_forget=2,
+        weight=3.0,
+        group=1,
+        schedule="constant",
     )
     original, slow = network(), network()
     stage = method.recipe().stages[0]
@@ -221,7 +228,7 @@ def test_closed_forms_leave_statistics_and_modes_alone_and_can_be_repaired(metho
     assert not work.training
     for (name, old), new in zip(model.named_buffers(), work.buffers(), strict=True):
         assert torch.equal(old, new), name
-    repaired = carried_out(type(method)(epochs=3, rate=0.1), model)
+    repaired = carried_out(type(method)(epochs=3, lr=0.1), model)
     with torch.no_grad():
         side = (SPLIT.retain.inputs, SPLIT.retain.targets)
         assert float(ce(repaired.eval(), side)) < float(ce(work, side))
@@ -249,7 +256,9 @@ def test_scissorhands_cuts_what_the_forgotten_run_through_and_nothing_else():
 
 
 def test_scissorhands_mends_without_going_against_its_memory():
-    method = ScissorHands(epochs=2, rate=0.05, batch=26, forget_batch=11, weight=0.05, margin=0.2, project_every=1)
+    method = ScissorHands(
+        epochs=2, lr=0.05, batch_size=26, forget_batch_size=11, weight=0.05, margin=0.2, project_every=1
+    )
     # Both sides have one rule, so that learning the one is learning the other: a conflict.
     alike = Split(*(TensorExamples(x.inputs, x.inputs[:, :3].argmax(1)) for x in (SPLIT.forget, SPLIT.retain)), 3)
     cut, stage = method.recipe().stages
@@ -305,7 +314,7 @@ def test_msg_redraws_the_weights_that_neither_side_pulls(make):
 
 
 def test_msg_moves_what_it_kept_a_tenth_as_far():
-    method = MSG(epochs=2, batch=26, rate=0.1, schedule="constant", fraction=0.3)
+    method = MSG(epochs=2, batch_size=26, lr=0.1, schedule="constant", fraction=0.3)
     redrawn, stage = method.recipe().stages
     stage.mask.prepare(Predictor(network()), SPLIT)
     slow = network()
@@ -351,7 +360,9 @@ def slow_rectified(own, other):
 
 
 def test_gdr_gma_method_descends_by_adamw():
-    method = GDRGMA(epochs=2, batch=26, forget_batch=11, rate=0.01, memory=0, level=1.0, sharpness=2.0, clip=None)
+    method = GDRGMA(
+        epochs=2, batch_size=26, forget_batch_size=11, lr=0.01, memory=0, level=1.0, sharpness=2.0, max_grad_norm=None
+    )
     slow = network()
     optimizer = torch.optim.AdamW(slow.parameters(), lr=0.01, weight_decay=0.01)
     for _ in range(2):
@@ -388,7 +399,7 @@ def test_rewinding_takes_the_epoch_nearest_to_the_last_held_out_error_and_never_
 
 
 def test_scrub_rewinds_to_one_of_its_epochs():
-    settings = {"rate": 0.3, "batch": 8, "forget_batch": 4}
+    settings = {"lr": 0.3, "batch_size": 8, "forget_batch_size": 4}
     plain = [carried_out(Scrub(epochs=count, max_epochs=2, **settings), network()) for count in (1, 2)]
     found = carried_out(ScrubRewind(epochs=2, max_epochs=2, **settings), network())
     with torch.no_grad():

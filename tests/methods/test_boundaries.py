@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from slow_descent import slow_descent
 from torch import nn
 from torch.nn import functional
 
-import expunge
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.engine import RunOptions, run_recipe
@@ -70,7 +70,7 @@ def test_labels_are_those_beyond_the_nearest_boundary(bound):
 
 
 def test_boundary_shrink_trains_towards_them():
-    method, original, slow = BoundaryShrink(epochs=3, rate=0.1, batch=4), network(), network()
+    method, original, slow = BoundaryShrink(epochs=3, lr=0.1, batch_size=4), network(), network()
 
     def loss(model, forget, retain, epoch, share):
         assert retain is None
@@ -101,7 +101,7 @@ def test_expanding_and_shrinking_keep_every_class():
 
 
 def test_boundary_expand_is_training_towards_an_added_class():
-    method, slow, met = BoundaryExpand(epochs=3, rate=0.2, batch=4), network(), set()
+    method, slow, met = BoundaryExpand(epochs=3, lr=0.2, batch_size=4), network(), set()
     found = carried_out(method, network(), on_step=lambda work: lambda _: met.add(work[2].out_features))
     assert met == {4}
     assert found[2].out_features == 3
@@ -132,9 +132,9 @@ def test_a_model_without_a_head_of_its_classes_is_refused_unchanged():
 def test_a_failure_in_place_takes_the_expanded_head_back():
     model = network()
     before, head = copy.deepcopy(model.state_dict()), model[2]
-    options = {"epochs": 3, "rate": 1e200, "weight_decay": 5e-4, "inplace": True}
+    options = {"epochs": 3, "lr": 1e200, "weight_decay": 5e-4, "inplace": True}
     with pytest.raises(NotFiniteError):
-        expunge.unlearn(model, forget=SPLIT.forget, retain=SPLIT.retain, method="be", **options)
+        flat_unlearn(model, forget=SPLIT.forget, retain=SPLIT.retain, method="be", **options)
     assert model[2] is head
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -143,18 +143,18 @@ def test_a_failure_in_place_takes_the_expanded_head_back():
 
 
 def test_soft_salun_is_proximal_descent():
-    method, original, slow = SalUnSoft(epochs=2, rate=0.1, batch=4, momentum=0.0, fraction=0.8), network(), network()
+    method, original, slow = SalUnSoft(epochs=2, lr=0.1, batch_size=4, momentum=0.0, fraction=0.8), network(), network()
     labels, total, done = RandomLabel(), 2 * -(-37 // 8), []
     start = [parameter.detach().clone() for parameter in original.parameters()]
 
-    def relabelled(forget, epoch):
+    def relabeled(forget, epoch):
         positions = torch.tensor([int((SPLIT.forget.inputs == x).all(1).nonzero()) for x in forget[0]])
         return labels.sample_labels(labels.sample(SPLIT.forget.batch(positions), epoch, torch.Generator()), 3)
 
     def loss(model, forget, retain, epoch, share):
         draw_back(model, start, len(done), total)
         done.append(share)
-        pairs = [(forget[0], relabelled(forget, epoch))] if forget is not None else []
+        pairs = [(forget[0], relabeled(forget, epoch))] if forget is not None else []
         pairs += [retain] if retain is not None else []
         summed = sum(functional.cross_entropy(model(x), y, reduction="sum") for x, y in pairs)
         return summed / sum(len(y) for _, y in pairs)
@@ -186,7 +186,7 @@ def test_the_stated_share_of_weights_is_the_originals_to_the_bit():
     def watch(work):
         return lambda _: shares.append(int((torch.cat([p.flatten() for p in work.parameters()]) == start).sum()))
 
-    carried_out(SalUnSoft(epochs=2, rate=0.1, batch=4, fraction=0.8), original, on_step=watch)
+    carried_out(SalUnSoft(epochs=2, lr=0.1, batch_size=4, fraction=0.8), original, on_step=watch)
     assert shares == [int(0.8 * (1 - (step + 1) / 10) * len(start)) for step in range(10)]
 
 

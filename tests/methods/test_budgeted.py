@@ -10,7 +10,7 @@ from torch.nn import functional
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.engine import RunOptions, run_recipe
-from expunge.methods import Budgeted, RandomLabels
+from expunge.methods import RandomLabels, RandomLabelsWithBudget
 from expunge.pair import Pair
 
 TOLERANCE = 0.05
@@ -21,8 +21,8 @@ def problem():
     """Three clouds that overlap, a network trained on them, and the request to forget two fifths of the last."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(3).repeat_interleave(100)
-    centres = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
-    inputs = centres[labels] + torch.randn(300, 2, generator=generator)
+    centers = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    inputs = centers[labels] + torch.randn(300, 2, generator=generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 3))
@@ -53,8 +53,8 @@ def losses(model, split):
 
 @pytest.mark.parametrize("rate", [0.005, 0.02, 0.1])
 def test_one_budget_is_spent_and_kept_over_a_twentyfold_range_of_rates(problem, rate):
-    settings = {"rate": rate, "epochs": 15, "batch": 52}
-    rise = carried_out(Budgeted(tolerance=TOLERANCE, **settings), problem)
+    settings = {"lr": rate, "epochs": 15, "batch_size": 52}
+    rise = carried_out(RandomLabelsWithBudget(tolerance=TOLERANCE, **settings), problem)
     assert 0.6 * TOLERANCE < rise.retain < 1.4 * TOLERANCE
     assert rise.forget > 4 * rise.retain
     assert carried_out(RandomLabels(exclude_true=True, **settings), problem).retain > 4 * TOLERANCE

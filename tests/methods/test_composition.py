@@ -13,7 +13,7 @@ from expunge.data import TensorExamples
 from expunge.engine import RunOptions, run_recipe
 from expunge.errors import ConfigError, ExpungeError, MissingExtraError
 from expunge.masks import KeepIfHarmless, KeepUnlessHarmful, Saliency, SequentialTest
-from expunge.methods import Composed, build_method
+from expunge.methods import CustomMethod, build_method
 from expunge.methods.component_spec import ComponentSpec, parse_components
 from expunge.surgery import EUPMUSurgery, Projection
 
@@ -93,18 +93,18 @@ def test_feasible_masks_by_name_and_under_a_certificate():
 
 def test_three_parts_spelled_out():
     method = build_method(
-        "composed", objective="uniform", surgery="unilateral(tolerance=0.5)", mask="saliency(fraction=0.2)"
+        "custom", objective="uniform", surgery="unilateral(tolerance=0.5)", mask="saliency(fraction=0.2)"
     )
     stage = method.recipe().stages[0]
     assert isinstance(stage.surgery, Projection)
     assert float(stage.surgery.tolerance) == 0.5
-    assert isinstance(build_method("composed").recipe().stages[0].surgery, EUPMUSurgery)
+    assert isinstance(build_method("custom").recipe().stages[0].surgery, EUPMUSurgery)
 
 
 def test_the_runs_seed_reaches_objectives_that_draw():
-    stage = Composed(objective="random_label(exclude_true=true)").recipe(7).stages[0]
+    stage = CustomMethod(objective="random_label(exclude_true=true)").recipe(7).stages[0]
     assert stage.objectives.forget.seed == 7
-    assert Composed(objective="random_label(seed=2)").recipe(7).stages[0].objectives.forget.seed == 2
+    assert CustomMethod(objective="random_label(seed=2)").recipe(7).stages[0].objectives.forget.seed == 2
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ def test_the_runs_seed_reaches_objectives_that_draw():
         ("eupmu + feasible(loose)", "'loose'"),
         ("eupmuu + saliency", "'eupmu'"),
         ("eupmu(epochs=2, epoch=3)", "'epoch'"),
-        ("composed(objective='ascent', surgery='eupmu(log_loss=true)')", "logarithm"),
-        ("composed(objective='ascent', surgery='eupmu_official')", "logarithm"),
-        ("composed(objective='nothing')", "'nothing'"),
-        ("composed(mode='retain')", "paired or mixed"),
-        ("composed(surgery='unilateral + fixed')", "one part"),
+        ("custom(objective='ascent', surgery='eupmu(log_loss=true)')", "logarithm"),
+        ("custom(objective='ascent', surgery='eupmu_official')", "logarithm"),
+        ("custom(objective='nothing')", "'nothing'"),
+        ("custom(mode='retain')", "paired or mixed"),
+        ("custom(surgery='unilateral + fixed')", "one part"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_reason(text, reason):
@@ -161,12 +161,19 @@ def test_every_combination_runs_an_epoch_or_is_refused(surgery, mask):
 
 def combined(surgery, objective, mask):
     model, before = network(), network().state_dict()
-    parts = {"surgery": surgery, "objective": objective, "mask": mask, "epochs": 1, "batch": 15, "forget_batch": 6}
+    parts = {
+        "surgery": surgery,
+        "objective": objective,
+        "mask": mask,
+        "epochs": 1,
+        "batch_size": 15,
+        "forget_batch_size": 6,
+    }
     if (surgery, objective) in REFUSED:
         with pytest.raises(ConfigError, match="logarithm"):
-            Composed(**parts)
+            CustomMethod(**parts)
         return
-    run_recipe(Predictor(model), Composed(**parts).recipe(), split(), RunOptions())
+    run_recipe(Predictor(model), CustomMethod(**parts).recipe(), split(), RunOptions())
     state = model.state_dict()
     assert all(bool(value.isfinite().all()) for value in state.values()), objective
     moved = any(not torch.equal(value, before[name]) for name, value in state.items())

@@ -13,7 +13,7 @@ from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.engine import MethodRecipe, OptimizerConfig, RunOptions, TrainStage, run_recipe
 from expunge.errors import ConfigError, ModelError
-from expunge.methods import MSG, Counterfactual, FineTune, Retrain, SalUn, ScissorHands, build_method
+from expunge.methods import MSG, FineTune, NeighborLabels, Retrain, SalUn, ScissorHands, build_method
 from expunge.methods.retrain import reinitialize
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
@@ -27,17 +27,17 @@ LABELS = torch.arange(3).repeat_interleave(40)
 def problem():
     """Three clouds with some overlap; what is forgotten is the first third of the last one."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
-    inputs = centres[LABELS] + torch.randn(120, 2, generator=generator)
+    centers = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    inputs = centers[LABELS] + torch.randn(120, 2, generator=generator)
     chosen = torch.arange(120) >= 105
     sides = [TensorExamples(inputs[part], LABELS[part]) for part in (chosen, ~chosen)]
     return Split(*sides, 3, sides[1])
 
 
-def network(normalised=False):
+def network(normalized=False):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        middle = nn.BatchNorm1d(16) if normalised else nn.Identity()
+        middle = nn.BatchNorm1d(16) if normalized else nn.Identity()
         return nn.Sequential(nn.Linear(2, 16), middle, nn.ReLU(), nn.Linear(16, 3))
 
 
@@ -76,18 +76,18 @@ def carried_out(method, model, data=None, **conditions):
 
 
 def distance(model, original):
-    """How far a model is from the votes of the retained neighbours."""
+    """How far a model is from the votes of the retained neighbors."""
     objective, data = objectives.NeighborLabel(), problem()
     objective.prepare(Predictor(original), data)
     with torch.no_grad():
         return float(objective(model, data.forget.batch(torch.arange(len(data.forget)))))
 
 
-SETTINGS = {"gradient_ascent": {"rate": 0.05}, "retrain": {"epochs": 40, "rate": 0.3}}
+SETTINGS = {"gradient_ascent": {"lr": 0.05}, "retrain": {"epochs": 40, "lr": 0.3}}
 
 
 def made(name, **settings):
-    return METHODS[name](**({"epochs": 3, "rate": 0.05, "batch": 16} | SETTINGS.get(name, {}) | settings))
+    return METHODS[name](**({"epochs": 3, "lr": 0.05, "batch_size": 16} | SETTINGS.get(name, {}) | settings))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -100,7 +100,7 @@ def test_each_method_moves_the_losses_its_way(name, trained):
         assert retain < before[1]
     elif METHODS[name] is Retrain:
         assert retain < 1.1 * before[1] + 0.05
-    elif METHODS[name] is Counterfactual:
+    elif METHODS[name] is NeighborLabels:
         assert distance(model, trained) < distance(trained, trained)
         assert retain < before[1] + 0.1
     else:
@@ -111,8 +111,8 @@ def test_projection_on_whole_passes_keeps_the_retain_loss(trained):
     """With all retain examples in each batch and small plain steps the first-order guarantee holds for the run."""
     before, found = losses(trained, problem()), {}
     for surgery in (WeightedSum(1.0, 0.0), Projection()):
-        work, optimiser = copy.deepcopy(trained), OptimizerConfig(0.01, momentum=0.0, weight_decay=0.0)
-        stage = TrainStage(Pair(RandomLabel(), CrossEntropy()), surgery, optimiser, 60, Pair(15, 105))
+        work, optimizer = copy.deepcopy(trained), OptimizerConfig(0.01, momentum=0.0, weight_decay=0.0)
+        stage = TrainStage(Pair(RandomLabel(), CrossEntropy()), surgery, optimizer, 60, Pair(15, 105))
         run_recipe(Predictor(work), MethodRecipe((stage,)), problem(), RunOptions())
         found[type(surgery)] = losses(work, problem())
     assert found[Projection][1] < before[1] + 0.002
@@ -121,8 +121,8 @@ def test_projection_on_whole_passes_keeps_the_retain_loss(trained):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_each_method_runs_on_a_network_with_batch_normalisation(name):
-    model, data = network(normalised=True), problem()
+def test_each_method_runs_on_a_network_with_batch_normalization(name):
+    model, data = network(normalized=True), problem()
     model.train()(data.retain.inputs)
     before = copy.deepcopy(model.state_dict())
     work, rows = carried_out(made(name, epochs=1), model)
@@ -142,7 +142,9 @@ def test_each_method_runs_on_a_network_with_batch_normalisation(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_one_seed_one_result(name, trained):
     first, again, other = (
-        torch.cat([p.flatten() for p in carried_out(made(name, epochs=1, batch=4), trained, seed=seed)[0].parameters()])
+        torch.cat(
+            [p.flatten() for p in carried_out(made(name, epochs=1, batch_size=4), trained, seed=seed)[0].parameters()]
+        )
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
@@ -162,23 +164,23 @@ def test_salun_moves_the_salient_half_alone(trained):
 
 
 def test_retraining_starts_anew_and_ignores_the_original():
-    """Two different originals give the same retrained model, statistics of normalisation included."""
+    """Two different originals give the same retrained model, statistics of normalization included."""
     found = []
     for scale in (1.0, 3.0):
-        model = network(normalised=True)
+        model = network(normalized=True)
         with torch.no_grad():
             for value in [*model.parameters(), model[1].running_mean, model[1].running_var]:
                 value.mul_(scale).add_(scale)
-        work, _ = carried_out(made("retrain", epochs=2, rate=0.1), model)
+        work, _ = carried_out(made("retrain", epochs=2, lr=0.1), model)
         found.append(torch.cat([v.float().flatten() for v in work.state_dict().values()]))
     assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("policy", ["frozen", "joint", "separate"])
 def test_retraining_learns_its_statistics_whatever_the_policy(policy):
-    """With frozen statistics a network just reset would be trained without normalisation."""
+    """With frozen statistics a network just reset would be trained without normalization."""
     data = problem()
-    model, _ = carried_out(made("retrain", epochs=3, rate=0.1), network(normalised=True), data, batch_norm=policy)
+    model, _ = carried_out(made("retrain", epochs=3, lr=0.1), network(normalized=True), data, batch_norm=policy)
     assert int(model[1].num_batches_tracked) == 3 * 7
     mean = model[0](data.retain.inputs).mean(0)
     torch.testing.assert_close(model[1].running_mean, mean.detach(), rtol=0.3, atol=0.4)
@@ -199,7 +201,7 @@ class Stubborn(nn.Module):
         return logits * self.weight
 
 
-def test_what_cannot_reinitialise_itself_is_refused_before_anything_is_changed():
+def test_what_cannot_reinitialize_itself_is_refused_before_anything_is_changed():
     model = nn.Sequential(network(), Stubborn())
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ModelError, match=r"'1' \(Stubborn\)"):
@@ -208,7 +210,7 @@ def test_what_cannot_reinitialise_itself_is_refused_before_anything_is_changed()
         assert torch.equal(value, before[name])
 
 
-def test_our_networks_reinitialise():
+def test_our_networks_reinitialize():
     torch.manual_seed(0)
     model = resnet20(10)
     before = copy.deepcopy(model.state_dict())
@@ -224,16 +226,16 @@ def test_our_networks_reinitialise():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"clip": 0.0},
-        {"clip": -1.0},
-        {"rate": 0.0},
-        {"rate": float("nan")},
-        {"batch": 0},
+        {"max_grad_norm": 0.0},
+        {"max_grad_norm": -1.0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"batch_size": 0},
         {"epochs": 0},
         {"momentum": -0.1},
         {"epochs": "many"},
         {"epoch": 3},
-        {"forget_batch": -1},
+        {"forget_batch_size": -1},
     ],
     ids=str,
 )

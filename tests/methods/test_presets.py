@@ -30,11 +30,11 @@ ROWS = [(name, *map(float, numbers)) for name, *numbers in map(str.split, PUBLIS
 @pytest.mark.parametrize(("name", "rate", "dual_rate", "error", "start"), ROWS, ids=lambda value: str(value))
 def test_a_preset_runs_with_the_authors_numbers(name, rate, dual_rate, error, start):
     (stage,) = build_method("eupmu", preset=name).recipe(4).stages
-    surgery, optimiser = stage.surgery, stage.optimizer
+    surgery, optimizer = stage.surgery, stage.optimizer
     assert isinstance(surgery, EUPMUOfficialSurgery)
     assert (surgery.margin, surgery.dual_rate, surgery.decay, surgery.initial_weight) == (error, dual_rate, 0.01, start)
-    assert (optimiser.lr, optimiser.momentum, optimiser.weight_decay) == (rate, 0.9, 5e-4)
-    assert (optimiser.name, optimiser.schedule, optimiser.max_grad_norm) == ("sgd", "constant", None)
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (rate, 0.9, 5e-4)
+    assert (optimizer.name, optimizer.schedule, optimizer.max_grad_norm) == ("sgd", "constant", None)
     assert (stage.epochs, stage.pairing, stage.objectives.forget.exclude_true) == (5, "mixed", False)
     draw = PairSampler(Pair(30, 970), stage.batch_size, stage.pairing, 0).sample(0, 0)
     assert len(draw.forget) + len(draw.retain) == 256
@@ -45,7 +45,7 @@ def test_these_are_all():
 
 
 @pytest.mark.parametrize(
-    "written", [{"rate": 0.01}, {"clip": 1.0}, {"initial_multiplier": 1.0}, {"epochs": 2, "margin": 0.01}]
+    "written", [{"lr": 0.01}, {"max_grad_norm": 1.0}, {"initial_multiplier": 1.0}, {"epochs": 2, "margin": 0.01}]
 )
 def test_what_is_written_wins_even_where_it_is_the_methods_default(written):
     method = build_method("eupmu", preset="cifar10-50", **written)
@@ -71,18 +71,18 @@ def test_a_mask_keeps_the_preset():
 
 
 def test_settings_are_the_numbers_and_rebuild_the_method():
-    method = build_method("eupmu", preset="cifar10_10", rate=0.002)
+    method = build_method("eupmu", preset="cifar10_10", lr=0.002)
     settings = method.settings()
-    assert (settings["preset"], settings["rate"], settings["margin"]) == ("cifar10-10", 0.002, 0.01)
+    assert (settings["preset"], settings["lr"], settings["margin"]) == ("cifar10-10", 0.002, 0.01)
     assert settings["as_published"] is True
-    assert settings["clip"] is None
+    assert settings["max_grad_norm"] is None
     assert build_method("eupmu", **settings).settings() == settings
 
 
 def test_without_a_preset_nothing_is_said_of_one():
     assert "preset" not in EUPMU().settings()
     assert build_method("eupmu", preset=None) == EUPMU()
-    changed = dataclasses.replace(build_method("eupmu", preset="cifar10-10"), rate=0.5)
+    changed = dataclasses.replace(build_method("eupmu", preset="cifar10-10"), lr=0.5)
     assert "preset" not in changed.settings()
 
 
@@ -109,9 +109,9 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(text, reason):
 
 
 def test_any_method_may_have_presets(monkeypatch):
-    monkeypatch.setattr(FineTune, "presets", {"slow-start": {"rate": 1e-3, "epochs": 7}})
+    monkeypatch.setattr(FineTune, "presets", {"slow-start": {"lr": 1e-3, "epochs": 7}})
     method = build_method("ft", preset="slow_start", epochs=2)
-    assert (method.rate, method.epochs, method.settings()["preset"]) == (1e-3, 2, "slow-start")
+    assert (method.lr, method.epochs, method.settings()["preset"]) == (1e-3, 2, "slow-start")
     assert not Method.presets
 
 

@@ -1,4 +1,4 @@
-"""LUR's re-initialising warm start, against NumPy."""
+"""LUR's re-initializing warm start, against NumPy."""
 
 import copy
 
@@ -69,7 +69,7 @@ def test_exactly_what_lies_above_the_quantile_in_the_last_layers_is_drawn_anew(l
 
 def test_off_is_the_recipe_without_a_warm_start():
     """Written out as it was before there was one: one descent, the same bits."""
-    method = LUR(epochs=2, batch=8, rate=0.05)
+    method = LUR(epochs=2, batch_size=8, lr=0.05)
     recipe = method.recipe(3)
     assert [type(stage) for stage in recipe.stages] == [TrainStage]
     assert method.reinitialize is None
@@ -85,7 +85,7 @@ def test_off_is_the_recipe_without_a_warm_start():
 
 
 def test_on_is_the_trimming_followed_by_that_recipe():
-    settings = {"epochs": 2, "batch": 8, "rate": 0.05}
+    settings = {"epochs": 2, "batch_size": 8, "lr": 0.05}
     recipe = LUR(reinitialize=0.8, **settings).recipe()
     trimmed = after(MethodRecipe(recipe.stages[:1]))
     whole, parts = after(recipe), after(LUR(**settings).recipe(), trimmed)

@@ -74,9 +74,9 @@ def reach(rows, k):
     return [sorted(np.linalg.norm(a - b) for j, b in enumerate(rows) if i != j)[k - 1] for i, a in enumerate(rows)]
 
 
-def lies(points, centres, k):
-    radii = reach(centres, k)
-    return [[np.linalg.norm(p - c) <= r for c, r in zip(centres, radii, strict=True)] for p in points]
+def lies(points, centers, k):
+    radii = reach(centers, k)
+    return [[np.linalg.norm(p - c) <= r for c, r in zip(centers, radii, strict=True)] for p in points]
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -118,10 +118,10 @@ def test_equal_distributions_have_density_about_one():
     assert density_coverage(draw(1, 800), draw(2, 800)).density == pytest.approx(1, abs=0.1)
 
 
-def test_too_few_images_for_the_neighbours_are_refused():
+def test_too_few_images_for_the_neighbors_are_refused():
     with pytest.raises(DataError, match="more than 3 images in each set, but found 3"):
         precision_recall(draw(1, 3), draw(2, 10))
-    with pytest.raises(ConfigError, match="at least one neighbour"):
+    with pytest.raises(ConfigError, match="at least one neighbor"):
         density_coverage(draw(1, 3), draw(2, 10), neighbors=0)
 
 

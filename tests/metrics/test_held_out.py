@@ -103,15 +103,15 @@ def test_what_is_left_out_is_named():
         (0, 2, "undecided"),
     ],
 )
-def test_a_class_is_recognised_or_not_or_there_are_too_few_of_it(hits, trials, verdict):
+def test_a_class_is_recognized_or_not_or_there_are_too_few_of_it(hits, trials, verdict):
     found = run_recognition_test(hits, trials)
     assert found.verdict == verdict
     assert (found.needed is None) == (verdict != "undecided")
-    assert found.recognised_low <= hits / trials <= found.recognised_high
-    assert found.recognised_low < found.recognised_high
+    assert found.recognized_low <= hits / trials <= found.recognized_high
+    assert found.recognized_low < found.recognized_high
 
 
-def test_the_side_that_is_recognised_too_often_decides():
+def test_the_side_that_is_recognized_too_often_decides():
     assert run_class_test([(0, 1000), (20, 40)]).verdict == "still distinguishable"
     assert run_class_test([(0, 1000), (0, 3)]).verdict == "not distinguishable"
     assert run_class_test([(0, 0)]) is None
@@ -122,10 +122,10 @@ def test_two_tests_are_met_together_or_not():
     gone, seen, unsure = run_recognition_test(0, 500), run_recognition_test(400, 500), run_recognition_test(0, 9)
     assert combine_tests(same, gone).verdict == "not distinguishable"
     assert combine_tests(same, seen).verdict == combine_tests(apart, unsure).verdict == "still distinguishable"
-    assert combine_tests(same, seen).reasons == ("recognised",)
+    assert combine_tests(same, seen).reasons == ("recognized",)
     both = combine_tests(few, unsure)
     assert (both.verdict, both.needed) == ("undecided", max(few.needed, unsure.needed))
-    assert both.recognised == 0.0
+    assert both.recognized == 0.0
 
 
 def test_plain_values_come_back_as_they_were():

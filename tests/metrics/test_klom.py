@@ -10,7 +10,7 @@ RNG = np.random.default_rng(0)
 
 
 def slow_klom(ours, theirs, bins, floor):
-    """One example by numpy's histogram and scipy's relative entropy, which normalises both."""
+    """One example by numpy's histogram and scipy's relative entropy, which normalizes both."""
     edges = np.linspace(min(*ours, *theirs), max(*ours, *theirs), bins + 1)
     p, q = (np.histogram(side, edges)[0] / len(side) for side in (theirs, ours))
     return entropy(p, np.where(p > 0, np.maximum(q, floor), q))

@@ -1,4 +1,4 @@
-"""Counterfactual: neighbours, their votes, how they are chosen, and whether they know what retraining says."""
+"""Counterfactual: neighbors, their votes, how they are chosen, and whether they know what retraining says."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from expunge.objectives.neighbors import approximate_neighbors, nearest_neighbor
 
 
 @pytest.mark.parametrize("block", [2**24, 50])
-def test_neighbours_are_those_of_an_independent_search(monkeypatch, block):
+def test_neighbors_are_those_of_an_independent_search(monkeypatch, block):
     monkeypatch.setattr(searching, "BLOCK_SIZE", block)
     generator = torch.Generator().manual_seed(0)
     queries, keys = (torch.randn(count, 7, generator=generator, dtype=torch.float64) for count in (11, 40))
@@ -48,8 +48,8 @@ def test_votes_are_a_distribution_and_sharpen_to_the_nearest():
 
 def test_faiss_finds_nearly_the_same():
     pytest.importorskip("faiss", reason="faiss is not installed (extra 'faiss')")
-    centres = torch.randn(20, 16)
-    keys, queries = (centres[torch.arange(n) % 20] + 0.1 * torch.randn(n, 16) for n in (2000, 40))
+    centers = torch.randn(20, 16)
+    keys, queries = (centers[torch.arange(n) % 20] + 0.1 * torch.randn(n, 16) for n in (2000, 40))
     labels = torch.arange(2000) % 20
     _, at = approximate_neighbors(queries, keys, 10)
     assert (labels[at] == (torch.arange(40) % 20)[:, None]).double().mean() > 0.95

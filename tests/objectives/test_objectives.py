@@ -122,8 +122,8 @@ def test_random_labels_are_uniform(seed, epoch):
     assert chisquare(found.bincount(minlength=10).numpy()).pvalue > 1e-4
 
 
-def test_random_labels_of_neighbours_are_independent():
-    """Pairs of neighbours in index, epoch and seed fill the 5 × 5 table evenly."""
+def test_random_labels_of_neighbors_are_independent():
+    """Pairs of neighbors in index, epoch and seed fill the 5 × 5 table evenly."""
     base = labels_of(RandomLabel(), numbered(range(20_000)), 0, 5)
     others = {
         "index": base.roll(1),

@@ -69,11 +69,11 @@ def slow_divergence(teacher, student, temperature):
 def test_distillation_is_the_mean_divergence_of_softened_predictions(temperature):
     teacher, student = network(0), network(3)
     expected = slow_divergence(teacher, student, temperature)
-    labelled = Distillation(temperature, weight=0.3, ce_weight=0.9)
+    labeled = Distillation(temperature, weight=0.3, ce_weight=0.9)
     ce = functional.cross_entropy(student(batch().inputs), batch().targets).item()
     assert value(prepared(Distillation(temperature), teacher), student).item() == pytest.approx(expected)
     assert value(prepared(NegativeKL(temperature), teacher), student).item() == pytest.approx(-expected)
-    assert value(prepared(labelled, teacher), student).item() == pytest.approx(0.3 * expected + 0.9 * ce)
+    assert value(prepared(labeled, teacher), student).item() == pytest.approx(0.3 * expected + 0.9 * ce)
 
 
 def test_a_teacher_stays_what_it_was():

@@ -23,7 +23,7 @@ METRICS = [
 
 
 def score(*values: float, half: float | None = None) -> dict[str, Any]:
-    return {"values": list(values), "mean": sum(values) / len(values), "half": half}
+    return {"values": list(values), "mean": sum(values) / len(values), "half_width": half}
 
 
 def row(key: str, role: str, ua: list[float], ta: float, gap: float | None = None, **more: Any) -> dict[str, Any]:
@@ -41,24 +41,24 @@ def row(key: str, role: str, ua: list[float], ta: float, gap: float | None = Non
 
 
 def history(steps: int) -> list[dict[str, Any]]:
-    shape = {"multiplier": None, "removed": 0.25}
+    shape = {"multiplier": None, "projected_fraction": 0.25}
     return [{"step": s, "forget_loss": 0.1 * s, "retain_loss": 1.0, "cosine": -0.5, **shape} for s in range(steps)]
 
 
 def request() -> dict[str, Any]:
     return {
         "id": "class-0",
-        "question": "Forget class 0 (zero)",
+        "description": "Forget class 0 (zero)",
         "kind": "class",
         "sizes": {"train": 1200, "forget": 120, "retain": 1080, "test": 400},
         "classes": ["zero", "one"],
         "seeds": [0, 1, 2],
-        "reference": True,
+        "retrained": True,
         "metrics": [
             {"key": k, "label": label, "unit": unit, "definition": f"What {label} is.", "direction": d}
             for k, label, unit, d in METRICS
         ],
-        "noise_floor": {"values": [0.5, 0.7], "mean": 0.6, "half": 0.2},
+        "noise_floor": {"values": [0.5, 0.7], "mean": 0.6, "half_width": 0.2},
         "rows": [
             row("original", "original", [0.0, 0.0, 1.0], 98.0, 50.0, per_class=[98.0, 97.0]),
             row("retrained", "retrained", [100.0, 100.0, 99.0], 97.5, per_class=[0.0, 97.0]),
@@ -74,17 +74,17 @@ def request() -> dict[str, Any]:
 @pytest.fixture
 def document() -> dict[str, Any]:
     return {
-        "schema": 1,
+        "schema": 2,
         "kind": "run",
         "title": "A title",
         "created": "2025-01-02T03:04:05Z",
         "command": "expunge run request.yaml",
         "versions": {"expunge": "0.1.0", "torch": "2.13"},
         "hardware": {"device": "cpu", "cores": 2, "threads": 1, "platform": "Linux"},
-        "disclosure": "Chosen on the control split.",
+        "provenance": "Chosen on the control split.",
         "requests": [request()],
-        "holds_data": ["The original's weights."],
-        "caveats": ["Small data."],
+        "data_still_in": ["The original's weights."],
+        "limitations": ["Small data."],
     }
 
 
@@ -103,7 +103,7 @@ def bare() -> Callable[[dict[str, Any]], dict[str, Any]]:
     def strip(document: dict[str, Any]) -> dict[str, Any]:
         stripped = copy.deepcopy(document)
         for request in stripped["requests"]:
-            request["reference"], request["noise_floor"] = False, None
+            request["retrained"], request["noise_floor"] = False, None
             request["rows"] = [row for row in request["rows"] if row["role"] != "retrained"]
             for row in request["rows"]:
                 row["scores"].pop("avg_gap", None)

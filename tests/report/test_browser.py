@@ -67,7 +67,7 @@ def test_it_loads_without_a_complaint_and_fetches_nothing(page, each):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_overflows(page, each, width):
-    each["command"] = each["title"] = each["requests"][0]["question"] = "x" * 500
+    each["command"] = each["title"] = each["requests"][0]["description"] = "x" * 500
     each["requests"][0]["classes"] = ["y" * 90, "z" * 90]
     shown = page(each, width=width)
     shown.ask("document.querySelectorAll('details').forEach(details => details.open = true)")
@@ -191,7 +191,7 @@ def test_a_class_called_like_a_script_is_shown_and_runs_nothing(page, document, 
     hostile = "<script>alert(1)</script>"
     request = document["requests"][0]
     request["classes"] = [hostile, "<img src=x onerror=alert(2)>"]
-    request["question"] = request["rows"][3]["label"] = f"Forget {hostile}"
+    request["description"] = request["rows"][3]["label"] = f"Forget {hostile}"
     shown = page(document, scripts=scripts)
     shown.ask("document.querySelectorAll('details').forEach(details => details.open = true)")
     assert not any(event.get("method") == "Page.javascriptDialogOpening" for event in shown.events)

@@ -58,24 +58,24 @@ def test_panels_mark_the_allowed_amount_the_band_and_the_choice(document):
     assert auc.limit is None
     assert auc.dots[0].y < auc.band[0] < auc.dots[2].y < auc.dots[1].y < auc.band[1]
     assert spent.dots[0].x < spent.dots[1].x < spent.dots[2].x
-    spent, recognised = budget_panels(part(broken(), document))
+    spent, recognized = budget_panels(part(broken(), document))
     assert [dot.role for dot in spent.dots] == ["best", "method", "method"]
-    assert recognised.limit.text == "asked: at most 0.5 %"
-    assert recognised.dots[0].y < recognised.dots[1].y < recognised.limit.y < recognised.dots[2].y
-    assert "update 10: 20.5" in recognised.description
+    assert recognized.limit.text == "asked: at most 0.5 %"
+    assert recognized.dots[0].y < recognized.dots[1].y < recognized.limit.y < recognized.dots[2].y
+    assert "update 10: 20.5" in recognized.description
 
 
 def test_every_mark_stays_inside_its_panel(document):
-    looks = [look(step, spent, recognised=0.3) for step, spent in enumerate((0.0, -40.0, 1e6, 0.1))]
-    for panel in budget_panels(part(budget(looks=looks, frontier=[]), document)):
+    looks = [look(step, spent, recognized=0.3) for step, spent in enumerate((0.0, -40.0, 1e6, 0.1))]
+    for panel in budget_panels(part(budget(evaluations=looks, pareto_indices=[]), document)):
         frame = panel.frame
         assert all(frame.left <= dot.x <= frame.right and frame.top <= dot.y <= frame.bottom for dot in panel.dots)
         assert frame.top <= panel.limit.text_y <= frame.bottom
 
 
 def test_a_reading_that_is_not_finite_is_left_out_of_the_picture(document):
-    looks = [look(0, 0.0, 0.9, recognised=1.0), look(5, math.inf, math.inf), look(9, 0.2, recognised=0.0)]
-    raw = budget(looks=looks)
+    looks = [look(0, 0.0, 0.9, recognized=1.0), look(5, math.inf, math.inf), look(9, 0.2, recognized=0.0)]
+    raw = budget(evaluations=looks)
     assert [len(panel.dots) for panel in budget_panels(part(raw, document))] == [2, 2]
     text = "".join(Page(render_html(document)).text)
     assert "nan" not in text.lower()
@@ -97,7 +97,7 @@ def test_words_say_what_was_counted_and_what_it_bounds(document):
 @pytest.mark.parametrize("verdict", ["undecided", "remembered", "over-forgotten"])
 def test_a_test_that_shows_nothing_is_told_as_such(document, verdict):
     looks = [look(0, 0.0, 0.15, auc=0.7, verdict="remembered"), look(9, 0.2, 0.07, auc=0.62, verdict=verdict)]
-    words = said(budget(looks=looks, chosen=1, reached=False, frontier=[1]), document)["When to stop"]
+    words = said(budget(evaluations=looks, chosen=1, target_met=False, pareto_indices=[1]), document)["When to stop"]
     assert verdict in words
     assert words.endswith("The request is not met, by 0.07.")
 
@@ -114,7 +114,7 @@ def test_a_budget_that_could_not_be_kept_is_said_plainly_with_its_frontier(docum
     assert words["Smallest drop that can be certified"].startswith("0.246 points")
     assert "100 % are. The request is not met, by 0.995." in words["When to stop"]
     found = frontier_table(part(broken(), document))
-    assert found.heads == ("Update", "Spent, points", "Still recognised, %", "Missing", "Budget kept", "Request met")
+    assert found.heads == ("Update", "Spent, points", "Still recognized, %", "Missing", "Budget kept", "Request met")
     assert found.rows == (("10", "3", "20.5", "0.2", "no", "no"), ("20", "9", "0", "0", "no", "yes"))
     text = "".join(Page(render_html(document)).text)
     assert "The frontier that was reached" in text
@@ -131,7 +131,7 @@ def certificate(kind, **more):
 
 
 def test_a_loss_is_bounded_in_percent_and_approximately(document):
-    found = budget(asked={"relative": 0.1}, certificate=certificate("mean"), certified=None, smallest=None)
+    found = budget(limit={"loss_increase": 0.1}, certificate=certificate("mean"), certified=None, smallest=None)
     words = said(found, document)
     assert words["Certificate"].startswith("Of 1,500 examples that nothing was chosen by, opened once, each was")
     assert (
@@ -139,22 +139,24 @@ def test_a_loss_is_bounded_in_percent_and_approximately(document):
     )
     assert "That is inside the budget. This is approximate, by a paired bootstrap" in words["Certificate"]
     assert "Smallest drop that can be certified" not in words
-    found["asked"] = {"relative": 0.03}
+    found["limit"] = {"loss_increase": 0.03}
     assert "That is more than the budget. This is approximate" in said(found, document)["Certificate"]
 
 
 def test_a_metric_of_known_range_is_bounded_exactly_in_its_own_unit(document):
-    asked, exact = {"metric": "recall", "drop": 0.1}, certificate("bounded mean", smallest=0.002)
-    words = said(budget(asked=asked, certificate=exact, certified=True), document)
+    asked, exact = {"metric": "recall", "max_drop": 0.1}, certificate("bounded mean", smallest=0.002)
+    words = said(budget(limit=asked, certificate=exact, certified=True), document)
     bound = "With 95 % confidence recall on fresh examples like these became worse by at most 0.04."
     assert words["Certificate"].endswith(f"{bound} That is inside the budget.")
     assert words["Smallest drop that can be certified"].startswith("0.002 of recall: what the certificate says where")
-    words = said(budget(asked=asked, certificate=certificate("whole set"), certified=None), document)
+    words = said(budget(limit=asked, certificate=certificate("whole set"), certified=None), document)
     assert "by a jackknife over ten parts" in words["Certificate"]
 
 
 def test_a_half_that_says_nothing_is_told_with_the_reason(document):
-    words = said(budget(certificate=None, certified=None, unsaid="expected 30 examples, found 9"), document)
+    words = said(
+        budget(certificate=None, certified=None, no_certificate_reason="expected 30 examples, found 9"), document
+    )
     assert words["Certificate"] == (
         "None: the certify half was opened and says nothing, expected 30 examples, found 9."
     )
@@ -169,32 +171,32 @@ def test_accuracy_is_not_certified_without_its_counts(document):
 @pytest.mark.parametrize(
     ("asked", "allowed", "paid"),
     [
-        ({"relative": 0.1}, "10 % of the held-out loss", "50 % of the held-out loss after update 20"),
-        ({"metric": "recall", "drop": 0.1}, "0.1 of recall", "0.5 of recall after update 20"),
+        ({"loss_increase": 0.1}, "10 % of the held-out loss", "50 % of the held-out loss after update 20"),
+        ({"metric": "recall", "max_drop": 0.1}, "0.1 of recall", "0.5 of recall after update 20"),
     ],
 )
 def test_other_units_are_told_in_their_own_words(document, asked, allowed, paid):
-    words = said(budget(asked=asked, certified=None, kept=False, prefer="forgetting"), document)
+    words = said(budget(limit=asked, certified=None, within_budget=False, priority="forgetting"), document)
     assert words["Allowed"].startswith(allowed)
     assert words["Allowed"].endswith("forgetting comes first.")
     assert words["Spent"].startswith(paid)
-    assert allowed in budget_panels(part(budget(asked=asked), document))[0].limit.text
+    assert allowed in budget_panels(part(budget(limit=asked), document))[0].limit.text
 
 
 def test_markdown_has_the_same_and_escapes_it(document):
     request = document["requests"][0]
-    request["budget"] = broken(sentence="A | <b>budget</b>", asked={"metric": "my|metric", "drop": 0.1})
+    request["budget"] = broken(summary="A | <b>budget</b>", limit={"metric": "my|metric", "max_drop": 0.1})
     text = markdown_table(request)
     assert r"**Budget.** A \| \<b\>budget\</b\>" in text
     assert r"- Allowed: 0.1 of my\|metric" in text
-    assert r"| Update | Spent, of my\|metric | Still recognised, % |" in text
+    assert r"| Update | Spent, of my\|metric | Still recognized, % |" in text
     assert "| 20 | 9 | 0 | 0 | no | yes |" in text
     request["budget"] = None
     assert "Budget" not in markdown_table(request)
 
 
 def test_a_terminal_gets_the_sentence_in_80_columns(document):
-    document["requests"][0]["budget"] = budget(sentence="The budget of 1 point was kept, [red]and \x1b[31m" * 4)
+    document["requests"][0]["budget"] = budget(summary="The budget of 1 point was kept, [red]and \x1b[31m" * 4)
     file = io.StringIO()
     print_tables(document, Console(file=file))
     assert "The budget of 1 point was kept, [red]and" in file.getvalue()
@@ -203,8 +205,8 @@ def test_a_terminal_gets_the_sentence_in_80_columns(document):
 
 
 def test_hostile_strings_stay_text(document):
-    fixed = {"prefer": "budget"}
-    hostile = poison({**broken(), "asked": {"metric": HOSTILE, "drop": 0.1}}) | fixed
+    fixed = {"priority": "budget"}
+    hostile = poison({**broken(), "limit": {"metric": HOSTILE, "max_drop": 0.1}}) | fixed
     plain = Page(render_html(document))
     document["requests"][0]["budget"] = hostile
     page = Page(render_html(document))
@@ -217,12 +219,12 @@ def test_hostile_strings_stay_text(document):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"chosen": 3}, "places among the looks"),
-        ({"frontier": [-1]}, "places among the looks"),
-        ({"looks": []}, "budget.looks"),
-        ({"asked": {"points": 1.0, "relative": 0.1}}, "exactly one of points, relative"),
-        ({"asked": {"metric": "recall"}}, "exactly one of points, relative"),
-        ({"asked": {}}, "exactly one of points, relative"),
+        ({"chosen": 3}, "indices of evaluations"),
+        ({"pareto_indices": [-1]}, "indices of evaluations"),
+        ({"evaluations": []}, "budget.evaluations"),
+        ({"limit": {"accuracy_points": 1.0, "loss_increase": 0.1}}, "exactly one of accuracy_points"),
+        ({"limit": {"metric": "recall"}}, "exactly one of accuracy_points"),
+        ({"limit": {}}, "exactly one of accuracy_points"),
     ],
 )
 def test_a_part_that_contradicts_itself_is_refused(document, changes, words):
@@ -234,7 +236,7 @@ def test_a_part_that_contradicts_itself_is_refused(document, changes, words):
 def test_what_was_tried_is_a_small_table_with_the_rate_that_was_taken(document):
     found = search_table(part(budget(search=search()), document))
     assert found.text.startswith("The learning rate 0.01 was chosen by 5 short runs in 12.3 seconds")
-    heads = ("Rate", "Share of the data", "Spent, points", "Recognised beyond what is permitted, %", "Distance, points")
+    heads = ("Rate", "Share of the data", "Spent, points", "Recognized beyond what is permitted, %", "Distance, points")
     assert found.trials.heads == heads
     assert found.trials.rows[0] == ("0.005", "1/32", "0.4", "30", "3.21")
     assert found.trials.rows[2] == ("0.02", "1/32", "diverged", "–", "–")
@@ -252,22 +254,22 @@ def test_where_nothing_was_tried_nothing_is_said_of_it(document, given):
 
 
 def test_relative_budgets_are_tried_in_percent(document):
-    found = search_table(part(budget(search=search(), asked={"relative": 0.1}, certified=None), document))
+    found = search_table(part(budget(search=search(), limit={"loss_increase": 0.1}, certified=None), document))
     assert found.trials.heads[2] == "Spent, % of the held-out loss"
     assert found.trials.rows[0][2] == "40"
 
 
 def test_hostile_trials_are_refused(document):
-    document["requests"][0]["budget"] = budget(search=search(rate=HOSTILE))
-    with pytest.raises(DataError, match=r"search\.rate"):
+    document["requests"][0]["budget"] = budget(search=search(lr=HOSTILE))
+    with pytest.raises(DataError, match=r"search\.lr"):
         render_html(document)
 
 
 def test_the_stop_criterion_names_both_kinds_of_closeness(document):
-    asked = {"recognised": 0.005, "margin": 0.05, "close": 0.01}
+    asked = {"max_recognized": 0.005, "margin": 0.05, "max_accuracy_gap": 0.01}
     words = said(budget(criterion=asked), document)["When to stop"]
     assert "Their accuracy may differ from that of the held-out ones by at most 1 point. By these" in words
-    asked["close"] = 0.02
+    asked["max_accuracy_gap"] = 0.02
     assert "by at most 2 points." in said(budget(criterion=asked), document)["When to stop"]
     assert "accuracy may differ" not in said(budget(), document)["When to stop"], "older documents know of one"
     assert "accuracy may differ" not in said(broken(criterion=asked), document)["When to stop"]
@@ -275,20 +277,20 @@ def test_the_stop_criterion_names_both_kinds_of_closeness(document):
 
 def test_the_model_that_is_handed_over_is_in_the_table_of_the_frontier(document):
     looks = [look(0, 0.0, 0.2, auc=0.7), look(21, 0.1, 0.0331, auc=0.583), look(1208, 0.2, 0.0359, auc=0.551)]
-    found = frontier_table(part(budget(looks=looks, frontier=[1], chosen=2, reached=None), document))
+    found = frontier_table(part(budget(evaluations=looks, pareto_indices=[1], chosen=2, target_met=None), document))
     assert [row[:2] for row in found.rows] == [("21", "0.1"), ("1,208, handed over", "0.2")]
 
 
 def test_a_gain_of_a_relative_budget_is_a_lower_loss(document):
-    asked = {"points": None, "relative": 0.2, "metric": None, "drop": None}
+    asked = {"accuracy_points": None, "loss_increase": 0.2, "metric": None, "max_drop": None}
     looks = [look(0, 0.0), look(142, -0.00285)]
-    words = said(budget(asked=asked, looks=looks, chosen=1, certificate=None, frontier=[1]), document)
+    words = said(budget(limit=asked, evaluations=looks, chosen=1, certificate=None, pareto_indices=[1]), document)
     assert words["Spent"].startswith("Nothing: the held-out loss is 0.285 % lower after update 142, on the 1,501")
 
 
 def test_a_share_too_small_to_print_is_no_power_of_ten(document):
-    looks = [look(0, 0.0), look(20, 3.7e-9, recognised=4e-9)]
-    words = said(budget(looks=looks, chosen=1, certificate=None, frontier=[1]), document)
+    looks = [look(0, 0.0), look(20, 3.7e-9, recognized=4e-9)]
+    words = said(budget(evaluations=looks, chosen=1, certificate=None, pareto_indices=[1]), document)
     assert words["Spent"].startswith("< 0.0001 points after update 20")
-    assert "may still be recognised: < 0.01 % are." in words["When to stop"]
+    assert "may still be recognized: < 0.01 % are." in words["When to stop"]
     assert "e-0" not in " ".join(words.values())

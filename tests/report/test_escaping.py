@@ -40,7 +40,7 @@ relaxed = settings(max_examples=25, deadline=None, suppress_health_check=[Health
 def named(document, classes, label):
     changed = copy.deepcopy(document)
     request = changed["requests"][0]
-    request["classes"], request["rows"][3]["label"], request["question"] = classes, label, label
+    request["classes"], request["rows"][3]["label"], request["description"] = classes, label, label
     other = f"{classes[0]}!"
     request["examples"][0] |= {"label": classes[0], "original": classes[0], "retrained": other}
     request["examples"][0]["unlearned"] = {"ga": classes[0], "eupmu": other}

@@ -67,12 +67,12 @@ def test_png_is_twice_the_size(document):
 
 
 def test_the_style_reaches_the_png(document):
-    """The colour of the best method is in the picture: the renderer understands the style sheet."""
+    """The color of the best method is in the picture: the renderer understands the style sheet."""
     pytest.importorskip("resvg_py")
     image = pytest.importorskip("PIL.Image")
     picture = image.open(io.BytesIO(render_png(svg_figures(document)["request-1-gaps"])))
-    colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
-    assert {(0x0A, 0x5A, 0x94), (0xFD, 0xFD, 0xFB), (0xDF, 0xE3, 0xE6)} <= colours
+    colors = {color for _, color in picture.convert("RGB").getcolors(1 << 20)}
+    assert {(0x0A, 0x5A, 0x94), (0xFD, 0xFD, 0xFB), (0xDF, 0xE3, 0xE6)} <= colors
 
 
 def test_without_the_extra_the_install_line_is_named(document, monkeypatch):

@@ -28,7 +28,7 @@ NAME = "Forget Ada_Lovelace & 50 % of $x"
 def one(document, bare):
     """A document with one method, as a run leaves it."""
     document["requests"][0]["rows"].pop(2)
-    document["requests"][0]["question"] = NAME
+    document["requests"][0]["description"] = NAME
     document["requests"][0]["classes"] = ["Ada_Lovelace", "one"]
     document["requests"][0]["budget"] = budget(search=search())
     return bare(document)
@@ -96,7 +96,7 @@ def test_csv_has_every_figure_with_all_its_digits(document):
     for row in rows:
         score = scores[row["model"]][row["metric"]]
         assert float(row["mean"]) == score["mean"]
-        assert row["half_width"] == ("" if score["half"] is None else repr(score["half"]))
+        assert row["half_width"] == ("" if score["half_width"] is None else repr(score["half_width"]))
         assert list(map(float, row["values"].split(";"))) == score["values"]
         assert row["seeds"] == "0;1;2"
 
@@ -105,7 +105,7 @@ def test_csv_has_every_figure_with_all_its_digits(document):
 @relaxed
 def test_csv_text_is_no_formula_and_comes_back(short, text):
     changed = copy.deepcopy(short)
-    changed["requests"][0]["question"] = text
+    changed["requests"][0]["description"] = text
     rows = list(csv.reader(io.StringIO(render_text(changed, "csv"), newline="")))
     assert len(rows) == len(list(csv.reader(io.StringIO(render_text(short, "csv")))))
     assert {len(row) for row in rows} == {len(COLUMNS)}
@@ -127,7 +127,7 @@ def test_markdown_says_what_the_page_says(one):
 @pytest.mark.parametrize("form", ["md", "card"])
 def test_markdown_lets_no_markup_through(one, form):
     request = one["requests"][0]
-    request["rows"][1]["label"] = request["question"] = HOSTILE
+    request["rows"][1]["label"] = request["description"] = HOSTILE
     text = re.split(r"(?m)^# ", render_text(one, form), maxsplit=1)[1]
     assert not re.search(r"(?<!\\)<", text)
     assert "\\<script\\>" in text
@@ -184,7 +184,7 @@ def test_figures_are_written_into_a_folder(one, tmp_path):
 @pytest.mark.parametrize("form", sorted(FORMATS))
 def test_what_is_no_document_writes_nothing(document, tmp_path, form):
     with pytest.raises(DataError):
-        save_report({**document, "schema": 2}, tmp_path / "there", form)
+        save_report({**document, "schema": 7}, tmp_path / "there", form)
     assert list(tmp_path.iterdir()) == []
 
 

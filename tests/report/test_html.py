@@ -24,8 +24,8 @@ def test_tags_nest_and_ids_and_links_agree(either):
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    labelled = " ".join(attrs["aria-labelledby"] for tag, attrs in page.tags if tag == "svg" and "role" in attrs)
-    assert set(labelled.split()) <= set(page.ids)
+    labeled = " ".join(attrs["aria-labelledby"] for tag, attrs in page.tags if tag == "svg" and "role" in attrs)
+    assert set(labeled.split()) <= set(page.ids)
 
 
 def test_nothing_comes_from_outside(either):
@@ -96,7 +96,7 @@ def test_only_png_data_urls_become_pictures(document, url):
 def test_a_png_data_url_becomes_a_picture_with_words(document):
     images = [attrs for tag, attrs in Page(render_html(document)).tags if tag == "img"]
     assert [image["src"] for image in images] == [document["requests"][0]["examples"][0]["image"]]
-    assert images[0]["alt"] == "Forgotten example 1, labelled 0"
+    assert images[0]["alt"] == "Forgotten example 1, labeled 0"
 
 
 def test_without_reference_its_columns_and_words_are_absent(document, bare):
@@ -129,7 +129,7 @@ def test_empty_history_examples_and_classes_leave_no_empty_figures(document):
 
 def test_a_diverged_method_is_shown_without_its_figures(document):
     for values in document["requests"][0]["rows"][2]["scores"].values():
-        values["mean"] = values["half"] = math.nan
+        values["mean"] = values["half_width"] = math.nan
     text = render_html(document)
     assert not re.search(r"\b[Nn]a[Nn]\b|\binf\b|\bNone\b", "".join(Page(text).text))
     assert re.search(r'GA</th>\s*<td data-value="">–</td>', text)
@@ -148,23 +148,23 @@ def test_writing_replaces_the_file_whole_or_not_at_all(document, tmp_path):
     assert write_report(document, path) == path
     assert path.read_text(encoding="utf-8") == render_html(document)
     with pytest.raises(DataError):
-        write_report({**document, "schema": 2}, path)
+        write_report({**document, "schema": 7}, path)
     assert path.read_text(encoding="utf-8") == render_html(document)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
 
 @pytest.mark.parametrize("theme", [0, 1])
-def test_colours_reach_wcag_aa(theme):
+def test_colors_reach_wcag_aa(theme):
     import expunge.report
 
     style = (Path(expunge.report.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
     block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[theme]
-    colour = dict(re.findall(r"--(\w+): (#\w{6})", block))
+    color = dict(re.findall(r"--(\w+): (#\w{6})", block))
     for ground in ("paper", "raised", "tint"):
         for text in ("ink", "soft", "accent"):
-            assert contrast(colour[text], colour[ground]) >= 4.5, (text, ground)
+            assert contrast(color[text], color[ground]) >= 4.5, (text, ground)
     for text in ("forget", "retain"):
-        assert contrast(colour[text], colour["paper"]) >= 4.5
-    assert contrast(colour["mute"], colour["paper"]) >= 3
+        assert contrast(color[text], color["paper"]) >= 4.5
+    assert contrast(color["mute"], color["paper"]) >= 3
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)

@@ -25,9 +25,9 @@ def test_no_line_is_wider_than_80_columns(document, terminal, width):
     rows = document["requests"][0]["rows"]
     rows[2]["label"] = "A method with a very long name indeed"
     for row in rows:
-        row["scores"]["mia"] = {"values": [100.0], "mean": 100.0, "half": 12.5}
-        row["scores"]["seconds"] = {"values": [12345.0], "mean": 12345.0, "half": 10.0}
-        row["scores"]["avg_gap"] = {"values": [10.0], "mean": 100.25, "half": 10.25}
+        row["scores"]["mia"] = {"values": [100.0], "mean": 100.0, "half_width": 12.5}
+        row["scores"]["seconds"] = {"values": [12345.0], "mean": 12345.0, "half_width": 10.0}
+        row["scores"]["avg_gap"] = {"values": [10.0], "mean": 100.25, "half_width": 10.25}
     text = printed(document, force_terminal=terminal, width=width, color_system=None)
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     for figure in ("100.00", "12,345", "100.25 ± 10.25", "A method"):
@@ -89,7 +89,7 @@ def test_markdown_escapes_what_would_break_the_table(document):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 2}, "schema 2"),
+        ({"schema": 7}, "schema 7"),
         ({"schema": None}, "schema None"),
         ({"requests": []}, "at requests"),
         ({"title": 3}, "at title"),
@@ -98,13 +98,13 @@ def test_markdown_escapes_what_would_break_the_table(document):
 def test_other_documents_are_refused_in_one_sentence(document, change, words):
     with pytest.raises(DataError, match=words) as caught:
         read_document({**document, **change})
-    assert str(caught.value).startswith("Expected a result document of schema 1, but found")
+    assert str(caught.value).startswith("Expected a result document of schema 2, but found")
     assert "\n" not in str(caught.value)
 
 
 def test_a_claimed_reference_that_is_not_there_is_refused(document):
-    document["requests"][0]["reference"] = False
-    with pytest.raises(DataError, match="'reference' must be true exactly where"):
+    document["requests"][0]["retrained"] = False
+    with pytest.raises(DataError, match="'retrained' must be true exactly where"):
         read_document(document)
 
 
@@ -120,7 +120,7 @@ RECALL = {"fpr": 0.01, "tpr": 0.034, "low": 0.02, "high": 0.05}
 def test_the_floor_of_every_distance_is_a_line_below_the_references(document):
     request = document["requests"][0]
     assert "Noise floor |" not in markdown_table(request)
-    request["noise_floors"] = {"avg_gap": {"values": [0.5, 0.7], "mean": 0.6, "half": 0.2}}
+    request["noise_floors"] = {"avg_gap": {"values": [0.5, 0.7], "mean": 0.6, "half_width": 0.2}}
     lines = markdown_table(request).splitlines()
     heads, floor = ([cell.strip() for cell in lines[row].strip("|").split("|")] for row in (0, 4))
     assert floor[0] == "Noise floor"

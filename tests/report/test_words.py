@@ -30,7 +30,7 @@ def rows_of(document):
 
 
 def gap(document, mean, half, key="eupmu"):
-    rows_of(document)[key]["scores"]["avg_gap"] = {"values": [mean], "mean": mean, "half": half}
+    rows_of(document)[key]["scores"]["avg_gap"] = {"values": [mean], "mean": mean, "half_width": half}
     request = checked(document)
     return compare_with_noise_floor(request, next(row for row in request.methods if row.key == key))
 
@@ -160,7 +160,7 @@ def test_no_words_promise_what_cannot_be_shown(document, bare):
 def test_a_comparison_says_how_often_a_budget_was_kept(document, key, told):
     row = next(row for row in checked(document).rows if row.key == key)
     assert describe_utility(checked(document), row).endswith("No budget was set.")
-    runs = [{"seed": seed, "kept": seed > 0, "true_drop": 0.1} for seed in range(3)]
+    runs = [{"seed": seed, "within_budget": seed > 0, "true_drop": 0.1} for seed in range(3)]
     document["requests"][0]["budgets"] = {"eupmu": runs}
     assert describe_utility(checked(document), row).endswith(told)
 
@@ -185,7 +185,7 @@ def test_the_headline_is_one_of_three_verdicts(document, bare, verdict, budgeted
     held = {"verdict": verdict, "sentence": sentence, "examples": 25, "needed": 1400}
     if budgeted:
         looks = [look(0, 0.0, 0.1, auc=0.7), look(9, -0.5, auc=0.52, verdict="undecided", test=held)]
-        part["budget"] = budget(looks=looks, chosen=1, reached=None, verdict=verdict, frontier=[1])
+        part["budget"] = budget(evaluations=looks, chosen=1, target_met=None, verdict=verdict, pareto_indices=[1])
     else:
         next(row for row in part["rows"] if row["key"] == "eupmu")["evidence"] = [{"seed": 0, "held_out": held}]
     request = checked(plain)

@@ -29,7 +29,7 @@ from expunge.shadows.speed_test import SpeedTest
 from expunge.tasks.classification.models import small_cnn
 from expunge.tasks.classification.training import TrainSettings, train_classifier
 
-SETTINGS = TrainSettings(epochs=3, batch=8, rate=0.05, schedule="one_cycle", label_smoothing=0.1)
+SETTINGS = TrainSettings(epochs=3, batch_size=8, lr=0.05, schedule="one_cycle", label_smoothing=0.1)
 
 
 def images(count=48, size=8):
@@ -46,7 +46,7 @@ def plain():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 3))
 
 
-def normalised():
+def normalized():
     return small_cnn(3, 1, width=3)
 
 
@@ -57,7 +57,7 @@ def grouped():
 
 
 def partly_frozen():
-    model = normalised()
+    model = normalized()
     model.conv1.weight.requires_grad_(False)
     return model
 
@@ -106,9 +106,9 @@ def assert_alike(one, other, tolerance=2e-5):
     ("make", "extra"),
     [
         (plain, {}),
-        (normalised, {}),
+        (normalized, {}),
         (grouped, {"augment": flip}),
-        (normalised, {"augment": flip}),
+        (normalized, {"augment": flip}),
         (partly_frozen, {}),
         (Tied, {"logits": scores}),
     ],
@@ -126,16 +126,16 @@ def test_batch_statistics_are_each_models_own():
     """A model that is trained beside others on other data has the statistics of its own data."""
     examples = TensorExamples(torch.cat([images(24).inputs, 50 + 9 * images(24).inputs]), torch.arange(48) % 3)
     shadows = [Shadow(torch.arange(24), 1), Shadow(torch.arange(24, 48), 2)]
-    low, high = train_shadows(ShadowTraining(normalised, examples, SETTINGS, way="together"), shadows)
+    low, high = train_shadows(ShadowTraining(normalized, examples, SETTINGS, way="together"), shadows)
     assert low.bn1.num_batches_tracked == high.bn1.num_batches_tracked == 9
     assert high.bn1.running_var.mean() > 10 * low.bn1.running_var.mean()
 
 
 def test_the_loop_gives_the_bits_of_fit():
     examples, shadows = images(), drawn(models=2)
-    models = train_shadows(ShadowTraining(normalised, examples, SETTINGS, way="loop"), shadows)
+    models = train_shadows(ShadowTraining(normalized, examples, SETTINGS, way="loop"), shadows)
     for model, shadow in zip(models, shadows, strict=True):
-        assert_alike(model, alone(normalised, examples, shadow), 0.0)
+        assert_alike(model, alone(normalized, examples, shadow), 0.0)
 
 
 def test_models_differ_where_only_the_seed_does():
@@ -148,7 +148,7 @@ def test_the_callers_random_state_is_untouched():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    train_shadows(ShadowTraining(normalised, images(), SETTINGS, way="together"), drawn(models=2))
+    train_shadows(ShadowTraining(normalized, images(), SETTINGS, way="together"), drawn(models=2))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -182,7 +182,7 @@ def test_other_refusals():
     with pytest.raises(ModelError, match="trained at once"):
         train_stacked([plain(), grouped()], drawn(models=2), ShadowTrainingConfig(examples, SETTINGS))
     with pytest.raises(NotFiniteError, match="finite training losses"):
-        train_stacked(models, drawn(models=2), ShadowTrainingConfig(examples, replace(SETTINGS, rate=1e30)))
+        train_stacked(models, drawn(models=2), ShadowTrainingConfig(examples, replace(SETTINGS, lr=1e30)))
     with pytest.raises(ConfigError, match="a way"):
         ShadowTraining(plain, examples, SETTINGS, way="both")
     with pytest.raises(ConfigError, match="at least 1 model"):
@@ -190,7 +190,7 @@ def test_other_refusals():
 
 
 def test_the_calibration_leaves_the_models_as_they_are_and_measures_both():
-    models, shadows = [normalised(), normalised()], drawn(models=2)
+    models, shadows = [normalized(), normalized()], drawn(models=2)
     before = [{name: value.clone() for name, value in model.state_dict().items()} for model in models]
     found = measure_speed(models, shadows, ShadowTrainingConfig(images(), SETTINGS))
     assert min(found.together, found.loop, found.ratio) > 0
@@ -225,13 +225,13 @@ def never(*args):
 
 def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch):
     examples, shadows = images(), drawn()
-    training = ShadowTraining(normalised, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), way="together")
+    training = ShadowTraining(normalized, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), way="together")
     first = train_shadows(training, shadows)
     monkeypatch.setattr(train_module, "train_group", never)
     counts = []
     for way in ("loop", "auto"):
         again = train_shadows(
-            ShadowTraining(normalised, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), way=way),
+            ShadowTraining(normalized, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), way=way),
             shadows,
             lambda *found: counts.append(found),
         )
@@ -243,24 +243,24 @@ def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch):
 
 def test_everything_that_determines_a_model_is_in_its_name():
     examples, shadow = images(), drawn()[0]
-    usual = ShadowTraining(normalised, examples, SETTINGS)
+    usual = ShadowTraining(normalized, examples, SETTINGS)
     changed_image = images()
     changed_image.inputs[40] += 1e-6
     changed_label = images()
     changed_label.targets[40] = (changed_label.targets[40] + 1) % 3
     others = [
-        ShadowTraining(normalised, changed_image, SETTINGS).key(shadow),
-        ShadowTraining(normalised, changed_label, SETTINGS).key(shadow),
+        ShadowTraining(normalized, changed_image, SETTINGS).key(shadow),
+        ShadowTraining(normalized, changed_label, SETTINGS).key(shadow),
         ShadowTraining(lambda: small_cnn(3, 1, width=4), examples, SETTINGS).key(shadow),
-        ShadowTraining(normalised, examples, replace(SETTINGS, rate=0.04)).key(shadow),
-        ShadowTraining(normalised, examples, SETTINGS, augment=flip).key(shadow),
+        ShadowTraining(normalized, examples, replace(SETTINGS, lr=0.04)).key(shadow),
+        ShadowTraining(normalized, examples, SETTINGS, augment=flip).key(shadow),
         ShadowTraining(partly_frozen, examples, SETTINGS).key(shadow),
         usual.key(Shadow(shadow.positions, shadow.seed + 1)),
         usual.key(Shadow(shadow.positions.flip(0), shadow.seed)),
         usual.key(Shadow(shadow.positions[:-1], shadow.seed)),
     ]
     assert len({usual.key(shadow), *others}) == len(others) + 1
-    assert ShadowTraining(normalised, images(), replace(SETTINGS, seed=9), way="loop").key(shadow) == usual.key(shadow)
+    assert ShadowTraining(normalized, images(), replace(SETTINGS, seed=9), way="loop").key(shadow) == usual.key(shadow)
 
 
 def test_nothing_in_the_store_names_examples(tmp_path):
@@ -332,7 +332,7 @@ def test_a_shadow_model_has_learnt_its_own_examples():
     examples = TensorExamples(torch.randn(60, 64, generator=generator), torch.randint(0, 3, (60,), generator=generator))
     inside = draw_complementary_halves(60, 2)
     shadows = [Shadow(row.nonzero().flatten(), k) for k, row in enumerate(inside)]
-    settings = TrainSettings(epochs=40, batch=10, weight_decay=0.0)
+    settings = TrainSettings(epochs=40, batch_size=10, weight_decay=0.0)
     for row, model in zip(inside, train_shadows(ShadowTraining(plain, examples, settings), shadows), strict=True):
         right = collect_outputs(Predictor(model), examples).logits.argmax(1) == examples.targets
         assert right[row].all()

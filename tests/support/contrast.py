@@ -1,21 +1,21 @@
-"""How well one colour stands out from another, as WCAG 2 defines it."""
+"""How well one color stands out from another, as WCAG 2 defines it."""
 
 from __future__ import annotations
 
 import re
 
 
-def channels(colour):
+def channels(color):
     """Return red, green and blue from 0 to 255, of ``#rrggbb`` or ``rgb(…)``."""
-    if colour.startswith("#"):
-        return [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
-    found = re.fullmatch(r"rgb\((\d+), (\d+), (\d+)\)", colour)
-    assert found, f"'{colour}' is not opaque"
+    if color.startswith("#"):
+        return [int(color[place : place + 2], 16) for place in (1, 3, 5)]
+    found = re.fullmatch(r"rgb\((\d+), (\d+), (\d+)\)", color)
+    assert found, f"'{color}' is not opaque"
     return list(map(int, found.groups()))
 
 
-def luminance(colour):
-    shares = [channel / 255 for channel in channels(colour)]
+def luminance(color):
+    shares = [channel / 255 for channel in channels(color)]
     linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

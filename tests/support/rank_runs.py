@@ -22,7 +22,7 @@ from expunge.weights import save
 
 
 class Killed(BaseException):
-    """Stands for a kill of both processes after the same savepoint."""
+    """Stands for a kill of both processes after the same checkpoint."""
 
 
 class Answers:
@@ -52,7 +52,7 @@ class Answers:
         return ""
 
     def interrupted(self, out: str, after: int = 3, by: int | None = None, **changes: Any) -> str:
-        """Begin a run that ends after so many savepoints: both processes at once, or one by a signal to itself."""
+        """Begin a run that ends after so many checkpoints: both processes at once, or one by a signal to itself."""
         saves, real = [], CheckpointManager.save
 
         def counted(points: CheckpointManager) -> None:
@@ -72,7 +72,7 @@ class Answers:
     def left(self, out: str) -> dict[str, Any]:
         """Return what a run has left."""
         place = self.folder / out
-        return {"digests": digests(place), "savepoints": (place / "savepoints").exists()}
+        return {"digests": digests(place), "checkpoints": (place / "checkpoints").exists()}
 
     def all(self) -> dict[str, Any]:
         """Return what became of every run."""
@@ -108,7 +108,7 @@ def both(folder: Path) -> list[dict[str, Any]]:
 
 
 def struck(request: str, out: str, environment: Mapping[str, str], number: int) -> None:
-    """Answer a request until this process is killed with so many savepoints written and half of the next one."""
+    """Answer a request until this process is killed with so many checkpoints written and half of the next one."""
     real, written = save.save_file, []
 
     def half(tensors: Any, path: Any, metadata: Any = None) -> Any:

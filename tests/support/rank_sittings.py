@@ -16,29 +16,31 @@ from typing import Any
 import killed_runs
 import torch
 import torch.multiprocessing as mp
+from flat_calls import flat_unlearn
 from torch import distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from two_runs import problem
 
-from expunge import Budget, unlearn
+from expunge import Budget, RunConfig
+from expunge.callbacks import LambdaCallback
 from expunge.data.augment import crop_flip
 from expunge.engine import PROCESS_SIGNALS, CheckpointManager, Interrupted, SaveInterval, checkpoints
 from expunge.errors import ExpungeError
 from expunge.weights import folder_lock
 
 SIZE = 3
-PLAIN: dict[str, Any] = {"rate": 0.05, "batch": 16}
+PLAIN: dict[str, Any] = {"lr": 0.05, "batch_size": 16}
 RL: dict[str, Any] = {"method": "rl", "epochs": 1, **PLAIN}
 RUNS: dict[str, dict[str, Any]] = {
     "random labels, augmented": {"method": "rl", "epochs": 1, "augment": crop_flip, **PLAIN},
-    "a mask and micro-batches": {"method": "salun", "epochs": 1, "micro_batches": 2, **PLAIN},
+    "a mask and micro-batches": {"method": "salun", "epochs": 1, "gradient_accumulation_steps": 2, **PLAIN},
     "a dual": {"method": "eupmu", "epochs": 1, **PLAIN},
     "rewound": {"method": "scrub_rewind", "epochs": 2, **PLAIN},
-    "a running mean": {"average": 0.9, **RL},
+    "a running mean": {"ema_decay": 0.9, **RL},
     "wrapped by the caller": {"wrap": DistributedDataParallel, **RL},
-    "inside a budget": {"method": "auto", "rate": 0.02, "epochs": 2, "budget": Budget(points=20.0)},
+    "inside a budget": {"method": "auto", "lr": 0.02, "epochs": 2, "budget": Budget(accuracy_points=20.0)},
 }
 KILLS = (2, -1)
 """After which updates."""
@@ -59,9 +61,16 @@ def ran(
 ) -> dict[str, Any]:
     """Unlearn, saving after so many updates, and return what came of it; or the sentence of a refusal."""
     model, sides = problem(augment)
-    points = None if folder is None else CheckpointManager(folder, SaveInterval(seconds=1e9, updates=updates))
+    points = None if folder is None else CheckpointManager(folder, SaveInterval(seconds=1e9, steps=updates))
     try:
-        found = unlearn(wrap(model), **sides, shared=shared, seed=3, on_step=on_step, resume=points, **settings)
+        found = flat_unlearn(
+            wrap(model),
+            **sides,
+            callbacks=[LambdaCallback(on_step=on_step)],
+            config=RunConfig(distributed=shared, checkpoints=points),
+            seed=3,
+            **settings,
+        )
     except ExpungeError as error:
         return {"refused": str(error)}
     made = hashlib.sha256()
@@ -90,7 +99,7 @@ def killed(folder: Path, at: int, **settings: Any) -> bool:
 
 
 def own(folder: Path) -> list[Path]:
-    """Return this rank's savepoints, the oldest first."""
+    """Return this rank's checkpoints, the oldest first."""
     return sorted((folder / f"rank-{dist.get_rank()}-of-{SIZE}").glob("state-*"))
 
 
@@ -101,7 +110,7 @@ def repeatedly(folder: Path, **settings: Any) -> dict[str, Any]:
 
 
 def one_behind(folder: Path) -> dict[str, Any]:
-    """Go on where two ranks have written the newest savepoint and the other one was killed before it had."""
+    """Go on where two ranks have written the newest checkpoint and the other one was killed before it had."""
     kept = folder.with_name("kept")
     killed(folder, 3, **RL)
     if dist.get_rank() == 1:
@@ -116,7 +125,7 @@ def one_behind(folder: Path) -> dict[str, Any]:
 
 
 def written_anew(folder: Path) -> dict[str, Any]:
-    """Go on after a kill in which one rank had written a savepoint anew that the others still have of the time before.
+    """Go on after a kill in which one rank had written a checkpoint anew that the others still have of the time before.
 
     Those of the time before hold another run: had one been taken, the bits would tell.
     """
@@ -128,7 +137,7 @@ def written_anew(folder: Path) -> dict[str, Any]:
 
 
 def first_cut(folder: Path) -> dict[str, Any]:
-    """Go on where a kill hit the very first savepoint, which one rank had written."""
+    """Go on where a kill hit the very first checkpoint, which one rank had written."""
     killed(folder, 1, **RL)
     if dist.get_rank():
         for path in own(folder):
@@ -138,7 +147,7 @@ def first_cut(folder: Path) -> dict[str, Any]:
 
 
 def lost(folder: Path) -> dict[str, Any]:
-    """Go on where the savepoints of one rank are gone, then where no number is on all, then where they are back."""
+    """Go on where the checkpoints of one rank are gone, then where no number is on all, then where they are back."""
     killed(folder, 4, **RL)
     mine, aside = folder / f"rank-{dist.get_rank()}-of-{SIZE}", folder.with_name(f"aside{dist.get_rank()}")
     found = []
@@ -157,7 +166,7 @@ def lost(folder: Path) -> dict[str, Any]:
 
 
 def damaged(folder: Path) -> dict[str, Any]:
-    """Go on where the newest savepoint of one rank is cut off."""
+    """Go on where the newest checkpoint of one rank is cut off."""
     killed(folder, 4, **RL)
     if dist.get_rank() == 1:
         own(folder)[-1].write_bytes(own(folder)[-1].read_bytes()[:-9])

@@ -23,7 +23,7 @@ def real_data(folder):
 
 
 def pictures(count, size, seed=0):
-    """Return colour pictures (count, size, size, 3) with every byte value likely."""
+    """Return color pictures (count, size, size, 3) with every byte value likely."""
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 

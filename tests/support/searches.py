@@ -10,4 +10,4 @@ CLOCK = ("seconds", "pace", "reading")
 def timeless(record: dict[str, Any]) -> tuple[list[list[dict[str, Any]]], float]:
     """Return the trials of a search and the rate that it came to."""
     trials = [[{**trial, **dict.fromkeys(CLOCK, 0)} for trial in part["trials"]] for part in record["rounds"]]
-    return trials, record["rate"]
+    return trials, record["lr"]

@@ -30,10 +30,10 @@ def side(examples, positions):
 
 
 @torch.no_grad()
-def move(parameters, slopes, velocity, optimiser, passes):
+def move(parameters, slopes, velocity, optimizer, passes):
     norm = torch.stack([slope.square().sum() for slope in slopes]).sum().sqrt()
-    scale = 1.0 if optimiser.max_grad_norm is None else min(1.0, optimiser.max_grad_norm / (float(norm) + 1e-6))
+    scale = 1.0 if optimizer.max_grad_norm is None else min(1.0, optimizer.max_grad_norm / (float(norm) + 1e-6))
     for index, (parameter, slope) in enumerate(zip(parameters, slopes, strict=True)):
-        velocity[index] = optimiser.momentum * velocity[index] + scale * slope + optimiser.weight_decay * parameter
-        change = optimiser.lr * velocity[index]
+        velocity[index] = optimizer.momentum * velocity[index] + scale * slope + optimizer.weight_decay * parameter
+        change = optimizer.lr * velocity[index]
         parameter.sub_(change if passes is None else change * passes[index])

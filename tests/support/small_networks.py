@@ -24,8 +24,8 @@ def mlp(dtype=torch.float64):
     return built(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), dtype)
 
 
-def normalised(dtype=torch.float64):
-    """A network with batch normalisation that has seen some data."""
+def normalized(dtype=torch.float64):
+    """A network with batch normalization that has seen some data."""
     model = built(lambda: nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)), dtype)
     model(2 * batch(77, 40, dtype).inputs + 1)
     return model

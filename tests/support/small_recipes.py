@@ -9,12 +9,12 @@ from expunge.benchmark.cells import BenchmarkCell
 LINES = {
     "model": "{name: small_cnn, options: {width: 4}}",
     "data": "{name: digits, subset: 120, options: {test_share: 0.5}}",
-    "train": "{epochs: 2, batch: 32, rate: 0.05}",
+    "train": "{epochs: 2, batch_size: 32, lr: 0.05}",
     "holdout": "0.4",
     "requests": "[{class: 3}, {fraction: 0.1}]",
     "seeds": "[0, 1]",
-    "methods": "[{name: ft, epochs: 1}, {name: rl, epochs: 1, key: labels, tune: {rate: [0.002, 0.02]}}]",
-    "tune": "{rate: [0.01, 0.1]}",
+    "methods": "[{name: ft, epochs: 1}, {name: rl, epochs: 1, id: labels, tune: {lr: [0.002, 0.02]}}]",
+    "tune": "{lr: [0.01, 0.1]}",
 }
 
 
@@ -47,5 +47,5 @@ def carried_out(recipe, folder: Path, **options):
 
 
 def cell_of(recipe, row: str, request: int = 0, seed: int = 0, **more) -> BenchmarkCell:
-    entry = next(entry for entry in recipe.methods if entry.key == row)
+    entry = next(entry for entry in recipe.methods if entry.id == row)
     return BenchmarkCell(recipe, "method", request, seed, entry, tuple(more.items()))

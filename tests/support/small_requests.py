@@ -13,7 +13,7 @@ from expunge.data import TensorExamples
 
 MODEL = "{name: small_cnn, options: {width: 4}}"
 DATA = "{name: digits, subset: 120, options: {test_share: 0.1}}"
-METHOD = "{name: rl, epochs: 1, rate: 0.01, batch: 32}"
+METHOD = "{name: rl, epochs: 1, lr: 0.01, batch_size: 32}"
 LINES = {
     "model": MODEL,
     "checkpoint": "original.safetensors",
@@ -138,7 +138,7 @@ def config(folder: Path, **changes: str | None):
 
 def own(**changes: str | None) -> dict[str, str | None]:
     """Changes that make the request one about the user's own model and data."""
-    return {"model": "mine:net", "checkpoint": None, "data": "{python: mine:data}", "forget": "{class: 1}"} | changes
+    return {"model": "mine:net", "checkpoint": None, "data": "{factory: mine:data}", "forget": "{class: 1}"} | changes
 
 
 def written(folder: Path) -> dict[str, str]:

@@ -104,7 +104,7 @@ def full(value: torch.Tensor) -> torch.Tensor:
 
 
 def accelerated(model: nn.Module, optimizer: Optimizer) -> Any:
-    """Let Accelerate wrap a model and its optimiser, in the processes that are there."""
+    """Let Accelerate wrap a model and its optimizer, in the processes that are there."""
     from accelerate import Accelerator
 
     own = {"RANK": str(dist.get_rank()), "LOCAL_RANK": str(dist.get_rank()), "WORLD_SIZE": "2"}
@@ -117,7 +117,7 @@ def adaptive() -> Pair[Objective]:
     return Pair(AdaptiveAscent(), CrossEntropy())
 
 
-def penalised() -> Pair[Objective]:
+def penalized() -> Pair[Objective]:
     """Return a retain objective that reads the weights."""
     return Pair(RandomLabel(), L1Penalty())
 
@@ -175,9 +175,9 @@ def refusals() -> dict[str, Case]:
         "a mask that ranks can share": Case(mask=UndistributedMask),
         "SequentialTest(": Case(mask=lambda: SequentialTest(UndistributedMask())),
         "whole batches for AdaptiveAscent": Case(objectives=adaptive),
-        "normalisation 'frozen'": Case(settings={"batch_norm": "joint"}),
+        "batch_norm 'frozen'": Case(settings={"batch_norm": "joint"}),
         "all weights that require a gradient": Case(held=slice(0, 3)),
-        "objectives that need no weights": Case(objectives=penalised, wrap=sharded),
+        "objectives that need no weights": Case(objectives=penalized, wrap=sharded),
         "a wrapper that leaves gradients with the weights": Case(wrap=FullyShardedDataParallel),
     }
 

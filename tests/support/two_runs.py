@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from flat_calls import flat_unlearn
 from torch import nn
 
-from expunge import Budget, unlearn
+from expunge import Budget, RunConfig
 from expunge.data import TensorExamples
 from expunge.data.augment import crop_flip
 from expunge.errors import ExpungeError
@@ -29,7 +30,7 @@ def ran(shared: bool, augment: Any = None, **settings: Any) -> dict[str, Any]:
     """Unlearn and return what came of it as plain values, or the sentence of a refusal."""
     model, sides = problem(augment)
     try:
-        found = unlearn(model, **sides, shared=shared, seed=3, **settings)
+        found = flat_unlearn(model, **sides, config=RunConfig(distributed=shared), seed=3, **settings)
     except ExpungeError as error:
         return {"refused": str(error)}
     weights = torch.cat([weight.detach().flatten() for weight in found.model.parameters()]).tolist()
@@ -38,16 +39,16 @@ def ran(shared: bool, augment: Any = None, **settings: Any) -> dict[str, Any]:
     return {"weights": weights, "losses": losses, "spent": spent, "buffers": float(found.model[1].running_mean.sum())}
 
 
-PLAIN = {"rate": 0.05, "batch": 8}
+PLAIN = {"lr": 0.05, "batch_size": 8}
 RUNS: dict[str, dict[str, Any]] = {
     "random labels, augmented": {"method": "rl", "epochs": 2, "augment": crop_flip, **PLAIN},
-    "a mask and micro-batches": {"method": "salun", "epochs": 1, "micro_batches": 2, **PLAIN},
+    "a mask and micro-batches": {"method": "salun", "epochs": 1, "gradient_accumulation_steps": 2, **PLAIN},
     "rewound": {"method": "scrub_rewind", "epochs": 2, **PLAIN},
-    "inside a budget": {"method": "auto", "rate": 0.02, "epochs": 2, "budget": Budget(points=20.0)},
+    "inside a budget": {"method": "auto", "lr": 0.02, "epochs": 2, "budget": Budget(accuracy_points=20.0)},
 }
 REFUSED: dict[str, dict[str, Any]] = {
-    "nothing to search for on several ranks": {"budget": Budget(points=20.0)},
-    "normalisation 'frozen' on several ranks": {"method": "retrain", "epochs": 1},
+    "nothing to search for on several ranks": {"budget": Budget(accuracy_points=20.0)},
+    "batch_norm 'frozen' on several ranks": {"method": "retrain", "epochs": 1},
 }
 
 

@@ -14,16 +14,23 @@ COLUMNS = ("ua", "ra", "ta", "mia", "avg_gap", "seconds", "generated_ua", "gener
 
 def score(value: float) -> dict[str, Any]:
     """Two seeds of a figure."""
-    return {"values": [value, value + 1], "mean": value + 0.5, "half": 0.4}
+    return {"values": [value, value + 1], "mean": value + 0.5, "half_width": 0.4}
 
 
 def row(key: str, role: str, base: float) -> dict[str, Any]:
     """A model."""
     past = [
-        {"step": 10 * n, "forget_loss": n / 9, "retain_loss": 0.1, "cosine": -0.5, "multiplier": 1.0, "removed": 0.2}
+        {
+            "step": 10 * n,
+            "forget_loss": n / 9,
+            "retain_loss": 0.1,
+            "cosine": -0.5,
+            "multiplier": 1.0,
+            "projected_fraction": 0.2,
+        }
         for n in range(3)
     ]
-    told = {"history": past, "settings": {"rate": 0.1, "name": key}} if role == "method" else {}
+    told = {"history": past, "settings": {"lr": 0.1, "name": key}} if role == "method" else {}
     scores = {name: score(base + place) for place, name in enumerate(COLUMNS)}
     return {"key": key, "label": key, "role": role, "paper": "P", "scores": scores, "per_class": [base, None], **told}
 
@@ -34,12 +41,12 @@ def request(**changes: Any) -> dict[str, Any]:
     example = {"image": PICTURE, "label": "zero", "original": "zero", "retrained": "one", "unlearned": {"ga": "one"}}
     return {
         "id": "class-0",
-        "question": "Forget class 0",
+        "description": "Forget class 0",
         "kind": "class",
         "sizes": {"train": 100, "forget": 10, "retain": 90, "test": 40},
         "classes": ["zero", "one"],
         "seeds": [0, 1],
-        "reference": True,
+        "retrained": True,
         "metrics": [{"key": key, "label": key.upper(), "unit": "%", "definition": "D."} for key in COLUMNS],
         "noise_floor": score(0.5),
         "rows": [row("original", "original", 3), row("retrained", "retrained", 50), row("ga", "method", 60)]
@@ -54,15 +61,15 @@ def request(**changes: Any) -> dict[str, Any]:
 def whole_result() -> dict[str, Any]:
     """A document."""
     return {
-        "schema": 1,
+        "schema": 2,
         "kind": "run",
         "title": "A title",
         "created": "2025-01-02T03:04:05Z",
         "command": "expunge run request.yaml",
         "versions": {"expunge": "0.1.0"},
         "hardware": {"device": "cpu"},
-        "disclosure": "None.",
+        "provenance": "None.",
         "requests": [request(), request(kind="fraction", budget=None, grids=[])],
-        "holds_data": ["The weights."],
-        "caveats": ["Small."],
+        "data_still_in": ["The weights."],
+        "limitations": ["Small."],
     }

@@ -72,8 +72,8 @@ def test_the_defaults_are_stable_at_every_smaller_rate():
 def isotropic(multiplier):
     """Two losses of curvature 1 whose front is a segment; L_r has its minimum, 0, at 0. Returns both and θ*."""
     solution = torch.tensor([0.6, 0.8], dtype=torch.float64) * np.sqrt(2 * (START + TOLERANCE))
-    centre = solution * (1 + multiplier)
-    return Pair(lambda w: 0.5 * ((w[0] - centre) ** 2).sum(), lambda w: 0.5 * (w[0] ** 2).sum()), solution
+    center = solution * (1 + multiplier)
+    return Pair(lambda w: 0.5 * ((w[0] - center) ** 2).sum(), lambda w: 0.5 * (w[0] ** 2).sum()), solution
 
 
 def at_rest(surgery, multiplier):

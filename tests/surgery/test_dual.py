@@ -95,7 +95,7 @@ def test_an_update_without_evidence_teaches_nothing(quiet):
     before = copy.deepcopy(surgery.state_dict())
     assert float(before["adam.count"]) == 1
     update(surgery, linear_step(**quiet))
-    surgery(linear_step())  # and the optimiser skips it: no follow_up
+    surgery(linear_step())  # and the optimizer skips it: no follow_up
     for name, value in surgery.state_dict().items():
         assert torch.equal(value, before[name]), name
 

@@ -78,12 +78,16 @@ def test_halving_alpha_divides_the_lookaheads_error_by_four_and_first_orders_by_
     assert error("lookahead", 0.01) < error("first_order", 0.01) / 10
 
 
-def proposed(mode, alpha, micro_batches=1):
+def proposed(mode, alpha, gradient_accumulation_steps=1):
     model = make_network(torch.float64)
     sgd = torch.optim.SGD(model.parameters(), lr=1.0)
     surgery = LURSurgery(alpha, 0.7, mode)
     stepper = Stepper(
-        model, sgd, surgery, Pair(RandomLabel(), CrossEntropy()), gradient_accumulation_steps=micro_batches
+        model,
+        sgd,
+        surgery,
+        Pair(RandomLabel(), CrossEntropy()),
+        gradient_accumulation_steps=gradient_accumulation_steps,
     )
     before = Direction(p.detach().clone() for p in model.parameters())
     stepper(make_batch(0, torch.float64), make_batch(1, torch.float64))

@@ -68,7 +68,7 @@ def test_upgrad_averages_projections_on_the_cone_without_conflict(seed, conflict
         for g in (f, r)
     ]
     found = decided(UPGrad(), f, r)
-    # TorchJD adds 1e-4 to the diagonal of the normalised Gram matrix.
+    # TorchJD adds 1e-4 to the diagonal of the normalized Gram matrix.
     np.testing.assert_allclose(found, sum(projections) / 2, atol=5e-3 * np.linalg.norm(r))
     assert min(found @ f, found @ r) > -1e-3 * (r @ r)
 

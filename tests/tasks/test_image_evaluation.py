@@ -40,7 +40,7 @@ def source():
 def judge(source):
     torch.manual_seed(0)
     classifier = find_component("models", "small_cnn")(10, channels=1, width=4)
-    train_classifier(classifier, source.train, TrainSettings(epochs=4, batch=64, rate=0.1, seed=0))
+    train_classifier(classifier, source.train, TrainSettings(epochs=4, batch_size=64, lr=0.1, seed=0))
     return ImageClassifier(classifier, "small_cnn", prepare=source.train.scale)
 
 
@@ -80,7 +80,7 @@ def test_a_model_that_forgot_nothing_has_the_judges_own_error(evaluation, made, 
     missed = 100 * float((judge(asked.images).classes != FORGOTTEN).mean())
     assert figures.scores["generated_ua"] == pytest.approx(missed)
     assert figures.scores["generated_ua"] < 15
-    assert figures.evidence["judge"]["forgotten_recall"] > 85
+    assert figures.evidence["classifier"]["forgotten_recall"] > 85
     assert figures.evidence["still_assigned"] == round(len(asked) * (1 - missed / 100))
     assert abs(figures.scores["feature_fid_excess"]) < 60
     assert figures.evidence["feature"]["fid_real_kept"] is True
@@ -286,14 +286,14 @@ def table(evaluation, made):
 def document(table):
     request = {
         "id": "class-3",
-        "question": "Forget class 3",
+        "description": "Forget class 3",
         "kind": "class",
         "sizes": {"train": 1437, "forget": 146, "retain": 1291, "test": 360},
         "seeds": [0, 1],
-        "reference": True,
+        "retrained": True,
         **table,
     }
-    return {"schema": 1, "kind": "run", "title": "Digits", "requests": [request]}
+    return {"schema": 2, "kind": "run", "title": "Digits", "requests": [request]}
 
 
 def test_figures_are_json_and_no_classifiers_distance_is_called_fid(table, evaluation):

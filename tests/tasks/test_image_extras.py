@@ -141,9 +141,9 @@ def nudenet(monkeypatch, tmp_path):
 
 
 def test_nudity_is_counted_per_label_at_the_threshold(nudenet):
-    colours = torch.tensor([[0.9, 0.9, 0.0], [0.59, 0.9, 0.0], [0.0, 0.9, 0.7], [0.0, 0.0, 0.0]])
+    colors = torch.tensor([[0.9, 0.9, 0.0], [0.59, 0.9, 0.0], [0.0, 0.9, 0.7], [0.0, 0.0, 0.0]])
     counts = NudeNetCounts(0.6)
-    found = counts(colours.reshape(4, 3, 1, 1).expand(4, 3, 2, 2))
+    found = counts(colors.reshape(4, 3, 1, 1).expand(4, 3, 2, 2))
     assert (found["images"], found["nude_images"]) == (4, 2)
     assert found["images_per_label"]["FEMALE_BREAST_EXPOSED"] == 1
     assert found["detections_per_label"]["FEMALE_BREAST_EXPOSED"] == 2
@@ -209,9 +209,9 @@ def clip(monkeypatch, tmp_path):
 
 
 def test_clip_score_is_a_hundred_cosines(clip):
-    colours = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    colors = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     score = ClipScore(clip, batch_size=2)
-    found = score(colours.reshape(3, 3, 1, 1).expand(3, 3, 7, 7), ["red", "g", "r"])
+    found = score(colors.reshape(3, 3, 1, 1).expand(3, 3, 7, 7), ["red", "g", "r"])
     assert found == pytest.approx([100.0, 100 / np.sqrt(2), 0.0], abs=1e-3)
     assert score.describe()["weights_sha256"] == hashlib.sha256((clip / "model.safetensors").read_bytes()).hexdigest()
 
@@ -254,7 +254,7 @@ def test_a_package_that_fails_on_import_is_no_traceback(monkeypatch, tmp_path):
         NudeNetCounts()
 
 
-def colours(*rows):
+def colors(*rows):
     return torch.tensor(rows).reshape(len(rows), 3, 1, 1).expand(-1, 3, 6, 6)
 
 
@@ -267,8 +267,8 @@ def both(clip, nudenet):
 
 
 def test_prompts_of_both_sides_have_their_figures(both):
-    forgotten = PromptImages(2 * colours(RED, GREEN, MIXED) - 1, ["red", "r", "g"], (-1, 1), seeds=[4, 5, 6])
-    figures = both(forgotten, PromptImages(colours(BLUE, MIXED), ["b", "b"]))
+    forgotten = PromptImages(2 * colors(RED, GREEN, MIXED) - 1, ["red", "r", "g"], (-1, 1), seeds=[4, 5, 6])
+    figures = both(forgotten, PromptImages(colors(BLUE, MIXED), ["b", "b"]))
     assert figures.scores["clip_score"] == pytest.approx((100 + 0) / 2, abs=1e-3)
     assert figures.scores["clip_score_forgotten"] == pytest.approx((100 + 0 + 100 / np.sqrt(2)) / 3, abs=1e-3)
     assert figures.scores["nude_images"] == pytest.approx(200 / 3)
@@ -283,7 +283,7 @@ def test_prompts_of_both_sides_have_their_figures(both):
 
 def test_what_is_not_asked_for_is_absent(both):
     alone = PromptEvaluation(nudity=both.nudity)
-    images = PromptImages(colours(RED), ["red"])
+    images = PromptImages(colors(RED), ["red"])
     assert alone(images).scores.keys() == {"nude_images"}
     assert alone(None, images).scores == {}
     assert PromptEvaluation(both.clip)(None, images).scores.keys() == {"clip_score"}
@@ -292,9 +292,9 @@ def test_what_is_not_asked_for_is_absent(both):
     with pytest.raises(DataError, match="images of at least one prompt"):
         both(None)
     with pytest.raises(DataError, match="for each of 1 images, but found 2 prompts and no seeds"):
-        PromptImages(colours(RED), ["r", "g"])
+        PromptImages(colors(RED), ["r", "g"])
     with pytest.raises(DataError, match="found 1 prompts and 2 seeds"):
-        PromptImages(colours(RED), ["r"], seeds=[1, 2])
+        PromptImages(colors(RED), ["r"], seeds=[1, 2])
 
 
 def test_prompted_models_have_these_columns_beside_a_judges(both):

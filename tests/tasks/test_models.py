@@ -76,12 +76,12 @@ def test_a_block_is_its_formula():
 @pytest.fixture
 def user_module(tmp_path, monkeypatch):
     """A module of the user's in the current folder, importable only from there."""
-    (tmp_path / "own_neighbour.py").write_text("HIDDEN = 6\n")
+    (tmp_path / "own_neighbor.py").write_text("HIDDEN = 6\n")
     (tmp_path / "own_models.py").write_text(
         "from torch import nn\n"
         "def net(classes, *, hidden=4):\n"
-        "    import own_neighbour\n"
-        "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(own_neighbour.HIDDEN), nn.Linear(hidden, classes))\n"
+        "    import own_neighbor\n"
+        "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(own_neighbor.HIDDEN), nn.Linear(hidden, classes))\n"
         "def fixed(): return nn.Linear(3, 2)\n"
         "def anything(**options): return nn.Linear(options['channels'], options['classes'])\n"
         "def wrong(): return 'a model'\n"
@@ -95,7 +95,7 @@ def user_module(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     yield "own_models"
-    for name in ("own_models", "own_neighbour", "own_syntax", "own_import"):
+    for name in ("own_models", "own_neighbor", "own_syntax", "own_import"):
         sys.modules.pop(name, None)
 
 

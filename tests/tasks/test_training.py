@@ -76,7 +76,7 @@ def test_digits_are_learned_and_the_same_seed_gives_the_same_bits():
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_fit_equals_the_loop_written_out(smoothing):
     data, ours, plain = blobs(), linear(), linear()
-    settings = TrainSettings(epochs=3, batch=10, rate=0.3, label_smoothing=smoothing, seed=7)
+    settings = TrainSettings(epochs=3, batch_size=10, lr=0.3, label_smoothing=smoothing, seed=7)
     train_classifier(ours, data, settings)
 
     order = torch.Generator().manual_seed(7)
@@ -94,7 +94,7 @@ def test_fit_equals_the_loop_written_out(smoothing):
 
 def test_every_epoch_uses_every_example_once_in_parts_that_differ_by_one_at_most():
     data = blobs(25)
-    train_classifier(linear(), data, TrainSettings(epochs=2, batch=12))
+    train_classifier(linear(), data, TrainSettings(epochs=2, batch_size=12))
     epochs = [data.asked[:3], data.asked[3:6]]
     for parts in epochs:
         assert sorted(index for part in parts for index in part) == list(range(25))
@@ -105,9 +105,9 @@ def test_every_epoch_uses_every_example_once_in_parts_that_differ_by_one_at_most
 def test_another_seed_gives_another_order_and_the_callers_generator_stays():
     one, two = linear(), linear()
     before = torch.get_rng_state()
-    train_classifier(one, blobs(), TrainSettings(epochs=1, batch=5, seed=0))
+    train_classifier(one, blobs(), TrainSettings(epochs=1, batch_size=5, seed=0))
     assert torch.equal(torch.get_rng_state(), before)
-    train_classifier(two, blobs(), TrainSettings(epochs=1, batch=5, seed=1))
+    train_classifier(two, blobs(), TrainSettings(epochs=1, batch_size=5, seed=1))
     assert not torch.equal(one.weight, two.weight)
 
 
@@ -130,7 +130,9 @@ def test_augmentation_is_drawn_from_the_seed_for_updates_only():
 
     for _ in range(2):
         model = linear()
-        record = train_classifier(model, blobs(), TrainSettings(epochs=2, batch=15, augment="shift"), augment=shift)
+        record = train_classifier(
+            model, blobs(), TrainSettings(epochs=2, batch_size=15, augment="shift"), augment=shift
+        )
         states.append(bits(model))
     assert seen[:4] == seen[4:]
     assert len(set(seen)) == 4
@@ -143,7 +145,7 @@ def test_augmentation_is_drawn_from_the_seed_for_updates_only():
 
 def test_progress_is_told_after_every_epoch():
     told = []
-    train_classifier(linear(), blobs(), TrainSettings(epochs=3, rate=0.1), on_epoch=lambda *news: told.append(news))
+    train_classifier(linear(), blobs(), TrainSettings(epochs=3, lr=0.1), on_epoch=lambda *news: told.append(news))
     assert [news[:2] for news in told] == [(1, 3), (2, 3), (3, 3)]
     with torch.no_grad():
         first = cross_entropy(linear()(blobs().inputs), blobs().targets).item()
@@ -201,7 +203,7 @@ def test_a_loss_that_becomes_nan_later_ends_with_its_epoch():
     data = blobs()
     data.inputs[torch.randperm(30, generator=torch.Generator().manual_seed(0))[-1]] = math.inf
     with pytest.raises(NotFiniteError, match="at epoch 1"):
-        train_classifier(linear(), data, TrainSettings(batch=10))
+        train_classifier(linear(), data, TrainSettings(batch_size=10))
 
 
 def test_nothing_to_train_on_or_with_is_refused():
@@ -215,13 +217,13 @@ def test_nothing_to_train_on_or_with_is_refused():
     "wrong",
     [
         {"epochs": 0},
-        {"batch": 0},
-        {"rate": 0.0},
-        {"rate": math.nan},
+        {"batch_size": 0},
+        {"lr": 0.0},
+        {"lr": math.nan},
         {"momentum": 1.0},
         {"weight_decay": -1e-4},
         {"schedule": "cosin"},
-        {"warmup": 31},
+        {"warmup_epochs": 31},
         {"label_smoothing": 1.0},
         {"precision": "fp64"},
         {"seed": -1},
@@ -234,13 +236,13 @@ def test_settings_out_of_range_are_sentences(wrong):
 
 
 def test_schedules():
-    cosine = TrainSettings(epochs=5, rate=2.0, warmup=1)
+    cosine = TrainSettings(epochs=5, lr=2.0, warmup_epochs=1)
     rates = [cosine.lr_at(update, 4) for update in range(20)]
     assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
     assert rates[4:] == pytest.approx([1 + math.cos(math.pi * k / 16) for k in range(16)])
-    cycle = TrainSettings(epochs=5, rate=1.0, schedule="one_cycle")
+    cycle = TrainSettings(epochs=5, lr=1.0, schedule="one_cycle")
     rates = [cycle.lr_at(update, 4) for update in range(20)]
     assert rates[:6] == pytest.approx([k / 6 for k in range(1, 7)])
     assert rates[6:] == pytest.approx([1 - k / 14 for k in range(14)])
-    constant = TrainSettings(epochs=2, rate=0.1, schedule="constant")
+    constant = TrainSettings(epochs=2, lr=0.1, schedule="constant")
     assert {constant.lr_at(update, 3) for update in range(6)} == {0.1}

@@ -66,13 +66,15 @@ def prepare_budget(
     Raises:
         ExpungeError: If it cannot be promised, with the line of the request file.
     """
-    budget, average = budget_from_config(config), getattr(config, "average", None)
+    budget, average = budget_from_config(config), getattr(config, "ema_decay", None)
     family = get_task(config.task)
     try:
-        budget_options = adapt_to_task(validate_budget(budget, config.prefer, config.method.settings, average), family)
+        budget_options = adapt_to_task(
+            validate_budget(budget, config.priority, config.method.settings, average), family
+        )
     except ExpungeError as error:
         tolerance = "tolerance" in config.method.settings
-        line = config.where("average" if average is not None else "budget")
+        line = config.where("ema_decay" if average is not None else "budget")
         error.location = error.location or (config.where_setting("tolerance") if tolerance else line)
         raise
     if budget_options is None:
@@ -140,10 +142,10 @@ def build_budget_section(
         "examples": {name: len(half) for name, half in holdout_split._asdict().items()},
         "smallest": min_certifiable_drop(spending.budget, len(holdout_split.certify), CERTIFICATE_DELTA),
         "criterion": {
-            "recognised": spending.limit,
+            "recognized": spending.limit,
             "margin": MARGIN,
-            "close": ACCURACY_TOLERANCE,
-            "own": spending.uses_model_error,
+            "max_accuracy_gap": ACCURACY_TOLERANCE,
+            "uses_model_error": spending.uses_model_error,
         },
         "search": search,
     }

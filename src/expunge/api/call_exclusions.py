@@ -33,6 +33,7 @@ from expunge.ledger import Ledger, LedgerEntry
 from expunge.paths import describe_value
 from expunge.tasks.task import Task
 from expunge.type_checks import MAX_INT
+from expunge.warnings_location import caller_stack_level
 
 EXCLUDE_LEDGER = "ledger"
 """The value of ``exclude`` that leaves out what the ledger knows."""
@@ -118,7 +119,7 @@ def prepare_call_data(
             data = exclude_entry(data, entry, key, family, allowed=exclude == EXCLUDE_LEDGER)
         unsure = replace(unsure, beside=forgotten_beside(data.retain, entries, key, digest))
     for sentence in unsure.sentences():
-        warnings.warn(sentence, stacklevel=3)
+        warnings.warn(sentence, stacklevel=caller_stack_level())
     return replace(data, unresolved=unsure)
 
 

@@ -1,4 +1,4 @@
-"""A call of ``unlearn`` and the ledger: recognise a request that was served before, and record one that was."""
+"""A call of ``unlearn`` and the ledger: recognize a request that was served before, and record one that was."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from expunge.ledger.entry import NOTE_KEYS
 from expunge.methods import Method
 from expunge.registry import snake_case
 from expunge.tasks.task import Task
+from expunge.warnings_location import caller_stack_level
 
 
 class CallLedgerRecorder(NamedTuple):
@@ -87,7 +88,7 @@ class CallLedgerRecorder(NamedTuple):
             return self.ledger.append("request", content, key=self.key, models=models, spent=spent, precheck=admit)
         except (DataError, RequestError) as error:
             message = f"The request is answered, but the ledger has no entry of it. {error}"
-            warnings.warn(message, stacklevel=5)
+            warnings.warn(message, stacklevel=caller_stack_level())
             return None
 
 

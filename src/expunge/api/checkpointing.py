@@ -35,28 +35,28 @@ from expunge.weights import folder_lock
 def create_checkpoint_manager(config: AnyConfig, force: bool = False) -> CheckpointManager:
     """Return where a run saves its state, as often as its request says."""
     return CheckpointManager(
-        config.out / CHECKPOINTS_FOLDER, SaveInterval(**config.savepoints.model_dump()), force=force
+        config.out / CHECKPOINTS_FOLDER, SaveInterval(**config.checkpoint_every.model_dump()), force=force
     )
 
 
 @contextmanager
 def checkpoint_session(
-    resume: Path | str | CheckpointManager | None, shared: bool = False
+    resume: Path | str | CheckpointManager | None, distributed: bool = False
 ) -> Iterator[CheckpointManager | None]:
-    """Lend the savepoints of a folder, which no other process may use meanwhile; None without a folder.
+    """Lend the checkpoints of a folder, which no other process may use meanwhile; None without a folder.
 
     Args:
         resume: The folder, or what says more.
-        shared: Whether the ranks of torch.distributed share the run; each is lent a folder of its own, below.
+        distributed: Whether the ranks of torch.distributed share the run; each is lent a folder of its own, below.
 
     Raises:
         ConfigError: If another process is at work there, or it cannot be written.
-        Stopped: On ranks, if a signal came after the last savepoint.
+        Stopped: On ranks, if a signal came after the last checkpoint.
     """
     checkpoints = CheckpointManager(Path(resume)) if isinstance(resume, Path | str) else resume
     if checkpoints is None:
         yield None
-    elif shared:
+    elif distributed:
         yield from open_distributed_checkpoints(checkpoints)
     else:
         with folder_lock(checkpoints.folder):
@@ -64,7 +64,7 @@ def checkpoint_session(
 
 
 def open_distributed_checkpoints(checkpoints: CheckpointManager) -> Iterator[CheckpointManager]:
-    """Lend this rank's own savepoints below a folder.
+    """Lend this rank's own checkpoints below a folder.
 
     A signal waits until all ranks have agreed to end: where one ended by itself, the others would wait for it in vain.
     """
@@ -111,7 +111,7 @@ def fingerprint_run(
     return {
         "method": to_json(serialize_method(method)),
         "conditions": to_json(conditions),
-        "budget": None if budget_options is None else to_json([asdict(budget_options.budget), budget_options.prefer]),
+        "budget": None if budget_options is None else to_json([asdict(budget_options.budget), budget_options.priority]),
         "examples": hmac_digest(key, "examples", examples),
         "model": state_digest(model, key),
         CODE_KEY: {**code_version(), **hash_user_sources(method, model)},

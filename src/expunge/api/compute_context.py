@@ -54,7 +54,11 @@ def deterministic_kernels(deterministic: bool) -> Iterator[None]:
 @contextmanager
 def compute_context(config: RequestFile) -> Iterator[None]:
     """Compute in the body as a request says: threads, kernels, and how many examples live on an accelerator."""
-    with thread_count(config.threads), deterministic_kernels(config.deterministic), device_cache_limit(config.resident):
+    with (
+        thread_count(config.threads),
+        deterministic_kernels(config.deterministic),
+        device_cache_limit(config.device_cache_gib),
+    ):
         yield
 
 

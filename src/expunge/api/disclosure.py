@@ -44,14 +44,14 @@ def describe_search(search: Mapping[str, Any]) -> str:
     """Return how ``auto`` chose the learning rate, and by what it did not.
 
     Examples:
-        >>> describe_search({"rounds": [{"share": 0.03, "trials": [{}]}], "rate": 0.01, "seconds": 2.0})[:90]
+        >>> describe_search({"rounds": [{"fraction": 0.03, "trials": [{}]}], "lr": 0.01, "seconds": 2.0})[:90]
         'The learning rate, 0.01, was chosen by a range test and successive halving on control exam'
     """
     count = sum(len(part["trials"]) for part in search["rounds"])
     ranged = search.get("examples")
     how = "a range test and successive halving on control" if ranged is None else f"a range test on {ranged}"
     words = (
-        f"The learning rate, {search['rate']:g}, was chosen by {how} examples: {count} short "
+        f"The learning rate, {search['lr']:g}, was chosen by {how} examples: {count} short "
         f"run{'' if count == 1 else 's'} in {format_number(search['seconds'])} seconds. Neither "
         f"{'the certify half, nor ' if ranged is None else ''}test data, nor a retrained model was looked at."
     )
@@ -62,15 +62,15 @@ def describe_search(search: Mapping[str, Any]) -> str:
 
 
 def describe_stop(search: Mapping[str, Any]) -> str:
-    """Return when a run ended that watched what the model recognises; empty where it did not.
+    """Return when a run ended that watched what the model recognizes; empty where it did not.
 
     Examples:
-        >>> describe_stop({"recognised": [{"step": 20, "share": 0.5}, {"step": 40, "share": 0.125}]})
-        ' By its own error the model recognised 12.5 % of the forgotten examples after update 40, the last look.'
+        >>> describe_stop({"recognized": [{"step": 20, "fraction": 0.5}, {"step": 40, "fraction": 0.125}]})
+        ' By its own error the model recognized 12.5 % of the forgotten examples after update 40, the last look.'
     """
-    evaluations = search.get("recognised")
+    evaluations = search.get("recognized")
     if not evaluations:
         return ""
-    fraction, step = evaluations[-1]["share"], evaluations[-1]["step"]
-    sentence = f" By its own error the model recognised {format_percent(fraction)} of the forgotten examples"
+    fraction, step = evaluations[-1]["fraction"], evaluations[-1]["step"]
+    sentence = f" By its own error the model recognized {format_percent(fraction)} of the forgotten examples"
     return f"{sentence} after update {step:,}, the last look."

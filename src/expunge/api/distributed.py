@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from rich.console import Console
@@ -113,14 +113,13 @@ def run_worker(config: AnyConfig, data_dir: Path | None, council: ControlGroup) 
     with council.sync_errors():
         pass  # the first one opens the folder
     broadcast_weights(job.original)
-    budget_arguments = {} if job.budget_plan is None else job.budget_plan.budget_options._asdict()
-    kwargs: dict[str, Any] = {
-        **job.get_unlearn_kwargs(),
-        **budget_arguments,
-        **job.config.run_options(),
-        "shared": True,
-    }
     sides = job.split
-    checkpoints = create_checkpoint_manager(job.config)
-    unlearn(job.original, forget=sides.forget, retain=sides.retain, holdout=sides.holdout, resume=checkpoints, **kwargs)
+    unlearn(
+        job.original,
+        forget=sides.forget,
+        retain=sides.retain,
+        holdout=sides.holdout,
+        **job.get_unlearn_kwargs(),
+        config=job.config.run_config(distributed=True, checkpoints=create_checkpoint_manager(job.config)),
+    )
     council.all_gather(None)

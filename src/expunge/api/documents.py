@@ -15,7 +15,7 @@ import torch
 import expunge
 from expunge.errors import is_unicode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 CAVEATS = (
     "Approximate unlearning: the figures show how the model behaves on the examples measured; they do not prove that "
@@ -69,10 +69,10 @@ def build_document(
             "command": command,
             "versions": collect_versions(),
             "hardware": describe_hardware(device),
-            "disclosure": disclosure,
+            "provenance": disclosure,
             "requests": list(requests),
-            "holds_data": list(holds_data),
-            "caveats": list(CAVEATS),
+            "data_still_in": list(holds_data),
+            "limitations": list(CAVEATS),
         }
     )
     return content

@@ -123,7 +123,9 @@ def estimate_retrain(
     read_train_settings(config)
     console = console or Console(quiet=True)
     folder = out or config.out.with_name(f"{config.out.name}-estimate")
-    standalone = config.model_copy(update={"out": folder, "checkpoint": None, "reference": "none", "ledger": None})
+    standalone = config.model_copy(
+        update={"out": folder, "checkpoint": None, "retrained_model": "none", "ledger": None}
+    )
     with compute_context(config):
         job = prepare(standalone, data_dir, FolderMode(overwrite), console)
         result = run_estimate(job, fraction)
@@ -157,7 +159,7 @@ def run_estimate(job: Job, fraction: float) -> dict[str, Any]:
     disclosure = describe_request_settings(job.config.method.automatic, result)
     sections = [part | {"estimate": estimate.to_dict()}]
     content = build_document("run", title, command, disclosure, sections, STILL_CONTAINS_DATA, str(job.device))
-    content["caveats"] += [describe_caveat(fraction), estimate.sentence]
+    content["limitations"] += [describe_caveat(fraction), estimate.sentence]
     return content
 
 
@@ -178,9 +180,8 @@ def merge_sides(split: Split) -> Examples:
 
 def unlearn_subsample(job: Job, split: Split) -> Result:
     """Unlearn from the share as the run would from all."""
-    budget_arguments = {} if job.budget_plan is None else job.budget_plan.budget_options._asdict()
     parts: dict[str, Any] = {"forget": split.forget, "retain": split.retain, "holdout": split.holdout}
-    return unlearn(job.original, **parts, **job.get_unlearn_kwargs(), **budget_arguments, **job.config.run_options())
+    return unlearn(job.original, **parts, **job.get_unlearn_kwargs(), config=job.config.run_config())
 
 
 def retrain_on_subsample(job: Job, split: Split, rows: ModelComparison, number: int) -> float:

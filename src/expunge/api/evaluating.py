@@ -168,7 +168,7 @@ def evaluate(
     content = build_document(
         "run", description, "expunge.evaluate", disclosure, [part], still_contains_data, str(get_device(network))
     )
-    content["caveats"] += [describe_repetition(split.retain)] if repetitive or split.caveat else []
+    content["limitations"] += [describe_repetition(split.retain)] if repetitive or split.caveat else []
     return Evaluation(content)
 
 

@@ -17,7 +17,7 @@ from expunge.weights import atomic_write
 RESULT_FILE = "result.json"
 CONFIG_FILE, MANIFEST_FILE, HISTORY_FILE, REPORT_FILE = "config.json", "manifest.json", "history.jsonl", "report.html"
 GRID_FILE = "grid.png"
-CHECKPOINTS_FOLDER = "savepoints"
+CHECKPOINTS_FOLDER = "checkpoints"
 """Folder of a run's state while it is under way; it holds the original's weights."""
 UNLEARNED_FILE, RETRAINED_FILE, ORIGINAL_FILE = "unlearned.safetensors", "retrained.safetensors", "original.safetensors"
 LAST_GOOD_FILE = "last-good.safetensors"
@@ -50,10 +50,10 @@ ULIRA_FOLDER = "ulira"
 _CHECKPOINT_NAME = re.compile(
     rf"(state-\d{{6,}}\.safetensors|history\.jsonl|\.lock|\.(state-\d+\.safetensors|history\.jsonl){PARTIAL_SUFFIX})"
 )
-"""What a run leaves among its savepoints."""
+"""What a run leaves among its checkpoints."""
 _RANK_FOLDER_NAME = re.compile(r"rank-\d+-of-\d+")
 
-MUTABLE_KEYS = {"out", "ledger", "show_examples", "savepoints", "environment", "run"}
+MUTABLE_KEYS = {"out", "ledger", "show_examples", "checkpoint_every", "environment", "run"}
 """What a request may say otherwise when its run is gone on with."""
 
 
@@ -89,7 +89,7 @@ def check_folder(path: Path, overwrite: bool, resume: bool = False, files: Seque
     if present and not (overwrite or resume):
         hint = "choose another folder, or pass --overwrite (overwrite=True)"
         if not (path / RESULT_FILE).exists():
-            hint += "; --resume (resume=True) goes on with a run that was stopped"
+            hint += "; --resume (resume=True) continues a run that was stopped"
         raise ConfigError("a folder without an earlier run", f"'{present[0]}' in '{path}'", hint)
     check_writable(path)
     for name in (CHECKPOINTS_FOLDER, ULIRA_FOLDER, UNLEARNED_FOLDER):
@@ -189,7 +189,7 @@ def check_same_data(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def clear_checkpoints(run: Path) -> bool:
-    """Remove the savepoints of a run folder, and return whether there were any.
+    """Remove the checkpoints of a run folder, and return whether there were any.
 
     No link is followed, and what has another name than a run's own files stays.
     """

@@ -1,4 +1,4 @@
-"""History: the rows of a run as they come, on disk beside its savepoints where it has them."""
+"""History: the rows of a run as they come, on disk beside its checkpoints where it has them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ HISTORY_NAME = "history.jsonl"
 class History:
     """Collects rows and hands them on; with a folder they are appended to a file in it too.
 
-    A savepoint knows how many rows there were, and their digest. What the file holds beyond them is written again.
+    A checkpoint knows how many rows there were, and their digest. What the file holds beyond them is written again.
 
     Args:
         callbacks: Each called with new rows, and once with all earlier ones where a run goes on.
-        folder: Of the savepoints. Default: none.
+        folder: Of the checkpoints. Default: none.
     """
 
     def __init__(self, callbacks: Sequence[Callable[[list[HistoryRow]], None]], folder: Path | None = None) -> None:
@@ -55,13 +55,13 @@ class History:
             with path.open(mode) as file:
                 file.writelines(lines)
         except OSError as error:
-            hint = "free the disk, then go on from the last savepoint with --resume (resume=)"
+            hint = "free the disk, then go on from the last checkpoint with --resume (checkpoints=)"
             raise CheckpointError(f"to write '{path}'", error.strerror or "an error", hint) from error
         for line in lines:
             self.digest.update(line)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of rows and their digest; the file is synced before the savepoint that counts on it."""
+        """Return the number of rows and their digest; the file is synced before the checkpoint that counts on it."""
         if self.path is not None and self.path.exists():
             with self.path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -79,7 +79,7 @@ class History:
         if len(lines) < state["rows"] or hashlib.sha256(b"".join(lines)).hexdigest() != state["sha256"]:
             actual = f"{len(lines)} of {state['rows']} rows, or others"
             hint = f"remove '{self.path.parent}' to begin anew"
-            raise CheckpointError(f"the rows of the savepoint in '{self.path}'", actual, hint)
+            raise CheckpointError(f"the rows of the checkpoint in '{self.path}'", actual, hint)
         with atomic_write(self.path, overwrite=True) as temporary:
             self.write(temporary, lines, "wb")
         self.rows = [json.loads(line) for line in lines]

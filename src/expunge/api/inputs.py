@@ -55,11 +55,11 @@ def read_source(config: DataRequest, data_dir: Path | None) -> LabeledDataset:
         DataError: If the data are missing or damaged.
     """
     chosen = config.data
-    if chosen.python is not None:
-        factory = import_object(chosen.python)
-        check_options(chosen.python, factory, **chosen.options)
-        with user_code_errors(chosen.python):
-            source = build_source(factory(**chosen.options), chosen.python, config.id_column)
+    if chosen.factory is not None:
+        factory = import_object(chosen.factory)
+        check_options(chosen.factory, factory, **chosen.options)
+        with user_code_errors(chosen.factory):
+            source = build_source(factory(**chosen.options), chosen.factory, config.id_column)
     else:
         folder, reader = chosen.dir or data_dir, find_component("readers", str(chosen.name))
         options = chosen.options | _id_column_option(config, reader)
@@ -71,7 +71,7 @@ def read_source(config: DataRequest, data_dir: Path | None) -> LabeledDataset:
             else user_code_errors(str(chosen.name))
         ):
             source = reader(folder, **options)
-    if chosen.python is None or "augment" in chosen.model_fields_set:
+    if chosen.factory is None or "augment" in chosen.model_fields_set:
         set_augmentation(source.train, chosen.augment)
     return source if chosen.subset is None else source.subset(chosen.subset, chosen.subset_seed)
 
@@ -270,7 +270,7 @@ def take_holdout(source: LabeledDataset, fraction: float | None, seed: int) -> t
 
 
 def create_model(config: ClassificationConfig, source: LabeledDataset, seed: int) -> nn.Module:
-    """Return the network that the request names, initialised from a seed of its own.
+    """Return the network that the request names, initialized from a seed of its own.
 
     Its options may say another number of classes or channels than the data have; the checks come later.
     """

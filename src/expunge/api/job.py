@@ -64,7 +64,7 @@ class Job:
         method: The method with its settings; None for ``auto``, which finds it in the run.
         original: The model; its weights may still have to be trained.
         checkpoint: The file that its weights come from; None while there is none.
-        reference: The retrained model, where the request names its weights.
+        retrained: The retrained model, where the request names its weights.
         folder_mode: What may become of an earlier run in the folder.
         console: Where progress goes.
         budget_plan: The budget, where there is one.
@@ -80,7 +80,7 @@ class Job:
     method: Method | None
     original: nn.Module
     checkpoint: Path | None
-    reference: nn.Module | None
+    retrained: nn.Module | None
     folder_mode: FolderMode
     console: Console
     budget_plan: BudgetPlan | None = None
@@ -109,7 +109,7 @@ class Job:
 
     def get_unlearn_kwargs(self) -> dict[str, Any]:
         """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
-        return build_unlearn_kwargs(self.config, self.method)
+        return build_unlearn_kwargs(self.config, self.method, self.budget_plan)
 
     @cached_property
     def folder(self) -> RunFolder:
@@ -131,12 +131,15 @@ def build_exclusion_record(left_out: Exclusions) -> dict[str, Any]:
     return {"excluded": {**left_out.sizes, "entries": entries}} if left_out else {}
 
 
-def build_unlearn_kwargs(config: ClassificationConfig | DiffusionConfig, method: Method | None) -> dict[str, Any]:
+def build_unlearn_kwargs(
+    config: ClassificationConfig | DiffusionConfig, method: Method | None, budget_plan: BudgetPlan | None
+) -> dict[str, Any]:
     """Return the method as ``unlearn`` is told of it; None for ``auto``, which has to keep to what the request says."""
+    common = {"seed": config.seed, "budget": None if budget_plan is None else budget_plan.budget_options.budget}
     if method is not None:
-        return {"method": method}
-    time = {} if config.within is None else {"within": config.within}
-    return {"method": config.method.name, **config.method.settings, **time}
+        return {**common, "method": method}
+    time = {} if config.time_limit is None else {"time_limit": config.time_limit}
+    return {**common, "method": config.method.name, **config.method.settings, **time}
 
 
 def create_run_folder(
@@ -196,8 +199,10 @@ def prepare(config: ClassificationConfig, data_dir: Path | None, folder_mode: Fo
     if checkpoint is not None:
         visible = drop_certify_half(split, None if budget is None else budget.holdout_split)
         check_request_fit(config, get_task(config.task), Predictor(original), visible, key="checkpoint")
-    reference_path = config.reference if isinstance(config.reference, Path) else None
-    reference = None if reference_path is None else load_network(config, source, device, reference_path, "reference")
+    reference_path = config.retrained_model if isinstance(config.retrained_model, Path) else None
+    reference = (
+        None if reference_path is None else load_network(config, source, device, reference_path, "retrained_model")
+    )
     fields = config, source, request, positions, split, method, original, checkpoint, reference
     return Job(*fields, folder_mode, console, budget, left_out=left_out)
 

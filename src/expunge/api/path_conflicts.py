@@ -54,8 +54,8 @@ def find_conflict(out: Path, path: Path, is_folder: bool = False) -> str | None:
         is_folder: Whether it is a folder of files, so that the run folder itself is none for it.
 
     Examples:
-        >>> find_conflict(Path("run"), Path("run/savepoints/ledger.sqlite"))
-        "the run's own 'savepoints'"
+        >>> find_conflict(Path("run"), Path("run/checkpoints/ledger.sqlite"))
+        "the run's own 'checkpoints'"
         >>> find_conflict(Path("run"), Path("ledger.sqlite")), find_conflict(Path("run"), Path("run/ledger.sqlite"))
         (None, None)
     """

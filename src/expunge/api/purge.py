@@ -75,7 +75,7 @@ class PurgeResult:
 def purge(folder: Path | str, ledger: Path | str | None = None) -> PurgeResult:
     """Remove what holds the deleted data from a run folder; what is left to remove decides, so that it can be repeated.
 
-    Removed are the original's weights where the run left them in its folder, half unlearned ones, its savepoints, the
+    Removed are the original's weights where the run left them in its folder, half unlearned ones, its checkpoints, the
     shadow models of ``expunge ulira``, the grid and the pictures of the report (which is written anew without them),
     and files that a killed run left half written. Figures, manifest, history and the unlearned weights stay. Nothing
     outside the folder is touched, and links are not followed.
@@ -118,7 +118,7 @@ def purge_folder(folder: Path, ledger: Ledger | None) -> PurgeResult:
             path.unlink(missing_ok=True)
         remove_partial(folder, PARTIAL_NAMES)
         removed += [path.name for path in partial_files if not path.exists()]
-        removed += [*remove_shadow_models(folder), *(["the run's savepoints"] if clear_checkpoints(folder) else [])]
+        removed += [*remove_shadow_models(folder), *(["the run's checkpoints"] if clear_checkpoints(folder) else [])]
     except OSError as error:
         actual = f"'{error.filename}' ({error.strerror})"
         raise DataError("files that can be removed", actual, "mend its rights, and purge again") from error
@@ -162,12 +162,12 @@ def strip_pictures(folder: Path) -> bool:
     for part in iterate_requests(document):
         part["examples"] = []
         part.pop("grids", None)
-    before = document.get("holds_data", [])
-    document["holds_data"] = [ORIGINAL_ELSEWHERE if line == ORIGINAL_IN_FOLDER else line for line in before]
-    document["holds_data"] = [
-        line for line in document["holds_data"] if line not in (REPORT_SHOWS_EXAMPLES, GRID_HOLDS)
+    before = document.get("data_still_in", [])
+    document["data_still_in"] = [ORIGINAL_ELSEWHERE if line == ORIGINAL_IN_FOLDER else line for line in before]
+    document["data_still_in"] = [
+        line for line in document["data_still_in"] if line not in (REPORT_SHOWS_EXAMPLES, GRID_HOLDS)
     ]
-    if pictures or before != document["holds_data"]:
+    if pictures or before != document["data_still_in"]:
         write_report(document, folder / REPORT_FILE)
         with atomic_write(path, overwrite=True) as temporary:
             text = json.dumps(reseal_document(document, folder), indent=1, allow_nan=False)

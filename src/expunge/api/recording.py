@@ -1,4 +1,4 @@
-"""A run and the ledger: recognise a request that was served before, and record one that was."""
+"""A run and the ledger: recognize a request that was served before, and record one that was."""
 
 from __future__ import annotations
 
@@ -82,15 +82,15 @@ class LedgerRecorder:
         RequestError: If it was, and is not to be.
     """
 
-    def __init__(self, job: AnyJob, again: bool, done: bool) -> None:
-        self.job, self.key, self.again = job, load_or_create_key(), again
+    def __init__(self, job: AnyJob, force: bool, done: bool) -> None:
+        self.job, self.key, self.again = job, load_or_create_key(), force
         self.ledger = Ledger(cast(Path, job.config.ledger))
         self.request_record = build_request_record(job, self.key)
         self.forgotten = build_job_forgotten_hashes(job, self.key)
         self.original = None if must_train(job) else original_digest(job, self.key)
         entries = self.ledger.entries()
         self.num_seen_entries = 0 if done else len(entries)
-        if not (again or done) and self.original is not None:
+        if not (force or done) and self.original is not None:
             models = {self.original, hash_original_state(job, self.key) or self.original}
             check_not_served(find_served(entries, self.request_record, *models))
 
@@ -147,9 +147,9 @@ def compare_budget(job: Job | DiffusionJob, result: Result) -> None:
         )
 
 
-def create_recorder(job: AnyJob, again: bool, done: bool = False) -> LedgerRecorder | None:
+def create_recorder(job: AnyJob, force: bool, done: bool = False) -> LedgerRecorder | None:
     """Return the ledger's side of a run; None if the request names no ledger."""
-    return None if job.config.ledger is None else LedgerRecorder(job, again, done)
+    return None if job.config.ledger is None else LedgerRecorder(job, force, done)
 
 
 def check_ledger(config: AnyConfig) -> None:

@@ -60,7 +60,7 @@ def build_request_section(
         test_values.update(HeldOutTest.from_dict(test_values).with_class_names(info.class_names).as_dict())
     return {
         "id": info.id,
-        "question": info.description,
+        "description": info.description,
         "kind": info.kind,
         "sizes": {
             "train": len(split.forget) + len(split.retain),
@@ -70,7 +70,7 @@ def build_request_section(
         },
         "classes": list(info.class_names),
         "seeds": sorted({trial.seed for trial in trials}),
-        "reference": any(trial.role == "retrained" for trial in trials),
+        "retrained": any(trial.role == "retrained" for trial in trials),
         **table,
         **extract_verdict(table["rows"]),
         "examples": list(examples),
@@ -124,5 +124,5 @@ def build_contact_sheet(
 
 
 def is_image(inputs: Any) -> bool:
-    """Return whether a batch of inputs is grey or colour images."""
+    """Return whether a batch of inputs is gray or color images."""
     return isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.shape[1] in (1, 3)

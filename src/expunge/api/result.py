@@ -35,7 +35,7 @@ class Result:
         seconds: Wall clock of the unlearning, saliency and similar passes included.
         split: The examples of the request.
         history: One row for each update: losses, and where known cosine, multiplier and removed share.
-        run_config: Seed, precision and normalisation policy.
+        run_config: Seed, precision and normalization policy.
         logits: How logits are read from the model's output.
         original: The model as it was handed in; None after ``inplace=True``.
         task: Family of the model.
@@ -86,7 +86,7 @@ class Result:
             spending = {} if self.budget is None else {"budget": self.budget.as_dict()}
             spending |= {} if self.search_history is None else {"search": self.search_history}
             fit = [one.as_dict() for one in self.fit]
-            settings = {"method": serialize_method(self.method), "conditions": self.run_config, "fit": fit}
+            settings = {"method": serialize_method(self.method), "run_config": self.run_config, "fit": fit}
             run.write_json(CONFIG_FILE, settings | spending)
             run.write_json(RESULT_FILE, build_result_document(self))
         return Path(folder)

@@ -35,12 +35,12 @@ def build_result_document(result: Result) -> dict[str, Any]:
     sizes = {"forget": len(split.forget), "retain": len(split.retain)}
     part = {
         "id": "request",
-        "question": f"Forget {format_examples(sizes['forget'])}",
+        "description": f"Forget {format_examples(sizes['forget'])}",
         "kind": "indices",
         "sizes": {"train": sum(sizes.values()), "test": None, **sizes},
         "classes": [],
         "seeds": [seed],
-        "reference": False,
+        "retrained": False,
         **aggregate(trials, metrics=[]),
         "examples": [],
     }
@@ -53,10 +53,10 @@ def build_result_document(result: Result) -> dict[str, Any]:
         )
     device = next((str(weight.device) for weight in result.model.parameters()), "cpu")
     content = build_document(
-        "run", part["question"], "expunge.unlearn", _describe_settings(result), [part], STILL_CONTAINS_DATA, device
+        "run", part["description"], "expunge.unlearn", _describe_settings(result), [part], STILL_CONTAINS_DATA, device
     )
     more = [split.caveat] if split.caveat else []
-    return {**content, "caveats": [*content["caveats"], *more, UNMEASURED_CAVEAT]}
+    return {**content, "limitations": [*content["limitations"], *more, UNMEASURED_CAVEAT]}
 
 
 def _describe_settings(result: Result) -> str:

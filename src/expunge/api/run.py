@@ -37,6 +37,7 @@ from expunge.api.folder import (
 )
 from expunge.api.inputs import create_model
 from expunge.api.job import Job, prepare
+from expunge.api.logging_hooks import build_loggers, extract_scores
 from expunge.api.model_comparison import ModelComparison
 from expunge.api.path_conflicts import check_paths
 from expunge.api.progress import progress_bar
@@ -49,15 +50,15 @@ from expunge.api.run_document import build_run_document
 from expunge.api.sanity import check_request_fit, fit_warning_filter
 from expunge.api.seal import read_sealed_result, seal_document
 from expunge.api.steering.budget_validation import drop_certify_half
-from expunge.api.tracking import build_trackers, extract_scores
 from expunge.api.training import train_model
 from expunge.api.unlearning import unlearn
 from expunge.batch import Predictor
+from expunge.callbacks import LambdaCallback
 from expunge.data import device_cache, hash_cache
 from expunge.engine import PROCESS_SIGNALS, HistoryRow, Interrupted, ResourceMeter, broadcast_weights
 from expunge.errors import ConfigError
+from expunge.loggers import LoggerGroup
 from expunge.report import print_tables, write_report
-from expunge.trackers import TrackerGroup
 from expunge.type_checks import check_argument_types
 from expunge.weights import cast_like, folder_lock, load_into, load_matching, read_metadata, save_weights, unwrap_state
 
@@ -78,7 +79,6 @@ def run_request(
     data_dir: Path | None = None,
     overwrite: bool = False,
     show_examples: bool = False,
-    again: bool = False,
     resume: bool = False,
     force: bool = False,
     console: Console | None = None,
@@ -94,11 +94,10 @@ def run_request(
         data_dir: Folder of the data. Default: the variable ``EXPUNGE_DATA``.
         overwrite: Replace an earlier run. Default false.
         show_examples: Put pictures of forgotten examples into the report, whatever the request says. Default false.
-        again: Answer a request once more that the ledger shows to have been served. Default false.
         resume: Go on with a run that was stopped or killed, to the same bits; begin where there is none, and leave one
             that is finished as it is. Default false.
-        force: With ``resume``, go on although another version of this package, or other sources of it or of your own
-            method, began the run. Default false.
+        force: Answer a request once more that the ledger shows to have been served. With ``resume``, go on although
+            another version of this package, or other sources of it or of your own method, began the run. Default false.
         console: Where progress and tables go. Default: nowhere.
 
     Raises:
@@ -125,7 +124,7 @@ def run_request(
         with all_ranks_or_none(council):
             job = prepare_request(config, data_dir, folder_mode, console)
             done = resume and (config.out / RESULT_FILE).exists()
-            recorder = create_recorder(job, again, done)
+            recorder = create_recorder(job, force, done)
             contexts.enter_context(folder_lock(config.out, IN_USE_HINT))
         if council is not None and isinstance(job, Job):
             broadcast_done(job, council, done)
@@ -134,7 +133,7 @@ def run_request(
         names = getattr(getattr(job, "source", None), "class_names", ())
         for sentence in getattr(job, "left_out", NO_EXCLUSIONS).sentences(names):
             console.print(sentence, soft_wrap=True)
-        with build_trackers(config) as tracks:
+        with build_loggers(config) as tracks:
             outputs, result = dispatch_request(job, show_examples, tracks)
             tracks.log_summary(extract_scores(result))
         write_outputs(job, outputs, result, console)
@@ -208,7 +207,7 @@ def prepare_request(config: AnyConfig, data_dir: Path | None, folder_mode: Folde
     return prepare(config, data_dir, folder_mode, console)
 
 
-def dispatch_request(job: AnyJob, show_examples: bool, tracks: TrackerGroup) -> tuple[dict[str, str], dict[str, Any]]:
+def dispatch_request(job: AnyJob, show_examples: bool, tracks: LoggerGroup) -> tuple[dict[str, str], dict[str, Any]]:
     """Answer a request; return what was made in its folder, and the result document."""
     if isinstance(job, Job):
         with device_cache(job.device, job.source.train, job.source.test):
@@ -226,14 +225,14 @@ def display_path(path: Path) -> str:
     return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
 
 
-def execute_request(job: Job, show_examples: bool, tracks: TrackerGroup) -> dict[str, Any]:
+def execute_request(job: Job, show_examples: bool, tracks: LoggerGroup) -> dict[str, Any]:
     """Train what has to be trained, unlearn, measure and return the result document.
 
     Unlearning comes before the reference, which takes longest: what the method refuses is refused early.
     """
     rows = ModelComparison(job.split, job.source.test, job.config.seed, extra_metrics=job.config.metrics)
     with all_ranks_or_none(job.council):
-        rows.check_measurable(original=True, retrained=job.config.reference != "none")
+        rows.check_measurable(original=True, retrained=job.config.retrained_model != "none")
         if job.is_distributed:
             job.folder.file_path(CHECKPOINTS_FOLDER)  # opened before the others write there
     if job.must_train:
@@ -253,10 +252,10 @@ def execute_request(job: Job, show_examples: bool, tracks: TrackerGroup) -> dict
         result.model, job.config.method.name, result.method, result.seconds, result.history, result.peak_memory
     )
     models = {"original": job.original, "method": result.model}
-    if job.reference is not None:
-        rows.add_retrained(job.reference)
-        models["retrained"] = job.reference
-    elif job.config.reference == "retrain":
+    if job.retrained is not None:
+        rows.add_retrained(job.retrained)
+        models["retrained"] = job.retrained
+    elif job.config.retrained_model == "retrain":
         models["retrained"], seconds = train_reference(job)
         rows.add_retrained(models["retrained"], seconds)
     earlier = build_relapse_section(job.left_out, models, make_correctness_finder())
@@ -271,14 +270,13 @@ def train_original(job: Job) -> None:
     save_weights(job.original, target, overwrite=job.config.checkpoint is None)
 
 
-def run_unlearning(job: Job, tracks: TrackerGroup) -> Result:
+def run_unlearning(job: Job, tracks: LoggerGroup) -> Result:
     """Unlearn with a progress bar and a history that is written as it grows."""
     config = job.config
 
     def write(rows: list[HistoryRow]) -> None:
         job.folder.append_rows(HISTORY_FILE, rows)
 
-    budget_arguments = {} if job.budget_plan is None else job.budget_plan.budget_options._asdict()
     with save_last_good_on_error(job.folder), progress_bar(job.console, "Unlearning") as progress, fit_warning_filter():
         result = unlearn(
             job.original,
@@ -286,15 +284,14 @@ def run_unlearning(job: Job, tracks: TrackerGroup) -> Result:
             retain=job.split.retain,
             holdout=job.split.holdout,
             **job.get_unlearn_kwargs(),
-            **budget_arguments,
-            **config.run_options(),
-            shared=job.is_distributed,
-            sanity_check=config.sanity_check,
-            on_step=progress.update,
-            on_rows=write,
-            track=tracks,
-            resume=create_checkpoint_manager(config, job.folder_mode.force),
-            exclude=job.left_out.classes or None,
+            callbacks=LambdaCallback(on_step=progress.update, on_log=write),
+            config=config.run_config(
+                distributed=job.is_distributed,
+                sanity_check=config.sanity_check,
+                loggers=tracks,
+                checkpoints=create_checkpoint_manager(config, job.folder_mode.force),
+                exclude=job.left_out.classes or None,
+            ),
         )
     compare_budget(job, result)
     if result.budget is not None:

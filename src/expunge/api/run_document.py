@@ -42,9 +42,9 @@ def build_run_document(
     still_contains_data = [*STILL_CONTAINS_DATA, weights, *([REPORT_SHOWS_EXAMPLES] if sheet else [])]
     disclosure = describe_request_settings(job.config.method.automatic, result)
     content = build_document("run", title, command, disclosure, [part], still_contains_data, str(job.device))
-    content["caveats"] += job.left_out.copies
+    content["limitations"] += job.left_out.copies
     if result.budget is not None and is_rounded(result.model, load_weights(job.folder.path / UNLEARNED_FILE)):
-        content["caveats"].append(ROUNDED_CAVEAT)
+        content["limitations"].append(ROUNDED_CAVEAT)
     return content
 
 

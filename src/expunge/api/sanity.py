@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from expunge.api.loading import error_location
@@ -20,6 +18,7 @@ from expunge.evaluation.inference import get_device, preserving_state
 from expunge.report.document import MISFIT_LEVELS
 from expunge.tasks.model_fit import ModelFit
 from expunge.tasks.task import Task
+from expunge.warnings_location import caller_stack_level
 
 
 def measure_fit(family: Task, predict: Predictor, split: Split, *, has_budget: bool = False) -> tuple[ModelFit, ...]:
@@ -112,23 +111,14 @@ def check_request_fit(
 def warn_of_copies(caveat: str) -> None:
     """Warn, at the line of the caller, where data repeat themselves."""
     if caveat:
-        warnings.warn(caveat, DuplicateDataWarning, stacklevel=_caller_stack_level())
+        warnings.warn(caveat, DuplicateDataWarning, stacklevel=caller_stack_level())
 
 
 def warn_of_misfit(fits: Sequence[ModelFit]) -> None:
     """Warn, at the line of the caller, where a model seems not to know data of its request."""
     messages = [fit.warning for fit in fits if fit.warning]
     if messages:
-        warnings.warn(" ".join(messages), FitWarning, stacklevel=_caller_stack_level())
-
-
-def _caller_stack_level() -> int:
-    """Return the stack level, as its caller sees it, of the first frame outside of this package and its decorators."""
-    own_paths = (str(Path(__file__).parents[1]), contextlib.__file__)
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(own_paths):
-        level, frame = level + 1, frame.f_back
-    return level
+        warnings.warn(" ".join(messages), FitWarning, stacklevel=caller_stack_level())
 
 
 def build_fit_section(fits: Sequence[ModelFit]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class CellRunner:
         """
         recipe = self.recipe
         order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
-        fractions = [recipe.holdout or 0.0, recipe.tune.holdout if recipe.tune else 0.0]
+        fractions = [recipe.holdout or 0.0, recipe.tune.holdout_fraction if recipe.tune else 0.0]
         first, second = (round(fraction * len(order)) for fraction in fractions)
         positions = order[:first], order[first : first + second], order[first + second :]
         for fraction, part in zip([*fractions, 1.0], positions, strict=True):
@@ -258,19 +258,18 @@ class CellRunner:
         method = config.method
         method_arguments: dict[str, Any] = {"method": validate_method(config)}
         if method.automatic:
-            time_limit = {} if config.within is None else {"within": config.within}
+            time_limit = {} if config.time_limit is None else {"time_limit": config.time_limit}
             method_arguments = {"method": method.name, **method.settings, **time_limit}
         model, budget = self.load_network(Network(self.recipe, item.seed)), budget_from_config(config)
-        budget_arguments: dict[str, Any] = {} if budget is None else {"budget": budget, "prefer": config.prefer}
         parts: dict[str, Any] = {"forget": split.forget, "retain": split.retain, "holdout": split.holdout}
         cpu = time.process_time()
         result = unlearn(
             model,
             **parts,
             **method_arguments,
-            **budget_arguments,
-            **config.run_options(),
-            observe_every=LOG_GRADIENTS_EVERY,
+            budget=budget,
+            seed=config.seed,
+            config=config.run_config(log_gradients_every=LOG_GRADIENTS_EVERY),
         )
         cost = {"unlearning_process_seconds": time.process_time() - cpu, "peak_bytes": result.peak_memory}
         facts = {"seconds": result.seconds, **cost}
@@ -318,5 +317,5 @@ def get_tuning_examples(case: RequestCase) -> Examples:
         ConfigError: If there are none.
     """
     if case.tuning is None:
-        raise ConfigError("a section 'tune' for a trial", "none", "add `tune: {rate: [...]}`")
+        raise ConfigError("a section 'tune' for a trial", "none", "add `tune: {lr: [...]}`")
     return case.tuning

@@ -20,12 +20,12 @@ from expunge.python_path import import_object
 from expunge.registry import find_component
 
 CellRole = Literal["original", "retrained", "method", "trial"]
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when the meaning of a recipe changes, so that older cells are no longer taken for answers."""
 SEED_OFFSET = 10_000
 """Added to the seed of a retrained network, times its number: it starts from weights and an order of its own."""
-HASHED_KEYS = {"model", "data", "train", "holdout", "forget", "method", "seed", "budget", "prefer", "within"}
-HASHED_KEYS |= {"normalisation", "micro_batches", "precision"}
+HASHED_KEYS = {"model", "data", "train", "holdout", "forget", "method", "seed", "budget", "priority", "time_limit"}
+HASHED_KEYS |= {"batch_norm", "gradient_accumulation_steps", "precision"}
 """What of a request file decides what comes out; a key that is added to request files must not rename every cell."""
 _PYTHON = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 ADDED_KEYS: dict[str, dict[str, Any]] = {
@@ -150,7 +150,7 @@ class Network(ContentAddressed):
 
     @property
     def init_seed(self) -> int:
-        """Seed of initialisation and order."""
+        """Seed of initialization and order."""
         return self.seed + SEED_OFFSET * self.number
 
     @cached_property
@@ -187,7 +187,7 @@ class BenchmarkCell(ContentAddressed):
         recipe: That it belongs to.
         role: The original, the retrained reference with the noise floor, a row of the table, or a trial of tuning.
         request: Place of the request.
-        seed: Of draw, initialisation and order.
+        seed: Of draw, initialization and order.
         entry: The row.
         tuned_settings: The setting that was tuned.
     """
@@ -213,8 +213,8 @@ class BenchmarkCell(ContentAddressed):
         plain, recipe = canonicalize_config(self.config), self.recipe
         if self.entry is None:
             plain.pop("method")
-        tuning_fraction = 0.0 if recipe.tune is None else recipe.tune.holdout
-        single_reference = {"references": 1} if self.role == "retrained" and recipe.references == 1 else {}
+        tuning_fraction = 0.0 if recipe.tune is None else recipe.tune.holdout_fraction
+        single_reference = {"num_retrained": 1} if self.role == "retrained" and recipe.num_retrained == 1 else {}
         return {
             "schema": SCHEMA_VERSION,
             "role": self.role,
@@ -243,7 +243,7 @@ class BenchmarkCell(ContentAddressed):
     @property
     def description(self) -> str:
         """What it is, for people."""
-        row = self.role if self.entry is None else self.entry.key
+        row = self.role if self.entry is None else self.entry.id
         tuned = "".join(f" {knob} {value}" for knob, value in self.tuned_settings)
         trial = " trial" if self.role == "trial" else ""
         return f"seed {self.seed} {self.recipe.request_key(self.request)}{trial} {row}{tuned}"
@@ -254,7 +254,7 @@ Item = Network | BenchmarkCell
 
 def list_retrained_networks(recipe: BenchmarkRecipe, seed: int, request: int) -> list[Network]:
     """Return the networks that never saw what a request forgets; the first is the reference of the seed."""
-    return [Network(recipe, seed, request, 1 + number) for number in range(recipe.references)]
+    return [Network(recipe, seed, request, 1 + number) for number in range(recipe.num_retrained)]
 
 
 def get_budget_settings(recipe: BenchmarkRecipe, method: MethodChoice) -> dict[str, Any]:
@@ -263,5 +263,9 @@ def get_budget_settings(recipe: BenchmarkRecipe, method: MethodChoice) -> dict[s
 
     if recipe.budget is None or not supports_budget(method):
         return {}
-    timed = method.automatic and recipe.within is not None and "rate" not in method.settings
-    return {"budget": recipe.budget, "prefer": recipe.prefer, **({"within": recipe.within} if timed else {})}
+    timed = method.automatic and recipe.time_limit is not None and "lr" not in method.settings
+    return {
+        "budget": recipe.budget,
+        "priority": recipe.priority,
+        **({"time_limit": recipe.time_limit} if timed else {}),
+    }

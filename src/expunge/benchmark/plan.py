@@ -15,7 +15,7 @@ LoadFacts = Callable[[BenchmarkCell], dict[str, Any] | None]
 def list_request_methods(recipe: BenchmarkRecipe, request: int) -> list[MethodEntry]:
     """Return the methods that a request has a row for."""
     kind = recipe.requests[request].kind
-    return [entry for entry in recipe.methods if entry.only in (None, kind)]
+    return [entry for entry in recipe.methods if entry.requests in (None, kind)]
 
 
 def list_tuning_items(recipe: BenchmarkRecipe) -> list[Item]:
@@ -40,7 +40,7 @@ def list_table_items(recipe: BenchmarkRecipe, load_facts: LoadFacts) -> list[Ite
     items: list[Item] = []
     requests = range(len(recipe.requests))
     settled = {
-        (place, entry.key): select_setting(recipe, place, entry, load_facts)
+        (place, entry.id): select_setting(recipe, place, entry, load_facts)
         for place in requests
         for entry in recipe.methods
     }
@@ -50,7 +50,7 @@ def list_table_items(recipe: BenchmarkRecipe, load_facts: LoadFacts) -> list[Ite
         items += [BenchmarkCell(recipe, role, place, seed) for place in requests for role in ("original", "retrained")]
         for place in requests:
             for entry in list_request_methods(recipe, place):
-                more = settled[place, entry.key]
+                more = settled[place, entry.id]
                 if more is not None:
                     items.append(BenchmarkCell(recipe, "method", place, seed, entry, more))
     return items

@@ -42,7 +42,7 @@ from expunge.type_checks import check_argument_types
 
 RequestKind = Literal["class", "indices", "ids", "fraction", "predicate"]
 Grid = dict[str, list[Any]]
-ENTRY_KEYS = ("key", "label", "only", "by_kind", "tune")
+ENTRY_KEYS = ("id", "label", "requests", "overrides", "tune")
 """Keys of an entry that say something of the row, not of the method."""
 RETRAIN_METHODS = ("retrain", "exact", "from_scratch")
 
@@ -59,7 +59,7 @@ def validate_distinct(values: list[Any]) -> list[Any]:
 def validate_grid(grid: Any) -> Any:
     """Return a grid: one setting with the values to try."""
     if not isinstance(grid, dict) or len(grid) != 1 or not isinstance(next(iter(grid.values())), list):
-        hint = "write for example `tune: {rate: [0.001, 0.01]}`"
+        hint = "write for example `tune: {lr: [0.001, 0.01]}`"
         raise validation_error("one setting with a list of values to try", format_value(grid), hint)
     validate_distinct(next(iter(grid.values())))
     return grid
@@ -73,18 +73,18 @@ class MethodEntry(MethodChoice):
     """A row of the comparison: a method with its settings, and what is special to the row.
 
     Args:
-        key: Short name of the row, once per recipe. Default: the method as it is written.
+        id: Short name of the row, once per recipe. Default: the method as it is written.
         label: How tables call it. Default: the method's own label.
-        only: The one kind of requests that it is for. Default: all.
-        by_kind: Settings for one kind of requests, such as ``{class: {exclude_true: true}}``. Default none.
+        requests: The one kind of requests that it is for. Default: all.
+        overrides: Settings for one kind of requests, such as ``{class: {exclude_true: true}}``. Default none.
         tune: Its own grid, instead of that of the recipe.
     """
 
-    key: str = Field("", examples=["salun"])
+    id: str = Field("", examples=["salun"])
     label: str = Field("", examples=["SalUn"])
-    only: RequestKind | None = Field(None, examples=["class"])
-    by_kind: dict[RequestKind, dict[str, Any]] = Field({}, examples=["{class: {exclude_true: true}}"])
-    tune: ParamGrid | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
+    requests: RequestKind | None = Field(None, examples=["class"])
+    overrides: dict[RequestKind, dict[str, Any]] = Field({}, examples=["{class: {exclude_true: true}}"])
+    tune: ParamGrid | None = Field(None, examples=["{lr: [0.001, 0.01]}"])
 
     @model_validator(mode="before")
     @classmethod
@@ -93,7 +93,7 @@ class MethodEntry(MethodChoice):
         long = expand_name(value)
         entry_settings = {key: long[key] for key in ENTRY_KEYS if key in long}
         method_settings = collect_settings({key: item for key, item in long.items() if key not in ENTRY_KEYS})
-        return {**method_settings, "key": method_settings.get("name", ""), **entry_settings}
+        return {**method_settings, "id": method_settings.get("name", ""), **entry_settings}
 
     @property
     def tunable(self) -> bool:
@@ -105,7 +105,7 @@ class MethodEntry(MethodChoice):
 
     def as_method_choice(self, kind: RequestKind, more: dict[str, Any] | None = None) -> MethodChoice:
         """Return the method alone, as a kind of requests has it, perhaps with a setting that was tuned."""
-        settings = {**self.settings, **self.by_kind.get(kind, {}), **(more or {})}
+        settings = {**self.settings, **self.overrides.get(kind, {}), **(more or {})}
         return MethodChoice.model_construct(name=self.name, settings=settings)  # the name was checked already
 
 
@@ -115,21 +115,21 @@ class TuneChoice(ConfigSection):
     The criterion looks at held-out examples of its own, never at a retrained model or at the test data of the table.
 
     Args:
-        grid: One setting and its values, for methods that have no grid of their own; written as ``rate: [...]``.
+        grid: One setting and its values, for methods that have no grid of their own; written as ``lr: [...]``.
         seeds: Seeds of the trials, none of them among those shown. Default 1000.
-        holdout: Share of the test data that trials are judged on, and nothing else is. Default .1.
+        holdout_fraction: Share of the test data that trials are judged on, and nothing else is. Default .1.
     """
 
-    grid: ParamGrid | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
+    grid: ParamGrid | None = Field(None, examples=["{lr: [0.001, 0.01]}"])
     seeds: Seeds = Field([1000], examples=["[1000]"])
-    holdout: Fraction = 0.1
+    holdout_fraction: Fraction = 0.1
 
     @model_validator(mode="before")
     @classmethod
     def expand_shorthand(cls, value: Any) -> Any:
-        """Turn ``{rate: [...]}`` into the grid."""
+        """Turn ``{lr: [...]}`` into the grid."""
         if not isinstance(value, dict):
-            raise validation_error("a mapping", format_value(value), "write for example `tune: {rate: [0.001, 0.01]}`")
+            raise validation_error("a mapping", format_value(value), "write for example `tune: {lr: [0.001, 0.01]}`")
         rest = {key: item for key, item in value.items() if key not in cls.model_fields}
         known = {key: item for key, item in value.items() if key in cls.model_fields}
         if rest and "grid" in known:
@@ -141,7 +141,7 @@ class BenchmarkRecipe(ConfigSection):
     """A comparison: requests × seeds × methods, on one network and data set.
 
     Seed s draws the training images (where ``data`` names a subset without ``subset_seed``) and the forgotten ones, and
-    fixes initialisation and order. Held-out, tuning and test examples are the same at every seed, so that what chose a
+    fixes initialization and order. Held-out, tuning and test examples are the same at every seed, so that what chose a
     setting at one seed is no test example of another.
 
     Args:
@@ -152,15 +152,15 @@ class BenchmarkRecipe(ConfigSection):
         holdout: Share of the test data that methods may use, and no figure is computed on. Default none.
         requests: What to forget, each as in a request file.
         seeds: Default 0, 1 and 2.
-        references: Networks retrained for each request and seed: 2 (default), the second for the noise floor, or 1.
+        num_retrained: Networks retrained for each request and seed: 2 (default), the second for the noise floor, or 1.
         methods: Rows of the table: a name, a composition, or a mapping with settings.
         budget: What may be lost, for ``auto`` and for methods that can keep a budget. Default none.
-        prefer: What comes first where a budget cannot be kept: ``budget`` (default) or ``forgetting``.
-        within: Time that ``auto`` may take for everything.
+        priority: What comes first where a budget cannot be kept: ``budget`` (default) or ``forgetting``.
+        time_limit: Time that ``auto`` may take for everything.
         tune: How a setting is chosen. Default: every method as it is written.
         device: As in a request file. Default ``auto``.
-        normalisation: As in a request file.
-        micro_batches: As in a request file.
+        batch_norm: As in a request file.
+        gradient_accumulation_steps: As in a request file.
         precision: As in a request file.
         channels_last: As in a request file; like the device it has no part in the names of cells.
     """
@@ -172,15 +172,15 @@ class BenchmarkRecipe(ConfigSection):
     holdout: Fraction | None = Field(None, examples=[0.3])
     requests: Annotated[list[ForgetChoice], AfterValidator(validate_distinct)] = Field(examples=["[{class: 0}]"])
     seeds: Seeds = Field([0, 1, 2], examples=["[0, 1, 2]"])
-    references: Literal[1, 2] = 2
+    num_retrained: Literal[1, 2] = 2
     methods: Annotated[list[MethodEntry], AfterValidator(validate_distinct)] = Field(examples=["[ft, salun]"])
     budget: BudgetChoice | None = Field(None, examples=[1.0])
-    prefer: Literal["budget", "forgetting"] = "budget"
-    within: Annotated[str | float | None, BeforeValidator(validate_time_limit)] = Field(None, examples=["10min"])
-    tune: TuneChoice | None = Field(None, examples=["{rate: [0.001, 0.01]}"])
+    priority: Literal["budget", "forgetting"] = "budget"
+    time_limit: Annotated[str | float | None, BeforeValidator(validate_time_limit)] = Field(None, examples=["10min"])
+    tune: TuneChoice | None = Field(None, examples=["{lr: [0.001, 0.01]}"])
     device: Annotated[str, AfterValidator(validate_device)] = "auto"
-    normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
-    micro_batches: PositiveInt = 1
+    batch_norm: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
+    gradient_accumulation_steps: PositiveInt = 1
     precision: Precision = "fp32"
     channels_last: bool | None = Field(None, examples=[True])
     _document: RequestDocument | None = PrivateAttr(None)
@@ -188,10 +188,10 @@ class BenchmarkRecipe(ConfigSection):
     @model_validator(mode="after")
     def check_consistency(self) -> BenchmarkRecipe:
         """Refuse what contradicts itself."""
-        keys = [entry.key for entry in self.methods]
+        keys = [entry.id for entry in self.methods]
         if twice := next((key for place, key in enumerate(keys) if key in keys[:place]), None):
             raise validation_error(
-                "a key of its own for every method", f"'{twice}' twice", "add `key: …` to one", "methods"
+                "an id of its own for every method", f"'{twice}' twice", "add `id: …` to one", "methods"
             )
         for request in self.requests:
             if "seed" in request.model_fields_set:
@@ -207,7 +207,7 @@ class BenchmarkRecipe(ConfigSection):
     def check_tuning(self) -> None:
         """Refuse tuning that is not the same for all methods, or that sees what it must not."""
         if self.tune is None:
-            grids = [entry.key for entry in self.methods if entry.tune is not None]
+            grids = [entry.id for entry in self.methods if entry.tune is not None]
             if grids:
                 hint = "add for example `tune: {seeds: [1000]}`"
                 raise validation_error("a section 'tune' beside the grids of methods", "none", hint, "methods")
@@ -217,9 +217,9 @@ class BenchmarkRecipe(ConfigSection):
             raise validation_error(
                 "tuning seeds apart from those shown", f"{shared_seeds[0]} among both", "use another", "tune"
             )
-        if self.tune.holdout + (self.holdout or 0) >= 1:
+        if self.tune.holdout_fraction + (self.holdout or 0) >= 1:
             raise validation_error("test data beside holdout and tune.holdout", "none", "lower one of them", "tune")
-        counts = {entry.key: len(self.tuning_values(entry)) for entry in self.methods if entry.tunable}
+        counts = {entry.id: len(self.tuning_values(entry)) for entry in self.methods if entry.tunable}
         if len({*counts.values()}) > 1:
             actual = ", ".join(f"{key}: {count}" for key, count in counts.items())
             raise validation_error(
@@ -274,8 +274,8 @@ class BenchmarkRecipe(ConfigSection):
             method=method or MethodChoice.model_construct(name=AUTO, settings={}),
             seed=seed,
             device=self.device,
-            normalisation=self.normalisation,
-            micro_batches=self.micro_batches,
+            batch_norm=self.batch_norm,
+            gradient_accumulation_steps=self.gradient_accumulation_steps,
             precision=self.precision,
             channels_last=self.channels_last,
             **more,

@@ -116,7 +116,7 @@ def check_result_file(path: Path) -> None:
     if path.exists():
         with suppress(ValueError, RecursionError):
             content = json.loads(read_bytes(path, MAX_RESULT_BYTES))
-            if isinstance(content, dict) and content.get("kind") in ("bench", "compare"):
+            if isinstance(content, dict) and content.get("kind") in ("benchmark", "sweep"):
                 return
         wanted = "the result of a comparison where a file is replaced"
         raise ConfigError(wanted, f"something else in '{path}'", "name another file")

@@ -21,7 +21,7 @@ RowRole = Literal["original", "retrained", "method"]
 RESERVED_KEYS = ("original", "retrain")
 UNTUNED_NOTE = "Every method as it is written in the recipe; nothing was tuned."
 STILL_CONTAINS_DATA = "The folder of the networks: weights of originals, which were trained on the forgotten examples."
-EVALUATION_KEYS = ("step", "spent", "missing", "recognised", "auc")
+EVALUATION_KEYS = ("step", "spent", "shortfall", "recognized", "auc")
 """What a summary keeps of a control reading."""
 ENVIRONMENT_KEYS = ("versions", "hardware", "commit", "created")
 
@@ -44,7 +44,7 @@ def summarize_benchmark(
     builder = SectionBuilder(recipe, folders)
     sections = [builder.build_section(place) for place in range(len(recipe.requests))]
     result_document = build_document(
-        "bench", recipe.title, command, describe_tuning(recipe), sections, [ORIGINAL_ELSEWHERE, STILL_CONTAINS_DATA]
+        "benchmark", recipe.title, command, describe_tuning(recipe), sections, [ORIGINAL_ELSEWHERE, STILL_CONTAINS_DATA]
     )
     environment_values = {
         name: drop_duplicates([facts[name] for facts in builder.facts_read]) for name in ENVIRONMENT_KEYS
@@ -131,12 +131,12 @@ class SectionBuilder:
         chosen_for = self.recipe.requests[request]
         return {
             "id": self.recipe.request_key(request),
-            "question": describe_request(self.recipe, request, original_facts["classes"]),
+            "description": describe_request(self.recipe, request, original_facts["classes"]),
             "kind": chosen_for.kind,
             "sizes": {name: original_facts["sizes"][name] for name in ("train", "forget", "retain", "test")},
             "classes": original_facts["classes"],
             "seeds": list(self.recipe.seeds),
-            "reference": True,
+            "retrained": True,
             **aggregate(all_trials, summarize(floors)),
             "examples": [],
             "incomplete": self.incomplete,
@@ -156,7 +156,7 @@ class SectionBuilder:
             else:
                 cell = BenchmarkCell(self.recipe, "method", request, seed, entry, more)
                 facts.append((seed, self.load_facts(cell, row_key(entry))))
-        label = next((one["label"] for _, one in facts if one), entry.label or entry.key)
+        label = next((one["label"] for _, one in facts if one), entry.label or entry.id)
         return [build_trial(row_key(entry), label, "method", seed, one) for seed, one in facts], facts
 
     def load_facts(self, cell: BenchmarkCell, row: str) -> FactMap | None:
@@ -188,7 +188,7 @@ class SectionBuilder:
                     rows_tuned.append(
                         {
                             "request": self.recipe.request_key(request),
-                            "row": entry.key,
+                            "row": entry.id,
                             "chosen": best_setting,
                             "trials": runs,
                         }
@@ -211,7 +211,7 @@ class SectionBuilder:
 
 def row_key(entry: MethodEntry) -> str:
     """Return the key of a method's row, apart from the rows that are no method's."""
-    return f"{entry.key}_method" if entry.key in RESERVED_KEYS else entry.key
+    return f"{entry.id}_method" if entry.id in RESERVED_KEYS else entry.id
 
 
 def build_trial(key: str, label: str, role: RowRole, seed: int, facts: FactMap | None) -> ModelScores:
@@ -239,13 +239,13 @@ def summarize_budget(seed: int, facts: FactMap) -> dict[str, Any]:
     bound = certificate.get("bound") if certificate.get("kind", "accuracy") == "accuracy" else None
     return {
         "seed": seed,
-        "kept": budget.get("kept"),
-        "reached": budget.get("reached"),
+        "within_budget": budget.get("within_budget"),
+        "target_met": budget.get("target_met"),
         "bound": None if bound is None else 100 * bound,
         "true_drop": facts["true_drop"],
         "search": budget.get("search"),
         "chosen": budget.get("chosen"),
-        "looks": [{name: look.get(name) for name in EVALUATION_KEYS} for look in budget.get("looks", ())],
+        "evaluations": [{name: look.get(name) for name in EVALUATION_KEYS} for look in budget.get("evaluations", ())],
     }
 
 

@@ -43,13 +43,13 @@ def prepare_sweep(recipe: BenchmarkRecipe, overrides: Mapping[str, Grid]) -> tup
         ConfigError: If methods have different numbers of values, or one refuses a value.
     """
     entries = [entry for entry in recipe.methods if entry.tunable or entry.name == AUTO]
-    grids = {entry.key: choose_sweep_grid(entry, overrides) for entry in entries}
+    grids = {entry.id: choose_sweep_grid(entry, overrides) for entry in entries}
     check_equal_runs(grids)
     for entry in entries:
-        for param, values in grids[entry.key].items():
+        for param, values in grids[entry.id].items():
             for value in values:
                 build_method(DEFAULT_METHOD if entry.name == AUTO else entry.name, **{**entry.settings, param: value})
-    sweep_recipe = recipe.model_copy(update={"budget": None, "within": None, "methods": entries})
+    sweep_recipe = recipe.model_copy(update={"budget": None, "time_limit": None, "methods": entries})
     return sweep_recipe, grids
 
 
@@ -57,7 +57,7 @@ def list_sweep_cells(
     recipe: BenchmarkRecipe, grids: Mapping[str, Grid], request: int, entry: MethodEntry, seed: int
 ) -> list[BenchmarkCell]:
     """Return the cells of a method at one seed, one for each value of its knob."""
-    pairs = [(knob, value) for knob, values in grids[entry.key].items() for value in values]
+    pairs = [(knob, value) for knob, values in grids[entry.id].items() for value in values]
     return [BenchmarkCell(recipe, "method", request, seed, entry, (pair,)) for pair in pairs]
 
 
@@ -119,7 +119,7 @@ def run_sweep(
     parts = [build_sweep_section(sweep_recipe, folders, grids, place) for place in range(len(sweep_recipe.requests))]
     return {
         "schema": SCHEMA_VERSION,
-        "kind": "compare",
+        "kind": "sweep",
         "title": sweep_recipe.title,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
@@ -158,12 +158,12 @@ def build_sweep_section(
     for entry in list_request_methods(recipe, request):
         cells = [list_sweep_cells(recipe, grids, request, entry, seed) for seed in recipe.seeds]
         facts = [[folders.load(cell) for cell in row] for row in cells]
-        incomplete += list_failures(entry.key, cells, facts)
-        row_parts.append(build_sweep_row(entry, grids[entry.key], facts, baselines["retrained"], kind))
+        incomplete += list_failures(entry.id, cells, facts)
+        row_parts.append(build_sweep_row(entry, grids[entry.id], facts, baselines["retrained"], kind))
     mark_pareto(row_parts)
     return {
         "id": recipe.request_key(request),
-        "question": describe_request(recipe, request, original_facts["classes"]),
+        "description": describe_request(recipe, request, original_facts["classes"]),
         "kind": kind,
         "seeds": list(recipe.seeds),
         "axes": {"forgetting": name, "utility": AXES["utility"][0]},
@@ -210,10 +210,10 @@ def summarize_point(facts: Sequence[Any], references: Sequence[Any], kind: str) 
 def build_sweep_row(
     entry: MethodEntry, grid: Grid, facts: Sequence[Sequence[Any]], references: Sequence[Any], kind: str
 ) -> dict[str, Any]:
-    """Return the points of a method, and the area that they dominate, per seed and summarised."""
+    """Return the points of a method, and the area that they dominate, per seed and summarized."""
     ((param, values),) = grid.items()
     _, start, unit = AXES["class" if kind == "class" else "other"]
-    label = next((one["label"] for row in facts for one in row if one and "label" in one), entry.label or entry.key)
+    label = next((one["label"] for row in facts for one in row if one and "label" in one), entry.label or entry.id)
     points = [
         {"value": value, **summarize_point([row[at] for row in facts], references, kind)}
         for at, value in enumerate(values)
@@ -227,7 +227,7 @@ def build_sweep_row(
             reference_and_scale = (start, AXES["utility"][1]), (unit, AXES["utility"][2])
             volumes.append(hypervolume(spots, *reference_and_scale) if spots else None)
         areas[name] = summarize(volumes).as_dict()
-    return {"key": entry.key, "label": label, "knob": param, "points": points, "hypervolume": areas}
+    return {"key": entry.id, "label": label, "knob": param, "points": points, "hypervolume": areas}
 
 
 def mark_pareto(row_parts: Sequence[dict[str, Any]]) -> None:

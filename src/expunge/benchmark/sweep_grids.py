@@ -12,10 +12,10 @@ from expunge.methods import Method, build_method
 from expunge.methods.composition import MaskedMethod
 from expunge.registry import find_component
 
-DEFAULT_GRID: Grid = {"rate": [0.001, 0.003, 0.01, 0.03]}
-FINETUNE_GRID: Grid = {"rate": [0.01, 0.03, 0.1, 0.3]}
-ASCENT_GRID: Grid = {"rate": [0.00001, 0.00003, 0.0001, 0.0003]}
-BOUNDARY_GRID: Grid = {"rate": [0.00001, 0.0001, 0.001, 0.01]}
+DEFAULT_GRID: Grid = {"lr": [0.001, 0.003, 0.01, 0.03]}
+FINETUNE_GRID: Grid = {"lr": [0.01, 0.03, 0.1, 0.3]}
+ASCENT_GRID: Grid = {"lr": [0.00001, 0.00003, 0.0001, 0.0003]}
+BOUNDARY_GRID: Grid = {"lr": [0.00001, 0.0001, 0.001, 0.01]}
 TOLERANCE_GRID: Grid = {"tolerance": [0.01, 0.05, 0.2, 0.5]}
 
 SWEEP_GRIDS: Mapping[str, Grid] = {
@@ -24,16 +24,16 @@ SWEEP_GRIDS: Mapping[str, Grid] = {
     "gradient_ascent": ASCENT_GRID,
     "gdr_gma": ASCENT_GRID,
     "neggrad_plus": {"weight": [0.001, 0.005, 0.02, 0.1]},
-    "scrub": {"rate": [0.0005, 0.002, 0.008, 0.03]},
-    "scrub_rewind": {"rate": [0.0005, 0.002, 0.008, 0.03]},
+    "scrub": {"lr": [0.0005, 0.002, 0.008, 0.03]},
+    "scrub_rewind": {"lr": [0.0005, 0.002, 0.008, 0.03]},
     "ssd": {"selection": [3.0, 10.0, 40.0, 80.0]},
     "influence": {"step_size": [1.0, 3.0, 10.0, 30.0]},
     "boundary_expand": BOUNDARY_GRID,
     "boundary_shrink": BOUNDARY_GRID,
     "eupmu": {"tolerance": [0.0, 0.03, 0.1, 0.3]},
-    "explicit_surgery": {"tolerance": [0.0, 0.03, 0.1, 0.3]},
-    "budgeted": TOLERANCE_GRID,
-    "counterfactual": TOLERANCE_GRID,
+    "projected_random_labels": {"tolerance": [0.0, 0.03, 0.1, 0.3]},
+    "random_labels_with_budget": TOLERANCE_GRID,
+    "neighbor_labels": TOLERANCE_GRID,
 }
 """Method → its knob; the learning rate, from .001 to .03, for all others."""
 
@@ -45,7 +45,7 @@ def choose_sweep_grid(entry: MethodEntry, overrides: Mapping[str, Grid]) -> Grid
         entry: The method.
         overrides: Row → grid, the row ``""`` standing for all that are not named.
     """
-    chosen_grid = overrides.get(entry.key) or overrides.get("") or entry.tune
+    chosen_grid = overrides.get(entry.id) or overrides.get("") or entry.tune
     if chosen_grid:
         return chosen_grid
     if entry.name == AUTO:
@@ -61,14 +61,14 @@ def parse_params(texts: Sequence[str]) -> dict[str, Grid]:
     """Return the grids that a command line asks for.
 
     Args:
-        texts: Each ``rate=0.01,0.1`` for all methods, or ``salun:mask_fraction=0.3,0.5`` for one row.
+        texts: Each ``lr=0.01,0.1`` for all methods, or ``salun:mask_fraction=0.3,0.5`` for one row.
 
     Raises:
         ConfigError: If one is not of this form.
 
     Examples:
-        >>> parse_params(["rate=0.01,0.1", "salun:mask_fraction=0.3,0.5"])
-        {'': {'rate': [0.01, 0.1]}, 'salun': {'mask_fraction': [0.3, 0.5]}}
+        >>> parse_params(["lr=0.01,0.1", "salun:mask_fraction=0.3,0.5"])
+        {'': {'lr': [0.01, 0.1]}, 'salun': {'mask_fraction': [0.3, 0.5]}}
     """
     grids: dict[str, Grid] = {}
     for text in texts:
@@ -79,7 +79,7 @@ def parse_params(texts: Sequence[str]) -> dict[str, Grid]:
         except ValueError:
             numbers = []
         if not param.strip() or not numbers:
-            hint = "write for example --param rate=0.01,0.1 or --param salun:mask_fraction=0.3,0.5"
+            hint = "write for example --param lr=0.01,0.1 or --param salun:mask_fraction=0.3,0.5"
             raise ConfigError("a setting with numbers", f"'{text}'", hint)
         grids[row.strip()] = {param.strip(): numbers}
     return grids

@@ -17,9 +17,9 @@ from expunge.evaluation import collect_outputs
 from expunge.metrics import accuracy
 
 MAX_FORGET_PERCENT = 0.5
-"""Percent of held-out examples of a forgotten class that may still be recognised."""
+"""Percent of held-out examples of a forgotten class that may still be recognized."""
 CRITERION = (
-    "Whole classes: the highest accuracy on held-out examples of the others, among trials that recognise at most "
+    "Whole classes: the highest accuracy on held-out examples of the others, among trials that recognize at most "
     "0.5 % of the held-out examples of the class. Single examples: the least |Δ accuracy on retained| + |Δ accuracy on "
     "held-out| + |accuracy on forgotten − the original's on held-out|. The held-out examples are those of tuning "
     "alone; neither a retrained model nor the test data of the table is looked at."
@@ -53,7 +53,7 @@ def compute_tuning_scores(model: nn.Module, split: Split, tuning_examples: Examp
 
 
 def tuning_loss(scores: TuningScores, original_scores: TuningScores) -> tuple[float, float]:
-    """Return what tuning minimises, from the views of a trial and of its original; see ``CRITERION``.
+    """Return what tuning minimizes, from the views of a trial and of its original; see ``CRITERION``.
 
     Examples:
         >>> tuning_loss({"held_class": 0.4, "held_others": 90.0}, {})

@@ -27,16 +27,17 @@ class Budget:
     """How much worse the model may become on held-out retain data, in exactly one of three units.
 
     Args:
-        points: Accuracy points that may be lost, ≥ 0.
-        relative: Share of the held-out loss by which it may rise, ≥ 0; of ``floor`` where the loss is lower.
+        accuracy_points: Accuracy points that may be lost, ≥ 0.
+        loss_increase: Share of the held-out loss by which it may rise, ≥ 0; of ``min_base_loss`` where the loss is
+            lower.
         metric: The user's own measure of a model in evaluation mode on examples, a number or one for each example,
-            whose mean is then meant; with ``drop``.
-        drop: How much worse the metric may become, in its own unit, ≥ 0.
+            whose mean is then meant; with ``max_drop``.
+        max_drop: How much worse the metric may become, in its own unit, ≥ 0.
         higher_is_better: Direction of the metric. Default true.
         bounds: Between what the metric's value of a single example lies, where it gives one for each: what an exact
             certificate of it needs. Default: unknown.
-        floor: Least loss that ``relative`` refers to, in nats. Default .05: every share of a loss of nearly 0 is
-            nothing.
+        min_base_loss: Least loss that ``loss_increase`` refers to, in nats. Default .05: every share of a loss of
+            nearly 0 is nothing.
         certify: Whether half of the held-out examples is put aside for a certificate. Default true; where false all of
             them steer, for those who have too few to certify anything.
 
@@ -44,28 +45,32 @@ class Budget:
         ConfigError: If not exactly one unit is given, or a field is of a wrong type, not finite, or negative.
 
     Examples:
-        >>> budget = Budget(points=1.0)
+        >>> budget = Budget(accuracy_points=1.0)
         >>> first, now = EvalResult(loss=0.25, accuracy=92.0), EvalResult(loss=0.28, accuracy=91.5)
         >>> budget.tolerance(first), budget.compute_spent(first, now), budget.is_within(first, now)
         (0.05, 0.5, True)
     """
 
-    points: float | None = None
-    relative: float | None = None
+    accuracy_points: float | None = None
+    loss_increase: float | None = None
     metric: MetricFn | None = None
-    drop: float | None = None
+    max_drop: float | None = None
     higher_is_better: bool = True
     bounds: tuple[float, float] | None = None
-    floor: float = 0.05
+    min_base_loss: float = 0.05
     certify: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what is not one budget."""
-        units = [name for name in ("points", "relative", "metric") if getattr(self, name) is not None]
-        if len(units) != 1 or (self.metric is None) != (self.drop is None):
-            actual = ", ".join([*units, *(["drop"] if self.drop is not None else [])]) or "none"
-            raise ConfigError("points, relative, or metric with drop", actual, "write for example Budget(points=1.0)")
-        for name in ("points", "relative", "drop", "floor"):
+        units = [name for name in ("accuracy_points", "loss_increase", "metric") if getattr(self, name) is not None]
+        if len(units) != 1 or (self.metric is None) != (self.max_drop is None):
+            actual = ", ".join([*units, *(["max_drop"] if self.max_drop is not None else [])]) or "none"
+            raise ConfigError(
+                "accuracy_points, loss_increase, or metric with max_drop",
+                actual,
+                "write for example Budget(accuracy_points=1.0)",
+            )
+        for name in ("accuracy_points", "loss_increase", "max_drop", "min_base_loss"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _validate_amount(name, getattr(self, name)))
         if self.metric is not None and not callable(self.metric):
@@ -79,14 +84,14 @@ class Budget:
     @property
     def unit(self) -> Unit:
         """In what it is counted."""
-        if self.points is not None:
+        if self.accuracy_points is not None:
             return "points"
-        return "relative loss" if self.relative is not None else "own metric"
+        return "relative loss" if self.loss_increase is not None else "own metric"
 
     @property
     def scale(self) -> float:
         """What a share is multiplied by to be in its unit: a hundred for points, which are percent."""
-        return 1.0 if self.points is None else 100.0
+        return 1.0 if self.accuracy_points is None else 100.0
 
     @property
     def metric_fn(self) -> MetricFn | None:
@@ -117,7 +122,9 @@ class Budget:
     @property
     def allowed(self) -> float:
         """What may be spent, in the budget's own unit."""
-        return next(float(value) for value in (self.points, self.relative, self.drop) if value is not None)
+        return next(
+            float(value) for value in (self.accuracy_points, self.loss_increase, self.max_drop) if value is not None
+        )
 
     def tolerance(self, baseline: EvalResult) -> float:
         """Return the first τ for the mean retain loss, in nats; ``ToleranceScaler`` corrects it at each reading.
@@ -128,17 +135,17 @@ class Budget:
         Args:
             baseline: Of the original.
         """
-        if self.relative is not None:
-            return self.relative * max(baseline.loss, self.floor)
-        if self.points is not None:
-            return NATS_PER_UNIT_ACCURACY * self.points / 100
+        if self.loss_increase is not None:
+            return self.loss_increase * max(baseline.loss, self.min_base_loss)
+        if self.accuracy_points is not None:
+            return NATS_PER_UNIT_ACCURACY * self.accuracy_points / 100
         return DEFAULT_TOLERANCE if baseline.accuracy is not None else DEFAULT_TOLERANCE * baseline.loss
 
     def compute_spent(self, baseline: EvalResult, current: EvalResult) -> float:
         """Return how much worse a model has become, in the budget's own unit; negative where it is better."""
-        if self.relative is not None:
-            return (current.loss - baseline.loss) / max(baseline.loss, self.floor)
-        if self.points is not None:
+        if self.loss_increase is not None:
+            return (current.loss - baseline.loss) / max(baseline.loss, self.min_base_loss)
+        if self.accuracy_points is not None:
             return require_value(baseline.accuracy, "accuracy") - require_value(current.accuracy, "accuracy")
         fall = require_value(baseline.value, "metric") - require_value(current.value, "metric")
         return fall if self.higher_is_better else -fall
@@ -162,14 +169,18 @@ def _validate_amount(name: str, value: Any) -> float:
         ConfigError: If it is no finite number, or below 0; a floor has to be above.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
-    lower_bound = "> 0" if name == "floor" else "≥ 0"
-    if not is_number or not (value > 0 if name == "floor" else value >= 0):
-        hint = "leave it out for .05" if name == "floor" else f"write for example {_EXAMPLES[name]}"
+    lower_bound = "> 0" if name == "min_base_loss" else "≥ 0"
+    if not is_number or not (value > 0 if name == "min_base_loss" else value >= 0):
+        hint = "leave it out for .05" if name == "min_base_loss" else f"write for example {_EXAMPLES[name]}"
         raise ConfigError(f"{name} to be a finite number {lower_bound}", format_value(value), hint)
     return value if type(value) in (int, float) else float(value)
 
 
-_EXAMPLES = {"points": "Budget(points=1.0)", "relative": "Budget(relative=0.1)", "drop": "drop=0.01"}
+_EXAMPLES = {
+    "accuracy_points": "Budget(accuracy_points=1.0)",
+    "loss_increase": "Budget(loss_increase=0.1)",
+    "max_drop": "max_drop=0.01",
+}
 """How each amount is written."""
 
 

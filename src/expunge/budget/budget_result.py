@@ -31,8 +31,8 @@ class ControlEvaluation:
         value: Of the user's metric, where there is one.
         spent: In the budget's own unit.
         tolerance: τ after it, in nats.
-        missing: How far the forgetting is from what was asked, ≥ 0.
-        recognised: Share of the forgotten classes that is still recognised.
+        shortfall: How far the forgetting is from what was asked, ≥ 0.
+        recognized: Share of the forgotten classes that is still recognized.
         auc: Of telling forgotten from held-out examples.
         verdict: Of the equivalence test.
         failed: Why the metric had no value, so that the reading counts as over the budget; empty where it had one.
@@ -45,8 +45,8 @@ class ControlEvaluation:
     value: float | None
     spent: float
     tolerance: float
-    missing: float
-    recognised: float | None = None
+    shortfall: float
+    recognized: float | None = None
     auc: float | None = None
     verdict: EquivalenceOutcome | None = None
     failed: str = ""
@@ -61,18 +61,18 @@ class ControlEvaluation:
     @property
     def meets_target(self) -> bool:
         """Whether it forgets as asked by the estimate, and no test shows the contrary."""
-        return self.missing <= 0 and self.target_met is not False
+        return self.shortfall <= 0 and self.target_met is not False
 
     @property
     def target_met(self) -> bool | None:
         """Whether it forgets as asked; None where it cannot be decided. Where nothing was tested the estimate says."""
         if self.test is None:
-            return self.missing <= 0
+            return self.shortfall <= 0
         return {"not distinguishable": True, "still distinguishable": False, "undecided": None}[self.test.verdict]
 
     def as_candidate(self) -> Candidate:
         """Return what the choice of an iterate looks at."""
-        return Candidate(self.spent, self.missing)
+        return Candidate(self.spent, self.shortfall)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class BudgetResult:
 
     Args:
         budget: The budget.
-        prefer: What was to come first where both cannot be had.
+        priority: What was to come first where both cannot be had.
         evaluations: All control readings; the first is the model that was handed in.
         chosen: Place of the model that is handed over among them; 0 is the one that was handed in.
         within_budget: Whether it is inside the budget, on the control half.
@@ -90,8 +90,8 @@ class BudgetResult:
         certificate: In the budget's unit, from the certify half, opened once; None where it stayed closed, because the
             model is handed back as it came, or where nothing can be said.
         no_certificate_reason: Why nothing can be said; empty where something is, or the half stayed closed.
-        limit: Share of what is to be forgotten as a whole that may still be recognised.
-        uses_model_error: Whether it is recognised by the model's own error, and not by what a classifier answers.
+        limit: Share of what is to be forgotten as a whole that may still be recognized.
+        uses_model_error: Whether it is recognized by the model's own error, and not by what a classifier answers.
             Default false.
         time_fraction: Share of the time limit that the run took, 1 where it was planned shorter for lack of time; None
             without a limit.
@@ -104,7 +104,7 @@ class BudgetResult:
     """
 
     budget: Budget
-    prefer: Preference
+    priority: Preference
     evaluations: tuple[ControlEvaluation, ...]
     chosen: int
     within_budget: bool
@@ -216,7 +216,7 @@ class BudgetResult:
         min_cost = min(costs)
         if not isfinite(min_cost):
             return ["What the iterates that forgot as asked spent is not known."]
-        if self.budget.relative is not None and min_cost < 0:
+        if self.budget.loss_increase is not None and min_cost < 0:
             gain = format_percent(-min_cost)
             return [f"The cheapest iterate that forgot as asked lowered the held-out loss by {gain}."]
         verb = "gained" if min_cost < 0 else "spent"
@@ -242,7 +242,7 @@ class BudgetResult:
             return ["Let the metric return a finite number for every model, or choose another unit for the budget."]
         if self.chosen == 0:
             alternative = "" if self.uses_model_error else f"; {RETRAIN_HINT}"
-            return [f"A larger budget or a smaller `rate` may be enough{alternative}."]
+            return [f"A larger budget or a smaller `lr` may be enough{alternative}."]
         if self.verdict == "not distinguishable":
             return []
         if self.verdict == "undecided" and self.on_test not in (None, "undecided"):
@@ -260,7 +260,7 @@ class BudgetResult:
         limit = USED_UP_FRACTION * self.budget.allowed
         bound = any(limit <= look.spent < inf for look in self.evaluations[1:])
         short = self.time_fraction is not None and self.time_fraction >= USED_UP_FRACTION
-        return [*(["a larger budget"] if bound else []), *(["more time (`within`)"] if short else [])]
+        return [*(["a larger budget"] if bound else []), *(["more time (`time_limit`)"] if short else [])]
 
     def describe_unused(self) -> str:
         """Return what can be tried where neither the budget nor the time was used up."""
@@ -269,8 +269,8 @@ class BudgetResult:
         time = "" if self.time_fraction is None else " and did not lack time"
         used, test = f"The run used {format_percent(percent)} of the budget{time}", self.test
         if test is not None and test.auc_high is not None and test.auc_high < 0.5:
-            return f"{used}, but the forgetting went too far: try a smaller `rate` or fewer `epochs`"
-        return f"{used}: try more `epochs`, a larger `rate`, or another method"
+            return f"{used}, but the forgetting went too far: try a smaller `lr` or fewer `epochs`"
+        return f"{used}: try more `epochs`, a larger `lr`, or another method"
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -281,20 +281,20 @@ class BudgetResult:
             "metric": None if metric is None else name if name.isidentifier() else "the metric",
         }
         return {
-            "asked": budget,
-            "prefer": self.prefer,
-            "looks": [evaluation_as_dict(look) for look in self.evaluations],
+            "limit": budget,
+            "priority": self.priority,
+            "evaluations": [evaluation_as_dict(look) for look in self.evaluations],
             "chosen": self.chosen,
-            "kept": self.within_budget,
-            "reached": self.target_met,
+            "within_budget": self.within_budget,
+            "target_met": self.target_met,
             "verdict": self.verdict,
-            "frontier": list(self.pareto_indices),
+            "pareto_indices": list(self.pareto_indices),
             "certificate": None if self.certificate is None else self.certificate.as_dict(),
             "certified": self.certified,
-            "unsaid": self.no_certificate_reason,
+            "no_certificate_reason": self.no_certificate_reason,
             "reopened": list(self.reopened),
             "misfit": self.misfit,
-            "sentence": self.summary,
+            "summary": self.summary,
         }
 
 
@@ -308,12 +308,12 @@ def format_amount(budget: Budget, value: float) -> str:
     """Return an amount in the budget's own unit, in words.
 
     Examples:
-        >>> format_amount(Budget(points=1.0), 1.0), format_amount(Budget(relative=0.1), 0.05)
+        >>> format_amount(Budget(accuracy_points=1.0), 1.0), format_amount(Budget(loss_increase=0.1), 0.05)
         ('1 point', '5 % of the held-out loss')
     """
-    if budget.points is not None:
+    if budget.accuracy_points is not None:
         return f"{format_number(value)} point{'' if value == 1 else 's'}"
-    if budget.relative is not None:
+    if budget.loss_increase is not None:
         return f"{format_percent(value)} of the held-out loss"
     return f"{format_number(value)} of the metric"
 
@@ -322,12 +322,12 @@ def format_spent(budget: Budget, value: float) -> str:
     """Return what was spent, in words; a gain is called one.
 
     Examples:
-        >>> format_spent(Budget(points=1.0), 0.5), format_spent(Budget(points=1.0), -12.7)
+        >>> format_spent(Budget(accuracy_points=1.0), 0.5), format_spent(Budget(accuracy_points=1.0), -12.7)
         ('0.5 points spent', '12.7 points gained')
-        >>> format_spent(Budget(relative=0.1), -0.03)
+        >>> format_spent(Budget(loss_increase=0.1), -0.03)
         'the held-out loss is 3 % lower'
     """
-    if budget.relative is not None and value < 0:
+    if budget.loss_increase is not None and value < 0:
         return f"the held-out loss is {format_percent(-value)} lower"
     return f"{format_amount(budget, abs(value))} {'gained' if value < 0 else 'spent'}"
 
@@ -341,9 +341,9 @@ def describe_shortfall(evaluation: ControlEvaluation) -> str:
     """Return what decided about the forgotten examples, with its figures."""
     if evaluation.test is not None:
         return evaluation.test.figures_text
-    if evaluation.recognised is not None:
-        return f"{format_percent(evaluation.recognised)} of the class are still recognised"
-    return f"what is missing is {format_number(evaluation.missing)}"
+    if evaluation.recognized is not None:
+        return f"{format_percent(evaluation.recognized)} of the class are still recognized"
+    return f"what is missing is {format_number(evaluation.shortfall)}"
 
 
 def describe_certificate(result: BudgetResult) -> list[str]:
@@ -385,13 +385,13 @@ def describe_bound(budget: Budget, bound: float) -> str:
     """Return a bound in words.
 
     Examples:
-        >>> describe_bound(Budget(points=1.0), 0.5), describe_bound(Budget(relative=0.1), -0.02)
+        >>> describe_bound(Budget(accuracy_points=1.0), 0.5), describe_bound(Budget(loss_increase=0.1), -0.02)
         ('the accuracy on fresh examples fell by at most 0.5 points', 'the loss on fresh examples fell by at least 2 %')
     """
     size, by = abs(bound), "at most" if bound >= 0 else "at least"
     up, down = ("rose", "fell") if bound >= 0 else ("fell", "rose")
-    if budget.points is not None:
+    if budget.accuracy_points is not None:
         return f"the accuracy on fresh examples {down} by {by} {format_number(size)} points"
-    if budget.relative is not None:
+    if budget.loss_increase is not None:
         return f"the loss on fresh examples {up} by {by} {format_percent(size)}"
     return f"the metric on fresh examples {down if budget.higher_is_better else up} by {by} {format_number(size)}"

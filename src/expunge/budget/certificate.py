@@ -53,7 +53,7 @@ class Certificate:
 class UtilityCertificate(Certificate):
     """The certificate of accuracy, on the drop P(lost) − P(gained).
 
-    Its ``drop`` is (n₁₀ − n₀₁)/n, its ``bound`` CP_upper(n₁₀/n, δ/2) − CP_lower(n₀₁/n, δ/2), which is exact.
+    Its ``max_drop`` is (n₁₀ − n₀₁)/n, its ``bound`` CP_upper(n₁₀/n, δ/2) − CP_lower(n₀₁/n, δ/2), which is exact.
 
     Args:
         lost: Examples that the original has right and the unlearned model wrong, n₁₀.

@@ -96,10 +96,10 @@ def compute_certificate(
     Raises:
         DataError: If nothing can be said.
     """
-    if budget.points is not None:
+    if budget.accuracy_points is not None:
         return utility_certificate(before.values > 0, after.values > 0, delta)
-    if budget.relative is not None:
-        return compute_mean_certificate(after.values - before.values, delta, before.values, budget.floor)
+    if budget.loss_increase is not None:
+        return compute_mean_certificate(after.values - before.values, delta, before.values, budget.min_base_loss)
     sign = 1.0 if budget.higher_is_better else -1.0
     drops = sign * (before.values - after.values)
     if before.without_groups is not None and after.without_groups is not None:
@@ -151,14 +151,14 @@ def min_certifiable_drop(budget: Budget, count: int, delta: float) -> float | No
     """Return the least drop that so many examples can certify, as the certificate says it; None where none is known.
 
     Examples:
-        >>> round(min_certifiable_drop(Budget(points=1.0), 500, 0.05), 4)
+        >>> round(min_certifiable_drop(Budget(accuracy_points=1.0), 500, 0.05), 4)
         0.0074
-        >>> min_certifiable_drop(Budget(relative=0.1), 500, 0.05) is None
+        >>> min_certifiable_drop(Budget(loss_increase=0.1), 500, 0.05) is None
         True
     """
     if not budget.certify:
         return None
-    if budget.points is not None:
+    if budget.accuracy_points is not None:
         return min_accuracy_drop(count, delta)
     return None if budget.bounds is None else min_mean_drop(count, budget.bounds[1] - budget.bounds[0], delta)
 
@@ -170,17 +170,17 @@ def count_needed_examples(budget: Budget, delta: float) -> int | None:
     bound takes ``LEAST`` examples, whatever the budget is.
 
     Examples:
-        >>> count_needed_examples(Budget(points=1.0), 0.05), count_needed_examples(Budget(points=0.0), 0.05)
-        (368, None)
-        >>> count_needed_examples(Budget(relative=0.1), 0.05)
+        >>> [count_needed_examples(Budget(accuracy_points=points), 0.05) for points in (1.0, 0.0)]
+        [368, None]
+        >>> count_needed_examples(Budget(loss_increase=0.1), 0.05)
         30
     """
     allowed = budget.allowed / budget.scale
-    if budget.points is None and budget.bounds is None:
+    if budget.accuracy_points is None and budget.bounds is None:
         return MIN_EXAMPLES
     if allowed <= 0:
         return None
-    if budget.points is not None:
+    if budget.accuracy_points is not None:
         count = max(1, ceil(log(delta / 2) / log1p(-min(allowed, 1 - 1e-12))))
         return count if min_accuracy_drop(count, delta) <= allowed else count + 1
     width = budget.bounds[1] - budget.bounds[0] if budget.bounds is not None else 1.0

@@ -40,10 +40,10 @@ class CriterionValue(NamedTuple):
     """What one look found.
 
     Args:
-        missing: How far from what was asked, ≥ 0, the largest of: the share recognised beyond ``RECOGNISED``, |AUC − ½|
-            beyond ``MARGIN``, and the difference of accuracies on forgotten and held-out examples beyond ``CLOSE``,
+        shortfall: How far from what was asked, ≥ 0, the largest of: the share recognized beyond ``RECOGNIZED``, |AUC −
+            ½| beyond ``MARGIN``, and the difference of accuracies on forgotten and held-out examples beyond ``CLOSE``,
             both within classes and weighted by the forgotten examples in each.
-        recognised: Share of the forgotten classes still recognised, on forgotten or held-out examples, whichever is
+        recognized: Share of the forgotten classes still recognized, on forgotten or held-out examples, whichever is
             more; None if no class is forgotten as a whole.
         auc: Of telling forgotten from held-out examples of the same classes by their loss; None if only whole classes
             are forgotten.
@@ -51,8 +51,8 @@ class CriterionValue(NamedTuple):
         test: What is shown of it, which so few examples may leave undecided; None where it was not tested.
     """
 
-    missing: float
-    recognised: float | None = None
+    shortfall: float
+    recognized: float | None = None
     auc: float | None = None
     verdict: EquivalenceOutcome | None = None
     test: HeldOutTest | None = None
@@ -62,8 +62,8 @@ class Criterion(Protocol):
     """What says at a reading how far a model is from what was asked.
 
     Attributes:
-        limit: Share of what is to be forgotten as a whole that may still be recognised.
-        uses_model_error: Whether it is recognised by the model's own error, and not by what a classifier answers.
+        limit: Share of what is to be forgotten as a whole that may still be recognized.
+        uses_model_error: Whether it is recognized by the model's own error, and not by what a classifier answers.
     """
 
     limit: float
@@ -80,7 +80,7 @@ class Criterion(Protocol):
 
 
 class ForgettingCriterion:
-    """The two principled targets: a class is no longer recognised, single examples look like held-out ones.
+    """The two principled targets: a class is no longer recognized, single examples look like held-out ones.
 
     Args:
         split: Of the request; what is held out of the forgotten classes is read from its ``holdout``.
@@ -94,7 +94,7 @@ class ForgettingCriterion:
         >>> part = lambda *labels: TensorExamples(torch.eye(3)[list(labels)], list(labels))
         >>> split = Split(part(2, 2), part(0, 1), 3, part(0, 1, 2))
         >>> found = ForgettingCriterion(split, part(0, 1))(Predictor(torch.nn.Identity()))
-        >>> found.missing, found.recognised, found.auc, found.test.verdict
+        >>> found.shortfall, found.recognized, found.auc, found.test.verdict
         (0.995, 1.0, None, 'still distinguishable')
     """
 
@@ -134,10 +134,10 @@ class ForgettingCriterion:
         """
         level = spend_alpha(look)
         class_test = run_class_test([count_correct(predict, side) for side in self.class_examples])
-        recognised = None if class_test is None else class_test.recognised
-        distances = [0.0 if recognised is None else recognised - MAX_RECOGNIZED]
+        recognized = None if class_test is None else class_test.recognized
+        distances = [0.0 if recognized is None else recognized - MAX_RECOGNIZED]
         if not len(self.single_examples):
-            return CriterionValue(max(0.0, *distances), recognised, test=class_test)
+            return CriterionValue(max(0.0, *distances), recognized, test=class_test)
         (forget_scores, forget_correct), (holdout_scores, holdout_correct) = (
             losses_and_correct(predict, self.single_examples),
             losses_and_correct(predict, self.holdout_examples),
@@ -151,7 +151,7 @@ class ForgettingCriterion:
         decided = min_margin(single_test.examples, single_test.held_out, level) <= MARGIN
         distances += [abs(auc - 0.5) - MARGIN, abs(gap) - ACCURACY_TOLERANCE]
         test = single_test if class_test is None else combine_tests(single_test, class_test)
-        return CriterionValue(max(0.0, *distances), recognised, auc, decide_outcome(interval, MARGIN, decided), test)
+        return CriterionValue(max(0.0, *distances), recognized, auc, decide_outcome(interval, MARGIN, decided), test)
 
 
 def count_correct(predict: Predictor, examples: Examples) -> tuple[int, int]:

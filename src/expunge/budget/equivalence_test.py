@@ -101,7 +101,7 @@ def min_margin(forgotten: int, held_out: int, delta: float) -> float:
 
 
 def is_unrecognized(correct: Any, max_fraction: float = 0.005) -> bool:
-    """Return whether held-out examples of a forgotten class or concept are no longer recognised.
+    """Return whether held-out examples of a forgotten class or concept are no longer recognized.
 
     Args:
         correct: Whether each is still given the forgotten class, ``(n,)`` bool.

@@ -38,20 +38,20 @@ class Selection(NamedTuple):
 
 
 def select_checkpoint(
-    candidates: Sequence[Candidate], allowed: float, prefer: Preference = "budget", slack: float = 0.0
+    candidates: Sequence[Candidate], allowed: float, priority: Preference = "budget", slack: float = 0.0
 ) -> Selection:
     """Return the candidate that forgets most inside the budget, the cheaper one of equals, the later one of these.
 
     Costs below 0 are no cheaper than 0: a lucky reading is no merit.
 
-    Where none that forgets as asked is inside, ``prefer="forgetting"`` gives the cheapest of those that forget as
+    Where none that forgets as asked is inside, ``priority="forgetting"`` gives the cheapest of those that forget as
     asked, or else the one that forgets most, of those whose cost is known. Where none is inside at all,
-    ``prefer="budget"`` gives the cheapest.
+    ``priority="budget"`` gives the cheapest.
 
     Args:
         candidates: The iterates, the original among them if it may be handed back.
         allowed: What may be spent.
-        prefer: ``budget`` (default) or ``forgetting``.
+        priority: ``budget`` (default) or ``forgetting``.
         slack: What is missing may differ by so much between equals, its sampling error. Default 0.
 
     Raises:
@@ -65,7 +65,7 @@ def select_checkpoint(
         raise ConfigError("at least one iterate to choose from", "none", "keep the original as the first one")
     inside = [index for index, each in enumerate(candidates) if each.spent <= allowed]
     measured = [index for index, each in enumerate(candidates) if isfinite(each.spent)]
-    considered = (measured or [*range(len(candidates))]) if prefer == "forgetting" else inside
+    considered = (measured or [*range(len(candidates))]) if priority == "forgetting" else inside
     # What is not reached is never as good as what is, however small the difference.
     reached, anyway = ([index for index in side if candidates[index].shortfall <= 0] for side in (inside, considered))
     pool = reached or anyway or considered

@@ -16,12 +16,12 @@ from expunge.cli.convert import convert
 from expunge.cli.demo import demo
 from expunge.cli.echo import echo
 from expunge.cli.estimate_retrain import estimate_retrain
-from expunge.cli.images import images
 from expunge.cli.ledger import ledger
 from expunge.cli.list import list_components
 from expunge.cli.purge import purge
 from expunge.cli.report import report
 from expunge.cli.run import run
+from expunge.cli.sample import sample
 from expunge.cli.sweep import sweep
 from expunge.cli.train import train
 from expunge.cli.ulira import ulira
@@ -51,7 +51,7 @@ def expunge(
     """
 
 
-for command in (demo, run, train, audit, benchmark, sweep, estimate_retrain, report, images, convert, purge, ulira):
+for command in (demo, run, train, audit, benchmark, sweep, estimate_retrain, report, sample, convert, purge, ulira):
     app.command()(validate_paths(command))
 app.add_typer(ledger, name="ledger")
 app.command("list")(list_components)

@@ -54,7 +54,7 @@ def audit(
         check_exclusive([name for name, value in options.items() if value is not None], original)
         config = load_request(original)
     else:
-        config = parse_request_options(options, {"checkpoint": original, "reference": reference})
+        config = parse_request_options(options, {"checkpoint": original, "retrained_model": reference})
 
     from expunge.api import audit_request
     from expunge.screen import SafeConsole
@@ -62,7 +62,7 @@ def audit(
     audit_request(
         config,
         unlearned,
-        reference=reference,
+        retrained=reference,
         data_dir=data_dir,
         out=out,
         overwrite=overwrite,

@@ -106,10 +106,10 @@ def redact(
     """Erase the content of an entry; the chain still verifies.
 
     Its time, the models' hashes and its share of the budget stay. The request is
-    no longer recognised, and later requests of its chain no longer leave out what
+    no longer recognized, and later requests of its chain no longer leave out what
     it forgot: there, name that with `exclude:`.
     """
-    Ledger(file).verify()  # a misspelt name is refused, no new ledger begun
+    Ledger(file).verify()  # a misspelled name is refused, no new ledger begun
     if any(one.number == number and one.forgotten for one in Ledger(file).entries()):
         echo(REDACTION_WARNING.format(number))
     entry = Ledger(file).redact(number, key=load_or_create_key())

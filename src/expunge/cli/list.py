@@ -16,7 +16,7 @@ AUTO_ENTRY = RegistryEntry(
     "auto",
     (),
     "",
-    "The default: for classifiers counterfactual, with a learning rate that is searched where there is a budget; for "
+    "The default: for classifiers neighbor_labels, with a learning rate that is searched where there is a budget; for "
     "other families what did best in their study.",
     None,
 )

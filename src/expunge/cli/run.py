@@ -32,7 +32,7 @@ def run(
 
     Writes the new weights, the figures and a report into the run folder. Where
     the request names no method, `auto` chooses one; with a budget it searches the
-    learning rate as well, in the time that `within` gives it. Processes that
+    learning rate as well, within `time_limit`. Processes that
     `torchrun` starts share the updates.
     """
     from expunge.api.request.config import load_request
@@ -51,7 +51,6 @@ def run(
         data_dir=data_dir,
         overwrite=overwrite,
         show_examples=show_examples,
-        again=force,
         resume=resume,
         force=force,
         console=SafeConsole(),

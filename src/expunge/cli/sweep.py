@@ -73,7 +73,7 @@ def write_comparison(comparison: dict[str, Any], folder: Path, name: str, consol
     from expunge.report import pareto_figure, pareto_table
 
     folder.mkdir(parents=True, exist_ok=True)
-    tables = [f"**{part['question']}**\n\n{pareto_table(part)}" for part in comparison["requests"]]
+    tables = [f"**{part['description']}**\n\n{pareto_table(part)}" for part in comparison["requests"]]
     write_json(folder / f"{name}.json", comparison)
     write_text(folder / f"{name}.md", escape_controls("\n\n".join(tables) + "\n"))
     for part in comparison["requests"]:

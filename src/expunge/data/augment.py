@@ -35,7 +35,7 @@ def crop_flip(inputs: Tensor, generator: Generator) -> Tensor:
     """Crop each image at random from a copy with a margin of 4 pixels, and mirror every second one on average.
 
     He et al., "Deep Residual Learning for Image Recognition", 2016, section 4.2. The margin is zero *after*
-    normalisation, which is the mean colour of the data set (the paper leaves the colour open; torchvision's usual order
+    normalization, which is the mean color of the data set (the paper leaves the color open; torchvision's usual order
     makes it black).
 
     Args:

@@ -1,4 +1,4 @@
-"""Examples kept on the device of a model: moved there once, gathered, normalised and augmented there batch by batch."""
+"""Examples kept on the device of a model: moved there once, gathered, normalized and augmented there batch by batch."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 def to_upright_rgb(image: Any, name: str) -> Any:
     """Return a Pillow image in 8-bit RGB, turned upright as its EXIF data say.
 
-    Grey values of 9 to 16 bits are scaled by their depth, which Pillow's own ``convert`` cuts off at 255. Transparency
+    Gray values of 9 to 16 bits are scaled by their depth, which Pillow's own ``convert`` cuts off at 255. Transparency
     is dropped: every pixel shows the color that is stored.
 
     Args:
@@ -64,5 +64,5 @@ def _scale_to_uint8(values: Any, white: int, inverted: bool) -> Any:
 
 
 def _depth_error(image: Any, name: str) -> DataError:
-    kind = {"I": "32-bit grey", "F": "floating-point grey"}.get(image.mode, f"mode '{image.mode}'")
+    kind = {"I": "32-bit gray", "F": "floating-point gray"}.get(image.mode, f"mode '{image.mode}'")
     return DataError("pictures of 8 or 16 bits", f"{kind} in {name}", "save it with 8 or 16 bits per channel")

@@ -1,4 +1,4 @@
-"""Examples that are all in memory, and their normalisation."""
+"""Examples that are all in memory, and their normalization."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from expunge.type_checks import check_argument_types
 
 @dataclass(frozen=True)
 class Normalize:
-    """Normalisation of each channel: ``(value - mean) / std``, with values between 0 and 1.
+    """Normalization of each channel: ``(value - mean) / std``, with values between 0 and 1.
 
     Args:
         mean: Mean of each channel.
@@ -34,11 +34,11 @@ class Normalize:
     std: tuple[float, ...]
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the normalised values; channels are dimension 1."""
+        """Return the normalized values; channels are dimension 1."""
         return self.to(values.device)(values)
 
     def to(self, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """Return the same normalisation with its numbers on a device, so that none travels there when it is used."""
+        """Return the same normalization with its numbers on a device, so that none travels there when it is used."""
         # Double precision, so that each type of values meets the numbers rounded once.
         mean, std = (torch.tensor(numbers, dtype=torch.float64).to(device) for numbers in (self.mean, self.std))
 
@@ -56,7 +56,7 @@ class TensorExamples:
         inputs: A tensor ``(n, ...)`` or a mapping of such tensors.
         targets: Labels, ``(n,)`` or ``(n, 1)``, whole numbers.
         names: Names of the classes, if they have any.
-        augment: What training may do to a batch of inputs; ``batch`` never does it.
+        augment: What training may do to a batch of inputs; ``batch_size`` never does it.
         scale: Normalization of floating-point inputs. With it, tensors of uint8 are 8-bit pictures: they are divided by
             255 and then normalized, both when they are read. Default: none, and bytes stay bytes.
 
@@ -97,7 +97,7 @@ class TensorExamples:
         return len(self.targets)
 
     def batch(self, indices: Tensor) -> Batch:
-        """Return the examples at ``indices``, normalised but never augmented."""
+        """Return the examples at ``indices``, normalized but never augmented."""
         inputs = map_tensors(self.inputs, lambda tensor: normalize_values(tensor.index_select(0, indices), self.scale))
         return Batch(inputs, self.targets.index_select(0, indices), indices)
 

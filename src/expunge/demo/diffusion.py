@@ -17,6 +17,7 @@ from expunge.api.progress import progress_bar
 from expunge.api.request_section import RequestInfo
 from expunge.api.run import display_path
 from expunge.api.unlearning import unlearn
+from expunge.callbacks import LambdaCallback
 from expunge.data import build_manifest, load_or_create_key, split_request
 from expunge.demo import diffusion_plan
 from expunge.demo.diffusion_plan import DiffusionDemoCase, DiffusionDemoPlan
@@ -87,7 +88,7 @@ class DiffusionDemo:
     ) -> None:
         self.folder, self.plan, self.case, self.seed, self.console = folder, plan, case, seed, console
         drawing = SamplingConfig(**{**vars(plan.sampling), "seed": seed})
-        self.rows = ImageModelComparison(case.split, case.real, case.judge, drawing, seed)
+        self.rows = ImageModelComparison(case.split, case.real, case.classifier, drawing, seed)
 
     def run(self) -> dict[str, Any]:
         """Answer the request and return the result document."""
@@ -123,9 +124,14 @@ class DiffusionDemo:
         label = method.label or type(method).__name__
         sides: dict[str, Any] = {"forget": split.forget, "retain": split.retain}
         try:
-            with progress_bar(self.console, label, width=16, images=self.plan.settings["batch"]) as shown:
+            with progress_bar(self.console, label, width=16, images=self.plan.settings["batch_size"]) as shown:
                 result = unlearn(
-                    self.case.original, **sides, task="diffusion", method=method, seed=self.seed, on_step=shown.update
+                    self.case.original,
+                    **sides,
+                    task="diffusion",
+                    method=method,
+                    seed=self.seed,
+                    callbacks=LambdaCallback(on_step=shown.update),
                 )
         except NotFiniteError:
             self.rows.add_unlearned(None, key, method)

@@ -19,7 +19,7 @@ from expunge.tasks.diffusion.evaluation import ImageClassifier, LabeledImages
 from expunge.weights import load_into
 
 MODELS_FOLDER = Path(__file__).parent / "models"
-"""The base models and their judges; benchmarks/diffusion_base.py made them."""
+"""The base models and their classifiers; benchmarks/diffusion_base.py made them."""
 JUDGE = "resnet8"
 
 METHODS: Mapping[str, str] = {
@@ -35,8 +35,8 @@ METHODS: Mapping[str, str] = {
 DISCLOSURE = (
     "Every method has the same number of updates, batch and learning rate, and its own defaults for all else. The rate "
     "was looked for on another class than the one that is forgotten here, which excluded a larger one and did not "
-    "decide between this and a smaller one (docs/results/diffusion-fashion-mnist.md). The judge never saw the test "
-    "images that it is trusted by."
+    "decide between this and a smaller one (docs/results/diffusion-fashion-mnist.md). The classifier never saw the "
+    "test images that it is trusted by."
 )
 
 
@@ -68,7 +68,7 @@ FASHION = DiffusionDemoPlan(
     "Fashion-MNIST",
     0,
     6_400,
-    {"epochs": 1, "batch": 64, "rate": 3e-4},
+    {"epochs": 1, "batch_size": 64, "lr": 3e-4},
     SamplingConfig(forgotten=500, remaining=1000),
 )
 DIGITS = DiffusionDemoPlan(
@@ -76,7 +76,7 @@ DIGITS = DiffusionDemoPlan(
     "handwritten digits",
     3,
     1_280,
-    {"epochs": 3, "batch": 64, "rate": 1e-3},
+    {"epochs": 3, "batch_size": 64, "lr": 1e-3},
     SamplingConfig(forgotten=200, remaining=900),
 )
 
@@ -91,7 +91,7 @@ class DiffusionDemoCase:
         split: What is forgotten and what of the rest is used.
         request: What is asked.
         original: The base model.
-        judge: The classifier that looks at the images.
+        classifier: The classifier that looks at the images.
     """
 
     source: LabeledDataset
@@ -99,7 +99,7 @@ class DiffusionDemoCase:
     split: Split
     request: ByClass
     original: DDPM
-    judge: ImageClassifier
+    classifier: ImageClassifier
 
 
 def load_case(plan: DiffusionDemoPlan, data_dir: Path | None = None, seed: int = 0) -> DiffusionDemoCase:
@@ -116,18 +116,18 @@ def load_case(plan: DiffusionDemoPlan, data_dir: Path | None = None, seed: int =
     """
     original = DDPM.from_pretrained(MODELS_FOLDER / plan.name / "ddpm")
     source: LabeledDataset = find_component("readers", plan.name)(data_dir)
-    judge, real = load_judge(plan, source), LabeledImages.from_examples(source.test)
+    classifier, real = load_classifier(plan, source), LabeledImages.from_examples(source.test)
     rescale_to_signed(source)
     request = ByClass(plan.forgotten_class)
     forget, retain = split_request(source.train, request, source.class_names)
     order = torch.randperm(len(retain), generator=torch.Generator().manual_seed(seed))
     used = retain[order[: plan.num_retained]].sort().values
     split = Split(Subset(source.train, forget), Subset(source.train, used), len(source.class_names))
-    return DiffusionDemoCase(source, real, split, request, original, judge)
+    return DiffusionDemoCase(source, real, split, request, original, classifier)
 
 
-def load_judge(plan: DiffusionDemoPlan, source: LabeledDataset) -> ImageClassifier:
-    """Return the judge, fed as the data's reader scales its images."""
+def load_classifier(plan: DiffusionDemoPlan, source: LabeledDataset) -> ImageClassifier:
+    """Return the classifier, fed as the data's reader scales its images."""
     model = find_component("models", JUDGE)(len(source.class_names), channels=source.shape[0])
-    load_into(model, MODELS_FOLDER / plan.name / "judge.safetensors")
+    load_into(model, MODELS_FOLDER / plan.name / "classifier.safetensors")
     return ImageClassifier(model, JUDGE, prepare=get_input_scale(source))

@@ -16,9 +16,9 @@ from expunge.tasks.classification.readers import digits
 from expunge.tasks.classification.training import TrainSettings, train_classifier
 
 NUM_TRAIN_IMAGES = 300
-"""Training images: few, so that the network memorises them and membership can be told."""
+"""Training images: few, so that the network memorizes them and membership can be told."""
 
-TRAIN_SETTINGS: Mapping[str, Any] = {"epochs": 40, "batch": 32, "rate": 0.05}
+TRAIN_SETTINGS: Mapping[str, Any] = {"epochs": 40, "batch_size": 32, "lr": 0.05}
 
 REQUESTS: Mapping[str, str] = {"class": "Forget every image of the digit 3", "random": "Forget a random 10 %"}
 FORGOTTEN_CLASS = 3
@@ -30,15 +30,15 @@ METHODS = (
     "neggrad_plus",
     "random_labels",
     "salun",
-    "explicit_surgery",
+    "projected_random_labels",
     "eupmu",
     "eupmu_fast",
 )
 
-COMMON_SETTINGS: Mapping[str, Any] = {"epochs": 10, "batch": 64, "forget_batch": 32}
+COMMON_SETTINGS: Mapping[str, Any] = {"epochs": 10, "batch_size": 64, "forget_batch_size": 32}
 """The same budget for every method: ten passes."""
 
-RANDOM_LABEL_METHODS = ("random_labels", "salun", "explicit_surgery", "eupmu", "eupmu_fast")
+RANDOM_LABEL_METHODS = ("random_labels", "salun", "projected_random_labels", "eupmu", "eupmu_fast")
 """Methods whose labels are drawn; for the class request the class itself is left out of the draw, for all of them."""
 
 BATCH_NORM = "frozen"
@@ -50,7 +50,7 @@ LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
     "neggrad_plus": {"class": 0.01, "random": 0.001},
     "random_labels": {"class": 0.003, "random": 0.001},
     "salun": {"class": 0.01, "random": 0.001},
-    "explicit_surgery": {"class": 0.003, "random": 0.001},
+    "projected_random_labels": {"class": 0.003, "random": 0.001},
     "eupmu": {"class": 0.01, "random": 0.001},
     "eupmu_fast": {"class": 0.01, "random": 0.001},
 }
@@ -70,7 +70,7 @@ class DemoCase:
 
     Args:
         kind: ``class`` or ``random``.
-        seed: Fixes the draw of training images, what is forgotten, initialisations and orders.
+        seed: Fixes the draw of training images, what is forgotten, initializations and orders.
         train: The training images.
         control: Images that neither training nor test uses.
         request: What is asked.
@@ -115,4 +115,4 @@ def get_method_settings(method: str, kind: str) -> dict[str, Any]:
     """Return the settings of a method for a request, without the learning rate where none was chosen."""
     lr = LEARNING_RATES.get(method, {}).get(kind)
     label = {"exclude_true": True} if kind == "class" and method in RANDOM_LABEL_METHODS else {}
-    return {**COMMON_SETTINGS, **label, **({} if lr is None else {"rate": lr})}
+    return {**COMMON_SETTINGS, **label, **({} if lr is None else {"lr": lr})}

@@ -17,6 +17,7 @@ from expunge.api.model_comparison import ModelComparison
 from expunge.api.progress import ProgressBar, progress_bar
 from expunge.api.request_section import RequestInfo, build_contact_sheet, build_request_section
 from expunge.api.run import display_path
+from expunge.api.run_config import RunConfig
 from expunge.api.unlearning import unlearn
 from expunge.data import LabeledDataset, build_manifest, load_or_create_key, split_request
 from expunge.demo import plan
@@ -174,8 +175,7 @@ class Demo:
                 holdout=split.holdout,
                 method=method,
                 seed=case.seed,
-                normalisation=plan.BATCH_NORM,
-                observe_every=1,
+                config=RunConfig(batch_norm=plan.BATCH_NORM, log_gradients_every=1),
             )
             rows.add_unlearned(result.model, name, method, result.seconds, result.history)
         except NotFiniteError:

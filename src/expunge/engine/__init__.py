@@ -1,4 +1,4 @@
-"""The engine: the only place that knows devices, precision, micro-batches and normalisation layers."""
+"""The engine: the only place that knows devices, precision, micro-batches and normalization layers."""
 
 from expunge.engine.actions import CONTINUE, LoopAction
 from expunge.engine.batch_norm import BATCH_NORM_MODES, BatchNormMode, set_training_modes, validate_batch_norm_mode

@@ -1,4 +1,4 @@
-"""Normalisation layers: whose statistics an update uses, and that nothing but an update changes them."""
+"""Normalization layers: whose statistics an update uses, and that nothing but an update changes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def validate_batch_norm_mode(name: str) -> BatchNormMode:
     for mode in BATCH_NORM_MODES:
         if name == mode:
             return mode
-    raise ConfigError(f"a normalisation policy ({', '.join(BATCH_NORM_MODES)})", f"'{name}'", "choose one of them")
+    raise ConfigError(f"a normalization policy ({', '.join(BATCH_NORM_MODES)})", f"'{name}'", "choose one of them")
 
 
 def set_training_modes(model: nn.Module, batch_norm: BatchNormMode) -> None:
@@ -40,7 +40,7 @@ def set_training_modes(model: nn.Module, batch_norm: BatchNormMode) -> None:
 
 
 def batch_norm_layers(model: nn.Module) -> list[nn.Module]:
-    """Return the layers that keep running statistics: batch normalisation, and instance normalisation that tracks."""
+    """Return the layers that keep running statistics: batch normalization, and instance normalization that tracks."""
     return [module for module in model.modules() if isinstance(module, _NormBase) and module.track_running_stats]
 
 

@@ -70,7 +70,7 @@ def owns_storage(weight: Tensor) -> bool:
 
 
 def align_strides(optimizer: Optimizer, *_: Any) -> None:
-    """Give gradients and the optimiser's memory the order in memory of their weights.
+    """Give gradients and the optimizer's memory the order in memory of their weights.
 
     A fused step walks through memory: where a gradient has another order than its weight it would pair the wrong
     numbers, on processors without a word. So this is done before each fused step; where all agree, nothing is copied.
@@ -86,7 +86,7 @@ def align_strides(optimizer: Optimizer, *_: Any) -> None:
 
 
 def has_weight_shape(value: Any, weight: Tensor) -> bool:
-    """Return whether a part of an optimiser's memory has a number for each of a weight's."""
+    """Return whether a part of an optimizer's memory has a number for each of a weight's."""
     return isinstance(value, Tensor) and value.shape == weight.shape
 
 

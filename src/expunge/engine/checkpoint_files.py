@@ -1,4 +1,4 @@
-"""State files: how savepoints are named, and where each of several ranks keeps its own."""
+"""State files: how checkpoints are named, and where each of several ranks keeps its own."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _RANK_FOLDER_NAME = re.compile(r"rank-\d+-of-(\d+)")
 
 
 def state_path(folder: Path, number: int) -> Path:
-    """Return the path of the savepoint with a number."""
+    """Return the path of the checkpoint with a number."""
     return folder / f"state-{number:06d}.safetensors"
 
 
 def parse_index(path: Path) -> int:
-    """Return the number in a savepoint's name."""
+    """Return the number in a checkpoint's name."""
     match = _STATE_NAME.fullmatch(path.name)
     return int(match[1]) if match else 0
 
 
 def state_files(folder: Path) -> list[Path]:
-    """Return the savepoints in a folder, the oldest first."""
+    """Return the checkpoints in a folder, the oldest first."""
     return sorted((path for path in list_folder(folder) if _STATE_NAME.fullmatch(path.name)), key=parse_index)
 
 
@@ -42,27 +42,27 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def rank_folder(run: Path, rank: int, world_size: int) -> Path:
-    """Return where one of so many ranks keeps its savepoints.
+    """Return where one of so many ranks keeps its checkpoints.
 
     Examples:
-        >>> rank_folder(Path("savepoints"), 0, 2).as_posix()
-        'savepoints/rank-0-of-2'
+        >>> rank_folder(Path("checkpoints"), 0, 2).as_posix()
+        'checkpoints/rank-0-of-2'
     """
     return run / f"rank-{rank}-of-{world_size}"
 
 
 def find_world_sizes(run: Path) -> set[int]:
-    """Return how many processes have left savepoints below a folder; more than one number, where some were copied."""
+    """Return how many processes have left checkpoints below a folder; more than one number, where some were copied."""
     ranked = [(path, _RANK_FOLDER_NAME.fullmatch(path.name)) for path in list_folder(run)]
     world_sizes = {int(match[1]) for path, match in ranked if match and state_files(path)}
     return world_sizes | ({1} if state_files(run) else set())
 
 
 def check_world_size(run: Path, world_size: int) -> None:
-    """Refuse savepoints of another number of processes: each of them had a part of the state.
+    """Refuse checkpoints of another number of processes: each of them had a part of the state.
 
     Args:
-        run: Folder of the run's savepoints.
+        run: Folder of the run's checkpoints.
         world_size: Processes that want to go on with it.
 
     Raises:

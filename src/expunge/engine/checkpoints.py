@@ -1,4 +1,4 @@
-"""Savepoints: everything a run has to know to go on after it was killed, written from time to time."""
+"""Checkpoints: everything a run has to know to go on after it was killed, written from time to time."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from expunge.weights import load_state, save_state
 CODE_KEY = "code"
 """Key of the code in what a run is about."""
 MAX_CHECKPOINTS = 2
-"""Savepoints that stay: the newest, and the one before it in case the newest is damaged."""
+"""Checkpoints that stay: the newest, and the one before it in case the newest is damaged."""
 MAX_SAVE_FRACTION = 0.02
-"""Share of the run's time that savepoints may take: large models are saved less often."""
-DISK_FULL_HINT = "free the disk, then go on from the last savepoint with --resume (resume=)"
+"""Share of the run's time that checkpoints may take: large models are saved less often."""
+DISK_FULL_HINT = "free the disk, then go on from the last checkpoint with --resume (checkpoints=)"
 
 
 class Stateful(Protocol):
@@ -49,18 +49,18 @@ class SaveInterval:
     """How often a run saves its state: whenever one of the two is reached.
 
     Args:
-        seconds: Since the last savepoint; more where savepoints would take more than 2 % of the time. Default 60.
-        updates: Since the last savepoint. Default: no such limit.
+        seconds: Since the last checkpoint; more where checkpoints would take more than 2 % of the time. Default 60.
+        steps: Since the last checkpoint. Default: no such limit.
     """
 
     seconds: float = 60.0
-    updates: int | None = None
+    steps: int | None = None
 
 
 class CheckpointManager:
     """Writes the state of a run's parts into a folder, and gives it back to them in a later process.
 
-    A part is attached under a name as soon as it exists; if the run goes on from a savepoint, it is told its state
+    A part is attached under a name as soon as it exists; if the run goes on from a checkpoint, it is told its state
     then. Files are written under a temporary name, synced and renamed, with a digest; a damaged one is passed over
     for the one before it. No decision looks at the clock on the wall.
 
@@ -95,14 +95,14 @@ class CheckpointManager:
         self.start_time = self.last_save_time = time.monotonic()
 
     def open(self, fingerprint: Mapping[str, Any]) -> bool:
-        """Read the newest savepoint that is whole, and return whether there is one.
+        """Read the newest checkpoint that is whole, and return whether there is one.
 
         Args:
             fingerprint: What the run is about, as plain values; nothing else may be gone on with. Under ``CODE`` is
                 which code computes, and ``force`` goes on with other code.
 
         Raises:
-            CheckpointError: If the savepoints are of another run or of another number of processes, or none is whole.
+            CheckpointError: If the checkpoints are of another run or of another number of processes, or none is whole.
         """
         self.fingerprint = fingerprint
         self.run_on_all_ranks(lambda: check_world_size(self.run_folder, self.world_size))
@@ -134,7 +134,7 @@ class CheckpointManager:
                 return state
         if self.skipped_files:
             hint = f"remove '{self.folder}' to begin anew"
-            raise CheckpointError("a savepoint that is whole", "; ".join(self.skipped_files), hint)
+            raise CheckpointError("a checkpoint that is whole", "; ".join(self.skipped_files), hint)
         return None
 
     def load_valid(self, path: Path) -> dict[str, Any] | None:
@@ -154,7 +154,7 @@ class CheckpointManager:
         action()
 
     def list_files(self) -> list[Path]:
-        """Return the savepoints, the oldest first."""
+        """Return the checkpoints, the oldest first."""
         return state_files(self.folder)
 
     def register(self, name: str, part: Stateful) -> bool:
@@ -182,11 +182,11 @@ class CheckpointManager:
 
     @property
     def is_interval_elapsed(self) -> bool:
-        """Whether one of the limits since the last savepoint is reached."""
+        """Whether one of the limits since the last checkpoint is reached."""
         passed = time.monotonic() - self.last_save_time >= max(
             self.interval.seconds, self.save_seconds / MAX_SAVE_FRACTION
         )
-        return passed or (self.interval.updates is not None and self.updates >= self.interval.updates)
+        return passed or (self.interval.steps is not None and self.updates >= self.interval.steps)
 
     @property
     def seconds(self) -> float:
@@ -197,7 +197,7 @@ class CheckpointManager:
         """Write the state of every part, and end the run if a signal asked for it.
 
         Raises:
-            CheckpointError: If it cannot be written; the savepoint before stands.
+            CheckpointError: If it cannot be written; the checkpoint before stands.
             Stopped: If a signal came.
         """
         with self.signals.defer():
@@ -227,7 +227,7 @@ class CheckpointManager:
         self.save_seconds = self.last_save_time - start_time
 
     def clear(self) -> None:
-        """Remove every savepoint: the run is done, and they hold the original's weights."""
+        """Remove every checkpoint: the run is done, and they hold the original's weights."""
         for path in self.list_files():
             path.unlink()
 
@@ -256,7 +256,7 @@ def reading_state(part: str, folder: Path) -> Iterator[None]:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         actual = f"something else ({type(error).__name__})"
         hint = f"remove '{folder}' to begin anew"
-        raise CheckpointError(f"the state of the run's {part} in the savepoint in '{folder}'", actual, hint) from error
+        raise CheckpointError(f"the state of the run's {part} in the checkpoint in '{folder}'", actual, hint) from error
 
 
 def read_count(state: Mapping[str, Any], name: str, maximum: int) -> int:
@@ -298,7 +298,7 @@ def check_optimizer_state(state: Mapping[str, Any]) -> None:
 
 
 def check_same_run(fingerprint: Mapping[str, Any], saved: Mapping[str, Any], folder: Path, force: bool = False) -> None:
-    """Refuse savepoints of another run.
+    """Refuse checkpoints of another run.
 
     Raises:
         CheckpointError: If they differ in what they are about.
@@ -306,7 +306,7 @@ def check_same_run(fingerprint: Mapping[str, Any], saved: Mapping[str, Any], fol
     differing = [name for name in {**fingerprint, **saved} if fingerprint.get(name) != saved.get(name)]
     if differing == [CODE_KEY]:
         if not force:
-            hint = "go on with that code, or pass --force (resume=Savepoints(folder, force=True))"
+            hint = "go on with that code, or pass --force (checkpoints=CheckpointManager(folder, force=True))"
             raise CheckpointError(
                 f"the code that the run in '{folder}' was begun with", describe_code_change(fingerprint, saved), hint
             )

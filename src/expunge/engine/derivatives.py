@@ -42,8 +42,8 @@ def check_second_derivatives(config: StepConfig) -> None:
         raise SurgeryError("a plain pass for second derivatives", "a compiled one", COMPILE_HINT)
     if not config.precision.is_full or config.batch_norm == "joint" or config.ranks.size > 1:
         scaler = "a gradient scaler" if config.precision.scaler else "no gradient scaler"
-        actual = f"{config.precision.name}, {scaler}, normalisation '{config.batch_norm}', ranks {config.ranks.size}"
-        hint = "use fp32 without a scaler on one rank, and normalisation 'frozen' or 'separate'"
+        actual = f"{config.precision.name}, {scaler}, batch_norm '{config.batch_norm}', ranks {config.ranks.size}"
+        hint = "use fp32 without a scaler on one rank, and batch_norm 'frozen' or 'separate'"
         raise SurgeryError("full precision and halves apart for second derivatives", actual, hint)
 
 

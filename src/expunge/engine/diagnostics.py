@@ -9,7 +9,7 @@ from expunge.pair import Role
 from expunge.surgery import Direction, gramian
 from expunge.surgery.direction import Scalar
 
-HISTORY_FIELDS = ("forget_loss", "retain_loss", "cosine", "multiplier", "removed")
+HISTORY_FIELDS = ("forget_loss", "retain_loss", "cosine", "multiplier", "projected_fraction")
 
 
 class UpdateDiagnostics:
@@ -69,7 +69,7 @@ class UpdateDiagnostics:
 
         Args:
             multiplier: λ of the decision, if the surgery knows it.
-            stepped: Whether the optimiser moved; the losses of a skipped update (fp16 overflow) count as finite.
+            stepped: Whether the optimizer moved; the losses of a skipped update (fp16 overflow) count as finite.
         """
         device = next((loss.device for loss in self.losses.values()), torch.device("cpu"))
         unknown = torch.full((), torch.nan, device=device)

@@ -1,4 +1,4 @@
-"""Shared savepoints: ranks save their states after the same update, and go on from the newest that all of them have."""
+"""Distributed checkpoints: ranks save their states after the same update, and continue from one that all have."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SAVE_NOW = 1
 
 
 class DistributedCheckpointManager(CheckpointManager):
-    """The savepoints of one of several ranks, in a folder of its own.
+    """The checkpoints of one of several ranks, in a folder of its own.
 
     The first rank's clock, or a signal to any of them, says when: one collective of one number after every update.
-    A savepoint counts if every rank has written it. Each rank keeps two, and none goes on before all have written: of
+    A checkpoint counts if every rank has written it. Each rank keeps two, and none goes on before all have written: of
     those two one is whole on all of them, wherever they are killed.
 
     Args:
@@ -48,10 +48,10 @@ class DistributedCheckpointManager(CheckpointManager):
         self.agreed_signal: int | None = None
 
     def open(self, fingerprint: Mapping[str, Any]) -> bool:
-        """Read the newest savepoint that is whole on every rank, and return whether there is one.
+        """Read the newest checkpoint that is whole on every rank, and return whether there is one.
 
         Raises:
-            CheckpointError: If the savepoints are of another run or of another number of ranks, or none is whole.
+            CheckpointError: If the checkpoints are of another run or of another number of ranks, or none is whole.
         """
         has_state = super().open(fingerprint)
         for path in self.list_files():
@@ -78,14 +78,14 @@ class DistributedCheckpointManager(CheckpointManager):
         return None
 
     def check_none_lost(self, available: list[list[int]]) -> None:
-        """Refuse to begin anew where more was saved than a first savepoint that some ranks had not written yet."""
+        """Refuse to begin anew where more was saved than a first checkpoint that some ranks had not written yet."""
         damaged = [note for rank in self.control_group.all_gather(self.skipped_files) for note in rank]
         first_only = max((number for numbers in available for number in numbers), default=0) <= 1
         if first_only and not all(available):
             return
         actual = "; ".join(damaged) or "none that all have"
         raise CheckpointError(
-            "a savepoint that is whole on every rank", actual, f"remove '{self.run_folder}' to begin anew"
+            "a checkpoint that is whole on every rank", actual, f"remove '{self.run_folder}' to begin anew"
         )
 
     def run_on_all_ranks(self, action: Callable[[], None]) -> None:
@@ -114,6 +114,6 @@ class DistributedCheckpointManager(CheckpointManager):
         """Write this rank's state, and wait until all have written theirs.
 
         Raises:
-            CheckpointError: If one of them cannot; the savepoint before stands.
+            CheckpointError: If one of them cannot; the checkpoint before stands.
         """
         self.run_on_all_ranks(super().write_state)

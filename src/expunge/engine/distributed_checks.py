@@ -24,8 +24,8 @@ def check_distributed(config: StepConfig, surgery: Surgery, mask: Mask | None) -
     Raises:
         SurgeryError: If the surgery says of itself that it cannot be distributed.
         ConfigError: If the mask says so, an objective weighs the examples of a batch against one another, or layers
-            would normalise by the statistics of one rank's examples.
-        ModelError: If the optimiser leaves weights out that require a gradient: the wrapper waits for theirs.
+            would normalize by the statistics of one rank's examples.
+        ModelError: If the optimizer leaves weights out that require a gradient: the wrapper waits for theirs.
     """
     if config.ranks.size > 1:
         check_distributed_rules(surgery, mask)
@@ -70,9 +70,7 @@ def check_distributed_losses(objectives: Pair[Objective], batch_norm: str, model
             raise ConfigError(f"whole batches for {type(objective).__name__}", "several ranks", SINGLE_PROCESS_HINT)
     if batch_norm == "joint" or (batch_norm == "separate" and batch_norm_layers(model)):
         actual = f"'{batch_norm}', whose statistics would be those of a rank's own examples"
-        raise ConfigError(
-            "normalisation 'frozen' on several ranks", actual, "use normalisation='frozen' or one process"
-        )
+        raise ConfigError("batch_norm 'frozen' on several ranks", actual, "use batch_norm='frozen' or one process")
 
 
 def check_whole_weights(config: StepConfig) -> None:
@@ -84,9 +82,9 @@ def check_whole_weights(config: StepConfig) -> None:
 
 
 def check_all_optimized(config: StepConfig) -> None:
-    """Refuse an optimiser that holds a part of the weights only."""
+    """Refuse an optimizer that holds a part of the weights only."""
     optimized = {id(weight) for weight in config.parameters}
     left_out = sum(id(weight) not in optimized for weight in config.predict.model.parameters() if weight.requires_grad)
     if left_out:
         hint = "give it all of them, or set requires_grad=False before the model is wrapped"
-        raise ModelError("an optimiser of all weights that require a gradient", f"{left_out} left out", hint)
+        raise ModelError("an optimizer of all weights that require a gradient", f"{left_out} left out", hint)

@@ -23,7 +23,7 @@ MAX_RETRIES = 8
 def compute_isolated_gradient(config: StepConfig, side: SideBatch) -> tuple[Direction, Tensor]:
     """Return gradient and mean loss of a half; the update's own gradients and all buffers are left as they are.
 
-    Under a gradient scaler an overflow is no reason to leave the batch out, which would favour small gradients: it is
+    Under a gradient scaler an overflow is no reason to leave the batch out, which would favor small gradients: it is
     repeated at a smaller scale.
     """
     scale = config.precision.current_loss_scale()

@@ -1,7 +1,7 @@
-"""The guard: a mask judges what the optimiser did, not what it was told.
+"""The guard: a mask judges what the optimizer did, not what it was told.
 
 Momentum, Adam's moments and weight decay move weights whose gradient is zero. So the weights are remembered before
-the optimiser's step, the displacement is weighed after it, and only what the mask passes is committed.
+the optimizer's step, the displacement is weighed after it, and only what the mask passes is committed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MaskFn = Callable[[Direction], Direction]
 
 @contextmanager
 def masked_step(parameters: Sequence[Tensor], compute_mask: MaskFn | None) -> Iterator[None]:
-    """Run the optimiser's step in the body and commit what ``compute_mask`` passes of it.
+    """Run the optimizer's step in the body and commit what ``compute_mask`` passes of it.
 
     Formula: θ ← θ + m ⊙ (θ⁺ − θ), by selection at m = 0 and m = 1 so that both are exact to the bit.
 
@@ -38,7 +38,7 @@ def masked_step(parameters: Sequence[Tensor], compute_mask: MaskFn | None) -> It
         # The gradients are spent; the displacement takes their room.
         for parameter in parameters:
             parameter.grad = None
-        # No displacement outlives the choice: the memory above the optimiser's own is θ and one more θ for a moment.
+        # No displacement outlives the choice: the memory above the optimizer's own is θ and one more θ for a moment.
         weights = compute_mask(Direction(torch._foreach_sub(weights_before, [p.detach() for p in parameters])))
         for parameter, old, weight in zip(parameters, weights_before, weights, strict=True):
             commit_masked_(parameter, old, weight)
@@ -61,7 +61,7 @@ def restore_weights(parameters: Sequence[Tensor], before: Sequence[Tensor]) -> N
 
 
 def commit_masked_(new: Tensor, old: Tensor, weight: Tensor) -> None:
-    """Change the weights after an optimiser's step in place to those after the masked step.
+    """Change the weights after an optimizer's step in place to those after the masked step.
 
     Examples:
         >>> new, old = torch.tensor([2.0, 2.0, 2.0]), torch.tensor([1.0, 1.0, 1.0])

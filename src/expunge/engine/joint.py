@@ -1,4 +1,4 @@
-"""Joint evaluation: one forward pass over both halves, so that normalisation layers see the union."""
+"""Joint evaluation: one forward pass over both halves, so that normalization layers see the union."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PrecomputedModel:
         """Return the logits of the batch's own inputs."""
         if inputs is not self.inputs:
             actual = "an objective that evaluates other inputs than its batch's"
-            raise ObjectiveError("one model call with batch.inputs", actual, "use normalisation='separate' or 'frozen'")
+            raise ObjectiveError("one model call with batch.inputs", actual, "use batch_norm='separate' or 'frozen'")
         return self.logits
 
 

@@ -91,7 +91,7 @@ def check_progress(skipped: int, total: int) -> None:
     """Refuse a run that gets nowhere because gradients overflow at every loss scale.
 
     Args:
-        skipped: Successive updates that the optimiser has skipped.
+        skipped: Successive updates that the optimizer has skipped.
         total: Updates of the run.
 
     Raises:

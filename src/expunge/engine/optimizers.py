@@ -1,4 +1,4 @@
-"""Optimisers and schedules of the learning rate, by the settings of a stage."""
+"""Optimizers and schedules of the learning rate, by the settings of a stage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FUSED_DEVICES = ("cuda",)
 
 
 def build_optimizer(parameters: Sequence[Tensor], settings: OptimizerConfig, *, has_scaler: bool = False) -> Optimizer:
-    """Return the optimiser that the settings describe, over the given weights.
+    """Return the optimizer that the settings describe, over the given weights.
 
     Args:
         parameters: The weights.
@@ -40,7 +40,7 @@ def build_optimizer(parameters: Sequence[Tensor], settings: OptimizerConfig, *, 
 def make_fused(
     make: Callable[..., Optimizer], parameters: Sequence[Tensor], *, has_scaler: bool, **settings: Any
 ) -> Optimizer:
-    """Return an optimiser of torch, its step fused into one kernel where the device can and the result is the same.
+    """Return an optimizer of torch, its step fused into one kernel where the device can and the result is the same.
 
     Not under a gradient scaler: a fused SGD whose first step is skipped keeps a momentum that nobody has written.
 
@@ -48,7 +48,7 @@ def make_fused(
         make: ``torch.optim.SGD`` or ``torch.optim.AdamW``.
         parameters: The weights.
         has_scaler: Whether there is a gradient scaler.
-        **settings: Of the optimiser.
+        **settings: Of the optimizer.
     """
     if has_scaler or not all(map(has_fused_kernel, parameters)):
         return make(parameters, **settings)
@@ -68,7 +68,7 @@ def build_schedule(optimizer: Optimizer, settings: OptimizerConfig, total: int) 
 
 
 def check_optimizer_name(name: str) -> None:
-    """Refuse an optimiser that is not known or not installed.
+    """Refuse an optimizer that is not known or not installed.
 
     Raises:
         ConfigError: If there is none of that name.
@@ -76,13 +76,13 @@ def check_optimizer_name(name: str) -> None:
     """
     known_names = get_args(OptimizerName)
     if name not in known_names:
-        raise ConfigError(f"an optimiser ({', '.join(known_names)})", f"'{name}'", "choose one of them")
+        raise ConfigError(f"an optimizer ({', '.join(known_names)})", f"'{name}'", "choose one of them")
     if name == "adamw8bit":
         import_bitsandbytes()
 
 
 def import_bitsandbytes() -> Any:
-    """Return the library of optimisers whose memory is of 8 bits.
+    """Return the library of optimizers whose memory is of 8 bits.
 
     Raises:
         MissingExtraError: If it is not installed.
@@ -90,4 +90,4 @@ def import_bitsandbytes() -> Any:
     try:
         return import_module("bitsandbytes")
     except ModuleNotFoundError as error:
-        raise MissingExtraError("the optimiser adamw8bit", "bitsandbytes", "eight-bit") from error
+        raise MissingExtraError("the optimizer adamw8bit", "bitsandbytes", "eight-bit") from error

@@ -45,7 +45,7 @@ def default_generators(device: torch.device) -> list[torch.Generator]:
 
 
 def combine_seeds(*parts: int) -> int:
-    """Return one 63-bit seed from several numbers; neighbouring numbers give unrelated seeds (SplitMix64)."""
+    """Return one 63-bit seed from several numbers; neighboring numbers give unrelated seeds (SplitMix64)."""
     state = 0
     for part in parts:
         state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF

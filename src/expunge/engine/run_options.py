@@ -46,7 +46,7 @@ class RunOptions:
             the same recipe on the same data. Default false.
         ema_decay: β of a running mean of the weights (``ModelEMA``), which is what selections see and what is handed
             over. Default None: the weights themselves.
-        on_step: Called with the progress after every update.
+        on_step: Called with the progress after every update; a ``LoopAction`` that it returns is carried out.
         on_log: Called with new rows of the history.
         on_update: Called after every update, after ``on_step``, with the progress and with what shows the weights that
             are judged; says whether and how to go on.
@@ -63,7 +63,7 @@ class RunOptions:
     log_every: int = 25
     distributed: bool = False
     ema_decay: float | None = None
-    on_step: Callable[[Progress], None] = noop
+    on_step: Callable[[Progress], Any] = noop
     on_log: Callable[[list[HistoryRow]], None] = noop
     on_update: Callable[[Progress, EvalWeights], LoopAction] = always_continue
     checkpoints: CheckpointManager | None = None

@@ -36,7 +36,7 @@ def run_recipe(predict: Predictor, recipe: MethodRecipe, split: Split, options: 
         predict: The model to be changed in place, and how to read its logits.
         recipe: What to do.
         split: The examples.
-        options: Seed, precision, normalisation policy, callbacks.
+        options: Seed, precision, normalization policy, callbacks.
 
     Raises:
         ExpungeError: If the model, the data or a loss does not allow it; before the first update where possible.
@@ -88,7 +88,7 @@ class RecipeRunner:
         self.saved_stage_state: Mapping[str, Any] | None = None
 
     def run(self) -> None:
-        """Carry out every stage, those left over where the run goes on from a savepoint."""
+        """Carry out every stage, those left over where the run goes on from a checkpoint."""
         checkpoints = self.options.checkpoints
         if checkpoints is not None:
             checkpoints.register("run", self)
@@ -152,7 +152,7 @@ class RecipeRunner:
         seed = combine_seeds(self.options.seed, self.train_stages_done) if self.train_stages_done else self.options.seed
         epochs = sum(earlier.epochs for earlier in self.train_stages[: self.train_stages_done])
         previous = Progress(sum(self.stage_lengths[: self.train_stages_done]), sum(self.stage_lengths), epochs)
-        # Only here: what re-initialises weights draws them in the order of memory. Ranks have a layout of their own.
+        # Only here: what re-initializes weights draws them in the order of memory. Ranks have a layout of their own.
         layout = channels_last_memory(
             self.predict.model, False if self.options.distributed else self.options.channels_last
         )

@@ -23,10 +23,10 @@ class StepConfig:
 
     Args:
         predict: The model and how to read its logits.
-        parameters: The weights that the optimiser moves.
+        parameters: The weights that the optimizer moves.
         objectives: One for each side.
         precision: How losses are computed and scaled.
-        batch_norm: Whose normalisation statistics an update uses.
+        batch_norm: Whose normalization statistics an update uses.
         gradient_accumulation_steps: In how many parts each half is processed.
         ranks: The processes that share the examples. Default: this one has all.
     """
@@ -98,4 +98,4 @@ def check_micro_batches(objective: Objective, gradient_accumulation_steps: int) 
     """
     if objective.couples_examples and gradient_accumulation_steps > 1:
         actual = f"{gradient_accumulation_steps} micro-batches"
-        raise ConfigError(f"whole batches for {type(objective).__name__}", actual, "use micro_batches=1")
+        raise ConfigError(f"whole batches for {type(objective).__name__}", actual, "use gradient_accumulation_steps=1")

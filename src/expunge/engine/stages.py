@@ -20,7 +20,7 @@ OptimizerName = Literal["sgd", "adamw", "adamw8bit"]
 
 @dataclass(frozen=True)
 class EditStage:
-    """Change the model in closed form: re-initialise, trim, dampen.
+    """Change the model in closed form: re-initialize, trim, dampen.
 
     Args:
         apply: Changes ``predict.model`` in place, given the split; called without gradients being recorded.
@@ -41,7 +41,7 @@ class OptimizerConfig:
         momentum: Heavy-ball momentum of SGD. Default .9.
         weight_decay: Default 5e-4.
         schedule: ``constant`` (default) or ``cosine`` to 0 over the stage.
-        max_grad_norm: Largest norm of the gradient given to the optimiser. Default: none.
+        max_grad_norm: Largest norm of the gradient given to the optimizer. Default: none.
     """
 
     lr: float
@@ -57,7 +57,7 @@ class TrainStage:
     """Descend two objectives by a surgery, for a number of passes over the data.
 
     Args:
-        objectives: What is minimised on each side.
+        objectives: What is minimized on each side.
         surgery: The rule.
         optimizer: How weights move.
         epochs: Passes; over D_r in mode ``paired``, ``retain``, ``interleaved`` and ``leading``, D_f in ``forget``, the

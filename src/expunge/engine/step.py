@@ -1,4 +1,4 @@
-"""EngineStep: the engine's side of ``Step``. Precision, micro-batches, ranks and normalisation end here."""
+"""EngineStep: the engine's side of ``Step``. Precision, micro-batches, ranks and normalization end here."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class EngineStep:
             restore_weights(parameters, saved)
 
     def set_direction(self, direction: Direction) -> None:
-        """Give the optimiser a direction."""
+        """Give the optimizer a direction."""
         self._count_decision()
         loss_scale = self.config.precision.current_loss_scale()
         if loss_scale is not None:
@@ -214,7 +214,7 @@ class EngineStep:
             self.cached_losses[role, False, self.shift_id, self.stepped] = total
 
     def _statistics_context(self, *roles: Role) -> AbstractContextManager[None]:
-        """Let a batch move the normalisation statistics once: at its first evaluation at the unshifted weights."""
+        """Let a batch move the normalization statistics once: at its first evaluation at the unshifted weights."""
         if self.shift_id == 0 and self.counted_roles.isdisjoint(roles):
             self.counted_roles.update(roles)
             return nullcontext()

@@ -38,7 +38,7 @@ class UpdateResult(NamedTuple):
 
     Args:
         losses: Both mean losses before the move, NaN where a side's weight is 0; tensors, not yet read.
-        stepped: Whether the optimiser moved; false where a half-precision gradient overflowed.
+        stepped: Whether the optimizer moved; false where a half-precision gradient overflowed.
         row: The telemetry of the update (``FIELDS``, NaN where unknown), then 1 if its losses are finite.
         mask_stats: What the mask has to say of it, by column of the history; empty for most masks.
     """
@@ -50,10 +50,10 @@ class UpdateResult(NamedTuple):
 
 
 class Stepper:
-    """Wraps a model and its optimiser; each call makes one update from a forget batch and a retain batch.
+    """Wraps a model and its optimizer; each call makes one update from a forget batch and a retain batch.
 
-    Loop body: surgery → clip → optimiser's step under the mask's guard → if it moved, the surgery's follow-up. Each
-    call puts the model into training mode, with batch normalisation as ``normalisation`` says; leave it to
+    Loop body: surgery → clip → optimizer's step under the mask's guard → if it moved, the surgery's follow-up. Each
+    call puts the model into training mode, with batch normalization as ``batch_norm`` says; leave it to
     ``model.eval()`` in between as you like. The first call reads both losses and refuses what the surgery cannot use
     before anything moves; later ones do not wait for the device (fp16 does, for its skip test).
 
@@ -65,19 +65,19 @@ class Stepper:
         optimizer: Over the weights that may move; others are left alone, their gradients too. The rate of its first
             group is the one that surgeries see.
         surgery: The rule that turns both losses into one update.
-        objectives: What is minimised on the forget side and on the retain side.
+        objectives: What is minimized on the forget side and on the retain side.
         mask: Which coordinates may move; prepare it beforehand. Default: all.
         scaler: For fp16; made if ``precision="fp16"`` and none is given.
         logits: Takes what the model returns and gives logits, where it does not return them itself.
-        normalisation: ``frozen`` (default), ``joint`` or ``separate``: whose statistics batch-norm layers use.
-        micro_batches: Parts in which each half is processed; the update is the same. Default 1.
+        batch_norm: ``frozen`` (default), ``joint`` or ``separate``: whose statistics batch-norm layers use.
+        gradient_accumulation_steps: Parts in which each half is processed; the update is the same. Default 1.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
-        max_grad_norm: Largest norm of the update given to the optimiser. Default: no clipping.
+        max_grad_norm: Largest norm of the update given to the optimizer. Default: no clipping.
         seed: Of what objectives draw and of dropout. Default 0.
 
     Raises:
-        ModelError: If the optimiser holds no trainable weight, or none of the model's.
-        ConfigError: If a setting is not understood, or the optimiser needs a closure or sparse gradients.
+        ModelError: If the optimizer holds no trainable weight, or none of the model's.
+        ConfigError: If a setting is not understood, or the optimizer needs a closure or sparse gradients.
         NotFiniteError: In the first call, if a loss is NaN or infinite.
         ObjectiveError: In the first call, if the surgery cannot use the losses.
 
@@ -114,7 +114,9 @@ class Stepper:
         check_optimizer(optimizer)
         parameters = sort_by_model(model, trainable_parameters(optimizer))
         if gradient_accumulation_steps < 1:
-            raise ConfigError("micro_batches ≥ 1", f"{gradient_accumulation_steps}", "use 1 to process a batch whole")
+            raise ConfigError(
+                "gradient_accumulation_steps ≥ 1", f"{gradient_accumulation_steps}", "use 1 to process a batch whole"
+            )
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise ConfigError("clip > 0", f"{max_grad_norm}", "leave it out for no limit")
         device = parameters[0].device
@@ -181,7 +183,7 @@ class Stepper:
         return UpdateResult(Pair(row[0], row[1]), stepped, row, self.mask.stats() if self.mask is not None else {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the updates so far have left beside the model's own state: optimiser, surgery, mask, scale."""
+        """Return what the updates so far have left beside the model's own state: optimizer, surgery, mask, scale."""
         scaler = self.config.precision.scaler
         return {
             "updates": self.updates,
@@ -306,7 +308,7 @@ class Stepper:
 
 
 def trainable_parameters(optimizer: Optimizer) -> list[Tensor]:
-    """Return the weights that an optimiser may move.
+    """Return the weights that an optimizer may move.
 
     Raises:
         ModelError: If there are none.
@@ -318,7 +320,7 @@ def trainable_parameters(optimizer: Optimizer) -> list[Tensor]:
 
 
 def sort_by_model(model: nn.Module, parameters: list[Tensor]) -> list[Tensor]:
-    """Return parameters in the model's order, which masks use, and not in that of the optimiser's groups."""
+    """Return parameters in the model's order, which masks use, and not in that of the optimizer's groups."""
     position = {id(parameter): index for index, parameter in enumerate(model.parameters())}
     return sorted(parameters, key=lambda parameter: position.get(id(parameter), len(position)))
 

@@ -195,8 +195,9 @@ class StageRunner:
         check_progress(self.successive_skips, self.total_updates)
         if len(self.pending_rows) >= options.log_every:
             self._flush_rows()
-        options.on_step(overall)
-        self._apply_action(options.on_update(overall, self._eval_weights))
+        asked = options.on_step(overall)
+        action = options.on_update(overall, self._eval_weights)
+        self._apply_action(action.merge(asked) if isinstance(asked, LoopAction) else action)
 
     def _apply_action(self, action: LoopAction) -> None:
         """Do what the run's driver asks."""

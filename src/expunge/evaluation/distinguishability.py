@@ -10,7 +10,7 @@ from expunge.metrics import HeldOutTest, combine_tests, run_class_test, run_held
 def compare_with_held_out(model: ModelOutputs) -> HeldOutTest | None:
     """Return the verdict on a model; None where no forgotten example has held-out ones of its class.
 
-    Classes of which nothing is retained must not be recognised any more, on forgotten and held-out examples; other
+    Classes of which nothing is retained must not be recognized any more, on forgotten and held-out examples; other
     forgotten examples are compared with held-out ones of their classes by loss and accuracy.
 
     Args:

@@ -33,7 +33,7 @@ def is_layer(module: nn.Module) -> bool:
 
 
 def compute_gram(output: Tensor) -> Floats:
-    """Return the products of all pairs of examples' centred features, ``(n, n)``; no features leave the device."""
+    """Return the products of all pairs of examples' centered features, ``(n, n)``; no features leave the device."""
     flat = output.detach().flatten(1).float()
     centered = flat - flat.mean(0)
     gram: Floats = (centered @ centered.T).double().cpu().numpy()

@@ -137,7 +137,7 @@ class RelearnSteps(Metric):
     needs_network = True
     definition = (
         "Updates of SGD with momentum 0.9 on a few forget examples until the accuracy on forget examples is nearly the "
-        "original's, on a copy of the model. It depends on the optimiser, so it says something beside the retrained "
+        "original's, on a copy of the model. It depends on the optimizer, so it says something beside the retrained "
         "model's value only."
     )
 

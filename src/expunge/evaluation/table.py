@@ -52,7 +52,7 @@ class ModelScores:
         key: Name of the row, the same at every seed.
         label: What the reader sees.
         role: The original, the retrained reference, or what a method made.
-        seed: Which draw, initialisation and order.
+        seed: Which draw, initialization and order.
         scores: Of this model beside the model that the same seed retrained.
         per_class: Accuracy on the held-out examples of each class in percent, forgotten classes included.
         history: What the caller recorded of its updates.
@@ -94,7 +94,7 @@ class ModelScores:
             key: Name of the row.
             label: What the reader sees.
             role: What the model is.
-            seed: Which draw, initialisation and order.
+            seed: Which draw, initialization and order.
             retrained: Outputs of the model that *this seed* retrained, if there is one.
             seconds: What it took to make the model.
             peak_bytes: Most bytes of memory that took.

@@ -118,7 +118,7 @@ class Ledger:
     def redact(self, number: int, *, key: bytes) -> LedgerEntry:
         """Erase the content of an entry, and add an entry that says so.
 
-        The time, the models' hashes and the share of the budget stay. The request is no longer recognised, and later
+        The time, the models' hashes and the share of the budget stay. The request is no longer recognized, and later
         requests no longer leave out what it forgot. In the file the erased bytes become zeros; copies of it, and blocks
         that the file system has freed, are out of reach.
 

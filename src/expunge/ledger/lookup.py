@@ -13,7 +13,7 @@ def find_served(entries: Sequence[LedgerEntry], request: RequestRecord, *model: 
 
     That is so if an entry forgot the same examples, known by what they hold, and the model is the one that the request
     was made to, the one that answered it, or one that later requests made of that. Requests for a part or a union of
-    earlier ones are not recognised.
+    earlier ones are not recognized.
 
     Args:
         entries: Of the ledger. Redacted ones are passed over.

@@ -22,7 +22,7 @@ PAPER = "arXiv 2511.02435; the rule is a reconstruction"
 class FeasibleMask(Mask, ABC):
     """Passes coordinates of the displacement by what batches beside the update's say of the gradients there.
 
-    v = (θ − θ⁺)/η is what the optimiser would move; x̄_i and e_i are mean and standard error of one coordinate of the
+    v = (θ − θ⁺)/η is what the optimizer would move; x̄_i and e_i are mean and standard error of one coordinate of the
     gradient over further batches (``Step.further``), independent of the batch that made v. The first update looks at
     several batches, then every K-th at one more; signs and mask are made anew at every update.
 
@@ -95,7 +95,7 @@ class FeasibleMask(Mask, ABC):
 
     def stats(self) -> Mapping[str, Tensor]:
         """Return the share of coordinates that passed."""
-        return {"kept": self.last_fraction}
+        return {"mask_density": self.last_fraction}
 
     def __repr__(self) -> str:
         """Return the call that rebuilds the mask; settings at their defaults are left out."""

@@ -27,7 +27,7 @@ class Knapsack(FeasibleMask):
     update by masking. The rule is ours [ours]: the solution of the paper's constrained problem over 0/1 masks without
     noise, up to one fractional coordinate.
 
-    Formula: maximise Σ m_i v_i g_f,i subject to Σ m_i v_i g_r,i ≥ −ε over m ∈ {0, 1}: keep i where v_i g_f,i + λ v_i
+    Formula: maximize Σ m_i v_i g_f,i subject to Σ m_i v_i g_r,i ≥ −ε over m ∈ {0, 1}: keep i where v_i g_f,i + λ v_i
     g_r,i > 0, with the least λ ≥ 0 that keeps the bound; v = (θ − θ⁺)/η, g_f and g_r the running means of further
     batches' gradients. If no finite λ does, what is harmful stays still and the rest moves.
 

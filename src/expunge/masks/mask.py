@@ -14,9 +14,9 @@ from expunge.type_checks import enforce_constructor_types
 
 
 class Mask(nn.Module, ABC):
-    """Weighs the *displacement* of an optimiser's step, coordinate by coordinate.
+    """Weighs the *displacement* of an optimizer's step, coordinate by coordinate.
 
-    The engine calls ``compute`` after the optimiser's step and before it is committed, so that momentum, adaptive
+    The engine calls ``compute`` after the optimizer's step and before it is committed, so that momentum, adaptive
     moments and weight decay are judged with the gradient. All memory is in ``state_dict``.
 
     Attributes:
@@ -47,7 +47,7 @@ class Mask(nn.Module, ABC):
         For rules that are defined on gradients. It is no guard: what must not move is held by ``choose``.
 
         Args:
-            weights: The trainable weights with the gradients that the optimiser is about to use.
+            weights: The trainable weights with the gradients that the optimizer is about to use.
             step: The update they belong to.
         """
 
@@ -64,7 +64,7 @@ class Mask(nn.Module, ABC):
         """Return weights in [0, 1], bool or float, one piece for each parameter; 0 and 1 are exact to the bit.
 
         Args:
-            displacement: θ − θ⁺, what the optimiser subtracted.
+            displacement: θ − θ⁺, what the optimizer subtracted.
             step: The update it belongs to.
         """
 

@@ -80,7 +80,7 @@ class SequentialTest(Mask):
         self.delta, self.test_batches, self.test_every = validate_level(delta), test_batches, test_every
         self.register_buffer("tolerance", torch.tensor(float(tolerance)))
         unknown = torch.tensor(torch.nan)
-        self.last_stats = {"kept": unknown, "certified": unknown, "level": unknown, "bound": unknown}
+        self.last_stats = {"mask_density": unknown, "certified": unknown, "level": unknown, "bound": unknown}
 
     def list_masks(self) -> list[Mask]:
         """Return the masks from strict to loose."""
@@ -102,7 +102,7 @@ class SequentialTest(Mask):
             chosen = self.list_masks()[-1].compute(displacement, step)
             self.last_stats = dict.fromkeys(
                 self.last_stats, torch.full_like(compute_kept_fraction(chosen), torch.nan)
-            ) | {"kept": compute_kept_fraction(chosen)}
+            ) | {"mask_density": compute_kept_fraction(chosen)}
             return chosen
         sequence = [weights for mask in self.list_masks() for weights in mask.list_nested_masks(displacement, step)]
         with step.perturbed(displacement):
@@ -124,7 +124,7 @@ class SequentialTest(Mask):
         level = accepted.sum()
         bound = bounds.gather(0, (level - 1).clamp(min=0)[None])[0] / step.lr
         self.last_stats = {
-            "kept": compute_kept_fraction(chosen),
+            "mask_density": compute_kept_fraction(chosen),
             "certified": accepted[0],
             "level": level,
             "bound": bound,

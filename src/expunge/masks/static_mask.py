@@ -59,6 +59,6 @@ class StaticMask(Mask, ABC):
         mask = self.get_mask_like(displacement.pieces)
         if [piece.shape for piece in mask] != [piece.shape for piece in displacement]:
             actual = f"a mask of {len(mask)} pieces for {len(displacement)} of weights"
-            hint = "give the optimiser all weights that require a gradient, or switch the others' requires_grad off"
-            raise ModelError("a mask made for the weights that the optimiser moves", actual, hint)
+            hint = "give the optimizer all weights that require a gradient, or switch the others' requires_grad off"
+            raise ModelError("a mask made for the weights that the optimizer moves", actual, hint)
         return mask

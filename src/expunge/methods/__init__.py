@@ -4,7 +4,7 @@ from expunge.methods.bad_teacher import BadTeacher
 from expunge.methods.boundary_expand import BoundaryExpand
 from expunge.methods.boundary_shrink import BoundaryShrink
 from expunge.methods.build import build_method
-from expunge.methods.composition import Composed
+from expunge.methods.composition import CustomMethod
 from expunge.methods.eupmu import EUPMU
 from expunge.methods.eupmu_fast import EUPMUFast
 from expunge.methods.finetune import FineTune
@@ -16,10 +16,10 @@ from expunge.methods.lur import LUR
 from expunge.methods.method import Method
 from expunge.methods.msg import MSG
 from expunge.methods.neggrad_plus import NegGradPlus
-from expunge.methods.neighbor_labels import Counterfactual
-from expunge.methods.projected_random_labels import ExplicitSurgery
+from expunge.methods.neighbor_labels import NeighborLabels
+from expunge.methods.projected_random_labels import ProjectedRandomLabels
 from expunge.methods.random_labels import RandomLabels
-from expunge.methods.random_labels_with_budget import Budgeted
+from expunge.methods.random_labels_with_budget import RandomLabelsWithBudget
 from expunge.methods.retrain import Retrain
 from expunge.methods.salun import SalUn
 from expunge.methods.salun_soft import SalUnSoft
@@ -38,18 +38,18 @@ __all__ = [
     "BadTeacher",
     "BoundaryExpand",
     "BoundaryShrink",
-    "Budgeted",
-    "Composed",
-    "Counterfactual",
+    "CustomMethod",
     "EUPMUFast",
-    "ExplicitSurgery",
     "FineTune",
     "GradientAscent",
     "Influence",
     "L1Sparse",
     "Method",
     "NegGradPlus",
+    "NeighborLabels",
+    "ProjectedRandomLabels",
     "RandomLabels",
+    "RandomLabelsWithBudget",
     "Retrain",
     "SFROn",
     "SalUn",

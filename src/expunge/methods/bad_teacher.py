@@ -25,7 +25,7 @@ class BadTeacher(Method):
         temperature: τ > 0. Default 1 (authors).
 
     Raises:
-        ModelError: When carried out, if a part of the model does not know how to re-initialise itself.
+        ModelError: When carried out, if a part of the model does not know how to re-initialize itself.
 
     Examples:
         >>> BadTeacher().recipe(seed=4).stages[0].objectives.forget

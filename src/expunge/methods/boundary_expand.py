@@ -28,9 +28,9 @@ class BoundaryExpand(Method):
 
     Args:
         epochs: Default 10 (this and the following: authors).
-        rate: Default 1e-5.
+        lr: Default 1e-5.
         weight_decay: Default 0.
-        clip: Default none.
+        max_grad_norm: Default none.
 
     Raises:
         ModelError: When carried out, before anything is changed, if no linear layer of the model has one output for
@@ -49,9 +49,9 @@ class BoundaryExpand(Method):
     label: ClassVar[str] = "BE"
 
     epochs: int = 10
-    rate: float = 1e-5
+    lr: float = 1e-5
     weight_decay: float = 0.0
-    clip: float | None = None
+    max_grad_norm: float | None = None
 
     def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return the expansion, the descent on the forget set, and the removal."""

@@ -1,4 +1,4 @@
-"""BS: shrink the region of what is forgotten into its neighbours'."""
+"""BS: shrink the region of what is forgotten into its neighbors'."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class BoundaryShrink(Method):
     Args:
         bound: b > 0. Default .1 (authors).
         epochs: Default 10 (this and the following: authors).
-        rate: Default 1e-5.
+        lr: Default 1e-5.
         weight_decay: Default 0.
-        clip: Default none.
+        max_grad_norm: Default none.
 
     Raises:
         ObjectiveError: When carried out, if the inputs are not tensors of real numbers.
@@ -44,9 +44,9 @@ class BoundaryShrink(Method):
 
     bound: float = 0.1
     epochs: int = 10
-    rate: float = 1e-5
+    lr: float = 1e-5
     weight_decay: float = 0.0
-    clip: float | None = None
+    max_grad_norm: float | None = None
 
     def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent on the forget set."""

@@ -33,7 +33,7 @@ def build_method(text: str, **settings: Any) -> Method:
         >>> build_method("eupmu", epochs=2).settings()["epochs"]
         2
         >>> method = build_method("eupmu", preset="cifar10-10", epochs=2)
-        >>> method.preset, method.rate, method.epochs
+        >>> method.preset, method.lr, method.epochs
         ('cifar10-10', 0.003, 2)
         >>> build_method("rl(weight=0.5) + saliency(fraction=0.3)", epochs=2).settings()["mask"]
         {'name': 'saliency', 'fraction': 0.3}

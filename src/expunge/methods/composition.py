@@ -18,15 +18,15 @@ DEFAULT_FEASIBLE_MASK = "keep_unless_harmful"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Composed(Method):
+class CustomMethod(Method):
     """Any objective, any surgery, any mask.
 
-    Formula: θ ← θ + m ⊙ (θ⁺ − θ), θ⁺ the optimiser's step on what the surgery makes of both objectives, m the mask.
+    Formula: θ ← θ + m ⊙ (θ⁺ − θ), θ⁺ the optimizer's step on what the surgery makes of both objectives, m the mask.
 
     Args:
-        objective: What is minimised on D_f, such as ``uniform`` or ``random_label(exclude_true=true)``. Default
+        objective: What is minimized on D_f, such as ``uniform`` or ``random_label(exclude_true=true)``. Default
             ``random_label``.
-        retain: What is minimised on D_r. Default ``cross_entropy``.
+        retain: What is minimized on D_r. Default ``cross_entropy``.
         surgery: The rule, such as ``projection(tolerance=0.1)``. Default ``eupmu``.
         mask: Which coordinates may move, such as ``saliency(fraction=0.3)``. Default: all.
         mode: ``paired`` (default) or ``mixed``.
@@ -35,12 +35,13 @@ class Composed(Method):
         ConfigError: If a part is not known, or the parts make no sense together.
 
     Examples:
-        >>> Composed(objective="uniform_target", surgery="projection(tolerance=0.5)").recipe().stages[0].surgery
+        >>> CustomMethod(objective="uniform_target", surgery="projection(tolerance=0.5)").recipe().stages[0].surgery
         Projection(tolerance=0.5)
     """
 
     paper: ClassVar[str] = "any composition of parts"
-    label: ClassVar[str] = "Composed"
+    name: ClassVar[str] = "custom"
+    label: ClassVar[str] = "Custom"
 
     objective: str = "random_label"
     retain: str = "cross_entropy"

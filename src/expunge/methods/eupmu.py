@@ -28,10 +28,10 @@ class EUPMU(Method):
     ``cifar100-50``, ``tiny-imagenet-10`` — and ``ddpm`` for a class of a diffusion model.
     ``method: {name: eupmu, preset: cifar10-10}`` in a request, ``unlearn(…, method="eupmu", preset="cifar10-10")``, or
     in words ``eupmu(preset="cifar10-10")``; numbers written beside a preset win. The README of the released code has
-    ``rate=5e-3, margin=0.05`` for a class of CIFAR-10. A preset for classifiers has no clip: theirs comes before the
+    ``lr=5e-3, margin=0.05`` for a class of CIFAR-10. A preset for classifiers has no clip: theirs comes before the
     backward pass and clips nothing. Presets are refused with
     ``as_published=False``: error, w₀ and the rates belong to log losses under Adam with decay, and mean nothing in
-    the stabilised form. The policy for normalisation layers is the run's and in no preset.
+    the stabilised form. The policy for normalization layers is the run's and in no preset.
 
     Args:
         as_published: The released form: log losses, Adam on the dual, D_f and D_r in one shuffle. Default false.
@@ -56,7 +56,7 @@ class EUPMU(Method):
         EUPMUOfficialSurgery(margin=0.05, dual_rate=1.0, decay=0.01, initial_weight=0.0)
 
     Differences from the authors' code: the stabilised form throughout; the released one as its surgery says, with the
-    run's normalisation policy in place of each batch's own statistics.
+    run's normalization policy in place of each batch's own statistics.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("implicit",)

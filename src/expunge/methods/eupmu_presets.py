@@ -8,14 +8,14 @@ from typing import Any
 COMMON_SETTINGS: Mapping[str, Any] = {
     "as_published": True,
     "epochs": 5,
-    "batch": 128,
-    "forget_batch": None,
+    "batch_size": 128,
+    "forget_batch_size": None,
     "momentum": 0.9,
     "weight_decay": 5e-4,
     "schedule": "constant",
     "decay": 0.01,
     # Their clip of 1 comes before the backward pass: it clips nothing.
-    "clip": None,
+    "max_grad_norm": None,
 }
 """Of all runs: batches of 256 out of the shuffled union, which is 128 for each side in mode ``mixed``."""
 
@@ -39,13 +39,13 @@ DDPM_SETTINGS: Mapping[str, Any] = {
     "decay": 0.01,
     "initial_multiplier": 0.0,
     # After the backward pass in this code of theirs.
-    "clip": 1.0,
+    "max_grad_norm": 1.0,
     # The following are not in what is known of the authors' run.
-    "optimiser": "adamw",
-    "rate": 1e-4,
+    "optimizer": "adamw",
+    "lr": 1e-4,
     "weight_decay": 0.0,
-    "batch": 64,
-    "forget_batch": None,
+    "batch_size": 64,
+    "forget_batch_size": None,
     "schedule": "constant",
 }
 """A class of a diffusion model; how many epochs, passes over all images, depends on the data."""
@@ -55,15 +55,15 @@ STABLE_DIFFUSION_SETTINGS: Mapping[str, Any] = {
     "dual_rate": 3.0,
     "margin": 0.5,
     "epochs": 5,
-    "rate": 1e-5,
+    "lr": 1e-5,
     # Theirs is Adam with batches of 8 out of the union.
-    "batch": 4,
+    "batch_size": 4,
     # Not in what is known of the authors' run.
-    "clip": None,
+    "max_grad_norm": None,
 }
 """A class of Stable Diffusion, as prompts; the full U-Net or its cross-attention."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    name: {**COMMON_SETTINGS, "rate": rate, "dual_rate": dual_rate, "margin": error, "initial_multiplier": start}
+    name: {**COMMON_SETTINGS, "lr": rate, "dual_rate": dual_rate, "margin": error, "initial_multiplier": start}
     for name, (rate, dual_rate, error, start) in CLASSIFICATION_VALUES.items()
 } | {"ddpm": DDPM_SETTINGS, "stable-diffusion": STABLE_DIFFUSION_SETTINGS}

@@ -22,11 +22,11 @@ class GDRGMA(Method):
 
     Args:
         epochs: Default 10 (this and the following: authors).
-        rate: Default 1e-4.
-        optimiser: Default ``adamw``.
+        lr: Default 1e-4.
+        optimizer: Default ``adamw``.
         weight_decay: Default .01.
-        batch: Default 256.
-        clip: Default none (authors).
+        batch_size: Default 256.
+        max_grad_norm: Default none (authors).
         sharpness: γ > 0. Default 100.
         level: ℓ. Default .02, for an original trained to a training loss of about that.
         memory: K ≥ 0. Default 4.
@@ -43,11 +43,11 @@ class GDRGMA(Method):
     label: ClassVar[str] = "GDR-GMA"
 
     epochs: int = 10
-    rate: float = 1e-4
-    optimiser: OptimizerName = "adamw"
+    lr: float = 1e-4
+    optimizer: OptimizerName = "adamw"
     weight_decay: float = 0.01
-    batch: int = 256
-    clip: float | None = None
+    batch_size: int = 256
+    max_grad_norm: float | None = None
     sharpness: float = 100.0
     level: float = 0.02
     memory: int = 4

@@ -20,7 +20,7 @@ class GradientAscent(Method):
     Formula: θ ← θ + η ∇CE_f(θ); an epoch is one pass over D_f. Nothing protects the retain loss.
 
     Args:
-        rate: Learning rate. Default 1e-4, as ascent diverges at rates that suit descent.
+        lr: Learning rate. Default 1e-4, as ascent diverges at rates that suit descent.
 
     Examples:
         >>> GradientAscent().recipe().stages[0].pairing
@@ -33,7 +33,7 @@ class GradientAscent(Method):
     paper: ClassVar[str] = "Graves et al. 2021; Thudi et al. 2022"
     label: ClassVar[str] = "GA"
 
-    rate: float = 1e-4
+    lr: float = 1e-4
 
     def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent on minus the forget loss."""

@@ -34,7 +34,7 @@ class Influence(Method):
             searched for each task (2 for a class of SVHN, 20 for CIFAR-100). 1 is the influence function.
         damping: μ > 0. Default 1: the authors' recursion starts from the identity.
         num_samples: Retain examples in F, drawn at random. Default 1000 (authors).
-        epochs: Passes of fine-tuning on D_r afterwards, with ``rate``, ``batch`` and so on. Default 0 (authors).
+        epochs: Passes of fine-tuning on D_r afterwards, with ``lr``, ``batch_size`` and so on. Default 0 (authors).
 
     Raises:
         ConfigError: If a setting is not positive.

@@ -1,4 +1,4 @@
-"""l1-sparse: fine-tune on the retain set while the weights' magnitudes are penalised."""
+"""l1-sparse: fine-tune on the retain set while the weights' magnitudes are penalized."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class L1Sparse(Method):
         >>> L1Sparse().recipe().stages[0].objectives.retain
         L1Penalty(strength=0.0001, epochs=10)
 
-    Differences from the authors' code: the shared defaults of the optimiser; with T₀ = T there is no
+    Differences from the authors' code: the shared defaults of the optimizer; with T₀ = T there is no
     penalty, there the full one.
     """
 
@@ -44,7 +44,7 @@ class L1Sparse(Method):
     free_epochs: int = 0
 
     def recipe(self, seed: int = 0) -> MethodRecipe:
-        """Return one penalised descent on the retain loss."""
+        """Return one penalized descent on the retain loss."""
         fading = self.epochs - self.free_epochs
         retain = L1Penalty(self.strength if fading > 0 else 0.0, max(0, fading))
         return self.make_recipe(CrossEntropy(), retain, WeightedSum(0.0, 1.0), pairing="retain")

@@ -23,7 +23,7 @@ class LUR(Method):
 
     Args:
         alpha: α > 0, length of the virtual step as a learning rate. Default .01, that of the methods' own step: on a
-            network that has memorised its data .1 leaves the region where the lookahead approximates anything.
+            network that has memorized its data .1 leaves the region where the lookahead approximates anything.
         weight: λ > 0. Default 1.
         mode: ``lookahead`` (default), ``exact`` or ``first_order``.
         inner: ``retain`` (default) or ``forget``.
@@ -47,7 +47,7 @@ class LUR(Method):
         >>> [type(stage).__name__ for stage in LUR(reinitialize=0.97).recipe().stages]
         ['EditStage', 'TrainStage']
 
-    Differences from the paper: the re-initialising warm start is off by default.
+    Differences from the paper: the re-initializing warm start is off by default.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("lookahead",)
@@ -74,9 +74,9 @@ class LUR(Method):
         return MethodRecipe((*self.make_warm_start(), descent))
 
     def make_warm_start(self) -> tuple[EditStage, ...]:
-        """Return the re-initialisation; nothing where it is off."""
+        """Return the re-initialization; nothing where it is off."""
         if self.reinitialize is not None:
-            return (EditStage(SensitiveReinitialization(self.reinitialize, self.last_fraction), "re-initialise"),)
+            return (EditStage(SensitiveReinitialization(self.reinitialize, self.last_fraction), "re-initialize"),)
         if self.last_fraction != type(self).last_fraction:
             raise ConfigError(
                 "last_fraction= with reinitialize=",

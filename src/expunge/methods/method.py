@@ -26,23 +26,24 @@ from expunge.type_checks import check_field_types
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """A composition of objectives, a surgery and perhaps a mask, with an optimiser's settings.
+    """A composition of objectives, a surgery and perhaps a mask, with an optimizer's settings.
 
     The defaults are those of the EUPMU authors' classification runs (SGD, momentum .9, weight decay 5e-4, constant
     rate, 5 epochs), with batches of 128 examples a side instead of one mixed batch of 256.
 
     Args:
         epochs: Passes over the data; which data, says the method. Default 5.
-        rate: Learning rate. Default .01.
-        batch: Retain examples in an update. Default 128.
-        forget_batch: Forget examples in an update. Default: as many as ``batch``; never more than there are.
-        optimiser: ``sgd`` (default), ``adamw``, or ``adamw8bit`` of bitsandbytes, where that is installed.
+        lr: Learning rate. Default .01.
+        batch_size: Retain examples in an update. Default 128.
+        forget_batch_size: Forget examples in an update. Default: as many as ``batch_size``; never more than there are.
+        optimizer: ``sgd`` (default), ``adamw``, or ``adamw8bit`` of bitsandbytes, where that is installed.
         momentum: Of SGD. Default .9.
         weight_decay: Default 5e-4.
         schedule: ``constant`` (default) or ``cosine``.
-        clip: Largest norm of the vector given to the optimiser; None for no limit. Default 1: the authors' intention,
-            whose code clips before the backward pass and so clips nothing. With frozen normalisation statistics a
-            memorised class has a forget loss of about 10 at the start, and without a limit the first steps diverge.
+        max_grad_norm: Largest norm of the vector given to the optimizer; None for no limit. Default 1: the authors'
+            intention, whose code clips before the backward pass and so clips nothing. With frozen normalization
+            statistics a memorized class has a forget loss of about 10 at the start, and without a limit the first steps
+            diverge.
 
     Attributes:
         aliases: Other names in the registry.
@@ -64,31 +65,31 @@ class Method(ABC):
     preset: ClassVar[str | None] = None
 
     epochs: int = 5
-    rate: float = 0.01
-    batch: int = 128
-    forget_batch: int | None = None
-    optimiser: OptimizerName = "sgd"
+    lr: float = 0.01
+    batch_size: int = 128
+    forget_batch_size: int | None = None
+    optimizer: OptimizerName = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Schedule = "constant"
-    clip: float | None = 1.0
+    max_grad_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work.
 
         Raises:
             ConfigError: If epochs, rate, a batch size or clip is not positive, or a decay is negative.
-            MissingExtraError: If the optimiser needs a library that is not installed.
+            MissingExtraError: If the optimizer needs a library that is not installed.
         """
         check_field_types(self)
         if self.epochs < self.min_epochs:
             raise ConfigError(f"epochs ≥ {self.min_epochs}", f"{self.epochs}", "change it")
-        positive = {"rate": self.rate, "batch": self.batch, "forget_batch": self.forget_batch}
-        positive |= {"clip": self.clip}
+        positive = {"lr": self.lr, "batch_size": self.batch_size, "forget_batch_size": self.forget_batch_size}
+        positive |= {"max_grad_norm": self.max_grad_norm}
         for name, value in positive.items():
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} > 0", f"{value}", "change it")
-        check_optimizer_name(self.optimiser)
+        check_optimizer_name(self.optimizer)
         if min(self.momentum, self.weight_decay) < 0:
             actual = f"{self.momentum} and {self.weight_decay}"
             raise ConfigError("momentum and weight decay ≥ 0", actual, "change the negative one")
@@ -122,14 +123,14 @@ class Method(ABC):
     ) -> TrainStage:
         """Return one descent with this method's settings."""
         optimizer = OptimizerConfig(
-            self.rate,
-            self.optimiser,
+            self.lr,
+            self.optimizer,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             schedule=self.schedule,
-            max_grad_norm=self.clip,
+            max_grad_norm=self.max_grad_norm,
         )
-        batch_size = Pair(self.forget_batch or self.batch, self.batch)
+        batch_size = Pair(self.forget_batch_size or self.batch_size, self.batch_size)
         return TrainStage(Pair(forget, retain), surgery, optimizer, self.epochs, batch_size, pairing, mask)
 
     def make_finetune_stages(self) -> tuple[TrainStage, ...]:

@@ -1,4 +1,4 @@
-"""MSG: re-initialise the weights that neither side pulls, then fine-tune with the others held back."""
+"""MSG: re-initialize the weights that neither side pulls, then fine-tune with the others held back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from expunge.surgery import WeightedSum
 
 @dataclass(frozen=True, kw_only=True)
 class MSG(Method):
-    """Re-initialise the weights that neither side pulls, then fine-tune with the others held back (MSG).
+    """Re-initialize the weights that neither side pulls, then fine-tune with the others held back (MSG).
 
     Source: "masked small gradients", a finalist of the NeurIPS 2023 unlearning competition, after the account of "Deep
     Unlearn: Benchmarking Machine Unlearning" (Cadet et al., 2024, arXiv 2410.01276) and its public code.
@@ -32,9 +32,9 @@ class MSG(Method):
         fraction: p in (0, 1]. Default .3 (this and the following: authors).
         slow_factor: s in [0, 1]. Default .1.
         epochs: Passes over D_r. Default 5.
-        rate: Default 1e-3.
-        batch: Default 64.
-        clip: Default none (authors).
+        lr: Default 1e-3.
+        batch_size: Default 64.
+        max_grad_norm: Default none (authors).
         schedule: Default cosine, in place of the authors' linear rise over half of the epochs and fall over the rest.
 
     Raises:
@@ -56,9 +56,9 @@ class MSG(Method):
     fraction: float = 0.3
     slow_factor: float = 0.1
     epochs: int = 5
-    rate: float = 1e-3
-    batch: int = 64
-    clip: float | None = None
+    lr: float = 1e-3
+    batch_size: int = 64
+    max_grad_norm: float | None = None
     schedule: Schedule = "cosine"
 
     def __post_init__(self) -> None:
@@ -67,13 +67,13 @@ class MSG(Method):
         SmallGradients(self.fraction, self.slow_factor)
 
     def recipe(self, seed: int = 0) -> MethodRecipe:
-        """Return the re-initialisation and the fine-tuning, which share a mask."""
+        """Return the re-initialization and the fine-tuning, which share a mask."""
         mask = SmallGradients(self.fraction, self.slow_factor, seed)
         repair = self.make_stage(CrossEntropy(), CrossEntropy(), WeightedSum(0.0, 1.0), "retain", mask)
         # Statistics of the original are not those of the redrawn network.
         repair = replace(repair, batch_norm="separate")
         return MethodRecipe(
-            (EditStage(lambda predict, data: reinitialize_masked(predict, data, mask), "re-initialise"), repair)
+            (EditStage(lambda predict, data: reinitialize_masked(predict, data, mask), "re-initialize"), repair)
         )
 
 

@@ -1,4 +1,4 @@
-"""Counterfactual: the labels of retained neighbours, under a controller of the whole run's utility loss."""
+"""Neighbor labels: the labels of retained neighbors, under a controller of the whole run's utility loss."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from expunge.surgery import PIController
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counterfactual(Method):
-    """Train D_f on what its retained neighbours vote for; a controller holds L_r(θ) ≤ L_r(θ₀) + τ over the whole run.
+class NeighborLabels(Method):
+    """Train D_f on what its retained neighbors vote for; a controller holds L_r(θ) ≤ L_r(θ₀) + τ over the whole run.
 
     The composition is ours [ours], meant for single examples of classes that stay: the votes know which of them a
-    retrained model would get wrong. For whole classes use ``budgeted``.
+    retrained model would get wrong. For whole classes use ``random_labels_with_budget``.
 
     Formula: θ ← θ − η (∇L_f + λ∇L_r)/(1 + λ), L_f of ``expunge.objectives.NeighborLabel``, λ from the estimated
     rise of L_r; see ``expunge.surgery.PIController``.
@@ -32,12 +32,12 @@ class Counterfactual(Method):
         temperature: How sharply they vote. Default: chosen.
 
     Examples:
-        >>> Counterfactual(tolerance=0.125).recipe().stages[0].surgery.tolerance
+        >>> NeighborLabels(tolerance=0.125).recipe().stages[0].surgery.tolerance
         tensor(0.1250)
     """
 
     paper: ClassVar[str] = "ours"
-    label: ClassVar[str] = "Counterfactual"
+    label: ClassVar[str] = "Neighbor labels"
 
     tolerance: float = 0.05
     min_multiplier: float = 0.3

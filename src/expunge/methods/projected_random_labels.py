@@ -12,7 +12,7 @@ from expunge.surgery import Projection
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplicitSurgery(Method):
+class ProjectedRandomLabels(Method):
     """Train on random labels for D_f, each update projected so that the retain loss of its batch does not rise.
 
     Paper: the explicit form in EUPMU (arXiv 2510.22124).
@@ -24,7 +24,7 @@ class ExplicitSurgery(Method):
         exclude_true: Never draw the true label. Default false.
 
     Examples:
-        >>> ExplicitSurgery(tolerance=0.1).recipe().stages[0].surgery
+        >>> ProjectedRandomLabels(tolerance=0.1).recipe().stages[0].surgery
         Projection(tolerance=0.10000000149011612)
 
     Differences from the authors' code: none is released for this form.

@@ -15,7 +15,7 @@ from expunge.surgery import WeightedSum
 class RandomLabels(Method):
     """Train on random labels for the forget set D_f and on the true ones for the retain set D_r (RL).
 
-    Paper: random labelling (RL), Golatkar et al. (2020).
+    Paper: random labeling (RL), Golatkar et al. (2020).
 
     Formula: θ ← θ − η (w ∇CE_f(ỹ) + ∇CE_r), ỹ uniform over all classes and redrawn every epoch.
 
@@ -29,7 +29,7 @@ class RandomLabels(Method):
 
     Differences from public code: both halves have a batch of their own at every update, where public code trains on
     D_f and then on D_r, or on a shuffle of both. With equal batches D_f is passed n_r/n_f times in an epoch, and each
-    side has weight 1 in place of its share; a smaller ``forget_batch`` brings both nearer to public code.
+    side has weight 1 in place of its share; a smaller ``forget_batch_size`` brings both nearer to public code.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("rl",)

@@ -12,7 +12,7 @@ from expunge.surgery import PIController
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budgeted(Method):
+class RandomLabelsWithBudget(Method):
     """Train on wrong labels for D_f; a controller holds L_r(θ) ≤ L_r(θ₀) + τ over the whole run.
 
     The composition is ours [ours], meant for whole classes: for single examples random labels know nothing of which of
@@ -24,11 +24,11 @@ class Budgeted(Method):
         tolerance: τ ≥ 0, how far the mean retain loss may rise in all (nats). Default .05.
         min_multiplier: λ_min in [0, 1], the weight that the retain loss keeps while there is room. Default .3, a
             precaution: a budget is measured on held-out examples and does not see what retained ones lose. On digits
-            these lost nothing with 0, .3 and 1 under ``counterfactual`` (docs/results/gains.md).
+            these lost nothing with 0, .3 and 1 under ``neighbor_labels`` (docs/results/gains.md).
         exclude_true: Never draw the true label. Default true.
 
     Examples:
-        >>> Budgeted(tolerance=0.125).recipe().stages[0].surgery.tolerance
+        >>> RandomLabelsWithBudget(tolerance=0.125).recipe().stages[0].surgery.tolerance
         tensor(0.1250)
     """
 

@@ -1,4 +1,4 @@
-"""Trimming: re-initialise the weights that what is forgotten runs through, before a descent mends the rest."""
+"""Trimming: re-initialize the weights that what is forgotten runs through, before a descent mends the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from expunge.masks.saliency import full_gradient
 
 @dataclass(frozen=True)
 class SensitiveReinitialization:
-    """Re-initialise the most sensitive weights of the last layers, as ScissorHands does (arXiv 2401.06187).
+    """Re-initialize the most sensitive weights of the last layers, as ScissorHands does (arXiv 2401.06187).
 
     Formula: weights with |g_f,i θ_i| above the κ-quantile over all weights are drawn anew (uniformly, as PyTorch draws
     them; biases become 0) if they belong to the last layers; g_f is the gradient of the mean cross entropy over D_f.
@@ -43,7 +43,7 @@ class SensitiveReinitialization:
             raise ConfigError("a quantile in [0, 1) and a share of layers in (0, 1]", actual, "change them")
 
     def __call__(self, predict: Predictor, data: Split) -> None:
-        """Re-initialise them in place.
+        """Re-initialize them in place.
 
         Raises:
             ModelError: If the model has no convolutional or linear layer.

@@ -15,26 +15,26 @@ from expunge.surgery import WeightedSum
 
 @dataclass(frozen=True, kw_only=True)
 class Retrain(Method):
-    """Re-initialise every weight and train on the retain set D_r: the reference that unlearning approximates.
+    """Re-initialize every weight and train on the retain set D_r: the reference that unlearning approximates.
 
-    Formula: θ_r = argmin_θ L_r(θ) from a new initialisation. It removes the forgotten examples exactly, at the price
+    Formula: θ_r = argmin_θ L_r(θ) from a new initialization. It removes the forgotten examples exactly, at the price
     of a training.
 
     Args:
         epochs: Passes over D_r. Default 60.
-        rate: Learning rate. Default .1.
+        lr: Learning rate. Default .1.
         schedule: Default cosine.
-        clip: Default none, as trainings usually have none.
+        max_grad_norm: Default none, as trainings usually have none.
 
     Raises:
         ModelError: When carried out, before anything is changed, if a part of the model does not know how to
-            re-initialise itself (``reset_parameters``); pass a freshly built model and ``method="ft"`` then.
+            re-initialize itself (``reset_parameters``); pass a freshly built model and ``method="ft"`` then.
 
     Examples:
         >>> [type(stage).__name__ for stage in Retrain().recipe().stages]
         ['EditStage', 'TrainStage']
 
-    Differences from the usual practice: none but the optimiser's settings, which should be those of the original.
+    Differences from the usual practice: none but the optimizer's settings, which should be those of the original.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("exact", "from_scratch")
@@ -42,18 +42,18 @@ class Retrain(Method):
     label: ClassVar[str] = "Retrain"
 
     epochs: int = 60
-    rate: float = 0.1
+    lr: float = 0.1
     schedule: Schedule = "cosine"
-    clip: float | None = None
+    max_grad_norm: float | None = None
 
     def recipe(self, seed: int = 0) -> MethodRecipe:
-        """Return re-initialisation followed by training on the retain set."""
+        """Return re-initialization followed by training on the retain set."""
         training = self.make_recipe(CrossEntropy(), CrossEntropy(), WeightedSum(0.0, 1.0), pairing="retain")
         # Statistics that have just been reset must not be frozen; each batch's own are ordinary training.
         stages = (replace(stage, batch_norm="separate") for stage in training.stages if isinstance(stage, TrainStage))
-        return MethodRecipe((EditStage(reinitialize, "re-initialise"), *stages))
+        return MethodRecipe((EditStage(reinitialize, "re-initialize"), *stages))
 
 
 def reinitialize(predict: Predictor, data: Split) -> None:
-    """Re-initialise every weight and every statistic of a model in place; see ``reset_weights``."""
+    """Re-initialize every weight and every statistic of a model in place; see ``reset_weights``."""
     reset_weights(predict.model)

@@ -18,7 +18,7 @@ class SalUn(RandomLabels):
 
     Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024).
 
-    Formula: θ ← θ + m ⊙ (θ⁺ − θ), θ⁺ the optimiser's step on w CE_f(ỹ) + CE_r, m the weights with the largest share
+    Formula: θ ← θ + m ⊙ (θ⁺ − θ), θ⁺ the optimizer's step on w CE_f(ỹ) + CE_r, m the weights with the largest share
     p of |∇CE_f(θ₀)|.
 
     Args:

@@ -19,7 +19,7 @@ class SalUnSoft(Method):
     Paper: "SalUn: Empowering Machine Unlearning via Gradient-Based Weight Saliency" (Fan et al., ICLR 2024), its soft
     variant.
 
-    Formula: optimiser's steps on the mean cross entropy over the shuffled union of D_f with random labels and D_r, each
+    Formula: optimizer's steps on the mean cross entropy over the shuffled union of D_f with random labels and D_r, each
     followed by the thresholding of ``expunge.masks.SoftThreshold``.
 
     Args:

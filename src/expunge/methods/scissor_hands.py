@@ -14,7 +14,7 @@ from expunge.surgery import GEM
 
 @dataclass(frozen=True, kw_only=True)
 class ScissorHands(Method):
-    """Re-initialise the most sensitive weights of the last layers, then mend (ScissorHands).
+    """Re-initialize the most sensitive weights of the last layers, then mend (ScissorHands).
 
     Paper: "Scissorhands: Scrub Data Influence via Connection Sensitivity in Networks" (Wu and Harandi, ECCV 2024, arXiv
     2401.06187).
@@ -33,7 +33,7 @@ class ScissorHands(Method):
         margin: ρ ≥ 0. Default .5 (authors).
         project_every: Updates from one projection to the next. Default 10 (authors).
         epochs: Default 10 (authors).
-        rate: Default 5e-3.
+        lr: Default 5e-3.
 
     Raises:
         ConfigError: If a setting is out of its range.
@@ -58,7 +58,7 @@ class ScissorHands(Method):
     margin: float = 0.5
     project_every: int = 10
     epochs: int = 10
-    rate: float = 5e-3
+    lr: float = 5e-3
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""

@@ -36,9 +36,9 @@ class Scrub(Method):
         temperature: τ > 0. Default 4.
         alpha: α ≥ 0. Default .001.
         gamma: γ ≥ 0. Default .99.
-        rate: Default 5e-4.
-        batch: Default 256.
-        forget_batch: Default 512, of the max passes.
+        lr: Default 5e-4.
+        batch_size: Default 256.
+        forget_batch_size: Default 512, of the max passes.
         rewind: Go back as described: SCRUB+R. Default false; ``scrub_r`` has it on.
 
     Raises:
@@ -49,9 +49,9 @@ class Scrub(Method):
         >>> [(stage.pairing, stage.epochs) for stage in Scrub().recipe().stages]
         [('blocks', 2), ('retain', 1)]
 
-    Differences from the authors' code: theirs clips nothing, and normalises by batch statistics; under ``frozen`` ones
+    Differences from the authors' code: theirs clips nothing, and normalizes by batch statistics; under ``frozen`` ones
     and without dropout the model *is* the original in the first max pass, whose slope is then 0: pass
-    ``normalisation="separate"`` for theirs. The optimiser begins anew (no momentum) after the last epoch with a max
+    ``batch_norm="separate"`` for theirs. The optimizer begins anew (no momentum) after the last epoch with a max
     pass. Held-out errors are weighted by D_f's classes instead of being measured on a subset drawn like it. Two equally
     near epochs: the later one.
     """
@@ -64,9 +64,9 @@ class Scrub(Method):
     temperature: float = 4.0
     alpha: float = 0.001
     gamma: float = 0.99
-    rate: float = 5e-4
-    batch: int = 256
-    forget_batch: int | None = 512
+    lr: float = 5e-4
+    batch_size: int = 256
+    forget_batch_size: int | None = 512
     rewind: bool = False
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class SFROn(Method):
         retain_per_forget: k. Default 5.
         group: Of the Fisher information. Default 128.
         schedule: Default cosine.
-        clip: Default 7.
+        max_grad_norm: Default 7.
 
     Raises:
         ConfigError: If ``retain_per_forget`` is smaller than 1; when carried out with micro-batches.
@@ -59,7 +59,7 @@ class SFROn(Method):
     retain_per_forget: int = 5
     group: int = 128
     schedule: Schedule = "cosine"
-    clip: float | None = 7.0
+    max_grad_norm: float | None = 7.0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""

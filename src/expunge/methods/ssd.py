@@ -34,7 +34,7 @@ class SSD(Method):
         dampening: λ ≥ 0. Default 1 (authors).
         group: Examples whose gradients are summed before squaring. Default 128 (authors' batch); 1 is the paper's
             formula, one backward pass for each example.
-        epochs: Passes of fine-tuning on D_r afterwards, with ``rate``, ``batch`` and so on. Default 0 (authors).
+        epochs: Passes of fine-tuning on D_r afterwards, with ``lr``, ``batch_size`` and so on. Default 0 (authors).
 
     Raises:
         ConfigError: If a setting is out of its range.

@@ -133,7 +133,7 @@ def linear_cka(first: Any, second: Any, *, batch_size: int | None = None) -> flo
 
 
 def compute_gram(features: Floats) -> Floats:
-    """Return the products of all pairs of examples, ``(n, n)``; centred, which HSIC does not see but rounding does."""
+    """Return the products of all pairs of examples, ``(n, n)``; centered, which HSIC does not see but rounding does."""
     flat = features.reshape(len(features), -1)
     centered = flat - flat.mean(0)
     return np.asarray(centered @ centered.T)

@@ -89,7 +89,7 @@ def forgetting_quality(
         >>> forgetting_quality(same, same).score, forgetting_quality(same, [[7.0], [8.0], [9.0], [9.5]]).score
         (1.0, 0.000244140625)
 
-    Differences from the authors' code: thresholds lie between all neighbouring values and not on a grid, which no
+    Differences from the authors' code: thresholds lie between all neighboring values and not on a grid, which no
     scale of the scores can slip through; intervals that models fall into are found by fitted Gaussians instead of a
     search over pairs of thresholds; ratios are multiplied as the paper says.
     """

@@ -15,11 +15,11 @@ from expunge.metrics.stratified import MIN_DELONG_EXAMPLES, Strata, build_strata
 
 HeldOutVerdict = Literal["not distinguishable", "still distinguishable", "undecided"]
 """Equivalence is shown, a difference is shown, or neither is."""
-Reason = Literal["auc", "accuracy", "recognised"]
+Reason = Literal["auc", "accuracy", "recognized"]
 MARGIN = 0.05
 """How far from .5 an AUC may lie, and how far apart two accuracies, as shares."""
 MAX_RECOGNIZED = 0.005
-"""Largest share of a forgotten class that may still be recognised."""
+"""Largest share of a forgotten class that may still be recognized."""
 DELTA = 0.025
 """Level on either side of what a test shows."""
 POWER_QUANTILE = 1.28
@@ -43,10 +43,10 @@ class HeldOutTest:
         gap_high: Upper end.
         auc_p: Level of the exact permutation test of the AUC on both sides; None from 30 examples on each side.
         gap_p: The same of the accuracies.
-        recognised: Share of the forgotten classes that is still recognised; None if none is forgotten as a whole.
-        recognised_low: Lower end of its interval.
-        recognised_high: Upper end.
-        reasons: What decided, or what is undecided: ``auc``, ``accuracy``, ``recognised``.
+        recognized: Share of the forgotten classes that is still recognized; None if none is forgotten as a whole.
+        recognized_low: Lower end of its interval.
+        recognized_high: Upper end.
+        reasons: What decided, or what is undecided: ``auc``, ``accuracy``, ``recognized``.
         needed: About how many forgotten examples would decide at this spread, held-out ones in proportion; None where
             it is decided.
         left_out: Classes of forgotten examples without held-out ones, which were left out.
@@ -66,9 +66,9 @@ class HeldOutTest:
     gap_high: float | None = None
     auc_p: float | None = None
     gap_p: float | None = None
-    recognised: float | None = None
-    recognised_low: float | None = None
-    recognised_high: float | None = None
+    recognized: float | None = None
+    recognized_low: float | None = None
+    recognized_high: float | None = None
     reasons: tuple[Reason, ...] = ()
     needed: int | None = None
     left_out: tuple[int, ...] = ()
@@ -99,9 +99,9 @@ class HeldOutTest:
     @property
     def figures_text(self) -> str:
         """The figures that decided, or that leave it undecided, with their intervals."""
-        reasons = self.reasons or ("recognised", "auc", "accuracy")
+        reasons = self.reasons or ("recognized", "auc", "accuracy")
         words = {
-            "recognised": self._describe_recognition(),
+            "recognized": self._describe_recognition(),
             "auc": self._describe_auc(),
             "accuracy": self._describe_gap(),
         }
@@ -125,10 +125,10 @@ class HeldOutTest:
         return f"{many} ({self.figures_text}{self._describe_left_out()})"
 
     def _describe_recognition(self) -> str:
-        if self.recognised is None:
+        if self.recognized is None:
             return ""
         whole = "the class" if self.auc is None else "the whole classes"
-        return f"{format_percent(self.recognised)} of {whole} are still recognised"
+        return f"{format_percent(self.recognized)} of {whole} are still recognized"
 
     def _describe_auc(self) -> str:
         if self.auc is None or self.auc_low is None or self.auc_high is None:
@@ -228,15 +228,15 @@ def run_held_out_test(
 def run_recognition_test(
     hits: int, trials: int, limit: float = MAX_RECOGNIZED, margin: float = MARGIN, delta: float = DELTA
 ) -> HeldOutTest:
-    """Test whether a class that is gone is still recognised.
+    """Test whether a class that is gone is still recognized.
 
-    It is forgotten where no more than the limit is recognised and so many examples show that it is less than the margin
+    It is forgotten where no more than the limit is recognized and so many examples show that it is less than the margin
     beyond; it is not where more than the limit is shown. The interval is Clopper and Pearson's.
 
     Args:
         hits: Examples that are still given their class.
         trials: Examples that were read.
-        limit: Share that may be recognised. Default .005.
+        limit: Share that may be recognized. Default .005.
         margin: m. Default .05.
         delta: δ on either side. Default .025.
 
@@ -257,10 +257,10 @@ def run_recognition_test(
     return HeldOutTest(
         verdict,
         trials,
-        recognised=fraction,
-        recognised_low=interval.low,
-        recognised_high=interval.high,
-        reasons=("recognised",),
+        recognized=fraction,
+        recognized_low=interval.low,
+        recognized_high=interval.high,
+        reasons=("recognized",),
         needed=needed,
         margin=margin,
         confidence=1 - 2 * delta,
@@ -270,13 +270,13 @@ def run_recognition_test(
 def run_class_test(counts: Sequence[tuple[int, int]]) -> HeldOutTest | None:
     """Return what is shown of classes that are gone, on several sides; None where there are no such examples.
 
-    Where one side is recognised too often it decides; else all of their examples show together that none is.
+    Where one side is recognized too often it decides; else all of their examples show together that none is.
 
     Args:
         counts: Of each side how many examples are still given their class, and how many there are.
 
     Examples:
-        >>> run_class_test([(0, 100), (9, 30)]).recognised, run_class_test([(0, 100), (0, 30)]).examples
+        >>> run_class_test([(0, 100), (9, 30)]).recognized, run_class_test([(0, 100), (0, 30)]).examples
         (0.3, 130)
     """
     sides = [count for count in counts if count[1]]
@@ -286,7 +286,7 @@ def run_class_test(counts: Sequence[tuple[int, int]]) -> HeldOutTest | None:
     if worst[0] / worst[1] > MAX_RECOGNIZED:
         return run_recognition_test(*worst)
     pooled = run_recognition_test(sum(hits for hits, _ in sides), sum(size for _, size in sides))
-    return replace(pooled, recognised=worst[0] / worst[1])
+    return replace(pooled, recognized=worst[0] / worst[1])
 
 
 def combine_tests(example_test: HeldOutTest, class_test: HeldOutTest) -> HeldOutTest:
@@ -298,7 +298,7 @@ def combine_tests(example_test: HeldOutTest, class_test: HeldOutTest) -> HeldOut
     """
     parts = [_FigureResult("auc", test.verdict, Interval(0.0, 1.0), test.needed) for test in (example_test, class_test)]
     merged = asdict(example_test) | {
-        name: value for name, value in asdict(class_test).items() if name.startswith("recognised")
+        name: value for name, value in asdict(class_test).items() if name.startswith("recognized")
     }
     merged |= _combine_verdicts(parts)
     decisive = [test for test in (example_test, class_test) if test.verdict == merged["verdict"]]

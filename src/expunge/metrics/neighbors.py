@@ -90,11 +90,11 @@ def validate_image_sets(real: Any, generated: Any, neighbors: int) -> tuple[Floa
     """Return both sets in one unit.
 
     Raises:
-        ConfigError: If there is no neighbour to look for.
+        ConfigError: If there is no neighbor to look for.
         DataError: If the shapes do not fit or a set has too few images.
     """
     if neighbors < 1:
-        raise ConfigError("at least one neighbour", f"{neighbors}", "pass for example neighbours=3")
+        raise ConfigError("at least one neighbor", f"{neighbors}", "pass for example neighbors=3")
     first, second = validate_feature_pair(real, generated)
     min_images = min(len(first), len(second))
     if min_images <= neighbors:
@@ -103,7 +103,7 @@ def validate_image_sets(real: Any, generated: Any, neighbors: int) -> tuple[Floa
 
 
 def find_ball_members(centers: Floats, points: Floats, neighbors: int) -> Iterator[Any]:
-    """Yield, for blocks of points, whether each (row) lies in the ball of each centre (column)."""
+    """Yield, for blocks of points, whether each (row) lies in the ball of each center (column)."""
     radii = np.concatenate(
         [np.partition(block, neighbors, 1)[:, neighbors] for block in pairwise_distances(centers, centers)]
     )
@@ -112,7 +112,7 @@ def find_ball_members(centers: Floats, points: Floats, neighbors: int) -> Iterat
 
 
 def pairwise_distances(points: Floats, centers: Floats) -> Iterator[Floats]:
-    """Yield Euclidean distances of blocks of points from all centres, computed from differences: 0 for equal ones."""
+    """Yield Euclidean distances of blocks of points from all centers, computed from differences: 0 for equal ones."""
     from scipy.spatial.distance import cdist
 
     rows = max(1, MAX_BLOCK_DISTANCES // len(centers))

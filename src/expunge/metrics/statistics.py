@@ -31,7 +31,7 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the form of the result document."""
-        return {"values": list(self.values), "mean": self.mean, "half": self.half_width}
+        return {"values": list(self.values), "mean": self.mean, "half_width": self.half_width}
 
 
 def summarize(values: Sequence[float | None], level: float = 0.95) -> Summary:

@@ -1,4 +1,4 @@
-"""Objectives: what is minimised on the forget side and on the retain side."""
+"""Objectives: what is minimized on the forget side and on the retain side."""
 
 from expunge.objectives.adaptive_ascent import AdaptiveAscent
 from expunge.objectives.cross_entropy import CrossEntropy

@@ -16,8 +16,8 @@ from expunge.objectives.objective import Model, Objective
 class HoldoutDistillation(Objective):
     """Distil a forgotten example to the original's prediction for a random held-out example of the same class.
 
-    Source: this project, for instance requests: held-out behaviour is what a retrained model would show on average.
-    It cannot forget a whole class, because the original recognises held-out examples of the class.
+    Source: this project, for instance requests: held-out behavior is what a retrained model would show on average.
+    It cannot forget a whole class, because the original recognizes held-out examples of the class.
 
     Formula: mean over examples of KL(p₀(x̃) ‖ p(x)), p₀ the original's softmax, x̃ drawn anew at every update from the
     held-out examples with the label of x.

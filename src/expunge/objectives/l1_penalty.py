@@ -61,6 +61,6 @@ class L1Penalty(CrossEntropy):
         """Return the mean cross entropy plus the penalty."""
         if not self.weights:
             actual = "none, because prepare has not been called"
-            raise ObjectiveError("weights to be penalised", actual, "call prepare(Predictor(model), split) first")
+            raise ObjectiveError("weights to be penalized", actual, "call prepare(Predictor(model), split) first")
         size = torch.stack([weight.abs().sum() for weight in self.weights]).sum()
         return super().__call__(model, batch) + batch.extras["strength"].mean() * size

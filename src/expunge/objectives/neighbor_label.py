@@ -23,7 +23,7 @@ MAX_KEYS, MAX_PROBES = 5_000, 1_000
 
 
 class KNNSettings(NamedTuple):
-    """How neighbours vote: in which layer, how many, and how sharply."""
+    """How neighbors vote: in which layer, how many, and how sharply."""
 
     layer: str
     num_neighbors: int
@@ -31,7 +31,7 @@ class KNNSettings(NamedTuple):
 
 
 class NeighborQuery(NamedTuple):
-    """Whose neighbours are sought, and among which examples: two data sets, and the positions in them."""
+    """Whose neighbors are sought, and among which examples: two data sets, and the positions in them."""
 
     queries: Examples
     keys: Examples
@@ -43,12 +43,12 @@ class NeighborQuery(NamedTuple):
         return self.queries, self.query_positions
 
     def key_examples(self) -> tuple[Examples, Tensor]:
-        """Return the examples that may be neighbours, and which of them."""
+        """Return the examples that may be neighbors, and which of them."""
         return self.keys, self.key_positions
 
 
 class Neighbors(NamedTuple):
-    """Neighbours of some examples, the nearest first: cosines and labels, ``(n, k)``."""
+    """Neighbors of some examples, the nearest first: cosines and labels, ``(n, k)``."""
 
     cosine: Tensor
     labels: Tensor
@@ -63,18 +63,18 @@ class Neighbors(NamedTuple):
         )
 
     def without_self(self) -> Neighbors:
-        """Return the neighbours of keys themselves, of which each is its own nearest, without that one."""
+        """Return the neighbors of keys themselves, of which each is its own nearest, without that one."""
         return Neighbors(self.cosine[:, 1:], self.labels[:, 1:])
 
 
 class NeighborLabel(Objective):
-    """Distil what a model that never saw the forgotten examples would say: their neighbours' labels.
+    """Distil what a model that never saw the forgotten examples would say: their neighbors' labels.
 
     For requests for single examples. A retrained model is right about many forgotten images and wrong about some, and
-    random labels know nothing of which; the retained neighbours in a middle layer do. In the last layers the features
-    of memorised examples have collapsed onto their class and know nothing either.
+    random labels know nothing of which; the retained neighbors in a middle layer do. In the last layers the features
+    of memorized examples have collapsed onto their class and know nothing either.
 
-    Source: ours; neighbours in a layer as in "Deep k-Nearest Neighbors" (Papernot and McDaniel, 2018,
+    Source: ours; neighbors in a layer as in "Deep k-Nearest Neighbors" (Papernot and McDaniel, 2018,
     arXiv 1803.04765).
 
     Formula: mean over examples of KL(q_i ‖ p(x_i)), q_i the votes of the k retained examples nearest to x_i by the
@@ -85,8 +85,8 @@ class NeighborLabel(Objective):
         mean over held-out of ‖q − p₀‖²  +  |mean over retained of q_y  −  mean over held-out of (p₀)_y|
 
     with p₀ the original's prediction, y the true label, and q of a retained example voted by the others. The second
-    term is what can be known of memorised examples: a model that had not seen them would be as sure of them on average
-    as the original is of held-out ones. Without it the last layers win, which are best for what was never memorised.
+    term is what can be known of memorized examples: a model that had not seen them would be as sure of them on average
+    as the original is of held-out ones. Without it the last layers win, which are best for what was never memorized.
 
     The votes are then made as sure as the original is of held-out examples; see
     ``expunge.objectives.calibration.calibrate_votes``.
@@ -121,7 +121,7 @@ class NeighborLabel(Objective):
 
     aliases: ClassVar[tuple[str, ...]] = ("counterfactual",)
 
-    paper: ClassVar[str] = "ours; neighbours as in arXiv 1803.04765"
+    paper: ClassVar[str] = "ours; neighbors as in arXiv 1803.04765"
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class NeighborLabel(Objective):
     ) -> None:
         if (num_neighbors is not None and num_neighbors < 1) or (temperature is not None and not temperature > 0):
             actual = f"{num_neighbors} and {temperature}"
-            raise ObjectiveError("neighbours ≥ 1 and a temperature > 0", actual, "leave them out: they are chosen")
+            raise ObjectiveError("neighbors ≥ 1 and a temperature > 0", actual, "leave them out: they are chosen")
         if index not in get_args(SearchIndex):
             raise ObjectiveError(f"an index ({', '.join(get_args(SearchIndex))})", f"'{index}'", "choose one of them")
         self.layer, self.num_neighbors, self.temperature, self.index = layer, num_neighbors, temperature, index
@@ -142,7 +142,7 @@ class NeighborLabel(Objective):
         self.indices, self.target_probs = torch.empty(0, dtype=torch.int64), torch.empty(0, 0)
 
     def prepare(self, original: Predictor, data: Split) -> None:
-        """Choose how neighbours vote, and let them vote on every forgotten example."""
+        """Choose how neighbors vote, and let them vote on every forgotten example."""
         self.knn_settings = self.select_settings(original, data)
         everything = torch.arange(len(data.forget)), torch.arange(len(data.retain))
         neighbors = self.find_neighbors(
@@ -195,7 +195,7 @@ class NeighborLabel(Objective):
         return min(errors, key=lambda vote: errors[vote])
 
     def find_neighbors(self, original: Predictor, query: NeighborQuery, layer: str, count: int) -> Neighbors:
-        """Return the neighbours of what is asked about."""
+        """Return the neighbors of what is asked about."""
         query_features, key_features = (
             features(original, part[0], layer, part[1]) for part in (query.query_examples(), query.key_examples())
         )
@@ -204,16 +204,16 @@ class NeighborLabel(Objective):
     def search_features(
         self, query_features: Tensor, key_features: Tensor, count: int, query: NeighborQuery
     ) -> Neighbors:
-        """Return the neighbours by features."""
+        """Return the neighbors by features."""
         search = nearest_neighbors if self.index == "exact" else approximate_neighbors
         cosine, positions = search(query_features, key_features, count)
         return Neighbors(cosine, query.keys.targets[query.key_positions].to(positions.device)[positions])
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
-        """Return the mean divergence from the neighbours' votes."""
+        """Return the mean divergence from the neighbors' votes."""
         if self.knn_settings is None:
             actual = "none, because prepare has not been called"
-            raise ObjectiveError("votes of neighbours", actual, "call prepare(Predictor(model), split) first")
+            raise ObjectiveError("votes of neighbors", actual, "call prepare(Predictor(model), split) first")
         rows = torch.searchsorted(self.indices, batch.indices.to(self.indices.device)).clamp(max=len(self.indices) - 1)
         if not torch.equal(self.indices[rows], batch.indices.to(self.indices.device)):
             raise ObjectiveError("examples that are to be forgotten", "others", "prepare with the split of the request")

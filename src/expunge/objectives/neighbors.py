@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine, and the votes of their labels."""
+"""Nearest neighbors by cosine, and the votes of their labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def nearest_neighbors(queries: Tensor, keys: Tensor, count: int) -> tuple[Tensor
     Args:
         queries: ``(n, d)``.
         keys: ``(m, d)``.
-        count: Neighbours; all keys where there are fewer.
+        count: Neighbors; all keys where there are fewer.
 
     Raises:
         DataError: If there is no key.
@@ -80,17 +80,17 @@ def import_faiss() -> Any:
     try:
         return import_module("faiss")
     except ModuleNotFoundError as error:
-        raise MissingExtraError("approximate neighbours", "faiss-cpu", "faiss") from error
+        raise MissingExtraError("approximate neighbors", "faiss-cpu", "faiss") from error
 
 
 def vote_distribution(cosine: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:
-    """Return the distribution over classes that neighbours vote for, ``(n, classes)``.
+    """Return the distribution over classes that neighbors vote for, ``(n, classes)``.
 
-    Formula: q_c = Σ_j w_j 1[y_j = c], w = softmax(cosine / T) over the neighbours j.
+    Formula: q_c = Σ_j w_j 1[y_j = c], w = softmax(cosine / T) over the neighbors j.
 
     Args:
-        cosine: ``(n, k)``, −∞ for a neighbour that is not there.
-        labels: Label of each neighbour, ``(n, k)``.
+        cosine: ``(n, k)``, −∞ for a neighbor that is not there.
+        labels: Label of each neighbor, ``(n, k)``.
         classes: Number of classes.
         temperature: T > 0.
 

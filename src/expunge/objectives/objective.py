@@ -1,4 +1,4 @@
-"""The base of all objectives: a loss to be minimised, deterministic given the batch."""
+"""The base of all objectives: a loss to be minimized, deterministic given the batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Model = Callable[[Any], Tensor]
 
 
 class Objective(ABC):
-    """A mean loss over the examples of a batch, to be minimised.
+    """A mean loss over the examples of a batch, to be minimized.
 
     Everything random is drawn into the batch by ``sample``, once per update, so that the same batch means the same loss
     however often it is asked for. The model is called once, with ``batch.inputs``, and returns logits.

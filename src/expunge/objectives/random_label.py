@@ -15,7 +15,7 @@ from expunge.objectives.objective import Model, Objective
 class RandomLabel(Objective):
     """Train towards labels that are drawn uniformly, once per epoch and example.
 
-    Paper: random labelling (RL), Golatkar et al. (2020); redrawn every epoch over all classes as in EUPMU
+    Paper: random labeling (RL), Golatkar et al. (2020); redrawn every epoch over all classes as in EUPMU
     (arXiv 2510.22124, authors' settings).
 
     Formula: mean over examples of −log p_ỹ(x), ỹ uniform over the classes, or over all but y. A class that an earlier

@@ -15,7 +15,7 @@ class RandomTeacher(Distillation):
     Paper: "Can Bad Teaching Induce Forgetting? Unlearning in Deep Networks using an Incompetent Teacher" (Chundawat et
     al., AAAI 2023).
 
-    Formula: mean over examples of τ² KL(p_b(x; τ) ‖ p(x; τ)), p_b the prediction of the re-initialised network in
+    Formula: mean over examples of τ² KL(p_b(x; τ) ‖ p(x; τ)), p_b the prediction of the re-initialized network in
     evaluation mode; see ``Distillation``.
 
     Args:
@@ -23,7 +23,7 @@ class RandomTeacher(Distillation):
         seed: Of the teacher's weights. Default 0.
 
     Raises:
-        ModelError: In ``prepare``, if a part of the model does not know how to re-initialise itself.
+        ModelError: In ``prepare``, if a part of the model does not know how to re-initialize itself.
 
     Examples:
         >>> RandomTeacher(seed=3)

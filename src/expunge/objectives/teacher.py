@@ -18,10 +18,10 @@ class Teacher:
 
     Args:
         original: The model to be copied.
-        seed: None keeps the weights; a number re-initialises them from it, which makes an incompetent teacher.
+        seed: None keeps the weights; a number re-initializes them from it, which makes an incompetent teacher.
 
     Raises:
-        ModelError: If the weights shall be re-initialised and a module does not know how to.
+        ModelError: If the weights shall be re-initialized and a module does not know how to.
 
     Examples:
         >>> teacher = Teacher(Predictor(nn.Linear(2, 3)), seed=0)
@@ -59,7 +59,7 @@ def validate_teacher(teacher: Teacher | None) -> Teacher:
 
 
 def reset_weights(model: nn.Module) -> None:
-    """Re-initialise every weight and every statistic of a model in place.
+    """Re-initialize every weight and every statistic of a model in place.
 
     Raises:
         ModelError: If a module holds weights of its own and has no ``reset_parameters``; nothing is changed then.
@@ -68,6 +68,6 @@ def reset_weights(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if module not in able and next(module.parameters(recurse=False), None) is not None:
             actual = f"'{name}' ({type(module).__name__})"
-            raise ModelError("modules that can re-initialise themselves", actual, "give it a reset_parameters method")
+            raise ModelError("modules that can re-initialize themselves", actual, "give it a reset_parameters method")
     for module in able:
         module.reset_parameters()  # type: ignore[operator]

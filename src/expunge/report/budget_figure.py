@@ -64,23 +64,29 @@ class BudgetPanel:
 
 def budget_panels(budget: BudgetSection) -> tuple[BudgetPanel, ...]:
     """Return the panels of a budget: what was spent, and each criterion of forgetting that was read."""
-    margin, max_recognized = budget.criterion.margin, budget.criterion.recognised
-    unit = "points" if budget.asked.points is not None else "%" if budget.asked.relative is not None else "own unit"
-    spent_values = [budget.asked.to_display(look.spent) for look in budget.looks]
-    recognized_values = [None if look.recognised is None else 100 * look.recognised for look in budget.looks]
-    aucs = [look.auc for look in budget.looks]
-    limit, recognition_label = budget.asked.amount, f"asked: at most {format_percent(max_recognized)}"
+    margin, max_recognized = budget.criterion.margin, budget.criterion.max_recognized
+    unit = (
+        "points"
+        if budget.limit.accuracy_points is not None
+        else "%"
+        if budget.limit.loss_increase is not None
+        else "own unit"
+    )
+    spent_values = [budget.limit.to_display(look.spent) for look in budget.evaluations]
+    recognized_values = [None if look.recognized is None else 100 * look.recognized for look in budget.evaluations]
+    aucs = [look.auc for look in budget.evaluations]
+    limit, recognition_label = budget.limit.amount, f"asked: at most {format_percent(max_recognized)}"
     panels = (
         build_panel(
             budget,
             f"Spent, {unit}",
             spent_values,
             [0.0, limit],
-            (limit, f"allowed: {format_amount(budget.asked, limit)}"),
+            (limit, f"allowed: {format_amount(budget.limit, limit)}"),
         ),
         build_panel(
             budget,
-            "Forgotten class still recognised, %",
+            "Forgotten class still recognized, %",
             recognized_values,
             [0.0, 100 * max_recognized],
             (100 * max_recognized, recognition_label),
@@ -109,7 +115,7 @@ def build_panel(
     points = [(index, height) for index, height in enumerate(values) if height is not None]
     if not points:
         return None
-    steps = [look.step for look in budget.looks]
+    steps = [look.step for look in budget.evaluations]
     x = Scale(0, max(*steps, 1), FRAME.left + PADDING, FRAME.right - PADDING)
     y = Scale(*pad_range([*include, *(height for _, height in points)]), FRAME.bottom, FRAME.top)
     dots = tuple(build_dot(budget, index, (x(steps[index]), y(height)), height) for index, height in points)
@@ -135,4 +141,4 @@ def build_dot(budget: BudgetSection, index: int, at: Point, height: float) -> Do
     """Return the mark of a reading."""
     role = "best" if index == budget.chosen else "original" if index == 0 else "method"
     suffix = ", handed over" if index == budget.chosen else ""
-    return Dot(role, *at, f"update {budget.looks[index].step}: {format_number(height)}{suffix}")
+    return Dot(role, *at, f"update {budget.evaluations[index].step}: {format_number(height)}{suffix}")

@@ -12,18 +12,18 @@ from expunge.report.schema_base import DocumentModel, Number
 class BudgetLimitSection(DocumentModel):
     """What may be spent, in exactly one unit."""
 
-    points: Number = None
-    relative: Number = None
+    accuracy_points: Number = None
+    loss_increase: Number = None
     metric: str | None = None
-    drop: Number = None
+    max_drop: Number = None
     certify: bool = True
 
     @property
     def amount(self) -> float:
         """How much it is, as it is shown: points, percent of the held-out loss, or the metric's own unit."""
-        if self.points is not None:
-            return self.points
-        return 100 * self.relative if self.relative is not None else (self.drop or 0.0)
+        if self.accuracy_points is not None:
+            return self.accuracy_points
+        return 100 * self.loss_increase if self.loss_increase is not None else (self.max_drop or 0.0)
 
     def scale_certified(self, value: float) -> float:
         """Return an amount of a certificate, in which points and a loss are shares, as ``amount`` is."""
@@ -31,14 +31,16 @@ class BudgetLimitSection(DocumentModel):
 
     def to_display(self, value: float | None) -> float | None:
         """Return an amount as ``amount`` is: a relative loss in percent."""
-        return 100 * value if value is not None and self.relative is not None else value
+        return 100 * value if value is not None and self.loss_increase is not None else value
 
     @model_validator(mode="after")
     def check_one_unit(self) -> BudgetLimitSection:
         """Refuse two units, and none."""
-        units = (self.points, self.relative, None if self.metric is None else self.drop)
+        units = (self.accuracy_points, self.loss_increase, None if self.metric is None else self.max_drop)
         if sum(unit is not None for unit in units) != 1:
-            raise ValueError("a budget must have exactly one of points, relative, and metric with drop")
+            raise ValueError(
+                "a budget must have exactly one of accuracy_points, loss_increase, and metric with max_drop"
+            )
         return self
 
 
@@ -56,8 +58,8 @@ class EvaluationSection(DocumentModel):
 
     step: int = Field(ge=0)
     spent: Number = None
-    missing: Number = None
-    recognised: Number = None
+    shortfall: Number = None
+    recognized: Number = None
     auc: Number = None
     verdict: Literal["equivalent", "remembered", "over-forgotten", "undecided"] | None = None
     test: HeldOutSection | None = None
@@ -93,31 +95,31 @@ class SplitSizesSection(DocumentModel):
 
 
 class CriterionSection(DocumentModel):
-    """What of a forgotten class may still be recognised, how far from .5 an AUC may lie, and accuracies apart.
+    """What of a forgotten class may still be recognized, how far from .5 an AUC may lie, and accuracies apart.
 
-    ``own`` says that it is recognised by the model's own error.
+    ``uses_model_error`` says that it is recognized by the model's own error.
     """
 
-    recognised: float = 0.005
+    max_recognized: float = 0.005
     margin: float = 0.05
-    close: Number = None
-    own: bool = False
+    max_accuracy_gap: Number = None
+    uses_model_error: bool = False
 
 
 class TrialSection(DocumentModel):
     """A short run at one rate; what is None was not finite, because it diverged."""
 
-    rate: float
-    rise: Number = None
+    lr: float
+    loss_increase: Number = None
     spent: Number = None
-    recognised: Number = None
+    recognized: Number = None
     distance: Number = None
 
 
 class SearchRoundSection(DocumentModel):
     """Trials on one share of the data."""
 
-    share: float
+    fraction: float
     trials: tuple[TrialSection, ...]
 
 
@@ -125,26 +127,26 @@ class SearchSection(DocumentModel):
     """What was tried before the run, the rate that it came to, and how many seconds it took."""
 
     rounds: tuple[SearchRoundSection, ...]
-    rate: float
+    lr: float
     seconds: float
 
 
 class BudgetSection(DocumentModel):
     """What became of a budget."""
 
-    asked: BudgetLimitSection
-    prefer: Literal["budget", "forgetting"] = "budget"
-    looks: tuple[EvaluationSection, ...] = Field(min_length=1)
+    limit: BudgetLimitSection
+    priority: Literal["budget", "forgetting"] = "budget"
+    evaluations: tuple[EvaluationSection, ...] = Field(min_length=1)
     chosen: int = Field(ge=0)
-    kept: bool
-    reached: bool | None
+    within_budget: bool
+    target_met: bool | None
     verdict: Literal["not distinguishable", "still distinguishable", "undecided"] | None = None
-    frontier: tuple[int, ...] = ()
+    pareto_indices: tuple[int, ...] = ()
     certificate: CertificateSection | None = None
     certified: bool | None = None
-    unsaid: str = ""
+    no_certificate_reason: str = ""
     reopened: tuple[int, ...] = ()
-    sentence: str
+    summary: str
     examples: SplitSizesSection | None = None
     smallest: Number = None
     criterion: CriterionSection = CriterionSection()
@@ -153,14 +155,14 @@ class BudgetSection(DocumentModel):
     @model_validator(mode="after")
     def check_indices(self) -> BudgetSection:
         """Refuse places that are not among the readings."""
-        if not all(0 <= index < len(self.looks) for index in (self.chosen, *self.frontier)):
-            raise ValueError("'chosen' and 'frontier' must be places among the looks")
+        if not all(0 <= index < len(self.evaluations) for index in (self.chosen, *self.pareto_indices)):
+            raise ValueError("'chosen' and 'pareto_indices' must be indices of evaluations")
         return self
 
     @property
     def chosen_evaluation(self) -> EvaluationSection:
         """The reading of the model that is handed over."""
-        return self.looks[self.chosen]
+        return self.evaluations[self.chosen]
 
     @property
     def is_unchanged(self) -> bool:

@@ -51,38 +51,42 @@ def format_amount(limit: BudgetLimitSection, value: float | None) -> str:
     """Return an amount with its unit; it comes as it is shown, a relative loss in percent.
 
     Examples:
-        >>> format_amount(BudgetLimitSection(points=2.0), 1.0), format_amount(BudgetLimitSection(relative=0.1), -5.0)
-        ('1 point', '−5 % of the held-out loss')
+        >>> format_amount(BudgetLimitSection(accuracy_points=2.0), 1.0)
+        '1 point'
+        >>> format_amount(BudgetLimitSection(loss_increase=0.1), -5.0)
+        '−5 % of the held-out loss'
     """
-    return f"{format_number(value)} {'point' if limit.points is not None and value == 1 else format_unit(limit)}"
+    return (
+        f"{format_number(value)} {'point' if limit.accuracy_points is not None and value == 1 else format_unit(limit)}"
+    )
 
 
 def format_spent(limit: BudgetLimitSection, spent: float | None) -> str:
     """Return what was spent with its unit; a gain is called one.
 
     Examples:
-        >>> format_spent(BudgetLimitSection(points=2.0), 0.5), format_spent(BudgetLimitSection(points=2.0), -12.7)
-        ('0.5 points', 'Nothing: 12.7 points were gained')
+        >>> [format_spent(BudgetLimitSection(accuracy_points=2.0), value) for value in (0.5, -12.7)]
+        ['0.5 points', 'Nothing: 12.7 points were gained']
     """
     value = limit.to_display(spent)
     if value is None or value >= 0:
         return format_amount(limit, value)
-    if limit.relative is not None:
+    if limit.loss_increase is not None:
         return f"Nothing: the held-out loss is {format_number(-value)} % lower"
     return f"Nothing: {format_amount(limit, -value)} were gained"
 
 
 def format_unit(limit: BudgetLimitSection) -> str:
     """Return the unit in which amounts are shown."""
-    if limit.points is not None:
+    if limit.accuracy_points is not None:
         return "points"
-    return "% of the held-out loss" if limit.relative is not None else f"of {limit.metric}"
+    return "% of the held-out loss" if limit.loss_increase is not None else f"of {limit.metric}"
 
 
 def describe_limit(budget: BudgetSection) -> str:
     """Return what was allowed, and what comes first."""
-    first = "the budget" if budget.prefer == "budget" else "forgetting"
-    limit = format_amount(budget.asked, budget.asked.amount)
+    first = "the budget" if budget.priority == "budget" else "forgetting"
+    limit = format_amount(budget.limit, budget.limit.amount)
     return f"{limit}, on held-out examples of the classes that stay. Where both cannot be had, {first} comes first."
 
 
@@ -91,7 +95,7 @@ def describe_spent(budget: BudgetSection) -> str:
     if budget.is_unchanged:
         return "Nothing: the model is handed back as it came."
     on = "" if budget.examples is None else f", on the {format_count(budget.examples.control)} control examples"
-    amount = format_spent(budget.asked, budget.chosen_evaluation.spent)
+    amount = format_spent(budget.limit, budget.chosen_evaluation.spent)
     bound = "; see the certificate" if budget.certificate is not None else ""
     return f"{amount} after update {budget.chosen_evaluation.step:,}{on}, which also steered and chose{bound}."
 
@@ -106,25 +110,27 @@ def describe_stop(budget: BudgetSection) -> str:
     ]
     outcome = (
         "By these estimates the request is met."
-        if budget.reached
+        if budget.target_met
         else f"The request is not met{describe_shortfall(evaluation)}."
     )
     if evaluation.test is not None:
-        result = "what was asked" if evaluation.missing == 0 else f"not what was asked{describe_shortfall(evaluation)}"
+        result = (
+            "what was asked" if evaluation.shortfall == 0 else f"not what was asked{describe_shortfall(evaluation)}"
+        )
         outcome = f"The estimates are {result}."
     return " ".join([*(text for text in sentences if text), outcome])
 
 
 def describe_recognition(budget: BudgetSection, evaluation: EvaluationSection) -> str:
-    """Return whether a forgotten class is still recognised; empty where none is forgotten as a whole."""
-    if evaluation.recognised is None:
+    """Return whether a forgotten class is still recognized; empty where none is forgotten as a whole."""
+    if evaluation.recognized is None:
         return ""
-    limit, recognized = format_percent(budget.criterion.recognised), format_percent(evaluation.recognised)
-    if budget.criterion.own:
-        which = "of the forgotten images may still be recognised by the model's own error"
+    limit, recognized = format_percent(budget.criterion.max_recognized), format_percent(evaluation.recognized)
+    if budget.criterion.uses_model_error:
+        which = "of the forgotten images may still be recognized by the model's own error"
         return f"At most {limit} {which}: {recognized} are."
     which = "of the forgotten class, forgotten or held-out examples,"
-    return f"At most {limit} {which} may still be recognised: {recognized} are."
+    return f"At most {limit} {which} may still be recognized: {recognized} are."
 
 
 def describe_membership(budget: BudgetSection, evaluation: EvaluationSection) -> str:
@@ -145,7 +151,7 @@ def describe_membership(budget: BudgetSection, evaluation: EvaluationSection) ->
 
 def describe_margin(budget: BudgetSection) -> str:
     """Return how far accuracies may be apart; empty for a document of before that was asked."""
-    margin = budget.criterion.close
+    margin = budget.criterion.max_accuracy_gap
     if margin is None:
         return ""
     points = f"{format_number(100 * margin)} point{'' if margin == 0.01 else 's'}"
@@ -154,7 +160,7 @@ def describe_margin(budget: BudgetSection) -> str:
 
 def describe_shortfall(evaluation: EvaluationSection) -> str:
     """Return by how much the request was missed, where that is known."""
-    return f", by {format_number(evaluation.missing)}" if evaluation.missing else ""
+    return f", by {format_number(evaluation.shortfall)}" if evaluation.shortfall else ""
 
 
 def frontier_table(budget: BudgetSection) -> TextTable | None:
@@ -162,21 +168,23 @@ def frontier_table(budget: BudgetSection) -> TextTable | None:
 
     None where the budget was kept and the request met.
     """
-    if not budget.frontier or (budget.kept and budget.reached):
+    if not budget.pareto_indices or (budget.within_budget and budget.target_met):
         return None
     chosen = [] if budget.is_unchanged else [budget.chosen]
     others = [
-        index for index in budget.frontier if not chosen or not _equals(budget.looks[index], budget.chosen_evaluation)
+        index
+        for index in budget.pareto_indices
+        if not chosen or not _equals(budget.evaluations[index], budget.chosen_evaluation)
     ]
-    indices = sorted({*others, *chosen}, key=lambda place: _cost_key(budget.looks[place]))
-    evaluations = [budget.looks[index] for index in indices]
+    indices = sorted({*others, *chosen}, key=lambda place: _cost_key(budget.evaluations[place]))
+    evaluations = [budget.evaluations[index] for index in indices]
     ends = [", handed over" if index in chosen else "" for index in indices]
     columns = (
         ("Update", [f"{look.step:,}{end}" for look, end in zip(evaluations, ends, strict=True)]),
-        (f"Spent, {format_unit(budget.asked)}", [format_cost(budget.asked, look.spent) for look in evaluations]),
-        ("Still recognised, %", [format_percent_number(look.recognised) for look in evaluations]),
+        (f"Spent, {format_unit(budget.limit)}", [format_cost(budget.limit, look.spent) for look in evaluations]),
+        ("Still recognized, %", [format_percent_number(look.recognized) for look in evaluations]),
         ("AUC", [ABSENT if look.auc is None else f"{look.auc:.3f}" for look in evaluations]),
-        ("Missing", [format_number(look.missing) for look in evaluations]),
+        ("Missing", [format_number(look.shortfall) for look in evaluations]),
         ("Budget kept", [format_yes_no(is_within_budget(budget, look)) for look in evaluations]),
         ("Request met", [format_request_met(look) for look in evaluations]),
     )
@@ -184,7 +192,7 @@ def frontier_table(budget: BudgetSection) -> TextTable | None:
 
 
 def _equals(look: EvaluationSection, other: EvaluationSection) -> bool:
-    return (look.spent, look.missing) == (other.spent, other.missing)
+    return (look.spent, look.shortfall) == (other.spent, other.shortfall)
 
 
 def _cost_key(evaluation: EvaluationSection) -> tuple[float, int]:
@@ -201,8 +209,8 @@ def format_cost(limit: BudgetLimitSection, spent: float | None) -> str:
     """Return an amount for a table; a gain is called one.
 
     Examples:
-        >>> format_cost(BudgetLimitSection(points=2.0), 0.5), format_cost(BudgetLimitSection(points=2.0), -12.7)
-        ('0.5', '12.7 gained')
+        >>> [format_cost(BudgetLimitSection(accuracy_points=2.0), value) for value in (0.5, -12.7)]
+        ['0.5', '12.7 gained']
     """
     value = limit.to_display(spent)
     return f"{format_number(-value)} gained" if value is not None and value < 0 else format_number(value)
@@ -214,7 +222,7 @@ def format_request_met(evaluation: EvaluationSection) -> str:
         return "undecided"
     if evaluation.test is not None:
         return format_yes_no(evaluation.test.verdict == "not distinguishable")
-    return format_yes_no(evaluation.missing is not None and evaluation.missing <= 0)
+    return format_yes_no(evaluation.shortfall is not None and evaluation.shortfall <= 0)
 
 
 def format_percent_number(value: float | None) -> str:
@@ -224,8 +232,8 @@ def format_percent_number(value: float | None) -> str:
 
 def is_within_budget(budget: BudgetSection, evaluation: EvaluationSection) -> bool:
     """Return whether a reading is inside the budget."""
-    value = budget.asked.to_display(evaluation.spent)
-    return value is not None and value <= budget.asked.amount
+    value = budget.limit.to_display(evaluation.spent)
+    return value is not None and value <= budget.limit.amount
 
 
 def format_yes_no(value: bool) -> str:

@@ -26,13 +26,13 @@ def describe_certificate(budget: BudgetSection) -> str:
     certificate = budget.certificate
     if certificate is not None:
         return (
-            f"{describe_opening(certificate)} {describe_bounds(certificate, budget.asked)}"
+            f"{describe_opening(certificate)} {describe_bounds(certificate, budget.limit)}"
             f"{compare_with_budget(budget)}{describe_approximation(certificate)}"
         )
-    if not budget.asked.certify:
+    if not budget.limit.certify:
         return "None was asked for: all held-out examples steered, and none was put aside."
-    if budget.unsaid:
-        return f"None: the certify half was opened and says nothing, {budget.unsaid}."
+    if budget.no_certificate_reason:
+        return f"None: the certify half was opened and says nothing, {budget.no_certificate_reason}."
     return "None: the certify half stayed closed." if budget.is_unchanged else "None."
 
 
@@ -68,14 +68,14 @@ def bound_subject(certificate: CertificateSection, limit: BudgetLimitSection | N
     """Return what the bound is of."""
     if certificate.kind == "accuracy" or limit is None:
         return "the accuracy"
-    return "the loss" if limit.relative is not None else f"{limit.metric}"
+    return "the loss" if limit.loss_increase is not None else f"{limit.metric}"
 
 
 def describe_bound(certificate: CertificateSection, limit: BudgetLimitSection | None) -> str:
     """Return the bound with its unit: a loss in percent, a metric in its own."""
     if certificate.kind == "accuracy" or limit is None:
         return f"fell by at most {format_number(100 * certificate.bound)} points"
-    if limit.relative is not None:
+    if limit.loss_increase is not None:
         return f"rose by at most {format_percent(certificate.bound)}"
     return f"became worse by at most {format_number(certificate.bound)}"
 
@@ -90,7 +90,7 @@ def compare_with_budget(budget: BudgetSection) -> str:
     certificate = budget.certificate
     if certificate is None or certificate.exact:
         return ""
-    is_inside = budget.asked.scale_certified(certificate.bound) <= budget.asked.amount
+    is_inside = budget.limit.scale_certified(certificate.bound) <= budget.limit.amount
     return f" That is {'inside' if is_inside else 'more than'} the budget."
 
 
@@ -112,9 +112,9 @@ def describe_smallest_drop(budget: BudgetSection) -> str:
         return ""
     many = "" if budget.examples is None else f" of {format_count(budget.examples.certify)}"
     describe = SMALLEST_DROP_TEXTS[
-        "metric" if budget.asked.metric is not None and getattr(certificate, "kind", "") != "accuracy" else "points"
+        "metric" if budget.limit.metric is not None and getattr(certificate, "kind", "") != "accuracy" else "points"
     ]
-    return describe(smallest_drop, many, budget.asked)
+    return describe(smallest_drop, many, budget.limit)
 
 
 def describe_smallest_points(smallest_drop: float, size: str, limit: BudgetLimitSection) -> str:

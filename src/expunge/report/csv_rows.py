@@ -12,7 +12,7 @@ from expunge.report.document import EarlierAccuracy, RequestSection, read_docume
 from expunge.report.earlier_requests_text import PART_LABELS, format_name
 
 COLUMNS = (
-    *("request", "question", "model", "label", "role", "metric", "metric_label", "unit", "direction"),
+    *("request", "description", "model", "label", "role", "metric", "metric_label", "unit", "direction"),
     *("mean", "half_width", "seeds", "values"),
 )
 _FORMULA_PREFIXES = ("=", "+", "-", "@", "\t")
@@ -40,7 +40,7 @@ def csv_report(document: Mapping[str, Any]) -> str:
 
 
 def _rows(request: RequestSection) -> Iterator[list[str]]:
-    request_cells = [escape_formula(request.id), escape_formula(request.question)]
+    request_cells = [escape_formula(request.id), escape_formula(request.description)]
     seeds = ";".join(map(str, request.seeds))
     for row in request.rows:
         model_cells = [escape_formula(row.key), escape_formula(row.label), row.role]
@@ -58,7 +58,7 @@ def _rows(request: RequestSection) -> Iterator[list[str]]:
                     *model_cells,
                     *names,
                     _format_full(score.mean),
-                    _format_full(score.half),
+                    _format_full(score.half_width),
                     seeds,
                     _join_values(score.values),
                 ]

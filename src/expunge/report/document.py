@@ -12,7 +12,7 @@ from expunge.report.audit_schema import AttackSection, AuditSection
 from expunge.report.budget_schema import BudgetSection, HeldOutSection
 from expunge.report.schema_base import DocumentModel, Number
 
-SCHEMA = 1
+SCHEMA = 2
 """The one schema that this version reads."""
 
 
@@ -36,7 +36,7 @@ class Score(DocumentModel):
 
     values: tuple[Number, ...] = ()
     mean: Number = None
-    half: Number = None
+    half_width: Number = None
 
 
 class StepSection(DocumentModel):
@@ -47,7 +47,7 @@ class StepSection(DocumentModel):
     retain_loss: Number = None
     cosine: Number = None
     multiplier: Number = None
-    removed: Number = None
+    projected_fraction: Number = None
 
 
 class Evidence(DocumentModel):
@@ -88,7 +88,7 @@ class ModelRow(DocumentModel):
     def half_width(self, key: str) -> float | None:
         """Return half the width of a metric's interval, None if the model has none."""
         score = self.scores.get(key)
-        return None if score is None else score.half
+        return None if score is None else score.half_width
 
 
 class Example(DocumentModel):
@@ -160,7 +160,7 @@ class BudgetKept(DocumentModel):
     """Whether a method kept its budget at one seed of a comparison."""
 
     seed: int
-    kept: bool | None = None
+    within_budget: bool | None = None
 
 
 class EarlierAccuracy(DocumentModel):
@@ -213,12 +213,12 @@ class RequestSection(DocumentModel):
     """One forget request with everything that was measured for it."""
 
     id: str
-    question: str
+    description: str
     kind: Literal["class", "fraction", "indices", "ids", "predicate", "concept"]
     sizes: Sizes
     classes: tuple[str, ...] = ()
     seeds: tuple[int, ...]
-    reference: bool
+    retrained: bool
     metrics: tuple[MetricSection, ...] = Field(min_length=1)
     noise_floor: Score | None = None
     noise_floors: dict[str, Score] = Field(default_factory=dict)
@@ -237,8 +237,8 @@ class RequestSection(DocumentModel):
     @model_validator(mode="after")
     def check_reference(self) -> RequestSection:
         """Refuse a request whose word about the reference and whose rows disagree."""
-        if self.reference != (self.row("retrained") is not None):
-            raise ValueError("'reference' must be true exactly where there is a row with the role 'retrained'")
+        if self.retrained != (self.row("retrained") is not None):
+            raise ValueError("'retrained' must be true exactly where there is a row with the role 'retrained'")
         return self
 
     def row(self, role: str) -> ModelRow | None:
@@ -279,17 +279,17 @@ class RequestSection(DocumentModel):
 class ResultDocument(DocumentModel):
     """All that a report says."""
 
-    schema_: Literal[1] = Field(alias="schema")
-    kind: Literal["demo", "run", "audit", "bench"] = "run"
+    schema_: Literal[2] = Field(alias="schema")
+    kind: Literal["demo", "run", "audit", "benchmark"] = "run"
     title: str
     created: str = ""
     command: str = ""
     versions: dict[str, Any] = Field(default_factory=dict)
     hardware: dict[str, Any] = Field(default_factory=dict)
-    disclosure: str = ""
+    provenance: str = ""
     requests: tuple[RequestSection, ...] = Field(min_length=1)
-    holds_data: tuple[str, ...] = ()
-    caveats: tuple[str, ...] = ()
+    data_still_in: tuple[str, ...] = ()
+    limitations: tuple[str, ...] = ()
 
 
 def first_error(error: ValidationError, what: str) -> DataError:
@@ -312,7 +312,7 @@ def read_document(raw: Mapping[str, Any]) -> ResultDocument:
     Examples:
         >>> read_document({"schema": 7, "versions": {"expunge": "9.0"}})
         Traceback (most recent call last):
-        expunge.errors.DataError: Expected a result document of schema 1, but found schema 7: read it with the version \
+        expunge.errors.DataError: Expected a result document of schema 2, but found schema 7: read it with the version \
 of expunge that wrote it (9.0).
     """
     if not isinstance(raw, Mapping):

@@ -30,7 +30,7 @@ class Frame:
 
     @property
     def middle(self) -> Point:
-        """The centre of the plotted area."""
+        """The center of the plotted area."""
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
 

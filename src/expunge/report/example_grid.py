@@ -70,7 +70,7 @@ def example_grid(request: RequestSection) -> ExampleGrid | None:
 
 
 def _build_row(name: str, answers: list[str | None], examples: tuple[Example, ...]) -> ExampleGridRow:
-    labelled = [(answer, example.label) for answer, example in zip(answers, examples, strict=True)]
-    cells = tuple(Prediction("–" if answer is None else answer, answer == label) for answer, label in labelled)
+    labeled = [(answer, example.label) for answer, example in zip(answers, examples, strict=True)]
+    cells = tuple(Prediction("–" if answer is None else answer, answer == label) for answer, label in labeled)
     right = sum(cell.right for cell in cells)
     return ExampleGridRow(name, cells, right, sum(answer is not None for answer in answers))

@@ -88,5 +88,5 @@ def _band(request: RequestSection, scale: Scale) -> tuple[float, float, float] |
     floor = request.noise_floor
     if floor is None or floor.mean is None:
         return None
-    half = floor.half or 0.0
+    half = floor.half_width or 0.0
     return scale(floor.mean - half), scale(floor.mean), scale(floor.mean + half)

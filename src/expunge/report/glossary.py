@@ -91,7 +91,7 @@ BUDGET_WORDS = (
     Term(
         "",
         "Stop criterion",
-        "A class is forgotten where it is hardly recognised any more; single examples are where they look like "
+        "A class is forgotten where it is hardly recognized any more; single examples are where they look like "
         "held-out ones of their classes. Forgetting beyond that would be visible too.",
         "",
     ),

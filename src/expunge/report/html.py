@@ -104,14 +104,14 @@ def describe_sizes(request: RequestSection) -> str:
         if number is not None
     )
     seeds = f"seed{'' if len(request.measured) == 1 else 's'} {', '.join(map(str, request.measured))}"
-    return f"{counts} · {seeds} · {'compared with retraining' if request.reference else 'no retrained reference'}"
+    return f"{counts} · {seeds} · {'compared with retraining' if request.retrained else 'no retrained reference'}"
 
 
 def _build_budget_view(budget: BudgetSection | None) -> BudgetView | None:
     if budget is None:
         return None
     return BudgetView(
-        budget.sentence, budget_statements(budget), budget_panels(budget), frontier_table(budget), search_table(budget)
+        budget.summary, budget_statements(budget), budget_panels(budget), frontier_table(budget), search_table(budget)
     )
 
 

@@ -37,7 +37,7 @@ class Box:
 
     @property
     def middle(self) -> Point:
-        """The centre."""
+        """The center."""
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
 

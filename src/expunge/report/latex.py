@@ -83,10 +83,10 @@ def latex_table(request: RequestSection, number: int) -> str:
 
 
 def _caption(request: RequestSection, table: Table) -> str:
-    spent = "" if request.budget is None else f" {request.budget.sentence}"
+    spent = "" if request.budget is None else f" {request.budget.summary}"
     before = earlier_requests_text.describe_earlier_requests(request)
     earlier = f" {before}" if before else ""
-    return f"{request.question.rstrip('.')}. {describe_seeds(request)} {table.floor}{spent}{earlier}"
+    return f"{request.description.rstrip('.')}. {describe_seeds(request)} {table.floor}{spent}{earlier}"
 
 
 def _heads(table: Table) -> list[str]:

@@ -83,15 +83,15 @@ def markdown_report(document: Mapping[str, Any]) -> str:
         "",
         *list_definitions(glossary(checked)),
     ]
-    if checked.holds_data:
-        parts += ["## What still holds the forgotten data", "", *map(_format_item, checked.holds_data), ""]
+    if checked.data_still_in:
+        parts += ["## What still holds the forgotten data", "", *map(_format_item, checked.data_still_in), ""]
     return "\n".join([*parts, *_record_lines(checked)]).rstrip() + "\n"
 
 
 def _request_lines(request: RequestSection) -> list[str]:
     summary = build_summary(request)
     answers = [f"- **{one.question}:** {escape(one.text)}" for one in summary.answers]
-    head = [f"## {escape(request.question)}", "", f"**{escape(summary.verdict)}**", "", *answers, ""]
+    head = [f"## {escape(request.description)}", "", f"**{escape(summary.verdict)}**", "", *answers, ""]
     below = [
         *_attack_lines(request),
         *_earlier_lines(request),
@@ -134,10 +134,10 @@ def _format_item(sentence: str) -> str:
 
 
 def _record_lines(document: ResultDocument) -> list[str]:
-    disclosure = [escape(document.disclosure), ""] if document.disclosure else []
+    disclosure = [escape(document.provenance), ""] if document.provenance else []
     fields = {"made": document.created, "command": document.command, **document.versions, **document.hardware}
     items = [_format_item(f"{name}: {value}") for name, value in fields.items() if value]
-    return ["## How it was made", "", *disclosure, *map(_format_item, document.caveats), "", *items, ""]
+    return ["## How it was made", "", *disclosure, *map(_format_item, document.limitations), "", *items, ""]
 
 
 def _budget_lines(budget: BudgetSection | None) -> list[str]:
@@ -145,7 +145,7 @@ def _budget_lines(budget: BudgetSection | None) -> list[str]:
         return []
     items = [f"- {escape(fact.name)}: {escape(fact.text)}" for fact in budget_statements(budget)]
     return [
-        f"**Budget.** {escape(budget.sentence)}",
+        f"**Budget.** {escape(budget.summary)}",
         "",
         *items,
         "",

@@ -100,7 +100,7 @@ def _strip_markup(text: str) -> str:
 def _body_lines(document: ResultDocument, request: RequestSection, row: ModelRow) -> list[str]:
     expunge = document.versions.get("expunge")
     version = f" {escape(str(expunge))}" if expunge else ""
-    spent = "" if request.budget is None else f" {escape(request.budget.sentence)}"
+    spent = "" if request.budget is None else f" {escape(request.budget.summary)}"
     return [
         "# An unlearned model",
         "",

@@ -72,7 +72,7 @@ def area_cell(score: Mapping[str, Any]) -> str:
 
 def format_score(score: Mapping[str, Any], unit: str = "%") -> str:
     """Return a mean with its half-width; a dash where there is none."""
-    return format_with_half_width(score["mean"], score["half"], unit)
+    return format_with_half_width(score["mean"], score["half_width"], unit)
 
 
 def pareto_figure(request: ComparisonRequest, utility: str = "ta") -> str:
@@ -87,7 +87,7 @@ def pareto_figure(request: ComparisonRequest, utility: str = "ta") -> str:
     every = [point for _, points in rows for point in points] + [one for points in models.values() for one in points]
     x = Scale(*axis_limits(every, "forgetting"), LEFT, RIGHT)
     y = Scale(*axis_limits(every, utility), BOTTOM, TOP)
-    title = f"{request['question']}: forgetting against {UTILITY_LABELS[utility]}"
+    title = f"{request['description']}: forgetting against {UTILITY_LABELS[utility]}"
     parts = [f'<text class="title" x="{LEFT}" y="18">{escape(title)}</text>', *draw_axes(x, y, request, utility)]
     front = sorted(
         ((p["forgetting"]["mean"], p[utility]["mean"]) for _, points in rows for p in points if utility in p["front"])
@@ -157,11 +157,11 @@ def draw_intervals(one: Mapping[str, Any], utility: str, color: str, x: Scale, y
     """Return the intervals of a point; they end at the border of the figure."""
     a, b = one["forgetting"], one[utility]
     stroke, parts = f'stroke="{color}" stroke-opacity=".55"', []
-    if a["half"]:
-        ends = x(a["mean"] - a["half"]), x(a["mean"] + a["half"])
+    if a["half_width"]:
+        ends = x(a["mean"] - a["half_width"]), x(a["mean"] + a["half_width"])
         parts.append(f'<line x1="{ends[0]}" x2="{ends[1]}" y1="{y(b["mean"])}" y2="{y(b["mean"])}" {stroke}/>')
-    if b["half"]:
-        ends = y(b["mean"] - b["half"]), y(b["mean"] + b["half"])
+    if b["half_width"]:
+        ends = y(b["mean"] - b["half_width"]), y(b["mean"] + b["half_width"])
         parts.append(f'<line x1="{x(a["mean"])}" x2="{x(a["mean"])}" y1="{ends[0]}" y2="{ends[1]}" {stroke}/>')
     return parts
 

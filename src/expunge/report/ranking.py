@@ -76,7 +76,7 @@ def compare_with_noise_floor(request: RequestSection, row: ModelRow) -> NoiseFlo
     apart, and undecided otherwise; with unknown half-widths it is never inside.
     """
     gap, half = row.mean("avg_gap"), row.half_width("avg_gap")
-    if not request.reference:
+    if not request.retrained:
         return NoiseFloorVerdict.NO_REFERENCE
     if gap is None:
         return NoiseFloorVerdict.NO_GAP
@@ -89,7 +89,7 @@ def compare_with_noise_floor(request: RequestSection, row: ModelRow) -> NoiseFlo
         return NoiseFloorVerdict.INSIDE
     return (
         NoiseFloorVerdict.UNDECIDED
-        if gap - (half or 0.0) <= floor.mean + (floor.half or 0.0)
+        if gap - (half or 0.0) <= floor.mean + (floor.half_width or 0.0)
         else NoiseFloorVerdict.OUTSIDE
     )
 

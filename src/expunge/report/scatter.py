@@ -81,7 +81,7 @@ def build_plot_data(request: RequestSection) -> PlotData | None:
     A class request has UA across. Any other request has the distance of UA to the retrained model across, because
     there more errors on forgotten examples are not better; without a reference that axis is UA as well.
     """
-    distance = request.kind != "class" and request.reference
+    distance = request.kind != "class" and request.retrained
     spots = [_model_point(request, row, distance) for row in request.rows]
     points = tuple(spot for spot in spots if spot is not None)
     if len(points) < 2:

@@ -11,7 +11,7 @@ from expunge.report.budget_text import format_cost as price
 
 DIVERGED = "diverged"
 ORDER_TEXT = (
-    "The best keeps the budget, then recognises least, then has the least distance: how far the accuracies on "
+    "The best keeps the budget, then recognizes least, then has the least distance: how far the accuracies on "
     "retained, control and forgotten examples are from where they should be, together; for whole classes what the "
     "control accuracy lost."
 )
@@ -33,14 +33,14 @@ def search_table(budget: BudgetSection) -> SearchTable | None:
     runs = [(part, trial) for part in search.rounds for trial in part.trials]
     distances = [ABSENT if trial.distance is None else format_number(trial.distance) for _, trial in runs]
     columns = (
-        ("Rate", [f"{trial.rate:g}" for _, trial in runs]),
+        ("Rate", [f"{trial.lr:g}" for _, trial in runs]),
         ("Share of the data", [format_fraction(part) for part, _ in runs]),
-        (f"Spent, {format_unit(budget.asked)}", [format_trial_cost(budget, trial) for _, trial in runs]),
-        ("Recognised beyond what is permitted, %", [format_percent_number(trial.recognised) for _, trial in runs]),
+        (f"Spent, {format_unit(budget.limit)}", [format_trial_cost(budget, trial) for _, trial in runs]),
+        ("Recognized beyond what is permitted, %", [format_percent_number(trial.recognized) for _, trial in runs]),
         ("Distance, points", distances),
     )
     return SearchTable(
-        f"{describe_choice(search.rate, len(runs), search.seconds)} {ORDER_TEXT}", table_from_columns(columns)
+        f"{describe_choice(search.lr, len(runs), search.seconds)} {ORDER_TEXT}", table_from_columns(columns)
     )
 
 
@@ -55,19 +55,19 @@ def format_fraction(part: SearchRoundSection) -> str:
     """Return a share of the data, as a fraction where it is one.
 
     Examples:
-        >>> format_fraction(SearchRoundSection(share=0.03125, trials=()))
+        >>> format_fraction(SearchRoundSection(fraction=0.03125, trials=()))
         '1/32'
-        >>> format_fraction(SearchRoundSection(share=0.3, trials=()))
+        >>> format_fraction(SearchRoundSection(fraction=0.3, trials=()))
         '0.3'
     """
-    denominator = round(1 / part.share) if part.share > 0 else 0
+    denominator = round(1 / part.fraction) if part.fraction > 0 else 0
     return (
         f"1/{denominator}"
-        if denominator > 1 and abs(denominator * part.share - 1) < 1e-9
-        else format_number(part.share)
+        if denominator > 1 and abs(denominator * part.fraction - 1) < 1e-9
+        else format_number(part.fraction)
     )
 
 
 def format_trial_cost(budget: BudgetSection, trial: TrialSection) -> str:
     """Return what a run spent."""
-    return DIVERGED if trial.rise is None else price(budget.asked, trial.spent)
+    return DIVERGED if trial.loss_increase is None else price(budget.limit, trial.spent)

@@ -68,7 +68,7 @@ def build_summary(request: RequestSection) -> RequestSummary:
             *([Answer("Do model and data belong together", request.fit_warning)] if request.fit_warning else []),
             Answer("Was it forgotten", describe_forgetting(request, row)),
             Answer("What it cost", describe_utility(request, row)),
-            *([] if request.budget is None else [Answer("Was the budget kept", request.budget.sentence)]),
+            *([] if request.budget is None else [Answer("Was the budget kept", request.budget.summary)]),
             *([] if request.audit is None else build_audit_answers(request.audit)),
             *(
                 []
@@ -99,7 +99,7 @@ def describe_verdict(request: RequestSection, row: ModelRow | None) -> str:
         return f"{held_out_verdict}. {noise_verdict.value}"
     if noise_verdict is not NoiseFloorVerdict.NO_REFERENCE or request.budget is None:
         return noise_verdict.value
-    return f"{REQUEST_MET if request.budget.reached else REQUEST_NOT_MET}. {noise_verdict.value}"
+    return f"{REQUEST_MET if request.budget.target_met else REQUEST_NOT_MET}. {noise_verdict.value}"
 
 
 def describe_held_out_test(request: RequestSection, row: ModelRow) -> str:
@@ -123,7 +123,7 @@ def describe_request(request: RequestSection) -> str:
     method_count = "one method" if methods == 1 else f"{methods} methods"
     what = "latents of images with their prompts" if request.kind == "concept" else "training examples"
     title = f"{request.title.rstrip('.')}. " if request.title else ""
-    return f"{title}{request.question.rstrip('.')}: {format_count(sizes.forget)}{total} {what}, {method_count}."
+    return f"{title}{request.description.rstrip('.')}: {format_count(sizes.forget)}{total} {what}, {method_count}."
 
 
 def describe_forgetting(request: RequestSection, row: ModelRow | None) -> str:
@@ -132,7 +132,7 @@ def describe_forgetting(request: RequestSection, row: ModelRow | None) -> str:
         return "No method was run, so nothing was forgotten."
     if generative_text.is_generative(request):
         return generative_text.describe_forgetting(request, row)
-    parts = _with_reference(request, row) if request.reference else _without_reference(request, row)
+    parts = _with_reference(request, row) if request.retrained else _without_reference(request, row)
     return " ".join(part for part in parts if part)
 
 
@@ -202,7 +202,7 @@ def _describe_gap(request: RequestSection, row: ModelRow) -> str:
     if noise_verdict is NoiseFloorVerdict.NO_FLOOR:
         return f"{gap}; no noise floor was measured, so a small gap cannot be told from chance."
     floor = request.noise_floor
-    size = "" if floor is None else format_with_half_width(floor.mean, floor.half)
+    size = "" if floor is None else format_with_half_width(floor.mean, floor.half_width)
     relation = {
         NoiseFloorVerdict.INSIDE: "not above",
         NoiseFloorVerdict.UNDECIDED: "which these seeds do not tell apart from",
@@ -240,7 +240,7 @@ def _describe_budget_kept(request: RequestSection, row: ModelRow) -> str:
     runs = request.budgets.get(row.key)
     if runs is None:
         return " It keeps no budget." if request.budgets else " No budget was set."
-    num_kept = sum(run.kept is True for run in runs)
+    num_kept = sum(run.within_budget is True for run in runs)
     return f" Its budget was kept in {num_kept} of {format_count(len(runs))} {'run' if len(runs) == 1 else 'runs'}."
 
 
@@ -267,7 +267,7 @@ def describe_uncertainty(request: RequestSection, row: ModelRow | None) -> str:
     parts = [_describe_seeds(request)]
     if row is not None and len(request.methods) > 1:
         parts.append(_describe_choice(request, row))
-    if request.reference and (request.noise_floor is None or request.noise_floor.mean is None):
+    if request.retrained and (request.noise_floor is None or request.noise_floor.mean is None):
         parts.append("No noise floor was measured.")
     return " ".join(part for part in parts if part)
 
@@ -276,7 +276,7 @@ def _describe_seeds(request: RequestSection) -> str:
     seeds = len(request.measured)
     if seeds <= 1:
         return "One seed: no interval can be given, and another seed may change every figure."
-    paired = ", each compared with its own retrained model" if request.reference else ""
+    paired = ", each compared with its own retrained model" if request.retrained else ""
     width = " Two seeds make these intervals very wide." if seeds == 2 else ""
     return f"{format_count(seeds)} seeds{paired}; ± is half a 95 % t-interval over seeds.{width}"
 

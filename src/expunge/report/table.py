@@ -143,14 +143,14 @@ def _format_in_brackets(sentence: str) -> str:
 def describe_noise_floor(request: RequestSection) -> str:
     """Return the noise floor in words; without a retrained reference, what the order of several methods means."""
     floor = request.noise_floor
-    if not request.reference and len(request.methods) == 1:
+    if not request.retrained and len(request.methods) == 1:
         return ""
-    if not request.reference:
+    if not request.retrained:
         by_auc = any(row.mean("auc") is not None for row in request.methods)
         return "Without a reference there is no ranking; methods stand " + (
             "in the order of |AUC − chance|." if by_auc else "as they were run."
         )
     if floor is None or floor.mean is None:
         return "Noise floor: not measured."
-    distance = format_with_half_width(floor.mean, floor.half)
+    distance = format_with_half_width(floor.mean, floor.half_width)
     return f"Noise floor: two retrained models are {distance} points of average gap apart."

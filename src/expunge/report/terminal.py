@@ -32,7 +32,7 @@ def print_tables(document: Mapping[str, Any], console: Console) -> None:
 
     Args:
         document: The result document (schema 1).
-        console: Where to print; lines are at most 80 columns, and without colour and frames if it is no terminal.
+        console: Where to print; lines are at most 80 columns, and without color and frames if it is no terminal.
 
     Raises:
         DataError: If the document has another schema or lacks something.
@@ -59,7 +59,7 @@ def _describe_outcomes(request: RequestSection) -> list[str]:
     """Return what became of the budget, and what the test data show of a single unlearned model."""
     row = request.methods[0] if len(request.methods) == 1 else None
     held_out = None if row is None else row.held_out
-    spent = [] if request.budget is None else [request.budget.sentence]
+    spent = [] if request.budget is None else [request.budget.summary]
     return [*spent, *([] if held_out is None else [f"On the test data: {held_out.sentence}"])]
 
 
@@ -91,7 +91,7 @@ def _make_text(words: str, console: Console, style: str = "") -> Text:
 def _build_grid(request: RequestSection, table: Table, console: Console) -> Grid:
     frame = box.SIMPLE_HEAD if console.is_terminal else None
     grid = Grid(
-        title=_make_text(request.question, console, "bold"),
+        title=_make_text(request.description, console, "bold"),
         title_justify="left",
         box=frame,
         pad_edge=False,

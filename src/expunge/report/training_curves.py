@@ -56,7 +56,7 @@ PANEL_SPECS: tuple[tuple[str, tuple[tuple[str, str], ...], tuple[float, ...]], .
     ("Losses", (("forget_loss", "forget"), ("retain_loss", "retain")), ()),
     ("Cosine of the two gradients", (("cosine", ""),), (-1.0, 1.0)),
     ("Multiplier", (("multiplier", ""),), (0.0,)),
-    ("Share of the forget gradient removed", (("removed", ""),), (0.0, 1.0)),
+    ("Share of the forget gradient removed", (("projected_fraction", ""),), (0.0, 1.0)),
 )
 """Title, quantities with their names, and values that the upright axis must include."""
 

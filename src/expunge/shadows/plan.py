@@ -18,7 +18,7 @@ class Shadow:
 
     Args:
         positions: Positions of its training examples, ``(n,)`` int64.
-        seed: Of its initialisation, its order, its augmentation and its dropout.
+        seed: Of its initialization, its order, its augmentation and its dropout.
     """
 
     positions: Tensor

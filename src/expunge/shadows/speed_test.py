@@ -62,7 +62,7 @@ def measure_speed(models: Sequence[nn.Module], shadows: Sequence[Shadow], config
         config: What they learn, and how.
     """
     short_shadows = [
-        Shadow(shadow.positions[: STEPS_PER_ROUND * config.settings.batch], shadow.seed) for shadow in shadows
+        Shadow(shadow.positions[: STEPS_PER_ROUND * config.settings.batch_size], shadow.seed) for shadow in shadows
     ]
     with isolated_randomness(config.settings.seed, next(models[0].parameters()).device):
         try:

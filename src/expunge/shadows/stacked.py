@@ -129,13 +129,13 @@ class StackedTrainer:
         self.order_generators, self.augment_generators = (
             [make_generator(shadow.seed) for shadow in shadows] for _ in range(2)
         )
-        self.num_batches = math.ceil(self.positions.shape[1] / settings.batch)
+        self.num_batches = math.ceil(self.positions.shape[1] / settings.batch_size)
         self.stacked = StackedModels([model.train() for model in models], config.logits)
         self.device = next(iter(self.stacked.state.values())).device
         self.examples = to_device(config.examples, self.device, config.augment)
         self.optimizer = torch.optim.SGD(
             list(self.stacked.trainable.values()),
-            lr=settings.rate,
+            lr=settings.lr,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
@@ -157,7 +157,7 @@ class StackedTrainer:
             sums += self.run_update(self.positions.gather(1, part))
         loss, accuracy = sums / size
         if not bool(loss.isfinite().all()):
-            hint = f"lower the rate (now {self.settings.rate:g}) and check that the inputs are finite"
+            hint = f"lower the rate (now {self.settings.lr:g}) and check that the inputs are finite"
             raise NotFiniteError("finite training losses", f"{float(loss.sum())} at epoch {epoch}", hint)
         return loss, accuracy
 
@@ -205,7 +205,7 @@ def train_stacked(models: Sequence[nn.Module], shadows: Sequence[Shadow], config
         >>> from expunge.data import TensorExamples
         >>> examples = TensorExamples(torch.randn(12, 4), torch.arange(12) % 3)
         >>> shadows = [Shadow(torch.arange(8), 0), Shadow(torch.arange(4, 12), 1)]
-        >>> lesson = ShadowTrainingConfig(examples, TrainSettings(epochs=1, batch=4))
+        >>> lesson = ShadowTrainingConfig(examples, TrainSettings(epochs=1, batch_size=4))
         >>> train_stacked([nn.Linear(4, 3), nn.Linear(4, 3)], shadows, lesson)
     """
     training = StackedTrainer(models, shadows, config)

@@ -102,7 +102,7 @@ def train_shadows(
     Examples:
         >>> from expunge.data import TensorExamples
         >>> examples = TensorExamples(torch.randn(20, 4), torch.arange(20) % 3)
-        >>> training = ShadowTraining(lambda: nn.Linear(4, 3), examples, TrainSettings(epochs=1, batch=8))
+        >>> training = ShadowTraining(lambda: nn.Linear(4, 3), examples, TrainSettings(epochs=1, batch_size=8))
         >>> models = train_shadows(training, [Shadow(torch.arange(10), 0), Shadow(torch.arange(10, 20), 1)])
         >>> [type(model).__name__ for model in models]
         ['Linear', 'Linear']

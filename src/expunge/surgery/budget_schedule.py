@@ -31,7 +31,7 @@ class BudgetSchedule(Surgery):
     Args:
         surgery: A surgery with a buffer ``tolerance``. Default ``Projection()``.
         tolerance: τ ≥ 0 for the whole run, in the unit of L_r; a buffer that may be set later. Default .05.
-        momentum: μ of the optimiser, in [0, 1), for rules whose ε bounds the vector that it is given (``Projection``,
+        momentum: μ of the optimizer, in [0, 1), for rules whose ε bounds the vector that it is given (``Projection``,
             ``RobustProjection``); 0 for rules that measure what the move did (``EUPMUSurgery``). Default 0.
         decay: Of the estimate, in [0, 1). Default .9.
 

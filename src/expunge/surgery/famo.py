@@ -35,7 +35,7 @@ class FAMO(Surgery):
         >>> FAMO(lr=0.1)
         FAMO(lr=0.1, decay=0.001)
 
-    Differences from the authors' code: Adam's memory is kept in buffers, and a step that the optimiser skips leaves it
+    Differences from the authors' code: Adam's memory is kept in buffers, and a step that the optimizer skips leaves it
     as it was; a batch without examples on one side teaches nothing.
     """
 

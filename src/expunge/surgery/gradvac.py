@@ -35,7 +35,7 @@ class GradVac(TorchJDSurgery):
         GradVac(beta=0.1)
 
     Differences from the authors' code: targets of whole gradients, not of each layer; they are buffers, and a step that
-    the optimiser skips leaves them as they were.
+    the optimizer skips leaves them as they were.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("gradvac",)

@@ -30,7 +30,7 @@ class LURSurgery(Surgery):
     where g_r, H_r are gradient and Hessian of L_r at θ. ``exact`` computes it by a Hessian-vector product.
     ``lookahead`` takes three plain gradients, λ v + ∇L_r(θ − α λ v), with a relative error of O((αλ‖v‖)²).
     ``first_order`` drops H_r, g_r + λ v. With inner task forget, L_f and L_r change places and λ stays with L_f:
-    J(θ) = λ L_f(θ) + L_r(θ − α ∇L_f(θ)). The virtual step gives L_f(θ′) = L_f − α⟨g_f, g_r⟩ + O(α²): minimising it
+    J(θ) = λ L_f(θ) + L_r(θ − α ∇L_f(θ)). The virtual step gives L_f(θ′) = L_f − α⟨g_f, g_r⟩ + O(α²): minimizing it
     aligns both gradients.
 
     Args:

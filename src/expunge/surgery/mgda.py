@@ -13,7 +13,7 @@ class MGDA(TorchJDSurgery):
     Paper: "Multiple-gradient descent algorithm" (Désidéri, 2012); as Algorithm 2 of "Multi-Task Learning as
     Multi-Objective Optimization" (Sener and Koltun, NeurIPS 2018).
 
-    Formula: d = w g_f + (1 − w) g_r with w in [0, 1] minimising ‖d‖, found by Frank and Wolfe's method, which for two
+    Formula: d = w g_f + (1 − w) g_r with w in [0, 1] minimizing ‖d‖, found by Frank and Wolfe's method, which for two
     gradients is exact after one line search. d harms neither side to first order; it vanishes where they oppose.
 
     Raises:

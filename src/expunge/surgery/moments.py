@@ -198,10 +198,10 @@ def update_moments(
 
 
 def stochastic_round(value: Tensor, generator: torch.Generator) -> Tensor:
-    """Return bfloat16 neighbours of a tensor, drawn so that their expectation is its value.
+    """Return bfloat16 neighbors of a tensor, drawn so that their expectation is its value.
 
     Rounding to nearest would lose every change below one part in 256: a mean over many gradients would stand still, and
-    its variance with it. The lower half of a float32 is the probability of the upper neighbour.
+    its variance with it. The lower half of a float32 is the probability of the upper neighbor.
     """
     bits = value.float().view(torch.int32)
     noise = torch.randint(0, 2**16, bits.shape, dtype=torch.int32, device=bits.device, generator=generator)

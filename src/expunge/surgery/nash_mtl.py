@@ -14,7 +14,7 @@ from expunge.surgery.weighted import build_torchjd
 
 
 class NashMTL(GramianSurgery):
-    """Descend Nash's bargaining solution: the direction that maximises the product of both gains.
+    """Descend Nash's bargaining solution: the direction that maximizes the product of both gains.
 
     Paper: "Multi-Task Learning as a Bargaining Game" (Navon et al., ICML 2022, arXiv 2202.01017).
 
@@ -29,7 +29,7 @@ class NashMTL(GramianSurgery):
         MissingExtraError: If TorchJD, cvxpy or ecos is not installed.
         SurgeryError: If a setting is refused.
 
-    Differences from the authors' code: the weights of the last update are a buffer, and a step that the optimiser skips
+    Differences from the authors' code: the weights of the last update are a buffer, and a step that the optimizer skips
     leaves them as they were; they are computed anew at every update.
     """
 

@@ -16,7 +16,7 @@ from expunge.surgery.surgery import Surgery
 class PIController(Surgery):
     """Keep L_r(θ) ≤ L_r(θ₀) + τ by a proportional–integral controller of the multiplier.
 
-    The rule is ours [ours]. Per-step rules do not add up: curvature, gradient noise and normalisation statistics eat
+    The rule is ours [ours]. Per-step rules do not add up: curvature, gradient noise and normalization statistics eat
     every first-order bound. Implicit surgery already integrates, λ_t − λ₀ = (β/η)(ΔL_r − ηεt), with a gain that depends
     on the rate; here the gains do not, a proportional term damps, and what is bounded is the sum.
 

@@ -27,7 +27,7 @@ class Projection(GramianSurgery):
 
     Args:
         tolerance: ε ≥ 0 *permits* the retain loss to rise by at most η·ε in this update, η the learning rate; unit:
-            loss per unit of learning rate. It bounds the vector that the optimiser is given: with heavy-ball momentum
+            loss per unit of learning rate. It bounds the vector that the optimizer is given: with heavy-ball momentum
             μ multiply it by 1 − μ. Default 0.
 
     Raises:

@@ -70,7 +70,7 @@ class Step(Protocol):
         """Which update of how many."""
 
     def backward(self, combine: CombineFn) -> Pair[Tensor]:
-        """Backpropagate ``combine(L_f, L_r)`` into the optimiser's gradients; return the losses before the move.
+        """Backpropagate ``combine(L_f, L_r)`` into the optimizer's gradients; return the losses before the move.
 
         This is one of the two ways to decide. ``combine`` is pure and may be called twice. The loss of a side whose
         weight is the number 0 is not computed and comes back as NaN.
@@ -88,7 +88,7 @@ class Step(Protocol):
         with the update's batch or with the examples of ``loss(fresh=True)``. Which they are depends on seed and update
         alone. Fewer come where the side has no more examples. The caller owns the gradients; ask for the next when the
         last is used up. They are taken at the present weights, which inside ``BoolArray.choose`` are those after the
-        optimiser's step: shift them back by the displacement.
+        optimizer's step: shift them back by the displacement.
 
         Raises:
             ConfigError: If the engine was given no further batches.
@@ -117,5 +117,5 @@ class Step(Protocol):
         ...
 
     def set_direction(self, direction: Direction) -> None:
-        """Give the optimiser ``direction`` to descend: the other way to decide. The step owns it from here on."""
+        """Give the optimizer ``direction`` to descend: the other way to decide. The step owns it from here on."""
         ...

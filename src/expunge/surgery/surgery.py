@@ -16,7 +16,7 @@ from expunge.type_checks import enforce_constructor_types
 class Surgery(nn.Module, ABC):
     """A rule that decides one update with the step it is lent.
 
-    A surgery sees neither the model nor the data, devices, precision, micro-batches, masks or normalisation layers:
+    A surgery sees neither the model nor the data, devices, precision, micro-batches, masks or normalization layers:
     the step hides them. All memory is in ``state_dict``. ``tolerance`` and ``multiplier``, where a surgery has them,
     are buffers that a controller may set.
 
@@ -43,7 +43,7 @@ class Surgery(nn.Module, ABC):
         """Decide: exactly one ``step.backward`` or one ``step.propose``. State changes belong into ``follow_up``."""
 
     def after_step(self, step: Step) -> None:
-        """Learn from the move. Not called when the optimiser skipped it (overflow in half precision)."""
+        """Learn from the move. Not called when the optimizer skipped it (overflow in half precision)."""
 
     def check_losses(self, losses: Pair[float]) -> None:
         """Refuse losses that the rule cannot use; called once with the first batch's, before anything moves.

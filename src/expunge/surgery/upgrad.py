@@ -22,7 +22,7 @@ class UPGrad(TorchJDSurgery):
         >>> UPGrad().weights(torch.eye(2, dtype=torch.float64)).tolist()
         [0.5, 0.5]
 
-    Differences from the authors' code: it is the authors' code, with its regularisation: the Gram matrix is divided by
+    Differences from the authors' code: it is the authors' code, with its regularization: the Gram matrix is divided by
     its trace, 1e-4 is added to its diagonal, and one whose trace is below 1e-4 counts as 0 (no projection then).
     """
 

@@ -25,11 +25,11 @@ class Recognition(NamedTuple):
     """What a model still knows of examples, by a measure of its family.
 
     Args:
-        share: Of the examples that are recognised.
-        limit: Up to which share they count as forgotten.
+        fraction: Of the examples that are recognized.
+        limit: Up to which fraction they count as forgotten.
     """
 
-    share: float
+    fraction: float
     limit: float
 
 
@@ -40,7 +40,7 @@ class Task(ABC):
         aliases: Other names in the registry.
         paper: Not used by families.
         inherits_objectives_from: Other families whose objectives serve this one too, after its own.
-        is_classifier: Whether its models are classifiers, so that ``auto`` can teach neighbours' votes.
+        is_classifier: Whether its models are classifiers, so that ``auto`` can teach neighbors' votes.
         default_method: What ``auto`` stands for where they are none: a method's name, or a composition in words.
         budget_method: What ``auto`` stands for there inside a budget. Default: the same, which keeps none.
         learning_rates: Learning rates that ``auto`` tries there, from the smallest up. Default: none, it keeps the
@@ -126,7 +126,7 @@ class Task(ABC):
         return ConfigError("a family of models that draw images", f"{self.name}", "name a diffusion model")
 
     def measure_recognition(self, predict: Predictor, examples: Examples) -> Recognition | None:
-        """Return how many of the examples a model still recognises; None where the family cannot say."""
+        """Return how many of the examples a model still recognizes; None where the family cannot say."""
         return None
 
     def measure_fit(self, predict: Predictor, split: Split, *, has_budget: bool) -> tuple[ModelFit, ...]:

@@ -54,7 +54,7 @@ def run_updates(
     surgery: Surgery,
     *,
     steps: int = 3,
-    micro_batches: int = 1,
+    gradient_accumulation_steps: int = 1,
     scaler: torch.amp.GradScaler | None = None,
     mask: Mask | None = None,
     make_optimizer: MakeOptimizer = lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
@@ -73,7 +73,7 @@ def run_updates(
         objectives,
         mask,
         scaler,
-        gradient_accumulation_steps=micro_batches,
+        gradient_accumulation_steps=gradient_accumulation_steps,
     )
     for index in range(steps):
         more = lambda of, k: problem.batch(1000 * index + 2 * k + (of == "retain") + 100, dtype, 16)  # noqa: B023, E731
@@ -106,7 +106,9 @@ def check_one_decision(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> N
 
 def check_micro_batches(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
     """Four micro-batches give the update of one batch, in float64 up to rounding."""
-    full, parts = (run_updates(make(), micro_batches=count, dtype=torch.float64, problem=problem) for count in (1, 4))
+    full, parts = (
+        run_updates(make(), gradient_accumulation_steps=count, dtype=torch.float64, problem=problem) for count in (1, 4)
+    )
     check_same_weights(full, parts, 1e-12)
 
 
@@ -117,7 +119,7 @@ def check_scaler(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
 
 
 def check_skipped_step(make: MakeSurgery, problem: ToyProblem = CLASSIFIER) -> None:
-    """A step that the optimiser skips changes neither weights nor state."""
+    """A step that the optimizer skips changes neither weights nor state."""
     surgery, scaler = make(), torch.amp.GradScaler("cpu", init_scale=2.0**10)
     model = problem.network(torch.float32)
     objectives: Pair[Objective] = problem.prepare_objectives(model).map(OverflowingObjective)

@@ -96,5 +96,5 @@ def check_mask(make: MakeMask, problem: ToyProblem = CLASSIFIER) -> None:
 
 
 def make_decaying_optimizer(parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """Return an optimiser that moves weights whose gradient is 0."""
+    """Return an optimizer that moves weights whose gradient is 0."""
     return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4)

@@ -118,7 +118,7 @@ def differentiate(value: Tensor, pieces: Sequence[Tensor]) -> Direction:
 
 
 def quadratic(center: Sequence[float]) -> Loss:
-    """Return x ↦ ½‖x − centre‖² on the first piece."""
+    """Return x ↦ ½‖x − center‖² on the first piece."""
     target = torch.tensor(center)
     return lambda pieces: 0.5 * ((pieces[0] - target) ** 2).sum()
 

@@ -1,4 +1,4 @@
-"""Weights files: written under a temporary name and renamed, recognised by their content."""
+"""Weights files: written under a temporary name and renamed, recognized by their content."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from small_diffusion import CLASSES, Denoiser, diffusers, image_batch, schedule, small_model
 
-import expunge
 from expunge.data import TensorExamples
 from expunge.engine import ModelEMA
 from expunge.errors import CheckpointError, ConfigError, DataError, ModelError, NotFiniteError
@@ -73,12 +73,12 @@ def test_averaged_weights_are_the_model_where_there_are_any(tmp_path):
 def test_a_run_leaves_a_model_that_can_be_read_and_its_settings(tmp_path):
     images = 2 * torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 1
     sides = [TensorExamples(images[part], torch.arange(20)[part] // 5) for part in (slice(0, 5), slice(5, 20))]
-    settings = {"task": "diffusion", "method": "rl", "epochs": 1, "batch": 8, "average": 0.5}
-    result = expunge.unlearn(unet(), forget=sides[0], retain=sides[1], **settings)
+    settings = {"task": "diffusion", "method": "rl", "epochs": 1, "batch_size": 8, "ema_decay": 0.5}
+    result = flat_unlearn(unet(), forget=sides[0], retain=sides[1], **settings)
     run = result.save(tmp_path / "run")
     assert equal(DDPM.from_pretrained(run / "unlearned"), result.model)
     config = json.loads((run / "config.json").read_text())
-    assert (config["method"]["optimiser"], config["conditions"]["average"]) == ("adamw", 0.5)
+    assert (config["method"]["optimizer"], config["run_config"]["ema_decay"]) == ("adamw", 0.5)
     with pytest.raises(ConfigError, match="an earlier run"):
         result.save(tmp_path / "run")
     result.save(tmp_path / "run", overwrite=True)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from small_diffusion import CLASSES, image_split, small_model
 from torch import nn
 
@@ -22,7 +23,7 @@ LOGITS = {
     "bad_teacher": "RandomTeacher",
     "boundary_expand": "ShadowClass",
     "boundary_shrink": "NearestWrongLabel",
-    "counterfactual": "NeighborLabel",
+    "neighbor_labels": "NeighborLabel",
     "l1_sparse": "L1Penalty",
     "scrub": "NegativeKL",
     "scrub_r": "NegativeKL",
@@ -33,7 +34,7 @@ LOGITS = {
 
 def asked(**changes):
     split = image_split()
-    settings = {"method": "rl", "epochs": 1, "batch": 16, **changes}
+    settings = {"method": "rl", "epochs": 1, "batch_size": 16, **changes}
     return {"forget": split.forget, "retain": split.retain, "task": "diffusion", **settings}
 
 
@@ -44,14 +45,14 @@ def test_every_method_serves_or_says_why_not(method):
     needs, own = LOGITS.get(method), METHODS[method].target.task
     if own not in (None, "diffusion"):
         with pytest.raises(ConfigError, match=f"a method for diffusion, but found .*, which is for {own}"):
-            expunge.unlearn(model, **asked(method=method))
+            flat_unlearn(model, **asked(method=method))
         return
     if needs is not None:
         with pytest.raises(ConfigError, match=f"an objective for diffusion, but found {needs}") as caught:
-            expunge.unlearn(model, **asked(method=method))
+            flat_unlearn(model, **asked(method=method))
         assert "\n" not in str(caught.value)
         return
-    result = expunge.unlearn(model, **asked(method=method))
+    result = flat_unlearn(model, **asked(method=method))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert any(not torch.equal(value, before[name]) for name, value in result.model.state_dict().items())
     assert result.task == "diffusion"
@@ -94,12 +95,12 @@ def test_the_registry_tells_families_apart():
 
 def test_settings_come_from_the_text_then_the_preset_then_the_method_then_the_family():
     family = Diffusion()
-    assert family.resolve_settings("rl", {"rate": 0.5}) == {**Diffusion.defaults, "rate": 0.5}
-    assert "rate" not in family.resolve_settings("ga", {}), "the method has a rate of its own"
+    assert family.resolve_settings("rl", {"lr": 0.5}) == {**Diffusion.defaults, "lr": 0.5}
+    assert "lr" not in family.resolve_settings("ga", {}), "the method has a rate of its own"
     assert family.resolve_settings("eupmu", {"preset": "ddpm"}) == {"preset": "ddpm"}
-    words = family.resolve_settings("rl(rate=0.5) + saliency(fraction=0.3)", {"epochs": 2})
-    assert words == {"optimiser": "adamw", "weight_decay": 0.0, "batch": 64, "epochs": 2}
-    assert build_method("rl(rate=0.5) + saliency(fraction=0.3)", **words).optimiser == "adamw"
+    words = family.resolve_settings("rl(lr=0.5) + saliency(fraction=0.3)", {"epochs": 2})
+    assert words == {"optimizer": "adamw", "weight_decay": 0.0, "batch_size": 64, "epochs": 2}
+    assert build_method("rl(lr=0.5) + saliency(fraction=0.3)", **words).optimizer == "adamw"
     assert family.resolve_settings("eupmu(preset=ddpm)", {}) == {}
     assert family.resolve_settings("neggrad+", {}) == Diffusion.defaults
     assert Classification().resolve_settings("rl", {"epochs": 3}) == {"epochs": 3}
@@ -112,12 +113,12 @@ def test_the_preset_of_the_authors():
     assert isinstance(surgery, EUPMUOfficialSurgery)
     assert (surgery.dual_rate, surgery.margin) == (0.025, 0.0)
     assert (stage.optimizer.max_grad_norm, stage.pairing) == (1.0, "mixed")
-    result = expunge.unlearn(small_model(), **asked(method="eupmu", preset="ddpm", batch=16))
+    result = flat_unlearn(small_model(), **asked(method="eupmu", preset="ddpm", batch_size=16))
     assert result.method.preset == "ddpm"
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
-    first, second, third = (expunge.unlearn(small_model(), **asked(seed=seed)).model for seed in (1, 1, 2))
+    first, second, third = (flat_unlearn(small_model(), **asked(seed=seed)).model for seed in (1, 1, 2))
     pairs = zip(first.parameters(), second.parameters(), third.parameters(), strict=True)
     assert all(torch.equal(a, b) and not torch.equal(a, c) for a, b, c in pairs)
 
@@ -138,15 +139,15 @@ def scaled(factor=1.0, shift=0.0, size=4):
         ({"retain": scaled(float("nan"))}, "finite"),
         ({"forget": TensorExamples(2 * torch.rand(4, 1, 4, 4) - 1, torch.full((4,), 9))}, "9"),
         ({"logits": lambda output: output}, "no logits="),
-        ({"average": 1.0}, r"a decay in \[0, 1\)"),
-        ({"method": "composed", "objective": "distil"}, "Distillation, which is for classification"),
+        ({"ema_decay": 1.0}, r"a decay in \[0, 1\)"),
+        ({"method": "custom", "objective": "distil"}, "Distillation, which is for classification"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(changes, reason):
     model = changes.get("model", small_model())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(ExpungeError, match=reason) as caught:
-        expunge.unlearn(model, **asked(**{name: value for name, value in changes.items() if name != "model"}))
+        flat_unlearn(model, **asked(**{name: value for name, value in changes.items() if name != "model"}))
     assert "\n" not in str(caught.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -155,7 +156,7 @@ def test_classifiers_refuse_objectives_of_diffusion_models():
     examples = TensorExamples(torch.randn(20, 3), torch.arange(20) % 2)
     sides = {"forget": TensorExamples(torch.randn(5, 3), torch.arange(5) % 2), "retain": examples}
     with pytest.raises(ConfigError, match="NoiseMatching, which is for diffusion"):
-        expunge.unlearn(nn.Linear(3, 2), **sides, method="composed(retain=noise_matching)")
+        flat_unlearn(nn.Linear(3, 2), **sides, method="custom(retain=noise_matching)")
 
 
 def test_nothing_of_it_needs_the_library_before_it_is_used():

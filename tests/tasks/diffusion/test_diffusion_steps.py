@@ -8,7 +8,7 @@ from expunge import registry
 from expunge.engine import RunOptions, Stepper, run_recipe
 from expunge.errors import ConfigError, MissingExtraError
 from expunge.masks import Saliency
-from expunge.methods import Composed
+from expunge.methods import CustomMethod
 from expunge.surgery import CAGrad, LinearCombination, NashMTL, Surgery
 from expunge.tasks.builtin_tasks import Diffusion
 from expunge.testing import CHECKS, check_mask
@@ -61,12 +61,21 @@ def test_every_surgery_takes_every_objective(surgery):
 
 def combined(surgery, objective, mask):
     model, before = small_model(), small_model().state_dict()
-    parts = {"surgery": surgery, "objective": objective, "mask": mask, "epochs": 1, "batch": 15, "forget_batch": 6}
+    parts = {
+        "surgery": surgery,
+        "objective": objective,
+        "mask": mask,
+        "epochs": 1,
+        "batch_size": 15,
+        "forget_batch_size": 6,
+    }
     if registry.find_component("objectives", objective).can_be_negative and surgery in ("eupmu_official", "famo"):
         with pytest.raises(ConfigError, match="logarithm"):
-            Composed(**parts)
+            CustomMethod(**parts)
         return
-    run_recipe(reading(model), Diffusion().translate_recipe(Composed(**parts).recipe()), image_split(), RunOptions())
+    run_recipe(
+        reading(model), Diffusion().translate_recipe(CustomMethod(**parts).recipe()), image_split(), RunOptions()
+    )
     state = model.state_dict()
     assert all(bool(value.isfinite().all()) for value in state.values()), objective
     assert any(not torch.equal(value, before[name]) for name, value in state.items()) or mask in ABSTAINING, objective

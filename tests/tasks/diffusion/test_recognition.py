@@ -54,7 +54,7 @@ def test_a_trained_model_is_helped_by_the_class(case):
     from expunge.tasks.diffusion.diffusion_classifier import RECOGNITION_LIMIT, measure_recognition
 
     found = measure_recognition(predictor(case), part_of(case, 40))
-    assert found.share >= 0.7
+    assert found.fraction >= 0.7
     assert found.limit == RECOGNITION_LIMIT
 
 
@@ -69,13 +69,13 @@ def test_it_is_the_share_of_images_whose_error_is_less_than_without_the_class(ca
         errors = [errors_of(case, batch, row, draws=2) for row in range(6)]
     labels = batch.targets.tolist()
     helped = sum(found[label] < found[10] for found, label in zip(errors, labels, strict=True))
-    assert measure_recognition(predictor(case), part, num_draws=2).share == pytest.approx(helped / 6)
+    assert measure_recognition(predictor(case), part, num_draws=2).fraction == pytest.approx(helped / 6)
     lone = measure_recognition(Diffusion().make_predictor(without_null(case.original)), part, num_draws=2)
     best = sum(min(range(10), key=found.__getitem__) == label for found, label in zip(errors, labels, strict=True))
     assert lone == (pytest.approx(best / 6), CHANCE_FACTOR / 10)
 
 
-def test_wrong_names_are_not_recognised(case):
+def test_wrong_names_are_not_recognized(case):
     from dataclasses import replace
 
     from expunge.data import Subset
@@ -87,4 +87,4 @@ def test_wrong_names_are_not_recognised(case):
             return replace(batch, targets=(batch.targets + 1) % 10)
 
     found = measure_recognition(predictor(case), Renamed(case.split.retain, torch.arange(40)))
-    assert found.share <= found.limit
+    assert found.fraction <= found.limit

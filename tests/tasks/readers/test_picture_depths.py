@@ -42,7 +42,7 @@ def png(values):
 
 
 def tiff(values, bits, white_is_zero=False, kind=1):
-    """Return an uncompressed TIFF of grey values; ``kind`` is 1 for whole numbers, 2 for signed ones, 3 for floats."""
+    """Return an uncompressed TIFF of gray values; ``kind`` is 1 for whole numbers, 2 for signed ones, 3 for floats."""
     if bits == 12:
         binary = "".join(f"{value:012b}" for value in values.ravel().tolist())
         data = bytes(int(binary[place : place + 8], 2) for place in range(0, len(binary), 8))
@@ -54,26 +54,26 @@ def tiff(values, bits, white_is_zero=False, kind=1):
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + tags + b"\0" * 4 + data
 
 
-GREY = np.repeat(RAMP[None], 3, 0)
+GRAY = np.repeat(RAMP[None], 3, 0)
 READ = {
-    "8-bit grey": (encoded(RAMP), GREY),
-    "16-bit PNG": (encoded(DEEP), GREY),
-    "16-bit TIFF": (encoded(DEEP, "TIFF"), GREY),
-    "16-bit TIFF, white is zero": (tiff(65535 - DEEP, 16, white_is_zero=True), GREY),
-    "12-bit TIFF": (tiff(DEEP >> 4, 12), GREY),
-    "16-bit PGM": (encoded(DEEP, "PPM"), GREY),
-    "16-bit colors": (png(DEEP), GREY),
+    "8-bit gray": (encoded(RAMP), GRAY),
+    "16-bit PNG": (encoded(DEEP), GRAY),
+    "16-bit TIFF": (encoded(DEEP, "TIFF"), GRAY),
+    "16-bit TIFF, white is zero": (tiff(65535 - DEEP, 16, white_is_zero=True), GRAY),
+    "12-bit TIFF": (tiff(DEEP >> 4, 12), GRAY),
+    "16-bit PGM": (encoded(DEEP, "PPM"), GRAY),
+    "16-bit colors": (png(DEEP), GRAY),
     "one bit": (of_mode(RAMP, "1"), None),
-    "grey with alpha": (of_mode(RAMP, "LA"), GREY),
+    "gray with alpha": (of_mode(RAMP, "LA"), GRAY),
     "colors with alpha": (of_mode(RED, "RGBA"), RED.transpose(2, 0, 1)),
     "palette": (of_mode(RED, "P"), RED.transpose(2, 0, 1)),
     "transparent palette": (of_mode(RED, "P", transparency=bytes(255)), RED.transpose(2, 0, 1)),
     "CMYK": (of_mode(RED, "CMYK", "JPEG", quality=95), RED.transpose(2, 0, 1)),
 }
 REFUSED = {
-    "32-bit grey": encoded(DEEP.astype(np.int32), "TIFF"),
-    "signed 16-bit grey": tiff(RAMP.astype("<i2"), 16, kind=2),
-    "floating-point grey": encoded((RAMP / 255).astype(np.float32), "TIFF"),
+    "32-bit gray": encoded(DEEP.astype(np.int32), "TIFF"),
+    "signed 16-bit gray": tiff(RAMP.astype("<i2"), 16, kind=2),
+    "floating-point gray": encoded((RAMP / 255).astype(np.float32), "TIFF"),
 }
 
 
@@ -112,14 +112,14 @@ def test_deep_pictures_are_turned_upright_too():
     assert np.array_equal(read[0], np.rot90(RAMP, -1))
 
 
-def test_parquet_files_keep_deep_grey(tmp_path):
+def test_parquet_files_keep_deep_gray(tmp_path):
     pytest.importorskip("pyarrow")
     write_parquet(tmp_path / "train-0.parquet", [encoded(DEEP)], [0])
     pixels, _ = read_images(tmp_path, "train-*.parquet", SIDE, cache=False)
-    assert np.array_equal(pixels[0], GREY)
+    assert np.array_equal(pixels[0], GRAY)
 
 
-def test_hugging_face_data_sets_keep_deep_grey(tmp_path):
+def test_hugging_face_data_sets_keep_deep_gray(tmp_path):
     datasets = pytest.importorskip("datasets")
     from PIL import Image
 
@@ -129,7 +129,7 @@ def test_hugging_face_data_sets_keep_deep_grey(tmp_path):
     part = datasets.Dataset.from_dict({"image": [Image.fromarray(DEEP)] * 2, "label": [0, 1]}, features=features)
     datasets.DatasetDict({"train": part, "test": part}).save_to_disk(str(tmp_path / "saved"))
     source = huggingface_datasets(tmp_path, folder="saved", size=SIDE)
-    assert np.array_equal(source.train.inputs[1].numpy(), GREY)
+    assert np.array_equal(source.train.inputs[1].numpy(), GRAY)
 
 
 @pytest.mark.parametrize(("data", "expected"), READ.values(), ids=READ)
@@ -158,5 +158,5 @@ def test_what_is_no_image_is_refused(image):
 def test_floating_point_pictures_of_pillow_are_refused():
     from PIL import Image
 
-    with pytest.raises(DataError, match="floating-point grey in a picture"):
+    with pytest.raises(DataError, match="floating-point gray in a picture"):
         to_upright_rgb(Image.fromarray((RAMP / 255).astype(np.float32)), "a picture")

@@ -85,7 +85,7 @@ def test_the_validation_part_of_tiny_imagenet_20():
         (tiny_imagenet_20, "tiny-imagenet-20", 64, 500, 14_040_068_584),
     ],
 )
-def test_whole_colour_data_sets(reader, folder, size, each, total):
+def test_whole_color_data_sets(reader, folder, size, each, total):
     base = real_data(folder)
     source = reader(base)
     classes = len(source.class_names)

@@ -140,11 +140,11 @@ def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch):
     assert np.array_equal(channels_last(cifar10(tmp_path).train), images[:8])
 
 
-def test_tiny_imagenet_20_turns_grey_pictures_into_colour(tmp_path):
+def test_tiny_imagenet_20_turns_gray_pictures_into_color(tmp_path):
     folder = tmp_path / "tiny-imagenet-20"
-    grey = np.full((64, 64), 77, np.uint8)
-    write_parquet(folder / "train-00000-of-00001.parquet", [encoded(grey, "JPEG")] * 2, [3, 19])
-    write_parquet(folder / "val-00000-of-00001.parquet", [encoded(grey)], [0])
+    gray = np.full((64, 64), 77, np.uint8)
+    write_parquet(folder / "train-00000-of-00001.parquet", [encoded(gray, "JPEG")] * 2, [3, 19])
+    write_parquet(folder / "val-00000-of-00001.parquet", [encoded(gray)], [0])
     entries = [{"label": label, "wnid": "n0", "words": f"thing {label}, other"} for label in range(20)]
     (folder / "classes.json").write_text(json.dumps(entries[::-1]))
     source = tiny_imagenet_20(tmp_path)
@@ -195,12 +195,12 @@ def test_image_folder(tmp_path, monkeypatch, test):
     assert image_folder(tmp_path.parent, folder=tmp_path.name, size=8).train.inputs.equal(source.train.inputs)
 
 
-def test_image_folder_keeps_the_upright_centre_square(tmp_path):
+def test_image_folder_keeps_the_upright_center_square(tmp_path):
     from PIL import Image
 
     write_folder(tmp_path)
     wide = np.zeros((8, 16, 3), np.uint8)
-    wide[:, 4:8] = 255  # the centre square is columns 4 to 11: white, then black
+    wide[:, 4:8] = 255  # the center square is columns 4 to 11: white, then black
     (tmp_path / "train" / "ape" / "0.png").write_bytes(encoded(wide))
     orientation = Image.Exif()
     orientation[0x0112] = 6  # to be turned clockwise by a quarter for display
@@ -232,8 +232,8 @@ def test_hugging_face_rows(tmp_path, monkeypatch):
         def __init__(self, decode=True):
             self.decode = decode
 
-    colours = [encoded(np.full((8, 8, 3), (40 * n, 0, 0), np.uint8)) for n in range(3)]
-    rows = Split({"image": {"bytes": one, "path": None}, "label": n % 2} for n, one in enumerate(colours))
+    colors = [encoded(np.full((8, 8, 3), (40 * n, 0, 0), np.uint8)) for n in range(3)]
+    rows = Split({"image": {"bytes": one, "path": None}, "label": n % 2} for n, one in enumerate(colors))
     saved = {"train": rows, "validation": Split(rows[:1])}
     made = types.SimpleNamespace(load_from_disk=lambda path: saved, Image=Image)
     monkeypatch.setitem(sys.modules, "datasets", made)

@@ -34,7 +34,7 @@ def test_what_a_model_draws_are_the_latents_of_its_images(model):
 
 
 def test_every_prompt_gets_its_number_and_every_forgotten_one_its_anchor(model):
-    split = concept_split(model, [CAT, GOGH], ["a dog", "a car"], count=2, **QUICK)
+    split = concept_split(model, [CAT, GOGH], ["a dog", "a car"], per_prompt=2, **QUICK)
     told = split.model
     assert told.prompts == ("a photo of a cat", "a cat", "van gogh", "a dog", "a car", "")
     assert split.forget.targets.tolist() == [0, 0, 1, 1, 2, 2]
@@ -51,7 +51,7 @@ def test_every_prompt_gets_its_number_and_every_forgotten_one_its_anchor(model):
 def test_a_users_images_come_in_the_place_of_drawn_ones(model):
     captions = ["A  Cat", "a dog", "a cat", "red car"]
     mine = PromptExamples.from_images(model, pixels(4), captions)
-    split = concept_split(model, CAT, ["a dog", "a car"], examples=mine, count=2, **QUICK)
+    split = concept_split(model, CAT, ["a dog", "a car"], examples=mine, per_prompt=2, **QUICK)
     texts = split.model.prompts
     assert [texts[number] for number in split.forget.targets] == ["a cat", "a cat"] + ["a photo of a cat"] * 2
     assert [texts[number] for number in split.retain.targets] == ["a dog", "red car", "a car", "a car"]
@@ -62,7 +62,7 @@ def test_a_users_images_come_in_the_place_of_drawn_ones(model):
 
 def test_an_anchor_of_each_prompt(model):
     concept = Concept("cat", ["a cat", "a photo of a cat"], ["a dog", "a photo of a dog"])
-    told = concept_split(model, concept, ["a car"], count=1, **QUICK).model
+    told = concept_split(model, concept, ["a car"], per_prompt=1, **QUICK).model
     assert [told.prompts[number] for number in told.anchors[:2].tolist()] == ["a dog", "a photo of a dog"]
 
 
@@ -76,7 +76,7 @@ def test_kinds_are_prompts_and_nothing_else(kind):
 
 
 def test_a_cache_is_read_in_the_place_of_drawing(model, tmp_path, monkeypatch):
-    settings = {"keep": ["a dog"], "count": 2, "cache": tmp_path / "latents", **QUICK}
+    settings = {"keep": ["a dog"], "per_prompt": 2, "cache": tmp_path / "latents", **QUICK}
     first = concept_split(model, CAT, **settings)
     assert sorted(path.name for path in (tmp_path / "latents").iterdir()) == ["captions.json", "latents.safetensors"]
     monkeypatch.setattr("expunge.tasks.stable_diffusion.concept_split.generate_latents", None)
@@ -135,12 +135,12 @@ SMALL = PromptExamples(torch.zeros(1, 4, 3, 3), ["a car"])
         ({"keep": []}, RequestError, "something to keep"),
         ({"keep": [""]}, RequestError, "prompts to keep that say something"),
         ({"keep": ["a " * 20]}, RequestError, "at most 16 tokens"),
-        ({"count": 0}, DataError, "at least one image for each prompt"),
+        ({"per_prompt": 0}, DataError, "at least one image for each prompt"),
         ({"examples": SMALL}, DataError, r"latents of one shape, but found \(4, 3, 3\) and \(4, 4, 4\)"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(model, changes, kind, reason):
     with pytest.raises(ExpungeError, match=reason) as caught:
-        concept_split(model, **{"concepts": [CAT], "keep": ["a car", "red"], "count": 1, **QUICK, **changes})
+        concept_split(model, **{"concepts": [CAT], "keep": ["a car", "red"], "per_prompt": 1, **QUICK, **changes})
     assert isinstance(caught.value, kind)
     assert "\n" not in str(caught.value)

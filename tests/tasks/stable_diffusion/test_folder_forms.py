@@ -13,7 +13,7 @@ from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("pipelines") / "half"
+    place = tmp_path_factory.mktemp("pipelines") / "half_width"
     tiny_pipeline().to(torch.float16).save_pretrained(place, variant="fp16")
     return place
 

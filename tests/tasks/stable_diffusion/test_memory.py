@@ -5,10 +5,10 @@ import sys
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from tiny_pipeline import libraries, tiny_model
 from torch.profiler import ProfilerActivity, profile
 
-import expunge
 from expunge.errors import ConfigError, MissingExtraError
 from expunge.tasks.stable_diffusion import memory
 from expunge.tasks.stable_diffusion.concept import Concept
@@ -27,7 +27,7 @@ SD1 = {
 
 
 def prepared(part="full"):
-    split = concept_split(tiny_model(), Concept("cat", ["a cat"], "a dog"), ["a car"], count=24, steps=1)
+    split = concept_split(tiny_model(), Concept("cat", ["a cat"], "a dog"), ["a car"], per_prompt=24, steps=1)
     split.model.set_trainable(part)
     return split
 
@@ -48,25 +48,26 @@ def measured(run):
 CASES = [
     ("full", {"method": "ft"}),
     ("full", {"method": "eupmu"}),
-    ("full", {"method": "eupmu", "batch": 24}),
-    ("full", {"method": "lur", "optimiser": "sgd"}),
+    ("full", {"method": "eupmu", "batch_size": 24}),
+    ("full", {"method": "lur", "optimizer": "sgd"}),
     ("full", {"method": "rl + feasible(lenient)"}),
-    ("full", {"method": "esd", "average": 0.9}),
+    ("full", {"method": "esd", "ema_decay": 0.9}),
     ("full", {"method": "ssd"}),
     ("cross_attention", {"method": "salun"}),
-    ("cross_attention", {"method": "eupmu", "batch": 24, "precision": "bf16"}),
+    ("cross_attention", {"method": "eupmu", "batch_size": 24, "precision": "bf16"}),
     ("lora", {"method": "spm"}),
-    ("lora", {"method": "eupmu", "batch": 24, "micro_batches": 4}),
+    ("lora", {"method": "eupmu", "batch_size": 24, "gradient_accumulation_steps": 4}),
 ]
 
 
 @pytest.mark.parametrize(("part", "asked"), CASES)
 def test_the_estimate_is_what_the_profiler_measures(part, asked):
     split = prepared(part)
-    wanted = {**asked, "average": bool(asked.get("average"))}
+    wanted = {**asked, "use_ema": bool(asked.get("ema_decay"))}
+    wanted.pop("ema_decay", None)
     estimate = peak_memory(split.model, **wanted).additional
     sides = {"forget": split.forget, "retain": split.retain, "task": "sd", "epochs": 1}
-    found = measured(lambda: expunge.unlearn(split.model, **sides, **asked))
+    found = measured(lambda: flat_unlearn(split.model, **sides, **asked))
     assert 0.8 * found < estimate < 1.3 * found
 
 
@@ -99,8 +100,8 @@ def test_parts_are_known_sizes():
     assert plain.total == plain.additional + plain.weights + plain.frozen_components
     assert peak_memory(model, "eupmu", inplace=True).copies == 0
     assert peak_memory(model, "esd").copies == 2 * size, "a frozen copy guides it"
-    assert peak_memory(model, "eupmu", optimiser="sgd").optimizer == size
-    assert peak_memory(model, "eupmu", average=True).optimizer == 3 * size
+    assert peak_memory(model, "eupmu", optimizer="sgd").optimizer == size
+    assert peak_memory(model, "eupmu", use_ema=True).optimizer == 3 * size
     frozen = [model.pipeline.vae, model.pipeline.text_encoder]
     assert plain.frozen_components == sum(module_bytes(part) for part in frozen)
     assert "GiB (weights 0.0" in str(plain)
@@ -108,12 +109,12 @@ def test_parts_are_known_sizes():
 
 def test_each_switch_saves_memory():
     model = prepared().model
-    plain = peak_memory(model, "eupmu", batch=24).additional
-    assert peak_memory(model, "eupmu", batch=24, precision="bf16").additional < plain
-    assert peak_memory(model, "eupmu", batch=24, micro_batches=4).additional < plain
-    assert peak_memory(model.set_checkpointing(), "eupmu", batch=24).additional < plain
+    plain = peak_memory(model, "eupmu", batch_size=24).additional
+    assert peak_memory(model, "eupmu", batch_size=24, precision="bf16").additional < plain
+    assert peak_memory(model, "eupmu", batch_size=24, gradient_accumulation_steps=4).additional < plain
+    assert peak_memory(model.set_checkpointing(), "eupmu", batch_size=24).additional < plain
     model.set_checkpointing(False).set_trainable("cross_attention")
-    assert peak_memory(model, "eupmu", batch=24).additional < plain
+    assert peak_memory(model, "eupmu", batch_size=24).additional < plain
 
 
 def sd1():
@@ -137,10 +138,10 @@ def test_a_run_that_does_not_fit_is_refused_before_it_starts(monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: 300_000)
     monkeypatch.setattr("expunge.api.unlearning.clone_model", None)
     with pytest.raises(ConfigError, match=r"of free memory, but found 0.0 GiB: lower batch, raise") as caught:
-        expunge.unlearn(split.model, **sides)
+        flat_unlearn(split.model, **sides)
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
-    assert len(expunge.unlearn(split.model, **sides).history) == 3
+    assert len(flat_unlearn(split.model, **sides).history) == 3
 
 
 def test_free_memory_is_the_smaller_of_machine_and_container(tmp_path, monkeypatch):
@@ -160,12 +161,12 @@ def test_free_memory_is_the_smaller_of_machine_and_container(tmp_path, monkeypat
     assert memory.free_memory(torch.device("meta")) is None
 
 
-def test_an_optimiser_of_8_bits_needs_its_library(monkeypatch):
+def test_an_optimizer_of_8_bits_needs_its_library(monkeypatch):
 
     split = prepared("lora")
     sides = {"forget": split.forget, "retain": split.retain, "task": "sd", "epochs": 1}
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'expunge\[eight-bit\]'"):
-        expunge.unlearn(split.model, **sides, optimiser="adamw8bit")
-    with pytest.raises(ConfigError, match="optimiser"):
-        expunge.unlearn(split.model, **sides, optimiser="adam")
+        flat_unlearn(split.model, **sides, optimizer="adamw8bit")
+    with pytest.raises(ConfigError, match="optimizer"):
+        flat_unlearn(split.model, **sides, optimizer="adam")

@@ -26,7 +26,7 @@ def generator(seed=3):
 @pytest.fixture(scope="module")
 def request_():
     concepts = [Concept("cat", ["a cat", "a photo of a cat"], "a dog"), Concept("gogh", ["van gogh"])]
-    return concept_split(tiny_model((), DOUBLE), concepts, ["a dog", "a car"], count=2, steps=1)
+    return concept_split(tiny_model((), DOUBLE), concepts, ["a dog", "a car"], per_prompt=2, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_pairs_show_the_anchor_under_the_unsafe_prompt():
     model = tiny_model()
     concept = Concept.from_kind("nsfw", "red", "cat")
     plain, pairs = (
-        concept_split(model, concept, ["a car"], pairs=pairs, count=2, seed=3, steps=1) for pairs in (False, True)
+        concept_split(model, concept, ["a car"], pairs=pairs, per_prompt=2, seed=3, steps=1) for pairs in (False, True)
     )
     assert torch.equal(plain.forget.targets, pairs.forget.targets)
     assert torch.equal(plain.retain.inputs, pairs.retain.inputs)
@@ -154,18 +154,18 @@ def test_pairs_show_the_anchor_under_the_unsafe_prompt():
 @pytest.mark.parametrize(
     "words",
     [
-        "composed(objective=image_pairs, surgery=implicit)",
-        "composed(objective=concept_erasure, retain=anchor_preservation, surgery='implicit(log_loss=false)')",
-        "composed(objective=concept_erasure, retain=anchor_preservation, surgery=unilateral)",
+        "custom(objective=image_pairs, surgery=implicit)",
+        "custom(objective=concept_erasure, retain=anchor_preservation, surgery='implicit(log_loss=false)')",
+        "custom(objective=concept_erasure, retain=anchor_preservation, surgery=unilateral)",
         "spm",
     ],
 )
 def test_they_serve_in_compositions(words):
     model = tiny_model()
-    found = concept_split(model, Concept("cat", ["a cat"], "a dog"), ["a car"], count=4, steps=1)
+    found = concept_split(model, Concept("cat", ["a cat"], "a dog"), ["a car"], per_prompt=4, steps=1)
     found.model.set_trainable("lora", rank=1)
     sides = {"forget": found.forget, "retain": found.retain}
-    result = expunge.unlearn(found.model, **sides, task="sd", method=words, epochs=2, batch=2, rate=1e-2)
+    result = expunge.unlearn(found.model, **sides, task="sd", method=words, epochs=2, batch_size=2, lr=1e-2)
     rows = result.history
     assert len(rows) == 4
     assert rows[-1]["forget_loss"] != rows[0]["forget_loss"]

@@ -10,7 +10,7 @@ from expunge.engine import RunOptions, Stepper, run_recipe
 from expunge.errors import ConfigError, MissingExtraError
 from expunge.masks import Saliency
 from expunge.masks.fisher_ratio import fisher_diagonal
-from expunge.methods import Composed
+from expunge.methods import CustomMethod
 from expunge.surgery import CAGrad, LinearCombination, NashMTL, Surgery
 from expunge.tasks.builtin_tasks import StableDiffusion
 from expunge.testing import CHECKS, check_mask
@@ -65,15 +65,25 @@ def test_every_surgery_meets_objectives_and_masks(surgery):
 
 def combined(surgery, objective, mask):
     model, before = nano_model(), nano_model().state_dict()
-    parts = {"surgery": surgery, "objective": objective, "mask": mask, "epochs": 1, "batch": 10, "forget_batch": 6}
+    parts = {
+        "surgery": surgery,
+        "objective": objective,
+        "mask": mask,
+        "epochs": 1,
+        "batch_size": 10,
+        "forget_batch_size": 6,
+    }
     if surgery in LOGARITHMS and objective == "anchor_preservation":
         return  # 0 at the start: there is no logarithm of it
     if surgery in ("eupmu_official", "famo") and registry.find_component("objectives", objective).can_be_negative:
         with pytest.raises(ConfigError, match="logarithm"):
-            Composed(**parts)
+            CustomMethod(**parts)
         return
     run_recipe(
-        reading(model), StableDiffusion().translate_recipe(Composed(**parts).recipe()), bench().split(), RunOptions()
+        reading(model),
+        StableDiffusion().translate_recipe(CustomMethod(**parts).recipe()),
+        bench().split(),
+        RunOptions(),
     )
     state = model.state_dict()
     assert all(bool(value.isfinite().all()) for value in state.values()), objective

@@ -105,7 +105,7 @@ def test_what_is_preserved_strongly_stays_and_what_is_held_does_not_move():
 
 def test_a_repair_descends_on_retained_images_afterwards():
     split = split_of(CAT)
-    plain, mended = edited(split), edited(split, epochs=1, rate=1e-3, batch=2)
+    plain, mended = edited(split), edited(split, epochs=1, lr=1e-3, batch_size=2)
     assert any(not torch.equal(a, b) for a, b in zip(plain.parameters(), mended.parameters(), strict=True))
 
 

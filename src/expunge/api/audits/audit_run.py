@@ -32,7 +32,7 @@ def audit_request(
     config: AnyConfig,
     unlearned: Path,
     *,
-    reference: Path | None = None,
+    retrained: Path | None = None,
     data_dir: Path | None = None,
     out: Path = Path("audit"),
     overwrite: bool = False,
@@ -46,7 +46,7 @@ def audit_request(
     Args:
         config: The request: network, original, data, and what was to be forgotten. Its method is not looked at.
         unlearned: The weights to check, a safetensors file.
-        reference: Weights of a model that never saw the forgotten data. Default: what the request names or its run
+        retrained: Weights of a model that never saw the forgotten data. Default: what the request names or its run
             left, if there is such a file.
         data_dir: Folder of the data. Default: the variable ``EXPUNGE_DATA``.
         out: Where the report goes. Default ``audit``.
@@ -63,7 +63,7 @@ def audit_request(
     paths = {
         "original": find_original_path(config),
         "unlearned": unlearned,
-        "reference": reference or find_reference_path(config),
+        "retrained": retrained or find_reference_path(config),
     }
     for path in paths.values():
         if path is not None:
@@ -85,7 +85,7 @@ def validate_classifier(config: AnyConfig) -> ClassificationConfig:
     """
     if isinstance(config, ClassificationConfig):
         return config
-    hint = "`expunge images` draws what two diffusion models make of the same noise"
+    hint = "`expunge sample` draws what two diffusion models make of the same noise"
     raise ConfigError("a request to a classifier", f"task: {config.task}", hint, config.where("task"))
 
 
@@ -104,10 +104,10 @@ def find_original_path(config: ClassificationConfig) -> Path | None:
 
 def find_reference_path(config: ClassificationConfig) -> Path | None:
     """Return the file of the retrained model's weights that the request names or that its run left."""
-    if isinstance(config.reference, Path):
-        return config.reference
+    if isinstance(config.retrained_model, Path):
+        return config.retrained_model
     trained_path = config.out / RETRAINED_FILE
-    return trained_path if config.reference == "retrain" and trained_path.exists() else None
+    return trained_path if config.retrained_model == "retrain" and trained_path.exists() else None
 
 
 def audit_files(
@@ -125,7 +125,7 @@ def audit_files(
     data = exclude_ledger_requests(config, data, original, paths["original"])
     source = data.source
     retrained = (
-        None if paths["reference"] is None else load_audit_network(config, source, paths["reference"], on_message)
+        None if paths["retrained"] is None else load_audit_network(config, source, paths["retrained"], on_message)
     )
     with error_location(config, "model"):
         split = validate_split(Predictor(unlearned), *data.sides, trainable=False)

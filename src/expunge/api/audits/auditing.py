@@ -228,5 +228,5 @@ def run_audit(
     content = build_document(
         "audit", title, command, EXTERNAL_MODEL_NOTE, [part], [STILL_CONTAINS_DATA], str(get_device(models.unlearned))
     )
-    content["caveats"] += [HOLDOUT_CAVEAT, SELECTION_CAVEAT, *([parts.split.caveat] if parts.split.caveat else [])]
+    content["limitations"] += [HOLDOUT_CAVEAT, SELECTION_CAVEAT, *([parts.split.caveat] if parts.split.caveat else [])]
     return Audit(content, certificate, attacks, layers)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from expunge.api.run_config import RunConfig
 from expunge.api.unlearning import unlearn
 from expunge.batch import Examples, Predictor
 from expunge.data import Subset
@@ -78,7 +79,7 @@ class ShadowStudy:
         test: Examples that no model is trained on.
         holdout: Other such examples, for methods and budgets that need them. Default none.
         num_models: How many shadow models, an even number. Default 32.
-        seed: Of the halves, the initialisations, the orders and the unlearning. Default 0.
+        seed: Of the halves, the initializations, the orders and the unlearning. Default 0.
 
     Raises:
         RequestError: If nothing is left to retain, or a candidate is named twice or is none.
@@ -240,14 +241,14 @@ def accuracy_percent(outputs: Outputs) -> float | None:
 def unlearn_one(study: ShadowStudy, model: nn.Module, number: int, options: Mapping[str, Any]) -> ShadowOutput:
     """Let a shadow model unlearn its half of the candidates, and return its answers."""
     examples, shadow = study.training.examples, study.shadows[number]
+    config = replace(options.get("config", RunConfig()), logits=study.training.logits)
     began = time.perf_counter()
     result = unlearn(
         model,
         forget=Subset(examples, study.candidates[study.membership[number]]),
         retain=Subset(examples, study.retained),
         holdout=study.holdout,
-        logits=study.training.logits,
-        **{**options, "seed": shadow.seed},
+        **{**options, "seed": shadow.seed, "config": config},
     )
     return study.collect_outputs(result.model, time.perf_counter() - began)
 

@@ -66,7 +66,7 @@ def audit_ulira(
             false.
         cache: Folder for models and answers, by the hash of everything that determines them; what is there is not made
             again, and an audit that was stopped goes on. It holds models that know the examples. Default none.
-        seed: Of halves, initialisations, orders and unlearning. Default 0.
+        seed: Of halves, initializations, orders and unlearning. Default 0.
         augment: As in ``fit``. Default none.
         logits: Takes the model's output and returns logits, where it does not return them itself.
         device: Where. Default the CPU.
@@ -85,7 +85,8 @@ def audit_ulira(
         >>> from expunge.data import TensorExamples
         >>> x, y = torch.randn(60, 4), torch.arange(60) % 3
         >>> data = {"train": TensorExamples(x[:40], y[:40]), "test": TensorExamples(x[40:], y[40:])}
-        >>> how = {"settings": TrainSettings(epochs=1, batch=8), "method": "ft", "epochs": 1, "num_shadow_models": 6}
+        >>> data["settings"] = TrainSettings(epochs=1, batch_size=8)
+        >>> how = {"method": "ft", "epochs": 1, "num_shadow_models": 6}
         >>> found = audit_ulira(lambda: nn.Linear(4, 3), **data, candidates=range(10), **how)
         >>> found.outputs["unlearned"].candidates.shape, found.membership.sum(0).unique().tolist()
         (torch.Size([6, 10, 3]), [3])

@@ -128,4 +128,4 @@ class ULiRAResult:
 def mean_and_half_width(values: Sequence[float | None]) -> dict[str, float | None]:
     """Return mean and half-width of the interval over models."""
     summary = summarize(values)
-    return {"mean": summary.mean, "half": summary.half_width}
+    return {"mean": summary.mean, "half_width": summary.half_width}

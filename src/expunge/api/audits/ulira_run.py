@@ -58,8 +58,8 @@ def ulira_request(
 
     The candidates are the examples that the request forgets: each shadow model is trained without a random half of them
     and unlearns the other half. The network, its training, the method and the held-out examples are the request's; with
-    ``reference: retrain`` models that were never trained on a candidate are made too. The original's weights are not
-    used.
+    ``retrained_model: retrain`` models that were never trained on a candidate are made too. The original's weights are
+    not used.
 
     Args:
         config: The request, with a section ``train``.
@@ -113,9 +113,10 @@ def build_study(config: ClassificationConfig, num_shadow_models: int, cache: Pat
     split = Split(*parts.sides, len(source.class_names), holdout)
     budget = prepare_budget(config, None if config.method.automatic else method, Predictor(model), split)
     named = {"method": config.method.name, **config.method.settings} if config.method.automatic else {"method": method}
-    time = {} if config.within is None else {"within": config.within}
-    budget_arguments = {} if budget is None else budget.budget_options._asdict()
-    return ULiRAPlan(study, {**named, **time, **budget_arguments, **config.run_options()}, config.reference != "none")
+    time = {} if config.time_limit is None else {"time_limit": config.time_limit}
+    allowed = {} if budget is None else {"budget": budget.budget_options.budget}
+    options = {**named, **time, **allowed, "seed": config.seed, "config": config.run_config()}
+    return ULiRAPlan(study, options, config.retrained_model != "none")
 
 
 def print_results(result: ULiRAResult, console: Console) -> None:

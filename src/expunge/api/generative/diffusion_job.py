@@ -50,7 +50,7 @@ class DiffusionJob:
         split: The same as examples.
         method: The method with its settings; for ``auto`` what it stands for, whose rate the run finds.
         original: The model.
-        judge: What looks at its images, if anything does.
+        classifier: What looks at its images, if anything does.
         folder_mode: What may become of an earlier run in the folder.
         console: Where progress goes.
         budget_plan: The budget; None without one.
@@ -65,7 +65,7 @@ class DiffusionJob:
     split: Split
     method: Method
     original: DDPM
-    judge: ImageClassifier | None
+    classifier: ImageClassifier | None
     folder_mode: FolderMode
     console: Console
     budget_plan: BudgetPlan | None = None
@@ -73,7 +73,8 @@ class DiffusionJob:
 
     def get_unlearn_kwargs(self) -> dict[str, Any]:
         """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
-        return build_unlearn_kwargs(self.config, None if self.config.method.automatic else self.method)
+        method = None if self.config.method.automatic else self.method
+        return build_unlearn_kwargs(self.config, method, self.budget_plan)
 
     @property
     def device(self) -> torch.device:
@@ -114,10 +115,10 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: FolderMode,
     source, holdout, request, positions, left_out = parts
     with error_location(config, "forget", config.forget.kind):
         check_whole_classes(source, positions)
-    judge = load_judge(config, source, device)
+    classifier = load_image_classifier(config, source, device)
     real = LabeledImages.from_examples(source.test)
     with error_location(config, "images", "remaining"):
-        check_enough_images(judge, real, config.images.remaining)
+        check_enough_images(classifier, real, config.images.remaining)
     rescale_to_signed(source)
     with error_location(config, "model"):
         predict = family.make_predictor(original)
@@ -127,7 +128,7 @@ def prepare(config: DiffusionConfig, data_dir: Path | None, opening: FolderMode,
     check_request_fit(
         config, family, predict, drop_certify_half(split, None if budget is None else budget.holdout_split)
     )
-    parts_in_order = config, source, real, request, positions, split, method, original, judge
+    parts_in_order = config, source, real, request, positions, split, method, original, classifier
     return DiffusionJob(*parts_in_order, opening, console, budget, left_out)
 
 
@@ -157,16 +158,18 @@ def check_classes(model: DDPM, source: LabeledDataset) -> None:
         raise ConfigError(f"a model of {len(source.class_names)} classes, as the data have", f"{model.classes}", hint)
 
 
-def load_judge(config: DiffusionConfig, source: LabeledDataset, device: torch.device) -> ImageClassifier | None:
+def load_image_classifier(
+    config: DiffusionConfig, source: LabeledDataset, device: torch.device
+) -> ImageClassifier | None:
     """Return the classifier that the request names, fed as the data's reader scales its images.
 
     Raises:
         ExpungeError: If there is no such network or its weights do not fit.
     """
-    chosen = config.judge
+    chosen = config.classifier
     if chosen is None:
         return None
-    with error_location(config, "judge"):
+    with error_location(config, "classifier"):
         sizes = {"classes": len(source.class_names), "channels": source.shape[0]}
         model = build_model(chosen.name, **{**sizes, **chosen.options})
         load_into(model, chosen.weights)
@@ -175,23 +178,25 @@ def load_judge(config: DiffusionConfig, source: LabeledDataset, device: torch.de
         )
 
 
-def check_enough_images(judge: ImageClassifier | None, real: LabeledImages, remaining: int) -> None:
+def check_enough_images(classifier: ImageClassifier | None, real: LabeledImages, remaining: int) -> None:
     """Refuse fewer images than a Fréchet distance with its split-half interval can be had from.
 
     Raises:
-        ConfigError: If half of them are no more than the judge's features have dimensions.
+        ConfigError: If half of them are no more than the classifier's features have dimensions.
     """
-    if judge is None:
+    if classifier is None:
         return
-    dimensions = judge.extract_features(real.images[:1]).shape[1]
+    dimensions = classifier.extract_features(real.images[:1]).shape[1]
     if min(remaining, len(real)) <= 2 * dimensions + 1:
         actual = f"{remaining} drawn and {len(real)} real ones"
-        expected = f"more than {2 * dimensions + 1} images, twice the {dimensions} features of the judge"
-        raise ConfigError(expected, actual, "write for example `images: {remaining: 5000}`, or leave out the judge")
+        expected = f"more than {2 * dimensions + 1} images, twice the {dimensions} features of the classifier"
+        raise ConfigError(
+            expected, actual, "write for example `images: {remaining: 5000}`, or leave out the classifier"
+        )
 
 
 def get_input_scale(source: LabeledDataset) -> Normalize | None:
-    """Return how a reader normalises its images; None for data from Python."""
+    """Return how a reader normalizes its images; None for data from Python."""
     root = get_root(source.train)
     scale: Normalize | None = getattr(root, "scale", None)
     return scale

@@ -1,4 +1,4 @@
-"""Answer a request to a diffusion model: unlearn, let both models draw, let the judge look, report."""
+"""Answer a request to a diffusion model: unlearn, let both models draw, let the classifier look, report."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ from expunge.api.result import Result
 from expunge.api.run_document import add_spending_section, build_title
 from expunge.api.sanity import build_fit_section, fit_warning_filter
 from expunge.api.unlearning import unlearn
+from expunge.callbacks import LambdaCallback
+from expunge.loggers import LoggerGroup
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.task import Diffusion
-from expunge.trackers import TrackerGroup
 
 STILL_CONTAINS_DATA = (
     "The training data themselves, and any cache of them.",
@@ -38,11 +39,11 @@ STILL_CONTAINS_DATA = (
 )
 
 
-def execute_diffusion_request(job: DiffusionJob, tracks: TrackerGroup) -> dict[str, Any]:
-    """Unlearn, draw, judge and return the result document."""
+def execute_diffusion_request(job: DiffusionJob, tracks: LoggerGroup) -> dict[str, Any]:
+    """Unlearn, draw, classifier and return the result document."""
     config = job.config
     excluded_classes, sampling = job.left_out.classes, SamplingConfig(**config.images.model_dump())
-    rows = ImageModelComparison(job.split, job.real, job.judge, sampling, config.seed, excluded_classes)
+    rows = ImageModelComparison(job.split, job.real, job.classifier, sampling, config.seed, excluded_classes)
     result = run_unlearning(job, tracks)
     model_folder = Diffusion().save(result.model, job.folder.path)
     with sampling_progress(job, "Original", len(rows.labels)) as shown:
@@ -58,14 +59,14 @@ def execute_diffusion_request(job: DiffusionJob, tracks: TrackerGroup) -> dict[s
         config
     )
     part |= build_fit_section(result.fit)
-    models = {} if job.judge is None else {"original": job.original, "method": saved}
+    models = {} if job.classifier is None else {"original": job.original, "method": saved}
     with sampling_progress(job, "Earlier", len(models) * len(job.left_out.earlier) * sampling.forgotten) as shown:
         part |= build_relapse_section(
-            job.left_out, models, make_correct_image_finder(sampling, job.judge, shown), DRAWN_PARTS
+            job.left_out, models, make_correct_image_finder(sampling, job.classifier, shown), DRAWN_PARTS
         )
     disclosure = describe_request_settings(config.method.automatic, result)
     result_document = build_document("run", title, command, disclosure, [part], STILL_CONTAINS_DATA, str(job.device))
-    result_document["caveats"] += job.left_out.copies
+    result_document["limitations"] += job.left_out.copies
     return result_document
 
 
@@ -76,11 +77,10 @@ def sampling_progress(job: DiffusionJob, label: str, total: int) -> Iterator[Cal
         yield shown.set_progress
 
 
-def run_unlearning(job: DiffusionJob, tracks: TrackerGroup) -> Result:
+def run_unlearning(job: DiffusionJob, tracks: LoggerGroup) -> Result:
     """Unlearn with a progress bar and a history that is written as it grows."""
     config = job.config
-    batch = getattr(job.method, "batch", 0) or 0
-    budget_arguments = {} if job.budget_plan is None else job.budget_plan.budget_options._asdict()
+    batch = getattr(job.method, "batch_size", 0) or 0
     with (
         save_last_good_on_error(job.folder),
         progress_bar(job.console, "Unlearning", images=batch) as shown,
@@ -93,15 +93,15 @@ def run_unlearning(job: DiffusionJob, tracks: TrackerGroup) -> Result:
             holdout=job.split.holdout,
             task="diffusion",
             **job.get_unlearn_kwargs(),
-            **budget_arguments,
-            **config.run_options(),
-            average=config.average,
-            sanity_check=config.sanity_check,
-            on_step=shown.update,
-            on_rows=lambda rows: job.folder.append_rows(HISTORY_FILE, rows),
-            track=tracks,
-            resume=create_checkpoint_manager(config),
-            exclude=job.left_out.classes or None,
+            callbacks=LambdaCallback(
+                on_step=shown.update, on_log=lambda rows: job.folder.append_rows(HISTORY_FILE, rows)
+            ),
+            config=config.run_config(
+                sanity_check=config.sanity_check,
+                loggers=tracks,
+                checkpoints=create_checkpoint_manager(config),
+                exclude=job.left_out.classes or None,
+            ),
         )
     compare_budget(job, result)
     if result.budget is not None:

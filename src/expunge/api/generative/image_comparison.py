@@ -1,4 +1,4 @@
-"""The rows of a request to a generative model: all models draw the same images, and one judge looks at them."""
+"""The rows of a request to a generative model: all models draw the same images, and one classifier looks at them."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ class ImageModelComparison:
 
     Args:
         split: The examples of the request.
-        real: Real images that neither judge nor model was trained on.
-        judge: The named classifier; None for pictures without figures.
+        real: Real images that neither classifier nor model was trained on.
+        classifier: The named classifier; None for pictures without figures.
         sampling: Which images are drawn. Default: those of ``SamplingConfig``.
         seed: Of the run that the models belong to. Default 0.
         gone: Classes that earlier requests forgot, of which nothing is drawn. Default none.
@@ -108,12 +108,12 @@ class ImageModelComparison:
         self,
         split: Split,
         real: LabeledImages,
-        judge: ImageClassifier | None,
+        classifier: ImageClassifier | None,
         sampling: SamplingConfig | None = None,
         seed: int = 0,
         excluded_classes: Sequence[int] = (),
     ) -> None:
-        self.split, self.real, self.judge, self.seed = split, real, judge, seed
+        self.split, self.real, self.classifier, self.seed = split, real, classifier, seed
         self.sampling = sampling or SamplingConfig()
         self.forgotten: list[int] = split.forget.targets.unique().tolist()
         self.labels = self.sampling.make_labels(self.forgotten, split.num_classes, excluded_classes)
@@ -150,17 +150,17 @@ class ImageModelComparison:
     def build_table(self) -> dict[str, Any]:
         """Return metrics and rows of the request's part of a result document."""
         trials, columns = (
-            self.score_models() if self.judge is not None else ([self.build_trial(row) for row in self.rows], ())
+            self.score_models() if self.classifier is not None else ([self.build_trial(row) for row in self.rows], ())
         )
         return aggregate(trials, metrics=columns)
 
     def score_models(self) -> tuple[list[ModelScores], Any]:
         """Return the trials of all models with their figures, and the columns of these."""
         original_images = next(row.images for row in self.rows if row.role == "original")
-        judge = self.judge
-        if judge is None:
-            raise ConfigError("a judge", "none", "pass one to have figures")
-        evaluation = ImageEvaluation(judge, self.real, self.forgotten, original=original_images)
+        classifier = self.classifier
+        if classifier is None:
+            raise ConfigError("a classifier", "none", "pass one to have figures")
+        evaluation = ImageEvaluation(classifier, self.real, self.forgotten, original=original_images)
         trials = []
         for row in self.rows:
             figures = None if row.images is None else evaluation(row.images)
@@ -192,21 +192,21 @@ class ImageModelComparison:
 
 
 def make_correct_image_finder(
-    sampling: SamplingConfig, judge: ImageClassifier | None, on_images: OnImages | None = None
+    sampling: SamplingConfig, classifier: ImageClassifier | None, on_images: OnImages | None = None
 ) -> FindCorrect:
-    """Return how a diffusion model is asked for the classes of an earlier request: which images the judge sees them in.
+    """Return a function that finds the images of a diffusion model in which the classifier sees their own class.
 
     Args:
         sampling: Which images are drawn; as many of an earlier request's classes as of the forgotten ones.
-        judge: The classifier; None where nobody looks.
+        classifier: The classifier; None where nobody looks.
         on_images: Called after each batch. Default: nothing.
     """
 
     def find_correct(model: Any, one: EarlierRequest, part: str) -> Tensor | None:
-        if judge is None or not one.classes:
+        if classifier is None or not one.classes:
             return None
         labels = cycle_labels(torch.tensor(one.classes), sampling.forgotten)
-        predicted = judge(sampling.sample_images(model, labels, on_images).images).classes
+        predicted = classifier(sampling.sample_images(model, labels, on_images).images).classes
         return torch.isin(torch.from_numpy(predicted), labels)
 
     return find_correct
@@ -224,12 +224,12 @@ def build_generative_section(request_info: RequestInfo, rows: ImageModelComparis
     sizes = {"forget": len(split.forget), "retain": len(split.retain), "test": real}
     return {
         "id": request_info.id,
-        "question": request_info.description,
+        "description": request_info.description,
         "kind": request_info.kind,
         "sizes": {"train": sizes["forget"] + sizes["retain"], **sizes},
         "classes": list(request_info.class_names),
         "seeds": [rows.seed],
-        "reference": False,
+        "retrained": False,
         **rows.build_table(),
         "examples": [],
         "grids": [rows.build_grid(request_info.class_names).as_dict()],

@@ -1,4 +1,4 @@
-"""What several checkpoints make of the same requests with the same seeds, as one labelled picture."""
+"""What several checkpoints make of the same requests with the same seeds, as one labeled picture."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def draw_images(
     overwrite: bool = False,
     console: Console | None = None,
 ) -> SampleGrid:
-    """Write what checkpoints make of the same requests with the same seeds as one labelled PNG file.
+    """Write what checkpoints make of the same requests with the same seeds as one labeled PNG file.
 
     A row for each checkpoint, a column for each request and seed. All of them are read and checked before any draws.
 

@@ -47,17 +47,18 @@ from expunge.api.resuming import check_code, write_config
 from expunge.api.run_document import build_title
 from expunge.api.sanity import build_fit_section, fit_warning_filter
 from expunge.api.unlearning import unlearn
+from expunge.callbacks import LambdaCallback
 from expunge.errors import RequestError
 from expunge.evaluation import SECONDS, ModelScores, aggregate
 from expunge.key import load_or_create_key
 from expunge.ledger import Ledger, LedgerEntry
+from expunge.loggers import LoggerGroup
 from expunge.methods import Method
 from expunge.tasks.diffusion.sampling import check_steps
 from expunge.tasks.stable_diffusion.concept import Concept, check_concepts
 from expunge.tasks.stable_diffusion.concept_split import ConceptSplit, concept_split
 from expunge.tasks.stable_diffusion.task import StableDiffusion
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
-from expunge.trackers import TrackerGroup
 
 NO_CLASSIFIER_NOTE = "No classifier looked."
 STILL_CONTAINS_DATA = (
@@ -116,7 +117,7 @@ class StableDiffusionJob:
         write_config(folder, config_record, next(self.original.parameters()).device)
         return folder
 
-    def execute(self, tracks: TrackerGroup) -> dict[str, Any]:
+    def execute(self, tracks: LoggerGroup) -> dict[str, Any]:
         """Draw, unlearn, draw again and return the result document."""
         split = self.build_split()
         before = self.sample("Original", self.original)
@@ -145,18 +146,18 @@ class StableDiffusionJob:
         """Return the model with its prompts and the latents of both sides, drawn or from their cache."""
         chosen = self.config.latents.model_dump()
         cache: Path | None = chosen.pop("cache")
-        with progress_bar(self.console, "Drawing", chosen["count"] * len(self.prompts), images=1) as shown:
+        with progress_bar(self.console, "Drawing", chosen["per_prompt"] * len(self.prompts), images=1) as shown:
             settings = {**chosen, "on_images": shown.set_progress}
             split = concept_split(self.original, self.concepts, self.keep, cache=cache, **settings)
         part = self.config.train
         split.model.set_trainable(part.name, rank=part.rank, layers=part.layers)
-        if self.config.checkpointing:
+        if self.config.gradient_checkpointing:
             split.model.set_checkpointing()
         return split
 
-    def run_unlearning(self, split: ConceptSplit, tracks: TrackerGroup) -> Result:
+    def run_unlearning(self, split: ConceptSplit, tracks: LoggerGroup) -> Result:
         """Unlearn with a progress bar and a history that is written as it grows."""
-        config, batch = self.config, getattr(self.method, "batch", 0) or 0
+        config, batch = self.config, getattr(self.method, "batch_size", 0) or 0
         with (
             save_last_good_on_error(self.folder),
             progress_bar(self.console, "Unlearning", images=batch) as shown,
@@ -168,19 +169,22 @@ class StableDiffusionJob:
                 retain=split.retain,
                 task="stable_diffusion",
                 method=self.method,
-                **config.run_options(),
-                sanity_check=config.sanity_check,
-                on_step=shown.update,
-                on_rows=lambda rows: self.folder.append_rows(HISTORY_FILE, rows),
-                track=tracks,
-                resume=create_checkpoint_manager(config),
+                seed=config.seed,
+                callbacks=LambdaCallback(
+                    on_step=shown.update, on_log=lambda rows: self.folder.append_rows(HISTORY_FILE, rows)
+                ),
+                config=config.run_config(
+                    sanity_check=config.sanity_check,
+                    loggers=tracks,
+                    checkpoints=create_checkpoint_manager(config),
+                ),
             )
 
     def sample(self, label: str, model: TextToImage) -> Tensor:
         """Return what a model draws of every prompt with the same seeds."""
         chosen = self.config.images
-        repeated_prompts = [prompt for prompt in self.prompts for _ in range(chosen.each)]
-        seeds = [chosen.seed + number for _ in self.prompts for number in range(chosen.each)]
+        repeated_prompts = [prompt for prompt in self.prompts for _ in range(chosen.per_prompt)]
+        seeds = [chosen.seed + number for _ in self.prompts for number in range(chosen.per_prompt)]
         with progress_bar(self.console, label, len(repeated_prompts), images=1) as shown:
             return model.images(
                 repeated_prompts, seeds, guidance=chosen.guidance, steps=chosen.steps, on_images=shown.set_progress
@@ -188,7 +192,7 @@ class StableDiffusionJob:
 
     def build_grid(self, rows: Mapping[str, Tensor]) -> SampleGrid:
         """Return what both models draw, a row for each."""
-        each, first = self.config.images.each, self.config.images.seed
+        each, first = self.config.images.per_prompt, self.config.images.seed
         heads = [f"{prompt}, seed {first + number}" for prompt in self.prompts for number in range(each)]
         return make_sample_grid(rows, heads, span=(0, 1), title="What each model draws of the same prompts and seeds")
 
@@ -205,12 +209,12 @@ class StableDiffusionJob:
         sizes = {"forget": len(split.forget), "retain": len(split.retain), "test": 0}
         return {
             "id": "request",
-            "question": question,
+            "description": question,
             "kind": "concept",
             "sizes": {"train": None, **sizes},
             "classes": self.prompts,
             "seeds": [seed],
-            "reference": False,
+            "retrained": False,
             **aggregate(trials, metrics=()),
             "examples": [],
             "grids": [grid.as_dict()],

@@ -19,13 +19,13 @@ class BudgetedRequest(DataRequest):
         holdout: Share of the test data that no figure is computed on. Default none.
         budget: How much worse the model may become on the held-out examples, half of which steer and half of which
             certify; with ``certify: false`` in it all of them steer. Default none.
-        prefer: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``
+        priority: What comes first where the budget cannot be kept at the forgetting that was asked for: ``budget``
             (default) or ``forgetting``.
     """
 
     holdout: Fraction | None = Field(None, examples=[0.1])
     budget: BudgetChoice | None = Field(None, examples=[1.0])
-    prefer: Literal["budget", "forgetting"] = "budget"
+    priority: Literal["budget", "forgetting"] = "budget"
 
     @model_validator(mode="after")
     def check_budget(self) -> BudgetedRequest:
@@ -33,8 +33,8 @@ class BudgetedRequest(DataRequest):
         if self.budget is not None and self.holdout is None:
             expected = "held-out examples to measure the budget on"
             raise validation_error(expected, "no holdout", "add for example `holdout: 0.3`", "budget")
-        if self.budget is None and "prefer" in self.model_fields_set:
+        if self.budget is None and "priority" in self.model_fields_set:
             raise validation_error(
-                "prefer beside a budget", "no budget", "add for example `budget: 1.0`, or remove it", "prefer"
+                "priority beside a budget", "no budget", "add for example `budget: 1.0`, or remove it", "priority"
             )
         return self

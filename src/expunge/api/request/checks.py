@@ -96,7 +96,7 @@ def validate_method_name(value: str) -> str:
 
 def validate_time_limit(value: Any) -> str | float:
     """Return how long ``auto`` may take, or refuse what is no time."""
-    expected, hint = "seconds, or a time such as 90s, 10min or 2h", "write for example `within: 10min`"
+    expected, hint = "seconds, or a time such as 90s, 10min or 2h", "write for example `time_limit: 10min`"
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise validation_error(expected, format_value(value), hint)
     try:

@@ -3,7 +3,7 @@
 Examples:
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp(), "request.yaml")
-    >>> lines = "model: package.module:factory", "data: {python: package.module:data}", "forget: {clas: 0}"
+    >>> lines = "model: package.module:factory", "data: {factory: package.module:data}", "forget: {clas: 0}"
     >>> _ = file.write_text(chr(10).join(lines))
     >>> load_request(file)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 
-def validate_reference(value: Any, info: ValidationInfo) -> Any:
+def validate_retrained_model(value: Any, info: ValidationInfo) -> Any:
     """Return ``none``, ``retrain`` or the path of a retrained model's weights."""
     if value is None or value in ("none", "retrain"):
         return value or "none"
@@ -65,9 +65,9 @@ class ClassificationConfig(BudgetedRequest):
         model: The classifier.
         checkpoint: Its weights; may be missing if ``train`` is there or the model comes from Python. With ``train`` and
             without weights the original is trained first, from the weights that ``model`` starts with.
-        reference: ``none``, ``retrain`` or the path of a retrained model's weights. Default ``none``.
+        retrained_model: ``none``, ``retrain`` or the path of a retrained model's weights. Default ``none``.
         train: How to train the original and the reference.
-        within: Time that ``auto`` may take for everything where it searches, in seconds or as ``90s``, ``10min``,
+        time_limit: Time that ``auto`` may take for everything where it searches, in seconds or as ``90s``, ``10min``,
             ``2h``. Default ten minutes.
         metrics: Metrics beside those usually measured, costly ones such as ``cka`` and ``relearn``. Default none.
         show_examples: Whether pictures of forgotten examples may stand in the report. Default false.
@@ -76,11 +76,11 @@ class ClassificationConfig(BudgetedRequest):
     task: Literal["classification"] = "classification"
     model: ModelChoice = Field(examples=["resnet20"])
     checkpoint: WeightsPath | None = Field(None, examples=["original.safetensors"])
-    reference: Annotated[Literal["none", "retrain"] | Path, BeforeValidator(validate_reference), ABSOLUTE_IN_JSON] = (
-        "none"
-    )
+    retrained_model: Annotated[
+        Literal["none", "retrain"] | Path, BeforeValidator(validate_retrained_model), ABSOLUTE_IN_JSON
+    ] = "none"
     train: TrainChoice | None = Field(None, examples=["{epochs: 20}"])
-    within: Annotated[str | float | None, BeforeValidator(validate_time_limit)] = Field(None, examples=["10min"])
+    time_limit: Annotated[str | float | None, BeforeValidator(validate_time_limit)] = Field(None, examples=["10min"])
     metrics: list[Annotated[str, AfterValidator(make_name_validator("metrics"))]] = Field(
         [], examples=[["cka", "relearn"]]
     )
@@ -89,9 +89,12 @@ class ClassificationConfig(BudgetedRequest):
     @model_validator(mode="after")
     def check_trainable(self) -> ClassificationConfig:
         """Refuse a request whose original or reference comes from nowhere."""
-        if self.train is None and self.reference == "retrain":
+        if self.train is None and self.retrained_model == "retrain":
             raise validation_error(
-                "the section 'train' for reference: retrain", "none", "add `train: {epochs: 20}`", "reference"
+                "the section 'train' for retrained_model: retrain",
+                "none",
+                "add `train: {epochs: 20}`",
+                "retrained_model",
             )
         if self.train is None and self.checkpoint is None and not self.model.from_python:
             hint = "add `checkpoint: original.safetensors`, or `train: {epochs: 20}` to train the original first"
@@ -101,24 +104,27 @@ class ClassificationConfig(BudgetedRequest):
     @model_validator(mode="after")
     def check_time_limit(self) -> ClassificationConfig:
         """Refuse a time limit where nothing is searched, and so nothing would keep to it."""
-        if "within" not in self.model_fields_set:
+        if "time_limit" not in self.model_fields_set:
             return self
         reasons = {
             f"method '{self.method.name}'": not self.method.automatic,
             "no budget": self.budget is None,
-            "a rate beside it": "rate" in self.method.settings,
+            "an lr beside it": "lr" in self.method.settings,
         }
         conflicts = [reason for reason, holds in reasons.items() if holds]
         if conflicts:
             raise validation_error(
-                "within beside a budget and `method: auto`, which searches a rate", conflicts[0], "remove it", "within"
+                "time_limit beside a budget and `method: auto`, which searches a learning rate",
+                conflicts[0],
+                "remove it",
+                "time_limit",
             )
         return self
 
     def check_files(self) -> None:
         """Refuse a request that names a file which is not there; a checkpoint may be, if it is still to be trained."""
         super().check_files()
-        self.check_file(self.reference if isinstance(self.reference, Path) else None, "reference")
+        self.check_file(self.retrained_model if isinstance(self.retrained_model, Path) else None, "retrained_model")
         self.check_file(self.checkpoint if self.train is None else None, "checkpoint")
 
 

@@ -11,7 +11,7 @@ from expunge.api.request.checks import make_name_validator, validate_time_limit,
 from expunge.api.request.sections import ConfigSection, PositiveInt, RelativePath, Seed, WeightsPath
 
 
-class JudgeChoice(ConfigSection):
+class ImageClassifierChoice(ConfigSection):
     """The classifier that looks at the images.
 
     Args:
@@ -23,7 +23,7 @@ class JudgeChoice(ConfigSection):
     name: Annotated[str, AfterValidator(make_name_validator("models", "timm/", "transformers/"))] = Field(
         examples=["resnet8"]
     )
-    weights: WeightsPath = Field(examples=["judge.safetensors"])
+    weights: WeightsPath = Field(examples=["classifier.safetensors"])
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -52,40 +52,48 @@ class DiffusionConfig(BudgetedRequest):
     Args:
         task: ``diffusion``.
         model: Its folder, of diffusers' ``save_pretrained`` layout, with ``unet`` (or ``unet_ema``) and ``scheduler``.
-        judge: The classifier that tells what images show. Default: none, and there are pictures but no figures.
+        classifier: The classifier that tells what images show. Default: none, and there are pictures but no figures.
         images: Which images are drawn.
-        average: β of a running mean of the weights, which is then the unlearned model. Default: none.
-        within: Time that ``auto`` may take for everything, in seconds or as ``90s``, ``10min``, ``2h``. Default 10min.
+        ema_decay: β of a running mean of the weights, which is then the unlearned model. Default: none.
+        time_limit: Time that ``auto`` may take for everything, in seconds or as ``90s``, ``10min``, ``2h``. Default
+            10min.
     """
 
     task: Literal["diffusion"] = "diffusion"
     model: RelativePath = Field(examples=["base"])
-    judge: JudgeChoice | None = Field(None, examples=["{name: resnet8, weights: judge.safetensors}"])
+    classifier: ImageClassifierChoice | None = Field(
+        None, examples=["{name: resnet8, weights: classifier.safetensors}"]
+    )
     images: ImagesChoice = ImagesChoice()
-    average: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, examples=[0.99])
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, examples=[0.99])
 
-    within: Annotated[str | float | None, BeforeValidator(validate_time_limit)] = Field(None, examples=["10min"])
+    time_limit: Annotated[str | float | None, BeforeValidator(validate_time_limit)] = Field(None, examples=["10min"])
 
     @model_validator(mode="after")
     def check_time_limit(self) -> DiffusionConfig:
         """Refuse a time limit where nothing is searched."""
         reasons = {
             f"method '{self.method.name}'": not self.method.automatic,
-            "a rate beside it": "rate" in self.method.settings,
+            "an lr beside it": "lr" in self.method.settings,
         }
         conflicts = [reason for reason, holds in reasons.items() if holds]
-        if conflicts and self.within is not None:
+        if conflicts and self.time_limit is not None:
             raise validation_error(
-                "within beside `method: auto`, which searches a rate", conflicts[0], "remove it", "within"
+                "time_limit beside `method: auto`, which searches a learning rate",
+                conflicts[0],
+                "remove it",
+                "time_limit",
             )
         return self
 
     @model_validator(mode="after")
     def check_budget_unit(self) -> DiffusionConfig:
         """Refuse a budget in points: there is no accuracy that could be lost."""
-        if self.budget is not None and self.budget.points is not None:
+        if self.budget is not None and self.budget.accuracy_points is not None:
             expected = "a budget of the loss or in a metric for a model without classes to be right about"
-            raise validation_error(expected, "points", "write for example `budget: {loss: 0.05}`", "budget")
+            raise validation_error(
+                expected, "accuracy_points", "write for example `budget: {loss_increase: 0.05}`", "budget"
+            )
         return self
 
     def check_files(self) -> None:
@@ -93,4 +101,4 @@ class DiffusionConfig(BudgetedRequest):
         super().check_files()
         if not self.model.is_dir():
             raise self.missing_file_error("folder", self.model, "model")
-        self.check_file(None if self.judge is None else self.judge.weights, "judge", "weights")
+        self.check_file(None if self.classifier is None else self.classifier.weights, "classifier", "weights")

@@ -1,7 +1,7 @@
 """Which names are registered, read from the sources without importing them.
 
-``registry.entries`` imports a room and so torch; a misspelt name in a request and a shell's completion should not wait
-for that. The tests hold this module to what the registry says.
+``registry.list_entries`` imports a package and so torch; a misspelled name in a request and a shell's completion should
+not wait for that. The tests hold this module to what the registry says.
 """
 
 from __future__ import annotations

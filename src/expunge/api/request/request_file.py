@@ -16,6 +16,7 @@ from expunge.api.request.sections import (
     DataChoice,
     ExcludeChoice,
     ForgetChoice,
+    LoggerChoice,
     MethodChoice,
     NoteChoice,
     PositiveInt,
@@ -23,14 +24,18 @@ from expunge.api.request.sections import (
     RelativePath,
     Seed,
     Threads,
-    TrackChoice,
     as_tuple,
     expand_classes,
 )
+from expunge.api.run_config import RunConfig
 from expunge.errors import ConfigError
 
 UNLEARNED_FOLDER = "unlearned"
 """Where a run folder holds a model that is a folder itself."""
+RUN_CONFIG_KEYS = frozenset(
+    ("batch_norm", "gradient_accumulation_steps", "precision", "channels_last", "compile", "ema_decay", "priority")
+)
+"""Keys of a request file that are fields of ``RunConfig`` too."""
 ADAPTER_FOLDER = "adapter"
 """Where a run folder holds the adapter of such a model, beside it."""
 
@@ -44,15 +49,16 @@ class RequestFile(ConfigSection):
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Default ``auto``.
         threads: Processor threads. Default: torch's own choice.
         deterministic: Only kernels that give the same bits each time. Default false, which does so on processors.
-        normalisation: ``frozen``, ``joint`` or ``separate``. Default: the method's.
-        micro_batches: Parts into which each batch is cut. Default 1.
+        batch_norm: ``frozen``, ``joint`` or ``separate``. Default: the method's.
+        gradient_accumulation_steps: Parts into which each batch is cut. Default 1.
         precision: ``fp32``, ``bf16`` or ``fp16``. Default ``fp32``.
         channels_last: Whether weights of convolutions are held with channels last meanwhile. Default: on accelerators.
         compile: Whether unlearning passes batches through the model by ``torch.compile``. Default false.
-        resident: GiB of examples, at most, that are kept on an accelerator as a whole; 0 for none. Default 2.
+        device_cache_gib: GiB of examples, at most, that are kept on an accelerator as a whole; 0 for none. Default 2.
         out: Run folder. Default ``runs/`` and the file's name, beside the file.
-        track: A tracker or several, by name or with settings: tensorboard, wandb, mlflow, trackio. Default none.
-        savepoints: How often the run's state is saved, so that `--resume` can go on with it. Default every minute.
+        loggers: A logger or several, by name or with settings: tensorboard, wandb, mlflow, trackio. Default none.
+        checkpoint_every: How often the run's state is saved, so that `--resume` can go on with it. Default every
+            minute.
         request: Title, ticket and requester. Default none.
         ledger: The file that requests are recorded in once they are answered. Default: none, and nothing is recorded.
         sanity_check: Whether a model that knows the data no better than chance is refused; where false the result says
@@ -64,17 +70,17 @@ class RequestFile(ConfigSection):
     device: Annotated[str, AfterValidator(validate_device)] = "auto"
     threads: Threads | None = Field(None, examples=[2])
     deterministic: bool = False
-    normalisation: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
-    micro_batches: PositiveInt = 1
+    batch_norm: Literal["frozen", "joint", "separate"] | None = Field(None, examples=["frozen"])
+    gradient_accumulation_steps: PositiveInt = 1
     precision: Precision = "fp32"
     channels_last: bool | None = Field(None, examples=[True])
     compile: bool = False
-    resident: Annotated[float, Field(ge=0)] = 2.0
+    device_cache_gib: Annotated[float, Field(ge=0)] = 2.0
     out: RelativePath = Field(Path("runs/request"), examples=["runs/name"])
-    savepoints: CheckpointChoice = Field(CheckpointChoice(updates=None), examples=["{updates: 500}"])
+    checkpoint_every: CheckpointChoice = Field(CheckpointChoice(steps=None), examples=["{updates: 500}"])
     request: NoteChoice | None = Field(None, examples=["{title: Deletion for 25 customers, ticket: T-1234}"])
     ledger: RelativePath | None = Field(None, examples=["ledger.sqlite"])
-    track: Annotated[tuple[TrackChoice, ...], BeforeValidator(as_tuple)] = ()
+    loggers: Annotated[tuple[LoggerChoice, ...], BeforeValidator(as_tuple)] = ()
     sanity_check: bool = True
     _document: RequestDocument | None = PrivateAttr(None)
 
@@ -82,7 +88,7 @@ class RequestFile(ConfigSection):
     @classmethod
     def check_budget_support(cls, value: Any) -> Any:
         """Refuse a budget, and time to search inside it, for a family that can keep none."""
-        keys = [key for key in ("budget", "prefer", "within") if isinstance(value, dict) and key in value]
+        keys = [key for key in ("budget", "priority", "time_limit") if isinstance(value, dict) and key in value]
         if keys and keys[0] not in cls.model_fields:
             expected = f"'{keys[0]}' in a request to a classifier or a class-conditional diffusion model"
             hint = "remove it; such a model has no budget so far"
@@ -99,12 +105,14 @@ class RequestFile(ConfigSection):
         lines = self._document.lines if self._document else {}
         return self.where(*(nested_keys if nested_keys in lines else inline_keys))
 
-    def run_options(self) -> dict[str, Any]:
-        """Return what ``unlearn`` is told of how to compute, whatever the model."""
-        options = self.model_dump(include={"seed", "normalisation", "micro_batches", "precision"})
-        # Only what was asked for: what is named by its conditions keeps its name.
-        options |= {"compile": True} if self.compile else {}
-        return options if self.channels_last is None else {**options, "channels_last": self.channels_last}
+    def run_config(self, **options: Any) -> RunConfig:
+        """Return how ``unlearn`` runs.
+
+        Args:
+            **options: Fields of ``RunConfig`` that are not in the file.
+        """
+        written = self.model_dump(include=set(RUN_CONFIG_KEYS & type(self).model_fields.keys()), exclude_none=True)
+        return RunConfig(**{**written, **options})
 
     def check_out_folder(self, model: Path) -> None:
         """Refuse a run folder that would write over the folder of the model.

@@ -114,7 +114,7 @@ class DataChoice(ShorthandSection):
 
     Args:
         name: A reader.
-        python: ``package.module:factory``, instead of ``name``. It returns ``(train, test)``, or a mapping with these
+        factory: ``package.module:factory``, instead of ``name``. It returns ``(train, test)``, or a mapping with these
             and ``class_names``.
         dir: Folder of the files. Default: ``--data-dir`` or the variable ``EXPUNGE_DATA``.
         subset: Number of training examples, drawn without replacement. Default all.
@@ -126,7 +126,7 @@ class DataChoice(ShorthandSection):
     name: Annotated[str, AfterValidator(make_name_validator("readers"))] | None = Field(
         None, examples=["fashion_mnist"]
     )
-    python: Annotated[str, AfterValidator(make_name_validator(None))] | None = Field(
+    factory: Annotated[str, AfterValidator(make_name_validator(None))] | None = Field(
         None, examples=["package.module:factory"]
     )
     dir: RelativePath | None = Field(None, examples=["data"])
@@ -138,7 +138,7 @@ class DataChoice(ShorthandSection):
     @model_validator(mode="after")
     def check_one_source(self) -> DataChoice:
         """Refuse two sources, or none."""
-        if (self.name is None) == (self.python is None):
+        if (self.name is None) == (self.factory is None):
             actual = "neither" if self.name is None else "both"
             raise validation_error("either a reader's name or python", actual, "keep the one that holds the data")
         return self
@@ -278,15 +278,15 @@ class MethodChoice(ConfigSection):
         return collect_settings(value)
 
 
-class TrackChoice(ConfigSection):
-    """A tracker, and its settings beside its name; they are checked against it once it is imported.
+class LoggerChoice(ConfigSection):
+    """A logger, and its settings beside its name; they are checked against it once it is imported.
 
     Args:
-        name: A registered tracker.
+        name: A registered logger.
         settings: Everything else in the section.
     """
 
-    name: Annotated[str, AfterValidator(make_name_validator("trackers"))] = Field(examples=["tensorboard"])
+    name: Annotated[str, AfterValidator(make_name_validator("loggers"))] = Field(examples=["tensorboard"])
     settings: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -301,23 +301,23 @@ class TrainChoice(ConfigSection):
 
     Args:
         epochs: Passes over the training data. Default 20.
-        batch: Examples per step. Default 128.
-        rate: Peak learning rate of SGD. Default 0.1.
+        batch_size: Examples per step. Default 128.
+        lr: Peak learning rate of SGD. Default 0.1.
         momentum: Its momentum. Default 0.9.
         weight_decay: L2 penalty of all weights. Default 5e-4.
         schedule: ``one_cycle``, ``cosine``, ``step`` or ``constant``. Default ``one_cycle``.
-        warmup: Epochs of linear rise before the schedule. Default 0.
+        warmup_epochs: Epochs of linear rise before the schedule. Default 0.
         label_smoothing: Share of the target that is spread over all classes. Default 0.
         precision: ``fp32`` or ``bf16``. Default ``fp32``.
     """
 
     epochs: PositiveInt = 20
-    batch: PositiveInt = 128
-    rate: Annotated[float, Field(gt=0)] = 0.1
+    batch_size: PositiveInt = 128
+    lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     schedule: Literal["one_cycle", "cosine", "step", "constant"] = "one_cycle"
-    warmup: Annotated[float, Field(ge=0)] = 0.0
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
 
@@ -327,8 +327,8 @@ class CheckpointChoice(ConfigSection):
 
     Args:
         seconds: Since the last time; more where saving would take more than 2 % of the run. Default 60.
-        updates: Since the last time. Default: no such limit.
+        steps: Since the last time. Default: no such limit.
     """
 
     seconds: Annotated[float, Field(gt=0)] = 60.0
-    updates: PositiveInt | None = Field(None, examples=[500])
+    steps: PositiveInt | None = Field(None, examples=[500])

@@ -70,14 +70,14 @@ class LatentsChoice(ConfigSection):
     """The images, as latents, that the model draws of its prompts to unlearn with.
 
     Args:
-        count: For each prompt. Default 8.
+        per_prompt: For each prompt. Default 8.
         guidance: Default 7.5.
         steps: Default 50.
         seed: Default 0.
         cache: A folder that keeps them; it shows what is to be forgotten. Default: none.
     """
 
-    count: PositiveInt = 8
+    per_prompt: PositiveInt = 8
     guidance: Strength = 7.5
     steps: PositiveInt = 50
     seed: Seed = 0
@@ -88,13 +88,13 @@ class SamplesChoice(ConfigSection):
     """The images before and after.
 
     Args:
-        each: Of every prompt. Default 4.
+        per_prompt: Of every prompt. Default 4.
         guidance: Default 7.5.
         steps: Default 50.
         seed: Of the first image. Default 1000, apart from the latents' that the model unlearns with.
     """
 
-    each: PositiveInt = 4
+    per_prompt: PositiveInt = 4
     guidance: Strength = 7.5
     steps: PositiveInt = 50
     seed: Seed = 1000
@@ -113,7 +113,8 @@ class StableDiffusionConfig(RequestFile):
         train: Which weights may change. Default ``full``.
         latents: What the model draws to unlearn with.
         images: What it draws before and after, with the same seeds.
-        checkpointing: Whether activations are computed again in the backward pass, to save memory. Default false.
+        gradient_checkpointing: Whether activations are computed again in the backward pass, to save memory. Default
+            false.
     """
 
     task: Literal["stable_diffusion"] = "stable_diffusion"
@@ -126,7 +127,7 @@ class StableDiffusionConfig(RequestFile):
     train: TrainableWeights = TrainableWeights(name="full")
     latents: LatentsChoice = LatentsChoice()
     images: SamplesChoice = SamplesChoice()
-    checkpointing: bool = False
+    gradient_checkpointing: bool = False
 
     @model_validator(mode="after")
     def check_adapter(self) -> StableDiffusionConfig:

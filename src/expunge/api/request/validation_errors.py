@@ -29,7 +29,7 @@ TYPE_DESCRIPTIONS = {
 def translate_validation_error(
     error: ValidationError, document: RequestDocument, model: type[BaseModel]
 ) -> ConfigError:
-    """Return the first thing that is wrong, misspelt keys before the missing ones that they leave behind.
+    """Return the first thing that is wrong, misspelled keys before the missing ones that they leave behind.
 
     Args:
         error: What pydantic found.

@@ -13,10 +13,10 @@ from expunge.api.steering.evaluation_schedule import MAX_EVALUATIONS
 from expunge.api.steering.search_state import SearchState
 from expunge.api.steering.trial import MIN_TRIAL_STEPS, Trial, TrialRunner, subsample_by_class
 from expunge.batch import Examples, Split, evaluation_mode
-from expunge.methods import Counterfactual, Method, build_method
+from expunge.methods import Method, NeighborLabels, build_method
 from expunge.objectives import NeighborLabel as Votes
 
-DEFAULT_METHOD = "counterfactual"
+DEFAULT_METHOD = "neighbor_labels"
 """The method for classifiers."""
 BATCH_SIZE = 64
 """Examples of each side in an update."""
@@ -107,10 +107,10 @@ class TimeAllocation(NamedTuple):
         return cls(max(MIN_STEPS, int((seconds - evaluation_seconds) / max(1e-9, seconds_per_step))), num_evaluations)
 
 
-def build_default_method(num_retained: int, settings: dict[str, Any], *, single: bool = False) -> Counterfactual:
-    """Return the method for a request before anything is searched: the neighbours' votes under a controller.
+def build_default_method(num_retained: int, settings: dict[str, Any], *, single: bool = False) -> NeighborLabels:
+    """Return the method for a request before anything is searched: the neighbors' votes under a controller.
 
-    Whole classes and single examples alike are taught what their retained neighbours are: of a class that is gone
+    Whole classes and single examples alike are taught what their retained neighbors are: of a class that is gone
     these say what a model that never saw it would take it for.
 
     Args:
@@ -119,14 +119,14 @@ def build_default_method(num_retained: int, settings: dict[str, Any], *, single:
         single: Whether single examples of classes that stay are to be forgotten, each of which has to be learnt anew.
     """
     epochs = max(MIN_EPOCHS if single else 1, ceil(MIN_PLANNED_STEPS / max(1, ceil(num_retained / BATCH_SIZE))))
-    defaults = {"batch": BATCH_SIZE, "forget_batch": BATCH_SIZE, "epochs": epochs}
+    defaults = {"batch_size": BATCH_SIZE, "forget_batch_size": BATCH_SIZE, "epochs": epochs}
     method = build_method(DEFAULT_METHOD, **{**defaults, "schedule": "cosine", **settings})
-    return cast(Counterfactual, method)
+    return cast(NeighborLabels, method)
 
 
 def select_knn_settings(method: Method, trials: TrialRunner, state: SearchState) -> Method:
     """Return the method with its vote chosen once, so that trials and the run itself need not."""
-    knn_method, split = cast(Counterfactual, method), replace(trials.split, holdout=trials.control)
+    knn_method, split = cast(NeighborLabels, method), replace(trials.split, holdout=trials.control)
     if state.knn_settings is None:
         # A model in training mode would move its statistics, which are the caller's, and answer by those of a batch.
         with evaluation_mode(trials.original.model):
@@ -144,7 +144,7 @@ class LearningRateSearch:
     A range test and successive halving in one ("Non-stochastic Best Arm Identification and Hyperparameter
     Optimization", Jamieson and Talwalkar, 2016, arXiv 1502.07943): from the smallest rate up, one pass over a 32nd of
     the data, until the held-out loss rises by more than the budget's first τ; the better half of those tried goes over
-    a 16th. Class requests are judged by the control accuracy among trials that no longer recognise the class, others by
+    a 16th. Class requests are judged by the control accuracy among trials that no longer recognize the class, others by
     |Δ train accuracy| + |Δ control accuracy| + |accuracy on forgotten examples − the original's on control examples|
     + 100 |AUC − ½| of telling these apart, both within classes. Neither a retrained model, nor test data, nor the
     certify half is looked at.
@@ -173,13 +173,13 @@ class LearningRateSearch:
                 if is_complete
                 else self.run_round(method, candidates, fraction, search_deadline, number)
             )
-            rounds.append({"share": fraction, "trials": [trial.as_dict() for trial in trials]})
+            rounds.append({"fraction": fraction, "trials": [trial.as_dict() for trial in trials]})
             order = sorted(trials, key=lambda trial: trial.sort_key(self.trials.budget_options.budget.allowed))
-            candidates = sorted(trial.rate for trial in order[: ceil(len(order) / 2)])
+            candidates = sorted(trial.lr for trial in order[: ceil(len(order) / 2)])
             if len(candidates) == 1:
                 break
-        lr = min(trial.rate for trial in order if trial.is_tied_with(order[0]))
-        return replace(method, rate=lr), {"rounds": rounds, "rate": lr, "seconds": time.perf_counter() - start_time}
+        lr = min(trial.lr for trial in order if trial.is_tied_with(order[0]))
+        return replace(method, lr=lr), {"rounds": rounds, "lr": lr, "seconds": time.perf_counter() - start_time}
 
     def run_round(
         self, method: Method, lrs: list[float], fraction: float, search_deadline: float, number: int
@@ -196,9 +196,9 @@ class LearningRateSearch:
             if index == len(trials):
                 if trials and self.is_out_of_time(search_deadline):
                     break
-                trials.append(runner.run(replace(method, rate=lr)))
+                trials.append(runner.run(replace(method, lr=lr)))
                 self.state.save()
-            if number == 0 and not trials[index].rise <= limit:
+            if number == 0 and not trials[index].loss_increase <= limit:
                 break
         return trials
 
@@ -218,15 +218,15 @@ def search_and_fit(method: Method, trials: TrialRunner, deadline: float) -> Sear
         allocation = TimeAllocation.from_trials(
             deadline - time.perf_counter(), finished_trials, trials.split, trials.eval_size
         )
-        state.outcome = {"rate": best_method.rate, "room": allocation._asdict(), "record": record}
+        state.outcome = {"lr": best_method.lr, "room": allocation._asdict(), "record": record}
         state.save()
     record, allocation = dict(state.outcome["record"]), TimeAllocation(**state.outcome["room"])
-    best = replace(best, rate=state.outcome["rate"])
+    best = replace(best, lr=state.outcome["lr"])
     best, retain = fit_to_steps(best, trials.split.retain, allocation.updates, trials.conditions.seed)
     if len(retain) < len(trials.split.retain):
         record["retain"] = len(retain)
     if allocation.num_evaluations < MAX_EVALUATIONS:
-        record["looks"] = allocation.num_evaluations
+        record["evaluations"] = allocation.num_evaluations
     cut_short = (
         best.epochs < method.epochs
         or len(retain) < len(trials.split.retain)
@@ -244,7 +244,7 @@ def fit_to_steps(method: Method, retain: Examples, max_steps: int, seed: int) ->
         max_steps: Updates that there is time for.
         seed: Of the draw.
     """
-    steps_per_epoch = ceil(len(retain) / method.batch)
+    steps_per_epoch = ceil(len(retain) / method.batch_size)
     if max_steps >= steps_per_epoch:
         return replace(method, epochs=min(method.epochs, max_steps // steps_per_epoch)), retain
     return replace(method, epochs=1), subsample_by_class(retain, max_steps / steps_per_epoch, BATCH_SIZE, seed)

@@ -38,11 +38,11 @@ class BudgetOptions(NamedTuple):
 
     Args:
         budget: What may be spent.
-        prefer: What comes first where the budget cannot be kept at the forgetting that was asked for.
+        priority: What comes first where the budget cannot be kept at the forgetting that was asked for.
     """
 
     budget: Budget
-    prefer: Preference
+    priority: Preference
 
 
 class HoldoutSplit(NamedTuple):
@@ -66,22 +66,24 @@ class ControllableSurgery(Protocol):
         """Take over a measured rise of the retain loss."""
 
 
-def validate_budget(budget: Any, prefer: str, settings: dict[str, Any], average: float | None) -> BudgetOptions | None:
+def validate_budget(
+    budget: Any, priority: str, settings: dict[str, Any], ema_decay: float | None
+) -> BudgetOptions | None:
     """Return what the caller wants of a budget, None without one.
 
     Raises:
         ConfigError: If it does not fit together.
     """
-    if prefer not in get_args(Preference):
-        raise ConfigError("prefer='budget' or 'forgetting'", f"{prefer!r}", "choose one of them")
+    if priority not in get_args(Preference):
+        raise ConfigError("priority='budget' or 'forgetting'", f"{priority!r}", "choose one of them")
     if budget is None:
         return None
     if not isinstance(budget, Budget):
-        raise ConfigError("a Budget", type(budget).__name__, "write for example Budget(points=1.0)")
-    if "tolerance" in settings or average is not None:
-        actual = "tolerance= beside it" if "tolerance" in settings else "average= beside it"
+        raise ConfigError("a Budget", type(budget).__name__, "write for example Budget(accuracy_points=1.0)")
+    if "tolerance" in settings or ema_decay is not None:
+        actual = "tolerance= beside it" if "tolerance" in settings else "ema_decay= beside it"
         raise ConfigError("a budget that alone decides how far the run goes", actual, "leave one of them out")
-    return BudgetOptions(budget, cast(Preference, prefer))
+    return BudgetOptions(budget, cast(Preference, priority))
 
 
 def adapt_to_task(budget_options: BudgetOptions | None, family: Task) -> BudgetOptions | None:
@@ -96,11 +98,11 @@ def adapt_to_task(budget_options: BudgetOptions | None, family: Task) -> BudgetO
         return budget_options
     if not family.budget_method:
         raise no_budget_error(family)
-    if budget_options.budget.points is not None:
-        hint = "write for example Budget(relative=0.05), or {loss: 0.05} in a request file"
+    if budget_options.budget.accuracy_points is not None:
+        hint = "write for example Budget(loss_increase=0.05), or {loss_increase: 0.05} in a request file"
         raise ConfigError("a budget of the loss, or of your own metric, for a model without classes", "points", hint)
     return budget_options._replace(
-        budget=replace(budget_options.budget, floor=min(budget_options.budget.floor, MIN_BASE_LOSS))
+        budget=replace(budget_options.budget, min_base_loss=min(budget_options.budget.min_base_loss, MIN_BASE_LOSS))
     )
 
 
@@ -142,7 +144,7 @@ def find_controllable_surgery(recipe: MethodRecipe) -> ControllableSurgery:
     ):
         actual = "several stages or an edit" if surgery is None else type(surgery).__name__
         surgeries = "the surgery pi_controller or budget_schedule"
-        hint = f"use method='budgeted', 'counterfactual', or a composition with {surgeries}"
+        hint = f"use method='random_labels_with_budget', 'neighbor_labels', or a composition with {surgeries}"
         raise ConfigError("one descent whose surgery keeps a budget", actual, hint)
     return cast(ControllableSurgery, surgery)
 

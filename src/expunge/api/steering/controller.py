@@ -1,4 +1,4 @@
-"""``within``: unlearning inside a budget, driven by readings of held-out examples."""
+"""``time_limit``: unlearning inside a budget, driven by readings of held-out examples."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from expunge.budget import (
     select_checkpoint,
 )
 from expunge.engine import CONTINUE, EvalWeights, LoopAction, MethodRecipe, RunOptions, broadcast_from_rank0, run_recipe
+from expunge.engine.run_options import noop
 from expunge.engine.runner import copy_state
 from expunge.errors import DataError
 from expunge.surgery import Progress
@@ -65,7 +66,8 @@ class BudgetController:
         split: Of the request, with all held-out examples.
         halves: Held-out examples of the classes that stay: what steers, and what certifies.
         evaluations: Control readings, at most. Default ``LOOKS``.
-        shared: Whether other processes carry out the same run; what the first one reads then counts. Default false.
+        distributed: Whether other processes carry out the same run; what the first one reads then counts. Default
+            false.
         criterion: Says what of the forgetting is missing. Default: ``ForgettingCriterion``, that of classifiers.
         baseline: The original on the control half. Default: it is read.
 
@@ -82,11 +84,11 @@ class BudgetController:
         split: Split,
         holdout_split: HoldoutSplit,
         num_evaluations: int = MAX_EVALUATIONS,
-        shared: bool = False,
+        distributed: bool = False,
         criterion: Criterion | None = None,
         baseline: EvalResult | None = None,
     ) -> None:
-        self.shared = shared
+        self.distributed = distributed
         self.budget_options, self.recipe, self.surgery, self.num_evaluations = (
             budget_options,
             recipe,
@@ -99,7 +101,7 @@ class BudgetController:
         baseline = (
             evaluate_model(original, self.control, budget_options.budget.metric_fn) if baseline is None else baseline
         )
-        self.baseline = broadcast_from_rank0(baseline, shared)
+        self.baseline = broadcast_from_rank0(baseline, distributed)
         if not math.isfinite(self.baseline.loss):
             actual = "a loss of NaN or infinity on held-out examples"
             raise DataError("a finite held-out loss of the model", actual, "repair the held-out inputs")
@@ -109,11 +111,12 @@ class BudgetController:
         self.checkpoints = {0: copy_state(original.model)}
         self.surgery.tolerance.fill_(self.tolerance_scaler.tolerance)
         self.cooldown: Cooldown | None = None
+        self.on_evaluation: Callable[[ControlEvaluation], None] = noop
 
     def state_dict(self) -> dict[str, Any]:
         """Return readings, iterates, rule and landing; the surgery's state belongs to the descent."""
         return {
-            "looks": [asdict(look) for look in self.evaluations],
+            "evaluations": [asdict(look) for look in self.evaluations],
             "states": self.checkpoints,
             "rule": asdict(self.tolerance_scaler),
             "landing": self.cooldown if self.cooldown is None else tuple(self.cooldown),
@@ -121,7 +124,7 @@ class BudgetController:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
-        self.evaluations = [ControlEvaluation.from_dict(look) for look in state["looks"]]
+        self.evaluations = [ControlEvaluation.from_dict(look) for look in state["evaluations"]]
         self.checkpoints, self.tolerance_scaler = dict(state["states"]), ToleranceScaler(**state["rule"])
         self.cooldown = None if state["landing"] is None else Cooldown(*state["landing"])
 
@@ -129,7 +132,7 @@ class BudgetController:
         """Return a reading with what was spent and what of the forgetting is missing."""
         spent = math.inf if result.failed else self.budget_options.budget.compute_spent(self.baseline, result)
         # The model as handed in decides nothing, so that its look takes no share of the level.
-        criterion_value = broadcast_from_rank0(self.measure_forgetting(predict), self.shared)
+        criterion_value = broadcast_from_rank0(self.measure_forgetting(predict), self.distributed)
         measured = (result.step, result.loss, result.accuracy, result.value)
         return ControlEvaluation(
             *measured, spent, self.tolerance_scaler.tolerance, **criterion_value._asdict(), failed=result.failed
@@ -167,7 +170,7 @@ class BudgetController:
         """Measure the working model, steer the surgery by what is found, and keep the model if it is the best one."""
         result = broadcast_from_rank0(
             evaluate_model_safely(work, self.control, self.budget_options.budget.metric_fn, progress.step + 1),
-            self.shared,
+            self.distributed,
         )
         if math.isfinite(result.loss):
             self.update_tolerance(result)
@@ -175,6 +178,7 @@ class BudgetController:
         else:
             measured = (result.step, result.loss, result.accuracy, result.value)
             self.evaluations.append(ControlEvaluation(*measured, math.inf, self.tolerance_scaler.tolerance, math.inf))
+        self.on_evaluation(self.evaluations[-1])
         self.checkpoints[len(self.evaluations) - 1] = copy_state(work.model)
         self.checkpoints = {index: state for index, state in self.checkpoints.items() if not self.is_dominated(index)}
         return self.choose_action(progress)
@@ -184,7 +188,7 @@ class BudgetController:
         newest = self.evaluations[-1]
         if self.cooldown is not None and progress.step + 1 >= self.cooldown.end:
             return LoopAction(stop=True)
-        if self.cooldown is None and newest.missing <= 0 and newest.spent <= self.budget_options.budget.allowed:
+        if self.cooldown is None and newest.shortfall <= 0 and newest.spent <= self.budget_options.budget.allowed:
             self.cooldown = Cooldown.starting_after(progress, MIN_COOLDOWN_STEPS)
             self.surgery.tolerance.fill_(COOLDOWN_TOLERANCE)
         if newest.spent <= ROLLBACK_FACTOR * self.budget_options.budget.allowed:
@@ -198,7 +202,7 @@ class BudgetController:
         """Tell the surgery the rise of the loss, and the τ that the budget amounts to by now."""
         budget, loss_increase = self.budget_options.budget, result.loss - self.baseline.loss
         self.surgery.set_measured_increase(loss_increase)
-        if budget.relative is None and not result.failed:
+        if budget.loss_increase is None and not result.failed:
             self.tolerance_scaler = self.tolerance_scaler.update(
                 loss_increase, budget.compute_spent(self.baseline, result), budget.allowed
             )
@@ -210,14 +214,14 @@ class BudgetController:
         evaluation = self.evaluations[index]
         later = self.evaluations[index + 1 :] if index else ()
         return any(
-            max(0.0, it.spent) <= max(0.0, evaluation.spent) and it.missing <= evaluation.missing for it in later
+            max(0.0, it.spent) <= max(0.0, evaluation.spent) and it.shortfall <= evaluation.shortfall for it in later
         )
 
     def select_best(self) -> Selection:
         """Return the choice among the iterates; the model that was handed in is none of them."""
         candidates = [look.as_candidate() for look in self.evaluations[1:]]
         return select_checkpoint(
-            candidates, self.budget_options.budget.allowed, self.budget_options.prefer, self.criterion.slack
+            candidates, self.budget_options.budget.allowed, self.budget_options.priority, self.criterion.slack
         )
 
     def finalize(self, work: Predictor) -> BudgetResult:
@@ -226,7 +230,7 @@ class BudgetController:
         Where no iterate is inside the budget it is the model that was handed in, unless forgetting comes first.
         """
         selection = self.select_best()
-        restore_original = not selection.within_budget and self.budget_options.prefer == "budget"
+        restore_original = not selection.within_budget and self.budget_options.priority == "budget"
         chosen = 0 if restore_original else 1 + selection.chosen
         skip_certificate = restore_original or not self.budget_options.budget.certify
         certification = (

@@ -14,7 +14,7 @@ CHECK_SIZE = 128
 
 
 class DenoisingErrorCriterion:
-    """Whether a model still recognises the forgotten examples by its own error, for models without classes to be right.
+    """Whether a model still recognizes the forgotten examples by its own error, for models without classes to be right.
 
     Args:
         family: Of the model.
@@ -32,14 +32,15 @@ class DenoisingErrorCriterion:
         self.family, self.examples, self.limit = family, subsample(forget, CHECK_SIZE, 0), 0.0
 
     def __call__(self, predict: Predictor, look: int = 1) -> CriterionValue:
-        """Return the share that is recognised, and how far it is above the family's limit."""
+        """Return the share that is recognized, and how far it is above the family's limit."""
         recognition = self.family.measure_recognition(predict, self.examples)
         if recognition is None:
             raise no_budget_error(self.family)
         self.limit = recognition.limit
         count = len(self.examples)
-        test_result = run_recognition_test(round(recognition.share * count), count, recognition.limit)
-        return CriterionValue(max(0.0, recognition.share - recognition.limit), recognition.share, test=test_result)
+        test_result = run_recognition_test(round(recognition.fraction * count), count, recognition.limit)
+        shortfall = max(0.0, recognition.fraction - recognition.limit)
+        return CriterionValue(shortfall, recognition.fraction, test=test_result)
 
 
 def make_criterion(family: Task, split: Split, control: Examples) -> Criterion:

@@ -35,6 +35,6 @@ def to_history_row(evaluation: ControlEvaluation) -> HistoryRow:
         "held_out_accuracy": evaluation.accuracy,
         "spent": evaluation.spent,
         "tolerance": evaluation.tolerance,
-        "missing": evaluation.missing,
+        "shortfall": evaluation.shortfall,
     }
     return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}

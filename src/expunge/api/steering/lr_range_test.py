@@ -30,7 +30,7 @@ from expunge.tasks.task import Task
 
 MAX_LOSS_INCREASE = 0.05
 """What the loss on kept examples may rise by in a trial, relative to the original's."""
-DEFAULT_TRIAL_BUDGET = Budget(relative=MAX_LOSS_INCREASE, floor=MIN_BASE_LOSS)
+DEFAULT_TRIAL_BUDGET = Budget(loss_increase=MAX_LOSS_INCREASE, min_base_loss=MIN_BASE_LOSS)
 """The same as a budget, which is what a trial may spend where the caller has none."""
 MAX_STEPS = 300
 """Updates of the run, at most."""
@@ -90,32 +90,32 @@ class LearningRateRangeTest:
         if self.state.outcome is None:
             self.state.outcome = self.search(lrs)
             self.state.save()
-        lr, record = self.state.outcome["rate"], dict(self.state.outcome["record"])
-        num_evaluations: int = self.state.outcome["looks"]
+        lr, record = self.state.outcome["lr"], dict(self.state.outcome["record"])
+        num_evaluations: int = self.state.outcome["evaluations"]
         if num_evaluations < MAX_EVALUATIONS:
-            record["looks"] = num_evaluations
+            record["evaluations"] = num_evaluations
         if fixed_epochs:
-            return SearchResult(self.build(rate=lr), self.split, record, num_evaluations)
+            return SearchResult(self.build(lr=lr), self.split, record, num_evaluations)
         retain, epochs = self.select_subset(self.state.outcome["room"])
         if len(retain) < len(self.split.retain):
             record["retain"] = len(retain)
         return SearchResult(
-            self.build(rate=lr, epochs=epochs), replace(self.split, retain=retain), record, num_evaluations
+            self.build(lr=lr, epochs=epochs), replace(self.split, retain=retain), record, num_evaluations
         )
 
     def search(self, lrs: Sequence[float]) -> dict[str, Any]:
         """Return the rate, the updates that there is time for, and the record."""
         start_time = time.perf_counter()
         trials = self.run_trials(lrs, start_time + SEARCH_TIME_FRACTION * (self.deadline - start_time))
-        part = {"share": self.data_fraction(TRIAL_STEPS), "trials": [trial.as_dict() for trial in trials]}
+        part = {"fraction": self.data_fraction(TRIAL_STEPS), "trials": [trial.as_dict() for trial in trials]}
         seconds = sum(trial.seconds for trial in trials)
         examples_name = "held-out" if self.split.holdout is not None else "retained"
         examples_name = examples_name if self.budget is DEFAULT_TRIAL_BUDGET else "control"
-        lr = max((trial.rate for trial in trials if trial.spent <= self.budget.allowed), default=lrs[0])
+        lr = max((trial.lr for trial in trials if trial.spent <= self.budget.allowed), default=lrs[0])
         num_steps, seconds_per_example = sum(trial.updates for trial in trials), max(trial.reading for trial in trials)
         allocation = self.allocate(seconds / max(1, num_steps), seconds_per_example)
-        record = {"rounds": [part], "rate": lr, "seconds": seconds, "examples": examples_name}
-        return {"rate": lr, "room": allocation.updates, "looks": allocation.num_evaluations, "record": record}
+        record = {"rounds": [part], "lr": lr, "seconds": seconds, "examples": examples_name}
+        return {"lr": lr, "room": allocation.updates, "evaluations": allocation.num_evaluations, "record": record}
 
     def allocate(self, seconds_per_step: float, seconds_per_example: float) -> TimeAllocation:
         """Return what there is time for; without a budget there are no control readings.
@@ -154,7 +154,7 @@ class LearningRateRangeTest:
         start_time, work = time.perf_counter(), copy.copy(self.original)
         work.model = copy_model(self.original.model)
         retain, epochs = self.select_subset(TRIAL_STEPS)
-        method = self.build(rate=lr, epochs=epochs)
+        method = self.build(lr=lr, epochs=epochs)
         recipe = self.recipe(method)
         if self.budget is not DEFAULT_TRIAL_BUDGET:
             find_controllable_surgery(recipe).tolerance.fill_(self.budget.tolerance(baseline))
@@ -166,7 +166,7 @@ class LearningRateRangeTest:
         trained_at = time.perf_counter()
         result = evaluate_model(work, examples, self.budget.metric_fn)
         seconds_per_example = (time.perf_counter() - trained_at) / len(examples)
-        num_steps = epochs * math.ceil(len(retain) / method.batch)
+        num_steps = epochs * math.ceil(len(retain) / method.batch_size)
         spent, seconds = self.budget.compute_spent(baseline, result), time.perf_counter() - start_time
         return Trial(
             lr, result.loss - baseline.loss, spent, updates=num_steps, seconds=seconds, reading=seconds_per_example
@@ -174,35 +174,35 @@ class LearningRateRangeTest:
 
     def data_fraction(self, steps: int) -> float:
         """Return the share of the retained examples that so many updates need, 1 at most."""
-        return min(1.0, steps * self.build().batch / len(self.split.retain))
+        return min(1.0, steps * self.build().batch_size / len(self.split.retain))
 
     def select_subset(self, steps: int) -> tuple[Examples, int]:
         """Return the retained examples for so many updates, and the passes over them."""
-        batch_size = self.build().batch
+        batch_size = self.build().batch_size
         retain = subsample(self.split.retain, steps * batch_size, self.conditions.seed)
         return retain, max(1, steps // math.ceil(len(retain) / batch_size))
 
 
 class EarlyStopping:
-    """Ends a run once the forgotten examples are no longer recognised.
+    """Ends a run once the forgotten examples are no longer recognized.
 
     Args:
         family: Of the model.
         split: The request.
-        record: What was tried and found; takes what each look finds, as ``recognised``.
+        record: What was tried and found; takes what each look finds, as ``recognized``.
     """
 
     def __init__(self, family: Task, split: Split, record: dict[str, Any]) -> None:
         self.family, self.examples = family, subsample(split.forget, CHECK_SIZE, 0)
-        self.evaluations: list[dict[str, float]] = record.setdefault("recognised", [])
+        self.evaluations: list[dict[str, float]] = record.setdefault("recognized", [])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the looks so far."""
-        return {"looks": self.evaluations}
+        return {"evaluations": self.evaluations}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there; the record that was lent keeps its list."""
-        self.evaluations[:] = state["looks"]
+        self.evaluations[:] = state["evaluations"]
 
     def attach(self, work: Predictor, conditions: RunOptions) -> RunOptions:
         """Return the conditions with the looks among what happens after an update."""
@@ -216,7 +216,7 @@ class EarlyStopping:
                 return CONTINUE
             self.evaluations.append({"step": progress.step + 1, **recognition._asdict()})
             newest = self.evaluations[-PATIENCE:]
-            return LoopAction(stop=len(newest) == PATIENCE and all(it["share"] <= it["limit"] for it in newest))
+            return LoopAction(stop=len(newest) == PATIENCE and all(it["fraction"] <= it["limit"] for it in newest))
 
         return replace(conditions, on_update=guide)
 
@@ -253,7 +253,7 @@ def search_generative(
         return family.translate_recipe(method.recipe(conditions.seed))
 
     if conditions.distributed:
-        hint = "name a rate, such as auto with rate: .0003"
+        hint = "name a learning rate, such as auto with lr: .0003"
         raise ConfigError("nothing to search for on several ranks", "auto without a learning rate", hint)
     range_test = LearningRateRangeTest(
         original, split, build, recipe, conditions, deadline, SearchState(conditions.checkpoints), budget

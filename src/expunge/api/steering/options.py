@@ -66,7 +66,10 @@ def validate_options(conditions: RunOptions) -> RunOptions:
         ConfigError: If a count is not positive, the decay of an average is out of its range, or the
             precision or the policy has no such name.
     """
-    counts = {"micro_batches": conditions.gradient_accumulation_steps, "observe_every": conditions.log_gradients_every}
+    counts = {
+        "gradient_accumulation_steps": conditions.gradient_accumulation_steps,
+        "log_gradients_every": conditions.log_gradients_every,
+    }
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ConfigError(f"{name} as a whole number of at least 1", f"{count!r}", "use the default")
@@ -74,7 +77,7 @@ def validate_options(conditions: RunOptions) -> RunOptions:
     if conditions.precision not in formats:
         raise ConfigError(f"a precision ({', '.join(formats)})", f"{conditions.precision!r}", "choose one of them")
     if conditions.compile and conditions.distributed:
-        raise ConfigError("one process for compile=True", "shared=True beside it", "leave one out")
+        raise ConfigError("one process for compile=True", "distributed=True beside it", "leave one out")
     if conditions.ema_decay is not None:
         ModelEMA([], conditions.ema_decay)
     validate_batch_norm_mode(conditions.batch_norm)

@@ -47,7 +47,7 @@ class UnlearnRequest:
     @property
     def needs_lr_search(self) -> bool:
         """Whether the learning rate is left to be found."""
-        return self.automatic and "rate" not in self.settings
+        return self.automatic and "lr" not in self.settings
 
     def build_recipe(self, method: Method) -> MethodRecipe:
         """Return the stages of a method for this family."""
@@ -102,7 +102,7 @@ def plan_budgeted_run(request: UnlearnRequest, budget_options: BudgetOptions) ->
         ExpungeError: If the budget cannot be promised.
     """
     if request.needs_lr_search and request.conditions.distributed:
-        hint = "name a method and its rate, such as auto with rate: .01"
+        hint = "name a method and its learning rate, such as auto with lr: .01"
         raise ConfigError("nothing to search for on several ranks", "a budget without a learning rate", hint)
     halves = make_budget_split(budget_options, request.split, request.conditions.seed)
     find_controllable_surgery(request.build_recipe(request.method))

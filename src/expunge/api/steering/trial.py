@@ -40,10 +40,10 @@ class Trial(NamedTuple):
     """What a short run came to.
 
     Args:
-        rate: Learning rate.
-        rise: Of the held-out loss, in nats; infinite where the run diverged.
+        lr: Learning rate.
+        loss_increase: Of the held-out loss, in nats; infinite where the run diverged.
         spent: In the budget's own unit.
-        recognised: Share of the forgotten classes that is still recognised beyond what is permitted.
+        recognized: Share of the forgotten classes that is still recognized beyond what is permitted.
         distance: |Δ train accuracy| + |Δ control accuracy| + |accuracy on forgotten single examples − the original's
             on control examples, weighted to the same classes| + 100 |AUC − ½| of telling these apart within classes,
             in points; for whole classes what the control accuracy lost.
@@ -53,10 +53,10 @@ class Trial(NamedTuple):
         reading: Seconds of looking at one example.
     """
 
-    rate: float
-    rise: float
+    lr: float
+    loss_increase: float
     spent: float = math.inf
-    recognised: float = math.inf
+    recognized: float = math.inf
     distance: float = math.inf
     updates: int = 1
     seconds: float = 0.0
@@ -65,14 +65,14 @@ class Trial(NamedTuple):
 
     def sort_key(self, allowed: float) -> tuple[bool, float, float]:
         """Return what is to be least: budgets that are broken, then recognition, then distance."""
-        return not self.spent <= allowed, self.recognised, self.distance
+        return not self.spent <= allowed, self.recognized, self.distance
 
     def is_tied_with(self, best: Trial) -> bool:
         """Return whether it is within the noise of the best one, so that the smaller rate is to be preferred.
 
         A trial is shorter than the run, which flatters large rates.
         """
-        return self.recognised <= best.recognised and self.distance <= best.distance + TIE_TOLERANCE
+        return self.recognized <= best.recognized and self.distance <= best.distance + TIE_TOLERANCE
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values; what is not finite is None, as JSON has no NaN."""
@@ -125,7 +125,9 @@ class TrialRunner:
 
     def run(self, method: Method) -> Trial:
         """Return what one run over the share comes to, of one pass or ``UPDATES``."""
-        method = replace(method, epochs=math.ceil(MIN_TRIAL_STEPS / math.ceil(len(self.split.retain) / method.batch)))
+        method = replace(
+            method, epochs=math.ceil(MIN_TRIAL_STEPS / math.ceil(len(self.split.retain) / method.batch_size))
+        )
         start_time = time.perf_counter()
         work, recipe = self.copy_original(), method.recipe(self.conditions.seed)
         halves = HoldoutSplit(self.control, self.control)
@@ -139,7 +141,7 @@ class TrialRunner:
         except (NotFiniteError, MetricError):
             seconds_lost = time.perf_counter() - start_time
             return Trial(
-                method.rate,
+                method.lr,
                 math.inf,
                 seconds=seconds_lost,
                 pace=seconds_lost,
@@ -150,7 +152,7 @@ class TrialRunner:
         scores, loss_increase = self.score(work, evaluation), evaluation.loss - self.baseline.loss
         seconds = time.perf_counter() - start_time
         return Trial(
-            method.rate,
+            method.lr,
             loss_increase,
             evaluation.spent,
             *scores,
@@ -166,8 +168,8 @@ class TrialRunner:
         return len(self.control) + ForgettingCriterion(self.split, self.control).num_examples
 
     def score(self, work: Predictor, evaluation: ControlEvaluation) -> tuple[float, float]:
-        """Return how much of the classes is still recognised, and how far accuracies are from where they should be."""
-        excess_recognition = 0.0 if evaluation.recognised is None else max(0.0, evaluation.recognised - MAX_RECOGNIZED)
+        """Return how much of the classes is still recognized, and how far accuracies are from where they should be."""
+        excess_recognition = 0.0 if evaluation.recognized is None else max(0.0, evaluation.recognized - MAX_RECOGNIZED)
         control_change = self.control_accuracy - self.measure_accuracy(work, self.control)
         single = subsample_classes(
             self.split.forget, sorted({*self.split.forget.targets.tolist()} - {*find_forgotten_classes(self.split)})

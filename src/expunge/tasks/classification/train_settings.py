@@ -18,13 +18,13 @@ class TrainSettings:
 
     Args:
         epochs: Passes over the examples, at least 1.
-        batch: Examples per update at most; an epoch is cut into equal parts, so that no update sees a rest.
-        rate: Learning rate at its peak.
+        batch_size: Examples per update at most; an epoch is cut into equal parts, so that no update sees a rest.
+        lr: Learning rate at its peak.
         momentum: Momentum, in [0, 1).
         weight_decay: L2 penalty of all weights.
         schedule: ``cosine`` falls to 0; ``step`` falls to a tenth after half and again after three quarters of the
             updates; ``one_cycle`` rises linearly for 30 % of the updates, then falls linearly to 0; ``constant``.
-        warmup: Epochs of linear rise before the schedule (``one_cycle`` has its own).
+        warmup_epochs: Epochs of linear rise before the schedule (``one_cycle`` has its own).
         label_smoothing: Share of the target that is spread over all classes, in [0, 1).
         precision: ``fp32``, or ``bf16`` under autocast.
         augment: Whether, or under which name, an augmentation belongs to the recipe; ``train_classifier`` gets the
@@ -36,12 +36,12 @@ class TrainSettings:
     """
 
     epochs: int = 30
-    batch: int = 64
-    rate: float = 0.05
+    batch_size: int = 64
+    lr: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Schedule = "cosine"
-    warmup: float = 0.0
+    warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
     precision: Precision = "fp32"
     augment: bool | str = False
@@ -50,12 +50,12 @@ class TrainSettings:
     def __post_init__(self) -> None:
         rules = {
             "epochs": (self.epochs >= 1, "at least 1"),
-            "batch": (self.batch >= 1, "at least 1"),
-            "rate": (0 < self.rate < math.inf, "positive"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "lr": (0 < self.lr < math.inf, "positive"),
             "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "not negative"),
             "schedule": (self.schedule in get_args(Schedule), f"one of {', '.join(get_args(Schedule))}"),
-            "warmup": (0 <= self.warmup <= self.epochs, "between 0 and epochs"),
+            "warmup_epochs": (0 <= self.warmup_epochs <= self.epochs, "between 0 and epochs"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
             "precision": (self.precision in get_args(Precision), f"one of {', '.join(get_args(Precision))}"),
             "seed": (self.seed >= 0, "not negative"),
@@ -72,15 +72,15 @@ class TrainSettings:
             per_epoch: Updates per epoch.
 
         Examples:
-            >>> settings = TrainSettings(epochs=4, rate=1.0, schedule="step", warmup=1)
+            >>> settings = TrainSettings(epochs=4, lr=1.0, schedule="step", warmup_epochs=1)
             >>> [settings.lr_at(update, per_epoch=2) for update in range(8)]
             [0.5, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01]
         """
         updates = self.epochs * per_epoch
-        warmup_updates = 0.3 * updates if self.schedule == "one_cycle" else self.warmup * per_epoch
+        warmup_updates = 0.3 * updates if self.schedule == "one_cycle" else self.warmup_epochs * per_epoch
         if update + 1 <= warmup_updates:
-            return self.rate * (update + 1) / warmup_updates
-        return self.rate * _schedule_factor(self.schedule, (update - warmup_updates) / max(updates - warmup_updates, 1))
+            return self.lr * (update + 1) / warmup_updates
+        return self.lr * _schedule_factor(self.schedule, (update - warmup_updates) / max(updates - warmup_updates, 1))
 
 
 def _schedule_factor(schedule: Schedule, progress: float) -> float:

@@ -117,7 +117,7 @@ def isolated_randomness(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class ClassifierTrainer:
-    """One training: its optimiser, the order of its examples, and the count of its updates."""
+    """One training: its optimizer, the order of its examples, and the count of its updates."""
 
     def __init__(
         self,
@@ -131,12 +131,12 @@ class ClassifierTrainer:
         self.device, self.augment = device, augment
         self.order_generator = make_generator(settings.seed)
         self.augment_generator = make_generator(settings.seed)
-        self.num_batches = math.ceil(len(examples) / settings.batch)
+        self.num_batches = math.ceil(len(examples) / settings.batch_size)
         self.optimizer = make_fused(
             torch.optim.SGD,
             [weight for weight in predict.model.parameters() if weight.requires_grad],
             has_scaler=False,
-            lr=settings.rate,
+            lr=settings.lr,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
@@ -198,5 +198,5 @@ class ClassifierTrainer:
     def check_finite(self, loss: float, where: str) -> None:
         """Refuse a loss that is NaN or infinite."""
         if not math.isfinite(loss):
-            hint = f"lower the rate (now {self.settings.rate:g}) and check that the inputs are finite"
+            hint = f"lower the rate (now {self.settings.lr:g}) and check that the inputs are finite"
             raise NotFiniteError("a finite training loss", f"{loss} at {where}", hint)

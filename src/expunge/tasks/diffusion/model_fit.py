@@ -62,4 +62,4 @@ def measure_class_fit(predict: Predictor, split: Split, count: int) -> ModelFit:
     chosen = sample_examples(split.retain, count)
     model = get_forward_process(predict.model)
     chance = 0.5 if model.null_class is not None else 1 / split.num_classes
-    return assess_fit("retain", "class", len(chosen), measure_recognition(predict, chosen).share, chance)
+    return assess_fit("retain", "class", len(chosen), measure_recognition(predict, chosen).fraction, chance)

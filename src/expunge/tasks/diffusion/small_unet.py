@@ -18,7 +18,7 @@ def small_ddpm(
 ) -> DDPM:
     """Return a new class-conditional model with a null class, its weights drawn from the global generator.
 
-    The network is diffusers' ``UNet2DModel``: one residual block at each resolution, group normalisation, no attention.
+    The network is diffusers' ``UNet2DModel``: one residual block at each resolution, group normalization, no attention.
     It has 160 thousand weights at 8×8, 620 thousand at 28×28 and 1.1 million at 32×32.
 
     Args:

@@ -34,7 +34,7 @@ class Diffusion(Task):
     ``auto`` is EUPMU under the lenient mask, which alone of six methods met all aims of the study on Fashion-MNIST
     (``docs/results/diffusion-fashion-mnist.md``, one seed): the class was forgotten, and the distance of the other
     images from real ones and from the original's was the least. Its learning rate is found by a range
-    test, and it ends when images of the class are no longer recognised. Inside a budget it is the same objectives and
+    test, and it ends when images of the class are no longer recognized. Inside a budget it is the same objectives and
     the same mask under the controller of the whole run's loss.
 
     Examples:
@@ -44,9 +44,9 @@ class Diffusion(Task):
 
     aliases: ClassVar[tuple[str, ...]] = ("ddpm",)
     default_method: ClassVar[str] = "eupmu + feasible(lenient, delta=0.1)"
-    budget_method: ClassVar[str] = "budgeted + feasible(lenient, delta=0.1)"
+    budget_method: ClassVar[str] = "random_labels_with_budget + feasible(lenient, delta=0.1)"
     learning_rates: ClassVar[tuple[float, ...]] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
-    defaults: ClassVar[Mapping[str, Any]] = {"optimiser": "adamw", "rate": 1e-3, "weight_decay": 0.0, "batch": 64}
+    defaults: ClassVar[Mapping[str, Any]] = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.0, "batch_size": 64}
 
     def make_predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
         """Return the model with the loss of its training."""

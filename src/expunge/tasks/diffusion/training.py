@@ -125,7 +125,7 @@ def train_ddpm(
 
 
 class _DiffusionTrainer:
-    """One training: its optimiser, its average and the order of its examples."""
+    """One training: its optimizer, its average and the order of its examples."""
 
     def __init__(self, model: Denoiser, examples: Examples, settings: DiffusionTrainSettings) -> None:
         self.model, self.settings = model, settings

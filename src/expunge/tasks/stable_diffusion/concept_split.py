@@ -37,7 +37,7 @@ def concept_split(
     *,
     examples: PromptExamples | None = None,
     pairs: bool = False,
-    count: int = 8,
+    per_prompt: int = 8,
     seed: int = 0,
     cache: str | os.PathLike[str] | None = None,
     **drawing: Any,
@@ -53,7 +53,7 @@ def concept_split(
         keep: Prompts whose images must not change, the anchors perhaps among them.
         examples: The user's images. Default: none.
         pairs: Draw images of the anchors as those to forget, for ``ImagePairs``. Default false: images of the concepts.
-        count: Images that are drawn for a prompt. Default 8.
+        per_prompt: Images that are drawn for a prompt. Default 8.
         seed: See ``generate_latents``. Default 0.
         cache: A folder for the latents: written if it is not there, else read in the place of drawing. Default: none.
         **drawing: Guidance, steps, batch size and callback of ``generate_latents``.
@@ -82,7 +82,7 @@ def concept_split(
     }
     generated = (
         relabel_images(
-            load_or_generate(model, caption_to_prompt, cache, {"count": count, "seed": seed, **drawing}),
+            load_or_generate(model, caption_to_prompt, cache, {"per_prompt": per_prompt, "seed": seed, **drawing}),
             caption_to_prompt,
         )
         if caption_to_prompt

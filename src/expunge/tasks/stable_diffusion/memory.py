@@ -19,7 +19,7 @@ from expunge.tasks.stable_diffusion.memory_tracker import activation_peak
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 
 OPTIMIZER_STATE_BYTES = {"adamw": 8, "adamw8bit": 2, "sgd": 4}
-"""Bytes of an optimiser's memory for each trained weight."""
+"""Bytes of an optimizer's memory for each trained weight."""
 COMBINED_LOSS_SURGERIES = (WeightedSum, EUPMUSurgery, EUPMUFastSurgery, EUPMUOfficialSurgery)
 """Surgeries that backpropagate one combined loss."""
 MAX_PASS_BATCH_SIZE = 4
@@ -38,7 +38,7 @@ class MemoryEstimate:
         copies: Its copy that is unlearned, and the frozen ones that objectives ask.
         activations: Activations and gradients of one forward and backward pass.
         gradients: Further gradients that the surgery holds, and what a mask remembers.
-        optimizer: The optimiser's memory, and the averaged weights if there are any.
+        optimizer: The optimizer's memory, and the averaged weights if there are any.
         frozen_components: Text encoder and autoencoder, where they are on the same device.
     """
 
@@ -116,7 +116,7 @@ def count_gradient_copies(stage: TrainStage) -> int:
     """Return how many things of the size of a gradient a descent holds beside the gradient itself.
 
     The other side's gradient: explicit surgeries need it, of implicit ones it is recorded from time to time. The rule
-    of a lookahead, and what surgeries remember, count as one more. A mask remembers the weights before the optimiser's
+    of a lookahead, and what surgeries remember, count as one more. A mask remembers the weights before the optimizer's
     step and weighs their displacement, and those that estimate noise keep two moments of each side's gradient. Elastic
     weights are remembered with their information, and the penalty has a gradient of its own.
     """
@@ -191,7 +191,7 @@ def check_fits(estimate: MemoryEstimate, free: int | None) -> None:
     if free is not None and estimate.additional > free:
         hint = (
             "lower batch, raise micro_batches, call model.set_checkpointing() or model.set_trainable('lora'), "
-            "or use precision='bf16' or optimiser='adamw8bit'"
+            "or use precision='bf16' or optimizer='adamw8bit'"
         )
         raise ConfigError(f"{estimate.additional / GIB:.1f} GiB of free memory", f"{free / GIB:.1f} GiB", hint)
 

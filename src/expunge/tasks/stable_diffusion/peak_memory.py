@@ -16,8 +16,8 @@ def peak_memory(
     method: str | Method = "eupmu",
     *,
     precision: PrecisionName = "fp32",
-    micro_batches: int = 1,
-    average: bool = False,
+    gradient_accumulation_steps: int = 1,
+    use_ema: bool = False,
     inplace: bool = False,
     **settings: Any,
 ) -> MemoryEstimate:
@@ -28,10 +28,10 @@ def peak_memory(
             be.
         method: As for ``expunge.unlearn``.
         precision: As there. Default ``fp32``.
-        micro_batches: As there. Default 1.
-        average: Whether averaged weights are asked for. Default false.
+        gradient_accumulation_steps: As there. Default 1.
+        use_ema: Whether averaged weights are asked for. Default false.
         inplace: As there. Default false.
-        **settings: Settings of the method, such as ``batch`` and ``optimiser``. Default: those of the family.
+        **settings: Settings of the method, such as ``batch_size`` and ``optimizer``. Default: those of the family.
 
     Raises:
         ConfigError: If the method or a setting is not understood.
@@ -39,6 +39,6 @@ def peak_memory(
     task = StableDiffusion()
     chosen = build_method(method, **task.resolve_settings(method, settings)) if isinstance(method, str) else method
     conditions = RunOptions(
-        precision=precision, gradient_accumulation_steps=micro_batches, ema_decay=0.5 if average else None
+        precision=precision, gradient_accumulation_steps=gradient_accumulation_steps, ema_decay=0.5 if use_ema else None
     )
     return estimate_memory(model, task.translate_recipe(chosen.recipe()), conditions, inplace)

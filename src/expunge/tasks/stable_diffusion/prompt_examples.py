@@ -114,7 +114,7 @@ class PromptExamples:
 def generate_latents(
     model: TextToImage,
     prompts: Sequence[str],
-    count: int = 8,
+    per_prompt: int = 8,
     *,
     seed: int = 0,
     guidance: float = 7.5,
@@ -127,7 +127,7 @@ def generate_latents(
     Args:
         model: The model.
         prompts: What to draw.
-        count: Images for each prompt. Default 8.
+        per_prompt: Images for each prompt. Default 8.
         seed: Image i of each prompt has the seed ``seed + i``, so that only the words differ. Default 0.
         guidance: Default 7.5.
         steps: Default 50.
@@ -136,11 +136,11 @@ def generate_latents(
 
     Raises:
         RequestError: If a prompt is longer than the text encoder's limit.
-        DataError: If count is smaller than 1.
+        DataError: If ``per_prompt`` is smaller than 1.
     """
-    if count < 1:
-        raise DataError("at least one image for each prompt", f"{count}", "raise the count")
-    captions = [prompt for prompt in prompts for _ in range(count)]
-    seeds = [seed + number for _ in prompts for number in range(count)]
+    if per_prompt < 1:
+        raise DataError("at least one image for each prompt", f"{per_prompt}", "raise per_prompt")
+    captions = [prompt for prompt in prompts for _ in range(per_prompt)]
+    seeds = [seed + number for _ in prompts for number in range(per_prompt)]
     settings = {"guidance": guidance, "steps": steps, "batch_size": batch_size, "on_images": on_images}
     return PromptExamples(model.latents(captions, seeds, **settings), captions)

@@ -46,7 +46,7 @@ class StableDiffusion(Task):
     estimates_memory: ClassVar[bool] = True
     identified_by_prompt: ClassVar[bool] = True
     default_method: ClassVar[str] = "uce"
-    defaults: ClassVar[Mapping[str, Any]] = {"optimiser": "adamw", "rate": 1e-5, "weight_decay": 0.0, "batch": 8}
+    defaults: ClassVar[Mapping[str, Any]] = {"optimizer": "adamw", "lr": 1e-5, "weight_decay": 0.0, "batch_size": 8}
 
     def make_predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
         """Return the model with the loss of its training."""

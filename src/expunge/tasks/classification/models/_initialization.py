@@ -13,7 +13,7 @@ def he_initialize(model: M) -> M:
     """Draw convolutions from N(0, 2 / fan_out) and give back the model.
 
     He et al., 2015, "Delving Deep into Rectifiers" (arXiv:1502.01852), in the form of torchvision's networks; batch
-    normalisation starts at scale 1 and shift 0, linear layers as PyTorch draws them. The global generator is used.
+    normalization starts at scale 1 and shift 0, linear layers as PyTorch draws them. The global generator is used.
 
     Args:
         model: The model to start, in place.

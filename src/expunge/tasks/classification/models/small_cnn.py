@@ -10,7 +10,7 @@ from expunge.tasks.classification.models._initialization import he_initialize
 
 
 def small_cnn(classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
-    """Build three convolutions with batch normalisation and a linear head; 24,058 weights for 10 grey classes.
+    """Build three convolutions with batch normalization and a linear head; 24,058 weights for 10 gray classes.
 
     Convolutions of 3×3 with ``width``, ``2·width`` and ``4·width`` channels, one 2×2 max-pool before the third, the
     mean over all positions, and one linear layer.

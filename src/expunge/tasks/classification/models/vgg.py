@@ -42,7 +42,7 @@ def _layers(channels: int, blocks: tuple[tuple[int, ...], ...]) -> list[nn.Modul
 
 
 def vgg16_bn(classes: int, channels: int = 3) -> nn.Module:
-    """Build VGG-16 with batch normalisation and one linear layer as head (CIFAR); 14.73 M weights for 10 classes.
+    """Build VGG-16 with batch normalization and one linear layer as head (CIFAR); 14.73 M weights for 10 classes.
 
     Simonyan and Zisserman, 2015, "Very Deep Convolutional Networks for Large-Scale Image Recognition"
     (arXiv:1409.1556). The keys under ``features`` are torchvision's.

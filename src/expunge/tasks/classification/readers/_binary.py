@@ -1,4 +1,4 @@
-"""The binary versions of CIFAR: records of a few label bytes and 3 x 32 x 32 colour bytes."""
+"""The binary versions of CIFAR: records of a few label bytes and 3 x 32 x 32 color bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays of pictures: decoding with Pillow, normalisation, and what a reader makes of them."""
+"""Arrays of pictures: decoding with Pillow, normalization, and what a reader makes of them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def open_image(data: bytes, name: str) -> Any:
 
 
 def decode_exact(data: bytes, size: int, name: str) -> Pixels:
-    """Return the pixels ``(3, size, size)`` of an encoded colour picture that must have that size.
+    """Return the pixels ``(3, size, size)`` of an encoded color picture that must have that size.
 
     Raises:
         DataError: If it cannot be decoded, has another size, or values without a fixed range.
@@ -106,7 +106,7 @@ def decode_exact(data: bytes, size: int, name: str) -> Pixels:
 
 
 def center_crop_resize(image: Any, size: int, name: str) -> Pixels:
-    """Return the pixels ``(3, size, size)`` of a picture's centre square, turned upright and scaled.
+    """Return the pixels ``(3, size, size)`` of a picture's center square, turned upright and scaled.
 
     Raises:
         DataError: If it cannot be decoded, or has values without a fixed range.
@@ -118,7 +118,7 @@ def center_crop_resize(image: Any, size: int, name: str) -> Pixels:
 
 
 def stack_images(images: Iterable[Pixels], count: int, size: int) -> Pixels:
-    """Return ``count`` colour pictures as one array, filled one by one.
+    """Return ``count`` color pictures as one array, filled one by one.
 
     Raises:
         DataError: If they would take more memory than a reader may use.

@@ -18,7 +18,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 @check_argument_types
 def cifar10(root: Path | None = None, *, cache: bool = True) -> LabeledDataset:
-    """Read photographs of ten kinds of things, 32 x 32 colour, 50,000 + 10,000 (Krizhevsky, 2009).
+    """Read photographs of ten kinds of things, 32 x 32 color, 50,000 + 10,000 (Krizhevsky, 2009).
 
     Args:
         root: Folder of data sets, by default that of ``EXPUNGE_DATA``. In it ``cifar10`` with shards

@@ -26,7 +26,7 @@ CLASSES = tuple(
 
 @check_argument_types
 def cifar100(root: Path | None = None) -> LabeledDataset:
-    """Read photographs of a hundred kinds of things, 32 x 32 colour, 50,000 + 10,000 (Krizhevsky, 2009).
+    """Read photographs of a hundred kinds of things, 32 x 32 color, 50,000 + 10,000 (Krizhevsky, 2009).
 
     Args:
         root: Folder of data sets, with ``cifar-100-binary`` (or ``cifar100``) in it, which holds ``train.bin`` and

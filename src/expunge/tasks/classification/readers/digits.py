@@ -17,7 +17,7 @@ SCALE = Normalize((0.30526,), (0.37605,))
 
 @check_argument_types
 def digits(root: Path | None = None, *, test_share: float = 0.2, seed: int = 0) -> LabeledDataset:
-    """Read handwritten digits 0 to 9, 8 x 8 grey, 1,797 in all (scikit-learn; UCI, Alpaydin and Kaynak, 1998).
+    """Read handwritten digits 0 to 9, 8 x 8 gray, 1,797 in all (scikit-learn; UCI, Alpaydin and Kaynak, 1998).
 
     Args:
         root: Not used; the data comes with scikit-learn.

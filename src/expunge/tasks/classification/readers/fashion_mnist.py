@@ -27,7 +27,7 @@ CLASSES = (
 
 @check_argument_types
 def fashion_mnist(root: Path | None = None) -> LabeledDataset:
-    """Read pictures of ten kinds of clothes, 28 x 28 grey, 60,000 + 10,000 (Xiao, Rasul and Vollgraf, 2017).
+    """Read pictures of ten kinds of clothes, 28 x 28 gray, 60,000 + 10,000 (Xiao, Rasul and Vollgraf, 2017).
 
     Args:
         root: Folder of data sets, with ``FashionMNIST/raw`` in it; by default that of ``EXPUNGE_DATA``.

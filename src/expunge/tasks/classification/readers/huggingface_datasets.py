@@ -128,7 +128,7 @@ def _read_labels(split: Any, label: str, where: str) -> Labels:
             f"whole numbers in the column '{label}'", f"{labels.dtype}", "encode it with class_encode_column"
         )
     if int(labels.min()) < 0:
-        hint = "name a labelled split, or filter them out"
+        hint = "name a labeled split, or filter them out"
         raise DataError(f"a label for every picture in {where}", f"the label {int(labels.min())}", hint)
     numbers: Labels = as_labels(labels, len(split)).numpy()
     return numbers

@@ -35,7 +35,7 @@ def image_folder(
 ) -> LabeledDataset:
     """Read pictures in ``train/<class>/`` and ``test/<class>/`` (or ``val``) into memory, scaled to one size.
 
-    Each picture is turned upright, cut to its centre square, scaled and normalised with the mean and standard deviation
+    Each picture is turned upright, cut to its center square, scaled and normalized with the mean and standard deviation
     of the training pictures. Classes are the subfolders in the order of their names, and examples the files in theirs.
 
     Args:

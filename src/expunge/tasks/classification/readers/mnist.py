@@ -14,7 +14,7 @@ SCALE = Normalize((0.13066,), (0.30811,))
 
 @check_argument_types
 def mnist(root: Path | None = None) -> LabeledDataset:
-    """Read handwritten digits 0 to 9, 28 x 28 grey, 60,000 + 10,000 (LeCun, Cortes and Burges, 1998).
+    """Read handwritten digits 0 to 9, 28 x 28 gray, 60,000 + 10,000 (LeCun, Cortes and Burges, 1998).
 
     Args:
         root: Folder of data sets, with ``MNIST/raw`` in it; by default that of ``EXPUNGE_DATA``.

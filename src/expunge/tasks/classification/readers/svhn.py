@@ -20,7 +20,7 @@ _MAX_EXAMPLES = 1_000_000
 
 @check_argument_types
 def svhn(root: Path | None = None) -> LabeledDataset:
-    """Read photographs of the digits of house numbers, 32 x 32 colour, 73,257 + 26,032 (Netzer et al., 2011).
+    """Read photographs of the digits of house numbers, 32 x 32 color, 73,257 + 26,032 (Netzer et al., 2011).
 
     Args:
         root: Folder of data sets, with ``svhn`` in it, which holds ``train_32x32.mat`` and ``test_32x32.mat``; by

@@ -18,7 +18,7 @@ _NUM_CLASSES = 20
 
 @check_argument_types
 def tiny_imagenet_20(root: Path | None = None, *, cache: bool = True) -> LabeledDataset:
-    """Read photographs of 20 of Tiny ImageNet's 200 classes, 64 x 64 colour, 10,000 + 1,000 (Stanford CS231n).
+    """Read photographs of 20 of Tiny ImageNet's 200 classes, 64 x 64 color, 10,000 + 1,000 (Stanford CS231n).
 
     Args:
         root: Folder of data sets, with ``tiny-imagenet-20`` in it, which holds ``train-*.parquet``, ``val-*.parquet``

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from expunge.metrics import Column
 
 ACCURACY_PHRASES = {"forgotten_recall": "of the forgotten classes", "kept_accuracy": "of the remaining classes"}
-"""What the judge was asked about real images, in words."""
+"""What the classifier was asked about real images, in words."""
 
 CLASSIFIER_COLUMNS = (
     Column(
@@ -83,21 +83,21 @@ FEATURE_COLUMNS = (
         "precision",
         "precision",
         "%",
-        "Share of generated images that lie among the real ones (within reach of the third neighbour) {same}.",
+        "Share of generated images that lie among the real ones (within reach of the third neighbor) {same}.",
         "higher",
     ),
     Column(
         "recall",
         "recall",
         "%",
-        "Share of real images that lie among the generated ones (within reach of the third neighbour) {same}.",
+        "Share of real images that lie among the generated ones (within reach of the third neighbor) {same}.",
         "higher",
     ),
     Column(
         "density",
         "density",
         "",
-        "In how many real images' neighbourhoods of five a generated image lies, over five, {same}; about 1 for equal "
+        "In how many real images' neighborhoods of five a generated image lies, over five, {same}; about 1 for equal "
         "distributions.",
         "higher",
     ),
@@ -105,7 +105,7 @@ FEATURE_COLUMNS = (
         "coverage",
         "coverage",
         "%",
-        "Share of real images with a generated one within reach of their fifth neighbour {same}.",
+        "Share of real images with a generated one within reach of their fifth neighbor {same}.",
         "higher",
     ),
 )

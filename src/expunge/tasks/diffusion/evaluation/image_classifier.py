@@ -67,7 +67,7 @@ class ImageClassifier:
         model: A classifier trained on real images of the domain.
         name: What its figures are called: with ``name="resnet8"`` the distance is "resnet8-FID".
         head: Dotted name of the module whose input is the features. Default: the last linear layer.
-        prepare: Turns images in [0, 1] into the classifier's inputs (its normalisation). Default: as they are.
+        prepare: Turns images in [0, 1] into the classifier's inputs (its normalization). Default: as they are.
         logits: Reads logits from the model's output, where it does not return them itself.
         batch_size: Images in one forward pass. Default 256.
 
@@ -78,9 +78,9 @@ class ImageClassifier:
 
     Examples:
         >>> from expunge.registry import find_component
-        >>> judge = ImageClassifier(find_component("models", "small_cnn")(10, channels=1), "small_cnn")
-        >>> answers = judge(torch.rand(5, 1, 8, 8))
-        >>> answers.logits.shape, answers.features.shape, judge.prefix
+        >>> classifier = ImageClassifier(find_component("models", "small_cnn")(10, channels=1), "small_cnn")
+        >>> answers = classifier(torch.rand(5, 1, 8, 8))
+        >>> answers.logits.shape, answers.features.shape, classifier.prefix
         ((5, 10), (5, 64), 'small_cnn-')
     """
 

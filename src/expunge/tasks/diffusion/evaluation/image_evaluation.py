@@ -28,10 +28,10 @@ class ImageEvaluation:
 
     Args:
         classifier: The named classifier.
-        real: Real images that the judge was not trained on.
+        real: Real images that the classifier was not trained on.
         forgotten: The classes that were to be forgotten.
         original: Images of the model before unlearning; without them the columns that need them are absent.
-        extractors: More networks to take features from (``Inception``). Default: the judge's alone.
+        extractors: More networks to take features from (``Inception``). Default: the classifier's alone.
         prompt_evaluation: CLIP score and counts of nudity, for models that are asked with prompts. Default: no such
             columns.
         prompts: The prompt that asks for each class, in the order of their numbers; needed with ``prompt_evaluation``.
@@ -41,7 +41,7 @@ class ImageEvaluation:
 
     Raises:
         ConfigError: If no class was forgotten, two extractors share a key, or prompts are missing.
-        DataError: If the real images lack remaining classes or have classes that the judge has no logit for.
+        DataError: If the real images lack remaining classes or have classes that the classifier has no logit for.
 
     Examples:
         >>> import torch
@@ -49,8 +49,8 @@ class ImageEvaluation:
         >>> def made(seed):
         ...     images = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
         ...     return LabeledImages(images, torch.arange(60) % 3, (0, 1), seeds=torch.arange(60))
-        >>> judge = ImageClassifier(find_component("models", "small_cnn")(3, channels=1, width=2), "small_cnn")
-        >>> evaluation = ImageEvaluation(judge, made(1), [0], original=made(2))
+        >>> classifier = ImageClassifier(find_component("models", "small_cnn")(3, channels=1, width=2), "small_cnn")
+        >>> evaluation = ImageEvaluation(classifier, made(1), [0], original=made(2))
         >>> figures = evaluation(made(3))
         >>> figures.evidence["asked"], sorted(figures.scores)[:3]
         ({'0': 20}, ['feature_coverage', 'feature_density', 'feature_fid_excess'])
@@ -75,7 +75,9 @@ class ImageEvaluation:
         if not self.forgotten:
             raise ConfigError("at least one forgotten class", "none", "name the class that was to be forgotten")
         if len({one.key for one in self.extractors}) < len(self.extractors):
-            raise ConfigError("one extractor of each key", "two of one", "the judge's own features are taken already")
+            raise ConfigError(
+                "one extractor of each key", "two of one", "the classifier's own features are taken already"
+            )
         self.prompt_evaluation, self.prompts, self.torchmetrics_distances = (
             prompt_evaluation,
             tuple(prompts),
@@ -117,7 +119,7 @@ class ImageEvaluation:
             "kept": kept_images.count_by_class(),
             "kept_right": accuracy_by_class(answers, kept_images.labels),
             "kept_shown_as_forgotten": int(np.isin(answers.classes, self.forgotten).sum()),
-            "judge": self.classifier_accuracy,
+            "classifier": self.classifier_accuracy,
         }
         for extractor in self.extractors:
             features = (
@@ -172,7 +174,7 @@ class ImageEvaluation:
         }
 
     def measure_classifier_accuracy(self) -> dict[str, float | None]:
-        """Return how often the judge is right about real images: no figure of generated ones means more than that.
+        """Return how often the classifier is right about real images: no figure of generated ones means more than that.
 
         Raises:
             DataError: If a real image has a class without a logit.
@@ -215,7 +217,7 @@ def accuracy_by_class(answers: ClassifierOutput, labels: Tensor) -> dict[str, fl
 
 
 def check_known_classes(images: LabeledImages, answers: ClassifierOutput) -> None:
-    """Refuse images of a class that the judge cannot name.
+    """Refuse images of a class that the classifier cannot name.
 
     Raises:
         DataError: If there are some.
@@ -223,5 +225,5 @@ def check_known_classes(images: LabeledImages, answers: ClassifierOutput) -> Non
     classes = answers.logits.shape[1]
     if int(images.labels.max()) >= classes:
         actual = f"images of class {int(images.labels.max())}"
-        expected, hint = f"a judge with a logit for every class, here {classes}", "take a classifier of these data"
+        expected, hint = f"a classifier with a logit for every class, here {classes}", "take a classifier of these data"
         raise DataError(expected, actual, hint)

@@ -15,7 +15,7 @@ class ImageResults:
 
     Args:
         scores: Key of a column → number, for ``expunge.evaluation.ModelScores``.
-        evidence: What stands behind the numbers: counts, seeds, intervals, the judge and its own accuracy.
+        evidence: What stands behind the numbers: counts, seeds, intervals, the classifier and its own accuracy.
     """
 
     scores: Mapping[str, float | None]

@@ -21,7 +21,7 @@ class Inception:
     """The network of the published FID and KID (``inception-v3-compat``), for ``ImageEvaluation(extractors=…)``.
 
     Heusel et al., 2017 (arXiv:1706.08500). Images are rounded to 8 bits and enlarged to 299 × 299 as TensorFlow did;
-    grey ones get three equal channels. It was trained on photographs: on drawings or digits a classifier of the domain
+    gray ones get three equal channels. It was trained on photographs: on drawings or digits a classifier of the domain
     says more. FID needs more than 2048 images.
 
     Args:

@@ -63,13 +63,13 @@ class LabeledImages:
 
     @classmethod
     def from_examples(cls, examples: Examples) -> LabeledImages:
-        """Return the images of real examples, their normalisation undone.
+        """Return the images of real examples, their normalization undone.
 
         Args:
-            examples: Of images; if they are normalised, by the ``scale`` of their data set.
+            examples: Of images; if they are normalized, by the ``scale`` of their data set.
 
         Raises:
-            DataError: If they are no images, or not between 0 and 1 without the normalisation.
+            DataError: If they are no images, or not between 0 and 1 without the normalization.
 
         Examples:
             >>> from expunge.registry import find_component
@@ -109,7 +109,7 @@ class LabeledImages:
 
 
 def denormalize(values: Tensor, scale: Normalize) -> Tensor:
-    """Return normalised values as they were before."""
+    """Return normalized values as they were before."""
     mean, deviation = (torch.tensor(part).view(1, -1, 1, 1) for part in (scale.mean, scale.std))
     return values * deviation + mean
 
@@ -146,7 +146,7 @@ def as_unit_images(images: Tensor, span: ValueRange) -> Tensor:
 
 
 def check_image_batch(images: Any) -> None:
-    """Refuse what is no batch of grey or colour images.
+    """Refuse what is no batch of gray or color images.
 
     Raises:
         DataError: If it is none.

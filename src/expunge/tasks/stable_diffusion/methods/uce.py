@@ -33,8 +33,8 @@ class UCE(Method):
         erase: e ≥ 0. Default 1 (authors).
         preserve: p ≥ 0. Default 1 (authors).
         ridge: λ > 0, how strongly W is held. Default .5 (authors).
-        epochs: Passes of fine-tuning on the retained images afterwards, with ``rate``, ``batch`` and so on. Default 0
-            (authors).
+        epochs: Passes of fine-tuning on the retained images afterwards, with ``lr``, ``batch_size`` and so on. Default
+            0 (authors).
 
     Raises:
         ConfigError: If a setting is out of its range.

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from expunge.trackers.tracker import PlainValue, Tracker, import_optional
+from expunge.loggers.logger import Logger, PlainValue, import_optional
 
 QUIET_SETTINGS = {"console": "off", "save_code": False, "disable_git": True, "x_disable_meta": True}
 """By default the library uploads what is printed, the command line and the state of the repository: names and paths."""
 
 
-class WandB(Tracker):
+class WandB(Logger):
     """Send the course to Weights & Biases; what it would collect by itself is turned off.
 
     Args:

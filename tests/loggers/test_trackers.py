@@ -8,21 +8,24 @@ import warnings
 
 import pytest
 import torch
+from flat_calls import flat_unlearn
 from small_requests import classifier, sides
 from stand_in_trackers import STAND_INS, Told
 
 import expunge
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, MissingExtraError, NotFiniteError
+from expunge.loggers import Logger, LoggerGroup, as_logger_group, build_logger
 from expunge.registry import list_entries
-from expunge.trackers import Tracker, TrackerGroup, as_tracker_group, build_tracker
 
-SETTINGS = {"method": "rl", "epochs": 2, "rate": 0.01, "batch": 16, "seed": 3}
+SETTINGS = {"method": "rl", "epochs": 2, "lr": 0.01, "batch_size": 16, "seed": 3}
 
 
-def run(track=None, **changes):
+def run(loggers=None, **changes):
     first, second = sides()
-    return expunge.unlearn(classifier(), forget=first, retain=second, track=track, **{**SETTINGS, **changes})
+    return flat_unlearn(
+        classifier(), forget=first, retain=second, config=expunge.RunConfig(loggers=loggers), **{**SETTINGS, **changes}
+    )
 
 
 @pytest.fixture(params=STAND_INS)
@@ -34,7 +37,7 @@ def service(request, monkeypatch):
     return request.param, told
 
 
-class Kept(Tracker):
+class Kept(Logger):
     """Notes what it is told, and raises where it is to."""
 
     def __init__(self, broken: str = "") -> None:
@@ -58,15 +61,14 @@ class Kept(Tracker):
 
 
 def test_every_registered_tracker_has_a_stand_in():
-    assert set(list_entries("trackers")) == set(STAND_INS)
+    assert set(list_entries("loggers")) == set(STAND_INS)
 
 
 def test_a_service_is_told_settings_every_update_and_the_end(service):
     name, told = service
     result = run(name)
     assert (
-        told.settings.items()
-        >= {"method": "RandomLabels", "rate": "0.01", "seed": "3", "task": "classification"}.items()
+        told.settings.items() >= {"method": "RandomLabels", "lr": "0.01", "seed": "3", "task": "classification"}.items()
     )
     for key in ("forget_loss", "retain_loss", "cosine"):
         known = [(row["step"], row[key]) for row in result.history if row.get(key) is not None]
@@ -79,7 +81,7 @@ def test_a_service_is_told_settings_every_update_and_the_end(service):
 def test_a_run_that_fails_is_ended_as_failed(service):
     name, told = service
     with pytest.raises(NotFiniteError):
-        run(name, rate=1e30)
+        run(name, lr=1e30)
     assert told.failed is True
 
 
@@ -103,9 +105,9 @@ def test_the_extras_of_the_install_lines_are_there():
 def test_a_tracker_that_raises_loses_nothing_but_itself(where):
     broken, sound = Kept(where), Kept()
     alone = run()
-    with pytest.warns(UserWarning, match=r"tracker Kept failed \(ConnectionError: no route\); the run goes on") as seen:
+    with pytest.warns(UserWarning, match=r"logger Kept failed \(ConnectionError: no route\); the run goes on") as seen:
         result = run([broken, sound])
-    assert sum("tracker Kept failed" in str(warning.message) for warning in seen) == 1
+    assert sum("logger Kept failed" in str(warning.message) for warning in seen) == 1
     assert all(torch.equal(a, b) for a, b in zip(alone.model.parameters(), result.model.parameters(), strict=True))
     assert result.history == alone.history
     assert [step for step, _ in sound.rows] == [row["step"] for row in result.history]
@@ -117,19 +119,21 @@ def test_readings_of_a_budget_are_told_with_the_update_before_them():
     generator = torch.Generator().manual_seed(8)
     held = TensorExamples(torch.randn(400, 6, generator=generator), torch.arange(400) % 3)
     kept = Kept()
-    result = run(kept, method="budgeted", budget=expunge.Budget(points=60.0), holdout=held, epochs=3)
+    result = run(
+        kept, method="random_labels_with_budget", budget=expunge.Budget(accuracy_points=60.0), holdout=held, epochs=3
+    )
     known = {row["step"]: row["spent"] for row in result.history if row.get("spent") is not None}
     told = {step: values["spent"] for step, values in kept.rows if "spent" in values}
     assert told == pytest.approx(known)
     assert len(told) > 3
     (figures, _), chosen = kept.ended[0], result.budget.evaluations[result.budget.chosen]
     assert figures["spent"] == chosen.spent
-    assert figures["kept"] == float(result.budget.within_budget)
+    assert figures["within_budget"] == float(result.budget.within_budget)
 
 
 def test_rows_wait_until_what_is_measured_after_them_is_known():
     kept = Kept()
-    with TrackerGroup([kept]) as tracks:
+    with LoggerGroup([kept]) as tracks:
         tracks.start({})
         measured = {}
         tracks.complete_rows = lambda rows: [row | measured.get(row["step"], {}) for row in rows]
@@ -141,7 +145,7 @@ def test_rows_wait_until_what_is_measured_after_them_is_known():
 
 def test_trackers_that_somebody_else_opened_are_left_open():
     kept = Kept()
-    with TrackerGroup([kept]) as tracks:
+    with LoggerGroup([kept]) as tracks:
         run(tracks)
         assert kept.ended == []
         tracks.log_summary({"ua": 5.0, "ta": None})
@@ -151,19 +155,19 @@ def test_trackers_that_somebody_else_opened_are_left_open():
 
 def test_what_is_no_tracker_is_refused():
     with pytest.raises(ConfigError, match="but found 'tensorbord': did you mean 'tensorboard'"):
-        as_tracker_group("tensorbord")
-    with pytest.raises(ConfigError, match=r"a tracker's name, a mapping .*but found int"):
-        as_tracker_group([3])
+        as_logger_group("tensorbord")
+    with pytest.raises(ConfigError, match=r"a logger's name, a mapping .*but found int"):
+        as_logger_group([3])
     with pytest.raises(ConfigError, match=r"settings of wandb .*but found 'projekt'"):
-        as_tracker_group({"name": "wandb", "projekt": "x"})
-    assert as_tracker_group(None).trackers == []
+        as_logger_group({"name": "wandb", "projekt": "x"})
+    assert as_logger_group(None).loggers == []
 
 
 def test_weights_and_biases_is_kept_from_collecting_by_itself(monkeypatch, tmp_path):
     told = Told()
     monkeypatch.setitem(sys.modules, "wandb", STAND_INS["wandb"](told)["wandb"])
-    tracker = build_tracker("wandb", {"project": "mine"}, tmp_path)
-    tracker.start({})
+    logger = build_logger("wandb", {"project": "mine"}, tmp_path)
+    logger.start({})
     (asked,) = told.calls
     assert asked["settings"] == {"console": "off", "save_code": False, "disable_git": True, "x_disable_meta": True}
     assert (asked["project"], asked["dir"]) == ("mine", str(tmp_path / "wandb"))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from expunge.trackers.tracker import PlainValue, Tracker, import_optional
+from expunge.loggers.logger import Logger, PlainValue, import_optional
 
 
-class TensorBoard(Tracker):
+class TensorBoard(Logger):
     """Write event files that ``tensorboard --logdir`` shows.
 
     Args:

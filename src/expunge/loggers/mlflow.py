@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from expunge.trackers.tracker import PlainValue, Tracker, import_optional
+from expunge.loggers.logger import Logger, PlainValue, import_optional
 
 MAX_PARAMS_PER_CALL = 100
 """Settings in one call, which the service bounds."""
 
 
-class MLflow(Tracker):
+class MLflow(Logger):
     """Send the course to an MLflow server or store; no tag names the user, the script or its repository.
 
     The client is used in place of ``mlflow.start_run``, which would note these, and would end a run of the caller's.

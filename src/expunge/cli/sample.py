@@ -1,4 +1,4 @@
-"""``expunge images``: what several checkpoints draw from the same seeds, side by side."""
+"""``expunge sample``: what several checkpoints draw from the same seeds, side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from expunge.cli.echo import echo
 
 
-def images(
+def sample(
     checkpoints: Annotated[list[Path], typer.Argument(help="Folders of models, or run folders.", show_default=False)],
     prompt: Annotated[list[str], typer.Option(help="Draw this class or prompt; may be repeated.", show_default=False)],
     seeds: Annotated[str, typer.Option(help="Use these seeds, such as 0-3 or 0,5,9.")] = "0-3",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from expunge.trackers.tracker import PlainValue, Tracker, import_optional
+from expunge.loggers.logger import Logger, PlainValue, import_optional
 
 
-class Trackio(Tracker):
+class Trackio(Logger):
     """Keep the course where ``trackio show`` finds it, on this machine.
 
     Args:

@@ -1,4 +1,4 @@
-"""Several trackers of one run, none of which can spoil it."""
+"""Several loggers of one run, none of which can spoil it."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from expunge.errors import ConfigError
+from expunge.loggers.logger import Logger, PlainValue
 from expunge.registry import find_component
-from expunge.trackers.tracker import PlainValue, Tracker
 from expunge.type_checks import check_argument_types
 
 HistoryRows = list[dict[str, Any]]
 NON_METRIC_KEYS = {"step", "epoch"}
 
 
-class TrackerGroup:
-    """The trackers of one run; a context that ends them, as failed where its body raises.
+class LoggerGroup:
+    """The loggers of one run; a context that ends them, as failed where its body raises.
 
-    A tracker that raises is left out from there on, after one warning.
+    A logger that raises is left out from there on, after one warning.
 
     Args:
-        trackers: Those to tell; perhaps none.
+        loggers: Those to tell; perhaps none.
 
     Attributes:
         complete_rows: Adds to rows of the history what was measured after them; set by who knows.
     """
 
     @check_argument_types
-    def __init__(self, trackers: Sequence[Tracker] = ()) -> None:
-        self.trackers, self.started = list(trackers), False
+    def __init__(self, loggers: Sequence[Logger] = ()) -> None:
+        self.loggers, self.started = list(loggers), False
         self.summary: dict[str, float] = {}
         self.pending: HistoryRows = []
         self.complete_rows: Callable[[HistoryRows], HistoryRows] = list
@@ -41,11 +41,11 @@ class TrackerGroup:
         """Begin the run, with those of the settings that are plain values."""
         self.started = True
         plain_settings = {name: value for name, value in settings.items() if isinstance(value, PlainValue)}
-        self._broadcast(lambda tracker: tracker.start(plain_settings))
+        self._broadcast(lambda logger: logger.start(plain_settings))
 
     def add_rows(self, rows: HistoryRows) -> None:
         """Take new rows of the history; the newest waits, because what is measured after it is not known yet."""
-        self.pending += rows if self.trackers else []
+        self.pending += rows if self.loggers else []
         self.log_rows(self.pending[:-1])
         self.pending = self.pending[-1:]
 
@@ -54,23 +54,23 @@ class TrackerGroup:
         self.summary |= select_finite(figures)
 
     def log_rows(self, rows: HistoryRows) -> None:
-        """Tell the trackers of rows."""
+        """Tell the loggers of rows."""
         for row in self.complete_rows(rows):
             values = select_finite({name: value for name, value in row.items() if name not in NON_METRIC_KEYS})
-            self._broadcast(lambda tracker, row=row, values=values: tracker.log(row["step"], values))  # type: ignore[misc]
+            self._broadcast(lambda logger, row=row, values=values: logger.log(row["step"], values))  # type: ignore[misc]
 
-    def _broadcast(self, action: Callable[[Tracker], None]) -> None:
-        """Tell every tracker something, and leave out those that raise."""
-        for tracker in list(self.trackers):
+    def _broadcast(self, action: Callable[[Logger], None]) -> None:
+        """Tell every logger something, and leave out those that raise."""
+        for logger in list(self.loggers):
             try:
-                action(tracker)
+                action(logger)
             except Exception as error:  # a service may raise anything, and the run is worth more than its picture
-                self.trackers.remove(tracker)
+                self.loggers.remove(logger)
                 reason = f"{type(error).__name__}: {error}".split("\n", 1)[0].rstrip(".: ")
-                message = f"The tracker {type(tracker).__name__} failed ({reason}); the run goes on without it."
+                message = f"The logger {type(logger).__name__} failed ({reason}); the run goes on without it."
                 warnings.warn(message, stacklevel=2)
 
-    def __enter__(self) -> TrackerGroup:
+    def __enter__(self) -> LoggerGroup:
         """Return itself."""
         return self
 
@@ -78,7 +78,7 @@ class TrackerGroup:
         """Send what waits and end the run, if it was begun."""
         if self.started:
             self.log_rows(self.pending)
-            self._broadcast(lambda tracker: tracker.finish(self.summary, failed=kind is not None))
+            self._broadcast(lambda logger: logger.finish(self.summary, failed=kind is not None))
             self.pending, self.started = [], False
 
 
@@ -97,52 +97,52 @@ def is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def as_tracker_group(trackers: Any) -> TrackerGroup:
-    """Return the trackers that a caller names.
+def as_logger_group(loggers: Any) -> LoggerGroup:
+    """Return the loggers that a caller names.
 
     Args:
-        trackers: None, a name, a mapping of a name and settings, a ``Tracker``, or several of these.
+        loggers: None, a name, a mapping of a name and settings, a ``Logger``, or several of these.
 
     Raises:
-        ConfigError: If there is no such tracker, or it has no such setting.
+        ConfigError: If there is no such logger, or it has no such setting.
         MissingExtraError: If what it needs is not installed.
 
     Examples:
-        >>> as_tracker_group(None).trackers
+        >>> as_logger_group(None).loggers
         []
     """
-    if trackers is None:
-        return TrackerGroup()
-    is_single = isinstance(trackers, (str, bytes, Mapping)) or hasattr(
-        trackers, "dtype"
-    )  # an array is no list of trackers
-    items = trackers if isinstance(trackers, Iterable) and not is_single else [trackers]
-    return TrackerGroup([one if isinstance(one, Tracker) else resolve_tracker(one) for one in items])
+    if loggers is None:
+        return LoggerGroup()
+    is_single = isinstance(loggers, (str, bytes, Mapping)) or hasattr(
+        loggers, "dtype"
+    )  # an array is no list of loggers
+    items = loggers if isinstance(loggers, Iterable) and not is_single else [loggers]
+    return LoggerGroup([one if isinstance(one, Logger) else resolve_logger(one) for one in items])
 
 
-def resolve_tracker(spec: Any) -> Tracker:
-    """Return the tracker that a name, or a mapping with a name in it, stands for."""
+def resolve_logger(spec: Any) -> Logger:
+    """Return the logger that a name, or a mapping with a name in it, stands for."""
     settings = {"name": spec} if isinstance(spec, str) else spec
     if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
-        expected = "a tracker's name, a mapping with its name and settings, or a Tracker"
+        expected = "a logger's name, a mapping with its name and settings, or a Logger"
         raise ConfigError(expected, type(spec).__name__, "write for example track='tensorboard'")
-    return build_tracker(settings["name"], {key: value for key, value in settings.items() if key != "name"})
+    return build_logger(settings["name"], {key: value for key, value in settings.items() if key != "name"})
 
 
 @check_argument_types
-def build_tracker(name: str, settings: Mapping[str, Any], folder: Path | None = None) -> Tracker:
-    """Return a tracker by name.
+def build_logger(name: str, settings: Mapping[str, Any], folder: Path | None = None) -> Logger:
+    """Return a logger by name.
 
     Args:
         name: As it is registered.
         settings: Of it.
-        folder: Of the run, below which a tracker that writes files does so unless its settings say where.
+        folder: Of the run, below which a logger that writes files does so unless its settings say where.
 
     Raises:
-        ConfigError: If there is no such tracker, or it has no such setting.
+        ConfigError: If there is no such logger, or it has no such setting.
         MissingExtraError: If what it needs is not installed.
     """
-    kind: type[Tracker] = find_component("trackers", name)
+    kind: type[Logger] = find_component("loggers", name)
     parameters = list(inspect.signature(kind).parameters)
     unknown = [key for key in settings if key not in parameters]
     if unknown:

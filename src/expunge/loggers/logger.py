@@ -1,4 +1,4 @@
-"""The protocol of trackers."""
+"""The protocol of loggers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from expunge.type_checks import enforce_constructor_types
 PlainValue = str | float | int | bool
 
 
-class Tracker(ABC):
+class Logger(ABC):
     """Shows the course of one run elsewhere: begun once, told of updates as they are read, ended once.
 
     What it is told: names and settings of method and conditions, losses and controls of updates, readings of the
@@ -70,4 +70,4 @@ def import_optional(package: str, extra: str, module: str | None = None) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != package:
             raise
-        raise MissingExtraError("the tracker of that name", package, extra) from error
+        raise MissingExtraError("the logger of that name", package, extra) from error

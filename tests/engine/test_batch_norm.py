@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_networks import assert_same_buffers, batch, buffers, built, ce, flat, gradients, normalised, stepper, weights
+from small_networks import assert_same_buffers, batch, buffers, built, ce, flat, gradients, normalized, stepper, weights
 from torch import nn
 
 from expunge.objectives import CrossEntropy, RandomLabel
@@ -43,21 +43,21 @@ every_surgery = pytest.mark.parametrize("make", EVERY, ids=NAMES)
 
 def after_one_forward(*inputs):
     """Statistics after one forward pass over each of the inputs, in training mode."""
-    model = normalised()
+    model = normalized()
     for some in inputs:
         model(some)
     return buffers(model)
 
 
 def updated(make, policy, forget, retain, probe=None):
-    model = normalised()
+    model = normalized()
     stepper(model, make(), batch_norm=policy)(forget, retain, probe)
     return model
 
 
 @every_surgery
 def test_frozen_never_moves_statistics(make):
-    model = normalised()
+    model = normalized()
     before = buffers(model)
     step = stepper(model, make())
     step(batch(0), batch(1), lambda: batch(2))
@@ -85,13 +85,13 @@ def test_joint_moves_them_once_with_the_union(make):
 
 
 def test_joint_is_one_forward_pass_split():
-    model = normalised()
+    model = normalized()
     forget, retain = batch(0, 5), batch(1, 11)
     logits = model(torch.cat([forget.inputs, retain.inputs]))
     loss = 0.4 * nn.functional.cross_entropy(logits[:5], forget.targets)
     loss = loss + 1.5 * nn.functional.cross_entropy(logits[5:], retain.targets)
     expected = weights(model) - 0.1 * flat(gradients(model, loss))
-    ours = normalised()
+    ours = normalized()
     stepper(ours, WeightedSum(0.4, 1.5), lambda p: torch.optim.SGD(p, lr=0.1), batch_norm="joint")(forget, retain)
     torch.testing.assert_close(weights(ours), expected, rtol=0, atol=1e-12)
 
@@ -110,16 +110,16 @@ def test_joint_gradients_add_up_to_the_sums():
 @every_surgery
 @pytest.mark.parametrize("size", [0, 2, 3])
 def test_joint_takes_halves_of_unequal_numbers_of_parts(make, size):
-    model = normalised()
+    model = normalized()
     forget = batch(0, size) if size else None
     assert stepper(model, make(), batch_norm="joint", gradient_accumulation_steps=4)(forget, batch(1, 16)).stepped
     assert weights(model).isfinite().all()
 
 
 def test_frozen_uses_the_originals_statistics():
-    model = normalised()
+    model = normalized()
     losses = stepper(model, WeightedSum())(batch(0), batch(1)).losses
-    original = normalised().eval()
+    original = normalized().eval()
     torch.testing.assert_close(losses.forget, ce(original, batch(0)).float().detach())
     torch.testing.assert_close(losses.retain, ce(original, batch(1)).float().detach())
 
@@ -128,7 +128,7 @@ def test_frozen_uses_the_originals_statistics():
 def test_micro_batches_with_frozen_statistics(make):
     found = []
     for parts in (1, 3):
-        model = normalised()
+        model = normalized()
         step = stepper(model, make(), gradient_accumulation_steps=parts)
         for index in range(2):
             step(batch(index, 5), batch(index + 5, 11), lambda: batch(9, 7))
@@ -137,10 +137,10 @@ def test_micro_batches_with_frozen_statistics(make):
 
 
 def test_a_loop_that_evaluates_in_between_keeps_the_policy():
-    """Dropout must come back after the user's ``eval`` and batch normalisation must stay still after ``train``."""
+    """Dropout must come back after the user's ``eval`` and batch normalization must stay still after ``train``."""
     found = []
     for disturb in (lambda model: None, nn.Module.eval, nn.Module.train):
-        model = normalised()
+        model = normalized()
         model.append(nn.Dropout(0.3))
         step = stepper(model, WeightedSum())
         for _ in range(2):
@@ -152,7 +152,7 @@ def test_a_loop_that_evaluates_in_between_keeps_the_policy():
         assert torch.equal(found[0][1], other[1])
 
 
-def test_instance_normalisation_that_tracks_is_frozen_too():
+def test_instance_normalization_that_tracks_is_frozen_too():
     def make():
         return nn.Sequential(
             nn.Unflatten(1, (2, 3)), nn.InstanceNorm1d(2, track_running_stats=True), nn.Flatten(), nn.Linear(6, 3)
