@@ -31,8 +31,8 @@ from killed_runs import Killed, killed, straight
 from torch import nn
 
 from expunge.api import train_request
-from expunge.api.request.config import load_request
 from expunge.engine import CheckpointManager
+from expunge.request.config import load_request
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 REQUEST = """

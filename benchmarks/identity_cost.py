@@ -30,7 +30,7 @@ from PIL import Image
 from expunge.batch import Examples
 from expunge.data import as_examples, hash_examples
 from expunge.registry import find_component
-from expunge.tasks.classification.build import build_model
+from expunge.tasks.build import build_model
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 KEY = bytes(32)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from expunge.api import run_request
-from expunge.api.request.config import load_request
 from expunge.registry import list_entries
+from expunge.request.config import load_request
 
 RESULTS = ("unlearned.safetensors", "history.jsonl")
 WARM: list[BaseProcess] = []

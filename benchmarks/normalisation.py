@@ -27,7 +27,7 @@ from expunge.evaluation import ModelOutputs, ModelScores, aggregate, collect_mod
 from expunge.methods import build_method
 from expunge.registry import find_component
 from expunge.report import markdown_table
-from expunge.tasks.classification.build import build_model
+from expunge.tasks.build import build_model
 from expunge.tasks.classification.training import TrainSettings, train_classifier
 from expunge.weights import load_into, save_weights
 

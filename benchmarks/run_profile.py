@@ -17,9 +17,9 @@ from unittest.mock import patch
 import torch
 
 from expunge.api import inputs, job, run_request
-from expunge.api.request.config import load_request
 from expunge.batch import Predictor
 from expunge.data import TensorExamples
+from expunge.request.config import load_request
 
 REQUEST = """model: {model}
 data: {{name: fashion_mnist, subset: {subset}, augment: crop_flip}}

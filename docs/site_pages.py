@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File
 
 from expunge import api
-from expunge.api.request.names import SOURCE_ROOT, read_exported_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ("CONTRIBUTING", "SECURITY", "CHANGELOG")
@@ -119,7 +119,7 @@ def reference() -> dict[str, str]:
     verbs = [*(f"::: {api._HOMES[name]}.{name}\n\n" for name in api.__all__), entry("engine", "Stepper")]
     found = {"verbs": "# The verbs of the package\n\n" + "".join(verbs)}
     for room, title in ROOMS.items():
-        names = read_exported_names(SOURCE_ROOT, f"expunge.{room}")
+        names = getattr(import_module(f"expunge.{room}"), "__all__", ())
         found[room] = f"# {title}\n\n" + ("".join(entry(room, name) for name in names) or f"::: expunge.{room}\n")
     return found
 

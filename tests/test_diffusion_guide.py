@@ -87,7 +87,8 @@ def test_methods_that_it_names_are_registered():
 
 
 def test_the_request_file_is_one(tmp_path):
-    from expunge.api.request.config import StableDiffusionConfig, load_request
+    from expunge.request.config import load_request
+    from expunge.tasks.stable_diffusion.request import StableDiffusionConfig
 
     text = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[0]
     (tmp_path / "stable-diffusion").mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from expunge.api.request.config import load_request
+from expunge.request.config import load_request
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guides" / "several-requests.md"

@@ -149,3 +149,10 @@ class DuplicateDataWarning(UserWarning):
 
 class FitWarning(UserWarning):
     """A model that seems not to know the data that it is said to have been trained on."""
+
+
+def format_exception(error: BaseException) -> str:
+    """Return an error's type and the beginning of its message."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    text = lines[0] if len(lines[0]) <= 160 else f"{lines[0][:160]} …"
+    return f"{type(error).__name__} ({text.rstrip('. ')})"

@@ -1,8 +1,8 @@
 """What is there, by kind and name: derived from the packages' ``__all__`` and from third parties' entry points.
 
-A package of a room exports its public classes or functions in ``__all__``; nothing else has to be written down. The
-name is the class or function name in snake case; ``aliases`` on it adds others (the acronym of its paper). Third
-parties declare entry points in the group ``expunge.<kind>`` and touch none of our files.
+A package of a room exports its public classes or functions in ``__all__``. The name is the class or function name in
+snake case; ``aliases`` on it adds others (the acronym of its paper). ``NAMES`` lists ours for what must not import
+them. Third parties declare entry points in the group ``expunge.<kind>`` and touch none of our files.
 """
 
 from __future__ import annotations
@@ -39,6 +39,55 @@ TASK_PACKAGES: Mapping[str, tuple[str, ...]] = {
     "methods": ("expunge.tasks.diffusion.methods", "expunge.tasks.stable_diffusion.methods"),
 }
 """Kind → further packages that register entries of it: those for one family of models."""
+
+NAMES: Mapping[str, str] = {
+    "surgeries": (
+        "aligned_mtl annealed budget_schedule cagrad cone controller cosine_forget cosine_forget_weight cumulative "
+        "episodic eupmu eupmu_as_published eupmu_fast eupmu_official explicit famo fixed gdr_gma gdrgma gem "
+        "grad_vac gradvac gramian gramian_weighting implicit implicit_fast implicit_published linear lookahead lur "
+        "mgda nash nash_mtl noise_aware pcgrad pi pi_controller pooled projection robust_projection scalarization "
+        "scheduled tolerance_schedule unilateral union union_mean upgrad weighted weighted_sum"
+    ),
+    "objectives": (
+        "adaga adaptive_ascent anchor_preservation anti_distil ascent bad_teacher boundary boundary_shrink ce "
+        "concept_erasure counterfactual cross_entropy denoising disobey distil distil_held_out distil_original "
+        "distil_uniform distillation elastic_noise erasediff esd ewc ga gradient_ascent held_out "
+        "holdout_distillation image_pairs incompetent l1 l1_penalty nearest_wrong_label negative_cross_entropy "
+        "negative_guidance negative_kl neighbor_label noise_ascent noise_matching noise_of_another_class "
+        "other_class other_prompt pseudo_prompt random_label random_teacher rl safe_image sparse spm_anchor "
+        "spm_erase surrogate surrogate_noise uniform uniform_noise uniform_target"
+    ),
+    "masks": (
+        "agreement certified feasible fisher_ratio focus keep_if_harmless keep_unless_harmful knapsack lenient msg "
+        "mudman probabilistic_agreement proximal saliency salun salun_soft sequential_test sfr_on sign_agreement "
+        "small_gradients soft_threshold strict"
+    ),
+    "methods": (
+        "bad_teacher badt be blindspot boundary_expand boundary_shrink bs cumulative custom esd eupmu eupmu_fast "
+        "exact explicit fine_tune from_scratch ft ga gdr_gma gradient_ascent implicit implicit_fast influence "
+        "influence_unlearning iu l1 l1_sparse lookahead lur masked_small_gradients msg negative_guidance neggrad+ "
+        "neggrad_plus neighbor_labels projected_random_labels random_labels random_labels_with_budget retrain rl "
+        "rl_proximal sa saliency_unlearning salun salun_soft scissor_hands scissorhands scrub scrub+r scrub_r "
+        "scrub_rewind selective_amnesia selective_synaptic_dampening sfr_on sfron shs spm ssd uce "
+        "unified_concept_editing unilateral wfisher"
+    ),
+    "metrics": (
+        "auc average_gap avg_gap cka cka_original forget_distance forget_divergence forget_relative_entropy "
+        "forgetting_quality forgetting_quality_epsilon js_forget js_retain js_test kl_forget kl_retain kl_test klom "
+        "l2_forget l2_retain l2_test margin_divergence membership_auc membership_inference mia mia_efficacy "
+        "original_alignment ra relearn relearn_ratio relearn_steps retain_accuracy retain_distance "
+        "retain_divergence retain_relative_entropy retrained_alignment ta test_accuracy test_distance "
+        "test_divergence test_relative_entropy tow tpr_at_1_percent tpr_at_1_permille true_positives_at_one_percent "
+        "true_positives_at_one_permille tug_of_war u_lira ua ulira unlearning_accuracy"
+    ),
+    "readers": "cifar10 cifar100 digits fashion_mnist huggingface_datasets image_folder mnist svhn tiny_imagenet_20",
+    "models": "resnet18 resnet20 resnet8 small_cnn vgg16_bn",
+    "tasks": "classification ddpm diffusion sd stable_diffusion text_to_image",
+    "loggers": "mlflow tensorboard trackio wandb weights_and_biases",
+}
+"""Kind → our own names and aliases, so that a request is checked without importing torch; a test compares them."""
+AUTO = "auto"
+"""The word for the method that is chosen where none is named; no method is registered under it."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +176,21 @@ def supports_task(target: Any, task: str | None) -> bool:
 def entries_by_name(kind: str) -> Mapping[str, RegistryEntry]:
     """Return everything registered under ``kind`` by name and by alias."""
     return {name: entry for entry in list_entries(kind).values() for name in (entry.name, *entry.aliases)}
+
+
+def list_registered_names(kind: str) -> tuple[str, ...]:
+    """Return all names and aliases of a kind in alphabetical order, third parties' entry points included.
+
+    Nothing of them is imported.
+
+    Args:
+        kind: One of the keys of ``KINDS``.
+
+    Examples:
+        >>> "definitely_not_there" in list_registered_names("methods")
+        False
+    """
+    return tuple(sorted({*NAMES[kind].split(), *(point.name for point in entry_points(group=f"expunge.{kind}"))}))
 
 
 def normalize_name(name: str) -> str:

@@ -30,13 +30,13 @@ from typer.testing import CliRunner
 
 import expunge
 from expunge.api import Audit, audit_request, run_request
-from expunge.api.request.options import parse_request_options
 from expunge.cli import app
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, DataError, ExpungeError, ModelError, RequestError
 from expunge.metrics import loss
 from expunge.report import print_tables, read_document
 from expunge.report.audit_text import describe_weight_change, sort_by_distance
+from expunge.request.options import parse_request_options
 from expunge.weights import compare_layers, save_weights
 
 OPTIONS = {"model": MODEL, "data": DATA, "forget": "class=3"}

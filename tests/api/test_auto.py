@@ -12,7 +12,6 @@ from searches import timeless
 from torch import nn
 from torch.nn import functional
 
-from expunge.api.request.time_limit import parse_time_limit
 from expunge.api.result import get_task
 from expunge.api.steering.auto import (
     LEARNING_RATES,
@@ -37,6 +36,7 @@ from expunge.engine import RunOptions
 from expunge.errors import ConfigError
 from expunge.methods import build_method
 from expunge.objectives import NeighborLabel as Votes
+from expunge.request.time_limit import parse_time_limit
 
 POINTS = 4.0
 

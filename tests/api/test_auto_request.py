@@ -9,10 +9,11 @@ from small_requests import HELD_OUT, config, history_of, result_of, write_reques
 from typer.testing import CliRunner
 
 from expunge.api import run_request
-from expunge.api.request.config import ClassificationConfig, load_request
 from expunge.cli import app
 from expunge.errors import ConfigError
 from expunge.ledger import Ledger
+from expunge.request.config import load_request
+from expunge.tasks.classification.request import ClassificationConfig
 
 
 @pytest.fixture

@@ -15,14 +15,15 @@ from small_requests import HELD_OUT, config, history_of, result_of, write_reques
 from typer.testing import CliRunner
 
 from expunge.api import run_request
-from expunge.api.request.config import ClassificationConfig, load_request
 from expunge.budget import Budget, split_holdout
 from expunge.cli import app
 from expunge.data.manifest import hash_indices
 from expunge.errors import ConfigError
 from expunge.key import load_or_create_key
 from expunge.ledger import BudgetRecord, Ledger, compute_chain_totals
+from expunge.request.config import load_request
 from expunge.tasks.classification.readers import digits
+from expunge.tasks.classification.request import ClassificationConfig
 from expunge.weights import load_weights, save_weights
 
 DIGITS = {**HELD_OUT, "method": "{name: random_labels_with_budget, epochs: 3, lr: 0.01, batch_size: 32}"}

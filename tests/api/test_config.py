@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expunge.api.request import checks
-from expunge.api.request.config import ClassificationConfig, load_request
-from expunge.api.request.validation_errors import list_keys
 from expunge.data.device_examples import MAX_CACHE_GIB
 from expunge.errors import ConfigError
-from expunge.tasks.classification.train_settings import TrainSettings
+from expunge.request import checks
+from expunge.request.config import load_request
+from expunge.request.validation_errors import list_keys
+from expunge.tasks.classification.request import ClassificationConfig
+from expunge.tasks.train_settings import TrainSettings
 
 NAMES = {
     "models": ("resnet18", "resnet20", "small_cnn"),
@@ -435,7 +436,7 @@ def test_nothing_heavy_is_imported(folder):
     file = folder / "request.yaml"
     file.write_text(text(model="a.b:c", data="{factory: a.b:c}", method="mispelt"))
     code = (
-        "import sys\nfrom expunge.api.request.config import load_request\nfrom expunge.errors import ConfigError\n"
+        "import sys\nfrom expunge.request.config import load_request\nfrom expunge.errors import ConfigError\n"
         "try:\n    load_request(sys.argv[1])\nexcept ConfigError:\n"
         "    print([name for name in ('torch', 'numpy', 'sklearn', 'matplotlib') if name in sys.modules])"
     )

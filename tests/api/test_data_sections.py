@@ -11,9 +11,9 @@ from reader_files import encoded
 from torch.utils.data import TensorDataset
 
 from expunge.api.inputs import build_source, read_source
-from expunge.api.request.sections import DataChoice
 from expunge.data import LabeledDataset
 from expunge.errors import ConfigError, DataError
+from expunge.request.sections import DataChoice
 
 PART = TensorDataset(torch.randn(6, 2), torch.arange(6) % 3)
 

@@ -15,7 +15,6 @@ from written_requests import write_lines
 import expunge
 import expunge.demo
 from expunge.api import run_request
-from expunge.api.request.config import load_request
 from expunge.api.steering import lr_range_test
 from expunge.api.steering.cooldown import Cooldown
 from expunge.api.steering.lr_range_test import LearningRateRangeTest
@@ -24,6 +23,7 @@ from expunge.budget.holdout_evaluation import compute_losses
 from expunge.data import Subset, TensorExamples
 from expunge.errors import ConfigError, DataError
 from expunge.methods import build_method
+from expunge.request.config import load_request
 from expunge.tasks.stable_diffusion.task import StableDiffusion
 from expunge.tasks.task import Recognition
 

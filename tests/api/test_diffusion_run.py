@@ -16,10 +16,11 @@ from written_requests import write_lines
 import expunge.demo
 from expunge.api import run_request
 from expunge.api.purge import purge
-from expunge.api.request.config import DiffusionConfig, load_request
 from expunge.cli import app
 from expunge.errors import ConfigError, ExpungeError, NotFiniteError, RequestError
 from expunge.ledger import Ledger
+from expunge.request.config import load_request
+from expunge.tasks.diffusion.request import DiffusionConfig
 from expunge.weights import load_into
 
 DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"

@@ -10,10 +10,10 @@ from rich.console import Console
 from small_requests import config, write_request
 from typer.testing import CliRunner
 
-from expunge.api import estimating
+from expunge.api import model_job
 from expunge.api.estimating import RetrainEstimate, estimate_retrain, merge_sides, subsample
 from expunge.api.folder import FolderMode
-from expunge.api.job import prepare
+from expunge.api.job import prepare_job
 from expunge.cli import app
 from expunge.data import get_root_indices
 from expunge.errors import ConfigError
@@ -28,7 +28,7 @@ def asked(folder):
 
 
 def test_original_and_references_share_the_examples_that_the_request_leaves(asked):
-    job = prepare(asked, None, FolderMode(), Console(quiet=True))
+    job = prepare_job(asked, None, FolderMode(), Console(quiet=True))
     split = subsample(job, 0.5)
     sides = [get_root_indices(part) for part in (split.forget, split.retain)]
     for part, whole in zip(sides, (job.split.forget, job.split.retain), strict=True):
@@ -43,13 +43,13 @@ def test_original_and_references_share_the_examples_that_the_request_leaves(aske
 
 def test_the_result_tells_scores_cost_and_what_they_are_not(asked, monkeypatch):
     seen = []
-    real = estimating.train_model
+    real = model_job.train_model
 
     def watched(model, examples, given, *rest):
         seen.append((len(examples), given.seed))
         return real(model, examples, given, *rest)
 
-    monkeypatch.setattr(estimating, "train_model", watched)
+    monkeypatch.setattr(model_job, "train_model", watched)
     place = estimate_retrain(asked, fraction=0.5)
     assert place == asked.out.with_name("run-estimate")
     document = json.loads((place / "result.json").read_text())

@@ -150,14 +150,14 @@ def test_a_ledger_that_cannot_be_written_in_the_end_leaves_a_finished_run_and_sa
 
 def test_a_request_that_is_answered_twice_at_once_is_recorded_once(folder, ledger, monkeypatch):
     """The other run begins and ends while this one is at work."""
-    answered = run_module.dispatch_request
+    answered = run_module.run_job
 
     def meanwhile(*arguments):
-        monkeypatch.setattr(run_module, "dispatch_request", answered)
+        monkeypatch.setattr(run_module, "run_job", answered)
         run(folder, out="other")
         return answered(*arguments)
 
-    monkeypatch.setattr(run_module, "dispatch_request", meanwhile)
+    monkeypatch.setattr(run_module, "run_job", meanwhile)
     with pytest.raises(RequestError, match=r"entry 1 of .*the run in '.*' is finished, but .*pass --force --resume"):
         run(folder)
     assert len(ledger.entries()) == 1

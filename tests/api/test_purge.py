@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 import expunge
 from expunge.api import run_request
 from expunge.api.purge import purge
-from expunge.api.request.config import load_request
 from expunge.cli import app
 from expunge.errors import ConfigError, DataError
 from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
+from expunge.request.config import load_request
 
 TRAIN = "{epochs: 5, batch_size: 20}"
 

@@ -232,9 +232,9 @@ def test_what_was_trained_is_not_trained_again(folder, monkeypatch):
         trainings.append(given[-1])
         return train_model(*given)
 
-    from expunge.api.run import train_model
+    from expunge.api.model_job import train_model
 
-    monkeypatch.setattr("expunge.api.run.train_model", counted)
+    monkeypatch.setattr("expunge.api.model_job.train_model", counted)
     interrupted(folder, monkeypatch, **changes)
     assert bits(resumed(folder, **changes)) == expected
     assert trainings == ["Training", "Retraining"]

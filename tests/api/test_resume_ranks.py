@@ -12,7 +12,7 @@ from rank_sittings import RUNS, SIZE, acted
 from small_requests import write_request
 
 from expunge.api import train_request
-from expunge.api.request.config import load_request
+from expunge.request.config import load_request
 
 REQUEST = {
     "method": "{name: eupmu, epochs: 2, lr: 0.01, batch_size: 32}",

@@ -10,10 +10,10 @@ from written_requests import write_lines
 
 from expunge.api import run_request
 from expunge.api.purge import purge
-from expunge.api.request.config import load_request
 from expunge.cli import app
 from expunge.errors import ConfigError, ExpungeError, NotFiniteError, RequestError
 from expunge.ledger import Ledger
+from expunge.request.config import load_request
 from expunge.weights import load_weights
 
 STYLE = "{name: van gogh, prompts: [a cat in the style of van gogh], anchor: a photo of a cat}"

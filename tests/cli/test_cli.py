@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 import expunge
 from expunge import api, registry
-from expunge.api.request import checks
 from expunge.cli import app
 from expunge.cli.echo import echo
 from expunge.errors import RequestError
+from expunge.request import checks
 
 LIGHT = ("torch", "numpy", "sklearn", "matplotlib", "diffusers", "transformers", "accelerate", "peft", "PIL")
 

@@ -11,7 +11,6 @@ from flat_calls import flat_unlearn
 from small_networks import mlp, normalized
 
 import expunge
-from expunge.api.request.config import load_request
 from expunge.api.run import run_request
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
@@ -21,6 +20,7 @@ from expunge.engine.compiled import check_compiler, compiled, is_compiled
 from expunge.errors import ConfigError, ModelError, SurgeryError
 from expunge.objectives import CrossEntropy
 from expunge.pair import Pair
+from expunge.request.config import load_request
 from expunge.surgery import LURSurgery
 
 

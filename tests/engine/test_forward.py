@@ -18,8 +18,8 @@ from expunge.errors import ConfigError, ModelError
 from expunge.objectives import CrossEntropy, RandomLabel
 from expunge.pair import Pair
 from expunge.surgery import WeightedSum
-from expunge.tasks.classification.train_settings import TrainSettings
 from expunge.tasks.classification.training import train_classifier
+from expunge.tasks.train_settings import TrainSettings
 
 INPUTS, LABELS = torch.randn(43, 6, generator=torch.Generator().manual_seed(0)), torch.arange(43) % 3
 

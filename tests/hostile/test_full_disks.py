@@ -25,7 +25,7 @@ from expunge.errors import FitWarning
 from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
 from expunge.report import save_report
-from expunge.tasks.classification.build import build_model
+from expunge.tasks.build import build_model
 from expunge.weights import save_weights
 
 SMALL = {key: CLASSIFIER[key] for key in ("model", "data", "forget", "method", "threads")}

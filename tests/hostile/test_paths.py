@@ -19,7 +19,6 @@ from wrong_kinds import annotation_of, fault, hostile_paths, settings_below
 import hostile
 from expunge import RunConfig, unlearn
 from expunge.api.generative.image_comparison import ImageModelComparison
-from expunge.api.request.config import CONFIG_CLASSES, load_request
 from expunge.benchmark.recipe import BenchmarkRecipe, load_recipe
 from expunge.cli import app, main
 from expunge.data import ByIndices
@@ -27,7 +26,8 @@ from expunge.errors import ConfigError, DataError
 from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
 from expunge.report import save_report
-from expunge.tasks.classification.build import build_model
+from expunge.request.config import TASK_REQUESTS, find_request_class, load_request
+from expunge.tasks.build import build_model
 from expunge.tasks.classification.readers import image_folder
 from expunge.tasks.stable_diffusion.prompt_examples import PromptExamples
 from expunge.weights import load_weights, read_metadata, save_weights
@@ -135,7 +135,7 @@ BESIDE = {"forget": {}, "exclude": {}, "classifier": {"name": "resnet8"}, "data"
 """What a section holds beside a path in it, where that is not what the whole request has."""
 OF_REQUESTS = [
     (kind, keys)
-    for kind, model in {**CONFIG_CLASSES, "recipe": BenchmarkRecipe}.items()
+    for kind, model in {**{task: find_request_class(task) for task in TASK_REQUESTS}, "recipe": BenchmarkRecipe}.items()
     for keys in settings_below(model)
     if admits_path(annotation_of(model, keys))
 ]

@@ -22,10 +22,10 @@ from expunge.api.audits.ulira import audit_ulira
 from expunge.api.convert import convert
 from expunge.api.generative.images import draw_images
 from expunge.api.purge import purge
-from expunge.api.request.config import load_request
 from expunge.errors import DataError
-from expunge.tasks.classification.build import build_model
-from expunge.tasks.classification.train_settings import TrainSettings
+from expunge.request.config import load_request
+from expunge.tasks.build import build_model
+from expunge.tasks.train_settings import TrainSettings
 from expunge.weights import save_weights
 
 ELSEWHERE = {

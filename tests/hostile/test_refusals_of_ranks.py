@@ -7,7 +7,7 @@ import sys
 import pytest
 from whole_requests import CLASSIFIER
 
-from expunge.tasks.classification.build import build_model
+from expunge.tasks.build import build_model
 from expunge.weights import save_weights
 
 SMALL = {key: CLASSIFIER[key] for key in ("model", "data", "forget", "method", "threads")}

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from whole_requests import CLASSIFIER, DIFFUSION, PROMPTS, RECIPE
 
 import hostile
-from expunge.api.request.config import load_request
-from expunge.api.request.document import read_document
 from expunge.benchmark.recipe import load_recipe
 from expunge.cli import app
 from expunge.errors import ConfigError, ExpungeError
 from expunge.key import load_or_create_key
+from expunge.request.config import load_request
+from expunge.request.document import read_document
 from expunge.weights import save_weights
 from hostile import broken, mutated, numbers_of, tried
 
@@ -51,7 +51,7 @@ NASTY = (
 def read(path):
     """Read a request and whatever hangs on it."""
     config = load_request(path)
-    config.where("method", "name"), config.run_options(), config.model_dump_json()
+    config.where("method", "name"), config.run_config(), config.model_dump_json()
 
 
 @numbers_of("request texts")
@@ -112,7 +112,7 @@ def test_an_alias_may_be_used_but_not_multiply(tmp_path):
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     """A folder with the weights that the request names."""
-    from expunge.tasks.classification.build import build_model
+    from expunge.tasks.build import build_model
 
     folder = tmp_path_factory.mktemp("original")
     save_weights(build_model("small_cnn", classes=10, channels=1, width=4), folder / "original.safetensors")

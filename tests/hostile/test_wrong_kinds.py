@@ -14,17 +14,17 @@ from whole_requests import CLASSIFIER, DIFFUSION, PROMPTS, RECIPE
 from wrong_kinds import PASSED, WRITTEN, Odd, every, fault, settings_below
 
 from expunge import Pair, Stepper, audit, evaluate, unlearn
-from expunge.api.request import checks
-from expunge.api.request.config import CONFIG_CLASSES, list_registered_names, load_request
-from expunge.api.request.document import RequestDocument
 from expunge.benchmark.recipe import BenchmarkRecipe, load_recipe
 from expunge.budget import Budget
 from expunge.data import ByFraction, Subset, TensorExamples, as_examples
 from expunge.errors import ModelError
 from expunge.methods import build_method
 from expunge.objectives import CrossEntropy, RandomLabel
-from expunge.registry import list_entries
+from expunge.registry import list_entries, list_registered_names
 from expunge.report import save_report
+from expunge.request import checks
+from expunge.request.config import find_request_class, load_request
+from expunge.request.document import RequestDocument
 from expunge.surgery import Projection
 from expunge.weights import load_into, load_weights, save_weights
 
@@ -47,7 +47,7 @@ def changed(document: dict, keys: tuple[str, ...], value: object) -> dict:
 @pytest.mark.parametrize("kind", [*REQUESTS, "recipe"])
 def test_settings_of_requests(kind, tmp_path, monkeypatch):
     """What YAML makes of a file is tried elsewhere; here the values are there already."""
-    document, model = (RECIPE, BenchmarkRecipe) if kind == "recipe" else (REQUESTS[kind], CONFIG_CLASSES[kind])
+    document, model = (RECIPE, BenchmarkRecipe) if kind == "recipe" else (REQUESTS[kind], find_request_class(kind))
     read = load_recipe if kind == "recipe" else load_request
     path, tried, wrong = tmp_path / "request.yaml", 0, []
     monkeypatch.setattr(

@@ -15,9 +15,9 @@ from killed_runs import digests, launches
 from rich.console import Console
 
 from expunge.api import run_request
-from expunge.api.request.config import load_request
 from expunge.engine import CheckpointManager, Interrupted
 from expunge.errors import ExpungeError
+from expunge.request.config import load_request
 from expunge.weights import save
 
 

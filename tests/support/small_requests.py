@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from written_requests import write_lines
 
-from expunge.api.request.config import load_request
 from expunge.data import TensorExamples
+from expunge.request.config import load_request
 
 MODEL = "{name: small_cnn, options: {width: 4}}"
 DATA = "{name: digits, subset: 120, options: {test_share: 0.1}}"

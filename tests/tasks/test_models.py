@@ -11,7 +11,7 @@ from expunge.batch import Batch, Predictor
 from expunge.errors import ConfigError, MissingExtraError, ModelError
 from expunge.python_path import import_object
 from expunge.registry import list_entries
-from expunge.tasks.classification.build import build_model, check_model
+from expunge.tasks.build import build_model, check_model
 
 SIZES = {"resnet18": 11_173_962, "resnet20": 272_474, "resnet8": 78_042, "vgg16_bn": 14_728_266, "small_cnn": 24_346}
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from expunge.batch import Batch
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
-from expunge.tasks.classification.build import build_model
+from expunge.tasks.build import build_model
 from expunge.tasks.classification.training import TrainSettings, train_classifier
 
 

@@ -9,7 +9,7 @@ _HOMES = {
     "Evaluation": "expunge.api.evaluating",
     "ULiRAResult": "expunge.api.audits.ulira_result",
     "Result": "expunge.api.unlearning",
-    "RunConfig": "expunge.api.run_config",
+    "RunConfig": "expunge.run_config",
     "Audit": "expunge.api.audits.auditing",
     "audit": "expunge.api.audits.auditing",
     "audit_request": "expunge.api.audits.audit_run",

@@ -11,7 +11,6 @@ import numpy as np
 from torch import nn
 
 from expunge.api.loading import error_location
-from expunge.api.request.config import ClassificationConfig, DiffusionConfig
 from expunge.api.request_section import find_held_out_tests
 from expunge.api.result import get_task
 from expunge.api.steering.budget_validation import (
@@ -35,6 +34,7 @@ from expunge.ledger import BudgetRecord, Ledger, LedgerEntry, find_openings, pac
 from expunge.methods import Method
 from expunge.metrics import HeldOutTest
 from expunge.python_path import import_object
+from expunge.request.budgeted_request import BudgetedRequest
 from expunge.weights import unwrap_state
 
 ROUNDED_CAVEAT = (
@@ -51,7 +51,7 @@ class BudgetPlan(NamedTuple):
 
 
 def prepare_budget(
-    config: ClassificationConfig | DiffusionConfig, method: Method | None, predict: Predictor, split: Split
+    config: BudgetedRequest, method: Method | None, predict: Predictor, split: Split
 ) -> BudgetPlan | None:
     """Return the budget that a request names, None without one.
 
@@ -93,7 +93,7 @@ def prepare_budget(
     return BudgetPlan(budget_options, holdout_split)
 
 
-def budget_from_config(config: ClassificationConfig | DiffusionConfig) -> Budget | None:
+def budget_from_config(config: BudgetedRequest) -> Budget | None:
     """Return the budget of a request file, its metric imported."""
     if config.budget is None:
         return None

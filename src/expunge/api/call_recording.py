@@ -15,7 +15,6 @@ from expunge.api.digests import hmac_digest, state_digest
 from expunge.api.earlier_requests import build_concept_hashes, build_forgotten_hashes, find_label_names, hash_forgotten
 from expunge.api.folder import check_name_length, check_writable
 from expunge.api.notes import MAX_NOTE_LENGTH, note_digests
-from expunge.api.request.names import AUTO
 from expunge.api.steering.budget_validation import HoldoutSplit
 from expunge.api.steering.controller import BudgetController
 from expunge.batch import Split
@@ -37,7 +36,7 @@ from expunge.ledger import (
 )
 from expunge.ledger.entry import NOTE_KEYS
 from expunge.methods import Method
-from expunge.registry import snake_case
+from expunge.registry import AUTO, snake_case
 from expunge.tasks.task import Task
 from expunge.warnings_location import caller_stack_level
 

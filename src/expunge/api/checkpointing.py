@@ -14,7 +14,6 @@ from torch import nn
 from expunge.api.digests import hmac_digest, state_digest
 from expunge.api.folder import CHECKPOINTS_FOLDER
 from expunge.api.model_comparison import serialize_method
-from expunge.api.request.config import AnyConfig
 from expunge.api.steering.budget_validation import BudgetOptions
 from expunge.batch import Examples, Split
 from expunge.code_hashes import code_version, hash_user_sources
@@ -29,10 +28,11 @@ from expunge.engine import (
 )
 from expunge.key import load_or_create_key
 from expunge.methods import Method
+from expunge.request.request_file import RequestFile
 from expunge.weights import folder_lock
 
 
-def create_checkpoint_manager(config: AnyConfig, force: bool = False) -> CheckpointManager:
+def create_checkpoint_manager(config: RequestFile, force: bool = False) -> CheckpointManager:
     """Return where a run saves its state, as often as its request says."""
     return CheckpointManager(
         config.out / CHECKPOINTS_FOLDER, SaveInterval(**config.checkpoint_every.model_dump()), force=force

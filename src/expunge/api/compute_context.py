@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from expunge.api.request.request_file import RequestFile
 from expunge.code_hashes import code_version
 from expunge.data import device_cache_limit
+from expunge.request.request_file import RequestFile
 
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 

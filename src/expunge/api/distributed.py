@@ -9,20 +9,21 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import torch
 from rich.console import Console
 from torch import distributed as dist
 
 from expunge.api.checkpointing import create_checkpoint_manager
+from expunge.api.execute import unlearn_split
 from expunge.api.folder import FolderMode
-from expunge.api.job import Job, prepare
-from expunge.api.request.config import AnyConfig, ClassificationConfig
-from expunge.api.unlearning import unlearn
+from expunge.api.job import Job, prepare_job
+from expunge.api.result import get_task
 from expunge.engine import ControlGroup, broadcast_weights
 from expunge.engine.control_group import PROCESS_GROUP_TIMEOUT
 from expunge.errors import ConfigError
+from expunge.request.request_file import RequestFile
 
 LAUNCHER_ENV = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What ``torchrun`` and ``accelerate launch`` tell each process that they start."""
@@ -57,7 +58,7 @@ def may_speak() -> bool:
 
 
 @contextmanager
-def distributed_context(config: AnyConfig) -> Iterator[ControlGroup | None]:
+def distributed_context(config: RequestFile) -> Iterator[ControlGroup | None]:
     """Join the processes that a launcher has started, and leave them after the body.
 
     What is lent is None where this process is the only one.
@@ -68,7 +69,7 @@ def distributed_context(config: AnyConfig) -> Iterator[ControlGroup | None]:
     if count_processes() < 2:
         yield None
         return
-    if not isinstance(config, ClassificationConfig):
+    if not get_task(config.task).is_distributable:
         actual = f"task: {config.task} on {os.environ['WORLD_SIZE']} processes"
         raise ConfigError("a request to a classifier, whose updates processes can share", actual, "use one process")
     on_cuda = config.device in ("auto", "cuda") and torch.cuda.is_available()
@@ -94,18 +95,18 @@ def all_ranks_or_none(council: ControlGroup | None) -> AbstractContextManager[No
     return nullcontext() if council is None else council.sync_errors()
 
 
-def broadcast_done(job: Job, council: ControlGroup, done: bool) -> None:
+def broadcast_done(job: Job[Any], council: ControlGroup, done: bool) -> None:
     """Tell the others whether the request is answered already, and the reader how many share it."""
     job.council = council
     council.all_gather(done)
     job.console.print(f"Ranks:   {council.size}", soft_wrap=True)
 
 
-def run_worker(config: AnyConfig, data_dir: Path | None, council: ControlGroup) -> None:
+def run_worker(config: RequestFile, data_dir: Path | None, council: ControlGroup) -> None:
     """Do this process's share of every update: what comes before and after, and the folder, are the first one's."""
     with council.sync_errors():
         # What the first process writes into the folder meanwhile is no reason to refuse it.
-        job = prepare(cast(ClassificationConfig, config), data_dir, FolderMode(overwrite=True), Console(quiet=True))
+        job = prepare_job(config, data_dir, FolderMode(overwrite=True), Console(quiet=True))
     job.council = council
     done, *_ = council.all_gather(False)
     if done:
@@ -113,13 +114,7 @@ def run_worker(config: AnyConfig, data_dir: Path | None, council: ControlGroup) 
     with council.sync_errors():
         pass  # the first one opens the folder
     broadcast_weights(job.original)
-    sides = job.split
-    unlearn(
-        job.original,
-        forget=sides.forget,
-        retain=sides.retain,
-        holdout=sides.holdout,
-        **job.get_unlearn_kwargs(),
-        config=job.config.run_config(distributed=True, checkpoints=create_checkpoint_manager(job.config)),
-    )
+    checkpoints = create_checkpoint_manager(config)
+    shared: dict[str, Any] = {"distributed": True, "checkpoints": checkpoints}
+    unlearn_split(job.model, job.build_split(), config, job.chosen_method, job.budget, **shared)
     council.all_gather(None)

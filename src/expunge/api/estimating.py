@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,20 @@ from rich.console import Console
 from expunge.api.compute_context import compute_context
 from expunge.api.disclosure import describe_request_settings
 from expunge.api.documents import build_document
+from expunge.api.execute import run_job
 from expunge.api.folder import REPORT_FILE, RESULT_FILE, FolderMode
-from expunge.api.inputs import create_model
-from expunge.api.job import Job, prepare
-from expunge.api.loading import error_location, read_train_settings
-from expunge.api.model_comparison import ModelComparison
-from expunge.api.request.config import AnyConfig, ClassificationConfig
-from expunge.api.request_section import RequestInfo, build_request_section
-from expunge.api.result import Result
-from expunge.api.run import REFERENCE_SEED_OFFSET, display_path
+from expunge.api.loading import read_train_settings
+from expunge.api.model_job import ModelJob
+from expunge.api.request_section import build_request_section
+from expunge.api.result import get_task
+from expunge.api.run import display_path
 from expunge.api.steering.trial import subsample_by_class
-from expunge.api.training import train_model
-from expunge.api.unlearning import unlearn
 from expunge.batch import Examples, Split
 from expunge.data import Subset, get_root, get_root_indices
 from expunge.errors import ConfigError
 from expunge.formatting import format_number
 from expunge.report import print_tables, write_report
+from expunge.request.request_file import RequestFile
 from expunge.type_checks import check_argument_types
 
 NUM_REFERENCES = 2
@@ -90,7 +86,7 @@ def describe_caveat(fraction: float) -> str:
 
 @check_argument_types
 def estimate_retrain(
-    config: AnyConfig,
+    config: RequestFile,
     *,
     fraction: float = 0.1,
     out: Path | None = None,
@@ -115,9 +111,7 @@ def estimate_retrain(
         ConfigError: If the request is no classifier's, or does not say how to train, or the share is out of range.
         ExpungeError: If something else does not fit; before anything is trained.
     """
-    if not isinstance(config, ClassificationConfig):
-        hint = "retrain with the library that trained the model"
-        raise ConfigError("the request of a classifier", f"task: {config.task}", hint, config.where("task"))
+    config = config.as_model_request("retrain with the library that trained the model")
     if not 0 < fraction < 1:
         raise ConfigError("a share between 0 and 1", f"{fraction:g}", "use for example --fraction 0.1")
     read_train_settings(config)
@@ -127,43 +121,40 @@ def estimate_retrain(
         update={"out": folder, "checkpoint": None, "retrained_model": "none", "ledger": None}
     )
     with compute_context(config):
-        job = prepare(standalone, data_dir, FolderMode(overwrite), console)
+        job = ModelJob(standalone, get_task(config.task), FolderMode(overwrite), console)
+        job.read(data_dir)
         result = run_estimate(job, fraction)
     write_report(result, job.folder.path / REPORT_FILE)
     job.folder.write_json(RESULT_FILE, result)
+    job.folder.clear_checkpoints()
     print_tables(result, console)
     console.print(f"{result['requests'][0]['estimate']['sentence']}\n{describe_caveat(fraction)}", markup=False)
     console.print(f"Report:  {display_path(job.folder.path / REPORT_FILE)}", soft_wrap=True, markup=False)
     return job.folder.path
 
 
-def run_estimate(job: Job, fraction: float) -> dict[str, Any]:
+def run_estimate(job: ModelJob, fraction: float) -> dict[str, Any]:
     """Make all models on a share of the data, and return the result document."""
-    split = subsample(job, fraction)
-    with error_location(job.config, "train"):
-        train_model(job.original, merge_sides(split), job.config, job.console, "Training")
-    rows = ModelComparison(split, job.source.test, job.config.seed, extra_metrics=job.config.metrics)
-    rows.add_original(job.original)
-    result = unlearn_subsample(job, split)
-    rows.add_unlearned(result.model, job.config.method.name, result.method, result.seconds, result.history)
-    seconds = [retrain_on_subsample(job, split, rows, number) for number in range(1, 1 + NUM_REFERENCES)]
-    estimate = RetrainEstimate(fraction, len(split.retain), len(job.split.retain), seconds[0])
-    names, sentence = job.source.class_names, job.request.describe(job.source.class_names)
-    info = RequestInfo("request", f"Forget {sentence}, on {100 * fraction:g} % of the data", job.request.kind, names)
-    floors = rows.compute_floors()
+    retained = len(job.split.retain)
+    job.split = split = subsample(job, fraction)
+    job.training_examples, job.num_references, job.keeps_networks = merge_sides(split), NUM_REFERENCES, False
+    outcome = run_job(job)
+    estimate = RetrainEstimate(fraction, len(split.retain), retained, outcome.retrain_seconds[0] or 0.0)
+    info = replace(job.info, description=f"{job.info.description}, on {100 * fraction:g} % of the data")
+    rows, floors = outcome.comparison, outcome.comparison.compute_floors()
     part = build_request_section(
         info, split, job.source.test, rows.score(), floors.get("avg_gap"), metrics=rows.metrics, floors=floors
     )
     title = f"{info.description} ({job.source.name})"
     command = f"expunge estimate-retrain {job.config.where() or 'request'} --fraction {fraction:g}"
-    disclosure = describe_request_settings(job.config.method.automatic, result)
+    disclosure = describe_request_settings(job.config.method.automatic, outcome.result)
     sections = [part | {"estimate": estimate.to_dict()}]
     content = build_document("run", title, command, disclosure, sections, STILL_CONTAINS_DATA, str(job.device))
     content["limitations"] += [describe_caveat(fraction), estimate.sentence]
     return content
 
 
-def subsample(job: Job, fraction: float) -> Split:
+def subsample(job: ModelJob, fraction: float) -> Split:
     """Return a share of both sides, drawn by the seed of the run, each class in proportion."""
     forget, retain = (
         subsample_by_class(part, fraction, 0, job.config.seed) for part in (job.split.forget, job.split.retain)
@@ -176,20 +167,3 @@ def merge_sides(split: Split) -> Examples:
     forget = split.forget
     root = get_root(forget)
     return Subset(root, torch.cat([get_root_indices(forget), get_root_indices(split.retain)]).sort().values)
-
-
-def unlearn_subsample(job: Job, split: Split) -> Result:
-    """Unlearn from the share as the run would from all."""
-    parts: dict[str, Any] = {"forget": split.forget, "retain": split.retain, "holdout": split.holdout}
-    return unlearn(job.original, **parts, **job.get_unlearn_kwargs(), config=job.config.run_config())
-
-
-def retrain_on_subsample(job: Job, split: Split, rows: ModelComparison, number: int) -> float:
-    """Train a model without the forgotten examples, ask it, and return the seconds that training took."""
-    seed = job.config.seed + number * REFERENCE_SEED_OFFSET
-    model = create_model(job.config, job.source, seed).to(job.device)
-    began = time.perf_counter()
-    train_model(model, split.retain, job.config.model_copy(update={"seed": seed}), job.console, f"Retraining {number}")
-    seconds = time.perf_counter() - began
-    rows.add_retrained(model, seconds)
-    return seconds

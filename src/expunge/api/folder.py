@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from expunge.api.request.request_file import UNLEARNED_FOLDER
 from expunge.errors import ConfigError, is_unicode
 from expunge.files import PARTIAL_SUFFIX, is_real_folder, open_regular_file, remove_matching, remove_partial
+from expunge.request.request_file import UNLEARNED_FOLDER
 from expunge.weights import atomic_write
 
 RESULT_FILE = "result.json"

@@ -13,9 +13,7 @@ import torch
 from torch import nn
 
 from expunge.api.earlier_requests import EarlierRequest, find_class_positions
-from expunge.api.request.checks import format_value, suggest
-from expunge.api.request.config import ClassificationConfig
-from expunge.api.request.request_file import DataRequest
+from expunge.api.result import get_task
 from expunge.batch import Examples
 from expunge.data import (
     ByClass,
@@ -32,11 +30,12 @@ from expunge.data import (
     none,
     num_classes,
 )
-from expunge.errors import ConfigError, DataError, ExpungeError, RequestError
+from expunge.errors import ConfigError, DataError, ExpungeError, RequestError, format_exception
 from expunge.python_path import import_object
 from expunge.registry import find_component
-from expunge.tasks.classification.build import build_model
-from expunge.tasks.classification.libraries import format_exception
+from expunge.request.checks import format_value, suggest
+from expunge.request.model_request import ModelRequest
+from expunge.request.request_file import DataRequest
 
 _FACTORY_KEYS = ("train", "test", "class_names", "ids")
 _HOLDOUT_HINT = "remove it; the request's key `holdout` takes a share of the test examples for the method's own use"
@@ -269,15 +268,20 @@ def take_holdout(source: LabeledDataset, fraction: float | None, seed: int) -> t
     return replace(source, test=Subset(source.test, order[count:])), Subset(source.test, order[:count])
 
 
-def create_model(config: ClassificationConfig, source: LabeledDataset, seed: int) -> nn.Module:
+def create_model(config: ModelRequest, source: LabeledDataset, seed: int) -> nn.Module:
     """Return the network that the request names, initialized from a seed of its own.
 
     Its options may say another number of classes or channels than the data have; the checks come later.
     """
-    sizes = {"classes": len(source.class_names), "channels": source.shape[0]}
+    task = get_task(config.task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_model(config.model.name, **{**sizes, **config.model.options})
+        return task.create_model(config.model.name, **{**get_sizes(source), **config.model.options})
+
+
+def get_sizes(source: LabeledDataset) -> dict[str, int]:
+    """Return what the factory of a network is told of the data."""
+    return {"classes": len(source.class_names), "channels": source.shape[0]}
 
 
 def resolve_device(name: str) -> torch.device:

@@ -24,12 +24,10 @@ from expunge.api.earlier_requests import (
 from expunge.api.folder import ORIGINAL_FILE
 from expunge.api.inputs import as_request, create_model, read_exclusions, read_source, take_holdout
 from expunge.api.other_chains import forgotten_beside, forgotten_elsewhere
-from expunge.api.request.budgeted_request import BudgetedRequest
-from expunge.api.request.config import ClassificationConfig
-from expunge.api.request.request_file import DataRequest, RequestFile
+from expunge.api.result import get_task
 from expunge.api.steering.auto import DEFAULT_METHOD
 from expunge.api.validation import check_inputs, check_weights, infer_num_classes, take_probe_batch
-from expunge.batch import Examples, Predictor
+from expunge.batch import Examples
 from expunge.data import ForgetRequest, LabeledDataset, Subset, check_labels, split_request
 from expunge.engine.run_options import noop
 from expunge.errors import ConfigError, DataError, ExpungeError
@@ -37,9 +35,12 @@ from expunge.key import load_or_create_key
 from expunge.ledger import Ledger
 from expunge.methods import Method, build_method
 from expunge.pair import Pair
-from expunge.tasks.classification.model_check import check_trainable
-from expunge.tasks.classification.training import TrainSettings
+from expunge.request.budgeted_request import BudgetedRequest
+from expunge.request.model_request import ModelRequest
+from expunge.request.request_file import DataRequest, RequestFile
+from expunge.tasks.model_check import check_trainable
 from expunge.tasks.task import Task
+from expunge.tasks.train_settings import TrainSettings
 from expunge.weights import check_savable, describe_removed_prefix, load_into
 
 
@@ -53,19 +54,13 @@ def error_location(config: RequestFile, *keys: str) -> Iterator[None]:
         raise
 
 
-def validate_method(config: RequestFile, family: Task | None = None) -> Method:
-    """Return the method, for ``auto`` what it begins with; a wrong setting is refused with its line.
-
-    Args:
-        config: The request.
-        family: Of the model, for its usual settings and its objectives. Default: classifiers.
-    """
-    name, settings = resolve_method_name(config, family), config.method.settings
+def validate_method(config: RequestFile) -> Method:
+    """Return the method, for ``auto`` what it begins with; a wrong setting is refused with its line."""
+    task, settings = get_task(config.task), config.method.settings
+    name = resolve_method_name(config, task)
     try:
-        method = build_method(name, **(settings if family is None else family.resolve_settings(name, settings)))
-        recipe = method.recipe(config.seed)
-        if family is not None:
-            family.translate_recipe(recipe)
+        method = build_method(name, **task.resolve_settings(name, settings))
+        task.translate_recipe(method.recipe(config.seed))
     except ExpungeError as error:
         wrong = [key for key, value in settings.items() if rejects_setting(name, key, value)]
         error.location = config.where_setting(*wrong[:1])
@@ -73,14 +68,14 @@ def validate_method(config: RequestFile, family: Task | None = None) -> Method:
     return method
 
 
-def resolve_method_name(config: RequestFile, family: Task | None) -> str:
+def resolve_method_name(config: RequestFile, task: Task) -> str:
     """Return the name of the method, for ``auto`` of the one that it stands for."""
     if not config.method.automatic:
         return config.method.name
     return (
         DEFAULT_METHOD
-        if family is None
-        else family.select_default_method(has_budget=getattr(config, "budget", None) is not None)
+        if task.is_classifier
+        else task.select_default_method(has_budget=getattr(config, "budget", None) is not None)
     )
 
 
@@ -162,7 +157,7 @@ def exclude_ledger_requests(
         return parts._replace(left_out=left_out)
 
 
-def find_checkpoint_path(config: ClassificationConfig, overwrite: bool) -> Path | None:
+def find_checkpoint_path(config: ModelRequest, overwrite: bool) -> Path | None:
     """Return the file that the original's weights are read from; None if they are to be trained or are in the model.
 
     Without the key ``checkpoint``, it is what ``expunge train`` left in the run folder.
@@ -174,7 +169,7 @@ def find_checkpoint_path(config: ClassificationConfig, overwrite: bool) -> Path 
 
 
 def load_network(
-    config: ClassificationConfig,
+    config: ModelRequest,
     source: LabeledDataset,
     device: torch.device,
     path: Path | None,
@@ -196,17 +191,20 @@ def load_network(
     return model
 
 
-def create_trainable_model(config: ClassificationConfig, source: LabeledDataset) -> nn.Module:
+def create_trainable_model(config: ModelRequest, source: LabeledDataset) -> nn.Module:
     """Return the network that the request names, fresh, after all that can be checked before it is trained has been."""
     with error_location(config, "model"):
         model = create_model(config, source, config.seed)
         check_savable(model.state_dict())
         check_trainable(model)
-        check_labels(source.train, infer_num_classes(Predictor(model), source.train))
+        task = get_task(config.task)
+        predict = task.make_predictor(model)
+        classes = task.count_classes(predict, source.train)
+        check_labels(source.train, infer_num_classes(predict, source.train) if classes is None else classes)
     return model
 
 
-def read_train_settings(config: ClassificationConfig) -> TrainSettings:
+def read_train_settings(config: ModelRequest) -> TrainSettings:
     """Return how to train.
 
     Raises:

@@ -8,12 +8,12 @@ from typing import Any
 
 from expunge.api.loading import error_location
 from expunge.api.model_comparison import serialize_method
-from expunge.api.request.request_file import RequestFile
 from expunge.api.steering.controller import BudgetController
 from expunge.api.steering.evaluation_schedule import merge_evaluations
 from expunge.budget import BudgetResult
 from expunge.loggers import LoggerGroup, as_logger_group, build_logger
 from expunge.methods import Method
+from expunge.request.request_file import RequestFile
 
 
 def open_loggers(loggers: Any) -> AbstractContextManager[LoggerGroup]:

@@ -10,9 +10,8 @@ from pydantic import BaseModel
 
 from expunge.api.folder import CHECKPOINTS_FOLDER, ORIGINAL_FILE, RUN_FILES, ULIRA_FOLDER, check_name_length
 from expunge.api.loading import error_location
-from expunge.api.request.config import AnyConfig
-from expunge.api.request.request_file import UNLEARNED_FOLDER
 from expunge.errors import ConfigError
+from expunge.request.request_file import UNLEARNED_FOLDER, RequestFile
 from expunge.weights.lock import LOCK_NAME
 
 RUN_FOLDERS = (CHECKPOINTS_FOLDER, ULIRA_FOLDER, UNLEARNED_FOLDER)
@@ -20,7 +19,7 @@ RUN_FOLDERS = (CHECKPOINTS_FOLDER, ULIRA_FOLDER, UNLEARNED_FOLDER)
 _RUN_KEYS = ("out", "environment")
 
 
-def check_paths(config: AnyConfig, data_dir: Path | None = None) -> None:
+def check_paths(config: RequestFile, data_dir: Path | None = None) -> None:
     """Refuse a request that names something which its own run would write over or remove.
 
     Args:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from expunge.api.budgeting import add_opened_hashes, mark_reopened
-from expunge.api.digests import file_digest, hmac_digest, state_digest, tensors_digest, weights_digest
-from expunge.api.earlier_requests import build_concept_hashes, build_forgotten_hashes, hash_forgotten
+from expunge.api.digests import file_digest, state_digest, tensors_digest, weights_digest
 from expunge.api.folder import (
     CONFIG_FILE,
     GRID_FILE,
@@ -25,36 +24,27 @@ from expunge.api.folder import (
     check_name_length,
     check_writable,
 )
+from expunge.api.job import Job
 from expunge.api.loading import error_location
 from expunge.api.notes import note_digests
-from expunge.api.request.config import AnyConfig, ClassificationConfig, StableDiffusionConfig
-from expunge.api.request.request_file import UNLEARNED_FOLDER
-from expunge.data import Subset, combine_hashes, hash_examples
 from expunge.errors import CheckpointError, DataError, RequestError
 from expunge.files import is_real_folder, is_regular_file
 from expunge.key import load_or_create_key
 from expunge.ledger import (
     BudgetRecord,
     Content,
-    ForgottenHashes,
     Ledger,
     LedgerEntry,
     ModelHashes,
-    RequestRecord,
     check_not_served,
     find_served,
     make_not_served_check,
 )
-from expunge.ledger.entry import RequestKind
-from expunge.weights import load_into, load_weights
+from expunge.request.request_file import UNLEARNED_FOLDER, RequestFile
+from expunge.weights import load_weights
 
 if TYPE_CHECKING:
-    from expunge.api.generative.diffusion_job import DiffusionJob
-    from expunge.api.generative.stable_diffusion_run import StableDiffusionJob
-    from expunge.api.job import Job
     from expunge.api.result import Result
-
-    AnyJob = Job | DiffusionJob | StableDiffusionJob
 
 EVIDENCE_FILES = (
     CONFIG_FILE,
@@ -82,16 +72,16 @@ class LedgerRecorder:
         RequestError: If it was, and is not to be.
     """
 
-    def __init__(self, job: AnyJob, force: bool, done: bool) -> None:
+    def __init__(self, job: Job[Any], force: bool, done: bool) -> None:
         self.job, self.key, self.again = job, load_or_create_key(), force
         self.ledger = Ledger(cast(Path, job.config.ledger))
-        self.request_record = build_request_record(job, self.key)
-        self.forgotten = build_job_forgotten_hashes(job, self.key)
-        self.original = None if must_train(job) else original_digest(job, self.key)
+        self.request_record = job.build_request_record(self.key)
+        self.forgotten = job.build_forgotten_hashes(self.key)
+        self.original = None if job.must_train else original_digest(job, self.key)
         entries = self.ledger.entries()
         self.num_seen_entries = 0 if done else len(entries)
         if not (force or done) and self.original is not None:
-            models = {self.original, hash_original_state(job, self.key) or self.original}
+            models = {self.original, job.hash_state(job.original, self.key) or self.original}
             check_not_served(find_served(entries, self.request_record, *models))
 
     @property
@@ -110,13 +100,12 @@ class LedgerRecorder:
             RequestError: If another run has answered the request meanwhile; this one's folder is finished too.
         """
         job, folder = self.job, self.job.folder.path
-        answer = folder / (UNLEARNED_FILE if isinstance(job.config, ClassificationConfig) else "unlearned")
         before = self.original or original_digest(job, self.key)
         evidence, note_config = hash_evidence(folder, self.key), job.config.request
         note = {} if note_config is None else note_digests(note_config.model_dump(exclude_none=True), self.key)
         content = Content(self.request_record, job.config.method.name, evidence, self.forgotten, note)
-        models = ModelHashes(before, weights_digest(answer, self.key))
-        named: dict[str, Any] = {"models": models, "states": hash_states(job, answer, self.key)}
+        models = ModelHashes(before, weights_digest(job.answer, self.key))
+        named: dict[str, Any] = {"models": models, "states": hash_states(job, self.key)}
         add = partial(self.ledger.append, "request", content, key=self.key, **named, spent=self.compute_spent(result))
         try:
             return (
@@ -133,13 +122,13 @@ class LedgerRecorder:
 
     def compute_spent(self, result: Mapping[str, Any]) -> BudgetRecord | None:
         """Return what the run spent, with the held-out examples that were opened for it."""
-        spent, plan = read_budget_record(result), getattr(self.job, "budget_plan", None)
+        spent, plan = read_budget_record(result), self.job.budget_plan
         if spent is None or plan is None:
             return spent
         return add_opened_hashes(spent, plan.holdout_split, self.ledger.entries(), self.key)
 
 
-def compare_budget(job: Job | DiffusionJob, result: Result) -> None:
+def compare_budget(job: Job[Any], result: Result) -> None:
     """Note in a result which entries of the job's ledger opened the same held-out examples before."""
     if job.config.ledger is not None and job.budget_plan is not None and result.budget is not None:
         result.budget = mark_reopened(
@@ -147,12 +136,12 @@ def compare_budget(job: Job | DiffusionJob, result: Result) -> None:
         )
 
 
-def create_recorder(job: AnyJob, force: bool, done: bool = False) -> LedgerRecorder | None:
+def create_recorder(job: Job[Any], force: bool, done: bool = False) -> LedgerRecorder | None:
     """Return the ledger's side of a run; None if the request names no ledger."""
     return None if job.config.ledger is None else LedgerRecorder(job, force, done)
 
 
-def check_ledger(config: AnyConfig) -> None:
+def check_ledger(config: RequestFile) -> None:
     """Refuse a ledger that the run could not be added to in the end; nothing is written.
 
     Raises:
@@ -167,74 +156,17 @@ def check_ledger(config: AnyConfig) -> None:
         Ledger(path).check_writable(load_or_create_key())
 
 
-def build_request_record(job: AnyJob, key: bytes) -> RequestRecord:
-    """Return what a job is to forget, in keyed hashes."""
-    if isinstance(job.config, StableDiffusionConfig):
-        return build_concept_record(job.config, key)
-    forget_positions, retain_positions = job.positions.forget, job.positions.retain
-    hashes = hash_examples(job.source.train, key)
-    forgotten = hash_forgotten(*job.positions.map(lambda part: Subset(job.source.train, part)), key)
-    data = hmac_digest(key, "data", [combine_hashes(hashes, key).encode()])
-    return RequestRecord(
-        forgotten, data, cast(RequestKind, job.request.kind), len(forget_positions), len(retain_positions)
-    )
+def original_digest(job: Job[Any], key: bytes) -> str:
+    """Return the keyed hash of the original: of its file or folder where it has one, else of its state."""
+    return state_digest(job.original, key) if job.weights is None else weights_digest(job.weights, key)
 
 
-def build_concept_record(config: StableDiffusionConfig, key: bytes) -> RequestRecord:
-    """Return which concepts are to be forgotten, in keyed hashes; the sizes are numbers of concepts and prompts."""
-    concepts = sorted(choice.model_dump_json().encode() for choice in config.forget)
-    kept_prompts = sorted(prompt.encode() for prompt in config.keep)
-    forgotten, data = hmac_digest(key, "concepts", concepts), hmac_digest(key, "kept prompts", kept_prompts)
-    return RequestRecord(forgotten, data, "concept", len(concepts), len(kept_prompts))
-
-
-def build_job_forgotten_hashes(job: AnyJob, key: bytes) -> ForgottenHashes:
-    """Return what a job is to forget, one by one, in keyed hashes."""
-    if isinstance(job.config, StableDiffusionConfig):
-        texts = [text for concept in job.concepts for text in (concept.name, *concept.prompts)]
-        return build_concept_hashes(texts, key)
-    return build_forgotten_hashes(job.split.forget, job.split.retain, key)
-
-
-def hash_original_state(job: AnyJob, key: bytes) -> str | None:
-    """Return the keyed hash of the original in memory; None for a text-to-image model, which is known by its files."""
-    return None if isinstance(job.config, StableDiffusionConfig) else state_digest(cast(Any, job.original), key)
-
-
-def hash_states(job: AnyJob, answer: Path, key: bytes) -> ModelHashes | None:
+def hash_states(job: Job[Any], key: bytes) -> ModelHashes | None:
     """Return the keyed hashes of both models in memory, by which a later call knows what comes from a file."""
-    before = hash_original_state(job, key)
+    before = job.hash_state(job.original, key)
     if before is None:
         return None
-    if isinstance(job.config, ClassificationConfig):
-        model = copy.deepcopy(job.original)
-        load_into(model, answer)
-    else:
-        from expunge.tasks.diffusion.ddpm import DDPM
-
-        model = DDPM.from_pretrained(answer)
-    return ModelHashes(before, state_digest(model, key))
-
-
-def must_train(job: AnyJob) -> bool:
-    """Return whether the run trains the original itself: a model that nothing was asked of before."""
-    return bool(getattr(job, "must_train", False))
-
-
-def original_digest(job: AnyJob, key: bytes) -> str:
-    """Return the keyed hash of the original: of its file or folder where it has one, else of its state."""
-    path = find_original_weights(job)
-    return state_digest(cast(Any, job.original), key) if path is None else weights_digest(path, key)
-
-
-def find_original_weights(job: AnyJob) -> Path | None:
-    """Return where the original's weights are, once they are there; None for a model from Python or the hub."""
-    config = job.config
-    if not isinstance(config, ClassificationConfig):
-        return Path(config.model) if Path(config.model).is_dir() else None
-    if must_train(job):
-        return config.checkpoint or config.out / ORIGINAL_FILE
-    return cast("Job", job).checkpoint
+    return ModelHashes(before, state_digest(job.task.reload(copy.deepcopy(job.original), job.answer), key))
 
 
 def find_entry_of_run(entries: Sequence[LedgerEntry], folder: Path, key: bytes) -> LedgerEntry | None:

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from expunge.api.loading import error_location
-from expunge.api.request.request_file import RequestFile
 from expunge.batch import Predictor, Split
 from expunge.budget import BudgetResult
 from expunge.engine.randomness import get_rng_states, set_rng_states
 from expunge.errors import DuplicateDataWarning, FitWarning, ModelError
 from expunge.evaluation.inference import get_device, preserving_state
 from expunge.report.document import MISFIT_LEVELS
+from expunge.request.request_file import RequestFile
 from expunge.tasks.model_fit import ModelFit
 from expunge.tasks.task import Task
 from expunge.warnings_location import caller_stack_level

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from expunge.api.folder import RESULT_FILE, RUN_FILES, SAVED_FOLDER, RunFolder, check_folder, unwritable_error
-from expunge.api.request.request_file import ADAPTER_FOLDER, UNLEARNED_FOLDER
 from expunge.errors import CheckpointError
 from expunge.files import is_real_folder, read_regular_file, remove_partial, sync_to_disk, temporary_folder
+from expunge.request.request_file import ADAPTER_FOLDER, UNLEARNED_FOLDER
 from expunge.tasks.diffusion.folders import replace_folder
 
 _MOVABLE_NAMES = frozenset({*RUN_FILES, UNLEARNED_FOLDER, ADAPTER_FOLDER})

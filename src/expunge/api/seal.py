@@ -22,10 +22,10 @@ from expunge.api.folder import (
     RETRAINED_FILE,
     UNLEARNED_FILE,
 )
-from expunge.api.request.request_file import UNLEARNED_FOLDER
 from expunge.errors import CheckpointError, DataError
 from expunge.files import is_real_folder, is_regular_file, read_regular_file
 from expunge.key import key_id, load_key_if_present, load_or_create_key
+from expunge.request.request_file import UNLEARNED_FOLDER
 
 SEAL_KEY = "seal"
 SEALED_FILES = (

@@ -15,18 +15,20 @@ from expunge.api.inputs import read_exclusions, resolve_device
 from expunge.api.loading import create_trainable_model, error_location, read_train_settings, validate_source
 from expunge.api.path_conflicts import check_paths
 from expunge.api.progress import progress_bar
-from expunge.api.request.config import AnyConfig, ClassificationConfig
+from expunge.api.result import get_task
 from expunge.batch import Examples
 from expunge.errors import ConfigError
 from expunge.evaluation.inference import get_device
-from expunge.tasks.classification.training import TrainRecord, train_classifier
+from expunge.request.model_request import ModelRequest
+from expunge.request.request_file import RequestFile
+from expunge.tasks.train_settings import TrainRecord
 from expunge.type_checks import check_argument_types
 from expunge.weights import save_weights
 
 
 @check_argument_types
 def train_request(
-    config: AnyConfig, *, data_dir: Path | None = None, overwrite: bool = False, console: Console | None = None
+    config: RequestFile, *, data_dir: Path | None = None, overwrite: bool = False, console: Console | None = None
 ) -> Path:
     """Train the original of a request and return the path of its weights.
 
@@ -43,9 +45,9 @@ def train_request(
         ExpungeError: If something else does not fit; before the first step.
     """
     console = console or Console(quiet=True)
-    if not isinstance(config, ClassificationConfig):
-        hint = "train it with expunge.tasks.diffusion.training.train_ddpm, and name its folder as 'model'"
-        raise ConfigError("the request of a classifier", f"task: {config.task}", hint, config.where("task"))
+    config = config.as_model_request(
+        "train it with expunge.tasks.diffusion.training.train_ddpm, and name its folder as 'model'"
+    )
     read_train_settings(config)
     target = config.checkpoint or config.out / ORIGINAL_FILE
     check_paths(config, data_dir)
@@ -69,9 +71,7 @@ def train_request(
     return target
 
 
-def train_model(
-    model: nn.Module, examples: Examples, config: ClassificationConfig, console: Console, what: str
-) -> TrainRecord:
+def train_model(model: nn.Module, examples: Examples, config: ModelRequest, console: Console, what: str) -> TrainRecord:
     """Train a network, where it is, as the section ``train`` says."""
     settings, augment = read_train_settings(config), getattr(examples, "augment", None)
     with progress_bar(console, what, settings.epochs) as progress:
@@ -80,4 +80,4 @@ def train_model(
             "augment": augment,
             "channels_last": config.channels_last,
         }
-        return train_classifier(model, examples, settings, device=get_device(model), **options)
+        return get_task(config.task).train(model, examples, settings, device=get_device(model), **options)

@@ -15,10 +15,7 @@ from expunge.api.call_recording import CallLedgerRecorder, compare_with_ledger, 
 from expunge.api.checkpointing import checkpoint_session, fingerprint_run, register_state, restore_checkpoint
 from expunge.api.history import History
 from expunge.api.logging_hooks import log_end, log_start, open_loggers
-from expunge.api.request.names import AUTO
-from expunge.api.request.time_limit import DEFAULT_TIME_LIMIT, parse_time_limit
 from expunge.api.result import Result, get_task
-from expunge.api.run_config import RunConfig
 from expunge.api.sanity import apply_misfit, judge_fit
 from expunge.api.snapshot import rollback_on_failure
 from expunge.api.steering.budget_validation import BudgetOptions, adapt_to_task, hold_out_control_half, validate_budget
@@ -35,10 +32,12 @@ from expunge.data import as_examples, hash_cache, move_split_to_device, move_spl
 from expunge.engine import ResourceMeter, RunOptions, device_of
 from expunge.engine.compiled import check_compiler
 from expunge.engine.distributed_checks import check_unsharded
-from expunge.errors import ConfigError, ModelError
+from expunge.errors import ConfigError, ModelError, format_exception
 from expunge.forward import copy_model
 from expunge.methods import Method
-from expunge.tasks.classification.libraries import format_exception
+from expunge.registry import AUTO
+from expunge.request.time_limit import DEFAULT_TIME_LIMIT, parse_time_limit
+from expunge.run_config import RunConfig
 from expunge.tasks.model_fit import ModelFit
 from expunge.tasks.task import Task
 from expunge.type_checks import check_argument_types

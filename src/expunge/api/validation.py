@@ -15,7 +15,7 @@ from expunge.data import check_labels, find_copies, find_duplicates, get_root, g
 from expunge.errors import DataError, ModelError, NotFiniteError, RequestError
 from expunge.evaluation.inference import get_device, preserving_state
 from expunge.forward import check_grad_enabled
-from expunge.tasks.classification.model_check import check_trainable, validate_logits
+from expunge.tasks.model_check import check_trainable, validate_logits
 
 NUM_PROBE_EXAMPLES = 64
 """Examples of each side that are read and passed through the model beforehand."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from expunge.api.request.sections import MethodChoice
 from expunge.api.steering.budget_validation import find_controllable_surgery
 from expunge.errors import ConfigError
 from expunge.methods import build_method
+from expunge.request.sections import MethodChoice
 
 
 def supports_budget(method: MethodChoice) -> bool:

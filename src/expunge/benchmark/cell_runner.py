@@ -16,24 +16,23 @@ from torch import nn
 
 from expunge.api.budgeting import budget_from_config, build_budget_section
 from expunge.api.documents import collect_versions, describe_hardware
+from expunge.api.execute import unlearn_split
 from expunge.api.inputs import as_request, create_model, resolve_device
 from expunge.api.loading import create_trainable_model, validate_method, validate_source
 from expunge.api.model_comparison import serialize_method
-from expunge.api.result import Result
+from expunge.api.result import Result, get_task
 from expunge.api.steering.budget_validation import make_holdout_split
 from expunge.api.training import train_model
-from expunge.api.unlearning import unlearn
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Examples, Split
 from expunge.benchmark import tuning
 from expunge.benchmark.cells import BenchmarkCell, Item, Network
 from expunge.benchmark.recipe import BenchmarkRecipe
 from expunge.benchmark.store import FAILURE, BenchmarkFolders, get_git_commit
 from expunge.budget import find_forgotten_classes
 from expunge.data import LabeledDataset, Subset, split_request, to_device
-from expunge.errors import ConfigError, ExpungeError, ModelError
+from expunge.errors import ConfigError, ExpungeError, ModelError, format_exception
 from expunge.evaluation import ModelOutputs, ModelScores, collect_model_outputs, compute_noise_floor
 from expunge.metrics import accuracy
-from expunge.tasks.classification.libraries import format_exception
 from expunge.weights import load_into, save_weights
 
 LOG_GRADIENTS_EVERY = 10
@@ -68,7 +67,7 @@ class CellRunner:
 
     def __init__(self, recipe: BenchmarkRecipe, folders: BenchmarkFolders) -> None:
         self.recipe, self.folders = recipe, folders
-        self.device = resolve_device(recipe.device)
+        self.device, self.task = resolve_device(recipe.device), get_task(recipe.task)
         self.resident_examples: list[Examples] = []
         self.source = lru_cache(maxsize=2)(self.load_seed_data)
         self.case = lru_cache(maxsize=4)(self.load_case)
@@ -190,7 +189,7 @@ class CellRunner:
 
     def compute_outputs(self, model: nn.Module, case: RequestCase) -> ModelOutputs:
         """Return what a model says on all parts."""
-        return collect_model_outputs(Predictor(model), case.split, case.test)
+        return collect_model_outputs(self.task.make_predictor(model), case.split, case.test)
 
     def compute_reference_outputs(self, request: int, seed: int, number: int) -> ModelOutputs:
         """Return what a retrained network says."""
@@ -201,9 +200,8 @@ class CellRunner:
     def score_original(self, request: int, seed: int) -> tuning.TuningScores:
         """Return what tuning sees of the original."""
         case = self.case(request, seed)
-        return tuning.compute_tuning_scores(
-            self.load_network(Network(self.recipe, seed)), case.split, get_tuning_examples(case)
-        )
+        predict = self.task.make_predictor(self.load_network(Network(self.recipe, seed)))
+        return tuning.compute_tuning_scores(predict, case.split, get_tuning_examples(case))
 
     def run_cell(self, item: BenchmarkCell, case: RequestCase) -> dict[str, Any]:
         """Make and measure the model of a cell."""
@@ -249,31 +247,20 @@ class CellRunner:
     def run_trial(self, item: BenchmarkCell, case: RequestCase) -> dict[str, Any]:
         """Unlearn, and look at what tuning may look at."""
         result, facts = self.run_unlearning(item, case)
-        now = tuning.compute_tuning_scores(result.model, case.split, get_tuning_examples(case))
+        predict = self.task.make_predictor(result.model)
+        now = tuning.compute_tuning_scores(predict, case.split, get_tuning_examples(case))
         return {**facts, "tuning": {"now": now, "before": self.original_scores(item.request, item.seed)}}
 
     def run_unlearning(self, item: BenchmarkCell, case: RequestCase) -> tuple[Result, dict[str, Any]]:
         """Unlearn as ``expunge run`` does; return the result with what it cost and the settings that it had."""
         config, split = item.config, case.split
-        method = config.method
-        method_arguments: dict[str, Any] = {"method": validate_method(config)}
-        if method.automatic:
-            time_limit = {} if config.time_limit is None else {"time_limit": config.time_limit}
-            method_arguments = {"method": method.name, **method.settings, **time_limit}
+        method = None if config.method.automatic else validate_method(config)
         model, budget = self.load_network(Network(self.recipe, item.seed)), budget_from_config(config)
-        parts: dict[str, Any] = {"forget": split.forget, "retain": split.retain, "holdout": split.holdout}
         cpu = time.process_time()
-        result = unlearn(
-            model,
-            **parts,
-            **method_arguments,
-            budget=budget,
-            seed=config.seed,
-            config=config.run_config(log_gradients_every=LOG_GRADIENTS_EVERY),
-        )
+        result = unlearn_split(model, split, config, method, budget, log_gradients_every=LOG_GRADIENTS_EVERY)
         cost = {"unlearning_process_seconds": time.process_time() - cpu, "peak_bytes": result.peak_memory}
         facts = {"seconds": result.seconds, **cost}
-        label = (item.entry.label if item.entry else "") or ("auto" if method.automatic else "")
+        label = (item.entry.label if item.entry else "") or ("auto" if method is None else "")
         labels = {"label": label or result.method.label or type(result.method).__name__}
         return result, {**facts, **labels, "settings": serialize_method(result.method)}
 

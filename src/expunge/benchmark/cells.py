@@ -12,12 +12,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 from expunge.api.loading import validate_method
-from expunge.api.request.config import ClassificationConfig
-from expunge.api.request.sections import MethodChoice
+from expunge.api.result import get_task
 from expunge.benchmark.recipe import BenchmarkRecipe, MethodEntry
 from expunge.code_hashes import hash_package, hash_user_sources
 from expunge.python_path import import_object
 from expunge.registry import find_component
+from expunge.request.model_request import ModelRequest
+from expunge.request.sections import MethodChoice
 
 CellRole = Literal["original", "retrained", "method", "trial"]
 SCHEMA_VERSION = 2
@@ -58,10 +59,11 @@ def hash_config(value: Any) -> str:
     return hashlib.sha256(to_canonical_json(value).encode()).hexdigest()[:32]
 
 
-def canonicalize_config(config: ClassificationConfig) -> dict[str, Any]:
+def canonicalize_config(config: ModelRequest) -> dict[str, Any]:
     """Return what decides the outcome of a request, as plain values; an index file by its content."""
     plain = config.model_dump(mode="json", by_alias=True, include=HASHED_KEYS)
     plain["data"].pop("dir")
+    plain |= {} if config.task == "classification" else {"task": config.task}
     for section, added in ADDED_KEYS.items():
         plain[section] = drop_added_defaults(plain[section], added)
     if config.forget.indices is not None:
@@ -71,11 +73,15 @@ def canonicalize_config(config: ClassificationConfig) -> dict[str, Any]:
     return plain
 
 
-def find_named_objects(config: ClassificationConfig, plain: Any) -> tuple[Any, ...]:
+def find_named_objects(config: ModelRequest, plain: Any) -> tuple[Any, ...]:
     """Return the model and the data that a request names, and every Python object in its plain values."""
     kinds = {"models": None if config.model.from_python else config.model.name, "readers": config.data.name}
     objects = [find_component(kind, name) for kind, name in kinds.items() if name is not None]
-    return *objects, *(import_object(text) for text in iterate_strings(plain) if _PYTHON.fullmatch(text))
+    return (
+        type(get_task(config.task)),
+        *objects,
+        *(import_object(text) for text in iterate_strings(plain) if _PYTHON.fullmatch(text)),
+    )
 
 
 def iterate_strings(value: Any) -> Iterator[str]:
@@ -144,7 +150,7 @@ class Network(ContentAddressed):
     number: int = 0
 
     @property
-    def config(self) -> ClassificationConfig:
+    def config(self) -> ModelRequest:
         """The request that draws its examples; the seed is the cell's."""
         return self.recipe.build_config(self.request, self.seed)
 
@@ -158,7 +164,7 @@ class Network(ContentAddressed):
         """What decides the weights."""
         plain = canonicalize_config(self.config)
         forget = plain["forget"] if self.request is not None else None
-        sections = {key: plain[key] for key in ("data", "model", "train")}
+        sections = {key: plain[key] for key in ("data", "model", "train", "task") if key in plain}
         return {"schema": SCHEMA_VERSION, "network": {**sections, "without": forget, "seed": self.init_seed}}
 
     @property
@@ -200,7 +206,7 @@ class BenchmarkCell(ContentAddressed):
     tuned_settings: tuple[tuple[str, Any], ...] = ()
 
     @cached_property
-    def config(self) -> ClassificationConfig:
+    def config(self) -> ModelRequest:
         """The cell as a request file, with a budget where the method keeps one."""
         if self.entry is None:
             return self.recipe.build_config(self.request, self.seed)

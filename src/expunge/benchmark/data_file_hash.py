@@ -7,10 +7,10 @@ import os
 from functools import cache
 from pathlib import Path
 
-from expunge.api.request.sections import DataChoice
 from expunge.data.file_hashes import hash_file_contents
 from expunge.data.labeled_dataset import find_dataset_folder
 from expunge.errors import DataError
+from expunge.request.sections import DataChoice
 
 FOLDER_READERS = frozenset({"image_folder", "huggingface_datasets"})
 """Readers of whatever is in a folder; the others read one data set each, wherever it is."""

@@ -17,12 +17,15 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
-from expunge.api.request.budget_section import BudgetChoice
-from expunge.api.request.checks import format_value, validate_device, validate_time_limit, validation_error
-from expunge.api.request.config import ClassificationConfig
-from expunge.api.request.document import RequestDocument, read_document
-from expunge.api.request.names import AUTO
-from expunge.api.request.sections import (
+from expunge.errors import ConfigError
+from expunge.registry import AUTO
+from expunge.request.budget_section import BudgetChoice
+from expunge.request.checks import format_value, validate_device, validate_time_limit, validation_error
+from expunge.request.config import find_request_class, validate_task
+from expunge.request.document import RequestDocument, read_document
+from expunge.request.model_request import ModelRequest
+from expunge.request.request_file import RequestFile
+from expunge.request.sections import (
     ConfigSection,
     DataChoice,
     ForgetChoice,
@@ -36,8 +39,7 @@ from expunge.api.request.sections import (
     collect_settings,
     expand_name,
 )
-from expunge.api.request.validation_errors import translate_validation_error
-from expunge.errors import ConfigError
+from expunge.request.validation_errors import translate_validation_error
 from expunge.type_checks import check_argument_types
 
 RequestKind = Literal["class", "indices", "ids", "fraction", "predicate"]
@@ -146,6 +148,7 @@ class BenchmarkRecipe(ConfigSection):
 
     Args:
         title: What tables are called. Default: the file's name.
+        task: What kind of model it is about, one that requests can train. Default ``classification``.
         model: The classifier.
         data: What it is trained on.
         train: How the original and the references are trained.
@@ -166,6 +169,7 @@ class BenchmarkRecipe(ConfigSection):
     """
 
     title: str = ""
+    task: str = "classification"
     model: ModelChoice = Field(examples=["resnet20"])
     data: DataChoice = Field(examples=["cifar10"])
     train: TrainChoice = TrainChoice()
@@ -252,7 +256,7 @@ class BenchmarkRecipe(ConfigSection):
 
     def build_config(
         self, request: int | None, seed: int, method: MethodChoice | None = None, **more: Any
-    ) -> ClassificationConfig:
+    ) -> ModelRequest:
         """Return a cell as a request file.
 
         Args:
@@ -265,7 +269,9 @@ class BenchmarkRecipe(ConfigSection):
         forget = forget if forget.fraction is None else forget.model_copy(update={"seed": seed})
         drawn = self.data.subset is not None and "subset_seed" not in self.data.model_fields_set
         data = self.data.model_copy(update={"subset_seed": seed}) if drawn else self.data
-        config = ClassificationConfig(
+        request_class: Any = find_request_class(self.task)
+        config: RequestFile = request_class(
+            task=self.task,
             model=self.model,
             data=data,
             train=self.train,
@@ -282,7 +288,7 @@ class BenchmarkRecipe(ConfigSection):
         )
         if self._document is not None:
             object.__setattr__(config, "_document", self._document)
-        return config
+        return config.as_model_request("compare models that requests can train")
 
 
 @check_argument_types
@@ -296,6 +302,11 @@ def load_recipe(path: Path | str) -> BenchmarkRecipe:
         ConfigError: With the line of the first thing that is wrong, and the cure.
     """
     document = read_document(Path(path))
+    if "train" not in find_request_class(validate_task(document)).model_fields:
+        hint = "leave the task out for classifiers"
+        raise ConfigError(
+            "a task whose requests train their models", document.data["task"], hint, document.where("task")
+        )
     data = {"title": document.path.stem, **document.data}
     try:
         recipe = BenchmarkRecipe.model_validate(data, context={"folder": document.path.parent})

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from rich.console import Console
 
 from expunge.api.compute_context import thread_count as using_threads
-from expunge.benchmark.cell_runner import CellRunner
 from expunge.benchmark.cells import BenchmarkCell, Item
 from expunge.benchmark.plan import count_cells, list_table_items, list_tuning_items
 from expunge.benchmark.recipe import BenchmarkRecipe
 from expunge.benchmark.store import FAILURE, BenchmarkFolders
-from expunge.benchmark.workers import BUSY, FAILED, run_in_worker, worker_pool
+from expunge.benchmark.workers import BUSY, FAILED, POLL_SECONDS, Session, get_runner, run_items
 from expunge.errors import ConfigError
-
-POLL_SECONDS = 1.0
-"""Seconds after which an item that another process has is asked for again."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def run_benchmark(
     Args:
         recipe: The comparison, from ``load_recipe``.
         folders: Where data, networks and cells are.
-        jobs: Processes. Default 1.
+        jobs: Processes, of this machine or of the joblib backend that is chosen. Default 1.
         threads: Processor threads of each. Default 1.
         retry_failed: Make again what could not be made before. Default false.
         force: Make again what is there, such as after a change of what your own code imports. Default false.
@@ -106,28 +102,28 @@ def run_phases(
     console = console or Console(quiet=True)
     folders.create()
     with using_threads(threads):
-        runner = CellRunner(recipe, folders)
+        session = Session(os.getpid(), time.time_ns())
+        runner = get_runner(session, recipe, folders)
         runner.check()
-        scheduler = Scheduler(runner, jobs, threads, console)
+        scheduler = Scheduler(folders, session, jobs, threads, console)
         for items in phases:
             scheduler.run(items(), retry_failed, force)
 
 
 class Scheduler:
-    """Makes lists of items in their order, each once the networks that it needs are there.
+    """Makes lists of items in their order, each after the networks that it needs.
 
     Args:
-        runner: Makes them.
+        folders: Where things are kept.
+        session: This one.
         jobs: Processes.
         threads: Of each.
         console: Where a line for every item goes.
     """
 
-    def __init__(self, runner: CellRunner, jobs: int, threads: int, console: Console) -> None:
-        self.runner, self.jobs, self.threads, self.console = runner, jobs, threads, console
-        self.waiting: list[Item] = []
-        self.running: dict[Future[str], Item] = {}
-        self.total = self.done = 0
+    def __init__(self, folders: BenchmarkFolders, session: Session, jobs: int, threads: int, console: Console) -> None:
+        self.folders, self.session, self.console = folders, session, console
+        self.jobs, self.threads = jobs, threads
         self.start_time = time.perf_counter()
         self.cleared: set[str] = set()
 
@@ -142,51 +138,36 @@ class Scheduler:
         Raises:
             ConfigError: If a process was killed; the next run goes on.
         """
-        folders = self.runner.folders
-        for item in items if force else ():
-            if item.key not in self.cleared:
+        folders = self.folders
+        for item in items:
+            if force and item.key not in self.cleared:
                 folders.delete(item)
                 self.cleared.add(item.key)
-        for item in items if retry_failed else ():
-            if FAILURE in (folders.load(item) or {}):
+            elif retry_failed and FAILURE in (folders.load(item) or {}):
                 folders.delete(item)
-        self.waiting = [item for item in items if folders.load(item) is None]
-        self.total, self.done = len(items), len(items) - len(self.waiting)
-        if not self.waiting:
-            return
+        waiting = [item for item in items if folders.load(item) is None]
+        done = len(items) - len(waiting)
         try:
-            with worker_pool(self.runner, self.jobs, self.threads) as pool:
-                while self.waiting or self.running:
-                    self.submit_ready(pool)
+            while waiting:
+                busy = []
+                for item, outcome in run_items(waiting, folders, self.jobs, self.threads, self.session):
+                    if outcome == BUSY:
+                        busy.append(item)
+                    else:
+                        done += 1
+                        self.report(item, outcome, f"{done}/{len(items)}")
+                if len(busy) == len(waiting):
+                    time.sleep(POLL_SECONDS)
+                waiting = busy
         except BrokenProcessPool as error:
             hint = "run it again; with fewer --jobs if memory was short"
             raise ConfigError("processes that live", "one that was killed", hint) from error
 
-    def submit_ready(self, pool: Executor) -> None:
-        """Give every idle process an item, and wait until one is done."""
-        for item in self.list_ready()[: self.jobs - len(self.running)]:
-            self.waiting.remove(item)
-            self.running[pool.submit(run_in_worker, item)] = item
-        finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
-        if not [future for future in finished if self.finish_item(future)]:
-            time.sleep(POLL_SECONDS)
-
-    def list_ready(self) -> list[Item]:
-        """Return the items whose networks are all there, or are known to have failed."""
-        load_facts = self.runner.folders.load
-        return [item for item in self.waiting if all(load_facts(network) is not None for network in item.needs)]
-
-    def finish_item(self, future: Future[str]) -> bool:
-        """Take note of what came of an item; return whether it is done."""
-        item, outcome = self.running.pop(future), future.result()
-        if outcome == BUSY:
-            self.waiting.append(item)
-            return False
-        self.done += 1
-        facts = self.runner.folders.load(item) or {}
+    def report(self, item: Item, outcome: str, count: str) -> None:
+        """Print a line about an item that is done."""
+        facts = self.folders.load(item) or {}
         message = (
             f"failed: {facts[FAILURE]['sentence']}" if outcome == FAILED else f"{facts.get('wall_seconds', 0):.1f} s"
         )
-        progress = f"[{time.perf_counter() - self.start_time:6.0f} s] {self.done}/{self.total}"
+        progress = f"[{time.perf_counter() - self.start_time:6.0f} s] {count}"
         self.console.print(f"{progress} {item.description}: {message}", soft_wrap=True, markup=False)
-        return True

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from expunge.api.documents import SCHEMA_VERSION, collect_versions, describe_hardware
 from expunge.api.inputs import resolve_device
-from expunge.api.request.names import AUTO
 from expunge.api.steering.auto import DEFAULT_METHOD
 from expunge.benchmark.cells import BenchmarkCell, CellRole, Item, Network, list_retrained_networks
 from expunge.benchmark.plan import list_request_methods
@@ -22,6 +21,7 @@ from expunge.benchmark.sweep_grids import check_equal_runs, choose_sweep_grid
 from expunge.errors import DataError
 from expunge.methods import build_method
 from expunge.metrics import hypervolume, pareto_front, summarize
+from expunge.registry import AUTO
 
 UTILITIES = ("ra", "ta")
 AXES: Mapping[str, tuple[str, float, float]] = {

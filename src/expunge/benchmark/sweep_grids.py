@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expunge.api.request.names import AUTO
 from expunge.benchmark.recipe import Grid, MethodEntry
 from expunge.errors import ConfigError
 from expunge.methods import Method, build_method
 from expunge.methods.composition import MaskedMethod
-from expunge.registry import find_component
+from expunge.registry import AUTO, find_component
 
 DEFAULT_GRID: Grid = {"lr": [0.001, 0.003, 0.01, 0.03]}
 FINETUNE_GRID: Grid = {"lr": [0.01, 0.03, 0.1, 0.3]}

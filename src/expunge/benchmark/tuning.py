@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from expunge.batch import Examples, Predictor, Split
 from expunge.benchmark.cells import BenchmarkCell
@@ -28,15 +27,15 @@ CRITERION = (
 TuningScores = dict[str, float | None]
 
 
-def compute_tuning_scores(model: nn.Module, split: Split, tuning_examples: Examples) -> TuningScores:
+def compute_tuning_scores(predict: Predictor, split: Split, tuning_examples: Examples) -> TuningScores:
     """Return the accuracies in percent that tuning may read; those of whole classes where a request has some.
 
     Args:
-        model: The network.
+        predict: The network.
         split: Of the request.
         tuning_examples: Held-out examples of tuning.
     """
-    predict, tuning_outputs = Predictor(model), collect_outputs(Predictor(model), tuning_examples)
+    tuning_outputs = collect_outputs(predict, tuning_examples)
     parts = {
         "forget": collect_outputs(predict, split.forget),
         "retain": collect_outputs(predict, split.retain),

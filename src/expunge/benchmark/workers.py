@@ -1,16 +1,21 @@
-"""Processes that make items: the parent hands them out, one at a time."""
+"""Processes that make items, lent by joblib: those of this machine, or a cluster's where its backend is chosen.
+
+    with joblib.parallel_config(backend="dask"):  # or "ray", with that package's own backend
+        run_benchmark(recipe, folders, jobs=16)
+
+All processes need the folders of the benchmark on a file system that they share.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from typing import Any
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
+from joblib import Parallel, delayed
 
 from expunge.benchmark.cell_runner import CellRunner
 from expunge.benchmark.cells import Item
@@ -19,8 +24,24 @@ from expunge.benchmark.store import FAILURE, BenchmarkFolders
 
 BUSY, MADE, FAILED = "busy", "made", "failed"
 """What came of an item: another process has it, it is there, or what went wrong is."""
+POLL_SECONDS = 1.0
+"""Seconds after which an item that another process has is asked for again."""
 
-Make = Callable[[Item], str]
+
+class Session(NamedTuple):
+    """One call of ``run_benchmark``.
+
+    Args:
+        process: Number of the process.
+        started: When, in nanoseconds.
+    """
+
+    process: int
+    started: int
+
+
+_runners: dict[Session, CellRunner] = {}
+"""What this process makes items with, the latest session's alone: it holds data."""
 
 
 def run_if_missing(runner: CellRunner, item: Item) -> str:
@@ -36,62 +57,52 @@ def run_if_missing(runner: CellRunner, item: Item) -> str:
     return FAILED if FAILURE in facts else MADE
 
 
-class InlineExecutor(Executor):
-    """Makes items in this process, at once.
+def get_runner(session: Session, recipe: BenchmarkRecipe, folders: BenchmarkFolders) -> CellRunner:
+    """Return what this process makes the items of a session with."""
+    if session not in _runners:
+        _runners.clear()
+        _runners[session] = CellRunner(recipe, folders)
+    return _runners[session]
+
+
+def run_item(item: Item, folders: BenchmarkFolders, threads: int, session: Session) -> tuple[Item, str]:
+    """Make an item, after the networks that it needs, and return it with what came of it.
 
     Args:
-        runner: What makes them.
+        item: It.
+        folders: Where things are kept.
+        threads: Of the processor.
+        session: It belongs to.
     """
-
-    def __init__(self, runner: CellRunner) -> None:
-        self.runner = runner
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Return what the function gives for the maker and the item."""
-        future: Future[Any] = Future()
-        future.set_result(run_if_missing(self.runner, *args))
-        return future
-
-
-_runners: list[CellRunner] = []
+    if os.getppid() == session.process and session not in _runners:
+        threading.Thread(target=exit_with_parent, args=(session.process,), daemon=True).start()
+    if os.getpid() != session.process:
+        torch.set_num_threads(threads)
+    runner = get_runner(session, item.recipe, folders)
+    for network in item.needs:
+        while run_if_missing(runner, network) == BUSY:
+            time.sleep(POLL_SECONDS)
+    return item, run_if_missing(runner, item)
 
 
-def init_worker(recipe: BenchmarkRecipe, folders: BenchmarkFolders, threads: int) -> None:
-    """Prepare a worker, which ends when its parent does, however that ends."""
-    torch.set_num_threads(threads)
-    threading.Thread(target=exit_with_parent, daemon=True).start()
-    _runners.append(CellRunner(recipe, folders))
+def exit_with_parent(parent: int) -> None:
+    """Wait for the end of the process that started this one, however that comes, and end too."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)
 
 
-def exit_with_parent() -> None:
-    """Wait for the parent's end, and end too."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def run_in_worker(item: Item) -> str:
-    """Make an item in a worker."""
-    return run_if_missing(_runners[0], item)
-
-
-@contextmanager
-def worker_pool(runner: CellRunner, jobs: int, threads: int) -> Iterator[Executor]:
-    """Lend what carries out ``made_here``: this process for one job, else so many new ones.
+def run_items(
+    items: Sequence[Item], folders: BenchmarkFolders, jobs: int, threads: int, session: Session
+) -> Iterator[tuple[Item, str]]:
+    """Yield each item with what came of it, as soon as that is known.
 
     Args:
-        runner: Of this process.
-        jobs: Processes.
+        items: In the order in which they are begun.
+        folders: Where things are kept.
+        jobs: Processes; 1 is this one.
         threads: Of each.
+        session: They belong to.
     """
-    if jobs == 1:
-        yield InlineExecutor(runner)
-        return
-    init_arguments = runner.recipe, runner.folders, threads
-    with ProcessPoolExecutor(jobs, get_context("spawn"), init_worker, init_arguments) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
+    yield from parallel(delayed(run_item)(item, folders, threads, session) for item in items)

@@ -46,8 +46,8 @@ def audit(
 
     expunge audit request.yaml unlearned.safetensors
     """
-    from expunge.api.request.config import load_request
-    from expunge.api.request.options import parse_request_options
+    from expunge.request.config import load_request
+    from expunge.request.options import parse_request_options
 
     options = {"model": model, "data": data, "forget": forget}
     if original.suffix.lower() in REQUEST_SUFFIXES:

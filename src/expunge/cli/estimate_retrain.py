@@ -21,7 +21,7 @@ def estimate_retrain(
     Trains an original and two references on that fraction, as the section 'train' of the
     request says, unlearns there, and tells what retraining cost and would cost in full.
     """
-    from expunge.api.request.config import load_request
+    from expunge.request.config import load_request
 
     config = load_request(request)
 

@@ -35,7 +35,7 @@ def run(
     learning rate as well, within `time_limit`. Processes that
     `torchrun` starts share the updates.
     """
-    from expunge.api.request.config import load_request
+    from expunge.request.config import load_request
 
     config = load_request(request)
     overrides = {"out": out, "ledger": ledger}

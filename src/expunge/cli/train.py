@@ -10,7 +10,7 @@ def train(request: RequestPath, data_dir: DataDir = None, out: Out = None, overw
 
     The section 'train' of the request file says how.
     """
-    from expunge.api.request.config import load_request
+    from expunge.request.config import load_request
 
     config = load_request(request)
     if out is not None:

@@ -25,7 +25,7 @@ def ulira(
     was. The section 'train' says how they are trained. What is made is kept, and an
     audit that was stopped goes on.
     """
-    from expunge.api.request.config import load_request
+    from expunge.request.config import load_request
 
     config = load_request(request)
     if out is not None:

@@ -88,13 +88,12 @@ class DiffusionDemo:
     ) -> None:
         self.folder, self.plan, self.case, self.seed, self.console = folder, plan, case, seed, console
         drawing = SamplingConfig(**{**vars(plan.sampling), "seed": seed})
-        self.rows = ImageModelComparison(case.split, case.real, case.classifier, drawing, seed)
+        self.rows = ImageModelComparison(case.split, case.real, case.classifier, drawing, seed, console=console)
 
     def run(self) -> dict[str, Any]:
         """Answer the request and return the result document."""
         self.write_manifest()
-        with progress_bar(self.console, "Original", len(self.rows.labels), width=16, images=1) as shown:
-            self.rows.add_original(self.case.original, on_images=shown.set_progress)
+        self.rows.add_original(self.case.original)
         for key, method in self.plan.methods.items():
             self.run_method(key, method)
         names = self.case.source.class_names
@@ -138,8 +137,7 @@ class DiffusionDemo:
             return
         self.folder.write_lines(f"{key}/history.jsonl", result.history)
         saved = DDPM.from_pretrained(Diffusion().save(result.model, self.folder.path / key))
-        with progress_bar(self.console, "  draws", len(self.rows.labels), width=16, images=1) as shown:
-            self.rows.add_unlearned(saved, key, method, result.seconds, result.history, shown.set_progress)
+        self.rows.add_unlearned(saved, key, method, result.seconds, result.history)
 
 
 def build_demo_method(name: str, plan: DiffusionDemoPlan) -> Method:

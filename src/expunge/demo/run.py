@@ -17,7 +17,6 @@ from expunge.api.model_comparison import ModelComparison
 from expunge.api.progress import ProgressBar, progress_bar
 from expunge.api.request_section import RequestInfo, build_contact_sheet, build_request_section
 from expunge.api.run import display_path
-from expunge.api.run_config import RunConfig
 from expunge.api.unlearning import unlearn
 from expunge.data import LabeledDataset, build_manifest, load_or_create_key, split_request
 from expunge.demo import plan
@@ -26,6 +25,7 @@ from expunge.errors import ConfigError, NotFiniteError
 from expunge.evaluation import ModelOutputs, ModelScores, compute_noise_floors
 from expunge.methods import build_method
 from expunge.report import print_tables, write_report
+from expunge.run_config import RunConfig
 from expunge.weights import save_weights
 
 NUM_RETRAINED = 2

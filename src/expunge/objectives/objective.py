@@ -26,7 +26,6 @@ class Objective(ABC):
         aliases: Other names in the registry.
         paper: Where the objective comes from.
         task: The family of models that it is for, one of the ``tasks`` of the registry.
-        replaces: The objective for classifiers in whose place it comes where a method names that one; None for none.
         can_be_negative: Whether the loss can be negative, so that there is no logarithm of it.
         couples_examples: Whether the loss of a batch differs from the mean over its parts; micro-batches and ranks are
             refused then.
@@ -37,7 +36,6 @@ class Objective(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
     task: ClassVar[str] = "classification"
-    replaces: ClassVar[type[Objective] | None] = None
     can_be_negative: ClassVar[bool] = False
     couples_examples: ClassVar[bool] = False
     reads_weights: ClassVar[bool] = False

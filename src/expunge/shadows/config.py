@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from expunge.batch import Examples, Predictor
 from expunge.data import Subset
 from expunge.shadows.plan import Shadow
-from expunge.tasks.classification.train_settings import TrainSettings
 from expunge.tasks.classification.training import Augment, ClassifierTrainer
+from expunge.tasks.train_settings import TrainSettings
 
 
 @dataclass(frozen=True)

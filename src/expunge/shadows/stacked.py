@@ -17,8 +17,8 @@ from expunge.data.device_examples import to_device
 from expunge.errors import DataError, ExpungeError, ModelError, NotFiniteError
 from expunge.shadows.config import ShadowTrainingConfig
 from expunge.shadows.plan import Shadow
-from expunge.tasks.classification.train_settings import TrainSettings
 from expunge.tasks.classification.training import isolated_randomness
+from expunge.tasks.train_settings import TrainSettings
 
 TensorDict = dict[str, Tensor]
 

@@ -18,8 +18,8 @@ from expunge.shadows.plan import Shadow, group_by_size
 from expunge.shadows.speed_test import SpeedTest, Strategy, measure_speed
 from expunge.shadows.stacked import train_stacked
 from expunge.shadows.store import ShadowStore, hash_examples, hash_model, hash_positions, hash_values
-from expunge.tasks.classification.train_settings import TrainSettings
 from expunge.tasks.classification.training import Augment, train_classifier
+from expunge.tasks.train_settings import TrainSettings
 
 StrategyChoice = Literal["auto", "together", "loop"]
 MAX_MODELS_AT_ONCE = 32

@@ -16,9 +16,14 @@ from expunge.errors import ConfigError
 from expunge.methods import Method
 from expunge.methods.component_spec import ComponentSpec, parse_components
 from expunge.objectives import Objective
-from expunge.registry import find_component, is_registered, list_entries, make_entry
+from expunge.registry import find_component, is_registered, make_entry
+from expunge.request.model_request import ModelRequest
+from expunge.request.request_file import RequestFile
+from expunge.tasks.build import build_model
 from expunge.tasks.image_sampler import ImageSampler
 from expunge.tasks.model_fit import ModelFit
+from expunge.tasks.train_settings import TrainRecord, TrainSettings
+from expunge.weights import cast_like, load_into, load_matching, save_weights, unwrap_state
 
 
 class Recognition(NamedTuple):
@@ -39,6 +44,11 @@ class Task(ABC):
     Attributes:
         aliases: Other names in the registry.
         paper: Not used by families.
+        request: What its request files may say.
+        job: The subclass of ``expunge.api.job.Job`` that carries such a request out, as ``package.module:Class``.
+        weights_name: What ``save`` writes into a folder.
+        is_distributable: Whether several processes can share the updates of a request.
+        objectives: The objective that a method names → the family's own in its place.
         inherits_objectives_from: Other families whose objectives serve this one too, after its own.
         is_classifier: Whether its models are classifiers, so that ``auto`` can teach neighbors' votes.
         default_method: What ``auto`` stands for where they are none: a method's name, or a composition in words.
@@ -54,6 +64,11 @@ class Task(ABC):
 
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""
+    request: ClassVar[type[RequestFile]] = ModelRequest
+    job: ClassVar[str] = "expunge.api.model_job:ModelJob"
+    weights_name: ClassVar[str] = "unlearned.safetensors"
+    is_distributable: ClassVar[bool] = True
+    objectives: ClassVar[Mapping[type[Objective], type[Objective]]] = {}
     inherits_objectives_from: ClassVar[tuple[str, ...]] = ()
     is_classifier: ClassVar[bool] = False
     default_method: ClassVar[str] = "eupmu"
@@ -84,17 +99,54 @@ class Task(ABC):
             ModelError: If it is no model of the family.
         """
 
-    @abstractmethod
     def count_classes(self, predict: Predictor, *sides: Examples) -> int | None:
         """Return the number of classes, after what is special to the family has been checked; None if logits tell.
 
         Raises:
             ExpungeError: If model and examples do not fit together.
         """
+        return None
 
-    @abstractmethod
-    def save(self, model: nn.Module, folder: Path) -> Path:
-        """Write an unlearned model into a run folder, in the layout of its family, and return where it is."""
+    def create_model(self, name: str, /, classes: int, channels: int, **options: Any) -> nn.Module:
+        """Return the network that a request names, as its factory makes it, see ``build_model``."""
+        return build_model(name, classes=classes, channels=channels, **options)
+
+    def train(self, model: nn.Module, examples: Examples, settings: TrainSettings, **options: Any) -> TrainRecord:
+        """Train a model in place, as ``train`` in a request asks.
+
+        Args:
+            model: The model with its starting weights.
+            examples: What it is trained on.
+            settings: How.
+            **options: ``device``, ``on_epoch``, ``augment`` and ``channels_last``, see ``train_classifier``.
+
+        Raises:
+            ConfigError: If models of the family are not trained here.
+        """
+        raise ConfigError("a task that trains its models", self.name, "name trained weights with `checkpoint`")
+
+    def save(self, model: nn.Module, folder: Path, like: Path | None = None) -> Path:
+        """Write an unlearned model into a run folder, in the layout of its family, and return where it is.
+
+        Args:
+            model: The model.
+            folder: The folder.
+            like: The file that the original came from, whose precision is kept. Default: the model's own.
+        """
+        state = unwrap_state(model)
+        if like is not None:
+            state = cast_like(state, load_matching(model, like))
+        return save_weights(state, folder / self.weights_name, overwrite=True)
+
+    def reload(self, model: nn.Module, path: Path) -> nn.Module:
+        """Return the model with what ``save`` wrote, so that what is measured is what a file holds.
+
+        Args:
+            model: One of the same form, which may be changed.
+            path: What ``save`` returned.
+        """
+        load_into(model, path)
+        return model
 
     def detects(self, folder: Path) -> bool:
         """Return whether a folder looks like a model of the family that draws images."""
@@ -192,14 +244,10 @@ class Task(ABC):
         Raises:
             ConfigError: If there is none.
         """
-        served_tasks = (self.name, *self.inherits_objectives_from)
-        if objective.task in served_tasks:
+        if objective.task in (self.name, *self.inherits_objectives_from):
             return objective
-        every = [entry.target for entry in list_entries("objectives").values()]
-        for candidate in (target for task in served_tasks for target in every if target.task == task):
-            if candidate.replaces is type(objective):
-                replacement: Objective = candidate()
-                return replacement
+        if type(objective) in self.objectives:
+            return self.objectives[type(objective)]()
         name = type(objective).__name__
         hint = f"choose a method or an objective that serves {self.name}"
         raise ConfigError(f"an objective for {self.name}", f"{name}, which is for {objective.task}", hint)

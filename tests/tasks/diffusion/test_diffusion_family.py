@@ -75,11 +75,11 @@ def test_an_objective_of_one_family_is_refused_by_the_other(entry):
     assert Diffusion().translate_objective(own) is own
 
 
-def test_what_stands_for_an_objective_is_one():
-    targets = [entry.target for entry in registry.list_entries("objectives", "diffusion").values()]
-    places = [target.replaces for target in targets if target.replaces is not None]
-    assert len(places) == len(set(places)) == 4
-    assert all(place.task == "classification" for place in places)
+def test_every_own_objective_stands_for_one_of_a_classifier():
+    for replaced, own in Diffusion.objectives.items():
+        assert replaced.task == "classification"
+        assert own.task == "diffusion"
+        assert type(Diffusion().translate_objective(replaced())) is own
 
 
 def test_the_registry_tells_families_apart():

@@ -14,7 +14,6 @@ from expunge.api.compute_context import compute_context
 from expunge.api.folder import REPORT_FILE, RESULT_FILE, RETRAINED_FILE, check_folder
 from expunge.api.inputs import create_model, resolve_device
 from expunge.api.loading import error_location, exclude_ledger_requests, find_checkpoint_path, load_request_data
-from expunge.api.request.config import AnyConfig, ClassificationConfig
 from expunge.api.request_section import RequestInfo
 from expunge.api.run import display_path
 from expunge.api.validation import check_weights, validate_split
@@ -23,13 +22,15 @@ from expunge.data import LabeledDataset
 from expunge.engine.run_options import noop
 from expunge.errors import ConfigError, ExpungeError
 from expunge.report import print_tables
+from expunge.request.model_request import ModelRequest
+from expunge.request.request_file import RequestFile
 from expunge.type_checks import check_argument_types
 from expunge.weights import check_is_safetensors, describe_removed_prefix, load_into
 
 
 @check_argument_types
 def audit_request(
-    config: AnyConfig,
+    config: RequestFile,
     unlearned: Path,
     *,
     retrained: Path | None = None,
@@ -57,7 +58,7 @@ def audit_request(
         ExpungeError: If something does not fit, before anything is written.
     """
     console = console or Console(quiet=True)
-    config = validate_classifier(config)
+    config = config.as_model_request("`expunge sample` draws what two diffusion models make of the same noise")
     with error_location(config, "out"):
         check_folder(out, overwrite, files=AUDIT_FILES)
     paths = {
@@ -77,19 +78,7 @@ def audit_request(
     return result
 
 
-def validate_classifier(config: AnyConfig) -> ClassificationConfig:
-    """Return the request if it is about a classifier.
-
-    Raises:
-        ConfigError: If it is not.
-    """
-    if isinstance(config, ClassificationConfig):
-        return config
-    hint = "`expunge sample` draws what two diffusion models make of the same noise"
-    raise ConfigError("a request to a classifier", f"task: {config.task}", hint, config.where("task"))
-
-
-def find_original_path(config: ClassificationConfig) -> Path | None:
+def find_original_path(config: ModelRequest) -> Path | None:
     """Return the file of the original's weights; None for a model that comes from Python with weights in it.
 
     Raises:
@@ -102,7 +91,7 @@ def find_original_path(config: ClassificationConfig) -> Path | None:
     return path
 
 
-def find_reference_path(config: ClassificationConfig) -> Path | None:
+def find_reference_path(config: ModelRequest) -> Path | None:
     """Return the file of the retrained model's weights that the request names or that its run left."""
     if isinstance(config.retrained_model, Path):
         return config.retrained_model
@@ -111,7 +100,7 @@ def find_reference_path(config: ClassificationConfig) -> Path | None:
 
 
 def audit_files(
-    config: ClassificationConfig,
+    config: ModelRequest,
     paths: dict[str, Path | None],
     data_dir: Path | None,
     on_message: Callable[[str], None] = noop,
@@ -138,7 +127,7 @@ def audit_files(
 
 
 def load_audit_network(
-    config: ClassificationConfig, source: LabeledDataset, path: Path | None, on_message: Callable[[str], None] = noop
+    config: ModelRequest, source: LabeledDataset, path: Path | None, on_message: Callable[[str], None] = noop
 ) -> nn.Module:
     """Return the network that the request names, with the weights of a file where one is given."""
     with error_location(config, "device"):

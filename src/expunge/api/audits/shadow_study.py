@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from multiprocessing import get_context
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import torch
+from joblib import Parallel, delayed
 from torch import Tensor, nn
 
-from expunge.api.run_config import RunConfig
 from expunge.api.unlearning import unlearn
 from expunge.batch import Examples, Predictor
 from expunge.data import Subset
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation import Outputs, collect_outputs
 from expunge.metrics import accuracy
+from expunge.run_config import RunConfig
 from expunge.shadows import Shadow, ShadowStore, ShadowTraining, draw_complementary_halves, hash_values, train_shadows
 from expunge.shadows.store import hash_examples, hash_positions
 
@@ -267,33 +266,21 @@ def run_all(
         for number, model in models.items():
             yield number, unlearn_one(study, model, number, options)
         return
-    # The other processes keep nothing, and need the data once each.
-    common = (replace(study, training=replace(study.training, store=None)), options, threads_per_process(jobs))
-    check_picklable(common, next(iter(models.values())))
-    with ProcessPoolExecutor(jobs, get_context("spawn"), init_worker, common) as pool:
-        waiting = [(number, pool.submit(unlearn_in_worker, model, number)) for number, model in models.items()]
-        for number, future in waiting:
-            yield number, future.result()
+    alone, threads = (
+        replace(study, training=replace(study.training, store=None)),
+        max(1, torch.get_num_threads() // jobs),
+    )
+    check_picklable(alone, options, next(iter(models.values())))
+    tasks = (delayed(unlearn_in_worker)(alone, models[number], number, options, threads) for number in models)
+    yield from zip(models, Parallel(n_jobs=jobs, return_as="generator")(tasks), strict=True)
 
 
-def threads_per_process(jobs: int) -> int:
-    """Return how many threads each of so many processes may use."""
-    return max(1, torch.get_num_threads() // jobs)
-
-
-WORKER_STATE: dict[str, Any] = {}
-"""In a process that unlearns beside others: the study and the options, sent once."""
-
-
-def init_worker(study: ShadowStudy, options: Mapping[str, Any], threads: int) -> None:
-    """Take note of what all work of this process shares."""
+def unlearn_in_worker(
+    study: ShadowStudy, model: nn.Module, number: int, options: Mapping[str, Any], threads: int
+) -> ShadowOutput:
+    """Let a model unlearn in another process, which keeps nothing."""
     torch.set_num_threads(threads)
-    WORKER_STATE.update(study=study, options=options)
-
-
-def unlearn_in_worker(model: nn.Module, number: int) -> ShadowOutput:
-    """Let a model unlearn as this process was told to."""
-    return unlearn_one(WORKER_STATE["study"], model, number, WORKER_STATE["options"])
+    return unlearn_one(study, model, number, options)
 
 
 def check_picklable(*things: Any) -> None:

@@ -19,7 +19,7 @@ from expunge.data.examples import validate_positions
 from expunge.methods import Method
 from expunge.shadows import ShadowStore, ShadowTraining
 from expunge.shadows.train import MAX_MODELS_AT_ONCE, StrategyChoice
-from expunge.tasks.classification.train_settings import TrainSettings
+from expunge.tasks.train_settings import TrainSettings
 from expunge.type_checks import check_argument_types
 
 

@@ -16,7 +16,8 @@ from expunge.api.audits.ulira_result import CACHE_FOLDER, ULiRAResult
 from expunge.api.budgeting import prepare_budget
 from expunge.api.compute_context import compute_context
 from expunge.api.folder import ULIRA_FOLDER, check_writable
-from expunge.api.inputs import resolve_device
+from expunge.api.inputs import get_sizes, resolve_device
+from expunge.api.job import build_method_kwargs
 from expunge.api.loading import (
     create_trainable_model,
     error_location,
@@ -25,12 +26,13 @@ from expunge.api.loading import (
     validate_method,
 )
 from expunge.api.progress import progress_bar
-from expunge.api.request.config import AnyConfig, ClassificationConfig
+from expunge.api.result import get_task
 from expunge.batch import Predictor, Split
 from expunge.errors import ConfigError
 from expunge.metrics import LikelihoodRatio
+from expunge.request.model_request import ModelRequest
+from expunge.request.request_file import RequestFile
 from expunge.shadows import ShadowStore, ShadowTraining
-from expunge.tasks.classification.build import build_model
 from expunge.type_checks import check_argument_types
 
 STATE_LABELS = {"original": "before unlearning", "unlearned": "after unlearning", "retrained": "never trained on them"}
@@ -46,7 +48,7 @@ class ULiRAPlan(NamedTuple):
 
 @check_argument_types
 def ulira_request(
-    config: AnyConfig,
+    config: RequestFile,
     *,
     num_shadow_models: int = 32,
     cache: Path | None = None,
@@ -74,9 +76,9 @@ def ulira_request(
         ExpungeError: If something else does not fit; before the first step.
     """
     console = console or Console(quiet=True)
-    if not isinstance(config, ClassificationConfig):
-        hint = "audit a classifier"
-        raise ConfigError("the request of a classifier", f"task: {config.task}", hint, config.where("task"))
+    config = config.as_model_request("audit a classifier")
+    if not get_task(config.task).is_classifier:
+        raise ConfigError("the request of a classifier", f"task: {config.task}", "audit a classifier")
     folder = config.out / ULIRA_FOLDER
     with error_location(config, "out"):
         check_writable(folder)
@@ -96,7 +98,7 @@ def ulira_request(
     return result
 
 
-def build_study(config: ClassificationConfig, num_shadow_models: int, cache: Path, data_dir: Path | None) -> ULiRAPlan:
+def build_study(config: ModelRequest, num_shadow_models: int, cache: Path, data_dir: Path | None) -> ULiRAPlan:
     """Return the study that a request describes, after everything that can be checked has been."""
     settings, method = read_train_settings(config), validate_method(config)
     with error_location(config, "device"):
@@ -104,18 +106,17 @@ def build_study(config: ClassificationConfig, num_shadow_models: int, cache: Pat
     parts = load_request_data(config, data_dir)
     source, holdout = parts.source, parts.holdout
     model = create_trainable_model(config, source)
-    sizes = {"classes": len(source.class_names), "channels": source.shape[0]}
-    make = partial(build_model, config.model.name, **{**sizes, **config.model.options})
+    sizes = {**get_sizes(source), **config.model.options}
+    make = partial(get_task(config.task).create_model, config.model.name, **sizes)
     augment = getattr(source.train, "augment", None)
     training = ShadowTraining(make, source.train, settings, augment, None, device, store=ShadowStore(cache))
     with error_location(config, "forget", config.forget.kind):
         study = ShadowStudy(training, parts.positions.forget, source.test, holdout, num_shadow_models, config.seed)
     split = Split(*parts.sides, len(source.class_names), holdout)
     budget = prepare_budget(config, None if config.method.automatic else method, Predictor(model), split)
-    named = {"method": config.method.name, **config.method.settings} if config.method.automatic else {"method": method}
-    time = {} if config.time_limit is None else {"time_limit": config.time_limit}
+    named = build_method_kwargs(config, None if config.method.automatic else method)
     allowed = {} if budget is None else {"budget": budget.budget_options.budget}
-    options = {**named, **time, **allowed, "seed": config.seed, "config": config.run_config()}
+    options = {**named, **allowed, "seed": config.seed, "config": config.run_config()}
     return ULiRAPlan(study, options, config.retrained_model != "none")
 
 

@@ -1,135 +1,126 @@
-"""Everything that a request to a diffusion model needs, read and checked before anything is written."""
+"""A request to a class-conditional diffusion model: both models draw, and a classifier looks at the images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from rich.console import Console
 
-from expunge.api.budgeting import BudgetPlan, build_split_manifest, prepare_budget
-from expunge.api.earlier_requests import NO_EXCLUSIONS, Exclusions
-from expunge.api.folder import FolderMode, RunFolder, check_folder
-from expunge.api.inputs import resolve_device
-from expunge.api.job import build_exclusion_record, build_unlearn_kwargs, create_run_folder
-from expunge.api.loading import error_location, exclude_ledger_requests, load_request_data, validate_method
-from expunge.api.request.diffusion_config import DiffusionConfig
-from expunge.api.sanity import check_request_fit
-from expunge.api.steering.budget_validation import drop_certify_half
-from expunge.api.validation import validate_split
-from expunge.batch import Split
-from expunge.data import ForgetRequest, LabeledDataset, Normalize, get_root
+from expunge.api.execute import RunOutcome
+from expunge.api.folder import GRID_FILE
+from expunge.api.generative.grids import STILL_CONTAINS_DATA as GRID_HOLDS
+from expunge.api.generative.image_comparison import (
+    ImageModelComparison,
+    SamplingConfig,
+    build_generative_section,
+    make_correct_image_finder,
+)
+from expunge.api.job import DataJob
+from expunge.api.loading import error_location
+from expunge.api.progress import progress_bar
+from expunge.api.relapse import DRAWN_PARTS, build_relapse_section
+from expunge.data import LabeledDataset, Normalize, get_root
 from expunge.errors import ConfigError, RequestError
-from expunge.key import load_or_create_key
-from expunge.methods import Method
 from expunge.pair import Pair
-from expunge.tasks.classification.build import build_model
+from expunge.request.request_file import UNLEARNED_FOLDER
+from expunge.tasks.build import build_model
 from expunge.tasks.diffusion.ddpm import DDPM
+from expunge.tasks.diffusion.denoiser import Denoiser, as_denoiser
 from expunge.tasks.diffusion.evaluation import ImageClassifier, LabeledImages
+from expunge.tasks.diffusion.request import DiffusionConfig
 from expunge.tasks.diffusion.sampling import check_steps
-from expunge.tasks.diffusion.task import Diffusion
 from expunge.weights import load_into
 
 SIGNED_RANGE = Normalize((0.5,), (0.5,))
 """From [0, 1] to [−1, 1], what diffusion models are trained on."""
 
 
+STILL_CONTAINS_DATA = (
+    "The training data themselves, and any cache of them.",
+    "The original model's folder.",
+    GRID_HOLDS,
+)
+
+
 @dataclass
-class DiffusionJob:
-    """A request to a diffusion model whose every part is at hand.
+class DiffusionJob(DataJob[DiffusionConfig]):
+    """A request to a class-conditional diffusion model; its data are images in [-1, 1].
 
     Args:
-        config: The request file.
-        source: The data, images in [−1, 1].
         real: The test images.
-        request: The forget request.
-        positions: Positions in the training data that it forgets and retains.
-        split: The same as examples.
-        method: The method with its settings; for ``auto`` what it stands for, whose rate the run finds.
-        original: The model.
-        classifier: What looks at its images, if anything does.
-        folder_mode: What may become of an earlier run in the folder.
-        console: Where progress goes.
-        budget_plan: The budget; None without one.
-        left_out: What earlier requests forgot, and is left out of what the request retains, holds out and tests on.
+        classifier: What looks at the model's images, if anything does.
     """
 
-    config: DiffusionConfig
-    source: LabeledDataset
-    real: LabeledImages
-    request: ForgetRequest
-    positions: Pair[torch.Tensor]
-    split: Split
-    method: Method
-    original: DDPM
-    classifier: ImageClassifier | None
-    folder_mode: FolderMode
-    console: Console
-    budget_plan: BudgetPlan | None = None
-    left_out: Exclusions = NO_EXCLUSIONS
+    outputs: ClassVar[Mapping[str, str]] = {"Model:": UNLEARNED_FOLDER, "Grid:": GRID_FILE}
 
-    def get_unlearn_kwargs(self) -> dict[str, Any]:
-        """Return the method as ``unlearn`` is told of it: with its settings, or what ``auto`` has to keep to."""
-        method = None if self.config.method.automatic else self.method
-        return build_unlearn_kwargs(self.config, method, self.budget_plan)
+    real: LabeledImages = field(init=False)
+    classifier: ImageClassifier | None = None
 
     @property
-    def device(self) -> torch.device:
-        """Where to compute."""
-        return next(self.original.parameters()).device
+    def images_per_update(self) -> int:
+        """Images in one update."""
+        return getattr(self.method, "batch_size", 0) or 0
 
-    @cached_property
-    def folder(self) -> RunFolder:
-        """The run folder, opened by the first who writes."""
-        extra_records = (
-            {}
-            if self.budget_plan is None
-            else {"holdout": build_split_manifest(self.budget_plan.holdout_split, load_or_create_key())}
+    @property
+    def sampling(self) -> SamplingConfig:
+        """Which images are drawn."""
+        return SamplingConfig(**self.config.images.model_dump())
+
+    def check_out(self) -> None:
+        """Refuse a run folder that would write over the model."""
+        self.config.check_out_folder(self.config.model)
+
+    def load_original(self, source: LabeledDataset, device: torch.device) -> DDPM:
+        """Return the model in its folder."""
+        self.checkpoint = self.config.model
+        with error_location(self.config, "model"):
+            model = DDPM.from_pretrained(self.config.model).to(device)
+        with error_location(self.config, "images", "steps"):
+            check_steps(model, self.config.images.steps)
+        return model
+
+    def read(self, data_dir: Path | None) -> None:
+        """Read everything, and refuse a model that does not know the data."""
+        super().read(data_dir)
+        self.check_fit("model")
+
+    def check_data(self) -> None:
+        """Refuse requests for part of a class and too few images, read the classifier, and scale the data."""
+        config, source = self.config, self.source
+        with error_location(config, "forget", config.forget.kind):
+            check_whole_classes(source, self.positions)
+        self.classifier = load_image_classifier(config, source, self.device)
+        self.real = LabeledImages.from_examples(source.test)
+        with error_location(config, "images", "remaining"):
+            check_enough_images(self.classifier, self.real, config.images.remaining)
+        rescale_to_signed(source)
+        with error_location(config, "model"):
+            check_classes(as_denoiser(self.original), source)
+
+    def create_comparison(self) -> ImageModelComparison:
+        """Return what both models draw."""
+        excluded_classes = self.left_out.classes
+        return ImageModelComparison(
+            self.split, self.real, self.classifier, self.sampling, self.config.seed, excluded_classes, self.console
         )
-        extra_records |= build_exclusion_record(self.left_out)
-        return create_run_folder(
-            self.config, self.folder_mode, self.request, self.positions, self.source, self.device, extra_records
-        )
 
+    def build_section(self, outcome: RunOutcome, show_examples: bool) -> dict[str, Any]:
+        """Return the request's part of the result document, and write the grid of images."""
+        rows, classifier = outcome.comparison, self.classifier
+        rows.build_grid(self.source.class_names).write(self.folder.path / GRID_FILE)
+        models: dict[str, Any] = {} if classifier is None else outcome.models
+        total = len(models) * len(self.left_out.earlier) * self.sampling.forgotten
+        with progress_bar(self.console, "Earlier", total, images=1) as progress:
+            find_correct = make_correct_image_finder(self.sampling, classifier, progress.set_progress)
+            earlier = build_relapse_section(self.left_out, models, find_correct, DRAWN_PARTS)
+        return build_generative_section(self.info, rows, len(self.real)) | earlier
 
-def prepare(config: DiffusionConfig, data_dir: Path | None, opening: FolderMode, console: Console) -> DiffusionJob:
-    """Read everything and refuse what does not fit; nothing is written.
-
-    Raises:
-        ExpungeError: With the line of the request file that is to blame.
-    """
-    with error_location(config, "out"):
-        check_folder(config.out, opening.overwrite, opening.resume)
-        config.check_out_folder(config.model)
-    method, family = validate_method(config, Diffusion()), Diffusion()
-    with error_location(config, "device"):
-        device = resolve_device(config.device)
-    with error_location(config, "model"):
-        original = DDPM.from_pretrained(config.model).to(device)
-    with error_location(config, "images", "steps"):
-        check_steps(original, config.images.steps)
-    parts = exclude_ledger_requests(config, load_request_data(config, data_dir), original, config.model)
-    source, holdout, request, positions, left_out = parts
-    with error_location(config, "forget", config.forget.kind):
-        check_whole_classes(source, positions)
-    classifier = load_image_classifier(config, source, device)
-    real = LabeledImages.from_examples(source.test)
-    with error_location(config, "images", "remaining"):
-        check_enough_images(classifier, real, config.images.remaining)
-    rescale_to_signed(source)
-    with error_location(config, "model"):
-        predict = family.make_predictor(original)
-        split = validate_split(predict, *parts.sides, holdout, count_classes=family.count_classes)
-        check_classes(original, source)
-    budget = prepare_budget(config, None if config.method.automatic else method, predict, split)
-    check_request_fit(
-        config, family, predict, drop_certify_half(split, None if budget is None else budget.holdout_split)
-    )
-    parts_in_order = config, source, real, request, positions, split, method, original, classifier
-    return DiffusionJob(*parts_in_order, opening, console, budget, left_out)
+    def list_still_contains_data(self, section: Mapping[str, Any]) -> Sequence[str]:
+        """Return what still holds the forgotten data."""
+        return STILL_CONTAINS_DATA
 
 
 def check_whole_classes(source: LabeledDataset, positions: Pair[torch.Tensor]) -> None:
@@ -147,7 +138,7 @@ def check_whole_classes(source: LabeledDataset, positions: Pair[torch.Tensor]) -
         raise RequestError("a request for whole classes", actual, "write for example `forget: {class: 0}`")
 
 
-def check_classes(model: DDPM, source: LabeledDataset) -> None:
+def check_classes(model: Denoiser, source: LabeledDataset) -> None:
     """Refuse data of other classes than the model has.
 
     Raises:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from expunge.api.earlier_requests import EarlierRequest
 from expunge.api.generative.grids import SampleGrid, make_sample_grid
 from expunge.api.model_comparison import Role, serialize_method
+from expunge.api.progress import progress_bar
 from expunge.api.relapse import FindCorrect
 from expunge.api.request_section import RequestInfo
 from expunge.batch import Split
@@ -101,7 +103,8 @@ class ImageModelComparison:
         classifier: The named classifier; None for pictures without figures.
         sampling: Which images are drawn. Default: those of ``SamplingConfig``.
         seed: Of the run that the models belong to. Default 0.
-        gone: Classes that earlier requests forgot, of which nothing is drawn. Default none.
+        excluded_classes: Classes that earlier requests forgot, of which nothing is drawn. Default none.
+        console: Where a bar for the images of each model goes. Default: nowhere.
     """
 
     def __init__(
@@ -112,21 +115,23 @@ class ImageModelComparison:
         sampling: SamplingConfig | None = None,
         seed: int = 0,
         excluded_classes: Sequence[int] = (),
+        console: Console | None = None,
     ) -> None:
+        self.console = console or Console(quiet=True)
         self.split, self.real, self.classifier, self.seed = split, real, classifier, seed
         self.sampling = sampling or SamplingConfig()
         self.forgotten: list[int] = split.forget.targets.unique().tolist()
         self.labels = self.sampling.make_labels(self.forgotten, split.num_classes, excluded_classes)
         self.rows: list[ModelImages] = []
 
-    def add_original(self, model: DDPM, seconds: float | None = None, on_images: OnImages | None = None) -> None:
+    def add_original(self, model: DDPM) -> None:
         """Add the model before unlearning."""
-        time_scores = {} if seconds is None else {SECONDS.key: seconds}
-        self.rows.append(
-            ModelImages(
-                "original", "Original", "original", self.sample_images(model, on_images), {"scores": time_scores}
-            )
-        )
+        self.rows.append(ModelImages("original", "Original", "original", self.sample_images(model), {"scores": {}}))
+
+    def add_retrained(self, model: DDPM, seconds: float | None = None) -> None:
+        """Add a model that never saw what is forgotten."""
+        scores = {} if seconds is None else {SECONDS.key: seconds}
+        self.rows.append(ModelImages("retrain", "Retrain", "retrained", self.sample_images(model), {"scores": scores}))
 
     def add_unlearned(
         self,
@@ -135,17 +140,18 @@ class ImageModelComparison:
         method: Method,
         seconds: float | None = None,
         history: Sequence[Mapping[str, Any]] = (),
-        on_images: OnImages | None = None,
+        peak_memory: int | None = None,
     ) -> None:
         """Add an unlearned model; None for one that diverged, which keeps a row without figures."""
-        images = None if model is None else self.sample_images(model, on_images)
+        images = None if model is None else self.sample_images(model)
         time_scores = {} if seconds is None or model is None else {SECONDS.key: seconds}
         details = {"scores": time_scores, "history": history, "settings": serialize_method(method)}
         self.rows.append(ModelImages(key, method.label or type(method).__name__, "method", images, details))
 
-    def sample_images(self, model: DDPM, on_images: OnImages | None = None) -> LabeledImages:
+    def sample_images(self, model: DDPM) -> LabeledImages:
         """Return what a model draws."""
-        return self.sampling.sample_images(model, self.labels, on_images)
+        with progress_bar(self.console, "Drawing", len(self.labels), images=1) as progress:
+            return self.sampling.sample_images(model, self.labels, progress.set_progress)
 
     def build_table(self) -> dict[str, Any]:
         """Return metrics and rows of the request's part of a result document."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor, Split
+from expunge.request.request_file import RequestFile
 from expunge.tasks.classification.model_fit import measure_classifier_fit
+from expunge.tasks.classification.request import ClassificationConfig
+from expunge.tasks.classification.training import train_classifier
 from expunge.tasks.model_fit import ModelFit
 from expunge.tasks.task import Task
-from expunge.weights import save_weights
+from expunge.tasks.train_settings import TrainRecord, TrainSettings
 
 
 class Classification(Task):
@@ -23,20 +25,17 @@ class Classification(Task):
         'classification'
     """
 
+    request: ClassVar[type[RequestFile]] = ClassificationConfig
     is_classifier: ClassVar[bool] = True
 
     def make_predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
         """Return the model with the way to read its logits."""
         return Predictor(model, logits)
 
-    def count_classes(self, predict: Predictor, *sides: Examples) -> int | None:
-        """Return None: the logits of an example are as many as there are classes."""
-        return None
-
     def measure_fit(self, predict: Predictor, split: Split, *, has_budget: bool) -> tuple[ModelFit, ...]:
         """Return the share of examples that the model is right about, see ``classifier_fit``."""
         return measure_classifier_fit(predict, split)
 
-    def save(self, model: nn.Module, folder: Path) -> Path:
-        """Write ``unlearned.safetensors``."""
-        return save_weights(model, folder / "unlearned.safetensors", overwrite=True)
+    def train(self, model: nn.Module, examples: Examples, settings: TrainSettings, **options: Any) -> TrainRecord:
+        """Train a classifier in place, see ``train_classifier``."""
+        return train_classifier(model, examples, settings, **options)

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,29 +19,9 @@ from expunge.engine.optimizers import make_fused
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
 from expunge.forward import check_grad_enabled
 from expunge.seeds import make_generator
-from expunge.tasks.classification.train_settings import TrainSettings
+from expunge.tasks.train_settings import Augment, OnEpoch, TrainRecord, TrainSettings
 
-__all__ = ["TrainRecord", "TrainSettings", "train_classifier"]
-
-OnEpoch = Callable[[int, int, float, float], None]
-Augment = Callable[[Any, torch.Generator], Any]
-
-
-@dataclass(frozen=True)
-class TrainRecord:
-    """What training gave, measured on the training examples afterwards, in evaluation mode and without augmentation.
-
-    Args:
-        seconds: Wall clock of the whole training.
-        final_loss: Mean cross entropy, without label smoothing.
-        train_accuracy: Share of examples that are classified right, in [0, 1].
-        epochs: Passes that were made.
-    """
-
-    seconds: float
-    final_loss: float
-    train_accuracy: float
-    epochs: int
+__all__ = ["Augment", "TrainRecord", "TrainSettings", "train_classifier"]
 
 
 @torch.enable_grad()

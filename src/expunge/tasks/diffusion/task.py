@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor, Split
 from expunge.errors import ConfigError, DataError
+from expunge.objectives import CrossEntropy, NegativeCrossEntropy, Objective, RandomLabel, UniformTarget
+from expunge.request.request_file import UNLEARNED_FOLDER, RequestFile
 from expunge.tasks.diffusion.class_sampler import ClassSampler
 from expunge.tasks.diffusion.ddpm import DDPM, EMA_FOLDER, SCHEDULER_FOLDER, UNET_FOLDER
 from expunge.tasks.diffusion.denoiser import Denoiser, as_denoiser
 from expunge.tasks.diffusion.diffusion_classifier import measure_recognition
 from expunge.tasks.diffusion.forward_process import noise_matching_losses
 from expunge.tasks.diffusion.model_fit import measure_class_fit, measure_noise_fit
+from expunge.tasks.diffusion.objectives import NoiseAscent, NoiseMatching, OtherClass, UniformNoise
+from expunge.tasks.diffusion.request import DiffusionConfig
 from expunge.tasks.model_fit import ModelFit
 from expunge.tasks.task import Recognition, Task
 
@@ -24,6 +28,13 @@ NUM_PROBE_EXAMPLES = 64
 """Examples of each side that are looked at beforehand."""
 NUM_FIT_EXAMPLES = 64
 """Images of each side by which it is told how well the model knows them."""
+DIFFUSION_OBJECTIVES: Mapping[type[Objective], type[Objective]] = {
+    CrossEntropy: NoiseMatching,
+    NegativeCrossEntropy: NoiseAscent,
+    RandomLabel: OtherClass,
+    UniformTarget: UniformNoise,
+}
+"""A classifier's objective → what is descended in its place."""
 
 
 class Diffusion(Task):
@@ -43,6 +54,11 @@ class Diffusion(Task):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("ddpm",)
+    request: ClassVar[type[RequestFile]] = DiffusionConfig
+    job: ClassVar[str] = "expunge.api.generative.diffusion_job:DiffusionJob"
+    weights_name: ClassVar[str] = UNLEARNED_FOLDER
+    is_distributable: ClassVar[bool] = False
+    objectives: ClassVar[Mapping[type[Objective], type[Objective]]] = DIFFUSION_OBJECTIVES
     default_method: ClassVar[str] = "eupmu + feasible(lenient, delta=0.1)"
     budget_method: ClassVar[str] = "random_labels_with_budget + feasible(lenient, delta=0.1)"
     learning_rates: ClassVar[tuple[float, ...]] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
@@ -75,9 +91,13 @@ class Diffusion(Task):
         fits = measure_noise_fit(predict, split, NUM_FIT_EXAMPLES)
         return (*fits, measure_class_fit(predict, split, NUM_FIT_EXAMPLES)) if has_budget else fits
 
-    def save(self, model: nn.Module, folder: Path) -> Path:
+    def save(self, model: nn.Module, folder: Path, like: Path | None = None) -> Path:
         """Write the folder ``unlearned`` in diffusers' layout, without any averaged copy that still remembers."""
-        return as_denoiser(model).save_pretrained(folder / "unlearned", overwrite=True)
+        return as_denoiser(model).save_pretrained(folder / self.weights_name, overwrite=True)
+
+    def reload(self, model: nn.Module, path: Path) -> DDPM:
+        """Return the model in a folder, on the device of another one."""
+        return self.load(path).to(next(model.parameters()).device)
 
     def detects(self, folder: Path) -> bool:
         """Return whether a folder has a network and its schedule, and nothing that reads prompts."""

@@ -13,12 +13,17 @@ from torch import Tensor, nn
 from expunge.batch import Examples, Predictor, Split
 from expunge.engine import MethodRecipe, RunOptions
 from expunge.errors import ConfigError, DataError, ModelError
+from expunge.objectives import Objective, RandomLabel
+from expunge.request.request_file import UNLEARNED_FOLDER, RequestFile
 from expunge.tasks.diffusion.forward_process import noise_matching_losses
 from expunge.tasks.diffusion.model_fit import measure_noise_fit
+from expunge.tasks.diffusion.task import DIFFUSION_OBJECTIVES
 from expunge.tasks.model_fit import ModelFit
 from expunge.tasks.stable_diffusion.adapters import has_adapter, save_adapter
 from expunge.tasks.stable_diffusion.memory import MAX_PASS_BATCH_SIZE, check_memory
+from expunge.tasks.stable_diffusion.objectives import OtherPrompt
 from expunge.tasks.stable_diffusion.prompt_sampler import PromptSampler
+from expunge.tasks.stable_diffusion.request import StableDiffusionConfig
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
 from expunge.tasks.task import Task
 
@@ -42,6 +47,11 @@ class StableDiffusion(Task):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("sd", "text_to_image")
+    request: ClassVar[type[RequestFile]] = StableDiffusionConfig
+    job: ClassVar[str] = "expunge.api.generative.stable_diffusion_job:StableDiffusionJob"
+    weights_name: ClassVar[str] = UNLEARNED_FOLDER
+    is_distributable: ClassVar[bool] = False
+    objectives: ClassVar[Mapping[type[Objective], type[Objective]]] = {**DIFFUSION_OBJECTIVES, RandomLabel: OtherPrompt}
     inherits_objectives_from: ClassVar[tuple[str, ...]] = ("diffusion",)
     estimates_memory: ClassVar[bool] = True
     identified_by_prompt: ClassVar[bool] = True
@@ -83,12 +93,16 @@ class StableDiffusion(Task):
         """
         check_memory(as_text_to_image(model), recipe, split, conditions, inplace)
 
-    def save(self, model: nn.Module, folder: Path) -> Path:
+    def save(self, model: nn.Module, folder: Path, like: Path | None = None) -> Path:
         """Write the folder ``unlearned``, a whole pipeline in diffusers' layout, and ``adapter`` if there is one."""
         text_to_image = as_text_to_image(model)
         if has_adapter(text_to_image.unet):
             save_adapter(text_to_image, folder / "adapter", overwrite=True)
-        return text_to_image.save_pretrained(folder / "unlearned", overwrite=True)
+        return text_to_image.save_pretrained(folder / self.weights_name, overwrite=True)
+
+    def reload(self, model: nn.Module, path: Path) -> TextToImage:
+        """Return the model in a folder, on the device of another one."""
+        return self.load(path).to(next(model.parameters()).device)
 
     def detects(self, folder: Path) -> bool:
         """Return whether a folder is that of a pipeline; whether of one that is supported, ``load`` says."""

@@ -11,7 +11,7 @@ from expunge.batch import Batch, Predictor, Split
 from expunge.data import Subset
 from expunge.errors import ObjectiveError
 from expunge.masks.fisher_ratio import fisher_diagonal
-from expunge.objectives.objective import Model, Objective
+from expunge.objectives.objective import Model
 from expunge.surgery import Direction
 from expunge.tasks.diffusion.objectives.noise_matching import NoiseMatching
 
@@ -43,7 +43,6 @@ class ElasticNoise(NoiseMatching):
 
     aliases: ClassVar[tuple[str, ...]] = ("ewc",)
     paper: ClassVar[str] = "Selective Amnesia, arXiv 2305.10120"
-    replaces: ClassVar[type[Objective] | None] = None
     reads_weights: ClassVar[bool] = True
 
     def __init__(self, strength: float = 10.0, samples: int = 256, drop: float = 0.1) -> None:

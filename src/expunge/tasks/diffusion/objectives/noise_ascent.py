@@ -7,8 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from expunge.batch import Batch
-from expunge.objectives import NegativeCrossEntropy
-from expunge.objectives.objective import Model, Objective
+from expunge.objectives.objective import Model
 from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
 
 
@@ -25,7 +24,6 @@ class NoiseAscent(NoiseObjective):
     """
 
     paper: ClassVar[str] = "Graves et al. 2021; Thudi et al. 2022"
-    replaces: ClassVar[type[Objective] | None] = NegativeCrossEntropy
     can_be_negative: ClassVar[bool] = True
 
     def compute_target(self, model: Model, batch: Batch) -> Tensor:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from expunge.batch import Batch
 from expunge.errors import ObjectiveError
-from expunge.objectives import CrossEntropy
-from expunge.objectives.objective import Model, Objective
+from expunge.objectives.objective import Model
 from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
 
 
@@ -37,7 +36,6 @@ class NoiseMatching(NoiseObjective):
 
     aliases: ClassVar[tuple[str, ...]] = ("denoising",)
     paper: ClassVar[str] = "arXiv 2006.11239"
-    replaces: ClassVar[type[Objective] | None] = CrossEntropy
 
     def __init__(self, drop: float = 0.1) -> None:
         if not 0 <= drop < 1:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from expunge.batch import Batch, Predictor, Split
 from expunge.errors import ObjectiveError
-from expunge.objectives import RandomLabel
-from expunge.objectives.objective import Model, Objective
+from expunge.objectives.objective import Model
 from expunge.objectives.teacher import Teacher, validate_teacher
 from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective, predict_noise_for
 
@@ -40,7 +39,6 @@ class OtherClass(NoiseObjective):
 
     aliases: ClassVar[tuple[str, ...]] = ("noise_of_another_class",)
     paper: ClassVar[str] = "SalUn, ICLR 2024; arXiv 2510.22124"
-    replaces: ClassVar[type[Objective] | None] = RandomLabel
 
     def __init__(self, shift: int = 1, frozen: bool = False) -> None:
         if shift < 1:

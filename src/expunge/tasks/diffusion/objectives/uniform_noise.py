@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch
-from expunge.objectives import UniformTarget
-from expunge.objectives.objective import Model, Objective
+from expunge.objectives.objective import Model
 from expunge.tasks.diffusion.objectives.noise_objective import NoiseObjective
 
 
@@ -29,7 +28,6 @@ class UniformNoise(NoiseObjective):
 
     aliases: ClassVar[tuple[str, ...]] = ("erasediff",)
     paper: ClassVar[str] = "arXiv 2401.05779"
-    replaces: ClassVar[type[Objective] | None] = UniformTarget
 
     def sample(self, batch: Batch, epoch: int, generator: torch.Generator) -> Batch:
         """Return the noised batch with ``target``, the numbers to be predicted."""

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from expunge.batch import Batch, Predictor, Split
-from expunge.objectives import RandomLabel
-from expunge.objectives.objective import Model, Objective
+from expunge.objectives.objective import Model
 from expunge.objectives.teacher import Teacher, validate_teacher
 from expunge.tasks.diffusion.objectives.noise_objective import predict_noise_for
 from expunge.tasks.stable_diffusion.objectives.prompt_objective import PromptObjective
@@ -37,7 +36,6 @@ class OtherPrompt(PromptObjective):
 
     aliases: ClassVar[tuple[str, ...]] = ("pseudo_prompt",)
     paper: ClassVar[str] = "SalUn, ICLR 2024; arXiv 2510.22124"
-    replaces: ClassVar[type[Objective] | None] = RandomLabel
 
     def __init__(self, frozen: bool = False) -> None:
         self.frozen = frozen

@@ -1,49 +1,21 @@
-"""The request file: what may stand in it, checked before anything heavy is imported.
-
-Examples:
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp(), "request.yaml")
-    >>> lines = "model: package.module:factory", "data: {factory: package.module:data}", "forget: {clas: 0}"
-    >>> _ = file.write_text(chr(10).join(lines))
-    >>> load_request(file)  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    expunge.errors.ConfigError: request.yaml line 3: Expected one of class, ... but found 'clas': did you mean 'class'.
-"""
+"""The request about a model whose network and weights are named, which may be trained and retrained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from expunge.api.request.budgeted_request import BudgetedRequest
-from expunge.api.request.checks import (
+from expunge.request.budgeted_request import BudgetedRequest
+from expunge.request.checks import (
     format_value,
     make_name_validator,
-    suggest,
     validate_safetensors_path,
     validate_time_limit,
     validation_error,
 )
-from expunge.api.request.diffusion_config import DiffusionConfig
-from expunge.api.request.document import RequestDocument, read_document
-from expunge.api.request.names import list_registered_names
-from expunge.api.request.sections import ABSOLUTE_IN_JSON, ModelChoice, TrainChoice, WeightsPath, resolve_path
-from expunge.api.request.stable_diffusion_config import StableDiffusionConfig
-from expunge.api.request.validation_errors import translate_validation_error
-from expunge.errors import ConfigError
-from expunge.type_checks import check_argument_types
-
-__all__ = [
-    "AnyConfig",
-    "ClassificationConfig",
-    "DiffusionConfig",
-    "StableDiffusionConfig",
-    "list_registered_names",
-    "load_request",
-]
+from expunge.request.sections import ABSOLUTE_IN_JSON, ModelChoice, TrainChoice, WeightsPath, resolve_path
 
 
 def validate_retrained_model(value: Any, info: ValidationInfo) -> Any:
@@ -57,12 +29,11 @@ def validate_retrained_model(value: Any, info: ValidationInfo) -> Any:
     return validate_safetensors_path(resolve_path(value, info))
 
 
-class ClassificationConfig(BudgetedRequest):
-    """One request to a classifier: whose influence to remove, from which model, by which method.
+class ModelRequest(BudgetedRequest):
+    """One request to a model that is made by a function and can be trained.
 
     Args:
-        task: ``classification``.
-        model: The classifier.
+        model: The model.
         checkpoint: Its weights; may be missing if ``train`` is there or the model comes from Python. With ``train`` and
             without weights the original is trained first, from the weights that ``model`` starts with.
         retrained_model: ``none``, ``retrain`` or the path of a retrained model's weights. Default ``none``.
@@ -73,7 +44,6 @@ class ClassificationConfig(BudgetedRequest):
         show_examples: Whether pictures of forgotten examples may stand in the report. Default false.
     """
 
-    task: Literal["classification"] = "classification"
     model: ModelChoice = Field(examples=["resnet20"])
     checkpoint: WeightsPath | None = Field(None, examples=["original.safetensors"])
     retrained_model: Annotated[
@@ -87,7 +57,7 @@ class ClassificationConfig(BudgetedRequest):
     show_examples: bool = False
 
     @model_validator(mode="after")
-    def check_trainable(self) -> ClassificationConfig:
+    def check_trainable(self) -> ModelRequest:
         """Refuse a request whose original or reference comes from nowhere."""
         if self.train is None and self.retrained_model == "retrain":
             raise validation_error(
@@ -102,7 +72,7 @@ class ClassificationConfig(BudgetedRequest):
         return self
 
     @model_validator(mode="after")
-    def check_time_limit(self) -> ClassificationConfig:
+    def check_time_limit(self) -> ModelRequest:
         """Refuse a time limit where nothing is searched, and so nothing would keep to it."""
         if "time_limit" not in self.model_fields_set:
             return self
@@ -121,54 +91,12 @@ class ClassificationConfig(BudgetedRequest):
             )
         return self
 
+    def as_model_request(self, hint: str) -> ModelRequest:
+        """Return the request: it is about such a model."""
+        return self
+
     def check_files(self) -> None:
         """Refuse a request that names a file which is not there; a checkpoint may be, if it is still to be trained."""
         super().check_files()
         self.check_file(self.retrained_model if isinstance(self.retrained_model, Path) else None, "retrained_model")
         self.check_file(self.checkpoint if self.train is None else None, "checkpoint")
-
-
-AnyConfig = ClassificationConfig | DiffusionConfig | StableDiffusionConfig
-
-CONFIG_CLASSES: Mapping[str, type[AnyConfig]] = {
-    "classification": ClassificationConfig,
-    "diffusion": DiffusionConfig,
-    "stable_diffusion": StableDiffusionConfig,
-}
-"""Family of the model → what its request file may say."""
-
-
-@check_argument_types
-def load_request(path: Path | str) -> AnyConfig:
-    """Return the request that a YAML file holds; paths in it are relative to its folder.
-
-    Args:
-        path: The file.
-
-    Raises:
-        ConfigError: With the line of the first thing that is wrong, and the cure.
-    """
-    document = read_document(Path(path))
-    data = {"out": f"runs/{document.path.stem}", **document.data}
-    config_class = CONFIG_CLASSES[validate_task(document)]
-    try:
-        config = config_class.model_validate(data, context={"folder": document.path.parent})
-    except ValidationError as error:
-        raise translate_validation_error(error, document, config_class) from None
-    config.attach_document(document)
-    return config
-
-
-def validate_task(document: RequestDocument) -> str:
-    """Return the family of models that a request file is about.
-
-    Raises:
-        ConfigError: If there is no such family.
-    """
-    task = document.data.get("task", "classification")
-    if not isinstance(task, str) or task not in CONFIG_CLASSES:
-        hint = suggest(str(task), list(CONFIG_CLASSES), "write for example `task: classification`")
-        raise ConfigError(
-            f"one of {', '.join(CONFIG_CLASSES)} for 'task'", format_value(task), hint, document.where("task")
-        )
-    return task

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.batch import Batch, evaluation_mode
-from expunge.errors import ExpungeError, ModelError
-from expunge.tasks.classification.libraries import format_exception
+from expunge.errors import ExpungeError, ModelError, format_exception
 
 
 def check_model(model: nn.Module, classes: int, predict: Callable[[Any], Tensor], example_batch: Batch) -> None:

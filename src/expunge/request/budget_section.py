@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from expunge.api.request.checks import format_value, make_name_validator, validation_error
-from expunge.api.request.sections import ConfigSection
+from expunge.request.checks import format_value, make_name_validator, validation_error
+from expunge.request.sections import ConfigSection
 
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 EXPECTED_UNIT = "exactly one of accuracy_points, loss_increase, metric"

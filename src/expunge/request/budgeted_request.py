@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from expunge.api.request.budget_section import BudgetChoice
-from expunge.api.request.checks import validation_error
-from expunge.api.request.request_file import DataRequest
-from expunge.api.request.sections import Fraction
+from expunge.request.budget_section import BudgetChoice
+from expunge.request.checks import validation_error
+from expunge.request.request_file import DataRequest
+from expunge.request.sections import Fraction
 
 
 class BudgetedRequest(DataRequest):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from expunge.errors import ConfigError, ExpungeError, MissingExtraError, ModelError
+from expunge.errors import ConfigError, ExpungeError, MissingExtraError, ModelError, format_exception
 from expunge.paths import expand_home
 from expunge.tasks.pretrained import check_pretrained, find_variant
 
@@ -22,13 +22,6 @@ def call_factory(name: str, factory: Callable[[], Any]) -> Any:
         raise ModelError(
             f"to build '{name}'", format_exception(error), "correct the name, the options or the code"
         ) from error
-
-
-def format_exception(error: BaseException) -> str:
-    """Return an error's type and the beginning of its message."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    text = lines[0] if len(lines[0]) <= 160 else f"{lines[0][:160]} …"
-    return f"{type(error).__name__} ({text.rstrip('. ')})"
 
 
 def _import_library(package: str) -> ModuleType:

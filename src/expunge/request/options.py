@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from expunge.api.request.config import ClassificationConfig
-from expunge.api.request.document import RequestDocument, parse_value
-from expunge.api.request.validation_errors import translate_validation_error
+from expunge.request.document import RequestDocument, parse_value
+from expunge.request.model_request import ModelRequest
+from expunge.request.validation_errors import translate_validation_error
 
 KEY_VALUE_PATTERN = re.compile(r"\s*\w+=")
 
@@ -28,7 +28,7 @@ class OptionsDocument(RequestDocument):
         return "ORIGINAL" if keys[0] == "checkpoint" else f"--{keys[0]}"
 
 
-def parse_request_options(options: Mapping[str, str | None], paths: Mapping[str, Path | None]) -> ClassificationConfig:
+def parse_request_options(options: Mapping[str, str | None], paths: Mapping[str, Path | None]) -> ModelRequest:
     """Return the request that options make; relative paths count from the current folder.
 
     Args:
@@ -48,9 +48,9 @@ def parse_request_options(options: Mapping[str, str | None], paths: Mapping[str,
     values |= {key: str(path) for key, path in paths.items() if path is not None}
     document = OptionsDocument(Path("options"), values, {})
     try:
-        config = ClassificationConfig.model_validate(values, context={"folder": Path()})
+        config = ModelRequest.model_validate(values, context={"folder": Path()})
     except ValidationError as error:
-        raise translate_validation_error(error, document, ClassificationConfig) from None
+        raise translate_validation_error(error, document, ModelRequest) from None
     config.attach_document(document)
     return config
 

@@ -11,8 +11,8 @@ from torch import nn
 from expunge.errors import ConfigError, ModelError
 from expunge.python_path import import_object
 from expunge.registry import find_component
-from expunge.tasks.classification.libraries import LIBRARIES, call_factory
-from expunge.tasks.classification.model_check import check_model
+from expunge.tasks.libraries import LIBRARIES, call_factory
+from expunge.tasks.model_check import check_model
 from expunge.type_checks import check_argument_types
 
 __all__ = ["build_model", "check_model"]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
-from expunge.api.request.checks import validate_device, validation_error
-from expunge.api.request.document import RequestDocument
-from expunge.api.request.names import AUTO
-from expunge.api.request.sections import (
+from expunge.errors import ConfigError
+from expunge.registry import AUTO
+from expunge.request.checks import validate_device, validation_error
+from expunge.request.document import RequestDocument
+from expunge.request.sections import (
     CheckpointChoice,
     ConfigSection,
     DataChoice,
@@ -27,8 +28,10 @@ from expunge.api.request.sections import (
     as_tuple,
     expand_classes,
 )
-from expunge.api.run_config import RunConfig
-from expunge.errors import ConfigError
+from expunge.run_config import RunConfig
+
+if TYPE_CHECKING:
+    from expunge.request.model_request import ModelRequest
 
 UNLEARNED_FOLDER = "unlearned"
 """Where a run folder holds a model that is a folder itself."""
@@ -44,6 +47,7 @@ class RequestFile(ConfigSection):
     """The part of a request that all families share.
 
     Args:
+        task: What kind of model it is about.
         method: The method and its settings; ``auto`` chooses it. Default ``auto``.
         seed: Seed of the run. Default 0.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Default ``auto``.
@@ -65,6 +69,7 @@ class RequestFile(ConfigSection):
             so instead. Default true.
     """
 
+    task: str = "classification"
     method: MethodChoice = Field(MethodChoice(name=AUTO), examples=["eupmu"])
     seed: Seed = 0
     device: Annotated[str, AfterValidator(validate_device)] = "auto"
@@ -113,6 +118,17 @@ class RequestFile(ConfigSection):
         """
         written = self.model_dump(include=set(RUN_CONFIG_KEYS & type(self).model_fields.keys()), exclude_none=True)
         return RunConfig(**{**written, **options})
+
+    def as_model_request(self, hint: str) -> ModelRequest:
+        """Return the request if it is about a model that is made by a function and can be trained.
+
+        Args:
+            hint: What to do where it is not.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        raise ConfigError("the request of a classifier", f"task: {self.task}", hint, self.where("task"))
 
     def check_out_folder(self, model: Path) -> None:
         """Refuse a run folder that would write over the folder of the model.

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from expunge.api.request.budgeted_request import BudgetedRequest
-from expunge.api.request.checks import make_name_validator, validate_time_limit, validation_error
-from expunge.api.request.sections import ConfigSection, PositiveInt, RelativePath, Seed, WeightsPath
+from expunge.request.budgeted_request import BudgetedRequest
+from expunge.request.checks import make_name_validator, validate_time_limit, validation_error
+from expunge.request.sections import ConfigSection, PositiveInt, RelativePath, Seed, WeightsPath
 
 
 class ImageClassifierChoice(ConfigSection):

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
-from expunge.api.request.checks import validation_error
-from expunge.api.request.request_file import RequestFile
-from expunge.api.request.sections import ConfigSection, PositiveInt, RelativePath, Seed, ShorthandSection, resolve_path
+from expunge.request.checks import validation_error
+from expunge.request.request_file import RequestFile
+from expunge.request.sections import ConfigSection, PositiveInt, RelativePath, Seed, ShorthandSection, resolve_path
 
 Strength = Annotated[float, Field(ge=0)]
 

@@ -8,9 +8,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from expunge.api.request.checks import format_value, suggest, yaml_repr
-from expunge.api.request.document import KeyPath, RequestDocument
 from expunge.errors import ConfigError
+from expunge.request.checks import format_value, suggest, yaml_repr
+from expunge.request.document import KeyPath, RequestDocument
 
 TYPE_DESCRIPTIONS = {
     "int_type": "a whole number",

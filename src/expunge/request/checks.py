@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from expunge.api.request.names import AUTO, list_registered_names
-from expunge.api.request.time_limit import parse_time_limit
 from expunge.errors import ConfigError
+from expunge.registry import AUTO, list_registered_names
+from expunge.request.time_limit import parse_time_limit
 
 PYTHON_PATH_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 PICKLE_SUFFIXES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar"}

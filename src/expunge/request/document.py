@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import yaml
 
-from expunge.api.request.loader import MAX_DEPTH, SCALAR_PARSERS, Loader
 from expunge.errors import ConfigError
 from expunge.paths import error_reason, read_bytes
+from expunge.request.loader import MAX_DEPTH, SCALAR_PARSERS, Loader
 
 MAX_FILE_BYTES = 1_000_000
 MAX_NODES = 10_000

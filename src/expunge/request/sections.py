@@ -16,7 +16,10 @@ from pydantic import (
     model_validator,
 )
 
-from expunge.api.request.checks import (
+from expunge.errors import ConfigError
+from expunge.paths import expand_home, validate_path
+from expunge.registry import AUTO
+from expunge.request.checks import (
     format_value,
     make_name_validator,
     validate_class,
@@ -24,9 +27,6 @@ from expunge.api.request.checks import (
     validate_safetensors_path,
     validation_error,
 )
-from expunge.api.request.names import AUTO
-from expunge.errors import ConfigError
-from expunge.paths import expand_home, validate_path
 
 
 def resolve_path(value: Any, info: ValidationInfo) -> Any:
