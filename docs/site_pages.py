@@ -34,6 +34,7 @@ ROOMS = {
     "weights": "Weights on disk",
     "ledger": "The ledger",
     "report": "Reports",
+    "plot": "Figures",
     "loggers": "Loggers",
     "testing": "Conformance tests for your own parts",
     "errors": "Errors",

@@ -19,7 +19,7 @@ import expunge
 ROOT = Path(expunge.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 OPTIONAL = {"torchvision", "timm", "transformers", "datasets", "pyarrow", "torchjd", "torch_fidelity", "nudenet"}
-OPTIONAL |= {"diffusers", "accelerate", "peft", "torchmetrics", "bitsandbytes", "PIL", "resvg_py"}
+OPTIONAL |= {"diffusers", "accelerate", "peft", "torchmetrics", "bitsandbytes", "matplotlib"}
 OPTIONAL |= {"tensorboard", "wandb", "mlflow", "trackio"}
 PICKLE_READERS = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
 FORBIDDEN_WORDS = ("TODO", "FIXME", "XXX", "HACK")

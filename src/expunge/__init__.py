@@ -25,10 +25,12 @@ __all__ = ["__version__", *_HOMES]
 
 def __getattr__(name: str) -> Any:
     """Import the public name when it is first asked for, so that ``import expunge`` stays light."""
+    if name == "plot":
+        return import_module("expunge.plot")
     if name not in _HOMES:
         raise AttributeError(f"module 'expunge' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "plot"])

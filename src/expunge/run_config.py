@@ -47,6 +47,7 @@ class RunConfig:
             weights: remove the folder once the result is saved. With ``distributed`` every process names the same
             folder and uses a folder of its own in it; a run continues with as many processes as it started with.
             Default: nothing is saved.
+        progress: Show a progress bar in a terminal or a notebook; nothing is shown in a pipe. Default true.
 
     Raises:
         ConfigError: If a field holds a value of the wrong kind.
@@ -73,6 +74,7 @@ class RunConfig:
     sanity_check: bool = True
     loggers: Any = None
     checkpoints: Path | str | Any = None
+    progress: bool = True
 
     def __post_init__(self) -> None:
         """Refuse values of the wrong kind."""

@@ -1,38 +1,52 @@
-"""Progress bars: what has been done is all there is once the body is over, and not where it broke off."""
+"""The bar of ``unlearn``: in a terminal alone, and only where it is wanted."""
+
+from __future__ import annotations
 
 import io
-import re
 
 import pytest
+import torch
 from rich.console import Console
+from torch import nn
 
-from expunge.api.progress import progress_bar
-from expunge.surgery import Progress
-
-
-def shown(body):
-    console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    with progress_bar(console, "Unlearning") as one:
-        body(one)
-    return re.findall(r"(\d+)/(\d+)", console.file.getvalue())[-1]
+from expunge import RunConfig, unlearn
+from expunge.api import progress
+from expunge.callbacks import LambdaCallback
+from expunge.data import TensorExamples
 
 
-@pytest.mark.parametrize("made", [120, 200])
-def test_a_run_that_ends_early_is_a_whole_one(made):
-    assert shown(lambda one: one.update(Progress(made - 1, 200, 0))) == (str(made), str(made))
+@pytest.fixture
+def run():
+    def run(config=None, callbacks=()):
+        x, y = torch.randn(60, 4), torch.arange(60) % 3
+        sides = {"forget": TensorExamples(x[:6], y[:6]), "retain": TensorExamples(x[6:], y[6:])}
+        return unlearn(nn.Linear(4, 3), **sides, method="rl", epochs=2, config=config, callbacks=callbacks)
+
+    return run
 
 
-def test_a_body_without_work_is_left_at_nothing():
-    assert shown(lambda one: None) == ("0", "1")
+@pytest.fixture
+def terminal(monkeypatch):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, force_interactive=True, width=80)
+    monkeypatch.setattr(progress, "SafeConsole", lambda: console)
+    return screen
 
 
-def test_a_run_that_broke_off_keeps_its_total():
-    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+def test_a_terminal_shows_every_update_and_the_callbacks_still_hear_of_them(run, terminal):
+    steps = []
+    result = run(callbacks=LambdaCallback(on_step=lambda update: steps.append(update.step)))
+    total = len(result.history)
+    assert "Unlearning" in terminal.getvalue()
+    assert f"{total}/{total}" in terminal.getvalue()
+    assert steps == list(range(total))
 
-    def broken(one):
-        one.update(Progress(119, 200, 0))
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), progress_bar(console, "Unlearning") as one:
-        broken(one)
-    assert re.findall(r"(\d+)/(\d+)", console.file.getvalue())[-1] == ("120", "200")
+def test_no_bar_where_it_is_off(run, terminal):
+    run(RunConfig(progress=False))
+    assert terminal.getvalue() == ""
+
+
+def test_a_pipe_gets_nothing(run, capfd):
+    run()
+    assert capfd.readouterr() == ("", "")

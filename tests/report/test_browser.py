@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from browser import WHY_NOT, Browser
 from budgets import budget, search
 from contrast import contrast
-from report_pages import HOSTILE, poison
+from report_pages import poison
 
 from expunge.report import render_html
 
@@ -22,6 +21,19 @@ TEXTS = """[...document.querySelectorAll("body *")].filter(e => e.getClientRects
   const style = getComputedStyle(e);
   const ink = e.closest("svg") ? style.fill : style.color;
   return [ink, grounds.find(g => g !== "rgba(0, 0, 0, 0)") ?? "none", e.tagName + "." + e.getAttribute("class")];
+})"""
+
+SMALL = """[...document.querySelectorAll("figure svg text")].filter(text => {
+  const drawing = text.ownerSVGElement;
+  const scale = drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width;
+  return parseFloat(getComputedStyle(text).fontSize) * scale < 9;
+}).map(text => text.textContent)"""
+COVERED = """[...document.querySelectorAll("figure svg")].flatMap(drawing => {
+  const texts = [...drawing.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
+  return texts.flatMap(([word, a], at) => texts.slice(at + 1).filter(([_, b]) =>
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4
+  ).map(([other]) => `${word} / ${other}`));
 })"""
 
 
@@ -123,46 +135,10 @@ def test_small_tables_are_sorted_as_numbers(page, document, bare):
     assert len(rates) == 5
 
 
-def test_a_figure_reads_out_the_mark_under_the_pointer(page, document):
-    shown = page(document, height=3000)
-    shown.hover("svg.drawing g[data-x]")
-    tip = shown.ask("document.querySelector('svg.drawing g[data-x] title').textContent")
-    assert shown.ask("document.querySelector('.reading').textContent") == tip
-    assert tip == "ORIGINAL: UA 0.33, TA 98.00"
-
-
-def test_a_figure_reads_out_every_mark_by_keyboard(page, document):
-    shown = page(document)
-    shown.ask("document.querySelector('svg.drawing').focus()")
-    tips = shown.ask(
-        "[...document.querySelector('svg.drawing').querySelectorAll('title')].slice(1).map(t => t.textContent)"
-    )
-    told = []
-    for _ in tips:
-        told.append(shown.ask("document.querySelector('.reading').textContent"))
-        shown.press("ArrowRight", 39)
-    assert told == tips
-    assert len(told) == 4
-    shown.press("Tab", 9)
-    assert "arrow keys" in shown.ask("document.querySelector('.reading').textContent")
-
-
-def test_a_curve_reads_out_step_and_values(page, document):
-    shown = page(document)
-    shown.ask("[...document.querySelectorAll('.panel svg.drawing')].find(s => s.querySelector('.forget_loss')).focus()")
-    shown.press("End", 35)
-    said = shown.ask("document.activeElement.nextElementSibling.textContent")
-    step, forget, retain = re.fullmatch(r"step (\d+): forget ([\d.]+), retain ([\d.]+)", said).groups()
-    history = document["requests"][0]["rows"][3]["history"][-1]
-    assert int(step) == history["step"]
-    assert float(forget) == pytest.approx(history["forget_loss"], rel=0.01)
-    assert float(retain) == pytest.approx(history["retain_loss"], abs=0.5)
-
-
 def test_everything_with_a_link_or_a_value_is_reached_by_tab(page, document):
     shown = page(document)
     shown.ask(
-        "window.wanted = [...document.querySelectorAll('a[href], button, summary, .scroll, svg.drawing')]"
+        "window.wanted = [...document.querySelectorAll('a[href], button, summary, .scroll')]"
         ".filter(e => e.tabIndex >= 0 && e.checkVisibility()); window.met = new Set(); 0"
     )
     for _ in range(shown.ask("window.wanted.length") + 1):
@@ -200,18 +176,33 @@ def test_a_class_called_like_a_script_is_shown_and_runs_nothing(page, document, 
     assert shown.ask("document.body.innerText").count(hostile) > 3
 
 
-def test_a_poisoned_document_runs_nothing_even_where_it_is_read_out(page, document):
+def test_a_poisoned_document_runs_nothing(page, document):
     shown = page(poison(document))
-    shown.ask("document.querySelector('svg.drawing').focus()")
-    assert HOSTILE in shown.ask("document.querySelector('.reading').textContent")
     assert shown.complaints() == []
     assert shown.ask("document.querySelectorAll('img, script').length") == 1
+
+
+def test_marks_have_the_colors_of_the_theme_and_say_their_values(page, document):
+    mark = "[...document.querySelectorAll('svg.drawing g')].find(g => g.querySelector(':scope > title'))"
+    fills = []
+    for dark in (False, True):
+        shown = page(document, dark=dark)
+        fills.append(shown.ask(f"getComputedStyle({mark}.querySelector('use')).stroke"))
+        assert shown.ask(f"{mark}.querySelector('title').textContent") == "ORIGINAL: UA 0.33, TA 98.00"
+    assert fills == ["rgb(87, 92, 99)", "rgb(166, 171, 177)"]
+
+
+@pytest.mark.parametrize("width", [390, 1600])
+def test_no_text_of_a_figure_covers_another_or_is_too_small(page, document, width):
+    shown = page(document, width=width)
+    assert shown.ask(SMALL) == []
+    assert shown.ask(COVERED) == []
 
 
 def test_without_scripts_all_figures_and_words_are_there(page, document):
     shown = page(document, scripts=False)
     assert shown.ask("document.querySelectorAll('svg.drawing title').length") > 8
-    assert shown.ask("document.querySelectorAll('button, .reading').length") == 0
+    assert shown.ask("document.querySelectorAll('button').length") == 0
     assert shown.ask("document.body.innerText.includes('99.00')")
 
 

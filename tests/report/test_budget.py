@@ -7,14 +7,16 @@ import math
 
 import pytest
 from budgets import broken, budget, look, search
+from matplotlib.figure import Figure
 from report_pages import HOSTILE, Page, poison
 from rich.console import Console
 
 from expunge.errors import DataError
 from expunge.report import markdown_table, print_tables, read_document, render_html
-from expunge.report.budget_figure import budget_panels
 from expunge.report.budget_text import budget_statements, frontier_table
+from expunge.report.figures import build_budget_charts
 from expunge.report.search_text import search_table
+from expunge.report.templating import read_palette
 
 
 def part(raw, document):
@@ -50,33 +52,48 @@ def test_the_section_shows_sentence_panels_and_certificate(document):
     assert "The frontier" not in text
 
 
+def marks(axes):
+    """What each mark says, its place and its color."""
+    lines = [line for line in axes.lines if line.get_gid()]
+    return [(line.get_label()[1:], line.get_xdata()[0], line.get_ydata()[0], line.get_mfc()) for line in lines]
+
+
+def panels(raw, document):
+    return [chart.make_axes(Figure) for chart in build_budget_charts(part(raw, document))]
+
+
 def test_panels_mark_the_allowed_amount_the_band_and_the_choice(document):
-    spent, auc = budget_panels(part(budget(), document))
-    assert [dot.role for dot in spent.dots] == [dot.role for dot in auc.dots] == ["original", "method", "best"]
-    original, over, handed = (dot.y for dot in spent.dots)
-    assert over < spent.limit.y < handed < original
-    assert auc.limit is None
-    assert auc.dots[0].y < auc.band[0] < auc.dots[2].y < auc.dots[1].y < auc.band[1]
-    assert spent.dots[0].x < spent.dots[1].x < spent.dots[2].x
-    spent, recognized = budget_panels(part(broken(), document))
-    assert [dot.role for dot in spent.dots] == ["best", "method", "method"]
-    assert recognized.limit.text == "asked: at most 0.5 %"
-    assert recognized.dots[0].y < recognized.dots[1].y < recognized.limit.y < recognized.dots[2].y
-    assert "update 10: 20.5" in recognized.description
+    color = read_palette()
+    spent, auc = panels(budget(), document)
+    assert [mark[1:] for mark in marks(spent)] == [
+        (0, 0.0, color["paper"]),
+        (10, 2.5, color["mute"]),
+        (20, 0.5, color["accent"]),
+    ]
+    assert [mark[2] for mark in marks(auc)] == [0.7, 0.5, 0.52]
+    (limit,) = [line for line in spent.lines if line.get_linestyle() == "--"]
+    assert set(limit.get_ydata()) == {1.0}
+    assert not [line for line in auc.lines if line.get_linestyle() == "--"]
+    (band,) = auc.patches
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.45, 0.55))
+    spent, recognized = panels(broken(), document)
+    assert [mark[3] for mark in marks(spent)] == [color["accent"], color["mute"], color["mute"]]
+    assert [text.get_text() for text in recognized.texts] == ["asked: at most 0.5 %"]
+    assert [mark[2] for mark in marks(recognized)] == [100.0, 20.5, 0.0]
+    assert marks(recognized)[1][0] == "update 10: 20.5"
 
 
 def test_every_mark_stays_inside_its_panel(document):
     looks = [look(step, spent, recognized=0.3) for step, spent in enumerate((0.0, -40.0, 1e6, 0.1))]
-    for panel in budget_panels(part(budget(evaluations=looks, pareto_indices=[]), document)):
-        frame = panel.frame
-        assert all(frame.left <= dot.x <= frame.right and frame.top <= dot.y <= frame.bottom for dot in panel.dots)
-        assert frame.top <= panel.limit.text_y <= frame.bottom
+    for axes in panels(budget(evaluations=looks, pareto_indices=[]), document):
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        assert all(left < x < right and low < y < high for _, x, y, _ in marks(axes))
 
 
 def test_a_reading_that_is_not_finite_is_left_out_of_the_picture(document):
     looks = [look(0, 0.0, 0.9, recognized=1.0), look(5, math.inf, math.inf), look(9, 0.2, recognized=0.0)]
     raw = budget(evaluations=looks)
-    assert [len(panel.dots) for panel in budget_panels(part(raw, document))] == [2, 2]
+    assert [len(marks(axes)) for axes in panels(raw, document)] == [2, 2]
     text = "".join(Page(render_html(document)).text)
     assert "nan" not in text.lower()
     assert "inf;" not in text
@@ -180,7 +197,7 @@ def test_other_units_are_told_in_their_own_words(document, asked, allowed, paid)
     assert words["Allowed"].startswith(allowed)
     assert words["Allowed"].endswith("forgetting comes first.")
     assert words["Spent"].startswith(paid)
-    assert allowed in budget_panels(part(budget(limit=asked), document))[0].limit.text
+    assert allowed in panels(budget(limit=asked), document)[0].texts[0].get_text()
 
 
 def test_markdown_has_the_same_and_escapes_it(document):

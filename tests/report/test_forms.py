@@ -190,7 +190,7 @@ def test_what_is_no_document_writes_nothing(document, tmp_path, form):
 
 def test_an_unknown_form_is_refused(one, tmp_path):
     with pytest.raises(ConfigError, match="one of html, md, tex, csv, card"):
-        save_report(one, tmp_path / "x.html", "pdf")
+        save_report(one, tmp_path / "x.html", "doc")
     with pytest.raises(ConfigError, match=r"ends in \.html"):
         save_report(one, tmp_path / "x")
     assert set(TEXT_FORMATS) < set(FORMATS)

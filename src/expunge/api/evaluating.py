@@ -26,7 +26,7 @@ from expunge.data import as_examples, check_labels, device_cache, hash_cache
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation import Metric
 from expunge.evaluation.inference import get_device
-from expunge.report import markdown_table, save_report
+from expunge.report import markdown_table, render_cell, save_report, summarize
 from expunge.type_checks import check_argument_types
 
 
@@ -62,6 +62,13 @@ class Evaluation:
         evidence = self.document["requests"][0]["rows"][-1].get("evidence", [])
         return str(evidence[0]["held_out"]["sentence"]) if evidence and "held_out" in evidence[0] else ""
 
+    def __str__(self) -> str:
+        """Return request, verdict, forgetting, cost and certainty, a line each."""
+        return summarize(self.document)
+
+    def _repr_html_(self) -> str:
+        return render_cell(self.document)
+
     def markdown(self) -> str:
         """Return the table in Markdown."""
         return markdown_table(self.document["requests"][0])
@@ -72,8 +79,8 @@ class Evaluation:
 
         Args:
             path: The file, or the folder for figures.
-            form: ``html``, ``md``, ``tex``, ``csv``, ``card`` (a model card), ``svg`` or ``png`` (the figures, in a
-                folder). Default: what the suffix says.
+            form: ``html``, ``md``, ``tex``, ``csv``, ``card`` (a model card), ``svg``, ``png`` or ``pdf`` (the
+                figures, in a folder). Default: what the suffix says.
 
         Raises:
             ConfigError: If there is no such form, or the suffix says none.

@@ -1,12 +1,13 @@
-"""Pictures of examples as data URLs, without an imaging library."""
+"""Pictures of examples as PNG files and data URLs."""
 
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
+import io
 
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 MIN_SIDE_PIXELS = 48
@@ -40,23 +41,19 @@ def to_png_url(image: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(encode_png(enlarge(image, min(image.shape[1:])))).decode()
 
 
-def enlarge(image: Tensor, side: int, min_side: int = MIN_SIDE_PIXELS) -> Tensor:
-    """Return pixels of an image in [0, 1], each repeated until ``side`` fill ``min_side``, shape (height, width, c)."""
+def enlarge(image: Tensor, side: int, min_side: int = MIN_SIDE_PIXELS) -> Image.Image:
+    """Return an image in [0, 1] as a picture, each pixel repeated until ``side`` fill ``min_side``."""
     factor = -(-min_side // side)
-    pixels = (image.detach().float().cpu() * 255).round().to(torch.uint8)
-    return pixels.repeat_interleave(factor, 1).repeat_interleave(factor, 2).permute(1, 2, 0).contiguous()
+    pixels = (image.detach().float().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).squeeze(2)
+    height, width = pixels.shape[:2]
+    picture = Image.fromarray(pixels.contiguous().numpy())
+    return picture.resize((width * factor, height * factor), Image.Resampling.NEAREST)
 
 
-def encode_png(pixels: Tensor, description: str = "") -> bytes:
-    """Return a PNG file of uint8 pixels, shape (height, width, 1 or 3), with a description that is not drawn."""
-    height, width, channels = pixels.shape
-    rows = b"".join(b"\0" + pixels[y].numpy().tobytes() for y in range(height))
-    header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
-    words = [(b"iTXt", b"Description\0\0\0\0\0" + description.encode())] if description else []
-    chunks = ((b"IHDR", header), *words, (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(encode_chunk(name, body) for name, body in chunks)
-
-
-def encode_chunk(name: bytes, body: bytes) -> bytes:
-    """Return one chunk of a PNG file."""
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+def encode_png(picture: Image.Image, description: str = "") -> bytes:
+    """Return a PNG file of a picture, with a description that is not drawn."""
+    content, words = io.BytesIO(), PngInfo()
+    if description:
+        words.add_itxt("Description", description)
+    picture.save(content, "PNG", pnginfo=words, optimize=True)
+    return content.getvalue()

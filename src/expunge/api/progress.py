@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+import torch.distributed
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +21,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from expunge.callbacks import Callback, LambdaCallback
+from expunge.run_config import RunConfig
+from expunge.screen import SafeConsole
 from expunge.surgery import Progress as Updates
 
 
@@ -97,3 +102,23 @@ def progress_bar(
         progress = ProgressBar(display, display.add_task(f"{what:<{width}}", total=total), width)
         yield progress
         progress.finish()
+
+
+@contextmanager
+def show_updates(config: RunConfig) -> Iterator[list[Callback]]:
+    """Show a bar of the updates in a terminal or a notebook; of several processes, only the first shows one.
+
+    Args:
+        config: Of the run.
+
+    Yields:
+        The callbacks that move the bar; none where nothing is shown.
+    """
+    console = SafeConsole()
+    is_watched = console.is_interactive or (console.is_jupyter and find_spec("ipywidgets") is not None)
+    is_first = not config.distributed or torch.distributed.get_rank() == 0
+    if not (config.progress and is_watched and is_first):
+        yield []
+        return
+    with progress_bar(console, "Unlearning", transient=True) as bar:
+        yield [LambdaCallback(on_step=bar.update)]

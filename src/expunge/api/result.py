@@ -17,15 +17,18 @@ from expunge.batch import Split
 from expunge.budget import BudgetResult
 from expunge.engine import HistoryRow
 from expunge.errors import ConfigError
+from expunge.formatting import format_number
 from expunge.ledger import LedgerEntry
 from expunge.methods import Method
 from expunge.registry import find_component
+from expunge.report import render_cell
+from expunge.report.numbers import format_metric
 from expunge.tasks.model_fit import ModelFit
 from expunge.tasks.task import Task
 from expunge.type_checks import check_argument_types
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """An unlearned model and how it came about.
 
@@ -63,6 +66,39 @@ class Result:
     left_out: Exclusions = NO_EXCLUSIONS
     fit: tuple[ModelFit, ...] = ()
 
+    def __str__(self) -> str:
+        """Return method, time, updates, budget and forgetting, a line each."""
+        budget, losses = self.budget, ""
+        if self.history and "forget_loss" in self.history[0]:
+            first, last = (format_number(self.history[at]["forget_loss"]) for at in (0, -1))
+            losses = f"; loss on the forgotten examples from {first} to {last}"
+        lines = {
+            "Method": self.method_label,
+            "Time": f"{format_metric(self.seconds, 's')} s",
+            "Updates": f"{len(self.history):,}{losses}",
+            "Budget": "none was set" if budget is None else budget.summary,
+            "Forgetting": "not measured yet; pass this result to evaluate" if budget is None else f"{budget.verdict}",
+        }
+        return "\n".join(f"{name}: {text}" for name, text in lines.items())
+
+    def __repr__(self) -> str:
+        return f"<Result of {self.method_label}: {len(self.history):,} updates in {format_metric(self.seconds, 's')} s>"
+
+    def _repr_html_(self) -> str:
+        return render_cell(self.document)
+
+    @property
+    def method_label(self) -> str:
+        """What the method is called in reports."""
+        return self.method.label or type(self.method).__name__
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The result document, what ``save`` writes as ``result.json``; nothing is measured in it."""
+        from expunge.api.result_document import build_result_document  # which needs this module
+
+        return build_result_document(self)
+
     @check_argument_types
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the run folder: the model, ``history.jsonl``, ``config.json`` and ``result.json``.
@@ -78,8 +114,6 @@ class Result:
         Raises:
             ConfigError: If the folder holds an earlier run or cannot be written.
         """
-        from expunge.api.result_document import build_result_document  # which needs this module
-
         with saving(folder, overwrite=overwrite) as run:
             get_task(self.task).save(self.model, run.path)
             run.write_lines(HISTORY_FILE, self.history)
@@ -88,7 +122,7 @@ class Result:
             fit = [one.as_dict() for one in self.fit]
             settings = {"method": serialize_method(self.method), "run_config": self.run_config, "fit": fit}
             run.write_json(CONFIG_FILE, settings | spending)
-            run.write_json(RESULT_FILE, build_result_document(self))
+            run.write_json(RESULT_FILE, self.document)
         return Path(folder)
 
 

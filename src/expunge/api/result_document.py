@@ -25,8 +25,7 @@ _MEBIBYTE = 2**20
 
 def build_result_document(result: Result) -> dict[str, Any]:
     """Return the document that ``Result.save`` writes as ``result.json``."""
-    split, seed, label = result.split, result.run_config.get("seed", 0), result.method.label
-    label = label or type(result.method).__name__
+    split, seed, label = result.split, result.run_config.get("seed", 0), result.method_label
     scores = {SECONDS.key: result.seconds}
     scores |= {} if result.peak_memory is None else {PEAK_MEMORY.key: result.peak_memory / _MEBIBYTE}
     details: dict[str, Any] = {"history": result.history, "settings": serialize_method(result.method)}

@@ -15,6 +15,7 @@ from expunge.api.call_recording import CallLedgerRecorder, compare_with_ledger, 
 from expunge.api.checkpointing import checkpoint_session, fingerprint_run, register_state, restore_checkpoint
 from expunge.api.history import History
 from expunge.api.logging_hooks import log_end, log_start, open_loggers
+from expunge.api.progress import show_updates
 from expunge.api.result import Result, get_task
 from expunge.api.sanity import apply_misfit, judge_fit
 from expunge.api.snapshot import rollback_on_failure
@@ -114,10 +115,15 @@ def unlearn(
     hooks, loggers = as_callback_list(callbacks), open_loggers(config.loggers)
     call = _Call(model, method, seed, config, settings, get_task(task), hooks, started + parse_time_limit(time_limit))
     job = _prepare_job(call, (forget, retain, holdout), budget, ledger)
-    with checkpoint_session(config.checkpoints, config.distributed) as checkpoints, loggers as open_group:
+    with (
+        checkpoint_session(config.checkpoints, config.distributed) as checkpoints,
+        loggers as open_group,
+        show_updates(config) as bars,
+    ):
         history = History([hooks.on_log, open_group.add_rows], None if checkpoints is None else checkpoints.folder)
         earlier = restore_checkpoint(checkpoints, job.fingerprint)
-        options = replace(job.options, on_log=history.add, checkpoints=checkpoints)
+        on_step = CallbackList([*hooks.callbacks, *bars]).on_step
+        options = replace(job.options, on_step=on_step, on_log=history.add, checkpoints=checkpoints)
         plan = plan_run(job.to_request(options, earlier), job.budget_options)
         working_model = validate_changeable(model) if config.inplace else clone_model(model)
         with rollback_on_failure(working_model, active=config.inplace):

@@ -27,6 +27,7 @@ class ReportFormat(StrEnum):
     card = "card"
     svg = "svg"
     png = "png"
+    pdf = "pdf"
 
 
 def report(
@@ -40,7 +41,7 @@ def report(
 
     Prints its tables; with --out or --format it becomes a page (html), text (md),
     LaTeX tables for booktabs (tex), all figures as comma-separated values (csv), a
-    model card for hosting sites (card), or a folder of drawings (svg, png).
+    model card for hosting sites (card), or a folder of figures (svg, png, pdf).
     Without --out a text goes to the terminal.
     """
     if (run / SAVED_FOLDER).is_dir():
@@ -52,7 +53,7 @@ def report(
 
     if out is not None:
         save_report(document, out, form)
-    elif form in (ReportFormat.svg, ReportFormat.png):
+    elif form in (ReportFormat.svg, ReportFormat.png, ReportFormat.pdf):
         raise ConfigError("--out beside --format", f"--format {form} alone", "name a folder for the figures with --out")
     elif form is not None:
         echo(render_text(document, form), nl=False)

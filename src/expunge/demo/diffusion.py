@@ -24,6 +24,7 @@ from expunge.demo.diffusion_plan import DiffusionDemoCase, DiffusionDemoPlan
 from expunge.errors import NotFiniteError
 from expunge.methods import Method, build_method
 from expunge.report import print_tables, write_report
+from expunge.run_config import RunConfig
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.task import Diffusion
 
@@ -131,6 +132,7 @@ class DiffusionDemo:
                     method=method,
                     seed=self.seed,
                     callbacks=LambdaCallback(on_step=shown.update),
+                    config=RunConfig(progress=False),
                 )
         except NotFiniteError:
             self.rows.add_unlearned(None, key, method)

@@ -175,7 +175,7 @@ class Demo:
                 holdout=split.holdout,
                 method=method,
                 seed=case.seed,
-                config=RunConfig(batch_norm=plan.BATCH_NORM, log_gradients_every=1),
+                config=RunConfig(batch_norm=plan.BATCH_NORM, log_gradients_every=1, progress=False),
             )
             rows.add_unlearned(result.model, name, method, result.seconds, result.history)
         except NotFiniteError:

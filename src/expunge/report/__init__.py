@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from expunge.report.document import SCHEMA, read_document
-from expunge.report.figure_files import svg_figures
 from expunge.report.formats import FORMATS, render_text, save_report, write_report
 from expunge.report.html import render_html
 from expunge.report.markdown import markdown_report, markdown_table
-from expunge.report.pareto import pareto_figure, pareto_table
+from expunge.report.notebook import render_cell, summarize
+from expunge.report.pareto import pareto_table
+from expunge.report.svg import pareto_figure, svg_figures
 from expunge.report.terminal import print_tables
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "pareto_table",
     "print_tables",
     "read_document",
+    "render_cell",
     "render_html",
     "render_text",
     "save_report",
+    "summarize",
     "svg_figures",
     "write_report",
 ]

@@ -10,11 +10,11 @@ from typing import Any
 from expunge.errors import CheckpointError, ConfigError, escape_controls
 from expunge.paths import check_replaceable, error_reason
 from expunge.report.csv_rows import csv_report
-from expunge.report.figure_files import render_png, svg_figures
 from expunge.report.html import render_html
 from expunge.report.latex import latex_report
 from expunge.report.markdown import markdown_report
 from expunge.report.model_card import render_model_card
+from expunge.report.svg import FIGURE_FORMATS, render_figures
 from expunge.type_checks import check_argument_types
 from expunge.weights import atomic_write
 
@@ -26,8 +26,6 @@ TEXT_FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "card": render_model_card,
 }
 """The forms that are one text."""
-FIGURE_FORMATS: dict[str, Callable[[str], bytes]] = {"svg": lambda text: text.encode(), "png": render_png}
-"""The forms that are a folder of figures: what makes a file's content of an SVG text."""
 FORMATS = (*TEXT_FORMATS, *FIGURE_FORMATS)
 REPLACEABLE_SUFFIXES = {
     "html": (".html", ".htm"),
@@ -65,29 +63,27 @@ def save_report(document: Mapping[str, Any], path: str | os.PathLike[str], file_
 
     Args:
         document: The result document (schema 1).
-        path: The file, or with the forms ``svg`` and ``png`` the folder of the figures; missing folders are made, and
-            an older file is replaced if it ends as the form's files do.
+        path: The file, or with the forms ``svg``, ``png`` and ``pdf`` the folder of the figures; missing folders are
+            made, and an older file is replaced if it ends as the form's files do.
         file_format: One of ``FORMS``. Default: what the path's suffix says (``.html``, ``.md``, ``.tex``, ``.csv``).
 
     Raises:
         DataError: If the document has another schema or lacks something.
         ConfigError: If there is no such form, the suffix says none, or another kind of file is there.
-        MissingExtraError: If PNG files are asked for and the extra ``png`` is not installed.
         CheckpointError: If a file cannot be written.
 
     Examples:
         >>> save_report({}, "report.doc")
         Traceback (most recent call last):
         expunge.errors.ConfigError: Expected a file that ends in .html, .htm, .md, .markdown, .tex, .csv, or a form, \
-but found 'report.doc': name one of the forms html, md, tex, csv, card, svg, png.
+but found 'report.doc': name one of the forms html, md, tex, csv, card, svg, png, pdf.
     """
     target = Path(path)
     chosen = infer_format(target) if file_format is None else file_format
     if chosen in FIGURE_FORMATS:
-        contents = {f"{name}.{chosen}": FIGURE_FORMATS[chosen](text) for name, text in svg_figures(document).items()}
-        for name, content in contents.items():
-            check_replaceable(target / name, f".{chosen}")
-            _write(target / name, content)
+        for name, content in render_figures(document, chosen).items():
+            check_replaceable(target / f"{name}.{chosen}", f".{chosen}")
+            _write(target / f"{name}.{chosen}", content)
     else:
         check_replaceable(target, *REPLACEABLE_SUFFIXES.get(chosen, ()))
         _write(target, render_text(document, chosen).encode())

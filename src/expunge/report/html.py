@@ -12,24 +12,28 @@ from expunge.formatting import format_count
 from expunge.report import audit_text
 from expunge.report.attacks import attack_table
 from expunge.report.audit_schema import AuditSection
-from expunge.report.budget_figure import BudgetPanel, budget_panels
 from expunge.report.budget_schema import BudgetSection
 from expunge.report.budget_text import Statement, TextTable, budget_statements, frontier_table
-from expunge.report.class_figure import ClassFigure, build_class_figure
 from expunge.report.document import RequestSection, read_document
 from expunge.report.earlier_requests_text import earlier_table as listing_of_earlier
 from expunge.report.example_grid import ExampleGrid, example_grid
-from expunge.report.gap_figure import GapFigure, build_gap_figure
+from expunge.report.figures import (
+    build_budget_charts,
+    build_history_charts,
+    build_request_charts,
+    get_class_accuracy,
+    list_classes,
+)
 from expunge.report.glossary import glossary
 from expunge.report.image_grid import ImageGridView, build_image_grids
 from expunge.report.links import GlossaryLinks
+from expunge.report.numbers import format_metric
 from expunge.report.ranking import rank_methods
-from expunge.report.scatter import Scatter, scatter_panels
 from expunge.report.search_text import SearchTable, search_table
 from expunge.report.summary import NOT_SHOWN, RequestSummary, build_summary
+from expunge.report.svg import PageFigure, embed
 from expunge.report.table import Table, build_table
 from expunge.report.templating import get_environment, read_source
-from expunge.report.training_curves import PanelRow, build_panel_rows
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,18 @@ class BudgetView:
 
     sentence: str
     facts: tuple[Statement, ...]
-    tracks: tuple[BudgetPanel, ...]
+    figures: list[PageFigure]
     frontier: TextTable | None
     tried: SearchTable | None
+
+
+@dataclass(frozen=True)
+class MethodHistory:
+    """What each update of a method was like."""
+
+    label: str
+    steps: int
+    figures: list[PageFigure]
 
 
 @dataclass(frozen=True)
@@ -60,9 +73,9 @@ class RequestView:
     brief: RequestSummary
     table: Table
     sizes: str
-    figures: tuple[Scatter | GapFigure | ClassFigure, ...]
-    classes: ClassFigure | None
-    telemetry: tuple[PanelRow, ...]
+    figures: list[PageFigure]
+    classes: TextTable | None
+    history: list[MethodHistory]
     sheet: ExampleGrid | None
     grids: tuple[ImageGridView, ...]
     settings: tuple[tuple[str, str, str], ...]
@@ -74,21 +87,20 @@ class RequestView:
 
 def build_request_view(request: RequestSection, number: int) -> RequestView:
     """Return everything that the page shows about the request with this number."""
-    class_figure, gap_figure = build_class_figure(request), build_gap_figure(request)
-    figures = (*scatter_panels(request), gap_figure, class_figure)
+    anchor = f"request-{number}"
     return RequestView(
-        f"request-{number}",
+        anchor,
         request,
         build_summary(request),
         build_table(request),
         describe_sizes(request),
-        tuple(figure for figure in figures if figure is not None),
-        class_figure,
-        build_panel_rows(request),
+        [embed(chart, f"{anchor}-{chart.name}") for chart in build_request_charts(request)],
+        _build_class_table(request),
+        _build_history(request, anchor),
         example_grid(request),
         build_image_grids(request),
         tuple((row.label, row.paper, _format_settings(row.settings)) for row in rank_methods(request)),
-        _build_budget_view(request.budget),
+        _build_budget_view(request.budget, anchor),
         _build_audit_view(request.audit),
         attack_table(request),
         listing_of_earlier(request),
@@ -107,12 +119,33 @@ def describe_sizes(request: RequestSection) -> str:
     return f"{counts} · {seeds} · {'compared with retraining' if request.retrained else 'no retrained reference'}"
 
 
-def _build_budget_view(budget: BudgetSection | None) -> BudgetView | None:
+def _build_class_table(request: RequestSection) -> TextTable | None:
+    names = list_classes(request)
+    rows = [
+        (row.label, *(format_metric(get_class_accuracy(row, index), "%", 1) for index in range(len(names))))
+        for row in request.rows
+        if row.per_class
+    ]
+    return TextTable(("Model", *names), tuple(rows), True) if rows else None
+
+
+def _build_history(request: RequestSection, anchor: str) -> list[MethodHistory]:
+    return [
+        MethodHistory(
+            row.label,
+            row.history[-1].step + 1,
+            [embed(chart, f"{anchor}-history-{number}-{chart.name}") for chart in charts],
+        )
+        for number, row in enumerate(rank_methods(request), start=1)
+        if (charts := build_history_charts(row))
+    ]
+
+
+def _build_budget_view(budget: BudgetSection | None, anchor: str) -> BudgetView | None:
     if budget is None:
         return None
-    return BudgetView(
-        budget.summary, budget_statements(budget), budget_panels(budget), frontier_table(budget), search_table(budget)
-    )
+    figures = [embed(chart, f"{anchor}-{chart.name}") for chart in build_budget_charts(budget)]
+    return BudgetView(budget.summary, budget_statements(budget), figures, frontier_table(budget), search_table(budget))
 
 
 def _build_audit_view(audit: AuditSection | None) -> AuditView | None:
@@ -139,7 +172,7 @@ def render_html(document: Mapping[str, Any]) -> str:
     """
     checked = read_document(document)
     style, script, terms = (
-        read_source("report.css") + read_source("figure.css"),
+        read_source("report.css"),
         read_source("report.js"),
         glossary(checked),
     )

@@ -111,13 +111,13 @@ class RequestFile(ConfigSection):
         return self.where(*(nested_keys if nested_keys in lines else inline_keys))
 
     def run_config(self, **options: Any) -> RunConfig:
-        """Return how ``unlearn`` runs.
+        """Return how ``unlearn`` runs; the verbs have progress bars of their own.
 
         Args:
             **options: Fields of ``RunConfig`` that are not in the file.
         """
         written = self.model_dump(include=set(RUN_CONFIG_KEYS & type(self).model_fields.keys()), exclude_none=True)
-        return RunConfig(**{**written, **options})
+        return RunConfig(**{"progress": False, **written, **options})
 
     def as_model_request(self, hint: str) -> ModelRequest:
         """Return the request if it is about a model that is made by a function and can be trained.

@@ -240,7 +240,7 @@ def accuracy_percent(outputs: Outputs) -> float | None:
 def unlearn_one(study: ShadowStudy, model: nn.Module, number: int, options: Mapping[str, Any]) -> ShadowOutput:
     """Let a shadow model unlearn its half of the candidates, and return its answers."""
     examples, shadow = study.training.examples, study.shadows[number]
-    config = replace(options.get("config", RunConfig()), logits=study.training.logits)
+    config = replace(options.get("config", RunConfig()), logits=study.training.logits, progress=False)
     began = time.perf_counter()
     result = unlearn(
         model,

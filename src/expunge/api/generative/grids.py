@@ -60,9 +60,6 @@ class SampleGrid:
         """Return the grid as one PNG file with its title, rows and columns written around the pictures.
 
         Long labels are cut there; the description in the file has all of them.
-
-        Raises:
-            MissingExtraError: If Pillow is not installed.
         """
         pixels = enlarge(self.image, self.image_side, MIN_LABELED_SIDE)
         padding = PADDING * (-(-MIN_LABELED_SIDE // self.image_side))
@@ -89,7 +86,6 @@ class SampleGrid:
 
         Raises:
             CheckpointError: If the folder is missing or cannot be written.
-            MissingExtraError: If Pillow is not installed.
         """
         target, content = Path(path), self.png_with_labels()
         with atomic_write(target, overwrite=True) as temporary:
