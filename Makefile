@@ -42,9 +42,9 @@ demo: $(VENV)/.runtime ## Forget a class and a random tenth of handwritten digit
 demo-diffusion: $(VENV)/.diffusion ## A model that draws clothes forgets one kind (ARGS=--fast: digits, no data needed)
 	@$(VENV)/bin/expunge demo --task diffusion --out expunge-demo-diffusion --overwrite $(ARGS)
 
-demo-stable-diffusion: $(VENV)/.diffusion ## A tiny pipeline is taught captions and forgets some (half an hour)
-	@$(PY) benchmarks/tiny_stable_diffusion.py teach --cache expunge-demo-stable-diffusion $(ARGS)
-	@$(PY) benchmarks/tiny_stable_diffusion.py study --cache expunge-demo-stable-diffusion $(ARGS)
+demo-stable-diffusion: $(VENV)/.diffusion ## A tiny pipeline learns captions and forgets some (half an hour)
+	@$(PY) examples/tiny_stable_diffusion.py $(ARGS)
+	@$(VENV)/bin/expunge run examples/tiny-stable-diffusion.yaml --overwrite
 
 test: $(VENV)/.development ## Run the tests
 	@$(PYTEST) loadfile -m "not slow" $(ARGS)

@@ -5,7 +5,7 @@ Run: python benchmarks/crash.py     (about ten minutes of one core)
 
 Writes docs/results/crash.json. Three requests on scikit-learn's digits: a method as it is, one with a selection after
 its epochs, and ``auto`` inside a budget, which searches its learning rate; the state is saved after every update, so
-that kills fall into saving too. The cost of a savepoint is measured beside it, for three sizes of model.
+that kills fall into saving too. The cost of a checkpoint is measured beside it, for three sizes of model.
 
 With ``--ranks`` so many processes share each run and are killed at once, ``auto`` is told its rate, and the record is
 docs/results/crash-ranks.json, without the costs.
@@ -39,17 +39,17 @@ REQUEST = """
 model: {name: small_cnn, options: {width: 4}}
 data: {name: digits, subset: 300, options: {test_share: 0.6}}
 forget: {class: 3}
-train: {epochs: 10, batch: 20, rate: 0.1}
+train: {epochs: 10, batch_size: 20, lr: 0.1}
 checkpoint: original.safetensors
 threads: 1
-savepoints: {updates: 1}
+checkpoint_every: {steps: 1}
 """
 CASES = {
-    "eupmu": "method: {name: eupmu, epochs: 4, rate: 0.01, batch: 32}",
-    "scrub_rewind": "method: {name: scrub_rewind, epochs: 3, rate: 0.01, batch: 32}\nholdout: 0.3",
-    "auto, two points": "budget: 2.0\nholdout: 0.6\nwithin: 2h",
+    "eupmu": "method: {name: eupmu, epochs: 4, lr: 0.01, batch_size: 32}",
+    "scrub_rewind": "method: {name: scrub_rewind, epochs: 3, lr: 0.01, batch_size: 32}\nholdout: 0.3",
+    "auto, two points": "budget: 2.0\nholdout: 0.6\ntime_limit: 2h",
 }
-SHARED = CASES | {"auto, two points": "method: {name: auto, rate: 0.02, epochs: 3}\nbudget: 2.0\nholdout: 0.6"}
+SHARED = CASES | {"auto, two points": "method: {name: auto, lr: 0.02, epochs: 3}\nbudget: 2.0\nholdout: 0.6"}
 """What several processes are asked for: they search no rate."""
 SIZES = {"a million": 2**20, "ten million": 10 * 2**20, "a hundred million": 100 * 2**20}
 MOST = 6

@@ -32,7 +32,7 @@ class Killed(NamedTuple):
 
     Args:
         kills: How often it was killed.
-        saving: In how many of these a savepoint was half written.
+        saving: In how many of these a checkpoint was half written.
         digests: Of what it left in the end.
         seconds: Of the last process.
     """
@@ -110,4 +110,4 @@ def killed(request: Path, out: Path, longest: float, luck: random.Random, most: 
             assert all(process.exitcode == 0 for process in processes), "a run that is gone on with fails"
             return Killed(kills, len(halves), digests(out), time.monotonic() - began)
         kills += 1
-        halves.update(path.name for path in (out / "savepoints").rglob(".state-*.tmp"))
+        halves.update(path.name for path in (out / "checkpoints").rglob(".state-*.tmp"))

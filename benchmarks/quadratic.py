@@ -4,7 +4,7 @@ Run: python benchmarks/quadratic.py     (a minute on one thread; no data)
 
 Writes docs/results/eupmu-quadratic.json. The package's own surgeries decide every update, lent a ``ToyStep`` in
 float64; what they are compared with comes from ``quadratic_problem.py``, which runs no surgery. Afterwards ``python
-benchmarks/pages.py`` draws the figures and puts the tables into docs/results/claim-eupmu.md.
+benchmarks/tables.py`` puts the tables into docs/results/claim-eupmu.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from quadratic_runs import RATE, fitted_factor, run
 from expunge.metrics.statistics import summarize
 from expunge.surgery import EUPMUFastSurgery, EUPMUOfficialSurgery, EUPMUSurgery, Projection, Surgery
 
-ROOT = Path(__file__).parents[1]
+RESULT = Path(__file__).parents[1] / "docs" / "results" / "eupmu-quadratic.json"
 CONDITIONS = (1, 10, 100)
 DECAY, ERROR = 0.01, 0.01
 """γ and the demanded fall of the released form: its defaults."""
@@ -266,12 +266,9 @@ def cut(value: Any) -> Any:
 
 
 def main() -> None:
-    """Measure, write, draw."""
+    """Measure and write."""
     torch.set_num_threads(1)
-    found = cut(study())
-    (ROOT / "docs" / "results" / "eupmu-quadratic.json").write_text(
-        json.dumps(found, indent=1) + "\n", encoding="utf-8"
-    )
+    RESULT.write_text(json.dumps(cut(study()), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +131,12 @@ def collectives(candidate: Candidate) -> dict[str, float]:
     return {"gradients": (candidate.buckets - before) / MEASURED, **found}
 
 
-def traffic(candidate: Candidate) -> tuple[int, int]:
-    """Return the bytes that an update leaves allocated and the most that it holds above those from before."""
+def peak_bytes(candidate: Candidate) -> int:
+    """Return the most bytes that an update holds above those from before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         candidate.update()
     events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return held, peak
+    return max(0, *accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
 
 
 def at_rest(candidate: Candidate) -> int:
@@ -160,9 +156,7 @@ def measured(surgery: Callable[[], Surgery], mask: Callable[[], Mask] | None, wr
     candidate = Candidate(surgery, mask, wrap)
     for _ in range(WARM_UP):
         candidate.update()
-    counts = collectives(candidate)
-    _, peak = traffic(candidate)
-    per = candidate.parameters
+    counts, peak, per = collectives(candidate), peak_bytes(candidate), candidate.parameters
     return {"collectives": counts, "rest": at_rest(candidate) / per, "peak": peak / per}
 
 
@@ -213,9 +207,12 @@ def work(rank: int, folder: str) -> None:
     os._exit(0)
 
 
-def document(rows: dict[str, Any]) -> dict[str, Any]:
-    """Return the result: what was measured, and on what."""
-    return {
+def main() -> None:
+    """Measure and write the result."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(work, (folder,), nprocs=2)
+        rows = json.loads(Path(folder, "rows.json").read_text(encoding="utf-8"))
+    document = {
         "study": "rank-costs",
         "what": "collectives and bytes per parameter of an update",
         "command": "python benchmarks/rank_costs.py",
@@ -227,15 +224,7 @@ def document(rows: dict[str, Any]) -> dict[str, Any]:
         "optimiser": "AdamW, float32",
         "rows": rows,
     }
-
-
-def main() -> None:
-    """Measure and write the result."""
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, (folder,), nprocs=2)
-        rows = json.loads(Path(folder, "rows.json").read_text(encoding="utf-8"))
-    OUT.write_text(json.dumps(document(rows), indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{OUT}\n")
+    OUT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

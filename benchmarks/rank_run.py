@@ -26,7 +26,7 @@ METHODS = ("eupmu",)
 TWO = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
 WAYS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "one process": ([], {}),
-    "one process, two micro-batches": ([], {"micro_batches": 2}),
+    "one process, two micro-batches": ([], {"gradient_accumulation_steps": 2}),
     "two processes": (TWO, {}),
 }
 
@@ -51,24 +51,12 @@ def answered(folder: Path, data: Path, method: str, way: str) -> dict[str, Any]:
     }
 
 
-def apart(folder: Path, first: str, second: str) -> dict[str, float]:
-    """Return the largest and the root mean square difference of two runs' weights."""
-    one, other = (load_file(folder / name / "unlearned.safetensors") for name in (first, second))
+def differences(first: Path, second: Path) -> dict[str, float]:
+    """Return the largest and the root mean square difference of two files' weights."""
+    one, other = load_file(first), load_file(second)
     gaps = [(one[name].double() - other[name].double()).flatten() for name in one]
     squares = sum(float(gap.square().sum()) for gap in gaps) / sum(gap.numel() for gap in gaps)
     return {"largest": max(float(gap.abs().max()) for gap in gaps), "rms": squares**0.5}
-
-
-def moved(folder: Path, run: str) -> float:
-    """Return how far a run moved the weights, as a root mean square."""
-    return square_root(folder / "original.safetensors", folder / run / "unlearned.safetensors")
-
-
-def square_root(first: Path, second: Path) -> float:
-    """Return the root mean square difference of two files' weights."""
-    one, other = load_file(first), load_file(second)
-    gaps = [(one[name].double() - other[name].double()).flatten() for name in one]
-    return float((sum(gap.square().sum() for gap in gaps) / sum(gap.numel() for gap in gaps)) ** 0.5)
 
 
 def main() -> None:
@@ -81,9 +69,11 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for method in METHODS:
         found = {way: answered(folder, data, method, way) for way in WAYS}
+        weights = {way: folder / f"{method} {way}" / "unlearned.safetensors" for way in WAYS}
         for way in list(WAYS)[1:]:
-            found[way]["apart"] = apart(folder, f"{method} one process", f"{method} {way}")
-        rows[method] = {"ways": found, "moved": moved(folder, f"{method} one process")}
+            found[way]["apart"] = differences(weights["one process"], weights[way])
+        moved = differences(folder / "original.safetensors", weights["one process"])["rms"]
+        rows[method] = {"ways": found, "moved": moved}
     told = {
         "study": "rank-run",
         "what": "one request on one process and on two",

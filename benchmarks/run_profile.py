@@ -24,9 +24,9 @@ from expunge.request.config import load_request
 REQUEST = """model: {model}
 data: {{name: fashion_mnist, subset: {subset}, augment: crop_flip}}
 forget: {{class: 0}}
-method: {{name: eupmu, epochs: 1, batch: 64}}
-train: {{epochs: 2, batch: 64}}
-reference: retrain
+method: {{name: eupmu, epochs: 1, batch_size: 64}}
+train: {{epochs: 2, batch_size: 64}}
+retrained_model: retrain
 threads: 1
 device: {device}
 out: run

@@ -8,7 +8,7 @@ killed at random moments and resumed. At the end of a stream it is checked that
 
 - nothing deleted is remembered better than held-out rows of the same classes;
 - ledger and run folders agree, and the ledger verifies against a head that was noted elsewhere;
-- no file holds what should be gone: the original's weights, deleted rows, ids, savepoints, half-written files.
+- no file holds what should be gone: the original's weights, deleted rows, ids, checkpoints, half-written files.
 """
 
 from __future__ import annotations

@@ -62,13 +62,13 @@ request: {{title: "{title}", ticket: "{ticket}"}}
 model: {{name: small_cnn, options: {{width: 8}}}}
 data: {{python: "soak_data:load_customers", options: {{seed: {seed}}}}}
 checkpoint: {checkpoint}
-train: {{epochs: 15, batch: 20, rate: 0.1}}
+train: {{epochs: 15, batch_size: 20, lr: 0.1}}
 forget: {forget}
 method: {method}
 holdout: 0.3
 threads: 1
 seed: {seed}
-savepoints: {{updates: 5}}
+checkpoint_every: {{steps: 5}}
 ledger: ledger.sqlite
 out: {out}
 """
@@ -193,7 +193,7 @@ class Stream:
             listed.write_text("".join(f"{line}\n" for line in lines))
             forget = f"{{{deletion.kind}: {listed.name}}}"
             deletion.method = "retrain"
-        exact, approximate = "epochs: 15, batch: 20, rate: 0.1", "epochs: 4, rate: 0.02, batch: 32"
+        exact, approximate = "epochs: 15, batch_size: 20, lr: 0.1", "epochs: 4, lr: 0.02, batch_size: 32"
         settings = exact if deletion.method == "retrain" else approximate
         method = f"{{name: {deletion.method}, {settings}}}"
         before = f"{self.deletions[-1].name}/unlearned.safetensors" if self.deletions else self.original.name
@@ -352,7 +352,7 @@ class Stream:
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
             if path.is_dir():
-                if path.name == "savepoints":
+                if path.name == "checkpoints":
                     self.problems.append(f"{name} is still there")
                 continue
             if path.name.endswith(".tmp") or ".tmp" in path.name:

@@ -1,14 +1,14 @@
 """What does one update of each surgery, and of each mask, cost?
 
-Run: make bench, or python benchmarks/step_cost.py --threads 2        (about ten minutes; it says how many before)
-     python benchmarks/step_cost.py --only lur,keep_unless_harmful --networks resnet18  (a part)
+Run: make bench, or python benchmarks/step_cost.py --threads 2        (about a quarter of an hour)
+     python benchmarks/step_cost.py --only lur,keep_unless_harmful --networks resnet18  (a part, which is printed alone)
 
 Surgeries are compared with a floor, plain fine-tuning on the same two batches: forward, backward and optimiser's step
 (SGD, momentum .9, weight decay 5e-4), written without Expunge, in the cheaper of two ways: *joint*, one forward over
 the union of both batches, and *split*, one forward and backward on each half with accumulated gradients. Masks are
 compared with the same surgery without a mask; a feasible mask looks at a further batch every tenth update, and its time
 is the mean over whole tens. Everything is timed in one process, by turns, in a new random order every round; peaks of
-memory come from one process each. Prints tables and writes JSON, in which each row names its run.
+memory come from one process each. Prints tables in Markdown; a run of everything writes JSON.
 """
 
 from __future__ import annotations
@@ -27,23 +27,18 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from tables import read_object, step_cost
 from update_candidates import WAYS, absent, base_of, build, in_bf16, mask_of, masked, surgeries
-from update_memory import ALLOCATOR, UPDATES, measurable, peaks
-from update_memory import WARM_UP as UNCOUNTED
-from update_merge import merged, refuse
+from update_memory import ALLOCATOR, measurable, peaks
 from update_summary import summary
-from update_table import show
 from update_timing import (
     Plan,
     Seconds,
     allocator,
-    cost,
-    floors,
     for_masks,
     for_surgeries,
     steady,
     timed,
-    turn,
 )
 from update_workload import NETWORKS, Workload
 
@@ -52,14 +47,12 @@ import expunge
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "step-cost.json"
 WARM_UP = 2
 ROUNDS, CYCLES, QUICK_BATCH = 10, 3, 4
-START = 1.0
-"""Seconds that a process for one peak takes to start."""
 
 
 def options() -> argparse.Namespace:
     """Return the command's options; ``--quick`` changes the defaults of some."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--only", help="surgeries and masks, with commas between; the file's other rows stay")
+    parser.add_argument("--only", help="surgeries and masks, with commas between")
     parser.add_argument("--rounds", type=int, help=f"rounds of surgeries that count ({ROUNDS}; quick: 2)")
     parser.add_argument("--cycles", type=int, help=f"tens of updates of masks that count ({CYCLES}; quick: 1)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch on the CPU")
@@ -67,14 +60,15 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="examples on each side (resnet18 32, small_cnn 64; quick: 4)")
     parser.add_argument("--policy", choices=WAYS, default="frozen", help="of normalisation layers (frozen)")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help=f"the file ({RESULTS.name} in docs/results; quick: none)")
-    parser.add_argument("--no-memory", action="store_true", help="times alone: rows that are measured lose their peaks")
+    parser.add_argument("--json", type=Path, help=f"the file ({RESULTS.name} in docs/results; of a part: none)")
+    parser.add_argument("--no-memory", action="store_true", help="times alone")
     parser.add_argument("--quick", action="store_true", help="does it work? Tiny batches; the figures mean nothing")
     found = parser.parse_args()
     found.rounds = found.rounds or (2 if found.quick else ROUNDS)
     found.cycles = found.cycles or (1 if found.quick else CYCLES)
     found.batch = found.batch or (QUICK_BATCH if found.quick else None)
-    found.json = found.json or (None if found.quick else RESULTS)
+    whole = found.only is None and set(found.networks) == set(NETWORKS) and not found.quick
+    found.json = found.json or (RESULTS if whole else None)
     found.remember = measurable(found.device) and not found.no_memory
     found.surgeries, found.masked = chosen_of(parser, found.only)
     return found
@@ -114,18 +108,6 @@ def plans(network: str, chosen: argparse.Namespace) -> list[tuple[list[str], Pla
     return found
 
 
-def estimate(network: str, chosen: argparse.Namespace) -> float:
-    """Return about how many seconds a network will take, from the time of one update of the floor."""
-    work = Workload(network, chosen.batch or NETWORKS[network].batch, chosen.policy, chosen.device)
-    update = build(WAYS[chosen.policy][-1], work)
-    turn(update, 1, chosen.device)
-    one = turn(update, 2, chosen.device)
-    found = one * sum(floors(*plan) for plan in plans(network, chosen))
-    if chosen.remember:
-        found += sum(START + one * cost(name) * (UNCOUNTED + UPDATES) for name in weighed(chosen))
-    return found
-
-
 def measured(network: str, chosen: argparse.Namespace, run: str, progress: Progress) -> dict[str, Any]:
     """Return one network's figures."""
     case = (network, chosen.batch or NETWORKS[network].batch, chosen.policy, chosen.device)
@@ -141,8 +123,7 @@ def measured(network: str, chosen: argparse.Namespace, run: str, progress: Progr
 
     found = peaks(weighed(chosen), *case, chosen.threads, tick) if chosen.remember else None
     first, *second = [clock(*plan) for plan in every]
-    whole = {"complete": chosen.only is None, "not_installed": absent()}
-    return summary(Workload(*case), first, second[0] if second else {}, found, run) | whole
+    return summary(Workload(*case), first, second[0] if second else {}, found, run) | {"not_installed": absent()}
 
 
 def processor() -> str:
@@ -187,28 +168,6 @@ def run_of(document: dict[str, Any]) -> dict[str, Any]:
     return {"command": command, "load_before": load, **{key: document[key] for key in keys}}
 
 
-def kept(chosen: argparse.Namespace, document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the file whose other rows stay; None where there is none, or everything is measured anew."""
-    everything = chosen.only is None and set(chosen.networks) == set(NETWORKS)
-    if everything or chosen.json is None or not chosen.json.exists():
-        return None
-    found: dict[str, Any] = json.loads(chosen.json.read_text())
-    try:
-        refuse(found, document, {name: chosen.batch or NETWORKS[name].batch for name in chosen.networks})
-    except ValueError as error:
-        sys.exit(f"{chosen.json}: {error}")
-    return found
-
-
-def announce(chosen: argparse.Namespace, console: Console) -> None:
-    """Say what will be measured and about how long that takes."""
-    minutes = sum(estimate(network, chosen) for network in chosen.networks) / 60
-    what = f"{len(chosen.surgeries)} surgeries and {len(chosen.masked)} masks on {', '.join(chosen.networks)}"
-    console.print(f"About {max(1, round(minutes))} min on an idle machine: {what}.", soft_wrap=True, markup=False)
-    for name, cure in absent().items():
-        console.print(f"Not installed: {name}; {cure}.", soft_wrap=True, markup=False)
-
-
 def main() -> None:
     """Measure, print and write; what is finished is written after every network."""
     chosen = options()
@@ -217,16 +176,16 @@ def main() -> None:
     console, document, began = Console(stderr=True), conditions(chosen), time.monotonic()
     name = datetime.now(UTC).isoformat(timespec="seconds")
     document |= {"runs": {name: run_of(document)}, "networks": {}}
-    known = kept(chosen, document)
-    announce(chosen, console)
+    for missing, cure in absent().items():
+        console.print(f"Not installed: {missing}; {cure}.", soft_wrap=True, markup=False)
     with Progress(console=console, transient=True) as progress:
         for network in chosen.networks:
             document["networks"][network] = measured(network, chosen, name, progress)
             document["runs"][name]["minutes"] = round((time.monotonic() - began) / 60, 1)
             if chosen.json is not None:
                 chosen.json.parent.mkdir(parents=True, exist_ok=True)
-                chosen.json.write_text(json.dumps(merged(known, document), indent=1) + "\n")
-    show(document, Console())
+                chosen.json.write_text(json.dumps(document, indent=1) + "\n")
+    print(step_cost(json.loads(json.dumps(document), object_hook=read_object)))
 
 
 if __name__ == "__main__":

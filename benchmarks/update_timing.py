@@ -36,7 +36,7 @@ COSTS = {
     "weighted_sum + knapsack": 1.8,
     "weighted_sum + probabilistic_agreement": 1.4,
 }
-"""About how many floors one update costs: for the estimate, and to repeat slow ones less often."""
+"""About how many floors one update costs, to repeat slow ones less often."""
 USUAL = 1.15
 SLOW = 2.5
 """Floors from which on a candidate is repeated less often."""
@@ -76,20 +76,9 @@ def for_masks(updates: int, blocks: int, warm_up: int) -> Plan:
     return Plan(updates, -(-REFRESH // updates), blocks, warm_up)
 
 
-def cost(name: str) -> float:
-    """Return about how many floors an update costs."""
-    return COSTS.get(name, USUAL)
-
-
 def takes_part(name: str, block: int) -> bool:
     """Return whether a candidate is timed in a block: a slow one less often, but all in the first."""
-    return block % max(1, round(cost(name) / SLOW)) == 0
-
-
-def floors(names: Sequence[str], plan: Plan) -> float:
-    """Return how many floors all turns of a plan cost, for the estimate."""
-    turns = [plan.warm_up + plan.rounds * sum(takes_part(name, b) for b in range(plan.blocks)) for name in names]
-    return plan.updates * sum(count * cost(name) for count, name in zip(turns, names, strict=True))
+    return block % max(1, round(COSTS.get(name, USUAL) / SLOW)) == 0
 
 
 def timed(updates: Mapping[str, Update], plan: Plan, device: str, tick: Callable[[], None]) -> Seconds:

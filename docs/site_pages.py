@@ -49,12 +49,14 @@ def on_config(config: Any) -> Any:
     """Say what stands in the navigation."""
     guides = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs/guides").glob("*.md"))
     results = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs/results").glob("*.md"))
+    research = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs/research").glob("*.md"))
     others = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
     config.nav = [
         {"Expunge": "index.md"},
         {"Guides": guides},
         {"Tutorials": [f"tutorials/{path.stem}.md" for path in notebooks()]},
         {"Results": results},
+        {"Research": research},
         {"Design": others},
         {"Reference": [f"reference/{name}.md" for name in ("verbs", *ROOMS)]},
         {"Project": [page for page in PAGES.values() if page != "index.md"]},

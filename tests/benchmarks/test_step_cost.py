@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import statistics
@@ -12,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import tables
 
 from expunge import registry
 
@@ -38,10 +38,9 @@ def everything(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def part(everything, tmp_path_factory):
-    """The same file after two of its candidates have been measured again, with their memory."""
+def part(tmp_path_factory):
+    """Two of the candidates, with their memory."""
     target = tmp_path_factory.mktemp("bench") / "cost.json"
-    target.write_text(json.dumps(everything[0]))
     done = measure(target, "--only", "projection,keep_unless_harmful")
     assert done.returncode == 0, done.stderr
     return json.loads(target.read_text())
@@ -52,15 +51,8 @@ def rows_of(document):
     return {**network["candidates"], **network["masks"]}
 
 
-def module(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
-
-
 def page(document):
-    return module("pages").cost_table(document)
+    return tables.step_cost(json.loads(json.dumps(document), object_hook=tables.read_object))
 
 
 def test_every_registered_surgery_and_mask_is_measured_or_named_as_missing(everything):
@@ -126,39 +118,11 @@ def test_peaks_are_those_of_an_update(part):
     assert all(0 < peak < 50e6 for peak in peaks), peaks
 
 
-def test_a_part_is_merged_and_every_row_names_its_run(everything, part):
-    before, after = rows_of(everything[0]), rows_of(part)
-    assert set(before) == set(after)
-    again = {"projection", "weighted_sum + keep_unless_harmful", "eupmu + keep_unless_harmful"}
-    (old,) = everything[0]["runs"]
-    (new,) = set(part["runs"]) - {old}
-    assert {name for name, row in after.items() if row["run"] == new} == again
-    assert all(after[name] == before[name] for name in set(before) - again)
-    assert part["runs"][new]["command"].endswith("--json cost.json --only projection,keep_unless_harmful")
-    assert part["networks"]["small_cnn"]["floor"] == everything[0]["networks"]["small_cnn"]["floor"]
-    assert f"3 of {len(after)} rows" in page(part)
-
-
-def test_what_was_measured_elsewhere_is_not_merged(everything):
-    refuse, (document, _) = module("update_merge").refuse, everything
-    refuse(document, document, {"small_cnn": 4, "resnet18": 32})
-    for name, value in (("threads", 7), ("cpu", "another"), ("policy", "joint"), ("quick", False)):
-        with pytest.raises(ValueError, match=f"expected {name}"):
-            refuse(document, document | {name: value}, {})
-    with pytest.raises(ValueError, match="expected batches of small_cnn"):
-        refuse(document, document, {"small_cnn": 64})
-
-
-def test_a_network_measured_whole_replaces_its_rows_and_no_others(everything):
-    """The file is from before rows named their run and masks had a table of their own."""
-    new, (run,) = everything[0], everything[0]["runs"]
-    row = rows_of(new)["weighted_sum"]
-    network = {"batch": [32, 32], "candidates": {"weighted_sum": row, "weighted_sum + saliency": row}}
-    old = {"date": "2026-01-01", "versions": {}, "rounds": 8, "allocator": {}}
-    found = module("update_merge").merged(old | {"networks": {"resnet18": network, "small_cnn": network}}, new)
-    assert {row["run"] for row in rows_of(found).values()} == {run}
-    assert set(found["networks"]["resnet18"]["candidates"]) == {"weighted_sum"}
-    assert set(found["runs"]) == {run, found["networks"]["resnet18"]["candidates"]["weighted_sum"]["run"]}
+def test_a_part_is_measured_alone(part):
+    (run,) = part["runs"]
+    assert {row["run"] for row in rows_of(part).values()} == {run}
+    assert part["runs"][run]["command"].endswith("--json cost.json --only projection,keep_unless_harmful")
+    assert f"{len(rows_of(part))} of {len(rows_of(part))} rows" in page(part)
 
 
 def test_names_that_are_not_there_are_refused(tmp_path):
@@ -167,9 +131,7 @@ def test_names_that_are_not_there_are_refused(tmp_path):
     assert "has the name nothing" in done.stderr
 
 
-def test_the_tables_name_floor_policy_and_batch_in_80_columns(everything):
+def test_the_printed_tables_are_those_of_the_page(everything):
     document, done = everything
-    assert done.stdout.startswith("small CNN, batch 4 + 4, normalisation frozen, cpu, 1 thread\n")
-    assert f"{document['networks']['small_cnn']['floor']['time']} way" in " ".join(done.stdout.split())
-    assert max(map(len, done.stdout.splitlines())) <= 80
-    assert done.stderr.startswith("About 1 min on an idle machine")
+    assert done.stdout.strip() == page(document).strip()
+    assert "**small CNN**, batch 4 + 4, normalization frozen, 1 threads. Floor of time: plain" in done.stdout

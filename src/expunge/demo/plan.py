@@ -42,7 +42,7 @@ RANDOM_LABEL_METHODS = ("random_labels", "salun", "projected_random_labels", "eu
 """Methods whose labels are drawn; for the class request the class itself is left out of the draw, for all of them."""
 
 BATCH_NORM = "frozen"
-"""Statistics of the original; docs/results/normalisation.md has the measurement."""
+"""Statistics of the original; docs/research/batch-norm.md has the measurement."""
 
 LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
     "fine_tune": {"class": 0.3, "random": 0.01},
@@ -54,7 +54,7 @@ LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
     "eupmu": {"class": 0.01, "random": 0.001},
     "eupmu_fast": {"class": 0.01, "random": 0.001},
 }
-"""Learning rate of each method by request, chosen by benchmarks/tune_demo.py; its record is in docs/results."""
+"""Learning rate of each method by request, four tried for each; the record is docs/results/demo-tuning.json."""
 
 DISCLOSURE = (
     "One setting, the learning rate, was tuned for every method and request alike: four trials on a seed of its own "

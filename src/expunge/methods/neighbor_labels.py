@@ -26,7 +26,7 @@ class NeighborLabels(Method):
         tolerance: τ ≥ 0, how far the mean retain loss may rise in all (nats). Default .05.
         min_multiplier: λ_min in [0, 1], the weight that the retain loss keeps while there is room. Default .3, a
             precaution: a budget is measured on held-out examples and does not see what retained ones lose. On digits
-            these lost nothing with 0, .3 and 1 (docs/results/gains.md).
+            these lost nothing with 0, .3 and 1 (docs/research/gains.md).
         layer: Dotted name of the module whose features are compared. Default: chosen on held-out examples.
         num_neighbors: How many vote. Default: chosen.
         temperature: How sharply they vote. Default: chosen.

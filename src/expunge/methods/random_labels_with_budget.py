@@ -24,7 +24,7 @@ class RandomLabelsWithBudget(Method):
         tolerance: τ ≥ 0, how far the mean retain loss may rise in all (nats). Default .05.
         min_multiplier: λ_min in [0, 1], the weight that the retain loss keeps while there is room. Default .3, a
             precaution: a budget is measured on held-out examples and does not see what retained ones lose. On digits
-            these lost nothing with 0, .3 and 1 under ``neighbor_labels`` (docs/results/gains.md).
+            these lost nothing with 0, .3 and 1 under ``neighbor_labels`` (docs/research/gains.md).
         exclude_true: Never draw the true label. Default true.
 
     Examples:

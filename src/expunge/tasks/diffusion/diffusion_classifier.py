@@ -15,7 +15,7 @@ NUM_DRAWS = 4
 RECOGNITION_LIMIT = 0.25
 """Share of images up to which a class is forgotten, where the model has a null class. Where a class says nothing it is
 ½; objectives that name another one push it below. Set by models that forgot other classes than those whose figures are
-shown (``docs/results/diffusion-auto.md``)."""
+shown (``docs/research/diffusion-auto.md``)."""
 CHANCE_FACTOR = 2.0
 """Where it has none: how many times the share that chance has."""
 
