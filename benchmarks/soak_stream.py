@@ -60,7 +60,7 @@ CLASS_METHODS = ("rl", "salun", "eupmu", "lur", "retrain", "retrain")
 REQUEST = """
 request: {{title: "{title}", ticket: "{ticket}"}}
 model: {{name: small_cnn, options: {{width: 8}}}}
-data: {{python: "soak_data:load_customers", options: {{seed: {seed}}}}}
+data: {{factory: "soak_data:load_customers", options: {{seed: {seed}}}}}
 checkpoint: {checkpoint}
 train: {{epochs: 15, batch_size: 20, lr: 0.1}}
 forget: {forget}

@@ -569,7 +569,7 @@ def write_table(path: Path, number: int) -> str:
     requests = plain.get("requests") or [plain["request"]]
     if number == len(requests):
         return "\n\n".join(filter(None, (table.write(document) for table in BESIDE_DEFAULT)))
-    return (pareto_table if document["kind"] == "compare" else markdown_table)(requests[number])
+    return (pareto_table if document["kind"] == "sweep" else markdown_table)(requests[number])
 
 
 def rewrite(page: Path) -> str:

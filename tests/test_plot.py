@@ -39,7 +39,7 @@ def split():
 @pytest.fixture(scope="module")
 def result(split):
     model, sides, holdout, _ = split
-    settings = {"method": "budgeted", "epochs": 3, "budget": Budget(accuracy_points=30.0)}
+    settings = {"method": "random_labels_with_budget", "epochs": 3, "budget": Budget(accuracy_points=30.0)}
     return unlearn(model, **sides, holdout=holdout, **settings)
 
 

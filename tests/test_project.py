@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, distributions, requires, ve
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
@@ -81,6 +82,26 @@ def test_the_environment_of_make_is_the_locked_one():
     every = {name: pin.specifier for name, pin in locked().items() if name in present}
     wrong = {name: version(name) for name, pin in every.items() if not pin.contains(version(name))}
     assert wrong == {}
+
+
+def test_the_workflow_calls_make_with_little_permission_and_fixed_actions():
+    """What a hosted runner does is what a developer does; ``actionlint`` reads the rest where it is installed."""
+    path = ROOT / ".github" / "workflows" / "ci.yml"
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    steps = [(job, step) for job in workflow["jobs"].values() for step in job["steps"]]
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]) for _, step in steps if "uses" in step)
+    targets = set(re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split())
+    called = {step["run"].removeprefix("make ") for _, step in steps if step.get("run", "").startswith("make ")}
+    assert called - targets == {'"${{ matrix.target }}"'}
+    assert {"lint", "docs", "test", "test-floor"} == called & targets
+    assert set(workflow["jobs"]["nightly"]["strategy"]["matrix"]["target"]) == {"test-slow", "coverage"} <= targets
+    matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
+    supported = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if "Python :: 3." in line]
+    assert (matrix["os"], matrix["python"]) == (["ubuntu-latest", "macos-latest"], supported)
+    if linter := shutil.which("actionlint"):
+        found = subprocess.run([linter, str(path)], capture_output=True, text=True)
+        assert found.returncode == 0, found.stdout
 
 
 RECORDING_PYTHON = """#!/usr/bin/env bash

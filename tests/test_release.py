@@ -26,9 +26,8 @@ INSIDE = (
     "expunge/report/templates/report.html",
     "expunge/report/templates/report.css",
     "expunge/report/templates/report.js",
-    "expunge/demo/models/digits/classifier.safetensors",
-    "expunge/demo/models/digits/ddpm/unet/diffusion_pytorch_model.safetensors",
 )
+MAX_WHEEL_BYTES = 1_500_000
 CLEAN = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
 
 
@@ -66,6 +65,9 @@ def test_wheel_and_archive_hold_the_package_and_nothing_else(built):
     assert [name for name in INSIDE if f"src/{name}" not in found["archive"]] == []
     for name in (*found["archive"], *found["wheel"]):
         assert not any(part in f"{name}/" for part in STRANGERS if not name.startswith("src/expunge/")), name
+    assert not any(name.endswith(".safetensors") for name in (*found["archive"], *found["wheel"]))
+    (wheel,) = built.glob("*.whl")
+    assert wheel.stat().st_size < MAX_WHEEL_BYTES
     tops = {name.split("/")[0] for name in found["wheel"]}
     assert tops == {"expunge", f"expunge-{expunge.__version__}.dist-info"}
     assert {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CITATION.cff"} <= set(found["archive"])
@@ -127,4 +129,4 @@ def test_the_citation_is_of_this_version():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert cited["version"] == expunge.__version__
     assert cited["license"] == PROJECT["license"]
-    assert f"## {expunge.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\n## [{expunge.__version__}] - " in (ROOT / "CHANGELOG.md").read_text()

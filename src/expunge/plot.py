@@ -61,8 +61,8 @@ def tradeoff(source: Source, ax: Axes | None = None, *, request: int = 0, close_
         ...         {"key": "m", "label": "EU-PMU", "role": "method", "scores": scores(99.0, 97.0)}]
         >>> part = {"id": "r", "description": "Forget class 3", "kind": "class", "seeds": [0], "retrained": False,
         ...         "sizes": {"forget": 10}, "metrics": [{"key": "ua", "label": "UA"}], "rows": rows}
-        >>> ax = tradeoff({"schema": 1, "title": "A run", "requests": [part]})
-        >>> ax.get_ylabel(), [line.get_xdata()[0] for line in ax.lines]
+        >>> ax = tradeoff({"schema": 2, "title": "A run", "requests": [part]})
+        >>> ax.get_ylabel(), [float(line.get_xdata()[0]) for line in ax.lines]
         ('TA, % (test accuracy)', [0.0, 99.0])
     """
     chart = build_tradeoff_chart(_get_request(source, request), close_up=close_up)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from flat_calls import flat_unlearn
-from small_diffusion import CLASSES, SIZE, diffusers, reading, small_model
+from small_diffusion import CLASSES, MODELS, SIZE, diffusers, reading, small_model
 from written_requests import write_lines
 
-import expunge
-import expunge.demo
 from expunge.api import run_request
 from expunge.api.steering import lr_range_test
 from expunge.api.steering.cooldown import Cooldown
@@ -27,7 +24,7 @@ from expunge.request.config import load_request
 from expunge.tasks.stable_diffusion.task import StableDiffusion
 from expunge.tasks.task import Recognition
 
-DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"
+DIGITS = MODELS / "digits"
 GONE = 3
 
 

@@ -4,18 +4,17 @@ import copy
 import json
 import re
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from small_diffusion import diffusers
+from small_diffusion import MODELS, diffusers
 from stand_in_trackers import STAND_INS, Told
 from typer.testing import CliRunner
 from written_requests import write_lines
 
-import expunge.demo
 from expunge.api import run_request
 from expunge.api.purge import purge
+from expunge.api.steering import lr_range_test
 from expunge.cli import app
 from expunge.errors import ConfigError, ExpungeError, NotFiniteError, RequestError
 from expunge.ledger import Ledger
@@ -23,7 +22,7 @@ from expunge.request.config import load_request
 from expunge.tasks.diffusion.request import DiffusionConfig
 from expunge.weights import load_into
 
-DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"
+DIGITS = MODELS / "digits"
 LINES = {
     "task": "diffusion",
     "model": f"'{DIGITS / 'ddpm'}'",
@@ -64,8 +63,10 @@ def test_a_request_is_answered_with_a_model_figures_and_pictures(tmp_path, monke
     assert told.failed is False
 
 
-def test_without_a_method_it_is_the_one_that_did_best_in_the_study(tmp_path):
+def test_without_a_method_it_is_the_one_that_did_best_in_the_study(tmp_path, monkeypatch):
     diffusers()
+    monkeypatch.setattr(lr_range_test, "TRIAL_STEPS", 3)
+    monkeypatch.setattr(lr_range_test, "EVAL_SUBSET_SIZE", 60)
     from expunge.demo.diffusion_plan import METHODS
     from expunge.tasks.diffusion.task import Diffusion
 

@@ -133,7 +133,7 @@ def stopped(folder, monkeypatch):
     """The request of a run that ended when it was about to keep its model."""
     request = config(folder, checkpoint_every="{steps: 1}")
     with monkeypatch.context() as patch:
-        patch.setattr("expunge.api.run.save_unlearned", lambda *_: 1 / 0)
+        patch.setattr("expunge.api.model_job.ModelJob.save_answer", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_request(request)
     return request

@@ -4,14 +4,12 @@ import copy
 import math
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from flat_calls import flat_unlearn
-from small_diffusion import diffusers
+from small_diffusion import MODELS, diffusers
 
-import expunge.demo
 from expunge.api.steering import lr_range_test
 from expunge.api.steering.auto import MIN_EVALUATIONS, MIN_STEPS
 from expunge.api.steering.evaluation_schedule import MAX_EVALUATIONS
@@ -22,7 +20,7 @@ from expunge.budget import Budget, evaluate_model
 from expunge.data import Subset, TensorExamples
 from expunge.engine import RunOptions
 
-DIGITS = Path(expunge.demo.__file__).parent / "models" / "digits"
+BATCH = 8
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +28,21 @@ def case():
     diffusers()
     from expunge.demo import diffusion_plan
 
-    return diffusion_plan.load_case(diffusion_plan.DIGITS, None)
+    case = diffusion_plan.load_case(diffusion_plan.DIGITS, models_dir=MODELS)
+    few = replace(case.split, forget=Subset(case.split.forget, range(24)), retain=Subset(case.split.retain, range(72)))
+    return replace(case, split=few)
 
 
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(lr_range_test, "TRIAL_STEPS", 3)
     monkeypatch.setattr(lr_range_test, "MAX_STEPS", 4)
-    monkeypatch.setattr(lr_range_test, "EVAL_SUBSET_SIZE", 100)
+    monkeypatch.setattr(lr_range_test, "EVAL_SUBSET_SIZE", 40)
 
 
 def unlearned(case, **more):
     sides = {"forget": case.split.forget, "retain": case.split.retain}
-    return flat_unlearn(case.original, **sides, task="diffusion", batch_size=32, **more)
+    return flat_unlearn(case.original, **sides, task="diffusion", batch_size=BATCH, **more)
 
 
 def test_the_largest_rate_that_leaves_the_loss_where_it_was_is_taken(case, quick):
@@ -89,9 +89,15 @@ def test_a_trial_tells_how_much_the_loss_rose(case, quick):
     """Against the same updates made by hand, from the same seed."""
     result = unlearned(case, epochs=1)
     first = result.search_history["rounds"][0]["trials"][0]
-    few = lr_range_test.subsample(case.split.retain, 3 * 32, 0)
+    few = lr_range_test.subsample(case.split.retain, 3 * BATCH, 0)
     plain = unlearn(
-        case.original, forget=case.split.forget, retain=few, task="diffusion", batch_size=32, epochs=1, lr=first["lr"]
+        case.original,
+        forget=case.split.forget,
+        retain=few,
+        task="diffusion",
+        batch_size=BATCH,
+        epochs=1,
+        lr=first["lr"],
     )
     from expunge.tasks.diffusion.task import Diffusion
 

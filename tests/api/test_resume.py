@@ -45,14 +45,14 @@ def assert_survives(folder, kills, seed, **changes):
 
 
 def test_a_run_killed_at_random(folder):
-    assert_survives(folder, 20, 0, **PLAIN)
+    assert_survives(folder, 5, 0, **PLAIN)
 
 
 @pytest.mark.slow
 def test_a_run_with_a_selection_killed_at_random(folder):
     method = "{name: scrub_rewind, epochs: 3, lr: 0.01, batch_size: 32}"
     assert_survives(
-        folder, 40, 1, method=method, checkpoint_every=EACH, holdout="0.3", retrained_model="retrain", train=TRAIN
+        folder, 16, 1, method=method, checkpoint_every=EACH, holdout="0.3", retrained_model="retrain", train=TRAIN
     )
 
 
@@ -258,7 +258,7 @@ def test_short_runs_save_nothing_by_default(folder, monkeypatch):
 @pytest.mark.slow
 def test_a_search_inside_a_budget_killed_at_random(folder):
     changes = {"data": "{name: digits, subset: 300, options: {test_share: 0.6}}", "holdout": "0.6", "budget": "2.0"}
-    assert_survives(folder, 20, 2, **changes, method="auto", time_limit="2h", checkpoint_every=EACH)
+    assert_survives(folder, 8, 2, **changes, method="auto", time_limit="2h", checkpoint_every=EACH)
 
 
 def test_the_clock_on_the_wall_decides_nothing(folder, monkeypatch, expected):

@@ -166,9 +166,9 @@ def test_two_processes_killed_at_random(folder, budgeted):
     request = write_request(folder, **changes)
     expected, seconds = straight(request, folder / "straight", 2)
     luck, kills, number = random.Random(4 + budgeted), 0, 0
-    while kills < 12:
+    while kills < 6:
         number += 1
-        found = killed(request, folder / f"killed{number}", seconds, luck, most=min(6, 12 - kills), ranks=2)
+        found = killed(request, folder / f"killed{number}", seconds, luck, most=6 - kills, ranks=2)
         assert found.digests == expected, f"run {number}, killed {found.kills} times"
         kills += found.kills
         seconds = seconds if found.kills else min(seconds, found.seconds)

@@ -29,7 +29,7 @@ def test_the_study_is_the_requests(folder):
     assert (study.num_models, study.seed, asked.reference) == (8, 3, True)
     assert (study.training.settings.schedule, study.training.settings.batch_size) == ("cosine", 20)
     assert asked.options["method"].lr == 0.02
-    assert asked.options["config"].batch_norm is None
+    assert asked.options["config"].batch_norm == "frozen"
     assert not (folder / "cache").exists()
 
 
@@ -92,7 +92,7 @@ def test_bad_requests_end_before_anything_is_trained(folder, changes, shadows, m
 
 
 def test_requests_to_other_models_are_refused(folder, monkeypatch):
-    monkeypatch.setattr(ulira_run, "ClassificationConfig", int)
+    monkeypatch.setattr(type(ulira_run.get_task("classification")), "is_classifier", False)
     with pytest.raises(ConfigError, match="the request of a classifier"):
         ulira_request(request(folder))
 

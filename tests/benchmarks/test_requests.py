@@ -6,7 +6,7 @@ import run_profile
 import soak_stream
 import torch
 
-from expunge.api.request.config import load_request
+from expunge.request.config import load_request
 
 TEXTS = {
     **{f"crash, {name}": crash.REQUEST + case for name, case in crash.CASES.items()},

@@ -68,7 +68,7 @@ def test_a_signal_to_the_launcher_lets_every_process_save(tmp_path):
     request = tmp_path / "request.yaml"
     # A machine that others use may need longer than the usual 30 seconds to end a process.
     environment = {"OMP_NUM_THREADS": "1", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "300"}
-    wanted = REQUEST.format(folder=tmp_path).replace("epochs: 1, rate", "epochs: 4, rate")
+    wanted = REQUEST.format(folder=tmp_path).replace("epochs: 1, lr", "epochs: 4, lr")
     request.write_text(wanted + "checkpoint_every: {steps: 1}\n")
     command = ["-m", *LAUNCHERS["torchrun"], "-m", "expunge", "run", str(request)]
     launch(*command[1:], "--out", str(tmp_path / "straight"), env=environment)

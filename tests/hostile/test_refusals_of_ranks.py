@@ -14,7 +14,11 @@ SMALL = {key: CLASSIFIER[key] for key in ("model", "data", "forget", "method", "
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"threads": "x"}, {"forget": {"class": 30}}], ids=["before they meet", "after they have met"]
+    "wrong",
+    [
+        pytest.param({"threads": "x"}, id="before they meet", marks=pytest.mark.slow),
+        pytest.param({"forget": {"class": 30}}, id="after they have met"),
+    ],
 )
 def test_a_refusal_is_said_once(wrong, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -1,5 +1,6 @@
 """A diffusion model of a few dozen weights, which needs no library, and data for it."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -63,6 +64,10 @@ def image_split(dtype=torch.float32, forgotten=3):
 
 
 BENCH = ToyProblem(small_model, image_batch, lambda: Pair(OtherClass(), NoiseMatching()), reading, CLASSES)
+
+
+MODELS = Path(__file__).parents[2] / "examples" / "models"
+"""The trained base models of the diffusion demo."""
 
 
 def diffusers():

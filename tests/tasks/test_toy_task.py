@@ -100,7 +100,7 @@ def data():
 SHARED = f"""
 task: bag_of_words
 model: {__name__}:Topics
-data: {{python: {__name__}:data}}
+data: {{factory: {__name__}:data}}
 train: {{epochs: 30, lr: 0.05}}
 """
 METHOD = "{name: neggrad_plus, epochs: 2, lr: 0.01}"

@@ -27,6 +27,10 @@ def demo(
         Path | None,
         typer.Option(help="Read the data from this folder (diffusion without --fast).  [default: EXPUNGE_DATA]"),
     ] = None,
+    models_dir: Annotated[
+        Path | None,
+        typer.Option(help="Keep the base models of the diffusion demo in this folder.  [default: the user's cache]"),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Use this many processor threads.  [default: torch's choice]")
     ] = None,
@@ -36,6 +40,7 @@ def demo(
 
     classification: a class and a random tenth of handwritten digits, two minutes; half a minute with --fast.
     diffusion: one class of a model that draws Fashion-MNIST; --fast takes one that draws digits, and needs no data.
+    Its first run trains that model: a minute with --fast, else half an hour; examples/models has both.
 
     Prints one table per request, and writes a run folder with a report.
     """
@@ -45,7 +50,15 @@ def demo(
     if task is DemoTask.diffusion:
         from expunge.demo.diffusion import run_diffusion_demo
 
-        run_diffusion_demo(fast=fast, out=out, data_dir=data_dir, threads=threads, overwrite=overwrite, console=console)
+        run_diffusion_demo(
+            fast=fast,
+            out=out,
+            data_dir=data_dir,
+            models_dir=models_dir,
+            threads=threads,
+            overwrite=overwrite,
+            console=console,
+        )
         return
     from expunge.demo import run_demo
 

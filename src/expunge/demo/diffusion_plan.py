@@ -13,14 +13,12 @@ from expunge.api.generative.diffusion_job import get_input_scale, rescale_to_sig
 from expunge.api.generative.image_comparison import SamplingConfig
 from expunge.batch import Split
 from expunge.data import ByClass, LabeledDataset, Subset, split_request
+from expunge.demo.base_models import CLASSIFIER, CLASSIFIER_FILE, MODEL_FOLDER, find_base_models
 from expunge.registry import find_component
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.evaluation import ImageClassifier, LabeledImages
+from expunge.tasks.diffusion.optional import import_diffusers
 from expunge.weights import load_into
-
-MODELS_FOLDER = Path(__file__).parent / "models"
-"""The base models and their classifiers; benchmarks/diffusion_base.py made them."""
-JUDGE = "resnet8"
 
 METHODS: Mapping[str, str] = {
     "eupmu": "eupmu",
@@ -45,7 +43,7 @@ class DiffusionDemoPlan:
     """One variant of the demo.
 
     Args:
-        name: Of the data and of the base model's folder.
+        name: Of the data.
         title: Of the data, for people.
         forgotten_class: The class that is forgotten.
         num_retained: Retained training images that are used, drawn at random.
@@ -102,21 +100,33 @@ class DiffusionDemoCase:
     classifier: ImageClassifier
 
 
-def load_case(plan: DiffusionDemoPlan, data_dir: Path | None = None, seed: int = 0) -> DiffusionDemoCase:
-    """Read everything that a variant needs.
+def read_source(plan: DiffusionDemoPlan, data_dir: Path | None = None) -> LabeledDataset:
+    """Read the data of a variant.
 
     Args:
         plan: The variant.
         data_dir: Folder of the data. Default: the variable ``EXPUNGE_DATA``.
-        seed: Of the draw of the retained images that are used. Default 0.
 
     Raises:
         DataError: If the data are missing.
         MissingExtraError: If diffusers is not installed.
     """
-    original = DDPM.from_pretrained(MODELS_FOLDER / plan.name / "ddpm")
+    import_diffusers("the diffusion demo")
     source: LabeledDataset = find_component("readers", plan.name)(data_dir)
-    classifier, real = load_classifier(plan, source), LabeledImages.from_examples(source.test)
+    return source
+
+
+def build_case(plan: DiffusionDemoPlan, source: LabeledDataset, models: Path, seed: int = 0) -> DiffusionDemoCase:
+    """Put together everything that a variant needs.
+
+    Args:
+        plan: The variant.
+        source: Its data, which come in [−1, 1] from now on.
+        models: Folder of the base model and the classifier.
+        seed: Of the draw of the retained images that are used. Default 0.
+    """
+    original = DDPM.from_pretrained(models / MODEL_FOLDER)
+    classifier, real = load_classifier(source, models), LabeledImages.from_examples(source.test)
     rescale_to_signed(source)
     request = ByClass(plan.forgotten_class)
     forget, retain = split_request(source.train, request, source.class_names)
@@ -126,8 +136,16 @@ def load_case(plan: DiffusionDemoPlan, data_dir: Path | None = None, seed: int =
     return DiffusionDemoCase(source, real, split, request, original, classifier)
 
 
-def load_classifier(plan: DiffusionDemoPlan, source: LabeledDataset) -> ImageClassifier:
+def load_case(
+    plan: DiffusionDemoPlan, data_dir: Path | None = None, seed: int = 0, models_dir: Path | None = None
+) -> DiffusionDemoCase:
+    """Read everything that a variant needs; the base model is trained if it is not there yet."""
+    source = read_source(plan, data_dir)
+    return build_case(plan, source, find_base_models(plan.name, source, models_dir), seed)
+
+
+def load_classifier(source: LabeledDataset, models: Path) -> ImageClassifier:
     """Return the classifier, fed as the data's reader scales its images."""
-    model = find_component("models", JUDGE)(len(source.class_names), channels=source.shape[0])
-    load_into(model, MODELS_FOLDER / plan.name / "classifier.safetensors")
-    return ImageClassifier(model, JUDGE, prepare=get_input_scale(source))
+    model = find_component("models", CLASSIFIER)(len(source.class_names), channels=source.shape[0])
+    load_into(model, models / CLASSIFIER_FILE)
+    return ImageClassifier(model, CLASSIFIER, prepare=get_input_scale(source))

@@ -165,7 +165,7 @@ def build_pareto_chart(request: Mapping[str, Any], utility: str = "ta") -> Chart
 
 
 def _draw_pareto(axes: Axes, *, request: Mapping[str, Any], utility: str) -> None:
-    def placed(points: Sequence[Mapping[str, Any]]) -> list[tuple[Point, Mapping[str, Any]]]:
+    def place_points(points: Sequence[Mapping[str, Any]]) -> list[tuple[Point, Mapping[str, Any]]]:
         pairs = [((point["forgetting"]["mean"], point[utility]["mean"]), point) for point in points]
         return [(place, point) for place, point in pairs if None not in place]
 
@@ -175,8 +175,8 @@ def _draw_pareto(axes: Axes, *, request: Mapping[str, Any], utility: str) -> Non
         return ", ".join(f"{name} {format_with_half_width(*score)}" for name, score in scores.items())
 
     legend: dict[str, Any] = {}
-    curves = [(row, placed(row["points"])) for row in request["rows"]]
-    models = {role: placed([point]) for role, point in request["models"].items()}
+    curves = [(row, place_points(row["points"])) for row in request["rows"]]
+    models = {role: place_points([point]) for role, point in request["models"].items()}
     places = [place for _, points in curves for place, _ in points] + [p for m in models.values() for p, _ in m]
     if places:
         set_range(axes.set_xlim, [x for x, _ in places], 0.08)

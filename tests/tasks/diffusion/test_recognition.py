@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_diffusion import diffusers
+from small_diffusion import MODELS, diffusers
 
 
 @pytest.fixture(scope="module")
@@ -10,7 +10,7 @@ def case():
     diffusers()
     from expunge.demo import diffusion_plan
 
-    return diffusion_plan.load_case(diffusion_plan.DIGITS, None)
+    return diffusion_plan.load_case(diffusion_plan.DIGITS, models_dir=MODELS)
 
 
 def predictor(case):

@@ -58,6 +58,11 @@ def wrap_text(text: str, width: int, max_lines: int) -> list[str]:
 
     Examples:
         >>> wrap_text("a photograph of a cat", 70, 2), wrap_text("", 70, 2)
-        (['a', 'photogra…'], [''])
+        (['a', 'photograp…'], [''])
     """
-    return textwrap.wrap(text, max(1, width // LETTER_WIDTH), max_lines=max(1, max_lines), placeholder="…") or [""]
+    letters = max(1, width // LETTER_WIDTH)
+    lines = textwrap.wrap(text, letters) or [""]
+    if len(lines) <= max(1, max_lines):
+        return lines
+    *shown, last = lines[: max(1, max_lines)]
+    return [*shown, last[: letters - 1] + "…"]
