@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -572,12 +573,22 @@ def write_table(path: Path, number: int) -> str:
     return (pareto_table if document["kind"] == "sweep" else markdown_table)(requests[number])
 
 
+def wrap_lines(text: str) -> str:
+    """Return the text with what is no table in lines of at most 100 characters."""
+    wrap = textwrap.TextWrapper(100, break_long_words=False, break_on_hyphens=False)
+    lines = []
+    for line in text.strip().splitlines():
+        wrap.subsequent_indent = "  " if line.startswith("- ") else ""
+        lines.append(line if line.startswith("|") else wrap.fill(line))
+    return "\n".join(lines)
+
+
 def rewrite(page: Path) -> str:
     """Return the text of a page with its tables as the results beside it have them."""
 
     def table(block: re.Match[str]) -> str:
         made = write_table(page.parent / block["file"], int(block["number"] or 0))
-        return f"{block[1]}{made.strip()}\n{block[5]}"
+        return f"{block[1]}{wrap_lines(made)}\n{block[5]}"
 
     return BLOCK.sub(table, page.read_text(encoding="utf-8"))
 

@@ -45,20 +45,31 @@ PICTURE = re.compile(r"!\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 FENCE = re.compile(r"(^ *```.*?^ *```\s*?$)", re.DOTALL | re.MULTILINE)
 
 
+GUIDES = ("rows", "class", "text", "image-folder", "diffusion", "stable-diffusion")
+GUIDES += ("budget", "several-requests", "report", "figures", "own-loop", "own-method", "own-objective", "own-task")
+"""The guides in the order of the navigation; the others follow in the order of their names."""
+
+
+def list_pages(folder: str, first: tuple[str, ...] = ()) -> list[str]:
+    """Return the pages of a folder of ``docs``: its index, those that come first, then the others by name."""
+    names = {path.stem: path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs" / folder).glob("*.md")}
+    order = [name for name in ("index", *first) if name in names]
+    return [names[name] for name in [*order, *sorted(names.keys() - set(order))]]
+
+
 def on_config(config: Any) -> Any:
-    """Say what stands in the navigation."""
-    guides = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs/guides").glob("*.md"))
-    results = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs/results").glob("*.md"))
-    research = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs/research").glob("*.md"))
-    others = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    """Set the navigation."""
     config.nav = [
         {"Expunge": "index.md"},
-        {"Guides": guides},
+        {"Quick start": "quickstart.md"},
+        {"Which method?": "which-method.md"},
+        {"Guides": [*list_pages("guides", GUIDES), "scale.md", "speed.md"]},
         {"Tutorials": [f"tutorials/{path.stem}.md" for path in notebooks()]},
-        {"Results": results},
-        {"Research": research},
-        {"Design": others},
+        {"Concepts": ["concepts.md", "metrics.md", "faq.md"]},
         {"Reference": [f"reference/{name}.md" for name in ("verbs", *ROOMS)]},
+        {"Results": list_pages("results")},
+        {"Research": list_pages("research")},
+        {"Design": [*list_pages("design"), "dependencies.md"]},
         {"Project": [page for page in PAGES.values() if page != "index.md"]},
     ]
     return config
@@ -69,24 +80,24 @@ def on_files(files: Any, config: Any) -> Any:
     for name, page in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
     for path in notebooks():
-        files.append(File.generated(config, f"tutorials/{path.stem}.md", content=told(path)))
+        files.append(File.generated(config, f"tutorials/{path.stem}.md", content=read_notebook(path)))
     for name, text in reference().items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
-    """Turn links towards the site."""
+    """Point links at pages of the site."""
     source = next((name for name, path in PAGES.items() if path == page.file.src_uri), f"docs/{page.file.src_uri}")
 
-    def turned(match: re.Match[str]) -> str:
-        found = place(match["target"], source, page.file.src_uri, files)
-        if found is None:
+    def point(match: re.Match[str]) -> str:
+        target = place(match["target"], source, page.file.src_uri, files)
+        if target is None:
             return match["text"]
-        return match[0].replace(f"]({match['target']}", f"]({found}")
+        return match[0].replace(f"]({match['target']}", f"]({target}")
 
     parts = FENCE.split(markdown)
-    parts[::2] = [PICTURE.sub(turned, LINK.sub(turned, part)) for part in parts[::2]]
+    parts[::2] = [PICTURE.sub(point, LINK.sub(point, part)) for part in parts[::2]]
     return "".join(parts)
 
 
@@ -108,7 +119,7 @@ def notebooks() -> list[Path]:
     return sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
 
 
-def told(path: Path) -> str:
+def read_notebook(path: Path) -> str:
     """Return a notebook as Markdown."""
     parts = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
