@@ -18,10 +18,10 @@ from tiny_pipeline import libraries, tiny_pipeline
 from torch import nn
 
 from expunge import registry
-from expunge.request import config
-from expunge.request.config import load_request
 from expunge.data import Subset
 from expunge.pair import Pair
+from expunge.request import config
+from expunge.request.config import load_request
 from expunge.tasks.classification.models import small_cnn
 from expunge.tasks.classification.readers import digits
 from expunge.tasks.classification.training import TrainSettings, train_classifier
