@@ -26,6 +26,7 @@ from expunge.benchmark.plan import list_tuning_items
 from expunge.benchmark.tuning import select_setting, tuning_loss
 from expunge.benchmark.workers import BUSY, MADE, run_if_missing
 from expunge.data import ByClass, Subset, get_root_indices, split_request
+from expunge.errors import DataError
 from expunge.evaluation import AverageGap, collect_model_outputs
 from expunge.report.document import read_document
 from expunge.tasks.classification.models import small_cnn
@@ -326,6 +327,23 @@ def test_a_network_that_cannot_be_trained_fails_its_cells_with_the_reason(tmp_pa
     assert len(state.failed) == len([*state.failed, *state.finished, *state.missing]) == 6
     cells = [item for item in state.failed if isinstance(item, BenchmarkCell)]
     assert all("training loss" in folders_in(tmp_path).load(cell)["failure"]["sentence"] for cell in cells)
+
+
+def test_a_cell_whose_data_cannot_be_had_is_refused_in_one_sentence_and_the_others_go_on(tmp_path, monkeypatch):
+    load_case = CellRunner.load_case
+
+    def too_few_at_seed_1(runner, request, seed):
+        if seed == 1:
+            raise DataError("at least one example to forget", "none", "forget more")
+        return load_case(runner, request, seed)
+
+    monkeypatch.setattr(CellRunner, "load_case", too_few_at_seed_1)
+    recipe = recipe_in(tmp_path, without=("tune",), requests="[{class: 3}]", methods="[{name: ft, epochs: 1}]")
+    carried_out(recipe, tmp_path)
+    folders = folders_in(tmp_path)
+    assert "scores" in folders.load(cell_of(recipe, "ft"))
+    failure = folders.load(cell_of(recipe, "ft", seed=1))["failure"]
+    assert failure["sentence"] == "Expected at least one example to forget, but found none: forget more."
 
 
 def test_missing_cells_are_shown_as_such(study, tmp_path):

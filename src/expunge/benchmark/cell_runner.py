@@ -149,9 +149,9 @@ class CellRunner:
             "hardware": describe_hardware(str(self.device)),
             "commit": get_git_commit(),
         }
-        case = self.case(item.request or 0, item.seed)
         start_time, cpu = time.perf_counter(), time.process_time()
         try:
+            case = self.case(item.request or 0, item.seed)
             facts = self.train_network(item, case) if isinstance(item, Network) else self.run_cell(item, case)
         except Exception as error:  # a method may fail in any way, and the table then says so
             message = str(error) if isinstance(error, ExpungeError) else format_exception(error)
