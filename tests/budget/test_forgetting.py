@@ -7,7 +7,7 @@ from torch import nn
 
 from expunge.batch import Predictor, Split
 from expunge.budget import ForgettingCriterion
-from expunge.budget.criterion import ACCURACY_TOLERANCE, MARGIN, MAX_RECOGNIZED
+from expunge.budget.criterion import ACCURACY_TOLERANCE, MARGIN, MAX_RECOGNIZED, find_forgotten_classes
 from expunge.data import TensorExamples
 
 
@@ -78,3 +78,17 @@ def test_a_verdict_on_few_examples_is_none_and_one_on_many_is_one():
     gone = both(side(300, 0, label=1), side(0, 60, label=0))
     whole = looked(side(0, 60), side(5, 5, label=1), gone, side(300, 0, label=1))[1]
     assert (whole.test.verdict, whole.test.examples) == ("not distinguishable", 120)
+
+
+@pytest.mark.parametrize(
+    ("forget", "retain", "earlier", "whole"),
+    [
+        ([0, 1, 3], [0, 1], (3,), []),  # a random request that drew rows of a class that is gone
+        ([0, 2, 3], [0, 1], (3,), [2]),
+        ([3, 3], [0, 1], (3,), [3]),  # the same class again
+        ([2, 3], [0, 1], (), [2, 3]),
+    ],
+)
+def test_a_class_that_an_earlier_request_forgot_is_not_judged_as_one_of_this_request(forget, retain, earlier, whole):
+    sides = (TensorExamples(torch.zeros(len(labels), 1), labels) for labels in (forget, retain))
+    assert find_forgotten_classes(Split(*sides, 4, forgotten_classes=earlier)) == whole

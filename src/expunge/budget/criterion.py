@@ -173,13 +173,16 @@ def value_or_half(value: float | None) -> float:
 def find_forgotten_classes(split: Split) -> list[int]:
     """Return the classes of which nothing is retained.
 
+    Classes that earlier requests forgot are none of them, unless the request is about such classes alone.
+
     Examples:
         >>> from expunge.data import TensorExamples
         >>> part = lambda *labels: TensorExamples(torch.zeros(len(labels), 1), list(labels))
         >>> find_forgotten_classes(Split(part(1, 2), part(0, 0, 1), 3))
         [2]
     """
-    return sorted({*split.forget.targets.tolist()} - {*split.retain.targets.tolist()})
+    labels, earlier = set(split.forget.targets.tolist()), set(split.forgotten_classes)
+    return sorted(labels - set(split.retain.targets.tolist()) - (set() if labels <= earlier else earlier))
 
 
 def subsample_classes(examples: Examples, classes: list[int]) -> Subset:
