@@ -169,6 +169,20 @@ def test_a_request_is_recorded_in_hashes_recognized_and_purged(place):
     assert "data:image" not in (folder / "report.html").read_text()
 
 
+def test_the_change_of_the_predicted_noise_is_nothing_for_the_same_model_and_grows_with_the_change(place):
+    from expunge.api.generative.noise_change import measure_noise_change
+    from expunge.tasks.stable_diffusion.prompt_examples import generate_latents
+    from expunge.tasks.stable_diffusion.text_to_image import TextToImage
+
+    before, after = (TextToImage.from_pretrained(place / "pipeline") for _ in range(2))
+    examples = generate_latents(before, ["a cat", "a dog"], 10, steps=2)
+    assert measure_noise_change(before, after, examples, 0) == 0
+    with torch.no_grad():
+        after.unet.conv_out.weight.mul_(1.1)
+        after.unet.conv_out.bias.mul_(1.1)
+    assert measure_noise_change(before, after, examples, 0) == pytest.approx(10, rel=1e-4)
+
+
 def test_a_second_request_keeps_no_prompt_that_names_what_the_first_forgot(place):
     run_request(load_request(write(place, ledger="ledger.sqlite")))
     dog = "{name: dog, prompts: [a photo of a dog], anchor: a photo of a cat}"
@@ -178,6 +192,12 @@ def test_a_second_request_keeps_no_prompt_that_names_what_the_first_forgot(place
     part = part["requests"][0]
     assert part["classes"] == ["a photo of a dog", "a photo of a car"]
     assert part["left_out"] == {"retain": 2, "holdout": 0, "test": 0, "unknown": []}
+    ((entry, noise),) = [(one["entry"], one["noise"]) for one in part["earlier"]]
+    assert (entry, noise["prompts"]) == (1, 2)
+    assert min(noise["change"], noise["kept_change"]) > 0
+    page = (place / "second" / "report.html").read_text()
+    assert "noise predicted for 2 prompts of entry 1 changed by" in page
+    assert "Change of the predicted noise" in page
     with pytest.raises(RequestError, match="nothing left to learn"):
         run_request(load_request(write(place, **{**changes, "out": "third"}, keep="[a garden by Van Gogh]")))
     again = dog.replace("a photo of a cat", "a dog by Van Gogh")

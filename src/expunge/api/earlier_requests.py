@@ -59,6 +59,7 @@ class EarlierRequest:
         classes: Labels of the classes that it forgot as a whole.
         train: The same examples, to measure on.
         held_out: Held-out and test examples of its classes.
+        prompts: Those of today's request that name its concepts.
     """
 
     entry: int | None
@@ -66,6 +67,7 @@ class EarlierRequest:
     classes: tuple[int, ...] = ()
     train: Examples | None = None
     held_out: tuple[Examples, ...] = ()
+    prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -170,11 +170,20 @@ class EarlierAccuracy(DocumentModel):
     accuracy: dict[str, Number] = Field(default_factory=dict)
 
 
+class NoiseChange(DocumentModel):
+    """By how much the noise predicted for an earlier request's prompts changed, and for kept ones, in percent."""
+
+    prompts: int = 0
+    change: Number = None
+    kept_change: Number = None
+
+
 class EarlierSection(DocumentModel):
     """An earlier request of the chain: the ledger's entry (none if the request file names it), and what is left of it.
 
     ``labels`` are of the classes that it forgot as a whole. Of ``train``, the forgotten examples themselves;
-    ``held_out`` ones of classes that were forgotten as a whole; and images ``drawn`` of such classes.
+    ``held_out`` ones of classes that were forgotten as a whole; and images ``drawn`` of such classes. ``noise`` is of
+    prompts that name the concepts of a text-to-image model's earlier request.
     """
 
     entry: int | None = None
@@ -183,6 +192,7 @@ class EarlierSection(DocumentModel):
     train: EarlierAccuracy = EarlierAccuracy()
     held_out: EarlierAccuracy = EarlierAccuracy()
     drawn: EarlierAccuracy = EarlierAccuracy()
+    noise: NoiseChange | None = None
     rose: bool = False
 
     @property

@@ -48,6 +48,10 @@ def describe_left_out(request: RequestSection) -> list[str]:
 
 def describe_remembered(one: EarlierSection, class_names: Sequence[str] = ()) -> str:
     """Return how many of an earlier request's examples the models get right, as one sentence; nothing unmeasured."""
+    if one.noise is not None:
+        prompts = f"{format_count(one.noise.prompts)} prompts of {format_name(one, class_names)}"
+        change, kept = format_metric(one.noise.change), format_metric(one.noise.kept_change)
+        return f"The noise predicted for {prompts} changed by {change} %, that for kept prompts by {kept} %."
     if not one.parts:
         return f"Whether what {format_name(one, class_names)} forgot comes back was not measured."
     name, part = next(iter(one.parts.items()))
@@ -84,7 +88,7 @@ def describe_unknown(request: RequestSection) -> list[str]:
 
 
 def earlier_table(request: RequestSection) -> TextTable | None:
-    """Return the accuracies on earlier requests as a small table; None where there is none."""
+    """Return what was measured of earlier requests as a small table; None where nothing was."""
     parts = [
         (f"{format_name(one, request.classes)}, {PART_LABELS[part]}", accuracy)
         for one in request.earlier
@@ -95,8 +99,22 @@ def earlier_table(request: RequestSection) -> TextTable | None:
         (name, format_count(accuracy.examples), *(format_metric(accuracy.accuracy.get(role)) for role in roles))
         for name, accuracy in parts
     ]
+    changes = [one for one in request.earlier if one.noise is not None]
+    if changes and not rows:
+        return noise_table(changes, request.classes)
     heads = ("Earlier request", "Examples", *(f"{ROLE_LABELS[role]} (%)" for role in roles))
     return TextTable(heads, tuple(rows), is_named=True) if rows else None
+
+
+def noise_table(changes: Sequence[EarlierSection], class_names: Sequence[str]) -> TextTable:
+    """Return how much the noise predicted for earlier requests' prompts changed, as a small table."""
+    heads = ("Earlier request", "Prompts", "Change of the predicted noise (%)", "for kept prompts (%)")
+    noises = [(format_name(one, class_names), one.noise) for one in changes if one.noise is not None]
+    rows = (
+        (name, format_count(noise.prompts), format_metric(noise.change), format_metric(noise.kept_change))
+        for name, noise in noises
+    )
+    return TextTable(heads, tuple(rows), is_named=True)
 
 
 def format_name(one: EarlierSection, class_names: Sequence[str] = ()) -> str:

@@ -25,6 +25,7 @@ from expunge.api.execute import RunOutcome
 from expunge.api.folder import CONFIG_FILE, GRID_FILE, RunFolder, check_folder, check_same_config
 from expunge.api.generative.grids import STILL_CONTAINS_DATA as GRID_HOLDS
 from expunge.api.generative.grids import SampleGrid, make_sample_grid
+from expunge.api.generative.noise_change import measure_noise_change
 from expunge.api.inputs import resolve_device
 from expunge.api.job import Job, strip_requester
 from expunge.api.loading import error_location, validate_method
@@ -43,6 +44,7 @@ from expunge.request.request_file import UNLEARNED_FOLDER
 from expunge.tasks.diffusion.sampling import check_steps
 from expunge.tasks.stable_diffusion.concept import Concept, check_concepts
 from expunge.tasks.stable_diffusion.concept_split import ConceptSplit, concept_split
+from expunge.tasks.stable_diffusion.prompt_examples import generate_latents
 from expunge.tasks.stable_diffusion.request import ConceptChoice, SamplesChoice, StableDiffusionConfig
 from expunge.tasks.stable_diffusion.task import as_text_to_image
 from expunge.tasks.stable_diffusion.text_to_image import TextToImage
@@ -89,6 +91,8 @@ class StableDiffusionJob(Job[StableDiffusionConfig]):
                 check_steps(original, steps)
         with error_location(config, "forget"):
             original.encoders.embed(self.prompts)
+        with error_location(config, "exclude"):
+            original.encoders.embed([*config.exclude, *config.keep])
         self.original, self.checkpoint = original, folder if folder.is_dir() else None
 
     @property
@@ -184,8 +188,29 @@ class StableDiffusionJob(Job[StableDiffusionConfig]):
             **aggregate(trials, metrics=()),
             "examples": [],
             "grids": [grid.as_dict()],
-            **build_relapse_section(self.left_out, {}, lambda *_: None, ()),
+            **self.build_earlier_section(outcome.models),
         }
+
+    def build_earlier_section(self, models: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is seen of earlier requests: how much the noise predicted for their prompts changed."""
+        section = build_relapse_section(self.left_out, {}, lambda *_: None, ())
+        if not any(one.prompts for one in self.left_out.earlier):
+            return section
+        before, after, chosen = models["original"], models["method"], self.config.latents
+
+        def measure(prompts: Sequence[str], title: str) -> float:
+            settings = chosen.model_dump(include={"guidance", "steps", "seed"})
+            with progress_bar(self.console, title, chosen.per_prompt * len(prompts), images=1) as shown:
+                settings["on_images"] = shown.set_progress
+                examples = generate_latents(before, prompts, chosen.per_prompt, **settings)
+            return measure_noise_change(before, after, examples, self.config.seed)
+
+        kept = measure(self.keep, "Kept")
+        for row, one in zip(section["earlier"], self.left_out.earlier, strict=True):
+            if one.prompts:
+                change = measure(one.prompts, "Earlier")
+                row["noise"] = {"prompts": len(one.prompts), "change": change, "kept_change": kept}
+        return section
 
     def list_still_contains_data(self, section: Mapping[str, Any]) -> Sequence[str]:
         """Return what still holds what was to be forgotten."""
@@ -269,7 +294,8 @@ def select_prompts(config: StableDiffusionConfig, concepts: Sequence[Concept]) -
         if find_forgotten_prompts(anchors, forgotten, key):
             hint = "name another anchor"
             raise RequestError("an anchor that no earlier request forgot", "one that was", hint)
-        earlier.append(EarlierRequest(number, torch.empty(0, dtype=torch.int64)))
+        texts = dict.fromkeys(find_forgotten_prompts([*config.exclude, *config.keep], forgotten, key))
+        earlier.append(EarlierRequest(number, torch.empty(0, dtype=torch.int64), prompts=tuple(texts)))
     prompts = [prompt for prompt in config.keep if prompt not in removed_prompts]
     if not prompts:
         raise nothing_left_error("keep")
