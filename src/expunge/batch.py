@@ -51,7 +51,7 @@ class Batch:
 
     Args:
         inputs: What the model takes: a tensor ``(n, ...)`` or a mapping of such tensors.
-        targets: Labels, ``(n,)`` int64 for classifiers.
+        targets: What the loss compares outputs with: labels, ``(n,)`` int64, for classifiers.
         indices: Position of each example in its data set, ``(n,)`` int64.
         extras: What an objective drew for this update (labels, noise, teacher outputs), each ``(n, ...)``.
         shard: Where they stand in the batch, if it is spread over ranks. Default: they are the batch.
@@ -134,7 +134,7 @@ class Examples(Protocol):
 
     @property
     def targets(self) -> Tensor:
-        """Labels of all examples, ``(n,)`` int64."""
+        """Label of each example, ``(n,)`` int64: its class, or its group where there are no classes."""
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -168,6 +168,9 @@ class Split:
 
 class Predictor:
     """A model together with the way to read logits from what it returns.
+
+    A binary classifier may return one logit z, ``(n,)`` or ``(n, 1)``: it is read as the two logits (0, z), whose
+    cross entropy is the binary cross entropy of z.
 
     Args:
         model: Any module; called with the batch's inputs, as keywords if they are a mapping.
@@ -217,7 +220,7 @@ class Predictor:
                 f"{type(logits).__name__}",
                 "pass logits=, a function that takes the model's output and returns the logits tensor",
             )
-        return logits
+        return logits if self.loss_fn is not None else widen_single_logit(logits)
 
     def sum_loss(self, batch: Batch) -> Tensor:
         """Return the sum over examples of the loss that the model was trained on.
@@ -237,6 +240,19 @@ class Predictor:
     def with_model(self, model: nn.Module) -> Predictor:
         """Return the same reading of another model."""
         return Predictor(model, self.logits, self.loss_fn, self.max_batch_size)
+
+
+def widen_single_logit(logits: Tensor) -> Tensor:
+    """Return the logits (0, z) of the labels 0 and 1 for a single logit z, and other logits as they are.
+
+    Examples:
+        >>> widen_single_logit(torch.tensor([[2.0], [-1.0]]))
+        tensor([[ 0.,  2.],
+                [ 0., -1.]])
+    """
+    if logits.ndim == 2 and logits.shape[1] == 1:
+        logits = logits[:, 0]
+    return torch.stack([torch.zeros_like(logits), logits], 1) if logits.ndim == 1 else logits
 
 
 @contextmanager

@@ -35,7 +35,11 @@ KINDS: Mapping[str, tuple[str, str | None]] = {
 """Kind → (package, name of the base class in it; None where the entries are functions)."""
 
 TASK_PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "objectives": ("expunge.tasks.diffusion.objectives", "expunge.tasks.stable_diffusion.objectives"),
+    "objectives": (
+        "expunge.tasks.diffusion.objectives",
+        "expunge.tasks.stable_diffusion.objectives",
+        "expunge.tasks.targets.objectives",
+    ),
     "methods": ("expunge.tasks.diffusion.methods", "expunge.tasks.stable_diffusion.methods"),
 }
 """Kind → further packages that register entries of it: those for one family of models."""
@@ -52,10 +56,11 @@ NAMES: Mapping[str, str] = {
         "adaga adaptive_ascent anchor_preservation anti_distil ascent bad_teacher boundary boundary_shrink ce "
         "concept_erasure counterfactual cross_entropy denoising disobey distil distil_held_out distil_original "
         "distil_uniform distillation elastic_noise erasediff esd ewc ga gradient_ascent held_out "
-        "holdout_distillation image_pairs incompetent l1 l1_penalty nearest_wrong_label negative_cross_entropy "
-        "negative_guidance negative_kl neighbor_label noise_ascent noise_matching noise_of_another_class "
-        "other_class other_prompt pseudo_prompt random_label random_teacher rl safe_image sparse spm_anchor "
-        "spm_erase surrogate surrogate_noise uniform uniform_noise uniform_target"
+        "holdout_distillation image_pairs incompetent l1 l1_penalty mean_target nearest_wrong_label "
+        "negative_cross_entropy negative_guidance negative_kl negative_target_loss neighbor_label neighbor_target "
+        "noise_ascent noise_matching noise_of_another_class other_class other_prompt permuted_target pseudo_prompt "
+        "random_label random_teacher rl safe_image sparse spm_anchor spm_erase surrogate surrogate_noise "
+        "target_distillation target_loss uniform uniform_noise uniform_target"
     ),
     "masks": (
         "agreement certified feasible fisher_ratio focus keep_if_harmless keep_unless_harmful knapsack lenient msg "
@@ -82,7 +87,7 @@ NAMES: Mapping[str, str] = {
     ),
     "readers": "cifar10 cifar100 digits fashion_mnist huggingface_datasets image_folder mnist svhn tiny_imagenet_20",
     "models": "resnet18 resnet20 resnet8 small_cnn vgg16_bn",
-    "tasks": "classification ddpm diffusion sd stable_diffusion text_to_image",
+    "tasks": "classification ddpm diffusion multilabel regression sd stable_diffusion text_to_image",
     "loggers": "mlflow tensorboard trackio wandb weights_and_biases",
 }
 """Kind → our own names and aliases, so that a request is checked without importing torch; a test compares them."""

@@ -144,7 +144,7 @@ def build_budget_section(
         "criterion": {
             "recognized": spending.limit,
             "margin": MARGIN,
-            "max_accuracy_gap": ACCURACY_TOLERANCE,
+            "max_accuracy_gap": None if spending.evaluations[0].accuracy is None else ACCURACY_TOLERANCE,
             "uses_model_error": spending.uses_model_error,
         },
         "search": search,

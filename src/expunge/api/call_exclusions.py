@@ -26,7 +26,7 @@ from expunge.api.earlier_requests import (
 )
 from expunge.api.other_chains import forgotten_beside, forgotten_elsewhere
 from expunge.batch import Examples, Split
-from expunge.data import ByClass, Subset, as_examples, hash_cache, hash_example_ids, hash_examples
+from expunge.data import ByClass, Subset, hash_cache, hash_example_ids, hash_examples
 from expunge.errors import RequestError
 from expunge.key import load_or_create_key
 from expunge.ledger import Ledger, LedgerEntry
@@ -103,7 +103,7 @@ def prepare_call_data(
     data = CallData(retain, holdout)
     with hash_cache():
         if exclude is not None and not (isinstance(exclude, str) and exclude == EXCLUDE_LEDGER):
-            data = exclude_named(data, exclude)
+            data = exclude_named(data, exclude, family)
         elif exclude is not None and ledger is None:
             raise RequestError("a ledger beside exclude='ledger'", "none", "pass ledger=, or name what to leave out")
         if ledger is None or not isinstance(model, nn.Module):
@@ -148,7 +148,7 @@ def exclude_entry(data: CallData, entry: LedgerEntry, key: bytes, family: Task, 
     return exclude_matching(data, entry.number, find, classes)
 
 
-def exclude_named(data: CallData, exclude: Any) -> CallData:
+def exclude_named(data: CallData, exclude: Any, family: Task) -> CallData:
     """Return the data without the classes or the examples that ``exclude`` names.
 
     Raises:
@@ -163,7 +163,7 @@ def exclude_named(data: CallData, exclude: Any) -> CallData:
             raise RequestError("numbers of classes from 0 to exclude", "others", "number the classes from 0")
         remaining_data = exclude_matching(data, None, lambda some: find_class_positions(some, classes), classes)
         return replace(remaining_data, classes=classes)
-    key, excluded = load_or_create_key(), as_examples(exclude)
+    key, excluded = load_or_create_key(), family.read_examples(exclude)
     hashes, ids = hash_examples(excluded, key), hash_example_ids(excluded, key)
 
     def find(examples: Examples) -> Tensor:

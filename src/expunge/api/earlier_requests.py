@@ -28,11 +28,13 @@ from expunge.batch import Examples
 from expunge.data import (
     Subset,
     combine_hashes,
+    find_members,
     get_ids,
     get_root,
     hash_cache,
     hash_example_ids,
     hash_examples,
+    list_groups,
     pair_hashes,
 )
 from expunge.data.hashing import Hashes
@@ -264,7 +266,7 @@ def find_forgotten(
         return find_class_positions(
             examples, [label for label, name in enumerate(names) if name in forgotten_names]
         ), ()
-    classes = find_forgotten_classes(examples.targets.unique().tolist(), [entry], key)
+    classes = find_forgotten_classes(list_groups(examples), [entry], key)
     chosen = _class_mask(examples, classes).numpy()
     chosen |= np.isin(_truncate_hashes(hash_examples(examples, key)), _unpack_hashes(forgotten.examples))
     ids = hash_example_ids(examples, key) if forgotten.ids else None
@@ -371,7 +373,7 @@ def find_class_positions(examples: Examples, classes: Sequence[int]) -> Tensor:
 
 def _class_mask(examples: Examples, classes: Sequence[int]) -> Tensor:
     """Return which examples are of some classes."""
-    return torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64))
+    return find_members(examples, classes)
 
 
 def exclude_classes(examples: Examples, classes: Sequence[int], part: str) -> tuple[Examples, int]:

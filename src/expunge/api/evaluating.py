@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,28 @@ from expunge.api.budgeting import add_budget_section
 from expunge.api.coincidence import describe_repetition
 from expunge.api.disclosure import describe_call_settings
 from expunge.api.documents import REPORT_SHOWS_EXAMPLES, build_document
-from expunge.api.earlier_requests import NO_EXCLUSIONS, Exclusions, exclude_classes, select_classes
+from expunge.api.earlier_requests import (
+    NO_EXCLUSIONS,
+    EarlierRequest,
+    Exclusions,
+    exclude_classes,
+    select_classes,
+)
 from expunge.api.model_comparison import ModelComparison
 from expunge.api.relapse import build_relapse_section, make_correctness_finder
 from expunge.api.request_section import RequestInfo, build_contact_sheet, build_request_section
-from expunge.api.result import Result
+from expunge.api.result import Result, get_task
 from expunge.api.sanity import build_fit_section
 from expunge.api.steering.budget_validation import make_holdout_split
+from expunge.api.task_comparison import TaskComparison
 from expunge.api.validation import check_disjoint, check_input_types, check_unique, validate_split
-from expunge.batch import Examples, Predictor, Split
-from expunge.data import as_examples, check_labels, device_cache, hash_cache
+from expunge.batch import Examples, Split
+from expunge.data import check_labels, device_cache, hash_cache
 from expunge.errors import ConfigError, RequestError
 from expunge.evaluation import Metric
 from expunge.evaluation.inference import get_device
 from expunge.report import markdown_table, render_cell, save_report, summarize
+from expunge.tasks.task import Task
 from expunge.type_checks import check_argument_types
 
 
@@ -96,6 +104,7 @@ def evaluate(
     forget: Any = None,
     retain: Any = None,
     test: Any,
+    task: str = "classification",
     original: nn.Module | None = None,
     retrained: nn.Module | Sequence[nn.Module] | None = None,
     retrain_seconds: float | None = None,
@@ -113,6 +122,7 @@ def evaluate(
         forget: The forgotten examples, with the test transform. Not needed with a result.
         retain: The retained examples, with the test transform. Not needed with a result.
         test: Examples of all classes that no model was trained on.
+        task: Family of the model, whose columns are measured. Default ``classification``; a result brings its own.
         original: The model before unlearning.
         retrained: A model trained without the forgotten examples. Without it, figures that need it are absent. Of
             several, the first is the reference, and all tell how far two of them are apart, the noise floor.
@@ -138,16 +148,22 @@ def evaluate(
         ['auc', 'mia']
     """
     result = model if isinstance(model, Result) else None
+    family = get_task(task if result is None else result.task)
     network = model.model if isinstance(model, Result) else model
-    predict = Predictor(network, logits or (result.logits if result else None))
-    split = resolve_split(predict, result, forget, retain)
-    tested = as_examples(test)
+    logits = logits or (result.logits if result else None)
+    split, tested = resolve_split(family, network, logits, result, forget, retain, test)
     check_labels(tested, split.num_classes)
     tested, left_out = exclude_forgotten_classes(tested, result)
     check_input_types(split.forget, tested)
     repetitive = check_unseen(tested, split, None if result is None else result.split.holdout, left_out)
-    names = validate_class_names(class_names, split.num_classes)
-    rows = ModelComparison(split, tested, logits=predict.logits, batch_size=batch_size, extra_metrics=extra_metrics)
+    names = family.name_classes(class_names, split.num_classes)
+    reading: dict[str, Any] = {"logits": logits, "batch_size": batch_size}
+    rows: ModelComparison | TaskComparison
+    if family.is_classifier:
+        rows = ModelComparison(split, tested, **reading, extra_metrics=extra_metrics)
+    else:
+        rows = TaskComparison(family, split, tested, **reading)
+        check_task_options(family, extra_metrics, show_examples)
     before = original or (result.original if result else None)
     references = [retrained] if isinstance(retrained, nn.Module) else list(retrained or ())
     rows.check_measurable(original=before is not None, retrained=bool(references))
@@ -168,7 +184,8 @@ def evaluate(
     if left_out:
         models = {"original": before, "method": network, "retrained": references[0] if references else None}
         relapse_models = {role: one for role, one in models.items() if one is not None}
-        part |= build_relapse_section(left_out, relapse_models, make_correctness_finder(predict.logits, batch_size))
+        find_correct = make_correctness_finder(logits, batch_size) if family.is_classifier else find_nothing
+        part |= build_relapse_section(left_out, relapse_models, find_correct)
     part |= {} if result is None else build_fit_section(result.fit)
     still_contains_data = ["The caller's data sets and original.", *([REPORT_SHOWS_EXAMPLES] if pictures else [])]
     disclosure = describe_call_settings(result)
@@ -232,8 +249,16 @@ def add_result_budget(part: dict[str, Any], result: Result | None) -> dict[str, 
     return add_budget_section(part, result.budget, holdout_split, result.search_history)
 
 
-def resolve_split(predict: Predictor, result: Result | None, forget: Any, retain: Any) -> Split:
-    """Return the split to measure on: the one that is given, or that of the result.
+def resolve_split(
+    family: Task,
+    network: nn.Module,
+    logits: Callable[[Any], Tensor] | None,
+    result: Result | None,
+    forget: Any,
+    retain: Any,
+    test: Any,
+) -> tuple[Split, Examples]:
+    """Return the split to measure on, the one that is given or that of the result, and the test examples.
 
     Raises:
         RequestError: If only one side is given, or none and there is no result.
@@ -244,19 +269,22 @@ def resolve_split(predict: Predictor, result: Result | None, forget: Any, retain
         raise RequestError("forget and retain", actual or "neither", hint)
     if result is not None and forget is None:
         forget, retain = result.split.forget, result.split.retain
-    return validate_split(predict, as_examples(forget), as_examples(retain), trainable=False)
+    sides = family.prepare_examples(*(family.read_examples(part) for part in (forget, retain, test)))
+    predict = family.make_predictor(network, logits)
+    split = validate_split(predict, *sides[:2], trainable=False, count_classes=family.count_classes)
+    return split, sides[2] if sides[2] is not None else family.read_examples(test)
 
 
-def validate_class_names(names: Sequence[str] | None, classes: int) -> Sequence[str]:
-    """Return the name of every class, its number by default.
+def check_task_options(family: Task, extra_metrics: Iterable[Metric | str], show_examples: bool) -> None:
+    """Refuse what is for classifiers alone.
 
     Raises:
-        ConfigError: If there is not one name for each class.
+        ConfigError: If there is some.
     """
-    if names is None:
-        return [str(number) for number in range(classes)]
-    if isinstance(names, str) or not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
-        raise ConfigError("class names as a list of texts", type(names).__name__, "give one for each logit, in order")
-    if len(names) != classes:
-        raise ConfigError(f"{classes} class names", f"{len(names)}", "give one for each logit, in order")
-    return list(names)
+    for name, chosen in {"extra_metrics": bool(list(extra_metrics)), "show_examples": show_examples}.items():
+        if chosen:
+            raise ConfigError(f"{name} for a classifier", f"{name} beside task='{family.name}'", "leave it out")
+
+
+def find_nothing(model: Any, one: EarlierRequest, part: str) -> None:
+    """Return that it is not known which examples of an earlier request a model gets right: no answer is right."""

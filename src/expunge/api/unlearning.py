@@ -29,7 +29,7 @@ from expunge.api.validation import validate_changeable, validate_split
 from expunge.batch import Predictor, Split
 from expunge.budget import Budget, BudgetResult
 from expunge.callbacks import Callback, CallbackList, as_callback_list
-from expunge.data import as_examples, hash_cache, move_split_to_device, move_split_to_host
+from expunge.data import hash_cache, move_split_to_device, move_split_to_host
 from expunge.engine import ResourceMeter, RunOptions, device_of
 from expunge.engine.compiled import check_compiler
 from expunge.engine.distributed_checks import check_unsharded
@@ -213,15 +213,17 @@ def _prepare_job(call: _Call, data: tuple[Any, Any, Any], budget: Budget | None,
     model, family, config, settings = call.model, call.family, call.config, dict(call.settings)
     meter = ResourceMeter(device_of(model))
     options = adapt_to_task(validate_budget(budget, config.priority, settings, config.ema_decay), family)
-    forget, retain, holdout = (None if part is None else as_examples(part) for part in data)
+    forget, retain = family.read_examples(data[0]), family.read_examples(data[1])
+    holdout = None if data[2] is None else family.read_examples(data[2])
     opened_ledger = open_ledger(ledger)
-    kept = prepare_call_data(model, as_examples(retain), holdout, config.exclude, opened_ledger, family)
-    sides = (as_examples(forget), kept.retain)
+    kept = prepare_call_data(model, retain, holdout, config.exclude, opened_ledger, family)
+    forget, retain, holdout = family.prepare_examples(forget, kept.retain, kept.holdout)
+    sides = (forget, retain)
     method = resolve_method(family, call.method_or_none, sides, settings, budgeted=options is not None)
     run_options = create_run_options(call)
     recipe = family.translate_recipe(family.validate_method(method).recipe(call.seed))
     original = family.make_predictor(model, config.logits)
-    split = validate_split(original, *sides, kept.holdout, count_classes=family.count_classes)
+    split = validate_split(original, *sides, holdout, count_classes=family.count_classes)
     split = kept.mark_forgotten_classes(split)
     family.check_memory(model, recipe, split, run_options, inplace=config.inplace)
     control_split = hold_out_control_half(split, options, call.seed)

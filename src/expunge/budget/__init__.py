@@ -20,9 +20,22 @@ from expunge.budget.certification import (
     measure_for_certificate,
     min_certifiable_drop,
 )
-from expunge.budget.criterion import Criterion, CriterionValue, ForgettingCriterion, find_forgotten_classes
+from expunge.budget.criterion import (
+    Criterion,
+    CriterionValue,
+    ForgettingCriterion,
+    LossCriterion,
+    find_forgotten_classes,
+)
 from expunge.budget.equivalence_test import EquivalenceResult, is_unrecognized, min_margin, run_equivalence_test
-from expunge.budget.holdout_evaluation import EvalResult, MetricFn, evaluate_model, evaluate_model_safely
+from expunge.budget.holdout_evaluation import (
+    EvalResult,
+    MetricFn,
+    compute_losses,
+    evaluate_model,
+    evaluate_model_safely,
+    iterate_batches,
+)
 from expunge.budget.holdout_split import HoldoutIndices, select_one_per_id, split_holdout
 from expunge.budget.resampling import bootstrap_bound, jackknife_bound
 from expunge.budget.selection import Candidate, Preference, Selection, pareto_front, select_checkpoint
@@ -41,6 +54,7 @@ __all__ = [
     "EvalResult",
     "ForgettingCriterion",
     "HoldoutIndices",
+    "LossCriterion",
     "MetricFn",
     "Preference",
     "Selection",
@@ -51,12 +65,14 @@ __all__ = [
     "certificate_from_counts",
     "certify_budget",
     "compute_certificate",
+    "compute_losses",
     "count_certified",
     "count_needed_examples",
     "evaluate_model",
     "evaluate_model_safely",
     "find_forgotten_classes",
     "is_unrecognized",
+    "iterate_batches",
     "jackknife_bound",
     "measure_for_certificate",
     "min_accuracy_drop",

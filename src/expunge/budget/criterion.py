@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional
 from expunge.batch import Examples, Predictor, Split, evaluation_mode
 from expunge.budget.alpha_spending import spend_alpha
 from expunge.budget.equivalence_test import EquivalenceOutcome, decide_outcome, min_margin
-from expunge.budget.holdout_evaluation import evaluate_model, iterate_batches
+from expunge.budget.holdout_evaluation import compute_losses, evaluate_model, iterate_batches
 from expunge.data import Subset
 from expunge.errors import DataError
 from expunge.metrics import HeldOutTest, Interval, combine_tests, run_class_test, run_held_out_test
@@ -27,6 +28,7 @@ __all__ = [
     "Criterion",
     "CriterionValue",
     "ForgettingCriterion",
+    "LossCriterion",
     "find_forgotten_classes",
     "subsample_classes",
 ]
@@ -152,6 +154,64 @@ class ForgettingCriterion:
         distances += [abs(auc - 0.5) - MARGIN, abs(gap) - ACCURACY_TOLERANCE]
         test = single_test if class_test is None else combine_tests(single_test, class_test)
         return CriterionValue(max(0.0, *distances), recognized, auc, decide_outcome(interval, MARGIN, decided), test)
+
+
+class LossCriterion:
+    """The same targets for models whose answers are not right or wrong: the losses look like held-out ones.
+
+    Args:
+        split: Of the request.
+        control: Held-out examples of the groups that stay.
+        count_recognized: Takes a model and examples of a group that is forgotten as a whole; returns how many of them
+            it still recognizes, and how many there are.
+
+    Raises:
+        DataError: If there are no held-out examples to compare with.
+    """
+
+    limit: float = MAX_RECOGNIZED
+    uses_model_error: bool = False
+
+    def __init__(
+        self, split: Split, control: Examples, count_recognized: Callable[[Predictor, Examples], tuple[int, int]]
+    ) -> None:
+        groups = find_forgotten_classes(split)
+        sides = [subsample_classes(side, groups) for side in (split.forget, split.holdout) if side is not None]
+        self.group_examples, self.count_recognized = [side for side in sides if len(side)], count_recognized
+        single_groups = sorted({*split.forget.targets.tolist()} - {*groups})
+        self.single_examples, self.holdout_examples = (
+            subsample_classes(side, single_groups) for side in (split.forget, control)
+        )
+        if len(self.single_examples) and not len(self.holdout_examples):
+            raise DataError("held-out examples to compare the forgotten ones with", "none", "hold out some")
+
+    @property
+    def slack(self) -> float:
+        """Differences of ``missing`` that so few examples do not tell: half a standard error of a share of ½."""
+        return 0.25 / len(self.single_examples) ** 0.5 if len(self.single_examples) else 0.0
+
+    def __call__(self, predict: Predictor, look: int = 1) -> CriterionValue:
+        """Look at a model in evaluation mode; it is left as it was found.
+
+        Args:
+            predict: The model.
+            look: Which look this is, from 1: the equivalence test spends its level over them.
+        """
+        level = spend_alpha(look)
+        group_test = run_class_test([self.count_recognized(predict, side) for side in self.group_examples])
+        recognized = None if group_test is None else group_test.recognized
+        distance = 0.0 if recognized is None else recognized - MAX_RECOGNIZED
+        if not len(self.single_examples):
+            return CriterionValue(max(0.0, distance), recognized, test=group_test)
+        sides = self.single_examples, self.holdout_examples
+        losses = [-compute_losses(predict, side) for side in sides]
+        labels = [get_labels(side) for side in sides]
+        test = run_held_out_test((losses[0], losses[1]), None, (labels[0], labels[1]), MARGIN, level)
+        auc, low, high = (value_or_half(value) for value in (test.auc, test.auc_low, test.auc_high))
+        decided = min_margin(test.examples, test.held_out, level) <= MARGIN
+        verdict = decide_outcome(Interval(low, high), MARGIN, decided)
+        test = test if group_test is None else combine_tests(test, group_test)
+        return CriterionValue(max(0.0, distance, abs(auc - 0.5) - MARGIN), recognized, auc, verdict, test)
 
 
 def count_correct(predict: Predictor, examples: Examples) -> tuple[int, int]:

@@ -30,6 +30,15 @@ from expunge.data.manifest import build_manifest, fingerprint
 from expunge.data.request import ByClass, ByFraction, ByIds, ByIndices, ByPredicate, ForgetRequest
 from expunge.data.sampler import PairSampler, SampledIndices
 from expunge.data.split import check_labels, split_request
+from expunge.data.target_examples import (
+    TargetDatasetExamples,
+    TargetExamples,
+    as_target_examples,
+    find_members,
+    list_groups,
+    read_values,
+    regroup,
+)
 from expunge.data.tensor_examples import Normalize, TensorExamples
 from expunge.key import load_or_create_key
 
@@ -47,8 +56,11 @@ __all__ = [
     "PairSampler",
     "SampledIndices",
     "Subset",
+    "TargetDatasetExamples",
+    "TargetExamples",
     "TensorExamples",
     "as_examples",
+    "as_target_examples",
     "build_manifest",
     "check_labels",
     "combine_hashes",
@@ -61,6 +73,7 @@ __all__ = [
     "find_copies",
     "find_dataset_folder",
     "find_duplicates",
+    "find_members",
     "fingerprint",
     "get_ids",
     "get_root",
@@ -69,12 +82,15 @@ __all__ = [
     "hash_example_ids",
     "hash_examples",
     "is_repeatable",
+    "list_groups",
     "load_or_create_key",
     "move_split_to_device",
     "move_split_to_host",
     "none",
     "num_classes",
     "pair_hashes",
+    "read_values",
+    "regroup",
     "split_request",
     "to_device",
 ]

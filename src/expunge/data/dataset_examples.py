@@ -72,7 +72,7 @@ class DatasetExamples:
             if self._explicit_targets is not None
             else self._read_labels(items[: len(indices)], indices)
         )
-        inputs = _collate([_get_input(item) for item in items])
+        inputs = collate_inputs([_get_input(item) for item in items])
         if not len(indices):  # the first example was read to learn the form of the inputs
             inputs = map_tensors(inputs, lambda tensor: tensor[:0])
         return Batch(inputs, labels, indices)
@@ -100,7 +100,12 @@ def _validate_materialized(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _collate(inputs: list[Any]) -> Any:
+def collate_inputs(inputs: list[Any]) -> Any:
+    """Return inputs as one batch.
+
+    Raises:
+        DataError: If they cannot be stacked.
+    """
     try:
         return map_tensors(default_collate(inputs), _validate_materialized)
     except (TypeError, ValueError, RuntimeError) as error:

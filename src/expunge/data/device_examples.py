@@ -50,7 +50,7 @@ class DeviceExamples:
             _collect_tensors(source),
         )  # an id means something while they live
         self.inputs = map_tensors(source.inputs, lambda values: values.to(device))
-        self.labels = source.targets.to(device)
+        self.batch_targets = source.batch_targets.to(device)
         self.scale = None if source.scale is None else source.scale.to(device)
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class DeviceExamples:
         """Return the examples at ``indices``, which may be anywhere, on the device; without waiting for it."""
         at = indices.to(self.device, non_blocking=True)
         inputs = map_tensors(self.inputs, lambda values: normalize_values(values.index_select(0, at), self.scale))
-        return Batch(inputs, self.labels.index_select(0, at), at)
+        return Batch(inputs, self.batch_targets.index_select(0, at), at)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def to_device(examples: Examples, device: torch.device, augment: Callable[..., A
         True
     """
     root = get_root(examples)
-    if is_cpu(device) or type(root) is not TensorExamples or not supports_any_device(augment):
+    if is_cpu(device) or not isinstance(root, TensorExamples) or not supports_any_device(augment):
         return examples
     device_examples = copy_to_device(torch.empty(0, device=device).device, root)  # "cuda" is "cuda:0"
     if device_examples is None:
@@ -200,7 +200,7 @@ def _content_state(examples: TensorExamples) -> tuple[Any, ...]:
 
 
 def _collect_tensors(examples: TensorExamples) -> list[Tensor]:
-    parts = [examples.targets]
+    parts = [examples.targets, examples.batch_targets]
 
     def note(values: Tensor) -> Tensor:
         parts.append(values)

@@ -289,13 +289,14 @@ def _iter_digests(blank: Any, root: Examples, positions: Tensor) -> Iterator[byt
 def _read_raw_batch(examples: TensorExamples, positions: Tensor) -> Batch:
     """Return examples as they are in memory, neither scaled nor normalized."""
     inputs = map_tensors(examples.inputs, lambda tensor: tensor[positions.to(tensor.device)])
-    return Batch(inputs, examples.targets[positions], positions)
+    return Batch(inputs, examples.batch_targets[positions], positions)
 
 
 def _digest_batch(blank: Any, batch: Batch) -> Iterator[bytes]:
     """Yield the digest of each example of a batch."""
     count = len(batch)
-    header, columns = bytearray(), [_row_bytes(batch.targets.to(torch.int64), count)]
+    targets = batch.targets if batch.targets.is_floating_point() else batch.targets.to(torch.int64)
+    header, columns = bytearray(), [_row_bytes(targets, count)]
     for name, value in _iter_leaves("", batch.inputs):
         if isinstance(value, Tensor):
             header += f"{name} {value.dtype} {tuple(value.shape[1:])}\0".encode()

@@ -37,7 +37,8 @@ def as_labels(values: Any, count: int) -> Tensor:
     """Return labels as an int64 tensor of one dimension.
 
     Args:
-        values: A tensor, array or list of whole numbers, ``(count,)`` or ``(count, 1)``.
+        values: A tensor, array or list of whole numbers, ``(count,)`` or ``(count, 1)``; labels that are all 0 or 1 may
+            be floats or booleans, as binary classifiers are trained on.
         count: How many there must be.
 
     Raises:
@@ -55,7 +56,7 @@ def as_labels(values: Any, count: int) -> Tensor:
         tensor = tensor.long()
     if tensor.is_meta:
         raise _label_error("a tensor without data, on the device 'meta'")
-    if tensor.layout != torch.strided or not _is_integer_type(tensor):
+    if tensor.layout != torch.strided or not (_is_integer_type(tensor) or _is_binary(tensor)):
         raise _label_error(f"values of type {tensor.dtype if tensor.layout == torch.strided else tensor.layout}")
     if tensor.shape == (count, 1):
         tensor = tensor.flatten()
@@ -153,10 +154,15 @@ def _probe_positions(count: int) -> set[int]:
 
 def _is_integer(value: Any) -> bool:
     if isinstance(value, Tensor):
-        return value.numel() == 1 and _is_integer_type(value) and not value.is_meta
+        return value.numel() == 1 and not value.is_meta and (_is_integer_type(value) or _is_binary(value))
     if isinstance(value, np.ndarray | np.generic):
-        return value.size == 1 and value.dtype.kind in "iu"
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+        return value.size == 1 and (value.dtype.kind in "iu" or (value.dtype.kind in "bf" and value.item() in (0, 1)))
+    return hasattr(value, "__index__") or (isinstance(value, float) and value in (0, 1))
+
+
+def _is_binary(values: Tensor) -> bool:
+    """Return whether all values are 0 or 1."""
+    return not values.is_complex() and bool(((values == 0) | (values == 1)).all())
 
 
 def _is_integer_type(values: Tensor) -> bool:

@@ -23,6 +23,7 @@ from expunge.data.id_file import ids_to_texts, read_ids
 from expunge.data.index_file import read_indices, to_int_list
 from expunge.data.labels import MAX_LABEL
 from expunge.data.predicate import Predicate, find_matching_rows, import_predicate
+from expunge.data.target_examples import find_members, list_groups
 from expunge.errors import RequestError
 from expunge.seeds import make_generator
 
@@ -67,9 +68,9 @@ class ByClass:
         """
         number = self.class_index(class_names)
         # A comparison with a number beyond 64 bits is an error of torch.
-        positions = (examples.targets == (number if 0 <= number <= MAX_LABEL else -1)).nonzero().flatten()
+        positions = find_members(examples, [number if 0 <= number <= MAX_LABEL else -1]).nonzero().flatten()
         if not len(positions):
-            present = examples.targets.bincount().nonzero().flatten().tolist()
+            present = list_groups(examples)
             raise RequestError(
                 f"a class that occurs in the data ({_join_values(present)})",
                 f"{self.label!r}, which does not occur",

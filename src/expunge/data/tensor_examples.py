@@ -61,6 +61,7 @@ class TensorExamples:
             255 and then normalized, both when they are read. Default: none, and bytes stay bytes.
 
     Attributes:
+        batch_targets: What the targets of a batch are rows of: the labels; other tasks have targets of their own.
         ids: The user's id of each example, in order, by which ``ByIds`` and the ledger know it. Default none.
 
     Raises:
@@ -87,6 +88,7 @@ class TensorExamples:
     ) -> None:
         self.inputs = _as_tensors(inputs)
         self.targets = as_labels(targets, _count_examples(self.inputs))
+        self.batch_targets = self.targets
         self.names = None if names is None else tuple(names)
         self.augment: Augment = augment or none
         self.scale = scale
@@ -99,7 +101,7 @@ class TensorExamples:
     def batch(self, indices: Tensor) -> Batch:
         """Return the examples at ``indices``, normalized but never augmented."""
         inputs = map_tensors(self.inputs, lambda tensor: normalize_values(tensor.index_select(0, indices), self.scale))
-        return Batch(inputs, self.targets.index_select(0, indices), indices)
+        return Batch(inputs, self.batch_targets.index_select(0, indices), indices)
 
 
 def normalize_values(values: Tensor, scale: Callable[[Tensor], Tensor] | None) -> Tensor:

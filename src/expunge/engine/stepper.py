@@ -103,6 +103,7 @@ class Stepper:
         scaler: GradScaler | None = None,
         *,
         logits: Callable[[Any], Tensor] | None = None,
+        loss_fn: Callable[[Predictor, Batch], Tensor] | None = None,
         batch_norm: str = "frozen",
         gradient_accumulation_steps: int = 1,
         precision: PrecisionName = "fp32",
@@ -121,7 +122,7 @@ class Stepper:
             raise ConfigError("clip > 0", f"{max_grad_norm}", "leave it out for no limit")
         device = parameters[0].device
         self.config = StepConfig(
-            Predictor(model, logits),
+            Predictor(model, logits, loss_fn),
             parameters,
             Pair(*objectives),
             make_precision(precision, device, scaler),

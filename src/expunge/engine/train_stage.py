@@ -74,6 +74,7 @@ class StageRunner:
             stage.objectives,
             stage.mask,
             logits=predict.logits,
+            loss_fn=predict.loss_fn,
             batch_norm=stage.batch_norm or options.batch_norm,
             gradient_accumulation_steps=options.gradient_accumulation_steps,
             precision=options.precision,

@@ -167,7 +167,7 @@ class _FigureResult(NamedTuple):
 
 def run_held_out_test(
     scores: tuple[Any, Any],
-    right: tuple[Any, Any],
+    right: tuple[Any, Any] | None,
     classes: tuple[Any, Any],
     margin: float = MARGIN,
     delta: float = DELTA,
@@ -181,7 +181,8 @@ def run_held_out_test(
 
     Args:
         scores: Of forgotten and of held-out examples, larger meaning more like a member.
-        right: Whether the model is right about each of them.
+        right: Whether the model is right about each of them; None where no answer is right or wrong, so that the
+            scores alone are compared, at the whole level.
         classes: Class of each of them.
         margin: m. Default .05.
         delta: δ on either side. Default .025, so that all intervals hold with 95 %.
@@ -200,25 +201,24 @@ def run_held_out_test(
     if not 0 < margin < 0.5:
         raise ConfigError("a margin between 0 and .5", f"{margin}", "use .05")
     losses = build_strata(scores[0], scores[1], classes[0], classes[1])
-    # Twice the area of right against wrong, less 1, is the difference of the accuracies.
-    rights = build_strata(_to_floats(right[0]), _to_floats(right[1]), classes[0], classes[1])
-    parts = [
-        _compare_area("auc", losses, margin, delta / 2, losses.null_standard_error),
-        _compare_area("accuracy", rights, margin / 2, delta / 2, 0.0),
-    ]
-    auc, gap = (part.interval for part in parts)
+    figures: dict[str, Any] = {}
+    parts = [_compare_area("auc", losses, margin, delta if right is None else delta / 2, losses.null_standard_error)]
+    if right is not None:
+        # Twice the area of right against wrong, less 1, is the difference of the accuracies.
+        rights = build_strata(_to_floats(right[0]), _to_floats(right[1]), classes[0], classes[1])
+        parts.append(_compare_area("accuracy", rights, margin / 2, delta / 2, 0.0))
+        ends = parts[1].interval
+        figures = {"gap": 2 * rights.auc - 1, "gap_low": 2 * ends.low - 1, "gap_high": 2 * ends.high - 1}
     return HeldOutTest(
         **_combine_verdicts(parts),
+        **figures,
         examples=losses.sizes[0],
         held_out=losses.sizes[1],
         auc=losses.auc,
-        auc_low=auc.low,
-        auc_high=auc.high,
-        gap=2 * rights.auc - 1,
-        gap_low=2 * gap.low - 1,
-        gap_high=2 * gap.high - 1,
+        auc_low=parts[0].interval.low,
+        auc_high=parts[0].interval.high,
         auc_p=parts[0].level,
-        gap_p=parts[1].level,
+        gap_p=None if right is None else parts[1].level,
         left_out=losses.left_out,
         margin=margin,
         confidence=1 - 2 * delta,

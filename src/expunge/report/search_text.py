@@ -15,6 +15,7 @@ ORDER_TEXT = (
     "retained, control and forgotten examples are from where they should be, together; for whole classes what the "
     "control accuracy lost."
 )
+LARGEST_TEXT = "The largest rate that keeps the budget is taken."
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,8 @@ def search_table(budget: BudgetSection) -> SearchTable | None:
         ("Recognized beyond what is permitted, %", [format_percent_number(trial.recognized) for _, trial in runs]),
         ("Distance, points", distances),
     )
-    return SearchTable(
-        f"{describe_choice(search.lr, len(runs), search.seconds)} {ORDER_TEXT}", table_from_columns(columns)
-    )
+    order = LARGEST_TEXT if all(trial.distance is None for _, trial in runs) else ORDER_TEXT
+    return SearchTable(f"{describe_choice(search.lr, len(runs), search.seconds)} {order}", table_from_columns(columns))
 
 
 def describe_choice(lr: float, count: int, seconds: float) -> str:

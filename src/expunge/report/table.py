@@ -150,6 +150,8 @@ def describe_noise_floor(request: RequestSection) -> str:
         return "Without a reference there is no ranking; methods stand " + (
             "in the order of |AUC − chance|." if by_auc else "as they were run."
         )
+    if floor is None and request.noise_floors:
+        return ""
     if floor is None or floor.mean is None:
         return "Noise floor: not measured."
     distance = format_with_half_width(floor.mean, floor.half_width)

@@ -20,7 +20,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from expunge.errors import ConfigError
-from expunge.registry import find_component
+from expunge.registry import NAMES, find_component
 from expunge.request.checks import format_value, suggest
 from expunge.request.document import RequestDocument, read_document
 from expunge.request.request_file import RequestFile
@@ -66,6 +66,8 @@ def validate_task(document: RequestDocument) -> str:
     tasks = [*TASK_REQUESTS, *(point.name for point in entry_points(group="expunge.tasks"))]
     if not isinstance(task, str) or task not in tasks:
         hint = suggest(str(task), tasks, "write for example `task: classification`")
+        if task in NAMES["tasks"].split():
+            hint = f"call `expunge.unlearn(…, task='{task}')` in Python"
         raise ConfigError(f"one of {', '.join(tasks)} for 'task'", format_value(task), hint, document.where("task"))
     return task
 

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from expunge.batch import Batch, evaluation_mode
 from expunge.errors import ExpungeError, ModelError, format_exception
 
+MIN_SINGLE_LOGITS = 16
+"""Single logits that all lie between 0 and 1 are taken for probabilities from this number on."""
+
 
 def check_model(model: nn.Module, classes: int, predict: Callable[[Any], Tensor], example_batch: Batch) -> None:
     """Refuse a model that cannot be unlearned as it is, by one forward pass without gradients.
@@ -102,3 +105,6 @@ def _check_shape(logits: Any, examples: int, classes: int | None) -> None:
     sums = logits.float().sum(1)
     if logits.shape[1] > 1 and bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
         raise ModelError(expected, "rows of probabilities that add up to 1", "take the softmax off the model's end")
+    is_single = logits.shape[1] == 2 and len(logits) >= MIN_SINGLE_LOGITS and not bool(logits[:, 0].any())
+    if is_single and bool(((logits[:, 1] >= 0) & (logits[:, 1] <= 1)).all()):
+        raise ModelError("single logits", "probabilities between 0 and 1", "take the sigmoid off the model's end")

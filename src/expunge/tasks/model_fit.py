@@ -14,7 +14,7 @@ from expunge.formatting import format_percent
 
 SplitSide = Literal["forget", "retain", "holdout"]
 FitLevel = Literal["good", "weak", "chance", "below"]
-FitMeasure = Literal["right", "noise", "class"]
+FitMeasure = Literal["right", "noise", "class", "variance"]
 
 MAX_EXAMPLES = 512
 """Examples of each side that are looked at."""
@@ -44,7 +44,8 @@ class ModelFit:
     Args:
         side: Of which part of the request they are.
         measure: ``right`` (share of examples that a classifier is right about), ``noise`` (share of the noise in images
-            that a diffusion model predicts) or ``class`` (share of images whose class helps it to do so).
+            that a diffusion model predicts), ``class`` (share of images whose class helps it to do so) or ``variance``
+            (share of the targets' variance that it explains, R²).
         examples: n.
         value: The share.
         chance: What a model gets that knows nothing of them.
@@ -70,6 +71,7 @@ class ModelFit:
         descriptions = {
             "right": f"the model is right about {value} of {which}",
             "noise": f"the model predicts {value} of the noise in {which}",
+            "variance": f"the model explains {value} of the variance of the targets of {which}",
             "class": f"the class helps the model to see the noise in {value} of {which}",
         }
         return f"{descriptions[self.measure]}, where chance gives {format_percent(self.chance)}"

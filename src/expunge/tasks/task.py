@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor, Split
+from expunge.budget import Criterion
+from expunge.data import as_examples
 from expunge.engine import MethodRecipe, RunOptions, TrainStage
 from expunge.errors import ConfigError
 from expunge.methods import Method
 from expunge.methods.component_spec import ComponentSpec, parse_components
+from expunge.metrics import Column
 from expunge.objectives import Objective
 from expunge.registry import find_component, is_registered, make_entry
 from expunge.request.model_request import ModelRequest
 from expunge.request.request_file import RequestFile
 from expunge.tasks.build import build_model
 from expunge.tasks.image_sampler import ImageSampler
+from expunge.tasks.loss_figures import LOSS_COLUMNS, ModelFigures, Recognition, measure_by_loss
 from expunge.tasks.model_fit import ModelFit
 from expunge.tasks.train_settings import TrainRecord, TrainSettings
 from expunge.weights import cast_like, load_into, load_matching, save_weights, unwrap_state
-
-
-class Recognition(NamedTuple):
-    """What a model still knows of examples, by a measure of its family.
-
-    Args:
-        fraction: Of the examples that are recognized.
-        limit: Up to which fraction they count as forgotten.
-    """
-
-    fraction: float
-    limit: float
 
 
 class Task(ABC):
@@ -90,6 +82,20 @@ class Task(ABC):
             has_budget: Whether there is a budget to keep.
         """
         return self.budget_method if has_budget and self.budget_method else self.default_method
+
+    def read_examples(self, dataset: Any) -> Examples:
+        """Return a data set as examples; see ``expunge.data.as_examples``.
+
+        Raises:
+            DataError: If it is none.
+        """
+        return as_examples(dataset)
+
+    def prepare_examples(
+        self, forget: Examples, retain: Examples, holdout: Examples | None
+    ) -> tuple[Examples, Examples, Examples | None]:
+        """Take note of what the loss depends on, and return the examples as the request groups them."""
+        return forget, retain, holdout
 
     @abstractmethod
     def make_predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
@@ -180,6 +186,49 @@ class Task(ABC):
     def measure_recognition(self, predict: Predictor, examples: Examples) -> Recognition | None:
         """Return how many of the examples a model still recognizes; None where the family cannot say."""
         return None
+
+    def name_classes(self, names: Sequence[str] | None, classes: int) -> Sequence[str]:
+        """Return the name of every class, its number by default.
+
+        Raises:
+            ConfigError: If there is not one name for each class.
+        """
+        hint = "give one for each logit, in order"
+        if names is None:
+            return [str(number) for number in range(classes)]
+        is_list = isinstance(names, Collection) and not isinstance(names, str)
+        if not is_list or not all(isinstance(name, str) for name in names):
+            raise ConfigError("class names as a list of texts", type(names).__name__, hint)
+        if len(names) != classes:
+            raise ConfigError(f"{classes} class names", f"{len(names)}", hint)
+        return list(names)
+
+    def make_criterion(self, split: Split, control: Examples) -> Criterion | None:
+        """Return what says how much of the forgetting is missing; None where ``measure_recognition`` does.
+
+        Args:
+            split: The request.
+            control: Held-out examples of the classes that stay.
+        """
+        return None
+
+    def list_columns(self) -> tuple[Column, ...]:
+        """Return what ``measure`` measures, in the order of a table's columns."""
+        return LOSS_COLUMNS
+
+    def measure(
+        self, predict: Predictor, split: Split, test: Examples, retrained: Predictor | None, batch_size: int
+    ) -> ModelFigures:
+        """Return what a model shows on the examples of a request and on test examples.
+
+        Args:
+            predict: The model, left as it was found.
+            split: The request.
+            test: Examples that no model was trained on.
+            retrained: A model that never saw what is forgotten, if there is one.
+            batch_size: Examples in one forward pass.
+        """
+        return measure_by_loss(predict, split, test, batch_size, self.measure_recognition)
 
     def measure_fit(self, predict: Predictor, split: Split, *, has_budget: bool) -> tuple[ModelFit, ...]:
         """Return how well a model knows the examples of a request before the run; nothing where it cannot be told.

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from expunge.api.audits.audit_section import build_audit_section
 from expunge.api.coincidence import describe_repetition
 from expunge.api.documents import build_document
-from expunge.api.evaluating import Evaluation, validate_class_names
+from expunge.api.evaluating import Evaluation
 from expunge.api.folder import REPORT_FILE, RESULT_FILE
 from expunge.api.model_comparison import ORIGINAL_KEY, RETRAIN_KEY, ModelComparison
 from expunge.api.request_section import RequestInfo, build_request_section
+from expunge.api.result import get_task
 from expunge.api.saving import saving
 from expunge.api.steering.budget_validation import CERTIFICATE_DELTA
 from expunge.api.validation import check_disjoint, check_input_types, check_unique, validate_split
@@ -156,7 +157,9 @@ def audit(
     others = [as_examples(test), *([] if certify is None else [as_examples(certify)])]
     check_input_types(split.forget, *others)
     parts = split_audit_data(split, others[0], others[1] if others[1:] else None, seed)
-    info = RequestInfo("request", description, "indices", validate_class_names(class_names, split.num_classes))
+    info = RequestInfo(
+        "request", description, "indices", get_task("classification").name_classes(class_names, split.num_classes)
+    )
     return run_audit(models, parts, info, "expunge.audit", description, logits=logits, seed=seed, batch_size=batch_size)
 
 

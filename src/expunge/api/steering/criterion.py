@@ -5,7 +5,7 @@ from __future__ import annotations
 from expunge.api.steering.budget_validation import no_budget_error
 from expunge.api.steering.lr_range_test import subsample
 from expunge.batch import Examples, Predictor, Split
-from expunge.budget import Criterion, CriterionValue, ForgettingCriterion
+from expunge.budget import Criterion, CriterionValue
 from expunge.metrics import run_recognition_test
 from expunge.tasks.task import Task
 
@@ -54,6 +54,5 @@ def make_criterion(family: Task, split: Split, control: Examples) -> Criterion:
     Raises:
         DataError: If there are too few held-out examples to say it.
     """
-    return (
-        ForgettingCriterion(split, control) if family.is_classifier else DenoisingErrorCriterion(family, split.forget)
-    )
+    criterion = family.make_criterion(split, control)
+    return DenoisingErrorCriterion(family, split.forget) if criterion is None else criterion

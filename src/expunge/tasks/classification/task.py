@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor, Split
+from expunge.budget import Criterion, ForgettingCriterion
 from expunge.request.request_file import RequestFile
 from expunge.tasks.classification.model_fit import measure_classifier_fit
 from expunge.tasks.classification.request import ClassificationConfig
@@ -18,7 +19,7 @@ from expunge.tasks.train_settings import TrainRecord, TrainSettings
 
 
 class Classification(Task):
-    """Models that return one logit for each class.
+    """Models that return one logit for each class, or a single logit for the labels 0 and 1.
 
     Examples:
         >>> Classification().name
@@ -31,6 +32,10 @@ class Classification(Task):
     def make_predictor(self, model: nn.Module, logits: Callable[[Any], Tensor] | None = None) -> Predictor:
         """Return the model with the way to read its logits."""
         return Predictor(model, logits)
+
+    def make_criterion(self, split: Split, control: Examples) -> Criterion:
+        """Return the two targets of classes, see ``ForgettingCriterion``."""
+        return ForgettingCriterion(split, control)
 
     def measure_fit(self, predict: Predictor, split: Split, *, has_budget: bool) -> tuple[ModelFit, ...]:
         """Return the share of examples that the model is right about, see ``classifier_fit``."""

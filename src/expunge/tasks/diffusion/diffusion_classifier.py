@@ -8,7 +8,7 @@ from torch import Tensor
 from expunge.batch import Batch, Examples, Predictor, evaluation_mode
 from expunge.tasks.diffusion.denoiser import as_denoiser
 from expunge.tasks.diffusion.forward_process import get_forward_process
-from expunge.tasks.task import Recognition
+from expunge.tasks.loss_figures import Recognition
 
 NUM_DRAWS = 4
 """Pairs of noise and timestep for each image and class."""

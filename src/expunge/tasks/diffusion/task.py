@@ -21,8 +21,9 @@ from expunge.tasks.diffusion.forward_process import noise_matching_losses
 from expunge.tasks.diffusion.model_fit import measure_class_fit, measure_noise_fit
 from expunge.tasks.diffusion.objectives import NoiseAscent, NoiseMatching, OtherClass, UniformNoise
 from expunge.tasks.diffusion.request import DiffusionConfig
+from expunge.tasks.loss_figures import Recognition
 from expunge.tasks.model_fit import ModelFit
-from expunge.tasks.task import Recognition, Task
+from expunge.tasks.task import Task
 
 NUM_PROBE_EXAMPLES = 64
 """Examples of each side that are looked at beforehand."""
