@@ -26,13 +26,13 @@ KINDS: Mapping[str, tuple[str, str | None]] = {
     "objectives": ("expunge.objectives", "Objective"),
     "masks": ("expunge.masks", "Mask"),
     "methods": ("expunge.methods", "Method"),
-    "metrics": ("expunge.evaluation", "MetricBase"),
+    "metrics": ("expunge.metrics", "METRICS"),
     "readers": ("expunge.tasks.classification.readers", None),
     "models": ("expunge.tasks.classification.models", None),
     "tasks": ("expunge.tasks.builtin_tasks", "Task"),
     "loggers": ("expunge.loggers", "Logger"),
 }
-"""Kind → (package, name of the base class in it; None where the entries are functions)."""
+"""Kind → (package, name of the base class or of the tuple of instances in it; None where the entries are functions)."""
 
 TASK_PACKAGES: Mapping[str, tuple[str, ...]] = {
     "objectives": (
@@ -118,8 +118,9 @@ def snake_case(name: str) -> str:
 
 def make_entry(target: Any, name: str | None = None) -> RegistryEntry:
     """Return the entry of a class or function, read from its attributes and docstring."""
-    summary = (inspect.getdoc(target) or "").split("\n", 1)[0]
-    attributes = vars(target)
+    attributes, summary = vars(target), vars(target).get("summary")
+    if not isinstance(summary, str):
+        summary = (inspect.getdoc(target) or "").split("\n", 1)[0]
     return RegistryEntry(
         name or attributes.get("name") or snake_case(target.__name__),
         tuple(attributes.get("aliases", ())),
@@ -130,11 +131,13 @@ def make_entry(target: Any, name: str | None = None) -> RegistryEntry:
 
 
 def list_registered(package: str, base: str | None, task_packages: Sequence[str] = ()) -> list[Any]:
-    """Return what a room registers: concrete subclasses of its base, or all functions where there is none."""
+    """Return what a room registers: concrete subclasses of its base, its instances, or functions where it has none."""
     packages = [import_module(package)]
     if base is None:
         return [candidate for candidate in list_exports(packages) if inspect.isfunction(candidate)]
     root = getattr(packages[0], base)
+    if isinstance(root, tuple):
+        return list(root)
     packages += [import_module(package_name) for package_name in task_packages]
     objects = list_exports(packages)
     return [

@@ -9,7 +9,7 @@ from small_requests import assert_same, classifier, everything, sides
 import expunge
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError, ModelError, RequestError
-from expunge.evaluation import Outputs
+from expunge.metrics import Outputs
 
 REFERENCED = {"avg_gap", "tow", "js_forget", "kl_forget"}
 

@@ -18,7 +18,7 @@ from expunge.api.audits.ulira import audit_ulira, score_study
 from expunge.batch import Predictor
 from expunge.data import Subset, TensorExamples
 from expunge.errors import ConfigError, RequestError
-from expunge.evaluation import collect_outputs
+from expunge.metrics import collect_outputs
 from expunge.shadows import ShadowStore, ShadowTraining
 from expunge.tasks.classification.training import TrainSettings, train_classifier
 from expunge.weights import load_weights

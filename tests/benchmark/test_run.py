@@ -27,7 +27,7 @@ from expunge.benchmark.tuning import select_setting, tuning_loss
 from expunge.benchmark.workers import BUSY, MADE, run_if_missing
 from expunge.data import ByClass, Subset, get_root_indices, split_request
 from expunge.errors import DataError
-from expunge.evaluation import AverageGap, collect_model_outputs
+from expunge.metrics import AVERAGE_GAP, collect_model_outputs
 from expunge.report.document import read_document
 from expunge.tasks.classification.models import small_cnn
 from expunge.tasks.classification.readers import digits
@@ -133,7 +133,7 @@ def test_the_noise_floor_is_the_gap_of_two_retrained_networks(study):
             load_into(model, folders.weights_path(Network(recipe, seed, 1, number)))
             case = maker.case(1, seed)
             outputs.append(collect_model_outputs(Predictor(model), case.split, case.test))
-        floors.append(np.mean([AverageGap()(*outputs), AverageGap()(*reversed(outputs))]))
+        floors.append(np.mean([AVERAGE_GAP(*outputs), AVERAGE_GAP(*reversed(outputs))]))
     part = summarize_benchmark(recipe, folders)["requests"][1]
     assert part["noise_floor"]["values"] == pytest.approx(floors)
     assert floors[0] > 0

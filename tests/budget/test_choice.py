@@ -14,8 +14,8 @@ from expunge.budget import (
     select_checkpoint,
 )
 from expunge.errors import ConfigError
+from expunge.metrics.attacks.membership import rank_scores
 from expunge.metrics.bootstrap import bootstrap_curves, compute_areas
-from expunge.metrics.membership import rank_scores
 
 RUN = [Candidate(0.0, 0.9), Candidate(0.4, 0.3), Candidate(0.8, 0.1), Candidate(1.4, 0.0), Candidate(2.0, 0.0)]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from expunge.evaluation import ModelOutputs, Outputs
+from expunge.metrics import ModelOutputs, Outputs
 
 
 def drawn(targets, seed, sharpness=2.0):

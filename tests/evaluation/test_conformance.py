@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from expunge.evaluation import EnsembleMetric, Metric
-from expunge.metrics import Interval
+from expunge.metrics import EnsembleMetric, Interval, Metric
 from expunge.registry import list_entries
 from expunge.testing import ContractError, check_ensemble_metric, check_metric
 from expunge.testing.metrics import check_description
@@ -15,77 +14,54 @@ EVERY = list(list_entries("metrics").values())
 @pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
 def test_every_metric_keeps_the_contracts(entry):
     check_description(entry.target)
-    if issubclass(entry.target, EnsembleMetric):
+    if isinstance(entry.target, EnsembleMetric):
         check_ensemble_metric(entry.target)
-    elif issubclass(entry.target, Metric):
+    elif isinstance(entry.target, Metric):
         check_metric(entry.target)
 
 
-class Good(Metric):
-    label, target, definition = "good", "0", "Mean logit."
-
-    def compute(self, model, retrained):
-        return float(model.forget.logits.double().mean())
+def metric(compute, **spec):
+    return Metric(compute, "own", "own", "0", "Mean logit.", **spec)
 
 
-class Silent(Good):
+class Silent(Metric):
     def column(self):
         return super().column()._replace(definition="Something.")
 
 
-class Fickle(Good):
-    calls = 0
-
-    def compute(self, model, retrained):
-        Fickle.calls += 1
-        return float(Fickle.calls)
+def mean_logit(model, retrained):
+    return float(model.forget.logits.double().mean())
 
 
-class Whole(Good):
-    def compute(self, model, retrained):
-        return 3
+def changing(model, retrained, calls=[0]):  # noqa: B006
+    calls[0] += 1
+    return float(calls[0])
 
 
-class Ordered(Good):
-    def compute(self, model, retrained):
-        return float(model.forget.logits[0, 0])
+def difference(model, retrained):
+    return float((model.forget.logits - retrained.forget.logits).abs().mean())
 
 
-class Backwards(Good):
-    needs_retrained, direction = True, "higher"
-
-    def compute(self, model, retrained):
-        return float((model.forget.logits - retrained.forget.logits).abs().mean())
-
-
-class Greedy(Good):
-    needs_network = True
-
-    def compute(self, model, retrained):
-        with torch.no_grad():
-            next(model.model_under_test.predict.model.parameters()).add_(1.0)
-        return 0.0
-
-
-class Lucky(Good):
-    def compute(self, model, retrained):
-        return 0.0 * float(torch.rand(1))
+def greedy(model, retrained):
+    with torch.no_grad():
+        next(model.model_under_test.predict.model.parameters()).add_(1.0)
+    return 0.0
 
 
 def test_a_metric_that_keeps_them_passes():
-    check_metric(Good)
+    check_metric(metric(mean_logit))
 
 
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (Silent, "the target in it"),
-        (Fickle, "same number"),
-        (Whole, "a float"),
-        (Ordered, "order"),
-        (Backwards, "no better value"),
-        (Greedy, "unchanged"),
-        (Lucky, "random state"),
+        (Silent(mean_logit, "own", "own", "0", "Mean logit."), "the target in it"),
+        (metric(changing), "same number"),
+        (metric(lambda model, retrained: 3), "a float"),
+        (metric(lambda model, retrained: float(model.forget.logits[0, 0])), "order"),
+        (metric(difference, needs=frozenset({"retrained"}), direction="higher"), "no better value"),
+        (metric(greedy, needs=frozenset({"network"})), "unchanged"),
+        (metric(lambda model, retrained: 0.0 * float(torch.rand(1))), "random state"),
     ],
 )
 def test_a_metric_that_breaks_one_is_caught(broken, said):
@@ -93,13 +69,7 @@ def test_a_metric_that_breaks_one_is_caught(broken, said):
         check_metric(broken)
 
 
-class Blind(EnsembleMetric):
-    label, target, definition, direction = "blind", "0", "Nothing.", "lower"
-
-    def compute(self, unlearned, retrained):
-        return 0.0, Interval(0.0, 0.0)
-
-
 def test_a_metric_of_many_models_that_sees_nothing_is_caught():
+    blind = EnsembleMetric(lambda ours, theirs: (0.0, Interval(0.0, 0.0)), "b", "b", "0", "Nothing.", direction="lower")
     with pytest.raises(ContractError, match="worse value"):
-        check_ensemble_metric(Blind)
+        check_ensemble_metric(blind)

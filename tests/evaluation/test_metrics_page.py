@@ -15,7 +15,8 @@ def test_every_metric_is_on_the_page():
     parts = TEXT.replace("`_retain`", "`js_retain` `kl_retain`").replace("`_test`", "`js_test` `kl_test`")
     named = set(re.findall(r"`(\w+)`", parts.replace("`l2_…`", "`l2_forget` `l2_retain` `l2_test`")))
     every = {
-        entry.name: {entry.target.__name__, entry.name, *entry.aliases} for entry in list_entries("metrics").values()
+        entry.name: {type(entry.target).__name__, entry.name, *entry.aliases}
+        for entry in list_entries("metrics").values()
     }
     missing = [name for name, names in every.items() if not named & names]
     assert missing == []

@@ -9,17 +9,16 @@ from torch import nn
 from expunge.batch import Predictor, Split
 from expunge.data import TensorExamples
 from expunge.errors import ConfigError
-from expunge.evaluation import (
-    OriginalAlignment,
-    RelearnRatio,
-    RelearnSteps,
-    RetrainedAlignment,
+from expunge.metrics import (
+    FeatureAlignment,
+    Relearning,
+    accuracy,
     collect_evidence,
     collect_model_outputs,
     evaluate_outputs,
+    linear_cka,
 )
-from expunge.evaluation.features import compute_cka_profile, find_layers
-from expunge.metrics import accuracy, linear_cka
+from expunge.metrics.cka import compute_cka_profile, find_layers
 
 INPUTS = torch.randn(90, 6, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(90) % 3
@@ -75,23 +74,25 @@ def test_alignment_of_a_layer_is_that_of_its_features(models):
 
 def test_a_model_is_wholly_alike_to_itself_and_less_to_another(models):
     original, retrained = models["original"], models["retrained"]
-    assert RetrainedAlignment()(original, original) == pytest.approx(1.0)
-    assert OriginalAlignment()(original) == pytest.approx(1.0)
-    assert RetrainedAlignment("test")(original, retrained) < 0.99
-    assert OriginalAlignment("test")(retrained) == pytest.approx(RetrainedAlignment("test")(retrained, original))
+    assert FeatureAlignment()(original, original) == pytest.approx(1.0)
+    assert FeatureAlignment("original")(original) == pytest.approx(1.0)
+    assert FeatureAlignment("retrained", "test")(original, retrained) < 0.99
+    assert FeatureAlignment("original", "test")(retrained) == pytest.approx(
+        FeatureAlignment("retrained", "test")(retrained, original)
+    )
 
 
 def test_forgetting_in_the_last_layer_alone_is_seen(models):
     """The features of a network whose head was bent are those of the original: CKA says so, UA does not."""
     hidden = models["hidden"]
     assert evaluate_outputs(hidden, metrics=["ua"]) == {"ua": 100.0}
-    assert OriginalAlignment()(hidden) == pytest.approx(1.0)
+    assert FeatureAlignment("original")(hidden) == pytest.approx(1.0)
     told = collect_evidence(hidden, metrics=["cka_original"])["cka_original"]["layers"]
     assert told == pytest.approx({"0": 1.0, "4": 1.0})
 
 
 def test_alignment_on_other_examples_has_a_name_of_its_own():
-    plain, retain = RetrainedAlignment(), RetrainedAlignment("retain")
+    plain, retain = FeatureAlignment(), FeatureAlignment("retrained", "retain")
     assert (plain.key, retain.key) == ("cka", "cka_retain")
     assert "retain examples" in retain.column().definition
     assert retain.column().label != plain.column().label
@@ -100,7 +101,7 @@ def test_alignment_on_other_examples_has_a_name_of_its_own():
 def test_networks_without_a_common_layer_are_refused(models):
     stranger = asked(nn.Sequential(nn.Sequential(nn.Linear(6, 3))))
     with pytest.raises(ConfigError, match="one architecture"):
-        RetrainedAlignment()(stranger, models["retrained"])
+        FeatureAlignment()(stranger, models["retrained"])
 
 
 def slow_relearn(model, taught, judged, goal, rate, momentum, steps):
@@ -125,7 +126,7 @@ def slow_relearn(model, taught, judged, goal, rate, momentum, steps):
 @pytest.mark.parametrize("name", ["hidden", "retrained"])
 def test_relearn_steps_are_those_of_a_loop_by_hand(models, name):
     forgotten = torch.arange(90)[LABELS == 2]
-    metric = RelearnSteps(examples=30)
+    metric = Relearning(examples=30)
     slow = slow_relearn(models[name].model_under_test.predict.model, forgotten, forgotten, 95.0, 0.01, 0.9, 100)
     assert metric(models[name]) == slow
     assert slow > 0
@@ -133,11 +134,11 @@ def test_relearn_steps_are_those_of_a_loop_by_hand(models, name):
 
 def test_hidden_knowledge_comes_back_faster_than_a_retrained_model_learns(models):
     hidden, retrained = models["hidden"], models["retrained"]
-    ratio = RelearnRatio()(hidden, retrained)
-    assert ratio == RelearnSteps()(hidden) / RelearnSteps()(retrained) < 1
-    assert RelearnRatio()(retrained, retrained) == 1.0
-    assert RelearnSteps()(models["original"]) == 0.0
-    assert RelearnRatio()(hidden, models["original"]) is None
+    ratio = Relearning("ratio")(hidden, retrained)
+    assert ratio == Relearning()(hidden) / Relearning()(retrained) < 1
+    assert Relearning("ratio")(retrained, retrained) == 1.0
+    assert Relearning()(models["original"]) == 0.0
+    assert Relearning("ratio")(hidden, models["original"]) is None
 
 
 def test_the_curve_begins_with_what_the_model_knows_and_ends_at_the_goal(models):
@@ -149,12 +150,12 @@ def test_the_curve_begins_with_what_the_model_knows_and_ends_at_the_goal(models)
 
 
 def test_what_is_not_relearned_in_time_is_absent_with_the_whole_curve(models):
-    metric = RelearnSteps(steps=2, lr=1e-9)
+    metric = Relearning(steps=2, lr=1e-9)
     assert metric(models["hidden"]) is None
-    assert len(metric.evidence(models["hidden"], None)["accuracy"]) == 3
+    assert len(metric.collect_evidence(models["hidden"], None)["accuracy"]) == 3
     assert "2 updates" in metric.column().definition
     with pytest.raises(ConfigError, match="margin"):
-        RelearnSteps(margin=1.0)
+        Relearning(margin=1.0)
 
 
 def test_nothing_of_the_user_is_touched(models):
@@ -164,7 +165,7 @@ def test_nothing_of_the_user_is_touched(models):
         subject = asked(model).with_original(models["original"])
         state, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
         scores = evaluate_outputs(subject, models["retrained"], ["cka", "cka_original", "relearn"])
-        assert scores["relearn"] == RelearnSteps()(models["hidden"])
+        assert scores["relearn"] == Relearning()(models["hidden"])
         assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
         assert torch.equal(random, torch.get_rng_state())
         assert all(weight.grad is None and not weight.requires_grad for weight in model.parameters())
@@ -177,14 +178,14 @@ def test_nothing_of_the_user_is_touched(models):
 def test_outputs_alone_cannot_answer_and_missing_references_are_left_out(models):
     bare = collect_model_outputs(models["hidden"].model_under_test.predict, SPLIT, EVERYTHING)
     with pytest.raises(ConfigError, match="the model itself"):
-        RetrainedAlignment()(bare, bare)
+        FeatureAlignment()(bare, bare)
     assert evaluate_outputs(bare, metrics=["relearn", "cka", "ua"]).keys() == {"ua"}
     with pytest.raises(ConfigError, match="before unlearning"):
-        RelearnSteps()(bare)
+        Relearning()(bare)
 
 
 def test_two_retrained_models_are_as_hard_to_teach_as_each_other():
     """Networks that never saw the forget class learn it alike: the ratio is near 1."""
     before = asked(trained(network(0, norm=False), EVERYTHING))
     first, second = (asked(trained(network(seed, norm=False), RETAIN)).with_original(before) for seed in (7, 8))
-    assert 0.3 < RelearnRatio()(first, second) < 3.0
+    assert 0.3 < Relearning("ratio")(first, second) < 3.0

@@ -4,7 +4,7 @@ from torch import nn
 
 from expunge.batch import Batch, Predictor, Split
 from expunge.errors import ConfigError, DataError, NotFiniteError
-from expunge.evaluation import ModelOutputs, Outputs, collect_model_outputs, collect_outputs
+from expunge.metrics import ModelOutputs, Outputs, collect_model_outputs, collect_outputs
 
 
 class Images:

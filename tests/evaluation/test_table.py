@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from expunge.errors import ConfigError, DataError
-from expunge.evaluation import (
+from expunge.metrics import (
+    AVERAGE_GAP,
     SECONDS,
-    AverageGap,
-    ForgetDivergence,
+    Divergence,
     ModelScores,
     aggregate,
     compute_noise_floor,
     compute_noise_floors,
     evaluate_outputs,
+    summarize,
 )
-from expunge.metrics import summarize
 
 METRICS = ["ua", "ra", "ta", "mia", "avg_gap", "auc"]
 
@@ -65,7 +65,7 @@ def test_rows_have_the_form_of_the_result_document(random_request):
 
 
 def test_each_seed_is_paired_with_its_own_retrained_model(random_request):
-    gaps = [AverageGap()(random_request(seed + 30), random_request(seed)) for seed in range(3)]
+    gaps = [AVERAGE_GAP(random_request(seed + 30), random_request(seed)) for seed in range(3)]
     found = rows_of(aggregate(trials_of(random_request), metrics=METRICS))
     assert found["eupmu"]["scores"]["avg_gap"] == summarize(gaps).as_dict()
     assert found["retrained"]["scores"]["avg_gap"]["mean"] == 0.0
@@ -147,7 +147,7 @@ def test_the_floor_of_every_distance_stands_beside_the_rows(random_request):
     assert floors.keys() == {"avg_gap", "tow", "js_forget", "kl_forget"}
     assert (
         floors["js_forget"].mean
-        == compute_noise_floor([[random_request(5), random_request(6)]], ForgetDivergence()).mean
+        == compute_noise_floor([[random_request(5), random_request(6)]], Divergence("js", "forget")).mean
         > 0
     )
     table = aggregate(trials_of(random_request), floors=floors)

@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from expunge.errors import ConfigError, DataError, NotFiniteError
-from expunge.metrics import frechet_distance, frechet_floor, gaussian_distance, split_half
+from expunge.metrics import frechet_distance, frechet_floor, split_half
 
 
 def draw(seed, images, dimensions, shift=0.0):
@@ -26,21 +26,6 @@ def test_distance_is_the_one_of_the_matrix_square_root(images, others, dimension
     first, second = draw(1, images, dimensions), draw(2, others, dimensions, shift=0.7)
     assert frechet_distance(first, second) == pytest.approx(by_matrix_root(first, second), rel=1e-9)
     assert frechet_distance(second, first) == pytest.approx(frechet_distance(first, second), rel=1e-12)
-
-
-def test_distance_of_fitted_gaussians_is_the_distance_of_features():
-    first, second = draw(3, 80, 5), draw(4, 90, 5, shift=1.0)
-    known = gaussian_distance(first.mean(0), np.cov(first, rowvar=False), second.mean(0), np.cov(second, rowvar=False))
-    assert known == pytest.approx(frechet_distance(first, second), rel=1e-9)
-
-
-def test_gaussians_with_known_distance():
-    diagonal = gaussian_distance([1.0, 2.0], np.diag([4.0, 9.0]), [0.0, 0.0], np.diag([1.0, 25.0]))
-    assert diagonal == pytest.approx(5.0 + (2 - 1) ** 2 + (3 - 5) ** 2)
-    assert gaussian_distance([0.0], [[0.0]], [3.0], [[0.0]]) == pytest.approx(9.0)
-    line = np.outer([1.0, 1.0], [1.0, 1.0])
-    across = np.outer([1.0, -1.0], [1.0, -1.0])
-    assert gaussian_distance([0, 0], line, [0, 0], across) == pytest.approx(4.0)
 
 
 def test_distance_of_a_shift_is_its_square_and_of_a_stretch_that_of_the_deviations():
@@ -94,10 +79,6 @@ def test_what_is_no_set_of_features_is_refused():
         frechet_distance(good, broken)
     with pytest.raises(NotFiniteError, match="finite distance"):
         frechet_distance(good * 1e200, good * 2e200)
-    with pytest.raises(DataError, match="a covariance matrix"):
-        gaussian_distance([0, 0], [[1, 0], [0, -1]], [0, 0], np.eye(2))
-    with pytest.raises(DataError, match="a covariance matrix"):
-        gaussian_distance([0, 0], [[1, 5], [0, 9]], [0, 0], np.eye(2))
     with pytest.raises(ConfigError, match="at least one split"):
         split_half(good, good, splits=0)
 

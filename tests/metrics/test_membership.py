@@ -4,8 +4,8 @@ from sklearn.svm import SVC
 
 from expunge.errors import ConfigError, DataError
 from expunge.metrics import attack_auc, mean_interval, svc_mia, tpr_at_fpr, tpr_interval
+from expunge.metrics.attacks.membership import rank_scores
 from expunge.metrics.bootstrap import compute_areas, resample_curves, tpr_at
-from expunge.metrics.membership import rank_scores
 
 RNG = np.random.default_rng(0)
 RETAIN, TEST, FORGET = RNG.beta(6, 1, 300), RNG.beta(3, 1, 120), RNG.beta(4, 1, 50)

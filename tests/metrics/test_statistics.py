@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from expunge.errors import DataError
-from expunge.metrics import average_gap, noise_floor, summarize, summarize_differences, tug_of_war
+from expunge.metrics import average_gap, noise_floor, summarize, tug_of_war
 
 
 def test_interval_is_that_of_scipy():
@@ -24,16 +24,6 @@ def test_missing_values_keep_their_place_and_are_left_out():
     found = summarize([1.0, None, 3.0, float("nan"), float("inf")])
     assert found.values == (1.0, None, 3.0, None, None)
     assert (found.mean, found.half_width) == (summarize([1.0, 3.0]).mean, summarize([1.0, 3.0]).half_width)
-
-
-def test_paired_differences_lose_what_the_seeds_share():
-    shared = np.array([10.0, 50.0, 90.0])
-    found = summarize_differences(list(shared + np.array([1.0, 2.0, 3.0])), list(shared))
-    assert found.mean == pytest.approx(2.0)
-    assert found.half_width == pytest.approx(summarize([1.0, 2.0, 3.0]).half_width)
-    assert summarize_differences([1.0, None], [0.0, 1.0]).values == (1.0, None)
-    with pytest.raises(DataError):
-        summarize_differences([1.0], [1.0, 2.0])
 
 
 def test_noise_floor_is_the_mean_over_pairs_with_the_interval_over_splits():

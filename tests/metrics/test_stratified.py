@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from expunge.errors import DataError
 from expunge.metrics import attack_auc, auc_interval, auc_within_classes, build_strata, class_weights
-from expunge.metrics.stratified import Strata
+from expunge.metrics.attacks.stratified import Strata
 
 
 def drawn(sizes, shift=0.0, seed=0, decimals=None):

@@ -11,7 +11,7 @@ from torch import nn
 from expunge.batch import Predictor
 from expunge.data import Subset, TensorExamples
 from expunge.errors import CheckpointError, ConfigError, DataError, ModelError, NotFiniteError
-from expunge.evaluation import collect_outputs
+from expunge.metrics import collect_outputs
 from expunge.shadows import (
     Shadow,
     ShadowStore,

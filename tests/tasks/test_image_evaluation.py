@@ -15,8 +15,15 @@ from rich.console import Console
 from torch import nn
 
 from expunge.errors import ConfigError, DataError, ModelError, NotFiniteError
-from expunge.evaluation import ModelScores, aggregate
-from expunge.metrics import SplitHalf, clopper_pearson, frechet_distance, kernel_distance, split_half
+from expunge.metrics import (
+    ModelScores,
+    SplitHalf,
+    aggregate,
+    clopper_pearson,
+    frechet_distance,
+    kernel_distance,
+    split_half,
+)
 from expunge.registry import find_component
 from expunge.report import markdown_table, print_tables, render_html
 from expunge.tasks.classification.training import TrainSettings, train_classifier

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from expunge.errors import CheckpointError, ConfigError, DataError, MissingExtraError, ModelError
-from expunge.evaluation import ModelScores, aggregate
-from expunge.metrics import clopper_pearson, frechet_distance, kernel_distance
+from expunge.metrics import ModelScores, aggregate, clopper_pearson, frechet_distance, kernel_distance
 from expunge.tasks.diffusion.evaluation import (
     ClipScore,
     ImageClassifier,

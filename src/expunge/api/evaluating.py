@@ -31,8 +31,8 @@ from expunge.api.validation import check_disjoint, check_input_types, check_uniq
 from expunge.batch import Examples, Split
 from expunge.data import check_labels, device_cache, hash_cache
 from expunge.errors import ConfigError, RequestError
-from expunge.evaluation import Metric
-from expunge.evaluation.inference import get_device
+from expunge.metrics import Metric
+from expunge.metrics.inference import get_device
 from expunge.report import markdown_table, render_cell, save_report, summarize
 from expunge.tasks.task import Task
 from expunge.type_checks import check_argument_types

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 from expunge.batch import Examples, Predictor, Split
 from expunge.errors import ConfigError, NotFiniteError
-from expunge.evaluation import (
+from expunge.methods import Method
+from expunge.metrics import (
     DEFAULT_METRICS,
     Metric,
     ModelOutputs,
     ModelScores,
+    Summary,
     collect_model_outputs,
     compute_noise_floors,
     resolve_metrics,
 )
-from expunge.methods import Method
-from expunge.metrics import Summary
 
 Role = Literal["original", "retrained", "method"]
 ORIGINAL_KEY, RETRAIN_KEY = "original", "retrain"
@@ -87,16 +87,16 @@ class ModelComparison:
             ConfigError: If one does.
         """
         for metric in self.extra_metrics:
-            if metric.needs_original and not original:
+            if "original" in metric.needs and not original:
                 hint = "pass original=, or leave the metric out"
                 raise ConfigError(f"the model before unlearning for '{metric.key}'", "none", hint)
-            if metric.needs_retrained and not retrained:
+            if "retrained" in metric.needs and not retrained:
                 hint = "give a retrained model, or leave the metric out"
                 raise ConfigError(f"a retrained model for '{metric.key}'", "none", hint)
 
     def collect_outputs(self, model: nn.Module) -> ModelOutputs:
         """Return what a model says, without giving it a row."""
-        keep = any(metric.needs_network for metric in self.metrics)
+        keep = any("network" in metric.needs for metric in self.metrics)
         return collect_model_outputs(
             Predictor(model, self.logits), self.split, self.test, self.batch_size, keep_model=keep
         )
@@ -164,7 +164,9 @@ class ModelComparison:
 
     def attach_original(self) -> dict[str, ModelOutputs]:
         """Return what each model says, by the key of its row, with the original's words beside it where they count."""
-        original = self.outputs.get(ORIGINAL_KEY) if any(metric.needs_original for metric in self.metrics) else None
+        original = (
+            self.outputs.get(ORIGINAL_KEY) if any("original" in metric.needs for metric in self.metrics) else None
+        )
         return {
             key: outputs if original is None else outputs.with_original(original)
             for key, outputs in self.outputs.items()

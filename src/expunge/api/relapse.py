@@ -10,7 +10,7 @@ from torch import Tensor
 
 from expunge.api.earlier_requests import EarlierRequest, Exclusions
 from expunge.batch import Examples, Predictor
-from expunge.evaluation.inference import collect_outputs
+from expunge.metrics.inference import collect_outputs
 
 FindCorrect = Callable[[Any, EarlierRequest, str], Tensor | None]
 """Takes a model, an earlier request and the name of a part; returns which of its examples the model gets right."""

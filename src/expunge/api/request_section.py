@@ -11,8 +11,7 @@ from torch import Tensor
 
 from expunge.api.png import to_data_url
 from expunge.batch import Examples, Split
-from expunge.evaluation import Metric, ModelOutputs, ModelScores, aggregate
-from expunge.metrics import HeldOutTest, Summary
+from expunge.metrics import HeldOutTest, Metric, ModelOutputs, ModelScores, Summary, aggregate
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from expunge.api.model_comparison import serialize_method
 from expunge.api.relapse import build_relapse_section, make_correctness_finder
 from expunge.api.sanity import build_fit_section
 from expunge.api.steering.budget_validation import make_holdout_split
-from expunge.evaluation import ModelScores, aggregate
-from expunge.evaluation.table import PEAK_MEMORY, SECONDS
 from expunge.formatting import format_examples
+from expunge.metrics import ModelScores, aggregate
+from expunge.metrics.table import PEAK_MEMORY, SECONDS
 
 if TYPE_CHECKING:
     from expunge.api.result import Result

@@ -13,7 +13,7 @@ from expunge.batch import Predictor, Split
 from expunge.budget import BudgetResult
 from expunge.engine.randomness import get_rng_states, set_rng_states
 from expunge.errors import DuplicateDataWarning, FitWarning, ModelError
-from expunge.evaluation.inference import get_device, preserving_state
+from expunge.metrics.inference import get_device, preserving_state
 from expunge.report.document import MISFIT_LEVELS
 from expunge.request.request_file import RequestFile
 from expunge.tasks.model_fit import ModelFit

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.errors import NotFiniteError
-from expunge.evaluation.inference import restore_buffer
+from expunge.metrics.inference import restore_buffer
 
 
 @contextmanager

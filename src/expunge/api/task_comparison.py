@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from expunge.api.model_comparison import ORIGINAL_KEY, RETRAIN_KEY, ROLE_ORDER, serialize_method
 from expunge.batch import Examples, Predictor, Split
-from expunge.evaluation import ModelOutputs, ModelScores
-from expunge.evaluation.inference import preserving_state
-from expunge.evaluation.table import compute_cost_scores
 from expunge.methods import Method
-from expunge.metrics import Column, Summary, noise_floor
+from expunge.metrics import Column, ModelOutputs, ModelScores, Summary, noise_floor
+from expunge.metrics.inference import preserving_state
+from expunge.metrics.table import compute_cost_scores
 from expunge.tasks.task import Task
 
 

@@ -18,7 +18,7 @@ from expunge.api.progress import progress_bar
 from expunge.api.result import get_task
 from expunge.batch import Examples
 from expunge.errors import ConfigError
-from expunge.evaluation.inference import get_device
+from expunge.metrics.inference import get_device
 from expunge.request.model_request import ModelRequest
 from expunge.request.request_file import RequestFile
 from expunge.tasks.train_settings import TrainRecord

@@ -13,8 +13,8 @@ from expunge.api.coincidence import describe_repetition, is_coincidence
 from expunge.batch import Batch, Examples, Predictor, Split, map_tensors
 from expunge.data import check_labels, find_copies, find_duplicates, get_root, get_root_indices
 from expunge.errors import DataError, ModelError, NotFiniteError, RequestError
-from expunge.evaluation.inference import get_device, preserving_state
 from expunge.forward import check_grad_enabled
+from expunge.metrics.inference import get_device, preserving_state
 from expunge.tasks.model_check import check_trainable, validate_logits
 
 NUM_PROBE_EXAMPLES = 64

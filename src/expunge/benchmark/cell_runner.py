@@ -31,8 +31,7 @@ from expunge.benchmark.store import FAILURE, BenchmarkFolders, get_git_commit
 from expunge.budget import find_forgotten_classes
 from expunge.data import LabeledDataset, Subset, split_request, to_device
 from expunge.errors import ConfigError, ExpungeError, ModelError, format_exception
-from expunge.evaluation import ModelOutputs, ModelScores, collect_model_outputs, compute_noise_floor
-from expunge.metrics import accuracy
+from expunge.metrics import ModelOutputs, ModelScores, accuracy, collect_model_outputs, compute_noise_floor
 from expunge.weights import load_into, save_weights
 
 LOG_GRADIENTS_EVERY = 10

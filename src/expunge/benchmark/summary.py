@@ -12,9 +12,8 @@ from expunge.benchmark.recipe import BenchmarkRecipe, MethodEntry
 from expunge.benchmark.store import FAILURE, BenchmarkFolders
 from expunge.benchmark.tuning import CRITERION, list_trial_cells, select_setting, tuning_loss
 from expunge.errors import DataError
-from expunge.evaluation import ModelScores, aggregate
-from expunge.evaluation.table import compute_cost_scores
-from expunge.metrics import summarize
+from expunge.metrics import ModelScores, aggregate, summarize
+from expunge.metrics.table import compute_cost_scores
 
 FactMap = Mapping[str, Any]
 RowRole = Literal["original", "retrained", "method"]

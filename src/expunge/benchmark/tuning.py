@@ -12,8 +12,7 @@ from expunge.benchmark.cells import BenchmarkCell
 from expunge.benchmark.recipe import BenchmarkRecipe, MethodEntry
 from expunge.benchmark.store import FAILURE
 from expunge.budget import find_forgotten_classes
-from expunge.evaluation import collect_outputs
-from expunge.metrics import accuracy
+from expunge.metrics import accuracy, collect_outputs
 
 MAX_FORGET_PERCENT = 0.5
 """Percent of held-out examples of a forgotten class that may still be recognized."""

@@ -22,8 +22,8 @@ from expunge.data import LabeledDataset, build_manifest, load_or_create_key, spl
 from expunge.demo import plan
 from expunge.demo.plan import DemoCase
 from expunge.errors import ConfigError, NotFiniteError
-from expunge.evaluation import ModelOutputs, ModelScores, compute_noise_floors
 from expunge.methods import build_method
+from expunge.metrics import ModelOutputs, ModelScores, compute_noise_floors
 from expunge.report import print_tables, write_report
 from expunge.run_config import RunConfig
 from expunge.weights import save_weights

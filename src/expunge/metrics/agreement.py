@@ -1,4 +1,4 @@
-"""How near a model is to the one retrained without the forgotten data, in scores."""
+"""How near a model is to the one retrained without the forgotten data, in scores: average gap and tug of war."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from math import prod
 
 from expunge.errors import DataError
+from expunge.metrics.accuracy import RETAIN_ACCURACY, TEST_ACCURACY, UNLEARNING_ACCURACY
+from expunge.metrics.attacks.membership import MembershipInference
+from expunge.metrics.metric import Metric
+from expunge.metrics.outputs import ModelOutputs
 
 
 def average_gap(scores: Sequence[float], retrained: Sequence[float]) -> float:
@@ -22,7 +26,7 @@ def average_gap(scores: Sequence[float], retrained: Sequence[float]) -> float:
         >>> average_gap([10.0, 99.0, 93.0, 14.0], [6.0, 100.0, 94.0, 12.0])
         2.0
     """
-    score_pairs = pair_scores(scores, retrained)
+    score_pairs = _pair_scores(scores, retrained)
     return sum(abs(ours - theirs) for ours, theirs in score_pairs) / len(score_pairs)
 
 
@@ -45,16 +49,59 @@ def tug_of_war(accuracies: Sequence[float], retrained: Sequence[float]) -> float
         >>> tug_of_war([50.0, 100.0, 90.0], [0.0, 100.0, 90.0])
         0.5
     """
-    return prod(1.0 - abs(ours - theirs) / 100.0 for ours, theirs in pair_scores(accuracies, retrained))
+    return prod(1.0 - abs(ours - theirs) / 100.0 for ours, theirs in _pair_scores(accuracies, retrained))
 
 
-def pair_scores(ours: Sequence[float], theirs: Sequence[float]) -> list[tuple[float, float]]:
-    """Return the scores of both side by side.
-
-    Raises:
-        DataError: If there are none, or not the same number of both.
-    """
+def _pair_scores(ours: Sequence[float], theirs: Sequence[float]) -> list[tuple[float, float]]:
     if len(ours) != len(theirs) or not ours:
         actual = f"{len(ours)} and {len(theirs)}"
         raise DataError("the same scores of both models", f"{actual} scores", "evaluate both with the same metrics")
     return list(zip(ours, theirs, strict=True))
+
+
+ACCURACIES = (UNLEARNING_ACCURACY, RETAIN_ACCURACY, TEST_ACCURACY)
+
+
+def _measure_gap(model: ModelOutputs, retrained: ModelOutputs) -> float | None:
+    scores = _measure_both((*ACCURACIES, MembershipInference()), model, retrained)
+    return None if scores is None else average_gap(*scores)
+
+
+def _measure_tug_of_war(model: ModelOutputs, retrained: ModelOutputs) -> float | None:
+    scores = _measure_both(ACCURACIES, model, retrained)
+    return None if scores is None else tug_of_war(*scores)
+
+
+def _measure_both(
+    metrics: tuple[Metric, ...], model: ModelOutputs, retrained: ModelOutputs
+) -> tuple[list[float], list[float]] | None:
+    """Return the metrics of both models; None if one number cannot be stated."""
+    ours, theirs = ([value for one in metrics if (value := one(side)) is not None] for side in (model, retrained))
+    return (ours, theirs) if len(ours) == len(theirs) == len(metrics) else None
+
+
+AVERAGE_GAP = Metric(
+    _measure_gap,
+    "avg_gap",
+    "avg gap",
+    "0, but two retrained models differ too: compare with the noise floor",
+    "Mean over UA, RA, TA and MIA of the distance to the model that the same seed retrained, per seed and then "
+    "averaged, not the distance between averages; between under-trained models it measures luck.",
+    unit="points",
+    direction="lower",
+    name="average_gap",
+    summary="Average |model − retrained| over UA, RA, TA and MIA (avg gap).",
+    needs=frozenset({"retrained"}),
+)
+TUG_OF_WAR = Metric(
+    _measure_tug_of_war,
+    "tow",
+    "ToW",
+    "1, the accuracies of the retrained model",
+    "Product over forget, retain and test examples of 1 minus the distance in accuracy (as a share) to the model that "
+    "the same seed retrained; it sees accuracies only, not membership.",
+    direction="higher",
+    name="tug_of_war",
+    summary="Multiply 1 − |accuracy − that of the retrained model| over forget, retain and test examples (ToW).",
+    needs=frozenset({"retrained"}),
+)

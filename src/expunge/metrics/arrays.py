@@ -1,8 +1,8 @@
-"""What every metric takes: logits with labels, or a row of numbers, checked and in float64."""
+"""What every metric takes: logits with labels, or a row of numbers, checked and in float64; and an interval."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,13 @@ from expunge.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+
+class Interval(NamedTuple):
+    """Lower and upper end of an interval."""
+
+    low: float
+    high: float
 
 
 def validate_logits(logits: Any) -> Floats:

@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from expunge.metrics.arrays import Floats, Integers, validate_scores
-from expunge.metrics.interval import Interval
-from expunge.metrics.membership import has_enough_negatives, rank_scores
-from expunge.metrics.proportion import clopper_pearson
-from expunge.metrics.stratified import auc_interval as auc_interval
-from expunge.metrics.stratified import effective_size
+from expunge.metrics.arrays import Floats, Integers, Interval, validate_scores
+from expunge.metrics.attacks.membership import has_enough_negatives, rank_scores
+from expunge.metrics.attacks.stratified import effective_size
+from expunge.metrics.statistics import clopper_pearson
 
 BLOCK = 2_000_000
 """Numbers in a block of curves, so that memory stays at some tens of megabytes whatever the data."""

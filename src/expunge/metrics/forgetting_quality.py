@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import ConfigError
-from expunge.metrics.arrays import Floats
+from expunge.metrics.arrays import Floats, Interval
 from expunge.metrics.bootstrap import mean_interval
-from expunge.metrics.ensembles import validate_model_scores
-from expunge.metrics.interval import Interval
+from expunge.metrics.klom import validate_model_scores
 
 DELTA = 0.01
 BIN_WIDTH, LAST_BIN = 0.5, 13

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from expunge.errors import ConfigError, DataError, NotFiniteError
-from expunge.metrics.arrays import Floats
+from expunge.metrics.arrays import Floats, Interval
 from expunge.metrics.features import standardize_jointly, validate_feature_pair, validate_features
-from expunge.metrics.interval import Interval
 
 Result = TypeVar("Result")
 Moments = tuple[Floats, Floats]
@@ -66,32 +65,6 @@ def frechet_distance(real: Any, generated: Any) -> float:
     first, second = validate_feature_pair(real, generated)
     check_enough_images(min(len(first), len(second)), first.shape[1])
     return compute_distance(first, second)
-
-
-def gaussian_distance(mean: Any, covariance: Any, other_mean: Any, other_covariance: Any) -> float:
-    """Return the Fréchet distance between two Gaussians of which mean and covariance are known.
-
-    For published statistics; of features take ``frechet_distance``. Singular covariances are allowed.
-
-    Args:
-        mean: ``(d,)``.
-        covariance: ``(d, d)``, symmetric, no eigenvalue below 0.
-        other_mean: ``(d,)``.
-        other_covariance: ``(d, d)``.
-
-    Raises:
-        DataError: If the shapes do not fit, or a covariance is not symmetric or has an eigenvalue below 0.
-        NotFiniteError: If a number or the distance is not finite.
-
-    Examples:
-        >>> gaussian_distance([0.0], [[9.0]], [1.0], [[4.0]])
-        2.0
-    """
-    first, second = validate_moments(mean, covariance), validate_moments(other_mean, other_covariance)
-    if len(first[0]) != len(second[0]):
-        actual = f"{len(first[0])} and {len(second[0])} dimensions"
-        raise DataError("statistics of one extractor", actual, "extract both with the same network and layer")
-    return validate_finite(compute_moment_distance(first, second))
 
 
 def split_half(real: Any, generated: Any, *, splits: int = 50, level: float = 0.95, seed: int = 0) -> SplitHalf:
@@ -212,26 +185,6 @@ def compute_moments(features: Floats) -> Moments:
     mean = features.mean(0)
     factor: Floats = np.linalg.qr((features - mean) / sqrt(len(features) - 1)).R
     return mean, factor
-
-
-def validate_moments(mean: Any, covariance: Any) -> Moments:
-    """Return a mean and a factor of a covariance from its eigenvectors.
-
-    Raises:
-        DataError: If the shapes do not fit, or the covariance is not symmetric or has an eigenvalue below 0.
-        NotFiniteError: If a number is not finite.
-    """
-    middle, matrix = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
-    if middle.ndim != 1 or matrix.shape != middle.shape * 2 or not middle.size:
-        actual = f"shapes {middle.shape} and {matrix.shape}"
-        raise DataError("a mean (d,) and a covariance (d, d)", actual, "pass the statistics of one extractor")
-    if not (np.isfinite(middle).all() and np.isfinite(matrix).all()):
-        raise NotFiniteError("finite statistics", "NaN or infinity", "compute them from finite features")
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    tolerance = 1e-8 * float(np.abs(matrix).max())
-    if np.abs(matrix - matrix.T).max() > tolerance or values[0] < -tolerance:
-        raise DataError("a covariance matrix", "one not symmetric or with an eigenvalue below 0", "compute it anew")
-    return middle, np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
 
 
 def compute_moment_distance(first: Moments, second: Moments) -> float:

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 from expunge.errors import ConfigError
 from expunge.formatting import MIN_SHOWN_NUMBER, format_examples, format_percent, list_class_names
-from expunge.metrics.interval import Interval
-from expunge.metrics.proportion import clopper_pearson
-from expunge.metrics.stratified import MIN_DELONG_EXAMPLES, Strata, build_strata
+from expunge.metrics.arrays import Interval
+from expunge.metrics.attacks.stratified import MIN_DELONG_EXAMPLES, Strata, build_strata
+from expunge.metrics.statistics import clopper_pearson
 
 HeldOutVerdict = Literal["not distinguishable", "still distinguishable", "undecided"]
 """Equivalence is shown, a difference is shown, or neither is."""

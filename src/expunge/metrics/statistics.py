@@ -1,4 +1,4 @@
-"""From values per seed to a mean with its interval."""
+"""From values per seed to a mean with its interval, and the exact interval of a share that was counted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from expunge.errors import DataError
+from expunge.metrics.arrays import Interval
 
 Model = TypeVar("Model")
 
@@ -64,27 +65,6 @@ def compute_half_width(values: Sequence[float], level: float) -> float | None:
     return float(t.ppf((1 + level) / 2, count - 1) * np.std(values, ddof=1) / sqrt(count))
 
 
-def summarize_differences(values: Sequence[float | None], references: Sequence[float | None]) -> Summary:
-    """Return the summary of value − reference, seed by seed; None where either is None.
-
-    Args:
-        values: One per seed.
-        references: Those of the same seeds in the same order.
-
-    Raises:
-        DataError: If there is not one reference per value.
-
-    Examples:
-        >>> summarize_differences([3.0, 5.0], [1.0, 2.0]).values
-        (2.0, 3.0)
-    """
-    if len(values) != len(references):
-        actual = f"{len(values)} and {len(references)}"
-        raise DataError("one reference for each value", actual, "pass both over the same seeds")
-    pairs = zip(values, references, strict=True)
-    return summarize([None if a is None or b is None else a - b for a, b in pairs])
-
-
 def noise_floor(splits: Sequence[Sequence[Model]], gap: Callable[[Model, Model], float | None]) -> Summary | None:
     """Return the gap between models that were retrained on the same split: what no method can be told apart within.
 
@@ -111,3 +91,32 @@ def mean_gap(models: Sequence[Model], gap: Callable[[Model, Model], float | None
     gaps = [gap(first, second) for first, second in permutations(models, 2)]
     known = [value for value in gaps if value is not None]
     return float(np.mean(known)) if len(known) == len(gaps) else None
+
+
+def clopper_pearson(hits: int, trials: int, level: float = 0.95) -> Interval:
+    """Return the exact interval of a probability from a count of independent trials.
+
+    Clopper and Pearson, 1934, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial":
+    quantile (1 − level)/2 of Beta(k, n − k + 1) and quantile (1 + level)/2 of Beta(k + 1, n − k). Its coverage is at
+    least ``level`` at every probability.
+
+    Args:
+        hits: k, from 0 to n.
+        trials: n, at least 1.
+        level: Least coverage.
+
+    Raises:
+        DataError: If the count does not fit the trials.
+
+    Examples:
+        >>> low, high = clopper_pearson(500, 500)
+        >>> round(low, 4), high
+        (0.9926, 1.0)
+    """
+    from scipy.stats import beta
+
+    if trials < 1 or not 0 <= hits <= trials:
+        raise DataError("a count from 0 to at least one trial", f"{hits} of {trials}", "pass the count and the trials")
+    low = float(beta.ppf((1 - level) / 2, hits, trials - hits + 1)) if hits else 0.0
+    high = float(beta.ppf((1 + level) / 2, hits + 1, trials - hits)) if hits < trials else 1.0
+    return Interval(low, high)

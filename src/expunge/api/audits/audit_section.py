@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from expunge.budget import UtilityCertificate
-from expunge.evaluation import Attack
+from expunge.metrics import Attack
 from expunge.weights import LayerChange
 
 

@@ -32,8 +32,8 @@ from expunge.budget import (
 )
 from expunge.data import Subset, as_examples, check_labels, drop_duplicates, find_duplicates, get_ids, hash_cache
 from expunge.errors import DataError
-from expunge.evaluation import Attack, membership_audit
-from expunge.evaluation.inference import get_device
+from expunge.metrics import Attack, membership_audit
+from expunge.metrics.inference import get_device
 from expunge.type_checks import check_argument_types
 from expunge.weights import LayerChange, compare_layers, unwrap_state
 

@@ -17,8 +17,7 @@ from expunge.api.unlearning import unlearn
 from expunge.batch import Examples, Predictor
 from expunge.data import Subset
 from expunge.errors import ConfigError, RequestError
-from expunge.evaluation import Outputs, collect_outputs
-from expunge.metrics import accuracy
+from expunge.metrics import Outputs, accuracy, collect_outputs
 from expunge.run_config import RunConfig
 from expunge.shadows import Shadow, ShadowStore, ShadowTraining, draw_complementary_halves, hash_values, train_shadows
 from expunge.shadows.store import hash_examples, hash_positions

@@ -14,8 +14,7 @@ from torch import Tensor
 from expunge.api.audits.shadow_study import ShadowOutputs
 from expunge.api.folder import check_writable
 from expunge.errors import ConfigError
-from expunge.evaluation import UnlearningLiRA
-from expunge.metrics import LikelihoodRatio, summarize
+from expunge.metrics import LikelihoodRatio, likelihood_ratio_attack, summarize
 from expunge.type_checks import check_argument_types
 from expunge.weights import atomic_write, save_weights
 
@@ -57,10 +56,16 @@ class ULiRAResult:
         Raises:
             ConfigError: If there are no models of this state.
         """
-        metric = UnlearningLiRA(resamples=resamples, seed=seed)
         logits = self.outputs_of(state).candidates.numpy()
         groups = torch.arange(len(self.membership)) // 2
-        return metric(logits, self.membership.numpy(), targets=self.targets.numpy(), groups=groups.numpy())
+        return likelihood_ratio_attack(
+            logits,
+            self.membership.numpy(),
+            targets=self.targets.numpy(),
+            groups=groups.numpy(),
+            resamples=resamples,
+            seed=seed,
+        )
 
     def outputs_of(self, state: ModelState) -> ShadowOutputs:
         """Return what the models of a state say.

@@ -18,8 +18,8 @@ from expunge.api.relapse import FindCorrect
 from expunge.api.request_section import RequestInfo
 from expunge.batch import Split
 from expunge.errors import ConfigError
-from expunge.evaluation import SECONDS, ModelScores, aggregate
 from expunge.methods import Method
+from expunge.metrics import SECONDS, ModelScores, aggregate
 from expunge.tasks.diffusion.ddpm import DDPM
 from expunge.tasks.diffusion.evaluation import ImageClassifier, ImageEvaluation, LabeledImages
 from expunge.tasks.diffusion.sampling import sample

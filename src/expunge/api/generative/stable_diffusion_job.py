@@ -36,10 +36,10 @@ from expunge.api.request_section import RequestInfo
 from expunge.api.resuming import check_code, write_config
 from expunge.batch import Split
 from expunge.errors import RequestError
-from expunge.evaluation import SECONDS, ModelScores, aggregate
 from expunge.key import load_or_create_key
 from expunge.ledger import ForgottenHashes, Ledger, LedgerEntry, RequestRecord
 from expunge.methods import Method
+from expunge.metrics import SECONDS, ModelScores, aggregate
 from expunge.request.request_file import UNLEARNED_FOLDER
 from expunge.tasks.diffusion.sampling import check_steps
 from expunge.tasks.stable_diffusion.concept import Concept, check_concepts

@@ -14,7 +14,7 @@ class ImageResults:
     """What the images of one model came to.
 
     Args:
-        scores: Key of a column → number, for ``expunge.evaluation.ModelScores``.
+        scores: Key of a column → number, for ``expunge.metrics.ModelScores``.
         evidence: What stands behind the numbers: counts, seeds, intervals, the classifier and its own accuracy.
     """
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from expunge.errors import DataError
-from expunge.evaluation.membership import SCORE_NAMES, ScoreName, compute_member_score, match_classes
-from expunge.evaluation.outputs import ModelOutputs
-from expunge.metrics import Interval, Recall, build_strata, tpr_at_fpr, tpr_interval
-from expunge.metrics.arrays import Floats
+from expunge.metrics.arrays import Interval
+from expunge.metrics.attacks.membership import SCORE_NAMES, ClassMatchedScores, ScoreName, match_classes, tpr_at_fpr
+from expunge.metrics.attacks.stratified import build_strata
+from expunge.metrics.bootstrap import Recall, tpr_interval
+from expunge.metrics.outputs import ModelOutputs
 
 TAIL_LEVEL = 0.025
 """Level on either side of an interval."""
@@ -62,32 +63,27 @@ def membership_audit(
 
     Examples:
         >>> import torch
-        >>> from expunge.evaluation import Outputs
+        >>> from expunge.metrics import Outputs
         >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))
         >>> first = membership_audit(ModelOutputs(part, part, part))[0]
         >>> first.score, first.auc, first.advantage
         ('loss', 0.5, 0.0)
     """
-    if not len(outputs.test_same_classes):
+    return tuple(_run_attack(outputs, score, fprs, resamples, seed) for score in SCORE_NAMES)
+
+
+def _run_attack(outputs: ModelOutputs, score: ScoreName, fprs: Sequence[float], resamples: int, seed: int) -> Attack:
+    sides = match_classes(outputs, score)
+    if sides is None:
         actual = "none of them"
         raise DataError("held-out examples of the forgotten classes", actual, "pass a test set that has these classes")
-    return tuple(run_attack(outputs, score, fprs, resamples, seed) for score in SCORE_NAMES)
-
-
-def run_attack(outputs: ModelOutputs, score: ScoreName, fprs: Sequence[float], resamples: int, seed: int) -> Attack:
-    """Return the attack that compares one score."""
-    sides = match_classes(outputs)
-    members, others = compute_member_score(sides.forget, score), compute_member_score(sides.test, score)
-    compared = build_strata(members, others, sides.forget.targets, sides.test.targets)
-    recalls = (compute_recall(members, others, fpr, sides.weights, resamples, seed) for fpr in fprs)
+    compared = build_strata(*sides[:4])
+    recalls = (_compute_recall(sides, fpr, resamples, seed) for fpr in fprs)
     available = tuple(item for item in recalls if item is not None)
     return Attack(score, compared.auc, compared.interval(TAIL_LEVEL), available)
 
 
-def compute_recall(
-    members: Floats, others: Floats, fpr: float, weights: Floats, resamples: int, seed: int
-) -> Recall | None:
-    """Return the recall at a false positive rate; None where there are too few held-out examples."""
-    tpr = tpr_at_fpr(members, others, fpr, weights=weights)
-    interval = tpr_interval(members, others, fpr, weights=weights, resamples=resamples, seed=seed)
+def _compute_recall(sides: ClassMatchedScores, fpr: float, resamples: int, seed: int) -> Recall | None:
+    tpr = tpr_at_fpr(sides.members, sides.others, fpr, weights=sides.weights)
+    interval = tpr_interval(sides.members, sides.others, fpr, weights=sides.weights, resamples=resamples, seed=seed)
     return None if tpr is None or interval is None else Recall(fpr, tpr, interval)

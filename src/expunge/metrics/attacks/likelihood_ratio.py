@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from expunge.errors import DataError
-from expunge.metrics.arrays import Floats
+from expunge.metrics.arrays import Floats, Interval
+from expunge.metrics.attacks.membership import attack_auc, has_enough_negatives, rank_scores, tpr_at_fpr
 from expunge.metrics.bootstrap import Recall, compute_areas, tpr_at
-from expunge.metrics.ensembles import model_scores
-from expunge.metrics.interval import Interval
-from expunge.metrics.membership import attack_auc, has_enough_negatives, rank_scores, tpr_at_fpr
-from expunge.metrics.proportion import clopper_pearson
+from expunge.metrics.klom import model_scores
+from expunge.metrics.metric import MetricBase
+from expunge.metrics.statistics import clopper_pearson
 
 Booleans = npt.NDArray[np.bool_]
 STD_FLOOR = 0.1
@@ -285,3 +285,18 @@ class PairBootstrap:
         """Return the share of the weight at or above every level, from the top level down, after a leading 0."""
         above = np.cumsum(np.bincount(ranks, weights, self.width)[::-1])
         return np.concatenate([[0.0], above / above[-1]])[None]
+
+
+U_LIRA = MetricBase(
+    likelihood_ratio_attack,
+    "ulira",
+    "U-LiRA",
+    "50 %, where nothing is left to find; the models before unlearning show what there was",
+    "Share of pairs of a model and an example that a likelihood-ratio attack tells right, members and others weighted "
+    "alike: one Gaussian of log p_y − log(1 − p_y) under models that were trained on the example and then unlearned "
+    "it, one under models that never saw it, the judged model and its complement left out. It needs many models; "
+    "attacks on the scores of one understate what this one finds.",
+    unit="%",
+    name="u_lira",
+    summary="Tell example by example what models were trained on and unlearned from what they never saw (U-LiRA).",
+)

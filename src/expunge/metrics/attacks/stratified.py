@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import DataError
-from expunge.metrics.arrays import Floats, Integers, validate_scores
-from expunge.metrics.interval import Interval
+from expunge.metrics.arrays import Floats, Integers, Interval, validate_scores
 
 MIN_DELONG_EXAMPLES = 30
 """Examples on each side from which the normal approximation is used."""

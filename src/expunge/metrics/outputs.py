@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -14,7 +14,18 @@ from expunge.batch import Examples, Predictor, Split
 from expunge.errors import ConfigError, DataError
 
 SplitPart = Literal["forget", "retain", "test"]
+SPLIT_PARTS: tuple[SplitPart, ...] = get_args(SplitPart)
 Value = TypeVar("Value")
+
+
+def check_choice(value: str, choices: Collection[str]) -> None:
+    """Refuse a word that is none of the choices.
+
+    Raises:
+        ConfigError: If it is none of them.
+    """
+    if value not in choices:
+        raise ConfigError(f"one of {', '.join(choices)}", f"'{value}'", "choose one of them")
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +140,13 @@ class ModelOutputs:
             ConfigError: If there is no such part.
         """
         parts = {"forget": self.forget, "retain": self.retain, "test": self.test}
-        if name not in parts:
-            raise ConfigError(f"one of {', '.join(parts)}", f"'{name}'", "choose one of them")
+        check_choice(name, parts)
         return parts[name]
+
+    @property
+    def parts(self) -> tuple[Outputs, Outputs, Outputs]:
+        """Forget, retain and held-out outputs."""
+        return self.forget, self.retain, self.held_out
 
     def with_original(self, original: ModelOutputs | None) -> ModelOutputs:
         """Return the same outputs with those of the model before unlearning beside them."""

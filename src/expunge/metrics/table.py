@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from expunge.errors import ConfigError, DataError
-from expunge.evaluation.evaluate import DEFAULT_METRICS, Scores, collect_evidence, evaluate_outputs, resolve_metrics
-from expunge.evaluation.metric import Metric
-from expunge.evaluation.outputs import ModelOutputs
-from expunge.metrics import Column, Summary, per_class_accuracy, summarize
+from expunge.metrics.accuracy import per_class_accuracy
+from expunge.metrics.evaluate import DEFAULT_METRICS, Scores, collect_evidence, evaluate_outputs, resolve_metrics
+from expunge.metrics.metric import Column, Metric
+from expunge.metrics.outputs import ModelOutputs
+from expunge.metrics.statistics import Summary, summarize
 
 Role = Literal["original", "retrained", "method"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from expunge.batch import Examples, Predictor, Split, evaluation_mode
 from expunge.data.device_examples import to_device
 from expunge.errors import ConfigError, DataError, NotFiniteError
-from expunge.evaluation.outputs import ModelOutputs, ModelUnderTest, Outputs
+from expunge.metrics.outputs import ModelOutputs, ModelUnderTest, Outputs
 
 
 @contextmanager

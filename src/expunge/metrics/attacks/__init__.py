@@ -1,0 +1,1 @@
+"""Attacks on a model: population attacks, likelihood ratios over shadow models, relearning."""
