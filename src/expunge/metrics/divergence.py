@@ -141,8 +141,8 @@ class Divergence(Metric):
             unit="" if kind == "l2" else "nats",
             direction="lower",
             name=f"{part}_{_NAMES[kind]}",
-            summary=f"Measure the {kind.upper()} {'distance' if kind == 'l2' else 'divergence'} of predictions from the "
-            f"retrained model's on the {_EXAMPLES[part]}.",
+            summary=f"Measure the {kind.upper()} {'distance' if kind == 'l2' else 'divergence'} of predictions from "
+            f"the retrained model's on the {_EXAMPLES[part]}.",
             settings={"kind": kind, "part": part},
             needs=frozenset({"retrained"}),
         )
