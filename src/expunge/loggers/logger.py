@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
-from expunge.errors import MissingExtraError
 from expunge.type_checks import enforce_constructor_types
 
 PlainValue = str | float | int | bool
@@ -51,23 +49,3 @@ class Logger(ABC):
             figures: What it came to, by name.
             failed: Whether it ended with an error.
         """
-
-
-def import_optional(package: str, extra: str, module: str | None = None) -> Any:
-    """Return an optional module.
-
-    Args:
-        package: What has to be installed.
-        extra: The extra that brings it.
-        module: The module that is wanted, if it is another one.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
-    try:
-        import_module(package)
-        return import_module(module or package)
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != package:
-            raise
-        raise MissingExtraError("the logger of that name", package, extra) from error

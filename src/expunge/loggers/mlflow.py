@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from expunge.loggers.logger import Logger, PlainValue, import_optional
+from expunge.loggers.logger import Logger, PlainValue
+from expunge.optional import import_optional
 
 MAX_PARAMS_PER_CALL = 100
 """Settings in one call, which the service bounds."""
@@ -30,7 +31,7 @@ class MLflow(Logger):
 
     def __init__(self, experiment: str = "expunge", run: str | None = None, uri: str | None = None) -> None:
         self.experiment, self.run_name, self.uri = experiment, run, uri
-        self.package = import_optional("mlflow", "mlflow")
+        self.package = import_optional("mlflow", "the logger of that name", "mlflow")
         self.client: Any = None
         self.id = ""
 

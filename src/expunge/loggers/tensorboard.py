@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from expunge.loggers.logger import Logger, PlainValue, import_optional
+from expunge.loggers.logger import Logger, PlainValue
+from expunge.optional import import_optional
 
 
 class TensorBoard(Logger):
@@ -23,7 +24,8 @@ class TensorBoard(Logger):
 
     def __init__(self, folder: str | Path = "runs/tensorboard") -> None:
         self.folder = Path(folder)
-        self.package = import_optional("tensorboard", "tensorboard", "torch.utils.tensorboard")
+        import_optional("tensorboard", "the logger of that name", "tensorboard")
+        self.package = import_optional("torch.utils.tensorboard", "the logger of that name", "tensorboard")
         self.writer: Any = None
 
     def start(self, settings: Mapping[str, PlainValue]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from expunge.loggers.logger import Logger, PlainValue, import_optional
+from expunge.loggers.logger import Logger, PlainValue
+from expunge.optional import import_optional
 
 
 class Trackio(Logger):
@@ -23,7 +24,7 @@ class Trackio(Logger):
 
     def __init__(self, project: str = "expunge", run: str | None = None) -> None:
         self.project, self.run_name = project, run
-        self.package = import_optional("trackio", "trackio")
+        self.package = import_optional("trackio", "the logger of that name", "trackio")
         self.run: Any = None
         self.last_step = 0
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from expunge.loggers.logger import Logger, PlainValue, import_optional
+from expunge.loggers.logger import Logger, PlainValue
+from expunge.optional import import_optional
 
 QUIET_SETTINGS = {"console": "off", "save_code": False, "disable_git": True, "x_disable_meta": True}
 """By default the library uploads what is printed, the command line and the state of the repository: names and paths."""
@@ -29,7 +30,7 @@ class WandB(Logger):
 
     def __init__(self, project: str = "expunge", run: str | None = None, folder: str | Path | None = None) -> None:
         self.project, self.run_name, self.folder = project, run, None if folder is None else Path(folder)
-        self.package = import_optional("wandb", "wandb")
+        self.package = import_optional("wandb", "the logger of that name", "wandb")
         self.run: Any = None
 
     def start(self, settings: Mapping[str, PlainValue]) -> None:

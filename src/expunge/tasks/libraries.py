@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from expunge.errors import ConfigError, ExpungeError, MissingExtraError, ModelError, format_exception
+from expunge.errors import ConfigError, ExpungeError, ModelError, format_exception
+from expunge.optional import import_optional
 from expunge.paths import expand_home
 from expunge.tasks.pretrained import check_pretrained, find_variant
 
@@ -24,26 +25,9 @@ def call_factory(name: str, factory: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _import_library(package: str) -> ModuleType:
-    """Import an optional library; its own failures (a torchvision that does not fit) become one sentence."""
-    try:
-        return __import__(package)
-    except ModuleNotFoundError as error:
-        if error.name == package:
-            raise MissingExtraError("its image classifiers", package, package) from error
-        raise _library_error(package, error) from error
-    except (ImportError, RuntimeError, AttributeError, OSError) as error:
-        raise _library_error(package, error) from error
-
-
-def _library_error(package: str, error: Exception) -> ModelError:
-    hint = f"mend its installation (torch, torchvision and {package} must fit each other)"
-    return ModelError(f"to import '{package}'", format_exception(error), hint)
-
-
 def _build_timm(name: str, classes: int, channels: int, options: dict[str, Any]) -> Any:
     _check_no_download(options)
-    timm = _import_library("timm")
+    timm = import_optional("timm", "its image classifiers", "timm")
     if not timm.is_model(name):
         raise ConfigError("the name of a timm model", f"'{name}'", "timm.list_models() shows all")
     return call_factory(
@@ -53,7 +37,7 @@ def _build_timm(name: str, classes: int, channels: int, options: dict[str, Any])
 
 def _build_transformers(name: str, classes: int, channels: int, options: dict[str, Any]) -> Any:
     _check_no_download(options)
-    library, path = _import_library("transformers"), f"transformers/{name}"
+    library, path = import_optional("transformers", "its image classifiers", "transformers"), f"transformers/{name}"
     auto = call_factory(path, lambda: library.AutoModelForImageClassification)
     folder = expand_home(name)
     if folder.is_dir():

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from expunge.errors import CheckpointError, ConfigError, ModelError
+from expunge.optional import import_optional
 from expunge.tasks.diffusion.folders import atomic_folder
-from expunge.tasks.diffusion.optional import import_optional
 from expunge.tasks.pretrained import check_pretrained
 
 AdapterLayers = Literal["cross_attention", "attention", "all"]
@@ -55,7 +55,7 @@ def add_adapter(unet: nn.Module, rank: int = 1, layers: AdapterLayers = "cross_a
         raise ConfigError(f"rank ≥ 1 and layers {', '.join(LAYER_PATTERNS)}", f"{rank} and '{layers}'", "change them")
     if has_adapter(unet):
         raise ConfigError("a U-Net without an adapter", "one that has one", "merge it first, see merge_adapter")
-    peft: Any = import_optional("peft", PURPOSE)
+    peft: Any = import_optional("peft", PURPOSE, "diffusion")
     config = peft.LoraConfig(
         r=rank, lora_alpha=rank, target_modules=LAYER_PATTERNS[layers], init_lora_weights="gaussian"
     )
@@ -126,7 +126,9 @@ def save_adapter(model: Any, folder: str | os.PathLike[str], *, overwrite: bool 
         CheckpointError: If the folder is there and may not be replaced.
     """
     check_has_adapter(model.unet)
-    weights = import_optional("peft", PURPOSE).get_peft_model_state_dict(model.unet, adapter_name=ADAPTER_NAME)
+    weights = import_optional("peft", PURPOSE, "diffusion").get_peft_model_state_dict(
+        model.unet, adapter_name=ADAPTER_NAME
+    )
     with atomic_folder(Path(folder), overwrite=overwrite) as temporary:
         model.frozen_components.pipeline_class.save_lora_weights(
             temporary, unet_lora_layers=weights, safe_serialization=True
@@ -148,7 +150,7 @@ def load_adapter(model: Any, folder: str | os.PathLike[str]) -> None:
     """
     if has_adapter(model.unet):
         raise ConfigError("a U-Net without an adapter", "one that has one", "merge it first, see merge_adapter")
-    import_optional("peft", PURPOSE)
+    import_optional("peft", PURPOSE, "diffusion")
     hint = "pass a folder that save_adapter has written, of an adapter for this model"
     if not (Path(folder) / ADAPTER_FILE).is_file():
         raise CheckpointError(f"a file '{ADAPTER_FILE}' in '{folder}'", "none", hint)

@@ -6,9 +6,7 @@ import io
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,8 @@ from numpy.typing import NDArray
 from expunge.data import LabeledDataset, Normalize, TensorExamples
 from expunge.data.augment import Augment
 from expunge.data.pil_images import to_upright_rgb
-from expunge.errors import DataError, ExpungeError, MissingExtraError
+from expunge.errors import DataError, ExpungeError
+from expunge.optional import import_optional
 
 Pixels = NDArray[np.uint8]
 """Pictures ``(n, channels, height, width)``, or one of them."""
@@ -29,18 +28,6 @@ IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 50_000_000
 _BLOCK_SIZE = 256
 MAX_BYTES = 8 * 2**30
-
-
-def import_optional(package: str, purpose: str, extra: str) -> ModuleType:
-    """Return a module of an optional dependency.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise MissingExtraError(purpose, package.split(".")[0], extra) from error
 
 
 def corrupt_file_error(path: Path, expected: str, actual: str) -> DataError:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import DataError
+from expunge.optional import import_optional
 from expunge.tasks.classification.readers._cache import load_or_decode
 from expunge.tasks.classification.readers._images import (
     Labels,
     Pixels,
     corrupt_file_error,
     decode_exact,
-    import_optional,
     stack_images,
 )
 

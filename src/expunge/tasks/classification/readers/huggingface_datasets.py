@@ -13,6 +13,7 @@ from expunge.data.id_file import ids_to_texts
 from expunge.data.labeled_dataset import check_unicode_names
 from expunge.data.labels import as_labels
 from expunge.errors import DataError
+from expunge.optional import import_optional
 from expunge.tasks.classification.readers._images import (
     Labels,
     Pixels,
@@ -21,7 +22,6 @@ from expunge.tasks.classification.readers._images import (
     check_label_range,
     check_size,
     compute_normalization,
-    import_optional,
     open_image,
     stack_images,
 )

@@ -16,7 +16,8 @@ from torch.nn.functional import interpolate
 from expunge.errors import DataError, ModelError
 from expunge.metrics import Column
 from expunge.metrics.arrays import Floats
-from expunge.tasks.diffusion.evaluation.extras import hash_file, import_optional, package_version
+from expunge.optional import import_optional
+from expunge.tasks.diffusion.evaluation.extras import hash_file, package_version
 from expunge.tasks.pretrained import check_pretrained
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from expunge.errors import DataError, ModelError
 from expunge.metrics.arrays import Floats
-from expunge.tasks.diffusion.evaluation.extras import hash_file, import_optional, package_version
+from expunge.optional import import_optional
+from expunge.tasks.diffusion.evaluation.extras import hash_file, package_version
 
 FEATURE_DIM = 2048
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from expunge.errors import ConfigError
 from expunge.metrics import Column
-from expunge.tasks.diffusion.evaluation.extras import hash_file, import_optional, package_version
+from expunge.optional import import_optional
+from expunge.tasks.diffusion.evaluation.extras import hash_file, package_version
 from expunge.tasks.diffusion.evaluation.inception import to_uint8_rgb
 
 EXPOSED_LABELS = (

@@ -12,7 +12,8 @@ from torch import nn
 from expunge.errors import DataError
 from expunge.metrics import Column
 from expunge.metrics.arrays import Floats
-from expunge.tasks.diffusion.evaluation.extras import import_optional, package_version
+from expunge.optional import import_optional
+from expunge.tasks.diffusion.evaluation.extras import package_version
 
 NUM_SUBSETS, MAX_SUBSET_IMAGES = 100, 1000
 """Subsets of KID and the images in each, torchmetrics' defaults; fewer images where there are fewer."""
