@@ -275,3 +275,17 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def device_of(model: Any) -> torch.device:
+    """Return the device that a model or pipeline says it is on, else that of its first parameter; else the CPU."""
+    device = getattr(model, "device", None)
+    if isinstance(device, torch.device):
+        return device
+    weights = model.parameters() if isinstance(model, nn.Module) else iter(())
+    return next((weight.device for weight in weights), torch.device("cpu"))
+
+
+def sample_indices(total: int, count: int, seed: int = 0) -> Tensor:
+    """Return ``count`` random positions out of ``total``, the same for the same seed; all where there are not more."""
+    return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]

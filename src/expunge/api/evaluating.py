@@ -28,11 +28,10 @@ from expunge.api.sanity import build_fit_section
 from expunge.api.steering.budget_validation import make_holdout_split
 from expunge.api.task_comparison import TaskComparison
 from expunge.api.validation import check_disjoint, check_input_types, check_unique, validate_split
-from expunge.batch import Examples, Split
+from expunge.batch import Examples, Split, device_of
 from expunge.data import check_labels, device_cache, hash_cache
 from expunge.errors import ConfigError, RequestError
 from expunge.metrics import Metric
-from expunge.metrics.inference import get_device
 from expunge.report import markdown_table, render_cell, save_report, summarize
 from expunge.tasks.task import Task
 from expunge.type_checks import check_argument_types
@@ -167,7 +166,7 @@ def evaluate(
     before = original or (result.original if result else None)
     references = [retrained] if isinstance(retrained, nn.Module) else list(retrained or ())
     rows.check_measurable(original=before is not None, retrained=bool(references))
-    with device_cache(get_device(network), split.forget, split.retain, tested):
+    with device_cache(device_of(network), split.forget, split.retain, tested):
         if before is not None:
             rows.add_original(before)
         for reference in references:
@@ -190,7 +189,7 @@ def evaluate(
     still_contains_data = ["The caller's data sets and original.", *([REPORT_SHOWS_EXAMPLES] if pictures else [])]
     disclosure = describe_call_settings(result)
     content = build_document(
-        "run", description, "expunge.evaluate", disclosure, [part], still_contains_data, str(get_device(network))
+        "run", description, "expunge.evaluate", disclosure, [part], still_contains_data, str(device_of(network))
     )
     content["limitations"] += [describe_repetition(split.retain)] if repetitive or split.caveat else []
     return Evaluation(content)

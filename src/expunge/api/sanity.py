@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from expunge.api.loading import error_location
-from expunge.batch import Predictor, Split
+from expunge.batch import Predictor, Split, device_of
 from expunge.budget import BudgetResult
 from expunge.engine.randomness import get_rng_states, set_rng_states
 from expunge.errors import DuplicateDataWarning, FitWarning, ModelError
-from expunge.metrics.inference import get_device, preserving_state
+from expunge.metrics.inference import preserving_state
 from expunge.report.document import MISFIT_LEVELS
 from expunge.request.request_file import RequestFile
 from expunge.tasks.model_fit import ModelFit
@@ -30,7 +30,7 @@ def measure_fit(family: Task, predict: Predictor, split: Split, *, has_budget: b
         split: The request.
         has_budget: Whether there is a budget to keep.
     """
-    device = get_device(predict.model)
+    device = device_of(predict.model)
     before = get_rng_states(device)
     try:
         with preserving_state(predict.model):

@@ -16,9 +16,8 @@ from expunge.api.loading import create_trainable_model, error_location, read_tra
 from expunge.api.path_conflicts import check_paths
 from expunge.api.progress import progress_bar
 from expunge.api.result import get_task
-from expunge.batch import Examples
+from expunge.batch import Examples, device_of
 from expunge.errors import ConfigError
-from expunge.metrics.inference import get_device
 from expunge.request.model_request import ModelRequest
 from expunge.request.request_file import RequestFile
 from expunge.tasks.train_settings import TrainRecord
@@ -80,4 +79,4 @@ def train_model(model: nn.Module, examples: Examples, config: ModelRequest, cons
             "augment": augment,
             "channels_last": config.channels_last,
         }
-        return get_task(config.task).train(model, examples, settings, device=get_device(model), **options)
+        return get_task(config.task).train(model, examples, settings, device=device_of(model), **options)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from expunge.api.coincidence import describe_repetition, is_coincidence
-from expunge.batch import Batch, Examples, Predictor, Split, map_tensors
+from expunge.batch import Batch, Examples, Predictor, Split, device_of, map_tensors
 from expunge.data import check_labels, find_copies, find_duplicates, get_root, get_root_indices
 from expunge.errors import DataError, ModelError, NotFiniteError, RequestError
 from expunge.forward import check_grad_enabled
-from expunge.metrics.inference import get_device, preserving_state
+from expunge.metrics.inference import preserving_state
 from expunge.tasks.model_check import check_trainable, validate_logits
 
 NUM_PROBE_EXAMPLES = 64
@@ -204,7 +204,7 @@ def check_gradient(predict: Predictor, examples: Examples) -> None:
     """
     if any(weight.is_inference() for weight in predict.model.parameters()):
         return  # Their copies, which are what is changed, can have gradients.
-    batch = take_probe_batch(examples).slice(0, 2).to(get_device(predict.model))
+    batch = take_probe_batch(examples).slice(0, 2).to(device_of(predict.model))
     with preserving_state(predict.model), torch.enable_grad():
         tracked = predict(batch.inputs).requires_grad
     if not tracked:
@@ -222,7 +222,7 @@ def infer_num_classes(predict: Predictor, *sides: Examples) -> int:
     """
     classes: int | None = None
     for examples in sides:
-        batch = take_probe_batch(examples).to(get_device(predict.model))
+        batch = take_probe_batch(examples).to(device_of(predict.model))
         check_inputs(batch)
         with preserving_state(predict.model):
             logits = validate_logits(predict.model, predict, batch, classes)

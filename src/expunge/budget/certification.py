@@ -9,7 +9,7 @@ from math import ceil, log, log1p
 import numpy as np
 import torch
 
-from expunge.batch import Examples, Predictor, evaluation_mode
+from expunge.batch import Examples, Predictor, evaluation_mode, sample_indices
 from expunge.budget.betting import betting_bound, min_mean_drop
 from expunge.budget.budget import Budget, Unit
 from expunge.budget.certificate import Certificate, min_accuracy_drop, utility_certificate
@@ -69,7 +69,7 @@ def measure_metric(budget: Budget, predict: Predictor, examples: Examples) -> Ce
         values = budget.measure(predict, examples)
         if len(values) == count or count < MIN_EXAMPLES:
             return CertificationSample(values, count)
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+        order = sample_indices(count, count)
         parts = [
             order[torch.arange(count) % JACKKNIFE_GROUPS != group].sort().values for group in range(JACKKNIFE_GROUPS)
         ]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from expunge.batch import Examples, Predictor, Split, evaluation_mode
+from expunge.batch import Examples, Predictor, Split, evaluation_mode, sample_indices
 from expunge.budget.alpha_spending import spend_alpha
 from expunge.budget.equivalence_test import EquivalenceOutcome, decide_outcome, min_margin
 from expunge.budget.holdout_evaluation import compute_losses, evaluate_model, iterate_batches
@@ -248,7 +248,7 @@ def find_forgotten_classes(split: Split) -> list[int]:
 def subsample_classes(examples: Examples, classes: list[int]) -> Subset:
     """Return at most ``MOST`` of the examples of some classes, drawn the same way each time."""
     positions = torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64)).nonzero().flatten()
-    drawn = torch.randperm(len(positions), generator=torch.Generator().manual_seed(0))[:MAX_EXAMPLES]
+    drawn = sample_indices(len(positions), MAX_EXAMPLES)
     return Subset(examples, positions[drawn].sort().values)
 
 

@@ -1,10 +1,11 @@
 """The engine: the only place that knows devices, precision, micro-batches and normalization layers."""
 
+from expunge.batch import device_of
 from expunge.engine.actions import CONTINUE, LoopAction
 from expunge.engine.batch_norm import BATCH_NORM_MODES, BatchNormMode, set_training_modes, validate_batch_norm_mode
 from expunge.engine.checkpoints import CODE_KEY, CheckpointManager, SaveInterval, Stateful
 from expunge.engine.control_group import ControlGroup, broadcast_from_rank0, broadcast_weights
-from expunge.engine.cost import ResourceMeter, ResourceUsage, device_of
+from expunge.engine.cost import ResourceMeter, ResourceUsage
 from expunge.engine.diagnostics import HISTORY_FIELDS, UpdateDiagnostics
 from expunge.engine.distributed_checkpoints import DistributedCheckpointManager
 from expunge.engine.ema import ModelEMA

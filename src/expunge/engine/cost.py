@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -54,15 +54,6 @@ class ResourceMeter:
         seconds, peak_memory = time.perf_counter() - self.start_time, read_peak_memory(self.device)
         peak = None if peak_memory is None or self.start_memory is None else max(0, peak_memory - self.start_memory)
         return ResourceUsage(seconds, peak)
-
-
-def device_of(model: Any) -> torch.device:
-    """Return the device that a model or pipeline says it is on, else that of its first parameter; else the CPU."""
-    device = getattr(model, "device", None)
-    if isinstance(device, torch.device):
-        return device
-    weights = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
-    return next((weight.device for weight in weights), torch.device("cpu"))
 
 
 def synchronize(device: torch.device) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Predictor, Split, evaluation_mode
+from expunge.batch import Predictor, Split, device_of, evaluation_mode
 from expunge.engine.channels_last import channels_last_memory
 from expunge.engine.checkpoints import read_count, reading_state
 from expunge.engine.compiled import compiled
@@ -108,7 +108,7 @@ class RecipeRunner:
             "model": model.state_dict(),
             "unnamed": non_persistent_buffers(model),
             "descent": None if self.stage_runner is None else self.stage_runner.state_dict(),
-            "generators": get_rng_states(first_weight_device(model)),
+            "generators": get_rng_states(device_of(model)),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -125,7 +125,7 @@ class RecipeRunner:
         for name, buffer in non_persistent_buffers(model).items():
             buffer.copy_(state["unnamed"][name])
         self.saved_stage_state = None if state["descent"] is None else dict(state["descent"])
-        set_rng_states(state["generators"], first_weight_device(model))
+        set_rng_states(state["generators"], device_of(model))
 
     def run_stage(self, index: int, stage: Stage) -> None:
         """Carry out the next stage."""
@@ -196,13 +196,8 @@ def prepare_stage(stage: TrainStage, predict: Predictor, split: Split) -> None:
 
 def apply_edit(stage: EditStage, predict: Predictor, split: Split, seed: int) -> None:
     """Apply a closed-form change with randomness of its own, leaving the global generators as they were."""
-    with seeded_rng(seed, first_weight_device(predict.model)), torch.no_grad():
+    with seeded_rng(seed, device_of(predict.model)), torch.no_grad():
         stage.apply(predict, split)
-
-
-def first_weight_device(model: nn.Module) -> torch.device:
-    """Return where a model's first weight is."""
-    return next(model.parameters(), torch.empty(0)).device
 
 
 def non_persistent_buffers(model: nn.Module) -> dict[str, Tensor]:

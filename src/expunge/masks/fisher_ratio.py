@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Batch, Examples, Predictor, Split
+from expunge.batch import Batch, Examples, Predictor, Split, sample_indices
 from expunge.errors import ConfigError
 from expunge.masks.static_mask import StaticMask
 from expunge.surgery import Direction, Step
@@ -86,7 +86,7 @@ def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> 
         group: Examples whose gradients are summed before squaring. Default 1.
     """
     # Groups of a data set that is stored class by class would be of one class, and their sums coherent.
-    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))
+    order = sample_indices(len(examples), len(examples))
     groups = ([(examples, part)] for part in order.split(group))
     return fisher_from_groups(original, groups, len(examples))
 

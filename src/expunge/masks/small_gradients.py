@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Predictor, Split
+from expunge.batch import Predictor, Split, sample_indices
 from expunge.errors import ConfigError, ModelError
 from expunge.masks.saliency import full_gradient, largest_mask
 from expunge.masks.static_mask import StaticMask
@@ -55,7 +55,7 @@ class SmallGradients(StaticMask):
     def prepare(self, original: Predictor, data: Split) -> None:
         """Compare both gradients in each layer."""
         forget = full_gradient(original, data.forget, 256)
-        positions = sample_positions(len(data.retain), len(data.forget), self.seed)
+        positions = sample_indices(len(data.retain), len(data.forget), self.seed)
         retain = full_gradient(original, data.retain, 256, positions)
         chosen = {id(weight) for weight in layer_weights(original.model)}
         parameters = [parameter for parameter in original.model.parameters() if parameter.requires_grad]
@@ -83,8 +83,3 @@ def layer_weights(model: nn.Module) -> list[Tensor]:
         if any(weight.requires_grad for weight in weights):
             return [weight for weight in weights if weight.requires_grad]
     raise ModelError("a trainable convolutional or linear layer", "none", "use another method")
-
-
-def sample_positions(size: int, count: int, seed: int) -> Tensor:
-    """Return so many positions of ``size``, drawn at random, or all where there are fewer."""
-    return torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:count]

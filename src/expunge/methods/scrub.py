@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Examples, Predictor, Split, device_of
 from expunge.engine import Measurements, MethodRecipe, SelectStage, TrainStage
 from expunge.errors import ConfigError
 from expunge.methods.method import Method
@@ -115,7 +115,7 @@ def class_errors(predict: Predictor, examples: Examples, classes: int) -> Tensor
 
 def errors_per_example(predict: Predictor, examples: Examples, batch_size: int = 256) -> Tensor:
     """Return for each example 1.0 where it is misjudged, (n,) float64."""
-    device = next(predict.model.parameters()).device
+    device = device_of(predict.model)
     parts = [examples.batch(part).to(device) for part in torch.arange(len(examples)).split(batch_size)]
     return torch.cat([(predict(part.inputs).argmax(1) != part.targets).double().cpu() for part in parts])
 

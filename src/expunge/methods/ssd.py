@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Examples, Predictor, Split, sample_indices
 from expunge.engine import EditStage, MethodRecipe
 from expunge.errors import ConfigError
 from expunge.masks.fisher_ratio import fisher_diagonal, fisher_from_groups
@@ -87,7 +87,7 @@ class SSD(Method):
 def shuffle_groups(data: Split, group: int, seed: int) -> Iterator[list[tuple[Examples, Tensor]]]:
     """Yield groups of the shuffled union of both sides, each as its forget and its retain part."""
     border = len(data.forget)
-    order = torch.randperm(border + len(data.retain), generator=torch.Generator().manual_seed(seed))
+    order = sample_indices(total := border + len(data.retain), total, seed)
     for part in order.split(group):
         yield [(data.forget, part[part < border]), (data.retain, part[part >= border] - border)]
 

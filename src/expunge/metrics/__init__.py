@@ -1,7 +1,15 @@
 """Measuring models: functions from arrays to numbers, metrics made of them, and the rows of a result."""
 
-from expunge.metrics.accuracy import RETAIN_ACCURACY, TEST_ACCURACY, UNLEARNING_ACCURACY, accuracy, per_class_accuracy
-from expunge.metrics.agreement import AVERAGE_GAP, TUG_OF_WAR, average_gap, tug_of_war
+from expunge.metrics.accuracy import accuracy, per_class_accuracy
+from expunge.metrics.agreement import (
+    AVERAGE_GAP,
+    RETAIN_ACCURACY,
+    TEST_ACCURACY,
+    TUG_OF_WAR,
+    UNLEARNING_ACCURACY,
+    average_gap,
+    tug_of_war,
+)
 from expunge.metrics.arrays import Interval
 from expunge.metrics.attacks.audit import Attack, membership_audit
 from expunge.metrics.attacks.likelihood_ratio import (

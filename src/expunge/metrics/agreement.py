@@ -1,4 +1,4 @@
-"""How near a model is to the one retrained without the forgotten data, in scores: average gap and tug of war."""
+"""Accuracies (UA, RA, TA) and how near they are to those of the retrained model: average gap and tug of war."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from math import prod
 
 from expunge.errors import DataError
-from expunge.metrics.accuracy import RETAIN_ACCURACY, TEST_ACCURACY, UNLEARNING_ACCURACY
 from expunge.metrics.attacks.membership import MembershipInference
 from expunge.metrics.metric import Metric
 from expunge.metrics.outputs import ModelOutputs
@@ -59,6 +58,43 @@ def _pair_scores(ours: Sequence[float], theirs: Sequence[float]) -> list[tuple[f
     return list(zip(ours, theirs, strict=True))
 
 
+def _measure_error(model: ModelOutputs, retrained: ModelOutputs | None) -> float | None:
+    right = model.forget.accuracy
+    return None if right is None else 100.0 - right
+
+
+UNLEARNING_ACCURACY = Metric(
+    _measure_error,
+    "ua",
+    "UA",
+    "the value of the retrained model: 100 for a forgotten class, about the test error for random examples",
+    "100 minus the accuracy on the forget examples, in eval mode and with the test transform; some public code prints "
+    "the forget accuracy itself under this name.",
+    unit="%",
+    name="unlearning_accuracy",
+    summary="Measure the error on the forget examples, 100 − accuracy (UA).",
+)
+RETAIN_ACCURACY = Metric(
+    lambda model, _: model.retain.accuracy,
+    "ra",
+    "RA",
+    "the value of the retrained model",
+    "Accuracy on the retain examples, in eval mode and with the test transform, not the augmented one.",
+    unit="%",
+    name="retain_accuracy",
+    summary="Measure the accuracy on the retain examples (RA).",
+)
+TEST_ACCURACY = Metric(
+    lambda model, _: model.test.accuracy,
+    "ta",
+    "TA",
+    "the value of the retrained model",
+    "Accuracy on the test examples, without those of classes of which nothing is retained: with them a forgotten class "
+    "would count as lost utility.",
+    unit="%",
+    name="test_accuracy",
+    summary="Measure the accuracy on the test examples, without a forgotten class (TA).",
+)
 ACCURACIES = (UNLEARNING_ACCURACY, RETAIN_ACCURACY, TEST_ACCURACY)
 
 

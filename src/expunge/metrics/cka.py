@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Batch, Predictor
+from expunge.batch import Batch, Predictor, device_of, sample_indices
 from expunge.errors import ConfigError, DataError
 from expunge.metrics.arrays import Floats
-from expunge.metrics.inference import get_device, preserving_state
+from expunge.metrics.inference import preserving_state
 from expunge.metrics.metric import Metric
 from expunge.metrics.outputs import SPLIT_PARTS, ModelOutputs, ModelUnderTest, SplitPart, check_choice
 
@@ -183,14 +183,8 @@ def compute_batch_grams(predict: Predictor, batch: Batch) -> dict[str, Floats]:
     """Return the products of every layer that a model used on a batch; the model is left as it was."""
     grams: dict[str, Floats] = {}
     with preserving_state(predict.model), recording_grams(predict.model, grams):
-        predict(batch.to(get_device(predict.model)).inputs)
+        predict(batch.to(device_of(predict.model)).inputs)
     return grams
-
-
-def sample_indices(total: int, count: int, seed: int) -> Tensor:
-    """Return the indices of ``count`` random examples out of ``total``, in order; all where there are not more."""
-    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]
-    return chosen.sort().values
 
 
 def compute_cka_profile(
@@ -211,7 +205,7 @@ def compute_cka_profile(
         DataError: If there are fewer than four examples.
     """
     examples = first.examples(part)
-    batches = torch.split(sample_indices(len(examples), count, seed), min(batch_size, count))
+    batches = sample_indices(len(examples), count, seed).sort().values.split(min(batch_size, count))
     terms: dict[str, list[Floats]] = {}
     for indices in batches:
         if len(indices) >= MIN_CKA_EXAMPLES or len(batches) == 1:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from expunge.errors import DataError
-from expunge.metrics.accuracy import measure_part
 from expunge.metrics.arrays import Floats, Interval
 from expunge.metrics.bootstrap import quantile_interval
 from expunge.metrics.forgetting_quality import forgetting_quality
@@ -83,7 +82,7 @@ class Ensemble:
 
 
 def _mean_accuracy(models: Sequence[ModelOutputs], part: SplitPart) -> float | None:
-    accuracies = [measure_part(model, part) for model in models]
+    accuracies = [model.part(part).accuracy for model in models]
     known = [value for value in accuracies if value is not None]
     return float(np.mean(known)) if known and len(known) == len(accuracies) else None
 

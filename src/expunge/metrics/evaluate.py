@@ -6,8 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from expunge.errors import ConfigError
-from expunge.metrics.accuracy import RETAIN_ACCURACY, TEST_ACCURACY, UNLEARNING_ACCURACY
-from expunge.metrics.agreement import AVERAGE_GAP, TUG_OF_WAR
+from expunge.metrics.agreement import (
+    AVERAGE_GAP,
+    RETAIN_ACCURACY,
+    TEST_ACCURACY,
+    TUG_OF_WAR,
+    UNLEARNING_ACCURACY,
+)
 from expunge.metrics.attacks.audit import membership_audit
 from expunge.metrics.attacks.likelihood_ratio import U_LIRA
 from expunge.metrics.attacks.membership import (

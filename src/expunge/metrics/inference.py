@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Examples, Predictor, Split, evaluation_mode
+from expunge.batch import Examples, Predictor, Split, device_of, evaluation_mode
 from expunge.data.device_examples import to_device
 from expunge.errors import ConfigError, DataError, NotFiniteError
 from expunge.metrics.outputs import ModelOutputs, ModelUnderTest, Outputs
@@ -81,7 +81,7 @@ def collect_outputs(
         raise ConfigError("a batch size of at least 1", f"{batch_size}", "pass for example 256")
     if not len(examples):
         raise DataError("at least one example to evaluate", "none", "pass a data set that is not empty")
-    target_device = torch.device(device) if device is not None else get_device(predict.model)
+    target_device = torch.device(device) if device is not None else device_of(predict.model)
     cached = to_device(examples, target_device)
     with preserving_state(predict.model):
         parts = [
@@ -97,11 +97,6 @@ def read_batch(predict: Predictor, examples: Examples, indices: Tensor, device: 
     """Return logits in float32 and labels of the examples at ``indices``, on the CPU."""
     batch = examples.batch(indices).to(device)
     return predict(batch.inputs).float().cpu(), batch.targets.cpu()
-
-
-def get_device(model: nn.Module) -> torch.device:
-    """Return the device of the model's first parameter; the CPU if it has none."""
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def check_finite_logits(logits: Tensor) -> None:
@@ -149,7 +144,7 @@ def collect_model_outputs(
         >>> len(outputs.forget), len(outputs.test)
         (4, 4)
     """
-    target_device = torch.device(device) if device is not None else get_device(predict.model)
+    target_device = torch.device(device) if device is not None else device_of(predict.model)
     # All are moved before the first is read: parts of one data set go together, and once.
     cached = [to_device(part, target_device) for part in (split.forget, split.retain, test)]
     forget, retain, held_out = (collect_outputs(predict, part, batch_size, target_device) for part in cached)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from expunge.batch import Examples, Predictor, Split
 from expunge.errors import ConfigError, DataError
+from expunge.metrics.accuracy import accuracy
 
 SplitPart = Literal["forget", "retain", "test"]
 SPLIT_PARTS: tuple[SplitPart, ...] = get_args(SplitPart)
@@ -57,6 +58,11 @@ class Outputs:
         """Return the number of examples."""
         return len(self.targets)
 
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the examples that are judged right, in percent; None if there are none."""
+        return accuracy(self.logits, self.targets)
+
     def only(self, classes: Tensor) -> Outputs:
         """Return the examples whose label is one of ``classes``, ``(k,)`` int64."""
         return self.at(torch.isin(self.targets, classes))
@@ -66,7 +72,7 @@ class Outputs:
         return self.at(~torch.isin(self.targets, classes))
 
     def at(self, mask: Tensor) -> Outputs:
-        """Return the examples where the boolean ``mask``, ``(n,)``, is true."""
+        """Return the examples where the boolean ``mask``, ``(n,)``, is true, or those at positions ``(k,)`` int64."""
         return Outputs(self.logits[mask], self.targets[mask])
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from expunge.batch import Examples, Predictor, Split
-from expunge.objectives.layers import BATCH_SIZE, model_device
+from expunge.batch import Examples, Predictor, Split, device_of
+from expunge.objectives.layers import BATCH_SIZE
 
 MIN_HOLDOUT_EXAMPLES = 10
 """Held-out examples of a class that calibration needs; with fewer, those of all classes serve."""
@@ -63,7 +63,7 @@ def calibrate_votes(votes: Tensor, original: Predictor, data: Split) -> Tensor:
 @torch.no_grad()
 def predict_logits(predict: Predictor, examples: Examples, positions: Tensor) -> Tensor:
     """Return the logits of examples."""
-    device = model_device(predict.model)
+    device = device_of(predict.model)
     return torch.cat([predict(examples.batch(part).to(device).inputs) for part in positions.split(BATCH_SIZE)])
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from expunge.batch import Batch, Examples, Predictor, Split
+from expunge.batch import Batch, Examples, Predictor, Split, device_of
 from expunge.errors import ObjectiveError
 from expunge.objectives.objective import Model, Objective
 
@@ -91,6 +91,6 @@ def validate_holdout(data: Split) -> Examples:
 @torch.no_grad()
 def predict_all(original: Predictor, examples: Examples, batch_size: int) -> Tensor:
     """Return the original's probabilities (n, classes) for all examples, on the CPU."""
-    device = next(original.model.parameters()).device
+    device = device_of(original.model)
     parts = torch.arange(len(examples)).split(batch_size)
     return torch.cat([original(examples.batch(part).to(device).inputs).softmax(1).float().cpu() for part in parts])

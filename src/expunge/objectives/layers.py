@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from expunge.batch import Batch, Examples, Predictor
+from expunge.batch import Batch, Examples, Predictor, device_of
 from expunge.errors import ModelError
 
 BATCH_SIZE = 256
@@ -51,7 +51,7 @@ def record_outputs(predict: Predictor, batch: Batch) -> list[tuple[str, int]]:
             outputs.append((names[module], output.ndim))
 
     with forward_hooks(list(names), note):
-        predict(batch.to(model_device(predict.model)).inputs)
+        predict(batch.to(device_of(predict.model)).inputs)
     return outputs
 
 
@@ -92,7 +92,7 @@ def all_features(
 
     with forward_hooks(list(names), note):
         for part in (torch.arange(len(examples)) if positions is None else positions).split(BATCH_SIZE):
-            predict(examples.batch(part).to(model_device(predict.model)).inputs)
+            predict(examples.batch(part).to(device_of(predict.model)).inputs)
             for layer in layers:
                 pooled.setdefault(layer, []).append(pool_features(newest[layer], len(part), layer, pool))
     return {layer: torch.cat(parts) for layer, parts in pooled.items()}
@@ -117,8 +117,3 @@ def forward_hooks(modules: list[nn.Module], note: object) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def model_device(model: nn.Module) -> torch.device:
-    """Return the device of a model's weights."""
-    return next((weight.device for weight in model.parameters()), torch.device("cpu"))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from expunge.batch import Batch, Examples, Predictor, Split
+from expunge.batch import Batch, Examples, Predictor, Split, sample_indices
 from expunge.errors import ObjectiveError
 from expunge.objectives.calibration import calibrate_votes, predict_logits
 from expunge.objectives.layers import BATCH_SIZE, all_features, features, inner_layers
@@ -165,8 +165,8 @@ class NeighborLabel(Objective):
         temperatures = [self.temperature] if self.temperature is not None else TEMPERATURES
         if data.holdout is None:
             return KNNSettings(layers[len(layers) // 2], self.num_neighbors or 30, self.temperature or 0.05)
-        keys = subsample_indices(data.retain, MAX_KEYS)
-        holdout_query = NeighborQuery(data.holdout, data.retain, subsample_indices(data.holdout, MAX_PROBES), keys)
+        keys = sample_indices(len(data.retain), MAX_KEYS)
+        holdout_query = NeighborQuery(data.holdout, data.retain, sample_indices(len(data.holdout), MAX_PROBES), keys)
         retain_query = NeighborQuery(data.retain, data.retain, keys[:MAX_PROBES], keys)
         holdout_probs = torch.softmax(predict_logits(original, data.holdout, holdout_query.query_positions).float(), 1)
         query_features, key_features = (
@@ -226,8 +226,3 @@ def true_probability(probs: Tensor, query: NeighborQuery) -> Tensor:
     """Return the probability of the true label of each example asked about."""
     labels = query.queries.targets[query.query_positions].to(probs.device)
     return probs.gather(1, labels[:, None]).flatten()
-
-
-def subsample_indices(examples: Examples, limit: int) -> Tensor:
-    """Return the positions of at most so many of the examples, drawn the same way each time."""
-    return torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))[:limit]

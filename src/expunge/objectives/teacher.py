@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from expunge.batch import Batch, Predictor
+from expunge.batch import Batch, Predictor, device_of
 from expunge.errors import ModelError, ObjectiveError
 from expunge.forward import copy_model
 
@@ -35,7 +35,7 @@ class Teacher:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed((seed + SEED_OFFSET) % 2**63)
                 # On the CPU, so that the teacher is the same on every device.
-                device = next(model.parameters()).device
+                device = device_of(model)
                 reset_weights(model.cpu())
                 model.to(device)
         self.predict = original.with_model(model.eval().requires_grad_(False))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from expunge.batch import device_of
 from expunge.errors import DataError, ModelError
 from expunge.shadows.config import ShadowTrainingConfig
 from expunge.shadows.plan import Shadow
@@ -64,7 +65,7 @@ def measure_speed(models: Sequence[nn.Module], shadows: Sequence[Shadow], config
     short_shadows = [
         Shadow(shadow.positions[: STEPS_PER_ROUND * config.settings.batch_size], shadow.seed) for shadow in shadows
     ]
-    with isolated_randomness(config.settings.seed, next(models[0].parameters()).device):
+    with isolated_randomness(config.settings.seed, device_of(models[0])):
         try:
             stacked = StackedTrainer(copy.deepcopy(list(models)), short_shadows, config)
             stacked.run_epoch(1)
@@ -89,7 +90,7 @@ class SequentialTrainer:
 
     def __init__(self, models: Sequence[nn.Module], shadows: Sequence[Shadow], config: ShadowTrainingConfig) -> None:
         pairs = zip(models, shadows, strict=True)
-        self.runs = [config.make_run(model, shadow, next(model.parameters()).device) for model, shadow in pairs]
+        self.runs = [config.make_run(model, shadow, device_of(model)) for model, shadow in pairs]
 
     def run_epoch(self, epoch: int) -> None:
         """Make one pass with every model."""

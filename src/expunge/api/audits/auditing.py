@@ -21,7 +21,7 @@ from expunge.api.result import get_task
 from expunge.api.saving import saving
 from expunge.api.steering.budget_validation import CERTIFICATE_DELTA
 from expunge.api.validation import check_disjoint, check_input_types, check_unique, validate_split
-from expunge.batch import Examples, Predictor, Split
+from expunge.batch import Examples, Predictor, Split, device_of
 from expunge.budget import (
     UtilityCertificate,
     evaluate_model,
@@ -33,7 +33,6 @@ from expunge.budget import (
 from expunge.data import Subset, as_examples, check_labels, drop_duplicates, find_duplicates, get_ids, hash_cache
 from expunge.errors import DataError
 from expunge.metrics import Attack, membership_audit
-from expunge.metrics.inference import get_device
 from expunge.type_checks import check_argument_types
 from expunge.weights import LayerChange, compare_layers, unwrap_state
 
@@ -229,7 +228,7 @@ def run_audit(
     section = {"audit": build_audit_section(certificate, attacks, layers)}
     part = build_request_section(info, parts.split, parts.test, rows.score()) | section
     content = build_document(
-        "audit", title, command, EXTERNAL_MODEL_NOTE, [part], [STILL_CONTAINS_DATA], str(get_device(models.unlearned))
+        "audit", title, command, EXTERNAL_MODEL_NOTE, [part], [STILL_CONTAINS_DATA], str(device_of(models.unlearned))
     )
     content["limitations"] += [HOLDOUT_CAVEAT, SELECTION_CAVEAT, *([parts.split.caveat] if parts.split.caveat else [])]
     return Audit(content, certificate, attacks, layers)

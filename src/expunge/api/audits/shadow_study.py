@@ -17,7 +17,7 @@ from expunge.api.unlearning import unlearn
 from expunge.batch import Examples, Predictor
 from expunge.data import Subset
 from expunge.errors import ConfigError, RequestError
-from expunge.metrics import Outputs, accuracy, collect_outputs
+from expunge.metrics import collect_outputs
 from expunge.run_config import RunConfig
 from expunge.shadows import Shadow, ShadowStore, ShadowTraining, draw_complementary_halves, hash_values, train_shadows
 from expunge.shadows.store import hash_examples, hash_positions
@@ -224,16 +224,11 @@ class ShadowStudy:
         forgotten_classes = self.targets.unique()
         forgotten_classes = forgotten_classes[~torch.isin(forgotten_classes, retain.targets)]
         facts = {
-            "retain_accuracy": accuracy_percent(retain),
-            "test_accuracy": accuracy_percent(test.without(forgotten_classes)),
+            "retain_accuracy": retain.accuracy,
+            "test_accuracy": test.without(forgotten_classes).accuracy,
             "seconds": seconds,
         }
         return {"candidates": candidates.logits, "test": test.logits}, facts
-
-
-def accuracy_percent(outputs: Outputs) -> float | None:
-    """Return an accuracy; None if there are no examples."""
-    return accuracy(outputs.logits, outputs.targets)
 
 
 def unlearn_one(study: ShadowStudy, model: nn.Module, number: int, options: Mapping[str, Any]) -> ShadowOutput:

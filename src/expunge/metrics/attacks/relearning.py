@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from expunge.batch import Examples, Predictor
+from expunge.batch import Examples, Predictor, device_of, sample_indices
 from expunge.data.examples import Subset
 from expunge.errors import ConfigError
-from expunge.metrics.accuracy import accuracy
-from expunge.metrics.cka import sample_indices
-from expunge.metrics.inference import collect_outputs, get_device
+from expunge.metrics.inference import collect_outputs
 from expunge.metrics.metric import Metric
 from expunge.metrics.outputs import ModelOutputs, check_choice
 
@@ -60,9 +58,9 @@ def relearn(predict: Predictor, forget: Examples, goal: float, config: RelearnCo
         NotFiniteError: If the taught copy diverges.
     """
     student = _make_trainable_copy(predict.model)
-    device, total = get_device(student), len(forget)
-    train_batch = forget.batch(sample_indices(total, config.examples, config.seed)).to(device)
-    eval_set = Subset(forget, sample_indices(total, config.eval_examples, config.seed + 1))
+    device, total = device_of(student), len(forget)
+    train_batch = forget.batch(_draw(total, config.examples, config.seed)).to(device)
+    eval_set = Subset(forget, _draw(total, config.eval_examples, config.seed + 1))
     optimizer = torch.optim.SGD(student.parameters(), lr=config.lr, momentum=config.momentum)
     predictor, accuracies = predict.with_model(student), [_measure_accuracy(predict.with_model(student), eval_set)]
     with torch.random.fork_rng(devices=[]):
@@ -72,6 +70,10 @@ def relearn(predict: Predictor, forget: Examples, goal: float, config: RelearnCo
             optimizer.step()
             accuracies.append(_measure_accuracy(predictor, eval_set))
     return accuracies
+
+
+def _draw(total: int, count: int, seed: int) -> Tensor:
+    return sample_indices(total, count, seed).sort().values
 
 
 def _make_trainable_copy(model: nn.Module) -> nn.Module:
@@ -84,8 +86,7 @@ def _make_trainable_copy(model: nn.Module) -> nn.Module:
 
 
 def _measure_accuracy(predict: Predictor, examples: Examples) -> float:
-    outputs = collect_outputs(predict, examples)
-    return accuracy(outputs.logits, outputs.targets) or 0.0
+    return collect_outputs(predict, examples).accuracy or 0.0
 
 
 RelearnKind = Literal["steps", "ratio"]
@@ -178,7 +179,7 @@ def _describe_curve(model: ModelOutputs, _: Any, *, margin: float, config: Relea
     original, subject = model if model.original is None else model.original, model.model_under_test
     if subject is None:
         return {}
-    indices = sample_indices(len(original.forget), config.eval_examples, config.seed + 1)
-    goal = (accuracy(original.forget.logits[indices], original.forget.targets[indices]) or 0.0) * (1 - margin)
+    indices = _draw(len(original.forget), config.eval_examples, config.seed + 1)
+    goal = (original.forget.at(indices).accuracy or 0.0) * (1 - margin)
     curve = model.get_cached((config, goal), lambda: relearn(subject.predict, subject.split.forget, goal, config))
     return {"goal": goal, "accuracy": curve}
