@@ -20,7 +20,7 @@ import expunge.errors
 ROOT = Path(expunge.__file__).parent
 REPOSITORY = Path(__file__).parent.parent
 FILES = sorted(ROOT.rglob("*.py"))
-MAX_SOURCE_LINES = 61_200
+MAX_SOURCE_LINES = 58_700
 """Lines of ``src/expunge``. Only ever smaller: the aim is 34,000."""
 
 TOP_PACKAGES = {"api", "benchmark", "cli", "demo"}

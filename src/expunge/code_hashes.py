@@ -40,11 +40,7 @@ def code_version() -> dict[str, str]:
 
 @cache
 def hash_package(*extra_packages: str) -> str:
-    """Return 32 hex digits over every module of the package that decides an outcome.
-
-    Args:
-        extra_packages: Rooms that count too.
-    """
+    """Return 32 hex digits over every module of the package that decides an outcome."""
     root = Path(expunge.__file__).parent
     return hash_files(
         (path.relative_to(root).as_posix(), path)
@@ -58,12 +54,6 @@ def hash_user_sources(*values: Any) -> dict[str, str]:
 
     What a module imports is not looked at, nor are well-known libraries, nor the script or notebook that is run itself:
     that is worked on all the time.
-
-    Args:
-        values: Objects, classes or functions.
-
-    Returns:
-        Name of the module → 32 hex digits of its source, empty where it has none.
 
     Examples:
         >>> hash_user_sources({"lr": 0.1})

@@ -37,13 +37,6 @@ _BUFFER_MODES = {"xb": "r+b"}
 def open_regular_file(path: Path, mode: str) -> IO[bytes]:
     """Open a plain file: no link, no folder, no device.
 
-    Args:
-        path: The file; only its last name must be no link.
-        mode: ``rb``, ``wb``, ``ab``, ``xb`` (must be new), or ``r+b``, which makes a file that is not there.
-
-    Raises:
-        OSError: If it is something else, or cannot be opened.
-
     Examples:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp(), "file")
@@ -66,11 +59,7 @@ def open_regular_file(path: Path, mode: str) -> IO[bytes]:
 
 
 def read_regular_file(path: Path, limit: int) -> bytes:
-    """Return the content of a plain file of at most ``limit`` bytes.
-
-    Raises:
-        OSError: If it is a link or longer, or cannot be read.
-    """
+    """Return the content of a plain file of at most ``limit`` bytes."""
     with open_regular_file(path, "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
@@ -93,11 +82,7 @@ def is_real_folder(path: Path) -> bool:
 
 
 def lock_descriptor(descriptor: int) -> None:
-    """Take the lock on an open file without waiting; the system lets go of it when the process ends.
-
-    Raises:
-        OSError: If somebody else has it, with one of ``BUSY_ERRORS``, or the file system has no locks.
-    """
+    """Take the lock on an open file without waiting; the system lets go of it when the process ends."""
     if os.name == "nt":
         system: Any = importlib.import_module("msvcrt")
         system.locking(descriptor, system.LK_NBLCK, 1)
@@ -123,9 +108,6 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 
     The folder is locked meanwhile, so that others know it for one that is being written. What killed processes have
     left of the same target is removed first.
-
-    Raises:
-        OSError: If it cannot be made.
     """
     remove_partial(target.parent, [target.name])
     temporary, descriptor = _make_locked_folder(target)
@@ -173,9 +155,6 @@ def temporary_file(target: Path) -> Iterator[Path]:
 
     Libraries write under names of their own beside the file that they are given, which a killed process leaves there:
     so the folder, not the file, is what is known as half written.
-
-    Raises:
-        OSError: If it cannot be made.
     """
     with temporary_folder(target) as folder:
         temporary = folder / target.name
@@ -228,16 +207,6 @@ def remove_matching(folder: Path, pattern: re.Pattern[str]) -> int:
 
     Links below such names are removed themselves; a folder that is a link is left alone, and so is everything of
     another name.
-
-    Args:
-        folder: Which.
-        pattern: Of whole names.
-
-    Returns:
-        How many files and half-written folders were removed.
-
-    Raises:
-        OSError: If one cannot be removed.
     """
     if not is_real_folder(folder):
         return 0

@@ -25,14 +25,6 @@ def forward_pass(model: nn.Module, sparse: Sequence[nn.Module], inputs: Any) -> 
     - A batch-normalization layer in training mode that meets one value per channel uses its running statistics.
     - Re-entrant activation checkpointing is done without re-entering, which allows ``torch.autograd.grad``.
     - The gradients of embeddings are dense.
-
-    Args:
-        model: The model.
-        sparse: Its embeddings with sparse gradients, see ``sparse_embeddings``.
-        inputs: What it is called with.
-
-    Raises:
-        ModelError: If a layer has to normalize over a single value and has no running statistics.
     """
     with ExitStack() as stack:
         if sparse:
@@ -66,11 +58,7 @@ def copy_model(model: nn.Module) -> nn.Module:
 
 
 def check_grad_enabled() -> None:
-    """Refuse to change weights where torch records nothing that gradients could be computed from.
-
-    Raises:
-        ConfigError: In ``torch.inference_mode``.
-    """
+    """Refuse to change weights where torch records nothing that gradients could be computed from."""
     if torch.is_inference_mode_enabled():
         hint = "make the call outside of the context or function with torch.inference_mode"
         raise ConfigError("a call that may compute gradients", "one in torch.inference_mode", hint)
@@ -85,7 +73,6 @@ def count_examples(inputs: Any) -> int:
 
 
 def sparse_embeddings(model: nn.Module) -> list[nn.Module]:
-    """Return the embeddings of a model that ask for sparse gradients."""
     modules = model.modules() if isinstance(model, nn.Module) else ()
     return [module for module in modules if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse]
 

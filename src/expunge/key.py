@@ -35,11 +35,7 @@ def key_path() -> Path:
 
 
 def load_key_if_present() -> bytes | None:
-    """Return the secret if there is one; none is made.
-
-    Raises:
-        DataError: If its file cannot be read, is open to others, or does not hold 32 bytes.
-    """
+    """Return the secret if there is one; none is made."""
     return load_or_create_key() if _exists(key_path()) else None
 
 

@@ -17,14 +17,6 @@ _MISSING_ERRORS = {errno.ENOENT, errno.ENOTDIR}
 def validate_path(path: Any, name: str = "a path") -> Path:
     r"""Return a path that the system can look up, whether or not something is there.
 
-    Args:
-        path: A text, or what stands for one.
-        name: What the path is for, as it is to be called.
-
-    Raises:
-        ConfigError: If it is empty or no text, holds what no name can hold, or cannot be looked up: a name that is too
-            long, links that lead in a circle, a folder without the right to enter it.
-
     Examples:
         >>> validate_path("no\0name", "'out'")
         Traceback (most recent call last):
@@ -51,11 +43,7 @@ def validate_path(path: Any, name: str = "a path") -> Path:
 
 
 def expand_home(path: Path | str) -> Path:
-    """Return a path whose ``~`` is written out.
-
-    Raises:
-        ConfigError: If it names a user without a home here.
-    """
+    """Return a path whose ``~`` is written out."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -65,13 +53,6 @@ def expand_home(path: Path | str) -> Path:
 
 def check_replaceable(path: Path, *endings: str) -> None:
     """Refuse to write where something is that was not written for the same purpose: weights, a device, a folder.
-
-    Args:
-        path: The file to be written.
-        endings: Those of files that may be replaced, such as ``.md``.
-
-    Raises:
-        ConfigError: If something else is there.
 
     Examples:
         >>> check_replaceable(Path("pyproject.toml"), ".md", ".markdown")
@@ -92,13 +73,6 @@ def check_replaceable(path: Path, *endings: str) -> None:
 
 def read_bytes(path: Path, limit: int) -> bytes:
     """Return what a plain file holds; a pipe is not waited for, and an endless device not read to its end.
-
-    Args:
-        path: The file, or a link to it.
-        limit: Most bytes that are read: one more is read of a file that has more.
-
-    Raises:
-        OSError: If it is no plain file or cannot be read.
 
     Examples:
         >>> read_bytes(Path("/dev/zero"), 10)

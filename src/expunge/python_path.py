@@ -18,16 +18,6 @@ def import_object(path: str) -> Any:
     The current folder is put first on ``sys.path`` and stays there, as under ``python -m``, so that the user's module
     may import its neighbors later.
 
-    Args:
-        path: ``package.module:name``; the name may have dots (``module:Class.method``).
-
-    Returns:
-        The object.
-
-    Raises:
-        ConfigError: If the path has no colon, the module is not found or fails while it is imported, or it has no
-            such name.
-
     Examples:
         >>> import_object("math:tau") / import_object("math:pi")
         2.0

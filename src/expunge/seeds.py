@@ -12,12 +12,6 @@ from expunge.errors import ConfigError, sanitize
 def make_generator(seed: Any) -> torch.Generator:
     """Return a generator on the CPU that starts from a seed.
 
-    Args:
-        seed: A whole number from 0 to 2⁶³ − 1.
-
-    Raises:
-        ConfigError: If it is none.
-
     Examples:
         >>> make_generator(2**70)
         Traceback (most recent call last):

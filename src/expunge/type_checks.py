@@ -34,9 +34,6 @@ R = TypeVar("R")
 def check_argument_types(function: Callable[P, R]) -> Callable[P, R]:
     """Make a function refuse arguments of another kind than its signature names.
 
-    Args:
-        function: A function, or the constructor of a class.
-
     Examples:
         >>> @check_argument_types
         ... def halved(count: int) -> int:
@@ -72,11 +69,7 @@ def enforce_constructor_types(kind: type) -> None:
 
 
 def check_field_types(value: Any) -> None:
-    """Refuse a data class whose fields hold values of the wrong kind; for ``__post_init__``.
-
-    Raises:
-        ConfigError: If one does.
-    """
+    """Refuse a data class whose fields hold values of the wrong kind; for ``__post_init__``."""
     kind: Any = type(value)
     for field in dataclasses.fields(value):
         default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
@@ -85,18 +78,7 @@ def check_field_types(value: Any) -> None:
 
 
 def check_type(name: str, value: Any, annotation: Any, owner: str, default: Any = inspect.Parameter.empty) -> None:
-    """Refuse one value of the wrong kind; the default of an argument is always right.
-
-    Args:
-        name: Of the argument.
-        value: What was passed.
-        annotation: The annotation, evaluated.
-        owner: Whose argument it is.
-        default: Of the argument. Default: it has none.
-
-    Raises:
-        ConfigError: If it is of another kind.
-    """
+    """Refuse one value of the wrong kind; the default of an argument is always right."""
     if value is default:
         return
     if _accepts_path(annotation) and isinstance(value, str | bytes | os.PathLike):
@@ -234,7 +216,6 @@ def _items_match(values: Any, inner: tuple[Any, ...]) -> bool:
 
 
 def _accepts_path(annotation: Any) -> bool:
-    """Return whether an annotation admits a path."""
     kind = get_origin(annotation) or annotation
     if kind in (Union, types.UnionType):
         return any(_accepts_path(one) for one in get_args(annotation))

@@ -44,11 +44,7 @@ def write_answer(parts: Mapping[str, str | int]) -> int:
 
 
 def load_pickle(source: str) -> Any:
-    """Return what the pickle holds, if that is tensors and plain containers only.
-
-    Raises:
-        CheckpointError: If it holds anything else or cannot be read.
-    """
+    """Return what the pickle holds, if that is tensors and plain containers only."""
     import pickle
     import warnings
 
@@ -78,11 +74,7 @@ def summarize_error(error: Exception) -> str:
 
 
 def extract_state(loaded: Any, key: str | None = None) -> tuple[dict[str, Any], str]:
-    """Return the ``state_dict`` in a checkpoint, without the prefixes of wrappers, and these.
-
-    Raises:
-        CheckpointError: If there is none, or it holds something that is not a tensor.
-    """
+    """Return the ``state_dict`` in a checkpoint, without the prefixes of wrappers, and these."""
     from torch import Tensor
 
     state = dict(unwrap(loaded, key))

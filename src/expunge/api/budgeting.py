@@ -56,15 +56,6 @@ def prepare_budget(
     """Return the budget that a request names, None without one.
 
     Without a method, which is then that of ``auto``, it can be steered.
-
-    Args:
-        config: The request.
-        method: What it names.
-        predict: The original.
-        split: The examples.
-
-    Raises:
-        ExpungeError: If it cannot be promised, with the line of the request file.
     """
     budget, average = budget_from_config(config), getattr(config, "ema_decay", None)
     family = get_task(config.task)
@@ -106,14 +97,7 @@ def budget_from_config(config: BudgetedRequest) -> Budget | None:
 
 
 def load_user_metric(path: str) -> MetricFn:
-    """Return a user's own measure.
-
-    Args:
-        path: ``package.module:function``.
-
-    Raises:
-        ConfigError: If it cannot be imported, or is no function.
-    """
+    """Return a user's own measure."""
     metric = import_object(path)
     if not callable(metric):
         hint = "name a function of a predictor and examples"

@@ -87,19 +87,7 @@ class CallData:
 def prepare_call_data(
     model: Any, retain: Examples, holdout: Examples | None, exclude: Any, ledger: Ledger | None, family: Task
 ) -> CallData:
-    """Return the data of a call without what ``exclude`` says that earlier requests forgot.
-
-    Args:
-        model: As it is handed in.
-        retain: The retained examples.
-        holdout: The held-out ones, if there are any.
-        exclude: ``"ledger"``, a class or a list of them, or examples; None for nothing.
-        ledger: The ledger, if one is named.
-        family: Of the model.
-
-    Raises:
-        RequestError: If nothing is left, or examples that the ledger knows for forgotten are not left out.
-    """
+    """Return the data of a call without what ``exclude`` says that earlier requests forgot."""
     data = CallData(retain, holdout)
     with hash_cache():
         if exclude is not None and not (isinstance(exclude, str) and exclude == EXCLUDE_LEDGER):
@@ -124,11 +112,7 @@ def prepare_call_data(
 
 
 def exclude_entry(data: CallData, entry: LedgerEntry, key: bytes, family: Task, *, allowed: bool) -> CallData:
-    """Return the data without what an entry forgot.
-
-    Raises:
-        RequestError: If there is such data and it is not to be left out.
-    """
+    """Return the data without what an entry forgot."""
 
     def find(examples: Examples) -> Tensor:
         return find_forgotten(examples, entry, key, by_prompt=family.identified_by_prompt)[0]
@@ -149,11 +133,7 @@ def exclude_entry(data: CallData, entry: LedgerEntry, key: bytes, family: Task, 
 
 
 def exclude_named(data: CallData, exclude: Any, family: Task) -> CallData:
-    """Return the data without the classes or the examples that ``exclude`` names.
-
-    Raises:
-        RequestError: If nothing is left, or a class has no name in the data.
-    """
+    """Return the data without the classes or the examples that ``exclude`` names."""
     items = [exclude] if isinstance(exclude, (int, str)) else exclude
     if any(isinstance(item, int) and abs(item) >= MAX_INT for item in (items if isinstance(items, list) else ())):
         raise RequestError("classes by number to exclude", describe_value(exclude), "name classes of the data")
@@ -182,17 +162,7 @@ def exclude_named(data: CallData, exclude: Any, family: Task) -> CallData:
 
 
 def exclude_matching(data: CallData, entry: int | None, find: FindPositions, classes: tuple[int, ...] = ()) -> CallData:
-    """Return the data without the examples that ``find`` finds, which are kept apart to measure on.
-
-    Args:
-        data: The data.
-        entry: Number of the entry that forgot them; None without one.
-        find: Finds them.
-        classes: Labels of the classes that it forgot as a whole. Default none.
-
-    Raises:
-        RequestError: If none is left.
-    """
+    """Return the data without the examples that ``find`` finds, which are kept apart to measure on."""
     retain, excluded = split_matching(data.retain, find, "retain")
     holdout, excluded_holdout = (None, None) if data.holdout is None else split_matching(data.holdout, find, "holdout")
     positions = torch.empty(0, dtype=torch.int64) if excluded is None else torch.arange(len(excluded))
@@ -205,11 +175,7 @@ def exclude_matching(data: CallData, entry: int | None, find: FindPositions, cla
 
 
 def split_matching(examples: Examples, find: FindPositions, part: str) -> tuple[Examples, Subset | None]:
-    """Return the examples without those that ``find`` finds, and those; None if it finds none.
-
-    Raises:
-        RequestError: If it finds all of them.
-    """
+    """Return the examples without those that ``find`` finds, and those; None if it finds none."""
     all_positions, positions = torch.arange(len(examples)), find(examples)
     if not len(positions):
         return examples, None

@@ -101,15 +101,7 @@ def compare_with_ledger(
 
 
 def open_ledger(path: Any) -> Ledger | None:
-    """Return the ledger that a call names; None where it names none.
-
-    Args:
-        path: The ledger's file, or None.
-
-    Raises:
-        ConfigError: If the path is none, or its folder cannot be written.
-        DataError: If the file is no ledger, its chain does not hold, or it was begun under another key.
-    """
+    """Return the ledger that a call names; None where it names none."""
     if path is None:
         return None
     if not isinstance(path, (str, Path)):
@@ -130,21 +122,7 @@ def create_call_recorder(
     family: Task,
     request: Any = None,
 ) -> CallLedgerRecorder | None:
-    """Return the ledger's side of a call; None where it names no ledger.
-
-    Args:
-        ledger: The ledger, or None.
-        force: Whether a request that was served before is to be answered once more.
-        model: As it is handed in.
-        split: The request's examples.
-        method: As the caller names it.
-        family: Of the model.
-        request: Title, ticket and requester, as a mapping. Default none.
-
-    Raises:
-        ConfigError: If the request says anything else of itself.
-        RequestError: If the request was served before, and is not to be answered again.
-    """
+    """Return the ledger's side of a call; None where it names no ledger."""
     note = read_note(request)
     if ledger is None:
         return None
@@ -170,11 +148,7 @@ def create_call_recorder(
 
 
 def read_note(request: Any) -> Mapping[str, str]:
-    """Return what a request says of itself: title, ticket and requester, as far as they are given.
-
-    Raises:
-        ConfigError: If it is no mapping of these to texts.
-    """
+    """Return what a request says of itself: title, ticket and requester, as far as they are given."""
     if request is None:
         return {}
     if not isinstance(request, Mapping) or not set(request) <= set(NOTE_KEYS):

@@ -43,16 +43,7 @@ def create_checkpoint_manager(config: RequestFile, force: bool = False) -> Check
 def checkpoint_session(
     resume: Path | str | CheckpointManager | None, distributed: bool = False
 ) -> Iterator[CheckpointManager | None]:
-    """Lend the checkpoints of a folder, which no other process may use meanwhile; None without a folder.
-
-    Args:
-        resume: The folder, or what says more.
-        distributed: Whether the ranks of torch.distributed share the run; each is lent a folder of its own, below.
-
-    Raises:
-        ConfigError: If another process is at work there, or it cannot be written.
-        Stopped: On ranks, if a signal came after the last checkpoint.
-    """
+    """Lend the checkpoints of a folder, which no other process may use meanwhile; None without a folder."""
     checkpoints = CheckpointManager(Path(resume)) if isinstance(resume, Path | str) else resume
     if checkpoints is None:
         yield None
@@ -81,12 +72,7 @@ def open_distributed_checkpoints(checkpoints: CheckpointManager) -> Iterator[Che
 
 
 def restore_checkpoint(checkpoints: CheckpointManager | None, about: Callable[[], Mapping[str, Any]]) -> float:
-    """Read what an earlier sitting of the same run has left, and return the seconds that it took.
-
-    Args:
-        checkpoints: Where; None where nothing is saved.
-        about: What the run is about.
-    """
+    """Read what an earlier sitting of the same run has left, and return the seconds that it took."""
     if checkpoints is None:
         return 0.0
     checkpoints.open(about())

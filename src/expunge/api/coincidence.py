@@ -20,14 +20,7 @@ SIGNIFICANCE_LEVEL = 0.01
 
 
 def is_coincidence(count: int, examples: Examples, other: Examples, sides: Sequence[Examples]) -> bool:
-    """Return whether so many copies are no more than data that repeat themselves have anyway.
-
-    Args:
-        count: How many of the examples have a copy in the other part.
-        examples: The examples.
-        other: The other part.
-        sides: The retained and the forgotten examples, which tell how often data like these repeat themselves.
-    """
+    """Return whether so many copies are no more than data that repeat themselves have anyway."""
     if not count or duplicate_fraction(sides[0]) < MIN_REPEATED_FRACTION:
         return False
     from scipy.stats import binom
@@ -37,11 +30,7 @@ def is_coincidence(count: int, examples: Examples, other: Examples, sides: Seque
 
 
 def describe_repetition(retain: Examples) -> str:
-    """Return what has to be said of data that repeat themselves.
-
-    Args:
-        retain: The retained examples.
-    """
+    """Return what has to be said of data that repeat themselves."""
     percent, ids = 100 * duplicate_fraction(retain), get_ids(retain)
     hint = "; give the data set ids where rows belong to different people" if ids is None else ""
     return f"The data repeat themselves ({percent:.0f} % of the retained examples hold the same as another one), so \

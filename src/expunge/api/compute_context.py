@@ -31,11 +31,7 @@ def thread_count(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def deterministic_kernels(deterministic: bool) -> Iterator[None]:
-    """Compute in the body with kernels alone that give the same bits each time, and refuse what has none; or as before.
-
-    Args:
-        deterministic: Whether to. An operation without such a kernel ends the run with PyTorch's own error.
-    """
+    """Compute in the body with kernels alone that give the same bits each time, and refuse others; or as before."""
     if not deterministic:
         yield
         return

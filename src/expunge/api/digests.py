@@ -18,11 +18,6 @@ BLOCK_BYTES = 2**20
 def hmac_digest(key: bytes, purpose: str, parts: Iterable[bytes]) -> str:
     """Return HMAC-SHA256, in hex, over the lengths and bytes of several parts.
 
-    Args:
-        key: The secret.
-        purpose: What they are, so that hashes of different things never agree.
-        parts: The bytes.
-
     Examples:
         >>> hmac_digest(bytes(32), "text", [b"ab", b"c"]) == hmac_digest(bytes(32), "text", [b"a", b"bc"])
         False
@@ -35,7 +30,6 @@ def hmac_digest(key: bytes, purpose: str, parts: Iterable[bytes]) -> str:
 
 
 def file_digest(path: Path, key: bytes) -> str:
-    """Return the keyed hash of a file's bytes."""
     mac = hmac.new(key, b"expunge file\0", "sha256")
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
@@ -44,11 +38,7 @@ def file_digest(path: Path, key: bytes) -> str:
 
 
 def weights_digest(path: Path, key: bytes) -> str:
-    """Return the keyed hash of a weights file, or of all safetensors files in a model's folder with their names.
-
-    Raises:
-        CheckpointError: If a folder has no such file.
-    """
+    """Return the keyed hash of a weights file, or of all safetensors files in a model's folder with their names."""
     if not path.is_dir():
         return file_digest(path, key)
     files = sorted(path.rglob("*.safetensors"), key=lambda file: file.relative_to(path).as_posix())

@@ -16,12 +16,7 @@ ITERATE_SELECTION = "The iterate was chosen by readings of the control half of t
 
 
 def describe_request_settings(automatic: bool, result: Result) -> str:
-    """Return how the settings of a request and the iterate were chosen.
-
-    Args:
-        automatic: Whether ``auto`` chose the method.
-        result: What came of it.
-    """
+    """Return how the settings of a request and the iterate were chosen."""
     if not automatic:
         return describe_settings(REQUEST_SETTINGS, result)
     return describe_settings(

@@ -62,9 +62,6 @@ def distributed_context(config: RequestFile) -> Iterator[ControlGroup | None]:
     """Join the processes that a launcher has started, and leave them after the body.
 
     What is lent is None where this process is the only one.
-
-    Raises:
-        ConfigError: If the request cannot be shared.
     """
     if count_processes() < 2:
         yield None

@@ -49,17 +49,7 @@ def build_document(
     holds_data: Sequence[str],
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Return a result document.
-
-    Args:
-        kind: ``demo``, ``run`` or ``bench``.
-        title: What the report is called.
-        command: What made it.
-        disclosure: How hyper-parameters were chosen.
-        requests: One part for each request.
-        holds_data: Sentences on what still holds the forgotten data.
-        device: Where it was computed.
-    """
+    """Return a result document."""
     content: dict[str, Any] = escape_surrogates(
         {
             "schema": SCHEMA_VERSION,

@@ -24,12 +24,6 @@ def exclude_duplicates(parts: RequestData) -> RequestData:
     Left out are retained examples that hold the same as forgotten ones, held-out examples that repeat or are in the
     training data, and test examples that repeat, are held out or are in the training data. Where the data repeat
     themselves anyway, copies are kept and told of.
-
-    Args:
-        parts: The data.
-
-    Raises:
-        RequestError: If nothing is left of a part.
     """
     test, original_holdout = parts.source.test, parts.holdout
     with hash_cache():
@@ -68,14 +62,7 @@ def exclude_duplicates(parts: RequestData) -> RequestData:
 def _exclude_copies(
     examples: Examples, others: Sequence[Examples], sides: Pair[Subset], coincide: list[bool]
 ) -> Subset:
-    """Return held-out or test examples once, without copies in others; all where the data repeat themselves as much.
-
-    Args:
-        examples: They.
-        others: Of the training data, and held-out ones.
-        sides: The examples to forget and to retain.
-        coincide: Whether copies are a coincidence is added here.
-    """
+    """Return held-out or test examples once, without copies in others; all where the data repeat themselves as much."""
     marks = [(find_duplicates(examples), examples), *((find_copies(examples, other), other) for other in others)]
     chance = [is_coincidence(int(mask.sum()), examples, other, (sides.retain, sides.forget)) for mask, other in marks]
     coincide.extend(chance)

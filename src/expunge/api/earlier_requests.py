@@ -132,14 +132,6 @@ def build_forgotten_hashes(forget: Examples, retain: Examples, key: bytes) -> Fo
 
     Examples, classes and ids are those of which nothing is retained: where a retained example holds the same, what it
     holds does not tell which of the two is to be left out later.
-
-    Args:
-        forget: The forgotten examples.
-        retain: The retained ones.
-        key: The secret.
-
-    Raises:
-        RequestError: If there are more of them than an entry can hold.
     """
     if len(forget) > MAX_HASHES:
         hint = "split the request, or leave out the ledger"
@@ -159,11 +151,6 @@ def hash_forgotten(forget: Examples, retain: Examples, key: bytes) -> str:
     """Return the keyed hash of the set of forgotten examples, by what they hold.
 
     Their ids are taken in too where a retained example holds the same as one of them: rows of two people may agree.
-
-    Args:
-        forget: The forgotten examples.
-        retain: The retained ones.
-        key: The secret.
     """
     hashes, ids = hash_examples(forget, key), hash_example_ids(forget, key)
     if ids is not None and np.isin(hashes, hash_examples(retain, key)).any():
@@ -236,12 +223,7 @@ def _unpack_hashes(text: str) -> Marks:
 
 
 def trace_chain(entries: Sequence[LedgerEntry], *model: str) -> tuple[list[LedgerEntry], tuple[int, ...]]:
-    """Return the earlier requests of a model's chain that say what they forgot, and the numbers of those that do not.
-
-    Args:
-        entries: Of the ledger.
-        model: Keyed hashes of the model.
-    """
+    """Return the earlier requests of a model's chain that say what they forgot, and the numbers of the others."""
     chain = find_earlier_requests(entries, *model)
     known_entries = [entry for entry in chain if entry.forgotten is not None]
     return known_entries, tuple(entry.number for entry in chain if entry.forgotten is None)
@@ -250,15 +232,7 @@ def trace_chain(entries: Sequence[LedgerEntry], *model: str) -> tuple[list[Ledge
 def find_forgotten(
     examples: Examples, entry: LedgerEntry, key: bytes, *, by_prompt: bool = False
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """Return the positions of the examples that an entry forgot, and the labels that it forgot as a whole.
-
-    Args:
-        examples: Any examples.
-        entry: It says what it forgot.
-        key: The secret.
-        by_prompt: Whether an example was forgotten if its prompt names a forgotten concept. Default: if the example or
-            its id is known, or its class was forgotten as a whole.
-    """
+    """Return the positions of the examples that an entry forgot, and the labels that it forgot as a whole."""
     forgotten = entry.forgotten or ForgottenHashes()
     if by_prompt:
         names = find_label_names(examples)
@@ -302,14 +276,6 @@ def exclude_forgotten(
     """Return the data of a request without what earlier requests forgot.
 
     Retained examples are left out one by one; held-out and test examples where their class is gone as a whole.
-
-    Args:
-        parts: The data.
-        earlier: What was forgotten.
-        unknown: Numbers of entries that do not say what they forgot.
-
-    Raises:
-        RequestError: If nothing is left to retain, to hold out or to test on.
     """
     if not earlier and not unknown:
         return parts
@@ -362,26 +328,19 @@ def exclude_earlier(examples: Examples, earlier: Sequence[EarlierRequest]) -> Ex
 
 
 def select_classes(examples: Examples, classes: Sequence[int]) -> Subset:
-    """Return the examples of some classes."""
     return Subset(examples, find_class_positions(examples, classes))
 
 
 def find_class_positions(examples: Examples, classes: Sequence[int]) -> Tensor:
-    """Return the positions of the examples of some classes."""
     return _class_mask(examples, classes).nonzero().flatten()
 
 
 def _class_mask(examples: Examples, classes: Sequence[int]) -> Tensor:
-    """Return which examples are of some classes."""
     return find_members(examples, classes)
 
 
 def exclude_classes(examples: Examples, classes: Sequence[int], part: str) -> tuple[Examples, int]:
-    """Return the examples without some classes, and how many were left out; the same ones if none was.
-
-    Raises:
-        RequestError: If none is left.
-    """
+    """Return the examples without some classes, and how many were left out; the same ones if none was."""
     excluded = _class_mask(examples, classes)
     count = int(excluded.sum())
     if not count:

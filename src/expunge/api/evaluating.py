@@ -199,13 +199,6 @@ def exclude_forgotten_classes(tested: Examples, result: Result | None) -> tuple[
     """Return the test examples without classes that earlier requests forgot, and what the result's request left out.
 
     A class that comes back would count as a gain in accuracy.
-
-    Args:
-        tested: The test examples.
-        result: The result that is measured; None where there is none.
-
-    Raises:
-        RequestError: If none is left.
     """
     if result is None:
         return tested, NO_EXCLUSIONS
@@ -218,20 +211,7 @@ def exclude_forgotten_classes(tested: Examples, result: Result | None) -> tuple[
 
 
 def check_unseen(tested: Examples, split: Split, holdout: Examples | None, left_out: Exclusions) -> bool:
-    """Refuse test examples that repeat, that the model was trained on, or that steered its unlearning.
-
-    Args:
-        tested: The test examples.
-        split: What the model was trained on.
-        holdout: What steered; None where nothing did.
-        left_out: What it was trained on before earlier requests forgot it.
-
-    Returns:
-        Whether some hold the same as others because the data repeat themselves.
-
-    Raises:
-        RequestError: If there are some.
-    """
+    """Refuse test examples that repeat, that the model was trained on, or that steered its unlearning."""
     sides = (split.retain, split.forget)
     parts = [("forget", split.forget), ("retain", split.retain)]
     parts += [] if holdout is None else [("hold out", holdout)]
@@ -257,11 +237,7 @@ def resolve_split(
     retain: Any,
     test: Any,
 ) -> tuple[Split, Examples]:
-    """Return the split to measure on, the one that is given or that of the result, and the test examples.
-
-    Raises:
-        RequestError: If only one side is given, or none and there is no result.
-    """
+    """Return the split to measure on, the one that is given or that of the result, and the test examples."""
     if (forget is None) != (retain is None) or (forget is None and result is None):
         actual = {(True, False): "retain alone", (False, True): "forget alone"}.get((forget is None, retain is None))
         hint = "pass both, or the result of unlearn in place of the model"
@@ -275,11 +251,7 @@ def resolve_split(
 
 
 def check_task_options(family: Task, extra_metrics: Iterable[Metric | str], show_examples: bool) -> None:
-    """Refuse what is for classifiers alone.
-
-    Raises:
-        ConfigError: If there is some.
-    """
+    """Refuse what is for classifiers alone."""
     for name, chosen in {"extra_metrics": bool(list(extra_metrics)), "show_examples": show_examples}.items():
         if chosen:
             raise ConfigError(f"{name} for a classifier", f"{name} beside task='{family.name}'", "leave it out")

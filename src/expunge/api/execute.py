@@ -112,17 +112,7 @@ def unlearn_split(
     callbacks: Any = (),
     **options: Any,
 ) -> Result:
-    """Call ``unlearn`` as a request file asks.
-
-    Args:
-        model: The original.
-        split: The examples.
-        config: The request.
-        method: The method; None for ``auto``.
-        budget: What may be lost; None for no limit.
-        callbacks: Told of the run. Default: none.
-        **options: Fields of ``RunConfig`` that are not in the file.
-    """
+    """Call ``unlearn`` as a request file asks."""
     sides: dict[str, Any] = {"forget": split.forget, "retain": split.retain, "holdout": split.holdout}
     asked = {**build_method_kwargs(config, method), "budget": budget, "seed": config.seed, "task": config.task}
     return unlearn(model, **sides, **asked, callbacks=callbacks, config=config.run_config(**options))

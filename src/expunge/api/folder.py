@@ -75,15 +75,6 @@ def check_folder(path: Path, overwrite: bool, resume: bool = False, files: Seque
     """Refuse a folder that holds an earlier run, unless it may be replaced or gone on with, or that cannot be written.
 
     Nothing is touched.
-
-    Args:
-        path: The folder.
-        overwrite: Whether an earlier run in it may be replaced.
-        resume: Whether it may be gone on with. Default false.
-        files: Files that the run would write. Default: those of an unlearning run.
-
-    Raises:
-        ConfigError: If it does.
     """
     present = [name for name in files if (path / name).exists()]
     if present and not (overwrite or resume):
@@ -99,16 +90,7 @@ def check_folder(path: Path, overwrite: bool, resume: bool = False, files: Seque
 
 
 def check_writable(path: Path, name: str = "run folder", cure: str = "choose another with out (--out)") -> None:
-    """Refuse a folder that cannot be made or written; touch nothing.
-
-    Args:
-        path: The folder.
-        name: What it is called. Default that of a run.
-        cure: What to do then. Default for that of a run.
-
-    Raises:
-        ConfigError: If that is so.
-    """
+    """Refuse a folder that cannot be made or written; touch nothing."""
     if not is_unicode(str(path)):
         raise ConfigError(f"a {name} whose path is UTF-8", f"'{path}'", "rename it, or choose another one")
     nearest = next(parent for parent in (path, *path.absolute().parents) if os.path.lexists(parent))
@@ -122,11 +104,7 @@ def check_writable(path: Path, name: str = "run folder", cure: str = "choose ano
 
 
 def check_name_length(path: Path) -> None:
-    """Refuse a file to be written whose name leaves no room for what it is called while it is half written.
-
-    Raises:
-        ConfigError: If it is longer than ``LONGEST_NAME`` bytes.
-    """
+    """Refuse a file to be written whose name leaves no room for what it is called while it is half written."""
     size = len(os.fsencode(path.name))
     if size > MAX_NAME_BYTES:
         raise ConfigError(f"a file name of at most {MAX_NAME_BYTES} bytes", f"one of {size}", "choose a shorter one")
@@ -137,13 +115,6 @@ def check_same_config(path: Path, config: Mapping[str, Any]) -> None:
 
     Files may lie elsewhere than they did, as in a project that was moved: their names count here, and what they hold
     is compared with what the run was begun with.
-
-    Args:
-        path: What the folder has of the request.
-        config: The request, as plain values.
-
-    Raises:
-        ConfigError: If they differ in more than where results go and how often the state is saved.
     """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
@@ -169,15 +140,7 @@ def _strip_folders(value: Any) -> Any:
 
 
 def check_same_data(path: Path, record: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run whose training data were others, or were split in another way.
-
-    Args:
-        path: The manifest that the folder has.
-        record: The manifest of now.
-
-    Raises:
-        ConfigError: If they differ in what the examples hold.
-    """
+    """Refuse to go on with a run whose training data were others, or were split in another way."""
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -255,7 +218,6 @@ class RunFolder:
         clear_checkpoints(self.path)
 
     def file_path(self, name: str) -> Path:
-        """Return the path of a file in the folder, its parents made."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
@@ -268,7 +230,6 @@ class RunFolder:
         return target
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Write a value as JSON, replacing what is there."""
         return self.write_text(name, json.dumps(value, indent=1, allow_nan=False, default=str) + "\n")
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -44,15 +44,7 @@ AUGMENTATIONS = {"none": none, "crop_flip": crop_flip}
 
 
 def read_source(config: DataRequest, data_dir: Path | None) -> LabeledDataset:
-    """Return the data that a request names.
-
-    Args:
-        config: The request.
-        data_dir: Folder of the data, if the command line says so; the file's own ``dir`` comes first.
-
-    Raises:
-        DataError: If the data are missing or damaged.
-    """
+    """Return the data that a request names."""
     chosen = config.data
     if chosen.factory is not None:
         factory = import_object(chosen.factory)
@@ -76,11 +68,7 @@ def read_source(config: DataRequest, data_dir: Path | None) -> LabeledDataset:
 
 
 def _id_column_option(config: DataRequest, reader: Any) -> dict[str, Any]:
-    """Return the reader's option that names the column of ids; none where the request names no such column.
-
-    Raises:
-        ConfigError: If the reader knows no such column.
-    """
+    """Return the reader's option that names the column of ids; none where the request names no such column."""
     if config.id_column is None:
         return {}
     if "id_column" not in inspect.signature(reader).parameters:
@@ -90,11 +78,7 @@ def _id_column_option(config: DataRequest, reader: Any) -> dict[str, Any]:
 
 
 def check_options(name: str, factory: Any, *arguments: Any, **options: Any) -> None:
-    """Refuse options that a reader or a data factory does not take.
-
-    Raises:
-        ConfigError: If it does not take them, or cannot be called.
-    """
+    """Refuse options that a reader or a data factory does not take."""
     if not callable(factory):
         raise ConfigError(f"'{name}' to be a function", type(factory).__name__, "name a function that returns the data")
     try:
@@ -107,11 +91,7 @@ def check_options(name: str, factory: Any, *arguments: Any, **options: Any) -> N
 
 
 def _check_types(name: str, reader: Any, options: Mapping[str, Any]) -> None:
-    """Refuse options of another type than a reader's annotations say, as far as it has some.
-
-    Raises:
-        ConfigError: If there is one.
-    """
+    """Refuse options of another type than a reader's annotations say, as far as it has some."""
     try:
         hints = get_type_hints(reader)
     except Exception:  # annotations may name what cannot be imported
@@ -129,11 +109,7 @@ def _has_type(value: Any, hint: Any) -> bool:
 
 @contextmanager
 def user_code_errors(path: str) -> Iterator[None]:
-    """Turn whatever a user's data factory or data set raises into one sentence.
-
-    Raises:
-        DataError: If it raises something.
-    """
+    """Turn whatever a user's data factory or data set raises into one sentence."""
     try:
         yield
     except ExpungeError:
@@ -152,18 +128,7 @@ def set_augmentation(examples: Examples, name: str) -> None:
 
 
 def build_source(output: Any, path: str, id_column: str | None = None) -> LabeledDataset:
-    """Return what a user's data factory made as a source.
-
-    Args:
-        output: A ``LabeledDataset``; or a mapping with ``train`` and ``test`` and perhaps ``class_names`` and ``ids``,
-            nothing else; or a pair of the first two. The ids are those of the training examples, in order, or a
-            mapping of columns to such ids.
-        path: Where it comes from, for messages.
-        id_column: Which column of ids, where there are several. Default none.
-
-    Raises:
-        DataError: If it is none of these.
-    """
+    """Return what a user's data factory made as a source."""
     if isinstance(output, LabeledDataset):
         return output
     if isinstance(output, tuple) and len(output) == 2:
@@ -186,17 +151,7 @@ def build_source(output: Any, path: str, id_column: str | None = None) -> Labele
 
 
 def attach_ids(train: Examples, ids: Any, column: str | None, path: str) -> None:
-    """Give training examples the ids that a data factory returns for them.
-
-    Args:
-        train: The examples.
-        ids: One for each, in order; or a mapping of columns to such ids.
-        column: Which column; with None that of a mapping of one, and of a longer one none.
-        path: Where they come from, for messages.
-
-    Raises:
-        DataError: If there is no such column, or not one id for each example.
-    """
+    """Give training examples the ids that a data factory returns for them."""
     if isinstance(ids, Mapping):
         column = next(iter(ids)) if column is None and len(ids) == 1 else column
         if column is None:  # who asks for ids is told to name one of the columns
@@ -223,7 +178,6 @@ def image_shape(examples: Examples) -> tuple[int, int, int]:
 
 
 def as_request(config: DataRequest) -> ForgetRequest:
-    """Return the forget request of a request file."""
     chosen = config.forget
     if chosen.class_ is not None:
         return ByClass(chosen.class_)
@@ -237,11 +191,7 @@ def as_request(config: DataRequest) -> ForgetRequest:
 
 
 def read_exclusions(config: DataRequest, source: LabeledDataset) -> list[EarlierRequest]:
-    """Return what a request file says that earlier requests forgot, none where it says nothing.
-
-    Raises:
-        RequestError: If a class, an index or an id is not in the data.
-    """
+    """Return what a request file says that earlier requests forgot, none where it says nothing."""
     chosen, names = config.exclude, source.class_names
     if chosen is None:
         return []
@@ -285,11 +235,7 @@ def get_sizes(source: LabeledDataset) -> dict[str, int]:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that a request names; ``auto`` takes an accelerator where there is one.
-
-    Raises:
-        ConfigError: If it is not there.
-    """
+    """Return the device that a request names; ``auto`` takes an accelerator where there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -316,16 +316,11 @@ class DataJob(Job[DataConfig]):
         return RequestRecord(forgotten, data, cast(RequestKind, self.request.kind), sizes.forget, sizes.retain)
 
     def build_forgotten_hashes(self, key: bytes) -> ForgottenHashes:
-        """Return which examples are to be forgotten, one by one, in keyed hashes."""
         return build_forgotten_hashes(self.split.forget, self.split.retain, key)
 
 
 def prepare_job(config: RequestFile, data_dir: Path | None, folder_mode: FolderMode, console: Console) -> Job[Any]:
-    """Read everything that a request needs, and refuse what does not fit; nothing is written.
-
-    Raises:
-        ExpungeError: With the line of the request file that is to blame.
-    """
+    """Read everything that a request needs, and refuse what does not fit; nothing is written."""
     task = get_task(config.task)
     module, _, name = task.job.partition(":")
     job: Job[Any] = getattr(import_module(module), name)(config, task, folder_mode, console)

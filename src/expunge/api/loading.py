@@ -134,14 +134,7 @@ def load_request_data(config: BudgetedRequest, data_dir: Path | None) -> Request
 def exclude_ledger_requests(
     config: BudgetedRequest, parts: RequestData, original: nn.Module, path: Path | None
 ) -> RequestData:
-    """Return the data of a request without what the ledger's earlier requests of the original's chain forgot.
-
-    Args:
-        config: The request.
-        parts: Its data.
-        original: The model that it is made to.
-        path: The file or folder of its weights; None where there is none.
-    """
+    """Return the data of a request without what the ledger's earlier requests of the original's chain forgot."""
     if config.ledger is None or not config.ledger.exists():
         return parts
     with error_location(config, "ledger"):
@@ -205,11 +198,7 @@ def create_trainable_model(config: ModelRequest, source: LabeledDataset) -> nn.M
 
 
 def read_train_settings(config: ModelRequest) -> TrainSettings:
-    """Return how to train.
-
-    Raises:
-        ConfigError: If the request does not say so, or its settings contradict each other.
-    """
+    """Return how to train."""
     with error_location(config, "train"):
         if config.train is None:
             raise ConfigError("the section 'train'", "none", "add `train: {epochs: 20}`")

@@ -17,21 +17,12 @@ from expunge.request.request_file import RequestFile
 
 
 def open_loggers(loggers: Any) -> AbstractContextManager[LoggerGroup]:
-    """Return the loggers that a caller of ``unlearn`` names; those that somebody else opened are not ended here.
-
-    Raises:
-        ConfigError: If there is no such logger, or it has no such setting.
-        MissingExtraError: If what it needs is not installed.
-    """
+    """Return the loggers that a caller of ``unlearn`` names; those that somebody else opened are not ended here."""
     return nullcontext(loggers) if isinstance(loggers, LoggerGroup) else as_logger_group(loggers)
 
 
 def build_loggers(config: RequestFile) -> LoggerGroup:
-    """Return the loggers that a request file names; those that write files do so in the run folder.
-
-    Raises:
-        ExpungeError: If there is no such logger, with the line of the request file.
-    """
+    """Return the loggers that a request file names; those that write files do so in the run folder."""
     with error_location(config, "loggers"):
         return LoggerGroup([build_logger(one.name, one.settings, config.out) for one in config.loggers])
 

@@ -77,15 +77,7 @@ class ModelComparison:
         self.metrics = (*DEFAULT_METRICS, *(metric for metric in self.extra_metrics if metric.key not in usual))
 
     def check_measurable(self, *, original: bool, retrained: bool) -> None:
-        """Refuse a metric that was asked for and needs a model that will not be there.
-
-        Args:
-            original: Whether the model before unlearning will be there.
-            retrained: Whether a retrained one will.
-
-        Raises:
-            ConfigError: If one does.
-        """
+        """Refuse a metric that was asked for and needs a model that will not be there."""
         for metric in self.extra_metrics:
             if "original" in metric.needs and not original:
                 hint = "pass original=, or leave the metric out"
@@ -102,11 +94,7 @@ class ModelComparison:
         )
 
     def add_original(self, model: nn.Module, seconds: float | None = None) -> None:
-        """Add the model before unlearning.
-
-        Raises:
-            NotFiniteError: If its logits are not finite.
-        """
+        """Add the model before unlearning."""
         try:
             outputs = self.collect_outputs(model)
         except NotFiniteError as error:
@@ -135,16 +123,7 @@ class ModelComparison:
         history: Sequence[Mapping[str, Any]] = (),
         peak_memory: int | None = None,
     ) -> None:
-        """Add an unlearned model.
-
-        Args:
-            model: The model; None for one that diverged, which keeps a row without figures.
-            key: Name of the row. Default ``unlearned``.
-            method: What made it, if that is known.
-            seconds: What that took.
-            history: What was recorded of it.
-            peak_memory: Most bytes of memory that took, if that is known.
-        """
+        """Add an unlearned model."""
         label = "Unlearned" if method is None else method.label or type(method).__name__
         if key in (ORIGINAL_KEY, RETRAIN_KEY):
             key, label = f"{key}_method", f"{label} (method)"
@@ -180,7 +159,6 @@ class ModelComparison:
         ]
 
     def score_entry(self, entry: ModelEntry, outputs: Mapping[str, ModelOutputs]) -> ModelScores:
-        """Return one model with its scores."""
         named: dict[str, Any] = {"key": entry.key, "label": entry.label, "role": entry.role, "seed": self.seed}
         if entry.outputs is None:
             return ModelScores(**named, scores={}, per_class=[None] * self.split.num_classes, settings=entry.settings)

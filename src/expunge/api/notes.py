@@ -12,10 +12,6 @@ MAX_NOTE_LENGTH = 200
 def note_digests(note: Mapping[str, str], key: bytes) -> dict[str, str]:
     """Return what a request says of itself in keyed hashes, as the ledger keeps it.
 
-    Args:
-        note: ``title``, ``ticket`` and ``requester``, as far as they are given.
-        key: The secret.
-
     Examples:
         >>> note_digests({"ticket": "T-1"}, bytes(32))["ticket"][:8]
         '8f0240db'

@@ -13,12 +13,6 @@ def forgotten_elsewhere(examples: Examples, entries: Sequence[LedgerEntry], key:
     """Return how many of some examples each entry forgot, for a model that the ledger does not know; else nothing.
 
     Such a model may be the answer of an earlier request in another form: trained further, converted, or rounded.
-
-    Args:
-        examples: The retained examples.
-        entries: Of the ledger.
-        key: The secret.
-        model: Keyed hashes of the model.
     """
     if any(not (entry.header.originals | entry.header.answers).isdisjoint(model) for entry in entries):
         return {}
@@ -26,14 +20,7 @@ def forgotten_elsewhere(examples: Examples, entries: Sequence[LedgerEntry], key:
 
 
 def forgotten_beside(examples: Examples, entries: Sequence[LedgerEntry], key: bytes, *model: str) -> dict[int, int]:
-    """Return how many of some examples each entry forgot that began with a model's original but did not lead to it.
-
-    Args:
-        examples: The retained examples, without what earlier requests of the model forgot.
-        entries: Of the ledger.
-        key: The secret.
-        model: Keyed hashes of the model.
-    """
+    """Return how many of some examples each entry forgot that began with a model's original but did not lead to it."""
     own, led = find_ancestors(entries, *model), {entry.number for entry in find_earlier_requests(entries, *model)}
     others = [entry for entry in entries if entry.number not in led and entry.header.originals]
     related = [entry for entry in others if not find_ancestors(entries, *entry.header.originals).isdisjoint(own)]

@@ -20,15 +20,7 @@ _RUN_KEYS = ("out", "environment")
 
 
 def check_paths(config: RequestFile, data_dir: Path | None = None) -> None:
-    """Refuse a request that names something which its own run would write over or remove.
-
-    Args:
-        config: The request. Every path in it is looked at, whatever it is for.
-        data_dir: Folder of the data, where the command names one.
-
-    Raises:
-        ConfigError: With the line of the path.
-    """
+    """Refuse a request that names something which its own run would write over or remove."""
     for keys, path in iterate_paths(config):
         if keys == ("checkpoint",) and not path.exists():  # the run trains it
             with error_location(config, *keys):
@@ -46,11 +38,6 @@ def check_paths(config: RequestFile, data_dir: Path | None = None) -> None:
 
 def find_conflict(out: Path, path: Path, is_folder: bool = False) -> str | None:
     """Return what a run in ``out`` would write over or remove if something of the user's were at ``path``; else None.
-
-    Args:
-        out: The run folder.
-        path: The user's.
-        is_folder: Whether it is a folder of files, so that the run folder itself is none for it.
 
     Examples:
         >>> find_conflict(Path("run"), Path("run/checkpoints/ledger.sqlite"))

@@ -16,9 +16,6 @@ MIN_SIDE_PIXELS = 48
 def to_data_url(image: Tensor) -> str:
     """Return an image as a PNG data URL, stretched to the full range and enlarged to at least 48 pixels a side.
 
-    Args:
-        image: Values of shape (1 or 3, height, width), in any range.
-
     Examples:
         >>> to_data_url(torch.rand(1, 8, 8))[:22]
         'data:image/png;base64,'
@@ -30,9 +27,6 @@ def to_data_url(image: Tensor) -> str:
 
 def to_png_url(image: Tensor) -> str:
     """Return an image as a PNG data URL as it is, enlarged to at least 48 pixels a side.
-
-    Args:
-        image: Values of shape (1 or 3, height, width) in [0, 1].
 
     Examples:
         >>> to_png_url(torch.zeros(1, 8, 8)) == to_png_url(torch.ones(1, 8, 8))
@@ -51,7 +45,6 @@ def enlarge(image: Tensor, side: int, min_side: int = MIN_SIDE_PIXELS) -> Image.
 
 
 def encode_png(picture: Image.Image, description: str = "") -> bytes:
-    """Return a PNG file of a picture, with a description that is not drawn."""
     content, words = io.BytesIO(), PngInfo()
     if description:
         words.add_itxt("Description", description)

@@ -86,16 +86,7 @@ class ThroughputColumn(ProgressColumn):
 def progress_bar(
     console: Console, what: str, total: int = 1, *, width: int = 10, transient: bool = False, images: int = 0
 ) -> Iterator[ProgressBar]:
-    """Show a progress bar while the body runs.
-
-    Args:
-        console: Where.
-        what: Its description.
-        total: How many pieces of work there are; ``epoch`` and ``update`` know better. Default 1.
-        width: Columns of the description. Default 10.
-        transient: Whether the bar goes away in the end. Default false.
-        images: Images in one piece of work, for a column with images per second. Default 0: no such column.
-    """
+    """Show a progress bar while the body runs."""
     columns = TextColumn("{task.description}", markup=False), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn()
     speed = (ThroughputColumn(images),) if images else ()
     with Progress(*columns, *speed, console=console, transient=transient) as display:
@@ -106,14 +97,7 @@ def progress_bar(
 
 @contextmanager
 def show_updates(config: RunConfig) -> Iterator[list[Callback]]:
-    """Show a bar of the updates in a terminal or a notebook; of several processes, only the first shows one.
-
-    Args:
-        config: Of the run.
-
-    Yields:
-        The callbacks that move the bar; none where nothing is shown.
-    """
+    """Show a bar of the updates in a terminal or a notebook; of several processes, only the first shows one."""
     console = SafeConsole()
     is_watched = console.is_interactive or (console.is_jupyter and find_spec("ipywidgets") is not None)
     is_first = not config.distributed or torch.distributed.get_rank() == 0

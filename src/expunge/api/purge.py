@@ -96,11 +96,7 @@ def purge(folder: Path | str, ledger: Path | str | None = None) -> PurgeResult:
 
 
 def check_run_folder(folder: Path) -> None:
-    """Refuse a folder that no run has written.
-
-    Raises:
-        ConfigError: If it is one.
-    """
+    """Refuse a folder that no run has written."""
     if (
         not any((folder / name).is_file() for name in (*RUN_FILES, ORIGINAL_FILE))
         and not (folder / ULIRA_FOLDER).is_dir()
@@ -150,9 +146,6 @@ def strip_pictures(folder: Path) -> bool:
     """Take the pictures out of report and result, and what is no longer there out of ``holds_data``.
 
     The report comes first: a purge that is killed in between finds the pictures in the result, and begins anew.
-
-    Returns:
-        Whether there were any.
     """
     path = folder / RESULT_FILE
     if not path.is_file():
@@ -181,11 +174,7 @@ def iterate_requests(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Return a result document from a file of bounded size.
-
-    Raises:
-        DataError: If it is none.
-    """
+    """Return a result document from a file of bounded size."""
     expected, hint = "a result.json that Expunge wrote", "restore it, or remove the run folder as a whole"
     try:
         content = json.loads(read_regular_file(path, MAX_RESULT_BYTES))
@@ -239,11 +228,7 @@ def path_exists(path: Any) -> bool:
 
 
 def find_entry_number(ledger: Ledger, folder: Path) -> int:
-    """Return the number of the ledger's entry about a run.
-
-    Raises:
-        DataError: If there is none.
-    """
+    """Return the number of the ledger's entry about a run."""
     entry = find_entry_of_run(ledger.entries(), folder, load_or_create_key())
     if entry is None:
         raise DataError(f"an entry of this run in '{ledger.path}'", "none", "leave out --ledger; nothing was removed")

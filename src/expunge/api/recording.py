@@ -90,15 +90,7 @@ class LedgerRecorder:
         return find_entry_of_run(self.ledger.entries(), self.job.folder.path, self.key) is not None
 
     def append_entry(self, result: Mapping[str, Any]) -> LedgerEntry:
-        """Add the finished run to the ledger.
-
-        Args:
-            result: The result document.
-
-        Raises:
-            DataError: If that fails; the run folder is finished nevertheless.
-            RequestError: If another run has answered the request meanwhile; this one's folder is finished too.
-        """
+        """Add the finished run to the ledger."""
         job, folder = self.job, self.job.folder.path
         before = self.original or original_digest(job, self.key)
         evidence, note_config = hash_evidence(folder, self.key), job.config.request
@@ -142,11 +134,7 @@ def create_recorder(job: Job[Any], force: bool, done: bool = False) -> LedgerRec
 
 
 def check_ledger(config: RequestFile) -> None:
-    """Refuse a ledger that the run could not be added to in the end; nothing is written.
-
-    Raises:
-        ExpungeError: If its chain does not hold, it is no ledger, or of another key.
-    """
+    """Refuse a ledger that the run could not be added to in the end; nothing is written."""
     path = config.ledger
     if path is None:
         return
@@ -202,13 +190,11 @@ def hash_unlearned(path: Path, key: bytes) -> list[str]:
 
 
 def find_unlearned_weights(folder: Path) -> list[Path]:
-    """Return the unlearned weights in a run folder, a file or a folder."""
     file, model = folder / UNLEARNED_FILE, folder / UNLEARNED_FOLDER
     return [*([file] if is_regular_file(file) else []), *([model] if is_real_folder(model) else [])]
 
 
 def hash_evidence(folder: Path, key: bytes) -> dict[str, str]:
-    """Return the keyed hashes of what a run left as evidence."""
     return {name: file_digest(folder / name, key) for name in EVIDENCE_FILES if is_regular_file(folder / name)}
 
 

@@ -14,14 +14,7 @@ from expunge.weights import save_weights
 
 @contextmanager
 def save_last_good_on_error(folder: RunFolder) -> Iterator[None]:
-    """Save the weights that a ``NotFiniteError`` carries, and say where they are.
-
-    Args:
-        folder: The run folder.
-
-    Raises:
-        NotFiniteError: That of the body, with a longer cure.
-    """
+    """Save the weights that a ``NotFiniteError`` carries, and say where they are."""
     try:
         yield
     except NotFiniteError as error:

@@ -25,14 +25,7 @@ DRAWN_PARTS = ("drawn",)
 def build_relapse_section(
     left_out: Exclusions, models: Mapping[str, Any], find_correct: FindCorrect, parts: Sequence[str] = RELAPSE_PARTS
 ) -> dict[str, Any]:
-    """Return a request's part of the result document about earlier requests; nothing without one.
-
-    Args:
-        left_out: What earlier requests forgot.
-        models: By role: ``original``, ``method`` and, where there is one, ``retrained``.
-        find_correct: Asks a model.
-        parts: What it is asked about. Default: forgotten and held-out examples.
-    """
+    """Return a request's part of the result document about earlier requests; nothing without one."""
     if not left_out:
         return {}
     sizes = {**left_out.sizes, "unknown": list(left_out.unknown)}
@@ -61,12 +54,7 @@ def _build_earlier_section(
 
 
 def make_correctness_finder(logits: Callable[[Any], Tensor] | None = None, batch_size: int = 256) -> FindCorrect:
-    """Return how a classifier is asked which examples it gets right.
-
-    Args:
-        logits: Reads logits from what the model returns. Default: it returns them.
-        batch_size: Examples in one forward pass. Default 256.
-    """
+    """Return how a classifier is asked which examples it gets right."""
 
     def find_correct(model: Any, one: EarlierRequest, part: str) -> Tensor | None:
         examples: Sequence[Examples] = one.held_out if part == "held_out" else [] if one.train is None else [one.train]
@@ -80,10 +68,6 @@ def sign_test(before: Tensor, after: Tensor) -> float:
     """Return the one-sided p-value of "no more examples right than before", from those that changed alone.
 
     Of n examples that changed, g became right; under the hypothesis g is at most Binomial(n, ½).
-
-    Args:
-        before: Which examples were right before, ``(n,)`` bool.
-        after: Which are right now.
 
     Examples:
         >>> sign_test(torch.zeros(50, dtype=torch.bool), torch.ones(50, dtype=torch.bool)) < 1e-6

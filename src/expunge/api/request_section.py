@@ -42,18 +42,7 @@ def build_request_section(
     metrics: Sequence[Metric] | None = None,
     floors: Mapping[str, Summary] | None = None,
 ) -> dict[str, Any]:
-    """Return the part of a result document that belongs to one request.
-
-    Args:
-        info: The request.
-        split: Its examples at the first seed.
-        test: The test set.
-        trials: Every model at every seed, the original's and the retrained one's among them.
-        floor: The noise floor of the average gap.
-        examples: Pictures of forgotten examples with predictions.
-        metrics: What was measured. Default: what usually is.
-        floors: By metric, what two retrained models of one split get.
-    """
+    """Return the part of a result document that belongs to one request."""
     table = aggregate(trials, floor, metrics, floors)
     for test_values in find_held_out_tests(table["rows"]):
         test_values.update(HeldOutTest.from_dict(test_values).with_class_names(info.class_names).as_dict())
@@ -95,14 +84,7 @@ def find_held_out_tests(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 def build_contact_sheet(
     forget: Examples, outputs: Mapping[str, ModelOutputs], class_names: Sequence[str], count: int = 16
 ) -> list[dict[str, Any]]:
-    """Return pictures of forgotten examples with what each model says they are; nothing for inputs that are no images.
-
-    Args:
-        forget: The forgotten examples.
-        outputs: By row key; ``original`` and, where there is one, ``retrain`` are shown apart.
-        class_names: Name of each class.
-        count: How many pictures at most. Default 16.
-    """
+    """Return pictures of forgotten examples with what each model says they are; none where inputs are no images."""
     positions = torch.arange(min(count, len(forget)))
     batch = forget.batch(positions)
     if not is_image(batch.inputs):

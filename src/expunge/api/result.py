@@ -127,11 +127,7 @@ class Result:
 
 
 def get_task(task: str) -> Task:
-    """Return the family of models that a name stands for.
-
-    Raises:
-        ConfigError: If there is none of that name.
-    """
+    """Return the family of models that a name stands for."""
     if not isinstance(task, str):
         raise ConfigError("the name of a task", type(task).__name__, "`expunge list tasks` shows all")
     loaded: Task = find_component("tasks", task)()

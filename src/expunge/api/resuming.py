@@ -23,15 +23,7 @@ def write_config(folder: RunFolder, config: Mapping[str, Any], device: torch.dev
 
 
 def check_code(folder: RunFolder, force: bool) -> None:
-    """Refuse to go on with a run that other code began, or note that it was gone on with nevertheless.
-
-    Args:
-        folder: The run folder.
-        force: Whether to go on.
-
-    Raises:
-        ConfigError: If the code is another, and it is not to be gone on with.
-    """
+    """Refuse to go on with a run that other code began, or note that it was gone on with nevertheless."""
     path, now = folder.path / CONFIG_FILE, code_version()
     saved = json.loads(path.read_text(encoding="utf-8"))
     begun = saved.get("environment") if isinstance(saved.get("environment"), dict) else {}

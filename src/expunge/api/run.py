@@ -140,11 +140,7 @@ def graceful_shutdown(config: RequestFile) -> Iterator[None]:
 
 
 def finalize_run(job: Job[Any], recorder: LedgerRecorder | None, console: Console) -> Path:
-    """Do for a run that is finished what a kill right after that may have left undone.
-
-    Raises:
-        DataError: If its files are not those that it wrote; nothing is written then.
-    """
+    """Do for a run that is finished what a kill right after that may have left undone."""
     result = read_sealed_result(job.config.out)
     job.folder.clear_checkpoints()
     console.print(f"The run in '{display_path(job.config.out)}' is finished.", soft_wrap=True)

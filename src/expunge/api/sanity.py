@@ -22,14 +22,7 @@ from expunge.warnings_location import caller_stack_level
 
 
 def measure_fit(family: Task, predict: Predictor, split: Split, *, has_budget: bool = False) -> tuple[ModelFit, ...]:
-    """Return how well a model knows the examples of a request; model and random numbers are left as they were.
-
-    Args:
-        family: Of the model.
-        predict: The model as it was handed in.
-        split: The request.
-        has_budget: Whether there is a budget to keep.
-    """
+    """Return how well a model knows the examples of a request; model and random numbers are left as they were."""
     device = device_of(predict.model)
     before = get_rng_states(device)
     try:
@@ -49,11 +42,7 @@ def find_misfit(fits: Sequence[ModelFit]) -> ModelFit | None:
 
 
 def check_fit(fits: Sequence[ModelFit]) -> None:
-    """Refuse a model that knows the data no better than chance.
-
-    Raises:
-        ModelError: If it does not.
-    """
+    """Refuse a model that knows the data no better than chance."""
     mismatch = find_misfit(fits)
     if mismatch is not None:
         hint = (
@@ -69,16 +58,6 @@ def judge_fit(
     """Return how well a model knows the examples of a request, after a warning where it seems not to.
 
     Where the examples repeat themselves, a warning says so too.
-
-    Args:
-        family: Of the model.
-        predict: The model as it was handed in.
-        split: The request.
-        has_budget: Whether there is a budget to keep.
-        strict: Whether a budget is refused for a model that knows the data no better than chance.
-
-    Raises:
-        ModelError: If it is.
     """
     warn_of_copies(split.caveat)
     fits = measure_fit(family, predict, split, has_budget=has_budget)
@@ -91,18 +70,7 @@ def judge_fit(
 def check_request_fit(
     config: RequestFile, family: Task, predict: Predictor, split: Split, *, key: str = "model"
 ) -> None:
-    """Refuse a request to a model that knows the data no better than chance, unless it says not to look.
-
-    Args:
-        config: The request.
-        family: Of the model.
-        predict: The model.
-        split: The examples.
-        key: Where in the request file the weights are named.
-
-    Raises:
-        ModelError: If it does, with the line of the request file.
-    """
+    """Refuse a request to a model that knows the data no better than chance, unless it says not to look."""
     if config.sanity_check:
         with error_location(config, key):
             check_fit(measure_fit(family, predict, split, has_budget=getattr(config, "budget", None) is not None))
@@ -136,12 +104,7 @@ def fit_warning_filter() -> Iterator[None]:
 
 
 def apply_misfit(spending: BudgetResult | None, fits: Sequence[ModelFit]) -> BudgetResult | None:
-    """Return what became of a budget, with neither it kept nor the request met where the model does not know the data.
-
-    Args:
-        spending: What the run says of it; None without one.
-        fits: How well the model knew the data before the run.
-    """
+    """Return what became of a budget, neither kept nor met where the model does not know the data."""
     mismatch = find_misfit(fits)
     if spending is None or mismatch is None:
         return spending

@@ -60,11 +60,7 @@ def saving(folder: Path | str, *, overwrite: bool, files: Sequence[str] = RUN_FI
 
 
 def finish_saving(folder: Path) -> None:
-    """Move what a save has left aside into its place, the result last, and remove what it replaces.
-
-    Raises:
-        CheckpointError: If that cannot be done.
-    """
+    """Move what a save has left aside into its place, the result last, and remove what it replaces."""
     saved = folder / SAVED_FOLDER
     if not is_real_folder(saved):
         return

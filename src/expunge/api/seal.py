@@ -59,11 +59,7 @@ def reseal_document(document: Mapping[str, Any], folder: Path) -> dict[str, Any]
 
 
 def read_sealed_result(folder: Path) -> dict[str, Any]:
-    """Return the result document of a finished run, after everything in its folder was compared with what it wrote.
-
-    Raises:
-        DataError: If something is another than the run wrote, or the key is.
-    """
+    """Return the result document of a finished run, after everything in its folder was compared with what it wrote."""
     path, hint = folder / RESULT_FILE, "restore it from a copy, or pass --overwrite to answer the request anew"
     try:
         document = json.loads(read_regular_file(path, MAX_RESULT_BYTES))
@@ -94,11 +90,7 @@ def expects_seal(folder: Path) -> bool:
 
 
 def find_changed_files(document: dict[str, Any], folder: Path) -> list[str]:
-    """Return what in a run folder is not as it was sealed.
-
-    Raises:
-        DataError: If the seal was made with another key.
-    """
+    """Return what in a run folder is not as it was sealed."""
     seal, key = document[SEAL_KEY], load_or_create_key()
     files = seal.get("files") if isinstance(seal, dict) else None
     if not isinstance(files, dict) or not isinstance(seal.get("document"), str):
@@ -114,7 +106,6 @@ def find_changed_files(document: dict[str, Any], folder: Path) -> list[str]:
 
 
 def hash_run_files(folder: Path, key: bytes) -> dict[str, str]:
-    """Return the keyed hashes of a run's files, and of its model where that is a folder."""
     digests = {name: file_digest(folder / name, key) for name in SEALED_FILES if is_regular_file(folder / name)}
     if is_real_folder(folder / UNLEARNED_FOLDER):
         try:

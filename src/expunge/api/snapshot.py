@@ -14,13 +14,7 @@ from expunge.metrics.inference import restore_buffer
 
 @contextmanager
 def rollback_on_failure(model: nn.Module, *, active: bool = True) -> Iterator[None]:
-    """Put weights, gradients, buffers and modes of a model back, to the bit, if the body fails.
-
-    Args:
-        model: The model, which the body changes in place.
-        active: Whether to do so; else an error about numbers that are not finite takes the model along, which has its
-            last good weights. Default true.
-    """
+    """Put weights, gradients, buffers and modes of a model back, to the bit, if the body fails."""
     if not active:
         try:
             yield

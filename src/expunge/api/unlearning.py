@@ -142,11 +142,7 @@ def unlearn(
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of the run among those of the method.
-
-    Raises:
-        ConfigError: If there is one.
-    """
+    """Refuse settings of the run among those of the method."""
     for name in settings:
         if name in RunConfig.__dataclass_fields__:
             raise ConfigError("settings of the method", f"'{name}'", f"pass it as config=RunConfig({name}=…)")
@@ -238,7 +234,6 @@ def _prepare_job(call: _Call, data: tuple[Any, Any, Any], budget: Budget | None,
 def _run_job(
     job: _Job, plan: RunPlan, working_model: nn.Module, options: RunOptions, history: History
 ) -> BudgetResult | None:
-    """Carry out the plan on the working model."""
     predict, early_stopping = job.call.family.make_predictor(working_model, job.call.config.logits), None
     if plan.controller is not None:
         plan.controller.on_evaluation = job.call.callbacks.on_evaluation
@@ -318,11 +313,7 @@ def split_to_device(split: Split, model: nn.Module, family: Task, budget_options
 
 
 def clone_model(model: nn.Module) -> nn.Module:
-    """Return a copy of a model that shares nothing with it.
-
-    Raises:
-        ModelError: If it cannot be copied.
-    """
+    """Return a copy of a model that shares nothing with it."""
     try:
         return copy_model(model)
     except Exception as error:  # a module may hold anything, a file or a lock

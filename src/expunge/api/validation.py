@@ -33,22 +33,6 @@ def validate_split(
     """Return the split, after everything that can be checked without a training step has been.
 
     The model is left as it was, buffers and modes included.
-
-    Args:
-        predict: The model and how to read its logits.
-        forget: Examples to forget.
-        retain: Examples to keep.
-        holdout: Examples that the model was not trained on, if there are any.
-        trainable: Whether the model is to be changed. Default true.
-        count_classes: Takes ``predict`` and the parts, checks what is special to a family of models and returns the
-            number of classes, or None where logits tell it. Default: logits tell.
-
-    Raises:
-        RequestError: If a side is empty or names an example twice, sides share examples, or a label lies outside of
-            the head.
-        ModelError: If the model has no trainable weight or returns no logits.
-        DataError: If inputs are not finite, or of another kind in one part than in another.
-        NotFiniteError: If weights or logits are not finite.
     """
     caveat = check_sides(forget, retain, holdout)
     check_weights(predict.model)
@@ -71,9 +55,6 @@ def check_sides(forget: Examples, retain: Examples, holdout: Examples | None = N
     """Refuse sides that are empty, name an example twice or share examples, and held-out examples that repeat.
 
     Where the data repeat themselves anyway, copies are no reason to; a sentence that says so is returned.
-
-    Raises:
-        RequestError: If they do.
     """
     for name, examples in (("forget", forget), ("retain", retain)):
         if not len(examples):
@@ -91,19 +72,7 @@ def check_sides(forget: Examples, retain: Examples, holdout: Examples | None = N
 
 
 def check_unique(name: str, examples: Examples, sides: Sequence[Examples]) -> bool:
-    """Refuse held-out or test examples that are there more than once: no certificate counts them as one each.
-
-    Args:
-        name: What they are for.
-        examples: They.
-        sides: The retained and the forgotten examples.
-
-    Returns:
-        Whether some are, but no more than in the retained examples.
-
-    Raises:
-        RequestError: If some are otherwise.
-    """
+    """Refuse held-out or test examples that are there more than once: no certificate counts them as one each."""
     count = int(find_duplicates(examples).sum())
     if count and not is_coincidence(count, examples, examples, sides):
         actual = f"{count:,} of {len(examples):,} that hold the same as another one"
@@ -114,21 +83,7 @@ def check_unique(name: str, examples: Examples, sides: Sequence[Examples]) -> bo
 
 
 def check_disjoint(one: str, first: Examples, other: str, second: Examples, sides: Sequence[Examples]) -> bool:
-    """Refuse two parts that share examples: those of one data set by position, and all by what they hold.
-
-    Args:
-        one: What the first are for.
-        first: The first part.
-        other: What the second are for.
-        second: The second part.
-        sides: The retained and the forgotten examples, which tell how often data like these repeat themselves.
-
-    Returns:
-        Whether some hold the same, but no more than by chance.
-
-    Raises:
-        RequestError: If they share examples.
-    """
+    """Refuse two parts that share examples: those of one data set by position, and all by what they hold."""
     if identify_root(first) == identify_root(second):
         shared = int(torch.isin(get_root_indices(first), get_root_indices(second)).sum())
         if shared:
@@ -160,12 +115,7 @@ def collect_tensor_id(tensor: Tensor, tensor_ids: list[tuple[Any, ...]]) -> Tens
 
 
 def check_weights(model: nn.Module) -> None:
-    """Refuse a model whose weights are not there or not finite.
-
-    Raises:
-        ModelError: If it is no module, or a weight or buffer has no values yet.
-        NotFiniteError: If a weight is NaN or infinite.
-    """
+    """Refuse a model whose weights are not there or not finite."""
     if not isinstance(model, nn.Module):
         raise ModelError("a model, an nn.Module", type(model).__name__, "pass the trained model itself")
     for name, value in (*model.named_parameters(), *model.named_buffers()):
@@ -182,11 +132,7 @@ def check_weights(model: nn.Module) -> None:
 
 
 def validate_changeable(model: nn.Module) -> nn.Module:
-    """Return a model that is to be changed itself if its weights can be written to.
-
-    Raises:
-        ModelError: If a weight was made in inference mode, or numbers of it share memory.
-    """
+    """Return a model that is to be changed itself if its weights can be written to."""
     for name, weight in model.named_parameters():
         hint = "leave out inplace=True, or give the weight memory of its own with clone()"
         if weight.is_inference():
@@ -197,11 +143,7 @@ def validate_changeable(model: nn.Module) -> nn.Module:
 
 
 def check_gradient(predict: Predictor, examples: Examples) -> None:
-    """Refuse a model whose logits do not depend on its weights, as far as autograd can see.
-
-    Raises:
-        ModelError: If that is so.
-    """
+    """Refuse a model whose logits do not depend on its weights, as far as autograd can see."""
     if any(weight.is_inference() for weight in predict.model.parameters()):
         return  # Their copies, which are what is changed, can have gradients.
     batch = take_probe_batch(examples).slice(0, 2).to(device_of(predict.model))
@@ -213,13 +155,7 @@ def check_gradient(predict: Predictor, examples: Examples) -> None:
 
 
 def infer_num_classes(predict: Predictor, *sides: Examples) -> int:
-    """Return the number of logits of one example, after a few of each side passed through the model.
-
-    Raises:
-        ModelError: If the examples do not pass through, or no logits come out.
-        DataError: If inputs are not finite.
-        NotFiniteError: If logits are not finite.
-    """
+    """Return the number of logits of one example, after a few of each side passed through the model."""
     classes: int | None = None
     for examples in sides:
         batch = take_probe_batch(examples).to(device_of(predict.model))
@@ -237,20 +173,12 @@ def take_probe_batch(examples: Examples) -> Batch:
 
 
 def check_inputs(batch: Batch) -> None:
-    """Refuse inputs that are not finite.
-
-    Raises:
-        DataError: If one is NaN or infinite.
-    """
+    """Refuse inputs that are not finite."""
     map_tensors(batch.inputs, validate_finite)
 
 
 def check_input_types(*parts: Examples) -> None:
-    """Refuse parts of one call that yield inputs of different kinds: bytes and floats are rarely of one scale.
-
-    Raises:
-        DataError: If some yield whole numbers where others yield floating-point ones.
-    """
+    """Refuse parts of one call that yield inputs of different kinds: bytes and floats are rarely of one scale."""
     forms: dict[tuple[bool, ...], str] = {}
     for examples in filter(len, parts):
         types = _collect_dtypes(examples.batch(torch.tensor([0])).inputs)
@@ -272,7 +200,6 @@ def _collect_dtypes(inputs: Any) -> list[torch.dtype]:
 
 
 def validate_finite(inputs: Tensor) -> Tensor:
-    """Return a tensor of inputs if all of it is finite."""
     broken = int((~torch.isfinite(inputs)).unsqueeze(-1).flatten(1).any(1).sum()) if inputs.is_floating_point() else 0
     if broken:
         actual = f"NaN or infinity in {broken} of the first {len(inputs)} examples"
@@ -281,11 +208,7 @@ def validate_finite(inputs: Tensor) -> Tensor:
 
 
 def check_logits(logits: Tensor) -> None:
-    """Refuse logits of which a loss cannot be made.
-
-    Raises:
-        NotFiniteError: If one is NaN or +inf, or all of an example are -inf.
-    """
+    """Refuse logits of which a loss cannot be made."""
     broken = int((~torch.isfinite(logits.amax(1))).sum())
     if broken:
         actual = f"NaN or infinity for {broken} of the first {len(logits)} examples"

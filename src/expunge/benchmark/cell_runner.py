@@ -83,12 +83,10 @@ class CellRunner:
         return source
 
     def load_seed_data(self, seed: int) -> LabeledDataset:
-        """Return the data of a seed."""
         chosen = self.recipe.build_config(None, seed).data
         return self.full_data if chosen.subset is None else self.full_data.subset(chosen.subset, chosen.subset_seed)
 
     def load_case(self, request: int, seed: int) -> RequestCase:
-        """Return a request at one seed."""
         source, config = self.source(seed), self.recipe.build_config(request, seed)
         with error_location(self.recipe.where("requests", request)):
             positions = split_request(source.train, as_request(config), source.class_names)
@@ -99,11 +97,7 @@ class CellRunner:
         )
 
     def split_test_data(self, test: Examples) -> tuple[Examples | None, Examples | None, Examples]:
-        """Return the held-out examples, those of tuning, and the rest of the test data: the same at every seed.
-
-        Raises:
-            ConfigError: If one of them is empty.
-        """
+        """Return the held-out examples, those of tuning, and the rest of the test data: the same at every seed."""
         recipe = self.recipe
         order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
         fractions = [recipe.holdout or 0.0, recipe.tune.holdout_fraction if recipe.tune else 0.0]
@@ -173,11 +167,7 @@ class CellRunner:
         }
 
     def load_network(self, item: Network) -> nn.Module:
-        """Return a network that was trained.
-
-        Raises:
-            ModelError: If it could not be trained, or was not.
-        """
+        """Return a network that was trained."""
         facts = self.folders.load(item)
         if facts is None or FAILURE in facts:
             why = "none" if facts is None else facts[FAILURE]["sentence"]
@@ -197,7 +187,6 @@ class CellRunner:
         )
 
     def score_original(self, request: int, seed: int) -> tuning.TuningScores:
-        """Return what tuning sees of the original."""
         case = self.case(request, seed)
         predict = self.task.make_predictor(self.load_network(Network(self.recipe, seed)))
         return tuning.compute_tuning_scores(predict, case.split, get_tuning_examples(case))
@@ -213,7 +202,6 @@ class CellRunner:
         return runners[item.role](item, case)
 
     def measure_original(self, item: BenchmarkCell, case: RequestCase) -> dict[str, Any]:
-        """Measure the original, and tell what the request is about."""
         network = item.needs[0]
         facts = self.folders.load(network) or {}
         scores = self.score_outputs(item, self.compute_outputs(self.load_network(network), case))
@@ -297,11 +285,7 @@ def error_location(where: str) -> Iterator[None]:
 
 
 def get_tuning_examples(case: RequestCase) -> Examples:
-    """Return the held-out examples of tuning.
-
-    Raises:
-        ConfigError: If there are none.
-    """
+    """Return the held-out examples of tuning."""
     if case.tuning is None:
         raise ConfigError("a section 'tune' for a trial", "none", "add `tune: {lr: [...]}`")
     return case.tuning

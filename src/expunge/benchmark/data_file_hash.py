@@ -19,12 +19,7 @@ _UNKEYED = bytes(32)
 
 
 def hash_data_files(data: DataChoice, data_dir: Path | None) -> str | None:
-    """Return 32 hex digits over names and contents of the files that a recipe reads; None of a data set with a name.
-
-    Args:
-        data: Which data the recipe names.
-        data_dir: Folder of the data, where the command names one.
-    """
+    """Return 32 hex digits over names and contents of the files that a recipe reads; None of a data set with a name."""
     if data.name not in FOLDER_READERS:
         return None
     try:

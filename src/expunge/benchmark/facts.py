@@ -81,13 +81,7 @@ FACT_CLASSES: dict[str, type[Facts]] = {
 
 
 def find_problem(role: str, facts: dict[str, Any], failed: bool) -> str | None:
-    """Return what is wrong with the content of an item's file; None if nothing is.
-
-    Args:
-        role: Of the item.
-        facts: The content.
-        failed: Whether it says that the item could not be made.
-    """
+    """Return what is wrong with the content of an item's file; None if nothing is."""
     try:
         (FailedFacts if failed else FACT_CLASSES[role]).model_validate(facts)
     except ValidationError as error:

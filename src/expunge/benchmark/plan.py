@@ -13,7 +13,6 @@ LoadFacts = Callable[[BenchmarkCell], dict[str, Any] | None]
 
 
 def list_request_methods(recipe: BenchmarkRecipe, request: int) -> list[MethodEntry]:
-    """Return the methods that a request has a row for."""
     kind = recipe.requests[request].kind
     return [entry for entry in recipe.methods if entry.requests in (None, kind)]
 
@@ -31,12 +30,7 @@ def list_tuning_items(recipe: BenchmarkRecipe) -> list[Item]:
 
 
 def list_table_items(recipe: BenchmarkRecipe, load_facts: LoadFacts) -> list[Item]:
-    """Return the networks and cells of the table, whole seeds first; methods that are not yet tuned are left out.
-
-    Args:
-        recipe: The comparison.
-        load_facts: Returns what is known of a cell.
-    """
+    """Return the networks and cells of the table, whole seeds first; methods that are not yet tuned are left out."""
     items: list[Item] = []
     requests = range(len(recipe.requests))
     settled = {

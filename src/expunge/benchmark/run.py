@@ -92,11 +92,7 @@ def run_phases(
     console: Console | None,
     force: bool = False,
 ) -> None:
-    """Make what is missing of each list of items, which is asked for once those before it are made.
-
-    Raises:
-        ExpungeError: If recipe or data do not fit, before anything is made; or a process was killed.
-    """
+    """Make what is missing of each list of items, which is asked for once those before it are made."""
     if min(jobs, threads) < 1:
         raise ConfigError("at least one job and one thread", f"{min(jobs, threads)}", "use 1")
     console = console or Console(quiet=True)

@@ -107,11 +107,7 @@ class BenchmarkFolders:
 
 
 def check_result_file(path: Path) -> None:
-    """Refuse to write a comparison's result over anything but the result of a comparison.
-
-    Raises:
-        ConfigError: If a run's result, its settings, weights or something else is there.
-    """
+    """Refuse to write a comparison's result over anything but the result of a comparison."""
     check_replaceable(path, ".json")
     if path.exists():
         with suppress(ValueError, RecursionError):

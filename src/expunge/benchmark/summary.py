@@ -102,11 +102,7 @@ class SectionBuilder:
         self.facts_read: list[FactMap] = []
 
     def build_section(self, request: int) -> dict[str, Any]:
-        """Return the part of one request.
-
-        Raises:
-            DataError: If no cell of it is there.
-        """
+        """Return the part of one request."""
         all_trials: list[ModelScores] = []
         self.incomplete: list[dict[str, Any]] = []
         floors: list[float | None] = []
@@ -209,7 +205,6 @@ class SectionBuilder:
 
 
 def row_key(entry: MethodEntry) -> str:
-    """Return the key of a method's row, apart from the rows that are no method's."""
     return f"{entry.id}_method" if entry.id in RESERVED_KEYS else entry.id
 
 

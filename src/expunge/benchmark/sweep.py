@@ -37,11 +37,7 @@ ROLES: tuple[CellRole, ...] = ("original", "retrained")
 
 
 def prepare_sweep(recipe: BenchmarkRecipe, overrides: Mapping[str, Grid]) -> tuple[BenchmarkRecipe, dict[str, Grid]]:
-    """Return a recipe without its budget, whose methods are those that can be swept, and the grid of each.
-
-    Raises:
-        ConfigError: If methods have different numbers of values, or one refuses a value.
-    """
+    """Return a recipe without its budget, whose methods are those that can be swept, and the grid of each."""
     entries = [entry for entry in recipe.methods if entry.tunable or entry.name == AUTO]
     grids = {entry.id: choose_sweep_grid(entry, overrides) for entry in entries}
     check_equal_runs(grids)
@@ -56,7 +52,6 @@ def prepare_sweep(recipe: BenchmarkRecipe, overrides: Mapping[str, Grid]) -> tup
 def list_sweep_cells(
     recipe: BenchmarkRecipe, grids: Mapping[str, Grid], request: int, entry: MethodEntry, seed: int
 ) -> list[BenchmarkCell]:
-    """Return the cells of a method at one seed, one for each value of its knob."""
     pairs = [(knob, value) for knob, values in grids[entry.id].items() for value in values]
     return [BenchmarkCell(recipe, "method", request, seed, entry, (pair,)) for pair in pairs]
 
@@ -138,11 +133,7 @@ def make_quiet_console() -> Console:
 def build_sweep_section(
     recipe: BenchmarkRecipe, folders: BenchmarkFolders, grids: Mapping[str, Grid], request: int
 ) -> dict[str, Any]:
-    """Return the part of one request: every point with its intervals, the front, and areas.
-
-    Raises:
-        DataError: If no reference of it is there.
-    """
+    """Return the part of one request: every point with its intervals, the front, and areas."""
     kind = recipe.requests[request].kind
     name, start, unit = AXES["class" if kind == "class" else "other"]
     baselines = {

@@ -38,12 +38,7 @@ SWEEP_GRIDS: Mapping[str, Grid] = {
 
 
 def choose_sweep_grid(entry: MethodEntry, overrides: Mapping[str, Grid]) -> Grid:
-    """Return what is swept for a method: what the caller asks, the grid of the recipe's entry, or the table's.
-
-    Args:
-        entry: The method.
-        overrides: Row → grid, the row ``""`` standing for all that are not named.
-    """
+    """Return what is swept for a method: what the caller asks, the grid of the recipe's entry, or the table's."""
     chosen_grid = overrides.get(entry.id) or overrides.get("") or entry.tune
     if chosen_grid:
         return chosen_grid
@@ -58,12 +53,6 @@ def choose_sweep_grid(entry: MethodEntry, overrides: Mapping[str, Grid]) -> Grid
 
 def parse_params(texts: Sequence[str]) -> dict[str, Grid]:
     """Return the grids that a command line asks for.
-
-    Args:
-        texts: Each ``lr=0.01,0.1`` for all methods, or ``salun:mask_fraction=0.3,0.5`` for one row.
-
-    Raises:
-        ConfigError: If one is not of this form.
 
     Examples:
         >>> parse_params(["lr=0.01,0.1", "salun:mask_fraction=0.3,0.5"])
@@ -85,11 +74,7 @@ def parse_params(texts: Sequence[str]) -> dict[str, Grid]:
 
 
 def check_equal_runs(grids: Mapping[str, Grid]) -> None:
-    """Refuse a sweep that gives one method more runs than another.
-
-    Raises:
-        ConfigError: If it does.
-    """
+    """Refuse a sweep that gives one method more runs than another."""
     counts = {key: len(values) for key, grid in grids.items() for values in grid.values()}
     if len({*counts.values()}) > 1:
         actual = ", ".join(f"{key}: {count}" for key, count in counts.items())

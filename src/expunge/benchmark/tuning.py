@@ -27,13 +27,7 @@ TuningScores = dict[str, float | None]
 
 
 def compute_tuning_scores(predict: Predictor, split: Split, tuning_examples: Examples) -> TuningScores:
-    """Return the accuracies in percent that tuning may read; those of whole classes where a request has some.
-
-    Args:
-        predict: The network.
-        split: Of the request.
-        tuning_examples: Held-out examples of tuning.
-    """
+    """Return the accuracies in percent that tuning may read; those of whole classes where a request has some."""
     tuning_outputs = collect_outputs(predict, tuning_examples)
     parts = {
         "forget": collect_outputs(predict, split.forget),
@@ -82,15 +76,6 @@ def select_setting(
     """Return the setting that did best over the tuning seeds; nothing to set where nothing is tuned.
 
     A value whose trials fail anywhere is out; if all are, it is the first one, whose failure the table then shows.
-
-    Args:
-        recipe: The comparison.
-        request: Place of the request.
-        entry: The method.
-        load_facts: Returns what is known of a cell.
-
-    Returns:
-        None while a trial is missing.
     """
     grid = list_trial_cells(recipe, request, entry)
     if not grid:

@@ -66,14 +66,7 @@ def get_runner(session: Session, recipe: BenchmarkRecipe, folders: BenchmarkFold
 
 
 def run_item(item: Item, folders: BenchmarkFolders, threads: int, session: Session) -> tuple[Item, str]:
-    """Make an item, after the networks that it needs, and return it with what came of it.
-
-    Args:
-        item: It.
-        folders: Where things are kept.
-        threads: Of the processor.
-        session: It belongs to.
-    """
+    """Make an item, after the networks that it needs, and return it with what came of it."""
     if os.getppid() == session.process and session not in _runners:
         threading.Thread(target=exit_with_parent, args=(session.process,), daemon=True).start()
     if os.getpid() != session.process:
@@ -95,14 +88,6 @@ def exit_with_parent(parent: int) -> None:
 def run_items(
     items: Sequence[Item], folders: BenchmarkFolders, jobs: int, threads: int, session: Session
 ) -> Iterator[tuple[Item, str]]:
-    """Yield each item with what came of it, as soon as that is known.
-
-    Args:
-        items: In the order in which they are begun.
-        folders: Where things are kept.
-        jobs: Processes; 1 is this one.
-        threads: Of each.
-        session: They belong to.
-    """
+    """Yield each item with what came of it, as soon as that is known."""
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
     yield from parallel(delayed(run_item)(item, folders, threads, session) for item in items)

@@ -91,12 +91,7 @@ def max_log_wealth(values: Floats, stake: Floats, mean: Floats) -> Floats:
 
 
 def validate_drops(drops: Any, width: float) -> Floats:
-    """Return drops that lie within their range.
-
-    Raises:
-        ConfigError: If the range is none.
-        DataError: If one does not.
-    """
+    """Return drops that lie within their range."""
     if not 0 < width < np.inf:
         raise ConfigError("a range of positive, finite width", f"{width}", "name the bounds of a single value")
     values = np.asarray(drops, dtype=np.float64)

@@ -163,11 +163,7 @@ def _is_finite(value: Real) -> bool:
 
 
 def _validate_amount(name: str, value: Any) -> float:
-    """Return a field of a budget as a plain number.
-
-    Raises:
-        ConfigError: If it is no finite number, or below 0; a floor has to be above.
-    """
+    """Return a field of a budget as a plain number."""
     is_number = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
     lower_bound = "> 0" if name == "min_base_loss" else "≥ 0"
     if not is_number or not (value > 0 if name == "min_base_loss" else value >= 0):
@@ -185,11 +181,7 @@ _EXAMPLES = {
 
 
 def _validate_switch(name: str, value: Any) -> bool:
-    """Return a field that is true or false, NumPy's truth values as Python's.
-
-    Raises:
-        ConfigError: If it is neither.
-    """
+    """Return a field that is true or false, NumPy's truth values as Python's."""
     if not isinstance(value, (bool, np.bool_)):
         raise ConfigError(f"{name} to be True or False", format_value(value), "choose one of them")
     return bool(value)
@@ -207,11 +199,7 @@ def format_value(value: Any) -> str:
 
 
 def validate_bounds(bounds: tuple[float, float], metric: MetricFn | None) -> tuple[float, float]:
-    """Return the bounds of a metric as two numbers.
-
-    Raises:
-        ConfigError: If there is no metric, or they are no range.
-    """
+    """Return the bounds of a metric as two numbers."""
     try:
         low, high = (float(bound) for bound in bounds)
         is_valid = -float("inf") < low < high < float("inf")
@@ -224,11 +212,7 @@ def validate_bounds(bounds: tuple[float, float], metric: MetricFn | None) -> tup
 
 
 def require_value(value: float | None, what: str) -> float:
-    """Return a value that a budget needs.
-
-    Raises:
-        DataError: If a reading lacks it.
-    """
+    """Return a value that a budget needs."""
     if value is None:
         raise DataError(f"a reading with the {what}", "one without", "use a budget that this family of models has")
     return value

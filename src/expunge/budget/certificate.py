@@ -172,11 +172,7 @@ def solve_constrained_mle(lost: int, gained: int, examples: int, drop: float) ->
 
 
 def as_bool_array(values: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return a non-empty row of truth values.
-
-    Raises:
-        DataError: If it is none.
-    """
+    """Return a non-empty row of truth values."""
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0 or array.dtype != np.bool_:
         actual = f"shape {array.shape} of {array.dtype}"
@@ -185,11 +181,7 @@ def as_bool_array(values: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def validate_level(delta: float) -> float:
-    """Return δ.
-
-    Raises:
-        ConfigError: If it is not between 0 and 1.
-    """
+    """Return δ."""
     if not 0 < delta < 1:
         raise ConfigError("0 < delta < 1", f"{delta}", "use .05 for a confidence of 95 %")
     return float(delta)

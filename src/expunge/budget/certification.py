@@ -116,11 +116,7 @@ def compute_certificate(
 def compute_mean_certificate(
     drops: Floats, delta: float, base: Floats | float = 1.0, floor: float = 0.0
 ) -> Certificate:
-    """Return the paired bootstrap's bound on mean drop ÷ mean base.
-
-    Raises:
-        DataError: If nothing can be said.
-    """
+    """Return the paired bootstrap's bound on mean drop ÷ mean base."""
     bound = bootstrap_bound(drops, base, floor, delta)
     if not np.isfinite(bound):
         raise DataError("a finite bound", "none: nearly all examples kept their value", "certify with more examples")

@@ -220,7 +220,6 @@ def count_correct(predict: Predictor, examples: Examples) -> tuple[int, int]:
 
 
 def get_labels(examples: Examples) -> Integers:
-    """Return the labels of examples as an array."""
     labels: Integers = examples.targets.cpu().numpy()
     return labels
 

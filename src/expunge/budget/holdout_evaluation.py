@@ -97,11 +97,7 @@ def evaluate_model_safely(
 
 
 def evaluate_metric(metric: MetricFn, predict: Predictor, examples: Examples) -> Floats:
-    """Return what a user's metric measures, one finite number ``(1,)`` or one for each example, ``(n,)``.
-
-    Raises:
-        MetricError: If it is neither, or the metric raises an error or changes the model, which is then put back.
-    """
+    """Return what a user's metric measures, one finite number ``(1,)`` or one for each example, ``(n,)``."""
     name = getattr(metric, "__name__", type(metric).__name__)
     tensors = [*predict.model.parameters(), *predict.model.buffers()]
     before = [tensor.detach().clone() for tensor in tensors]
@@ -145,11 +141,7 @@ def _are_equal(one: Tensor, other: Tensor) -> bool:
 
 
 def as_metric_array(value: Any, count: int) -> Floats:
-    """Return what a metric measured: one number ``(1,)``, or one for each example, ``(count,)``.
-
-    Raises:
-        MetricError: If it is neither.
-    """
+    """Return what a metric measured: one number ``(1,)``, or one for each example, ``(count,)``."""
     if value is None:
         raise MetricError("a number from the metric", "None", "let the function return its value")
     try:

@@ -115,15 +115,7 @@ def jackknife_bound(full_drop: float, group_drops: Any, delta: float = 0.05) -> 
 
 
 def validate_values(values: Any, examples: int | None = None) -> Floats:
-    """Return one finite number for each of enough examples.
-
-    Args:
-        values: The numbers.
-        examples: How many examples there are. Default: as many as numbers.
-
-    Raises:
-        DataError: If they are not.
-    """
+    """Return one finite number for each of enough examples."""
     array = np.asarray(values, dtype=np.float64)
     count = len(np.atleast_1d(array)) if examples is None else examples
     if array.shape != (count,) or count < MIN_EXAMPLES:

@@ -101,11 +101,7 @@ def _validate_materialized(tensor: Tensor) -> Tensor:
 
 
 def collate_inputs(inputs: list[Any]) -> Any:
-    """Return inputs as one batch.
-
-    Raises:
-        DataError: If they cannot be stacked.
-    """
+    """Return inputs as one batch."""
     try:
         return map_tensors(default_collate(inputs), _validate_materialized)
     except (TypeError, ValueError, RuntimeError) as error:

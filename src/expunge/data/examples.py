@@ -165,15 +165,7 @@ def num_classes(examples: Examples) -> int:
 
 
 def validate_positions(positions: Any, size: int) -> Tensor:
-    """Return positions as whole numbers of 64 bits.
-
-    Args:
-        positions: As somebody passed them.
-        size: Of the examples that they are positions in.
-
-    Raises:
-        DataError: If they are something else, or out of range.
-    """
+    """Return positions as whole numbers of 64 bits."""
     expected, hint = "positions as a list of whole numbers of 64 bits", "list them"
     try:
         tensor = as_tensor(positions)

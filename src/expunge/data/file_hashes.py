@@ -39,13 +39,6 @@ def cache_folder() -> Path:
 def hash_file_contents(files: Sequence[Path], key: bytes) -> NDArray[np.bytes_]:
     """Return the keyed hash of what each file holds: BLAKE2b, 16 bytes, ``(n,)`` of dtype S16.
 
-    Args:
-        files: The files. One whose path, size and times are known is not read again.
-        key: The secret, from ``load_key``.
-
-    Raises:
-        OSError: If one cannot be read.
-
     Examples:
         >>> file = Path(tempfile.mkdtemp(), "picture")
         >>> _ = file.write_bytes(b"pixels")
@@ -88,11 +81,7 @@ def read_cached_array(path: Path) -> NDArray[Any] | None:
 
 
 def write_cached_array(path: Path, values: NDArray[Any]) -> None:
-    """Write an array into the cache, readable by its owner alone, whole or not at all.
-
-    Raises:
-        OSError: If that fails.
-    """
+    """Write an array into the cache, readable by its owner alone, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")  # mkstemp gives mode 0600
     try:

@@ -332,7 +332,6 @@ def _digest_texts(texts: Any) -> NDArray[np.uint8]:
 
 
 def _row_bytes(values: Tensor, count: int) -> NDArray[np.uint8]:
-    """Return the bytes of each row."""
     dense = values.detach().to_dense() if values.is_sparse else values.detach()
     flat = dense.cpu().resolve_conj().resolve_neg().contiguous().reshape(count, -1)
     viewed: NDArray[np.uint8] = flat.view(torch.uint8).numpy()

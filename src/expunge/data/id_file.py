@@ -16,12 +16,6 @@ _HINT = "write one id per line, or a .json list of texts and numbers"
 def read_ids(path: Path) -> list[str]:
     r"""Return the ids in a file, each as text, in its order.
 
-    Args:
-        path: ``.json`` (a list of texts and whole numbers), or text with one id per line; empty lines are passed over.
-
-    Raises:
-        RequestError: If the file cannot be read, or holds something else.
-
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -46,13 +40,6 @@ def column_to_texts(ids: Any, count: int) -> list[str]:
 
     A column of a table is taken by place, whatever its rows are numbered with, and arrays may be ``(n, 1)``.
 
-    Args:
-        ids: A list, array, tensor or column.
-        count: Of the examples.
-
-    Raises:
-        DataError: If there is not one for each example.
-
     Examples:
         >>> column_to_texts([[7], [8]], 2)
         ['7', '8']
@@ -67,9 +54,6 @@ def column_to_texts(ids: Any, count: int) -> list[str]:
 
 def ids_to_texts(values: Any) -> list[str]:
     """Return ids as texts, by which they are compared: 25 and "25" are one.
-
-    Raises:
-        RequestError: If they are no list of texts and whole numbers.
 
     Examples:
         >>> ids_to_texts([25, "C-17"])

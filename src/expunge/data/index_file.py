@@ -21,13 +21,6 @@ _HINT = "write one whole number per line, or a .json list, or an integer .npy ar
 def read_indices(path: Path) -> list[int]:
     r"""Return the whole numbers in an index file, in its order.
 
-    Args:
-        path: ``.json`` (a list), ``.npy`` (an integer array of one dimension), or text with one number per line, where
-            ``#`` starts a comment.
-
-    Raises:
-        RequestError: If the file is missing, or holds something else than whole numbers (with the line of it).
-
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -70,9 +63,6 @@ def _read_npy(path: Path) -> list[int]:
 
 def to_int_list(values: Any) -> list[int]:
     """Return ``values`` as a list of Python integers; numbers with a fraction, booleans and text are refused.
-
-    Raises:
-        RequestError: At the first entry that is not a whole number, with its place.
 
     Examples:
         >>> to_int_list(np.array([2, 5]))

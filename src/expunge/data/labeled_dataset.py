@@ -87,11 +87,7 @@ def find_dataset_folder(data_dir: Path | str | None, folder: str, *others: str) 
 
 
 def check_unicode_names(*names: str) -> None:
-    """Refuse names that no report could be written with: those of folders in another encoding, halves of characters.
-
-    Raises:
-        DataError: If there is one.
-    """
+    """Refuse names that no report could be written with: those of folders in another encoding, halves of characters."""
     for name in names:
         if not is_unicode(str(name)):
             hint = "rename the class or folder; files of another system may need their names converted"

@@ -36,14 +36,6 @@ def as_tensor(values: Any) -> Tensor:
 def as_labels(values: Any, count: int) -> Tensor:
     """Return labels as an int64 tensor of one dimension.
 
-    Args:
-        values: A tensor, array or list of whole numbers, ``(count,)`` or ``(count, 1)``; labels that are all 0 or 1 may
-            be floats or booleans, as binary classifiers are trained on.
-        count: How many there must be.
-
-    Raises:
-        DataError: If they are not whole numbers, not one per example, negative, or greater than 2²⁴.
-
     Examples:
         >>> as_labels([2, 0], 2)
         tensor([2, 0])
@@ -72,9 +64,6 @@ def as_labels(values: Any, count: int) -> Tensor:
 def get_label(item: Any) -> int:
     """Return the label of one item of a data set: ``(input, label)``, or a mapping with ``label`` or ``labels``.
 
-    Raises:
-        DataError: If the item has neither form, or its label is no whole number.
-
     Examples:
         >>> get_label(("picture", 3)), get_label({"pixels": 0, "label": torch.tensor(2)})
         (3, 2)
@@ -99,9 +88,6 @@ def get_labels(dataset: Any) -> Tensor:
     An attribute is trusted if it has the right length and agrees with a few items: a data set with a transform of its
     targets keeps the untransformed ones in the attribute.
 
-    Raises:
-        DataError: If an item cannot be read or has no label.
-
     Examples:
         >>> get_labels([("a", 1), ("b", 0)])
         tensor([1, 0])
@@ -117,11 +103,7 @@ def get_labels(dataset: Any) -> Tensor:
 
 
 def read_item(dataset: Any, index: Any) -> Any:
-    """Return one item of a user's data set, or a list of them if ``index`` is a list.
-
-    Raises:
-        DataError: If the data set raises an error.
-    """
+    """Return one item of a user's data set, or a list of them if ``index`` is a list."""
     try:
         if not isinstance(index, list):
             return dataset[index]
@@ -161,7 +143,6 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_binary(values: Tensor) -> bool:
-    """Return whether all values are 0 or 1."""
     return not values.is_complex() and bool(((values == 0) | (values == 1)).all())
 
 

@@ -15,17 +15,7 @@ MAX_LIST_BYTES = 2**28
 
 
 def read_list(path: Path, description: str, hint: str, read: Callable[[Path], list[T]]) -> list[T]:
-    """Return what a file lists.
-
-    Args:
-        path: The file.
-        description: What it is to be, as in "an index file".
-        hint: What to write instead of anything else.
-        read: Reads it; an ``OSError`` or ``ValueError`` of it becomes a sentence.
-
-    Raises:
-        RequestError: If it cannot be read, or holds something else.
-    """
+    """Return what a file lists."""
     try:
         return read(path)
     except OSError as error:
@@ -37,13 +27,7 @@ def read_list(path: Path, description: str, hint: str, read: Callable[[Path], li
 
 
 def read_list_text(path: Path) -> str:
-    """Return the text of a file that lists something, without a byte order mark.
-
-    Raises:
-        RequestError: If it is longer than 256 MiB.
-        OSError: If it is no plain file or cannot be read.
-        ValueError: If it is no UTF-8.
-    """
+    """Return the text of a file that lists something, without a byte order mark."""
     content = read_bytes(path, MAX_LIST_BYTES)
     if len(content) > MAX_LIST_BYTES:
         raise RequestError(f"at most {MAX_LIST_BYTES >> 20} MiB in a list", f"more in '{path.name}'", "split the file")

@@ -18,10 +18,6 @@ _READ_ERRORS = (ValueError, EOFError, OverflowError, SyntaxError, TypeError, Tok
 def load_mmap(path: Path) -> NDArray[Any]:
     """Return the array in a file without reading more than its header; a size that is not there is refused.
 
-    Raises:
-        ValueError: If the file is no array, or one of Python objects.
-        OSError: If it cannot be read.
-
     Examples:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp(), "a.npy")

@@ -19,13 +19,6 @@ def to_upright_rgb(image: Any, name: str) -> Any:
     Gray values of 9 to 16 bits are scaled by their depth, which Pillow's own ``convert`` cuts off at 255. Transparency
     is dropped: every pixel shows the color that is stored.
 
-    Args:
-        image: The picture, in any of Pillow's modes.
-        name: What to call it in an error.
-
-    Raises:
-        DataError: If its values have no fixed range (32-bit and floating-point pictures), or its mode has no colors.
-
     Examples:
         >>> from PIL import Image
         >>> to_upright_rgb(Image.fromarray(np.full((1, 1), 32896, np.uint16)), "a picture").getpixel((0, 0))

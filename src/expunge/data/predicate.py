@@ -15,12 +15,7 @@ Predicate = Callable[[int, Any, int], bool]
 
 
 def import_predicate(path: str) -> Predicate:
-    """Return the function at ``package.module:name``.
-
-    Raises:
-        ConfigError: If there is none.
-        RequestError: If it is not a function.
-    """
+    """Return the function at ``package.module:name``."""
     target = import_object(path)
     if not callable(target):
         expected = "a predicate as 'package.module:name'"
@@ -30,11 +25,7 @@ def import_predicate(path: str) -> Predicate:
 
 
 def find_matching_rows(function: Predicate, batch: Batch) -> list[int]:
-    """Return the rows of a batch for which the predicate is true.
-
-    Raises:
-        RequestError: If the predicate fails or answers something else than true or false.
-    """
+    """Return the rows of a batch for which the predicate is true."""
     labels, indices = batch.targets.tolist(), batch.indices.tolist()
     return [
         row

@@ -82,11 +82,7 @@ class TargetDatasetExamples(DatasetExamples):
 
 
 def split_target(item: Any) -> tuple[Any, Any]:
-    """Return the input and the target of an item.
-
-    Raises:
-        DataError: If it is neither a pair nor a mapping with a target.
-    """
+    """Return the input and the target of an item."""
     if isinstance(item, tuple | list) and len(item) == 2:
         return item[0], item[1]
     names = [name for name in ("target", "targets", "label", "labels") if isinstance(item, Mapping) and name in item]
@@ -96,11 +92,7 @@ def split_target(item: Any) -> tuple[Any, Any]:
 
 
 def as_values(targets: Any) -> Tensor:
-    """Return targets as finite numbers, ``(n, k)`` float32; float64 stays.
-
-    Raises:
-        DataError: If they are none.
-    """
+    """Return targets as finite numbers, ``(n, k)`` float32; float64 stays."""
     hint = "pass one number, or a row of as many numbers, for each example"
     try:
         values = torch.stack([as_tensor(one) for one in targets]) if isinstance(targets, list) else as_tensor(targets)

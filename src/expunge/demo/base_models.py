@@ -41,18 +41,7 @@ CLASSIFIER_TRAINING: Mapping[str, TrainSettings] = {
 def find_base_models(
     name: str, source: LabeledDataset, folder: Path | None = None, console: Console | None = None
 ) -> Path:
-    """Return the folder of the base model and the classifier of a data set; train both if it is not there.
-
-    Args:
-        name: Of the data set's reader, and of the folder.
-        source: All training images, as they are read.
-        folder: Where the models of all data sets are. Default: ``demo`` in the cache.
-        console: Where progress goes. Default: nowhere.
-
-    Raises:
-        CheckpointError: If the models cannot be written.
-        ConfigError: If the folder's name is no text.
-    """
+    """Return the folder of the base model and the classifier of a data set; train both if it is not there."""
     folder = cache_folder() / "demo" if folder is None else folder
     if not is_unicode(str(folder)):
         raise ConfigError("a folder with a UTF-8 name", ascii(str(folder)), "choose another for the base models")

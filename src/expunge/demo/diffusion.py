@@ -45,23 +45,6 @@ def run_diffusion_demo(
     """Forget one class of a class-conditional diffusion model by every method of the plan; measure and report.
 
     The first run of a variant trains its base model: a minute for digits, twenty-five for Fashion-MNIST, on two cores.
-
-    Args:
-        fast: Handwritten digits of 8×8 pixels in place of Fashion-MNIST; needs no data. Default false.
-        out: Run folder. Default ``expunge-demo``.
-        data_dir: Folder of the data. Default: the variable ``EXPUNGE_DATA``.
-        models_dir: Folder of the base models; what is not there is trained into it. Default: ``demo`` in the cache.
-        seed: Of order, draws and pictures. Default 0.
-        threads: Processor threads. Default: torch's own choice.
-        overwrite: Replace an earlier run in the folder. Default false.
-        console: Where progress and tables go. Default: nowhere.
-        plan: Another variant. Default: by ``fast``.
-
-    Raises:
-        CheckpointError: If a base model cannot be written.
-        ConfigError: If the folder holds an earlier run.
-        DataError: If the data are missing.
-        MissingExtraError: If diffusers is not installed.
     """
     start_time, console = time.perf_counter(), console or Console(quiet=True)
     plan = plan or (diffusion_plan.DIGITS if fast else diffusion_plan.FASHION)

@@ -101,30 +101,14 @@ class DiffusionDemoCase:
 
 
 def read_source(plan: DiffusionDemoPlan, data_dir: Path | None = None) -> LabeledDataset:
-    """Read the data of a variant.
-
-    Args:
-        plan: The variant.
-        data_dir: Folder of the data. Default: the variable ``EXPUNGE_DATA``.
-
-    Raises:
-        DataError: If the data are missing.
-        MissingExtraError: If diffusers is not installed.
-    """
+    """Read the data of a variant."""
     import_diffusers("the diffusion demo")
     source: LabeledDataset = find_component("readers", plan.name)(data_dir)
     return source
 
 
 def build_case(plan: DiffusionDemoPlan, source: LabeledDataset, models: Path, seed: int = 0) -> DiffusionDemoCase:
-    """Put together everything that a variant needs.
-
-    Args:
-        plan: The variant.
-        source: Its data, which come in [−1, 1] from now on.
-        models: Folder of the base model and the classifier.
-        seed: Of the draw of the retained images that are used. Default 0.
-    """
+    """Put together everything that a variant needs."""
     original = DDPM.from_pretrained(models / MODEL_FOLDER)
     classifier, real = load_classifier(source, models), LabeledImages.from_examples(source.test)
     rescale_to_signed(source)

@@ -185,7 +185,6 @@ class Demo:
         self.folder.write_lines(f"{case_folder(case)}/{name}.history.jsonl", result.history)
 
     def save_model(self, model: nn.Module, case: DemoCase, name: str) -> None:
-        """Save a model's weights."""
         save_weights(model, self.folder.file_path(f"{case_folder(case)}/{name}.safetensors"), overwrite=True)
 
     def write_manifest(self, case: DemoCase) -> None:

@@ -23,10 +23,6 @@ def channels_last_memory(model: nn.Module, channels_last: bool | None = None) ->
     A convolution answers in the format of its weights, so that inputs need no change. Afterwards the values are in the
     very tensors that were there, in their own format: what is saved, handed back or held elsewhere never shows it.
 
-    Args:
-        model: The model. Weights that share their memory with others stay as they are.
-        channels_last: Whether to do so. Default: on devices where it pays.
-
     Examples:
         >>> model = nn.Conv2d(2, 3, 3)
         >>> with channels_last_memory(model, True):

@@ -14,7 +14,6 @@ _RANK_FOLDER_NAME = re.compile(r"rank-\d+-of-(\d+)")
 
 
 def state_path(folder: Path, number: int) -> Path:
-    """Return the path of the checkpoint with a number."""
     return folder / f"state-{number:06d}.safetensors"
 
 
@@ -59,15 +58,7 @@ def find_world_sizes(run: Path) -> set[int]:
 
 
 def check_world_size(run: Path, world_size: int) -> None:
-    """Refuse checkpoints of another number of processes: each of them had a part of the state.
-
-    Args:
-        run: Folder of the run's checkpoints.
-        world_size: Processes that want to go on with it.
-
-    Raises:
-        CheckpointError: If there are such.
-    """
+    """Refuse checkpoints of another number of processes: each of them had a part of the state."""
     others = sorted(find_world_sizes(run) - {world_size})
     if others:
         expected = f"as many processes as the run of '{run}' was begun with, {others[0]}"

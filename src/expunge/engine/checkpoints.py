@@ -244,11 +244,7 @@ def is_run_state(state: Mapping[str, Any]) -> bool:
 
 @contextmanager
 def reading_state(part: str, folder: Path) -> Iterator[None]:
-    """Turn whatever a part raises over a state that is not its own into one sentence.
-
-    Raises:
-        CheckpointError: If the body raises anything but an error of Expunge or of memory.
-    """
+    """Turn whatever a part raises over a state that is not its own into one sentence."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError):
@@ -260,11 +256,7 @@ def reading_state(part: str, folder: Path) -> Iterator[None]:
 
 
 def read_count(state: Mapping[str, Any], name: str, maximum: int) -> int:
-    """Return a count that a state holds.
-
-    Raises:
-        ValueError: If it is no whole number from 0 to ``maximum``.
-    """
+    """Return a count that a state holds."""
     value = state[name]
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= maximum:
         raise ValueError(f"{name} has to be a whole number from 0 to {maximum}")
@@ -272,21 +264,13 @@ def read_count(state: Mapping[str, Any], name: str, maximum: int) -> int:
 
 
 def check_same_types(state: Mapping[str, Any], reference: Mapping[str, Any]) -> None:
-    """Check that a state has the values of one's own, each of the same type.
-
-    Raises:
-        TypeError: If it has not.
-    """
+    """Check that a state has the values of one's own, each of the same type."""
     if {name: type(value) for name, value in state.items()} != {name: type(value) for name, value in reference.items()}:
         raise TypeError("values of other types")
 
 
 def check_optimizer_state(state: Mapping[str, Any]) -> None:
-    """Check what an optimizer holds of each weight: the same of all, tensors, and a number of steps.
-
-    Raises:
-        TypeError: If it holds something else.
-    """
+    """Check what an optimizer holds of each weight: the same of all, tensors, and a number of steps."""
     states = list(state["state"].values())
     if any(set(moments) != set(states[0]) for moments in states):
         raise TypeError("other moments of some weights")
@@ -298,11 +282,7 @@ def check_optimizer_state(state: Mapping[str, Any]) -> None:
 
 
 def check_same_run(fingerprint: Mapping[str, Any], saved: Mapping[str, Any], folder: Path, force: bool = False) -> None:
-    """Refuse checkpoints of another run.
-
-    Raises:
-        CheckpointError: If they differ in what they are about.
-    """
+    """Refuse checkpoints of another run."""
     differing = [name for name in {**fingerprint, **saved} if fingerprint.get(name) != saved.get(name)]
     if differing == [CODE_KEY]:
         if not force:

@@ -57,14 +57,7 @@ def is_compiled(model: nn.Module) -> bool:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Refuse to compile where what ``torch.compile`` needs is missing.
-
-    Args:
-        device: Of the model.
-
-    Raises:
-        ConfigError: If there is no C++ compiler for a processor, or no Triton for another device.
-    """
+    """Refuse to compile where what ``torch.compile`` needs is missing."""
     if device.type != "cpu":
         if find_spec("triton") is None:
             raise ConfigError("Triton for torch.compile", f"none beside torch for '{device.type}'", COMPILE_HINT)

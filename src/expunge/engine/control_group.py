@@ -19,11 +19,7 @@ PROCESS_GROUP_TIMEOUT = timedelta(days=7)
 
 
 def check_process_group() -> None:
-    """Refuse to share examples where there is nobody to share them with.
-
-    Raises:
-        ConfigError: If torch.distributed has no process group.
-    """
+    """Refuse to share examples where there is nobody to share them with."""
     if not (dist.is_available() and dist.is_initialized()):
         hint = "start it with torchrun, or call torch.distributed.init_process_group first"
         raise ConfigError("processes to share the examples with", "one process", hint)

@@ -24,7 +24,6 @@ def apply_weight(loss: Tensor, weight: Scalar) -> Tensor:
 
 
 def partial_derivatives(combine: CombineFn, losses: Pair[Tensor]) -> Pair[Scalar]:
-    """Return the partial derivatives of the combination at the losses."""
     with torch.enable_grad():
         point = losses.map(lambda loss: loss.detach().clone().requires_grad_())
         derivatives = torch.autograd.grad(combine(*point), tuple(point), allow_unused=True)
@@ -32,12 +31,7 @@ def partial_derivatives(combine: CombineFn, losses: Pair[Tensor]) -> Pair[Scalar
 
 
 def check_second_derivatives(config: StepConfig) -> None:
-    """Refuse second derivatives where they cannot be had.
-
-    Raises:
-        SurgeryError: In a compiled model, in half precision, under a scaler, with both halves in one pass, or on
-            several ranks, whose wrappers do not reduce what is differentiated twice.
-    """
+    """Refuse second derivatives where they cannot be had."""
     if is_compiled(config.predict.model):
         raise SurgeryError("a plain pass for second derivatives", "a compiled one", COMPILE_HINT)
     if not config.precision.is_full or config.batch_norm == "joint" or config.ranks.size > 1:

@@ -19,14 +19,7 @@ SINGLE_PROCESS_HINT = "use one process"
 
 
 def check_distributed(config: StepConfig, surgery: Surgery, mask: Mask | None) -> None:
-    """Refuse what would differ from the result of one process.
-
-    Raises:
-        SurgeryError: If the surgery says of itself that it cannot be distributed.
-        ConfigError: If the mask says so, an objective weighs the examples of a batch against one another, or layers
-            would normalize by the statistics of one rank's examples.
-        ModelError: If the optimizer leaves weights out that require a gradient: the wrapper waits for theirs.
-    """
+    """Refuse what would differ from the result of one process."""
     if config.ranks.size > 1:
         check_distributed_rules(surgery, mask)
         check_distributed_losses(config.objectives, config.batch_norm, config.predict.model)
@@ -35,28 +28,19 @@ def check_distributed(config: StepConfig, surgery: Surgery, mask: Mask | None) -
 
 
 def check_stage_distributed(stage: TrainStage, model: nn.Module, batch_norm: str) -> None:
-    """Refuse a stage that processes cannot share, before any stage has begun.
-
-    Raises:
-        ExpungeError: As ``refuse_undistributed``.
-    """
+    """Refuse a stage that processes cannot share, before any stage has begun."""
     check_distributed_rules(stage.surgery, stage.mask)
     check_distributed_losses(stage.objectives, batch_norm, model)
 
 
 def check_unsharded(model: nn.Module) -> None:
-    """Refuse to share a run of a model of whose weights this rank has parts only.
-
-    Raises:
-        ModelError: If it has.
-    """
+    """Refuse to share a run of a model of whose weights this rank has parts only."""
     if any(is_sharded(weight) for weight in model.parameters()):
         actual = "one under fully_shard, whose parts no rank could copy, measure or save"
         raise ModelError("a model that every rank has whole", actual, "share it unsharded, or use a Stepper in a loop")
 
 
 def check_distributed_rules(surgery: Surgery, mask: Mask | None) -> None:
-    """Refuse rules that are not distributed."""
     if not surgery.distributed:
         raise SurgeryError("a surgery that ranks can share", repr(surgery), SINGLE_PROCESS_HINT)
     if mask is not None and not mask.distributed:

@@ -23,11 +23,6 @@ def masked_step(parameters: Sequence[Tensor], compute_mask: MaskFn | None) -> It
     """Run the optimizer's step in the body and commit what ``compute_mask`` passes of it.
 
     Formula: θ ← θ + m ⊙ (θ⁺ − θ), by selection at m = 0 and m = 1 so that both are exact to the bit.
-
-    Args:
-        parameters: The trainable weights.
-        compute_mask: From the displacement θ − θ⁺ to weights m in [0, 1], float or bool, one piece a parameter; None
-            commits the whole step.
     """
     if compute_mask is None:
         yield

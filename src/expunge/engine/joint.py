@@ -43,7 +43,6 @@ def joint_losses(config: StepConfig, sides: Pair[SideBatch], index: int) -> Pair
 
 
 def concat_inputs(batches: list[Batch]) -> Any:
-    """Return the inputs of all batches as one."""
     if len(batches) == 1:
         return batches[0].inputs
     first, second = batches

@@ -67,36 +67,20 @@ def is_finite(value: float) -> bool:
 
 
 def check_losses_finite(losses: Pair[float], position: str) -> None:
-    """Refuse losses that are NaN or infinite.
-
-    Raises:
-        NotFiniteError: If one of them is.
-    """
+    """Refuse losses that are NaN or infinite."""
     if not all(map(is_finite, losses)):
         actual = f"a forget loss of {losses.forget:.4g} and a retain loss of {losses.retain:.4g} {position}"
         raise NotFiniteError("finite losses", actual, NOT_FINITE_HINT)
 
 
 def check_weights_finite(parameters: Sequence[Tensor]) -> None:
-    """Refuse weights that are NaN or infinite: the last update has no loss after it that would show them.
-
-    Raises:
-        NotFiniteError: If one of them is.
-    """
+    """Refuse weights that are NaN or infinite: the last update has no loss after it that would show them."""
     if not all_finite([parameter.detach() for parameter in parameters]):
         raise NotFiniteError("finite weights", "NaN or infinite ones after the last update", NOT_FINITE_HINT)
 
 
 def check_progress(skipped: int, total: int) -> None:
-    """Refuse a run that gets nowhere because gradients overflow at every loss scale.
-
-    Args:
-        skipped: Successive updates that the optimizer has skipped.
-        total: Updates of the run.
-
-    Raises:
-        NotFiniteError: If all were skipped, or more than halvings of the loss scale could cure.
-    """
+    """Refuse a run that gets nowhere because gradients overflow at every loss scale."""
     if skipped >= min(MAX_SKIPPED_STEPS, total):
         actual = f"that {skipped} successive updates were skipped"
         raise NotFiniteError("gradients that do not overflow in half precision", actual, "use precision bf16 or fp32")

@@ -21,13 +21,7 @@ FUSED_DEVICES = ("cuda",)
 
 
 def build_optimizer(parameters: Sequence[Tensor], settings: OptimizerConfig, *, has_scaler: bool = False) -> Optimizer:
-    """Return the optimizer that the settings describe, over the given weights.
-
-    Args:
-        parameters: The weights.
-        settings: Which, and how.
-        has_scaler: Whether a gradient scaler will decide on its steps. Default false.
-    """
+    """Return the optimizer that the settings describe, over the given weights."""
     common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     if settings.name == "adamw8bit":
         optimizer: Optimizer = import_bitsandbytes().optim.AdamW8bit(parameters, **common)
@@ -43,12 +37,6 @@ def make_fused(
     """Return an optimizer of torch, its step fused into one kernel where the device can and the result is the same.
 
     Not under a gradient scaler: a fused SGD whose first step is skipped keeps a momentum that nobody has written.
-
-    Args:
-        make: ``torch.optim.SGD`` or ``torch.optim.AdamW``.
-        parameters: The weights.
-        has_scaler: Whether there is a gradient scaler.
-        **settings: Of the optimizer.
     """
     if has_scaler or not all(map(has_fused_kernel, parameters)):
         return make(parameters, **settings)
@@ -82,11 +70,7 @@ def check_optimizer_name(name: str) -> None:
 
 
 def import_bitsandbytes() -> Any:
-    """Return the library of optimizers whose memory is of 8 bits.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
+    """Return the library of optimizers whose memory is of 8 bits."""
     try:
         return import_module("bitsandbytes")
     except ModuleNotFoundError as error:

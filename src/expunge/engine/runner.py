@@ -58,11 +58,7 @@ def run_recipe(predict: Predictor, recipe: MethodRecipe, split: Split, options: 
 
 
 def check_selection(recipe: MethodRecipe) -> None:
-    """Refuse a recipe with a selection that has no iterates to select from.
-
-    Raises:
-        ConfigError: If a ``SelectStage`` does not follow a ``TrainStage``.
-    """
+    """Refuse a recipe with a selection that has no iterates to select from."""
     for before, stage in zip((None, *recipe.stages), recipe.stages, strict=False):
         if isinstance(stage, SelectStage) and not isinstance(before, TrainStage):
             raise ConfigError("a selection right after a descent", f"'{stage.label}' after none", "reorder the recipe")
@@ -207,5 +203,4 @@ def non_persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
 
 
 def tensor_shapes(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shapes of a state's tensors, by name."""
     return {name: getattr(value, "shape", None) for name, value in state.items()}

@@ -91,11 +91,7 @@ class SideBatch:
 
 
 def check_micro_batches(objective: Objective, gradient_accumulation_steps: int) -> None:
-    """Refuse micro-batches for an objective that weighs the examples of a batch against one another.
-
-    Raises:
-        ConfigError: If it does, and there are to be any.
-    """
+    """Refuse micro-batches for an objective that weighs the examples of a batch against one another."""
     if objective.couples_examples and gradient_accumulation_steps > 1:
         actual = f"{gradient_accumulation_steps} micro-batches"
         raise ConfigError(f"whole batches for {type(objective).__name__}", actual, "use gradient_accumulation_steps=1")

@@ -17,12 +17,7 @@ from expunge.surgery import Surgery
 
 
 def check_components(model: Any, optimizer: Any, surgery: Any, objectives: Any, mask: Any) -> None:
-    """Refuse arguments of another kind than a stepper needs.
-
-    Raises:
-        ConfigError: If one is.
-        ModelError: If the optimizer has no weight of the model.
-    """
+    """Refuse arguments of another kind than a stepper needs."""
     expected: Mapping[str, tuple[Any, Any, str]] = {
         "a model, an nn.Module,": (model, nn.Module, "pass the model itself"),
         "an optimizer of torch": (
@@ -44,11 +39,7 @@ def check_components(model: Any, optimizer: Any, surgery: Any, objectives: Any, 
 
 
 def check_objectives(objectives: Any) -> None:
-    """Refuse what is no pair of objectives.
-
-    Raises:
-        ConfigError: If that is so.
-    """
+    """Refuse what is no pair of objectives."""
     hint = "pass for example Pair(RandomLabel(), CrossEntropy()) of expunge.objectives"
     if not isinstance(objectives, tuple | list) or len(objectives) != 2:
         raise ConfigError("a pair of objectives, of the forget and the retain side", describe_type_of(objectives), hint)
@@ -61,11 +52,7 @@ def check_objectives(objectives: Any) -> None:
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
-    """Refuse an optimizer that calls the loss itself, or that reads sparse gradients alone.
-
-    Raises:
-        ConfigError: If it is one.
-    """
+    """Refuse an optimizer that calls the loss itself, or that reads sparse gradients alone."""
     name, hint = type(optimizer).__name__, "use for example torch.optim.SGD or torch.optim.AdamW"
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:

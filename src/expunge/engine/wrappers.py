@@ -22,13 +22,6 @@ def make_parallel_context(model: nn.Module, device: torch.device) -> DataParalle
     """Return the processes that share a model's examples: those of the wrapper that it is in.
 
     A model in no wrapper is this process's own, whatever other processes do.
-
-    Args:
-        model: Perhaps in ``DistributedDataParallel`` or under ``fully_shard``.
-        device: Where its weights are.
-
-    Raises:
-        ModelError: If the wrapper is one whose gradients the engine does not see.
     """
     inner = getattr(model, "_orig_mod", model)
     if type(inner).__name__ in UNSUPPORTED_WRAPPERS:
@@ -44,11 +37,7 @@ def make_parallel_context(model: nn.Module, device: torch.device) -> DataParalle
 
 
 def fsdp_group(weights: Sequence[Any]) -> Any:
-    """Return the ranks that share the examples of a model under ``fully_shard``.
-
-    Raises:
-        ModelError: If they share the weights of a layer for another reason too.
-    """
+    """Return the ranks that share the examples of a model under ``fully_shard``."""
     mesh, places = weights[0].device_mesh, {weight.placements for weight in weights}
     if mesh.ndim == 1 and len(places) == 1:
         return mesh.get_group()

@@ -101,13 +101,7 @@ def compute_chain_totals(chain: Sequence[LedgerEntry], entries: Sequence[LedgerE
 def compute_chain_total(
     chain: Sequence[LedgerEntry], unit: BudgetUnit, openings: Mapping[int, Collection[int]]
 ) -> ChainTotal:
-    """Return what a stream spent in one unit.
-
-    Args:
-        chain: Its entries.
-        unit: The unit.
-        openings: Number of an entry → the earlier ones that had opened some of its held-out examples.
-    """
+    """Return what a stream spent in one unit."""
     drops, bounds, budgets = (select_contributions(chain, unit, what) for what in ("drop", "bound", "budget"))
     reopened = tuple(entry.number for entry, record in bounds if record and openings[entry.number])
     certified = [record for _, record in bounds if record is not None]

@@ -253,22 +253,14 @@ def serialize(part: Header | Content) -> str:
 
 
 def read_header(text: str) -> Header:
-    """Return the header that a text holds.
-
-    Raises:
-        DataError: If it holds anything else.
-    """
+    """Return the header that a text holds."""
     raw = parse_mapping(text, MAX_CONTENT_LENGTH)
     kinds: dict[str, Callable[..., Any]] = {"models": ModelHashes, "spent": BudgetRecord, "states": ModelHashes}
     return deserialize(Header, {**raw, **{name: deserialize_part(kind, raw.get(name)) for name, kind in kinds.items()}})
 
 
 def read_content(text: str) -> Content:
-    """Return the content that a text holds.
-
-    Raises:
-        DataError: If it holds anything else.
-    """
+    """Return the content that a text holds."""
     raw = parse_mapping(text, MAX_CONTENT_LENGTH)
     parts = {
         "asked": deserialize_part(RequestRecord, raw.get("asked")),
@@ -294,7 +286,6 @@ def deserialize(kind: Callable[..., T], values: dict[str, Any]) -> T:
 
 
 def parse_mapping(text: str, max_length: int) -> dict[str, Any]:
-    """Return the JSON mapping in a text of bounded length."""
     check(len(text), f"at most {max_length} characters", lambda length: length <= max_length)
     try:
         raw = json.loads(text)
@@ -305,12 +296,10 @@ def parse_mapping(text: str, max_length: int) -> dict[str, Any]:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_packed_hashes(value: Any) -> bool:
-    """Return whether a value is a text of packed hashes."""
     try:
         return isinstance(value, str) and unpack_hash_prefixes(value) is not None
     except ValueError:
@@ -328,11 +317,7 @@ def matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
 
 
 def check_digests(**digests: str) -> None:
-    """Refuse what is not 64 hex digits.
-
-    Raises:
-        DataError: If one is not.
-    """
+    """Refuse what is not 64 hex digits."""
     for name, digest in digests.items():
         check(digest, f"a keyed hash of 64 hex digits for '{name}'", matches(_DIGEST))
 

@@ -28,11 +28,7 @@ def head_path(ledger: Path) -> Path:
 
 
 def read_head_file(ledger: Path) -> str | None:
-    """Return the hash that the head file names; None where there is no such file.
-
-    Raises:
-        DataError: If it is a link, cannot be read or holds something else.
-    """
+    """Return the hash that the head file names; None where there is no such file."""
     path = head_path(ledger)
     try:
         content = read_regular_file(path, 65)
@@ -46,11 +42,7 @@ def read_head_file(ledger: Path) -> str | None:
 
 
 def write_head(ledger: Path, head: str) -> None:
-    """Note the last hash of a ledger, whole or not at all.
-
-    Raises:
-        DataError: If the disk refuses.
-    """
+    """Note the last hash of a ledger, whole or not at all."""
     path = head_path(ledger)
     try:
         with temporary_file(path) as temporary:

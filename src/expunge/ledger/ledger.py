@@ -216,7 +216,6 @@ def build_emptied_error(path: Path) -> DataError:
 def add_entry(
     connection: sqlite3.Connection, rows: list[LedgerRow], header: Header, content: Content, key: bytes
 ) -> LedgerEntry:
-    """Add an entry after the last row."""
     previous, number = (rows[-1].hash, len(rows) + 1) if rows else (GENESIS_HASH, 1)
     salt, header_text, content_text = secrets.token_bytes(SALT_BYTES), serialize(header), serialize(content)
     commitment = compute_commitment(salt, content_text)
@@ -233,11 +232,7 @@ def add_entry(
 
 
 def entry_from_row(row: LedgerRow) -> LedgerEntry:
-    """Return an entry from its row.
-
-    Raises:
-        DataError: If the row has another form.
-    """
+    """Return an entry from its row."""
     if not row.is_well_formed:
         hint = "`expunge ledger verify` says what is wrong"
         raise DataError("entries that can be read", f"something else in entry {row.number}", hint)

@@ -166,7 +166,6 @@ def verify_seal(rows: Sequence[LedgerRow], head: ChainHead | None, key: bytes | 
 
 
 def try_read_header(row: LedgerRow) -> Header | None:
-    """Return an entry's header; None if it cannot be read."""
     try:
         return read_header(row.header)
     except DataError:

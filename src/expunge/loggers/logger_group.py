@@ -93,7 +93,6 @@ def select_finite(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def is_finite(value: Any) -> bool:
-    """Return whether a value is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

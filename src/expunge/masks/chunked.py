@@ -19,10 +19,6 @@ def apply_in_chunks(rule: Callable[..., Tensor], *pieces: Tensor) -> Tensor:
     On the CPU the rule sees slices along the first dimension; on other devices, where each call has its price, the
     pieces are given to it whole.
 
-    Args:
-        rule: From tensors of one shape to a tensor of that shape.
-        pieces: Tensors of one shape.
-
     Examples:
         >>> left, right = torch.arange(300_000), torch.ones(300_000)
         >>> torch.equal(apply_in_chunks(torch.add, left, right), left + right)

@@ -105,7 +105,6 @@ class FeasibleMask(Mask, ABC):
 
 
 def as_number(setting: object) -> object:
-    """Return a setting as the number it was given as."""
     return setting.item() if isinstance(setting, Tensor) else setting
 
 
@@ -121,11 +120,7 @@ def compute_kept_fraction(weights: Direction) -> Tensor:
 
 
 def validate_level(delta: float) -> float:
-    """Return an error level.
-
-    Raises:
-        ConfigError: If it is not in (0, ½).
-    """
+    """Return an error level."""
     if not 0 < delta < 0.5:
         raise ConfigError("an error level in (0, .5)", f"delta={delta}", "use for example .1")
     return delta

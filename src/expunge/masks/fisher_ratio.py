@@ -79,11 +79,6 @@ def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> 
     classifier), squared coordinate by coordinate. Groups of one give the empirical Fisher information exactly. Larger
     ones are cheaper and estimate the same where the mean gradient is near 0; what remains of it is counted up to
     group-size times.
-
-    Args:
-        original: The model, in the mode in which it is to be judged; its own gradients are left as found.
-        examples: What to average over.
-        group: Examples whose gradients are summed before squaring. Default 1.
     """
     # Groups of a data set that is stored class by class would be of one class, and their sums coherent.
     order = sample_indices(len(examples), len(examples))
@@ -94,13 +89,7 @@ def fisher_diagonal(original: Predictor, examples: Examples, group: int = 1) -> 
 def fisher_from_groups(
     original: Predictor, groups: Iterable[Sequence[tuple[Examples, Tensor]]], count: int
 ) -> Direction:
-    """Return (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², a group being examples of one or several data sets.
-
-    Args:
-        original: The model, in the mode in which it is to be judged; its own gradients are left as found.
-        groups: For each group its data sets with the positions ``(b,)`` of its examples there.
-        count: n, the number of examples in all groups.
-    """
+    """Return (1/n) Σ_groups (Σ_{i in group} ∇ℓ_i)², a group being examples of one or several data sets."""
     parameters = [parameter for parameter in original.model.parameters() if parameter.requires_grad]
     total = Direction(torch.zeros_like(parameter) for parameter in parameters)
     for group in groups:

@@ -17,10 +17,6 @@ def kth_smallest(sizes: Sequence[Tensor], count: int) -> Tensor:
     candidate is found by bisection on its bits, which are ordered as the numbers are. It is exact, and takes as many
     collectives, of one number, as the type has bits.
 
-    Args:
-        sizes: Pieces of numbers ≥ 0.
-        count: k, from 1.
-
     Examples:
         >>> float(kth_smallest([torch.tensor([3.0, 1.0]), torch.tensor([2.0])], 2))
         2.0
@@ -31,13 +27,7 @@ def kth_smallest(sizes: Sequence[Tensor], count: int) -> Tensor:
 
 
 def kth_smallest_over_ranks(local_pieces: Sequence[Tensor], count: int, like: Tensor) -> Tensor:
-    """Return the k-th smallest number of all ranks.
-
-    Args:
-        local_pieces: This rank's numbers.
-        count: k.
-        like: A piece that says which ranks share it.
-    """
+    """Return the k-th smallest number of all ranks."""
     words = torch.int64 if local_pieces[0].dtype == torch.float64 else torch.int32
     bits = [piece.to(torch.float64 if words == torch.int64 else torch.float32).view(words) for piece in local_pieces]
     value = torch.zeros((), dtype=words, device=local_pieces[0].device)

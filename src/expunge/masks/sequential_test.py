@@ -151,11 +151,7 @@ class SequentialTest(Mask):
 
 
 def resolve_masks(mask: Mask | str | Sequence[Mask | str] | None) -> list[Mask]:
-    """Return the masks that a setting stands for; a name stands for the mask with its defaults.
-
-    Raises:
-        ConfigError: If there is none, something else among them, or one that changes weights once they are committed.
-    """
+    """Return the masks that a setting stands for; a name stands for the mask with its defaults."""
     choices = [KeepUnlessHarmful()] if mask is None else [mask] if isinstance(mask, (Mask, str)) else list(mask)
     masks = [find_component("masks", one)() if isinstance(one, str) else one for one in choices]
     if not masks or not all(isinstance(one, Mask) for one in masks):

@@ -73,11 +73,7 @@ class SmallGradients(StaticMask):
 
 
 def layer_weights(model: nn.Module) -> list[Tensor]:
-    """Return the trainable weights of all convolutions, or of all linear layers where there is no convolution.
-
-    Raises:
-        ModelError: If there is neither.
-    """
+    """Return the trainable weights of all convolutions, or of all linear layers where there is no convolution."""
     for kinds in ((nn.Conv1d, nn.Conv2d, nn.Conv3d), (nn.Linear,)):
         weights: list[Tensor] = [module.weight for module in model.modules() if isinstance(module, kinds)]
         if any(weight.requires_grad for weight in weights):

@@ -30,10 +30,6 @@ def t_cdf(value: Tensor, degrees_of_freedom: int) -> Tensor:
     Formula: the finite trigonometric sum (Abramowitz and Stegun 26.7.3 and 26.7.4) in θ = arctan(value/√ν) up to ν =
     40; beyond, Wallace's normal approximation Φ(±(8ν + 1)/(8ν + 3) √(ν log(1 + value²/ν))), whose error is below 1e-5.
 
-    Args:
-        value: Any shape; ±∞ give 1 and 0.
-        degrees_of_freedom: ν ≥ 0.
-
     Examples:
         >>> t_cdf(torch.tensor([0.0, 1.0, float("inf")]), 1).tolist()
         [0.5, 0.75, 1.0]

@@ -72,11 +72,7 @@ def remove_class(predict: Predictor, data: Split) -> None:
 
 
 def replace_head(model: nn.Module, before: int, after: int) -> None:
-    """Replace the last linear layer with ``before`` outputs by one with ``after``, with the weights both have.
-
-    Raises:
-        ModelError: If there is no such layer below the model itself.
-    """
+    """Replace the last linear layer with ``before`` outputs by one with ``after``, with the weights both have."""
     heads = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name]
     name = next((name for name in reversed(heads) if model.get_submodule(name).out_features == before), None)
     if name is None:

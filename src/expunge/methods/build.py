@@ -74,11 +74,7 @@ def build_by_name(name: str, settings: dict[str, Any]) -> Method:
 
 
 def validate_settings(name: str, target: type[Method], settings: dict[str, Any]) -> Method:
-    """Return a method with settings whose types are checked.
-
-    Raises:
-        ConfigError: If a value is of the wrong type or out of its range.
-    """
+    """Return a method with settings whose types are checked."""
     try:
         return TypeAdapter(target).validate_python(settings)
     except ValidationError as error:

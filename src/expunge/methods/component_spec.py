@@ -33,12 +33,6 @@ def parse_components(text: str) -> list[ComponentSpec]:
 
     Nothing is evaluated: the text is read as an expression and its constants are taken.
 
-    Args:
-        text: What a request says.
-
-    Raises:
-        ConfigError: If it has another form.
-
     Examples:
         >>> [part.name for part in parse_components("eupmu + feasible(lenient, delta=0.1)")]
         ['eupmu', 'feasible']
@@ -94,13 +88,6 @@ def component_syntax_error(text: str) -> ConfigError:
 
 def build_component(kind: str, spec: ComponentSpec) -> Any:
     """Return the registered thing that a part names, built with its settings.
-
-    Args:
-        kind: ``surgeries``, ``objectives`` or ``masks``.
-        spec: Name and settings.
-
-    Raises:
-        ConfigError: If the name or a setting is not known.
 
     Examples:
         >>> build_component("surgeries", parse_components("projection(tolerance=0.5)")[0])

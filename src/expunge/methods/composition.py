@@ -120,11 +120,7 @@ class MaskedMethod(Method):
 
 
 def parse_single(text: str) -> ComponentSpec:
-    """Return the only part of a text.
-
-    Raises:
-        ConfigError: If it has several.
-    """
+    """Return the only part of a text."""
     parts = parse_components(text)
     if len(parts) != 1:
         raise ConfigError("one part", f"'{text}'", "write one name with its settings")
@@ -161,11 +157,7 @@ def _build_mask_component(spec: ComponentSpec) -> Mask:
 
 
 def check_compatible(stage: TrainStage) -> None:
-    """Refuse objectives that a surgery cannot use, as far as that is known before any loss is.
-
-    Raises:
-        ConfigError: If a logarithm would meet a negative loss.
-    """
+    """Refuse objectives that a surgery cannot use, as far as that is known before any loss is."""
     always = isinstance(stage.surgery, EUPMUOfficialSurgery | FAMO)
     log = always or (isinstance(stage.surgery, EUPMUSurgery) and stage.surgery.log_loss)
     if log and stage.objectives.forget.can_be_negative:

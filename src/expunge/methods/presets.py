@@ -19,15 +19,6 @@ def apply_preset(
     """Return the full name of a preset, and its settings with those that were written laid over them.
 
     A number that was written wins. A truth value chooses the form that the preset's numbers belong to, and stays.
-
-    Args:
-        name: The method's, for messages.
-        target: The method.
-        preset: Name of the preset; hyphens and underscores are the same.
-        written: Settings beside the preset.
-
-    Raises:
-        ConfigError: If there is no such preset, or a setting beside it asks for another form.
     """
     known_presets = {normalize_name(key): key for key in target.presets}
     normalized = normalize_name(str(preset))

@@ -67,11 +67,7 @@ def find_threshold(values: torch.Tensor, fraction: float) -> torch.Tensor:
 
 
 def last_layers(model: nn.Module, fraction: float) -> list[list[nn.Parameter]]:
-    """Return the weights and biases of the last convolutional and linear layers, in the order of definition.
-
-    Raises:
-        ModelError: If there is none.
-    """
+    """Return the weights and biases of the last convolutional and linear layers, in the order of definition."""
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     layers = [list(module.parameters(recurse=False)) for module in model.modules() if isinstance(module, kinds)]
     if not layers:

@@ -107,7 +107,6 @@ def measure_errors(predict: Predictor, data: Split) -> Measurements:
 
 
 def class_errors(predict: Predictor, examples: Examples, classes: int) -> Tensor:
-    """Return the error on each class, (classes,); 0 for a class without examples."""
     counts = torch.bincount(examples.targets, minlength=classes)
     num_errors = torch.bincount(examples.targets, weights=errors_per_example(predict, examples), minlength=classes)
     return num_errors / counts.clamp(min=1)

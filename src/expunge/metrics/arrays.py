@@ -21,11 +21,7 @@ class Interval(NamedTuple):
 
 
 def validate_logits(logits: Any) -> Floats:
-    """Return logits ``(n, classes)`` in float64.
-
-    Raises:
-        DataError: If they are not a matrix with a column per class, or the largest of an example is not finite.
-    """
+    """Return logits ``(n, classes)`` in float64."""
     array = np.asarray(logits, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] == 0:
         raise DataError("logits of shape (examples, classes)", f"shape {array.shape}", "pass one row per example")
@@ -35,11 +31,7 @@ def validate_logits(logits: Any) -> Floats:
 
 
 def validate_labels(targets: Any, shape: tuple[int, ...]) -> Integers:
-    """Return labels ``(n,)`` in int64 that fit logits of ``shape`` ``(n, classes)``.
-
-    Raises:
-        DataError: If there is not one label per example, or one lies outside the head.
-    """
+    """Return labels ``(n,)`` in int64 that fit logits of ``shape`` ``(n, classes)``."""
     labels = np.asarray(targets)
     if labels.shape != shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         actual = f"shape {labels.shape} of {labels.dtype}"
@@ -51,11 +43,7 @@ def validate_labels(targets: Any, shape: tuple[int, ...]) -> Integers:
 
 
 def validate_scores(scores: Any, name: str) -> Floats:
-    """Return one number per example ``(n,)`` in float64; infinities are allowed, they have a rank.
-
-    Raises:
-        DataError: If they are not a non-empty row of numbers without NaN.
-    """
+    """Return one number per example ``(n,)`` in float64; infinities are allowed, they have a rank."""
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or array.size == 0 or np.isnan(array).any():
         actual = "NaN among them" if array.ndim == 1 and array.size else f"shape {array.shape}"

@@ -32,13 +32,6 @@ def estimate_hsic(first: Any, second: Any) -> float:
     Song et al., "Feature Selection via Dependence Maximization" (2012): with K and L without their diagonals,
     (tr KL + 1ᵀK1·1ᵀL1 / ((n − 1)(n − 2)) − 2·1ᵀKL1 / (n − 2)) / (n(n − 3)).
 
-    Args:
-        first: K, symmetric ``(n, n)``, n ≥ 4.
-        second: L, symmetric ``(n, n)``.
-
-    Raises:
-        DataError: If they are not two square matrices of one size of at least 4.
-
     Examples:
         >>> round(estimate_hsic(np.eye(5), np.eye(5)), 9)
         0.0
@@ -54,11 +47,7 @@ def estimate_hsic(first: Any, second: Any) -> float:
 
 
 def zero_diagonal(gram: Any) -> Floats:
-    """Return a Gram matrix in float64 with zeros on its diagonal.
-
-    Raises:
-        DataError: If it is not square, or smaller than 4.
-    """
+    """Return a Gram matrix in float64 with zeros on its diagonal."""
     array = np.array(gram, dtype=np.float64)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) < MIN_CKA_EXAMPLES:
         raise DataError(
@@ -69,15 +58,7 @@ def zero_diagonal(gram: Any) -> Floats:
 
 
 def batch_terms(first: Any, second: Any) -> Floats:
-    """Return the three terms of a batch that ``alignment`` adds up: HSIC of both, of the first, of the second.
-
-    Args:
-        first: Gram matrix of the first network's features, ``(n, n)``.
-        second: Gram matrix of the second network's features of the same examples, ``(n, n)``.
-
-    Raises:
-        DataError: If the matrices do not fit, or have fewer than four examples.
-    """
+    """Return the three terms of a batch that ``alignment`` adds up: HSIC of both, of the first, of the second."""
     sides = ((first, second), (first, first), (second, second))
     return np.array([estimate_hsic(one, other) for one, other in sides])
 
@@ -86,13 +67,6 @@ def compute_cka(terms: Iterable[Floats]) -> float | None:
     """Return linear CKA from the terms of all batches: Σ HSIC(K, L) / √(Σ HSIC(K, K) · Σ HSIC(L, L)).
 
     Nguyen, Raghu and Kornblith, "Do Wide and Deep Networks Learn the Same Things?" (arXiv 2010.15327).
-
-    Args:
-        terms: What ``batch_terms`` gave of each batch.
-
-    Returns:
-        At most 1, about 0 for unrelated features, of few examples also a little below; None where one of the two
-        networks gives every example the same features.
 
     Examples:
         >>> x = np.random.default_rng(0).normal(size=(8, 3))
@@ -190,20 +164,7 @@ def compute_batch_grams(predict: Predictor, batch: Batch) -> dict[str, Floats]:
 def compute_cka_profile(
     first: ModelUnderTest, second: ModelUnderTest, part: SplitPart, count: int, batch_size: int, seed: int
 ) -> LayerProfile:
-    """Return linear CKA of two networks at every layer that both have, from batches of some examples.
-
-    Args:
-        first: A model with the examples.
-        second: A model to compare it with.
-        part: Whose examples.
-        count: How many of them at most.
-        batch_size: Examples in one forward pass, whose features are held at a time.
-        seed: Of the choice.
-
-    Raises:
-        ConfigError: If the two have no layer in common.
-        DataError: If there are fewer than four examples.
-    """
+    """Return linear CKA of two networks at every layer that both have, from batches of some examples."""
     examples = first.examples(part)
     batches = sample_indices(len(examples), count, seed).sort().values.split(min(batch_size, count))
     terms: dict[str, list[Floats]] = {}

@@ -14,11 +14,7 @@ from expunge.metrics.scores import log_probabilities, product_with_zero_limit
 
 
 def _log_probabilities_of_both(first: Any, second: Any) -> tuple[Floats, Floats]:
-    """Return the log probabilities of two models.
-
-    Raises:
-        DataError: If they are not of the same shape.
-    """
+    """Return the log probabilities of two models."""
     log_p, log_q = log_probabilities(first)[0], log_probabilities(second)[0]
     if log_p.shape != log_q.shape:
         actual = f"{log_p.shape} and {log_q.shape}"

@@ -136,9 +136,6 @@ def compare_with_held_out(model: ModelOutputs) -> HeldOutTest | None:
     Classes of which nothing is retained must not be recognized any more, on forgotten and held-out examples; other
     forgotten examples are compared with held-out ones of their classes by loss and accuracy.
 
-    Args:
-        model: Outputs of the model.
-
     Examples:
         >>> import torch
         >>> part = Outputs(torch.eye(2), torch.tensor([0, 1]))

@@ -11,12 +11,7 @@ from expunge.metrics.arrays import Floats
 
 
 def validate_features(features: Any, name: str) -> Floats:
-    """Return features ``(n, d)`` in float64.
-
-    Raises:
-        DataError: If they are not a matrix with a row per image.
-        NotFiniteError: If one of them is NaN or infinite.
-    """
+    """Return features ``(n, d)`` in float64."""
     array = np.asarray(features, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape:
         expected = f"{name} features of shape (images, dimensions)"
@@ -29,12 +24,7 @@ def validate_features(features: Any, name: str) -> Floats:
 
 
 def validate_feature_pair(real: Any, generated: Any) -> tuple[Floats, Floats]:
-    """Return the features of two sets of images.
-
-    Raises:
-        DataError: If they are not two matrices of one width.
-        NotFiniteError: If one of them is NaN or infinite.
-    """
+    """Return the features of two sets of images."""
     first, second = validate_features(real, "real"), validate_features(generated, "generated")
     if first.shape[1] != second.shape[1]:
         actual = f"{first.shape[1]} and {second.shape[1]} dimensions"

@@ -140,12 +140,7 @@ def frechet_floor(features: Any, *, splits: int = 50, level: float = 0.95, seed:
 def measure_random_halves(
     features: Floats, splits: int, seed: int, measure: Callable[[Floats, Floats], Result]
 ) -> Iterator[Result]:
-    """Yield what ``measure`` says of two disjoint random halves, once for every split.
-
-    Raises:
-        ConfigError: If there is no split to make.
-        DataError: If a half has not more images than dimensions.
-    """
+    """Yield what ``measure`` says of two disjoint random halves, once for every split."""
     if splits < 1:
         raise ConfigError("at least one split", f"{splits}", "pass for example splits=50")
     size = len(features) // 2
@@ -157,11 +152,7 @@ def measure_random_halves(
 
 
 def check_enough_images(images: int, dimensions: int, where: str = "in each set") -> None:
-    """Refuse sets whose covariance must be singular.
-
-    Raises:
-        DataError: If there are not more images than dimensions.
-    """
+    """Refuse sets whose covariance must be singular."""
     if images <= dimensions:
         expected = f"more images {where} than the {dimensions} dimensions of the features"
         hint = "make more images, or take KID (kernel_distance), which has no bias at any number"
@@ -169,11 +160,7 @@ def check_enough_images(images: int, dimensions: int, where: str = "in each set"
 
 
 def compute_distance(first: Floats, second: Floats) -> float:
-    """Return the Fréchet distance between checked features.
-
-    Raises:
-        NotFiniteError: If it is too large for a float.
-    """
+    """Return the Fréchet distance between checked features."""
     scaled_first, scaled_second, unit = standardize_jointly(first, second)
     return validate_finite(
         compute_moment_distance(compute_moments(scaled_first), compute_moments(scaled_second)) * unit * unit
@@ -199,11 +186,7 @@ def compute_moment_distance(first: Moments, second: Moments) -> float:
 
 
 def validate_finite(value: float) -> float:
-    """Return a finite distance.
-
-    Raises:
-        NotFiniteError: If it is too large for a float.
-    """
+    """Return a finite distance."""
     if not isfinite(value):
         raise NotFiniteError("a finite distance", f"{value}", "check the scale of the features")
     return value

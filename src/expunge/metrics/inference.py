@@ -100,11 +100,7 @@ def read_batch(predict: Predictor, examples: Examples, indices: Tensor, device: 
 
 
 def check_finite_logits(logits: Tensor) -> None:
-    """Stop before a score is made of nothing.
-
-    Raises:
-        NotFiniteError: If a logit is NaN or +inf, or an example has no finite one.
-    """
+    """Stop before a score is made of nothing."""
     broken = int((~torch.isfinite(logits.amax(1))).sum())
     if broken:
         actual = f"NaN or infinity for {broken:,} of {len(logits):,} examples"

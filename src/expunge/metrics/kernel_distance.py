@@ -56,11 +56,7 @@ def kernel_distance(real: Any, generated: Any, *, size: int = 1000, level: float
 
 
 def compute_discrepancy(first: Floats, second: Floats) -> float:
-    """Return the unbiased estimate from one pair of subsets.
-
-    Raises:
-        NotFiniteError: If a kernel is too large for a float.
-    """
+    """Return the unbiased estimate from one pair of subsets."""
     with np.errstate(over="ignore", invalid="ignore"):
         value = mean_off_diagonal(polynomial_kernel(first, first)) + mean_off_diagonal(
             polynomial_kernel(second, second)

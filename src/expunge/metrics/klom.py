@@ -43,11 +43,7 @@ def model_scores(outputs: Any, targets: Any = None) -> Floats:
 
 
 def validate_model_scores(unlearned: Any, retrained: Any, targets: Any = None) -> tuple[Floats, Floats]:
-    """Return the scores of unlearned and of retrained models on the same examples.
-
-    Raises:
-        DataError: If one side does not fit, or the numbers of examples differ.
-    """
+    """Return the scores of unlearned and of retrained models on the same examples."""
     ours, theirs = model_scores(unlearned, targets), model_scores(retrained, targets)
     if ours.shape[1] != theirs.shape[1]:
         actual = f"{ours.shape[1]} and {theirs.shape[1]}"

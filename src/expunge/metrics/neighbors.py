@@ -87,12 +87,7 @@ def density_coverage(real: Any, generated: Any, *, neighbors: int = 5) -> Densit
 
 
 def validate_image_sets(real: Any, generated: Any, neighbors: int) -> tuple[Floats, Floats]:
-    """Return both sets in one unit.
-
-    Raises:
-        ConfigError: If there is no neighbor to look for.
-        DataError: If the shapes do not fit or a set has too few images.
-    """
+    """Return both sets in one unit."""
     if neighbors < 1:
         raise ConfigError("at least one neighbor", f"{neighbors}", "pass for example neighbors=3")
     first, second = validate_feature_pair(real, generated)

@@ -20,11 +20,7 @@ Value = TypeVar("Value")
 
 
 def check_choice(value: str, choices: Collection[str]) -> None:
-    """Refuse a word that is none of the choices.
-
-    Raises:
-        ConfigError: If it is none of them.
-    """
+    """Refuse a word that is none of the choices."""
     if value not in choices:
         raise ConfigError(f"one of {', '.join(choices)}", f"'{value}'", "choose one of them")
 

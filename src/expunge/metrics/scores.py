@@ -18,12 +18,6 @@ from expunge.metrics.arrays import Floats, validate_labels, validate_logits
 def log_probabilities(logits: Any) -> tuple[Floats, Floats]:
     """Return log p and log(1 − p) of every class, both ``(n, classes)`` in float64.
 
-    Args:
-        logits: ``(n, classes)``; −inf stands for a probability of 0.
-
-    Raises:
-        DataError: If they are not a matrix, or the largest of an example is not finite.
-
     Examples:
         >>> log_p, log_q = log_probabilities([[800.0, 0.0]])
         >>> (log_p[0] + 0.0).tolist(), (log_q[0] + 0.0).tolist()
@@ -44,7 +38,6 @@ def log_probabilities(logits: Any) -> tuple[Floats, Floats]:
 
 
 def product_with_zero_limit(probability: Floats, logarithm: Floats) -> Floats:
-    """Return the product with the limit 0 · log 0 = 0."""
     return np.multiply(probability, logarithm, where=probability > 0, out=np.zeros_like(probability))
 
 

@@ -173,11 +173,7 @@ def aggregate(
 
 
 def select_columns(trials: Sequence[ModelScores], metrics: Iterable[Metric | Column | str] | None) -> list[Column]:
-    """Return the columns that some trial fills, in the order of the metrics.
-
-    Raises:
-        ConfigError: If a score belongs to none of the metrics.
-    """
+    """Return the columns that some trial fills, in the order of the metrics."""
     listed = [*map(resolve_column, DEFAULT_METRICS if metrics is None else metrics), *COST_COLUMNS]
     columns = list({column.key: column for column in listed}.values())
     used = {key for trial in trials for key in trial.scores}
@@ -190,16 +186,11 @@ def select_columns(trials: Sequence[ModelScores], metrics: Iterable[Metric | Col
 
 
 def resolve_column(metric: Metric | Column | str) -> Column:
-    """Return the column of a metric; a column as it is."""
     return metric if isinstance(metric, Column) else resolve_metrics([metric])[0].column()
 
 
 def group_by_row(trials: Sequence[ModelScores]) -> list[list[ModelScores]]:
-    """Return the trials of each row.
-
-    Raises:
-        DataError: If a row has two of one seed, or its trials disagree about label or role.
-    """
+    """Return the trials of each row."""
     rows: dict[str, list[ModelScores]] = {}
     for trial in trials:
         rows.setdefault(trial.key, []).append(trial)
@@ -212,7 +203,6 @@ def group_by_row(trials: Sequence[ModelScores]) -> list[list[ModelScores]]:
 
 
 def build_row(group: Sequence[ModelScores], keys: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
-    """Return the row of the trials of one model."""
     first, by_seed = group[0], {trial.seed: trial for trial in group}
     present = [key for key in keys if any(key in trial.scores for trial in group)]
     values = {key: [by_seed[seed].scores.get(key) if seed in by_seed else None for seed in seeds] for key in present}

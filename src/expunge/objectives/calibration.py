@@ -31,11 +31,6 @@ def calibrate_votes(votes: Tensor, original: Predictor, data: Split) -> Tensor:
     with p in place of q in the second part where nobody voted for another label. Where nothing of y is retained q'_y
     is q_y. Without held-out examples the votes stay as they are.
 
-    Args:
-        votes: q of the forgotten examples, in their order, ``(n, classes)``.
-        original: The model as it was handed in.
-        data: Of the request.
-
     Examples:
         >>> from expunge.data import TensorExamples
         >>> part = lambda *labels: TensorExamples(torch.eye(2)[list(labels)], list(labels))
@@ -62,7 +57,6 @@ def calibrate_votes(votes: Tensor, original: Predictor, data: Split) -> Tensor:
 
 @torch.no_grad()
 def predict_logits(predict: Predictor, examples: Examples, positions: Tensor) -> Tensor:
-    """Return the logits of examples."""
     device = device_of(predict.model)
     return torch.cat([predict(examples.batch(part).to(device).inputs) for part in positions.split(BATCH_SIZE)])
 

@@ -71,11 +71,7 @@ class NearestWrongLabel(Objective):
 
 
 def find_input_range(examples: Examples, batch_size: int = 256) -> tuple[float, float]:
-    """Return the least and the greatest input value.
-
-    Raises:
-        ObjectiveError: If the inputs are not tensors of real numbers.
-    """
+    """Return the least and the greatest input value."""
     low, high = float("inf"), float("-inf")
     for part in torch.arange(len(examples)).split(batch_size):
         inputs = examples.batch(part).inputs

@@ -43,7 +43,6 @@ class NeighborQuery(NamedTuple):
         return self.queries, self.query_positions
 
     def key_examples(self) -> tuple[Examples, Tensor]:
-        """Return the examples that may be neighbors, and which of them."""
         return self.keys, self.key_positions
 
 

@@ -21,14 +21,6 @@ def nearest_neighbors(queries: Tensor, keys: Tensor, count: int) -> tuple[Tensor
     Exact: every query is compared with every key, in blocks of bounded memory, on the device of the keys. A query
     against a million keys of 256 numbers is half a billion multiplications.
 
-    Args:
-        queries: ``(n, d)``.
-        keys: ``(m, d)``.
-        count: Neighbors; all keys where there are fewer.
-
-    Raises:
-        DataError: If there is no key.
-
     Examples:
         >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
         >>> cosine, at = nearest_neighbors(torch.tensor([[2.0, 0.1]]), keys, 2)
@@ -50,10 +42,6 @@ def approximate_neighbors(queries: Tensor, keys: Tensor, count: int) -> tuple[Te
 
     Paper: "The Faiss library" (Douze et al., 2024, arXiv 2401.08281): an inverted file of about √m lists, of which an
     eighth is looked through. For more keys than exact search is patient with.
-
-    Raises:
-        DataError: If there is no key.
-        MissingExtraError: If faiss is not installed.
     """
     if not len(keys):
         raise DataError("at least one key", "none", "check the retained examples")
@@ -72,11 +60,7 @@ def approximate_neighbors(queries: Tensor, keys: Tensor, count: int) -> tuple[Te
 
 
 def import_faiss() -> Any:
-    """Return the module ``faiss``.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
+    """Return the module ``faiss``."""
     try:
         return import_module("faiss")
     except ModuleNotFoundError as error:
@@ -87,12 +71,6 @@ def vote_distribution(cosine: Tensor, labels: Tensor, classes: int, temperature:
     """Return the distribution over classes that neighbors vote for, ``(n, classes)``.
 
     Formula: q_c = Σ_j w_j 1[y_j = c], w = softmax(cosine / T) over the neighbors j.
-
-    Args:
-        cosine: ``(n, k)``, −∞ for a neighbor that is not there.
-        labels: Label of each neighbor, ``(n, k)``.
-        classes: Number of classes.
-        temperature: T > 0.
 
     Examples:
         >>> vote_distribution(torch.tensor([[0.9, 0.9]]), torch.tensor([[0, 2]]), 3, 0.05)

@@ -47,11 +47,7 @@ class Teacher:
 
 
 def validate_teacher(teacher: Teacher | None) -> Teacher:
-    """Return the teacher.
-
-    Raises:
-        ObjectiveError: If there is none yet.
-    """
+    """Return the teacher."""
     if teacher is None:
         actual = "none, because prepare has not been called"
         raise ObjectiveError("a teacher", actual, "call prepare(Predictor(model), split) first")
@@ -59,11 +55,7 @@ def validate_teacher(teacher: Teacher | None) -> Teacher:
 
 
 def reset_weights(model: nn.Module) -> None:
-    """Re-initialize every weight and every statistic of a model in place.
-
-    Raises:
-        ModelError: If a module holds weights of its own and has no ``reset_parameters``; nothing is changed then.
-    """
+    """Re-initialize every weight and every statistic of a model in place."""
     able = [module for module in model.modules() if callable(getattr(module, "reset_parameters", None))]
     for name, module in model.named_modules():
         if module not in able and next(module.parameters(recurse=False), None) is not None:

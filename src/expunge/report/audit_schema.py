@@ -29,8 +29,6 @@ class AttackSection(DocumentModel):
 
 
 class ModelAttacksSection(DocumentModel):
-    """The attacks on one model."""
-
     model: str
     attacks: tuple[AttackSection, ...]
 

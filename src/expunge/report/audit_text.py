@@ -83,7 +83,6 @@ def sort_by_distance(audit: AuditSection) -> list[LayerSection]:
 
 
 def format_distance_percent(layer: LayerSection) -> str:
-    """Return ‖θ′ − θ‖/‖θ‖ in percent."""
     return format_number(None if layer.relative is None else 100 * layer.relative)
 
 

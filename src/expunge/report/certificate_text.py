@@ -45,12 +45,7 @@ def describe_opening(certificate: CertificateSection) -> str:
 
 
 def describe_bounds(certificate: CertificateSection, limit: BudgetLimitSection | None = None) -> str:
-    """Return the bounds on what fresh examples lost.
-
-    Args:
-        certificate: The certificate.
-        limit: The budget whose unit it is in. Default: points.
-    """
+    """Return the bounds on what fresh examples lost."""
     about = "" if certificate.exact else "about "
     sentence = (
         f"With {about}{format_confidence(certificate.delta)} confidence {bound_subject(certificate, limit)} "
@@ -65,7 +60,6 @@ def describe_bounds(certificate: CertificateSection, limit: BudgetLimitSection |
 
 
 def bound_subject(certificate: CertificateSection, limit: BudgetLimitSection | None) -> str:
-    """Return what the bound is of."""
     if certificate.kind == "accuracy" or limit is None:
         return "the accuracy"
     return "the loss" if limit.loss_increase is not None else f"{limit.metric}"
@@ -118,7 +112,6 @@ def describe_smallest_drop(budget: BudgetSection) -> str:
 
 
 def describe_smallest_points(smallest_drop: float, size: str, limit: BudgetLimitSection) -> str:
-    """Return it for a budget in points."""
     sentence = (
         f"{format_number(100 * smallest_drop)} points: what the certificate says where no example{size} is lost "
         "and none gained"

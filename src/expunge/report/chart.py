@@ -38,12 +38,7 @@ class Chart:
     note: str = ""
 
     def make_axes(self, figure: Callable[..., Any], title: str = "") -> Axes:
-        """Return drawn axes in a new figure.
-
-        Args:
-            figure: Makes the figure: ``matplotlib.figure.Figure`` or ``matplotlib.pyplot.figure``.
-            title: What stands above. Default: nothing.
-        """
+        """Return drawn axes in a new figure."""
         from matplotlib import rc_context
 
         height = self.height + self.above + 22 * bool(title) + self.below

@@ -24,12 +24,6 @@ def csv_report(document: Mapping[str, Any]) -> str:
     Numbers have all their digits, as they stand in the document; ``half_width`` is that of the 95 % t-interval over
     seeds, and ``seeds`` and ``values`` list, apart by semicolons, each seed and its value. What is not known is empty.
     A text that a spreadsheet would take for a formula gets an apostrophe before it.
-
-    Args:
-        document: The result document (schema 1).
-
-    Raises:
-        DataError: If the document has another schema or lacks something.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

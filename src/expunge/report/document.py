@@ -86,7 +86,6 @@ class ModelRow(DocumentModel):
         return None if score is None else score.mean
 
     def half_width(self, key: str) -> float | None:
-        """Return half the width of a metric's interval, None if the model has none."""
         score = self.scores.get(key)
         return None if score is None else score.half_width
 
@@ -339,11 +338,7 @@ of expunge that wrote it (9.0).
 
 
 def read_request(raw: Mapping[str, Any]) -> RequestSection:
-    """Return one checked request, an element of a document's ``requests``.
-
-    Raises:
-        DataError: If it lacks something that a report needs.
-    """
+    """Return one checked request, an element of a document's ``requests``."""
     try:
         return RequestSection.model_validate(raw)
     except ValidationError as error:

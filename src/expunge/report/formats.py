@@ -105,11 +105,7 @@ def write_report(document: Mapping[str, Any], path: str | os.PathLike[str]) -> P
 
 
 def infer_format(path: Path) -> str:
-    """Return the form that a file's suffix says.
-
-    Raises:
-        ConfigError: If it says none.
-    """
+    """Return the form that a file's suffix says."""
     file_format = SUFFIX_FORMATS.get(path.suffix.lower())
     if file_format is None:
         expected = f"a file that ends in {', '.join(SUFFIX_FORMATS)}, or a form"

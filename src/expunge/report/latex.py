@@ -41,26 +41,14 @@ def escape(text: str) -> str:
 
 
 def latex_report(document: Mapping[str, Any]) -> str:
-    r"""Return a LaTeX table for each request of a result document; the preamble needs ``\usepackage{booktabs}``.
-
-    Args:
-        document: The result document (schema 1).
-
-    Raises:
-        DataError: If the document has another schema or lacks something.
-    """
+    r"""Return a LaTeX table for each request of a result document; the preamble needs ``\usepackage{booktabs}``."""
     requests = read_document(document).requests
     tables = [latex_table(request, number) for number, request in enumerate(requests, start=1)]
     return "\n\n".join([r"% Needs \usepackage{booktabs} in the preamble.", *tables]) + "\n"
 
 
 def latex_table(request: RequestSection, number: int) -> str:
-    """Return the table of one request: original and retrained, a rule, then the methods, the closest in bold.
-
-    Args:
-        request: The checked request.
-        number: Which request of the document it is, for the label.
-    """
+    """Return the table of one request: original and retrained, a rule, then the methods, the closest in bold."""
     table = build_table(request)
     groups = [table.references, table.methods]
     bodies = [" \\\\\n".join(_row(line) for line in group) + " \\\\" for group in groups if group]

@@ -38,13 +38,6 @@ def render_model_card(document: Mapping[str, Any]) -> str:
 
     The metadata are those of Hugging Face's model cards (``tags``, ``model-index`` with every figure); other hosts show
     them as text. Neither the question, nor class names, nor pictures are in it: they may name what was to be forgotten.
-
-    Args:
-        document: The result document (schema 1) of one model: one request, answered by one method.
-
-    Raises:
-        DataError: If the document has another schema or lacks something.
-        ConfigError: If it is about several models.
     """
     checked = read_document(document)
     request, row = select_only_model(checked)
@@ -58,11 +51,7 @@ def render_model_card(document: Mapping[str, Any]) -> str:
 
 
 def select_only_model(document: ResultDocument) -> tuple[RequestSection, ModelRow]:
-    """Return the one request of a document and its one unlearned model.
-
-    Raises:
-        ConfigError: If there are others.
-    """
+    """Return the one request of a document and its one unlearned model."""
     models = sum(len(request.methods) for request in document.requests)
     row = best_method(document.requests[0])
     if models != 1 or row is None:

@@ -57,7 +57,6 @@ def point_cells(point: Mapping[str, Any]) -> list[str]:
 
 
 def area_cell(score: Mapping[str, Any]) -> str:
-    """Return the cell of an area."""
     return format_score(score, "")
 
 

@@ -115,15 +115,7 @@ def svg_figures(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def render_figures(document: Mapping[str, Any], file_format: str) -> dict[str, bytes]:
-    """Return the content of a file for each figure of a result document, by name without a suffix.
-
-    Args:
-        document: The result document (schema 1).
-        file_format: One of ``FIGURE_FORMATS``.
-
-    Raises:
-        DataError: If the document has another schema or lacks something.
-    """
+    """Return the content of a file for each figure of a result document, by name without a suffix."""
     return {
         f"request-{number}-{name}": render_chart(chart, file_format, title)
         for number, request in enumerate(read_document(document).requests, start=1)

@@ -67,11 +67,7 @@ def _build_cell(row: ModelRow, metric: MetricSection) -> TableCell:
 
 
 def build_table(request: RequestSection) -> Table:
-    """Return the table of a request; a metric that no model has gets no column.
-
-    Args:
-        request: The checked request.
-    """
+    """Return the table of a request; a metric that no model has gets no column."""
     columns, winner = request.columns, smallest_gap_method(request)
 
     def line(row: ModelRow) -> TableLine:
@@ -131,12 +127,10 @@ def describe_missing(request: RequestSection) -> list[str]:
 
 
 def _join_labels(rows: list[str], labels: dict[str, str]) -> str:
-    """Return rows by their labels, all of them in one word."""
     return "every row" if len(rows) == len(labels) > 1 else ", ".join(labels.get(row, row) for row in rows)
 
 
 def _format_in_brackets(sentence: str) -> str:
-    """Return a sentence as it stands in brackets."""
     return sentence[:1].lower() + sentence[1:].rstrip(".")
 
 

@@ -152,12 +152,7 @@ def _measure_overlap(box: Sequence[float], taken: Sequence[Sequence[float]], fra
 
 
 def build_pareto_chart(request: Mapping[str, Any], utility: str = "ta") -> Chart:
-    """Return a sweep: forgetting across, utility upwards, each method's points in a line, the front dashed.
-
-    Args:
-        request: An element of the ``requests`` of a comparison.
-        utility: ``ta`` or ``ra``.
-    """
+    """Return a sweep: forgetting across, utility upwards, each method's points in a line, the front dashed."""
     title = f"{request['description']}: forgetting against {utility.upper()}"
     height = max(280.0, 19.0 * (len(request["rows"]) + 3))
     draw = partial(_draw_pareto, request=request, utility=utility)

@@ -19,14 +19,7 @@ PICKLE_SUFFIXES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar"}
 
 
 def validation_error(expected: str, found: str, hint: str, key: str | None = None) -> PydanticCustomError:
-    """Return the error that ``sentences`` turns into a ``ConfigError``.
-
-    Args:
-        expected: What would have been right.
-        found: What was there.
-        hint: What to do.
-        key: The key inside the checked section that is to blame, if it is not the section as a whole.
-    """
+    """Return the error that ``sentences`` turns into a ``ConfigError``."""
     return PydanticCustomError(
         "refused", "{expected}", {"expected": expected, "found": found, "cure": hint, "key": key}
     )
@@ -59,13 +52,7 @@ def suggest(name: str, known_names: list[str], fallback: str) -> str:
 
 
 def make_name_validator(kind: str | None, *prefixes: str, extra_names: tuple[str, ...] = ()) -> Callable[[str], str]:
-    """Return a check of names of one kind.
-
-    Args:
-        kind: One of the kinds of the registry; None if only ``package.module:name`` will do.
-        prefixes: Beginnings such as ``"timm/"`` of names that other libraries know.
-        extra_names: Names that are right too.
-    """
+    """Return a check of names of one kind."""
 
     def check(value: str) -> str:
         if kind is None or ":" in value:

@@ -57,11 +57,7 @@ def load_request(path: Path | str) -> RequestFile:
 
 
 def validate_task(document: RequestDocument) -> str:
-    """Return the family of models that a request file is about.
-
-    Raises:
-        ConfigError: If there is no such family.
-    """
+    """Return the family of models that a request file is about."""
     task = document.data.get("task", "classification")
     tasks = [*TASK_REQUESTS, *(point.name for point in entry_points(group="expunge.tasks"))]
     if not isinstance(task, str) or task not in tasks:

@@ -74,13 +74,6 @@ def read_document(path: Path) -> RequestDocument:
 def parse_value(text: str, name: str) -> Any:
     """Return the plain value that a short text holds as YAML; None for an empty one.
 
-    Args:
-        text: For example the value of an option.
-        name: Where it stands, for messages.
-
-    Raises:
-        ConfigError: If it is not plain YAML.
-
     Examples:
         >>> parse_value("{class: 3}", "--forget")
         {'class': 3}
@@ -189,5 +182,4 @@ class NodeConverter:
             raise self.error_at(node, f"a value of type {tag}", f"'{node.value[:40]}'", "correct it") from None
 
     def error_at(self, node: yaml.Node, expected: str, found: str, hint: str) -> ConfigError:
-        """Return the error for ``node`` with its line."""
         return ConfigError(expected, found, hint, f"{self.path.name} line {node.start_mark.line + 1}")

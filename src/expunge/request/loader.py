@@ -75,9 +75,6 @@ def parse_float(text: str) -> float:
 def parse_text(text: str) -> str:
     r"""Return a text whose escapes were read; halves of characters, as JSON writes them, are joined.
 
-    Raises:
-        ValueError: If half a character is left over, or there is a NUL, which no path and no name can hold.
-
     Examples:
         >>> parse_text("\ud83d\ude00") == "\U0001f600"
         True

@@ -31,14 +31,6 @@ class OptionsDocument(RequestDocument):
 def parse_request_options(options: Mapping[str, str | None], paths: Mapping[str, Path | None]) -> ModelRequest:
     """Return the request that options make; relative paths count from the current folder.
 
-    Args:
-        options: Key of the request file → its value as YAML or as ``key=value`` pairs with commas between them; None is
-            an option that was not given.
-        paths: Key → path.
-
-    Raises:
-        ConfigError: With the option that is wrong, and the cure.
-
     Examples:
         >>> options = {"model": "package.module:factory", "data": "digits", "forget": "class=3"}
         >>> parse_request_options(options, {}).forget.class_

@@ -111,52 +111,28 @@ class RequestFile(ConfigSection):
         return self.where(*(nested_keys if nested_keys in lines else inline_keys))
 
     def run_config(self, **options: Any) -> RunConfig:
-        """Return how ``unlearn`` runs; the verbs have progress bars of their own.
-
-        Args:
-            **options: Fields of ``RunConfig`` that are not in the file.
-        """
+        """Return how ``unlearn`` runs; the verbs have progress bars of their own."""
         written = self.model_dump(include=set(RUN_CONFIG_KEYS & type(self).model_fields.keys()), exclude_none=True)
         return RunConfig(**{"progress": False, **written, **options})
 
     def as_model_request(self, hint: str) -> ModelRequest:
-        """Return the request if it is about a model that is made by a function and can be trained.
-
-        Args:
-            hint: What to do where it is not.
-
-        Raises:
-            ConfigError: If it is not.
-        """
+        """Return the request if it is about a model that is made by a function and can be trained."""
         raise ConfigError("the request of a classifier", f"task: {self.task}", hint, self.where("task"))
 
     def check_out_folder(self, model: Path) -> None:
-        """Refuse a run folder that would write over the folder of the model.
-
-        Raises:
-            ConfigError: If the unlearned model's place is that of the original.
-        """
+        """Refuse a run folder that would write over the folder of the model."""
         if (self.out / UNLEARNED_FOLDER).resolve() == model.resolve():
             raise ConfigError("a run folder apart from the model", f"'{self.out}'", "choose another with out (--out)")
 
     def attach_document(self, document: RequestDocument) -> None:
-        """Take note of the file, and refuse what it names and is not there.
-
-        Raises:
-            ConfigError: With the line.
-        """
+        """Take note of the file, and refuse what it names and is not there."""
         self._document = document
         self.check_files()
 
     def check_files(self) -> None:
-        """Refuse a request that names a file or folder which is not there.
-
-        Raises:
-            ConfigError: With the line.
-        """
+        """Refuse a request that names a file or folder which is not there."""
 
     def check_file(self, path: Path | None, *keys: str) -> None:
-        """Refuse a file that is not there; None is no file."""
         if path is not None and not path.is_file():
             raise self.missing_file_error("file", path, *keys)
 

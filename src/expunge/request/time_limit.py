@@ -15,12 +15,6 @@ SECONDS_PER_UNIT = {"s": 1.0, "min": 60.0, "h": 3600.0}
 def parse_time_limit(time_limit: str | float) -> float:
     """Return a time limit in seconds.
 
-    Args:
-        time_limit: Seconds, or text such as ``90s``, ``10min`` or ``2h``.
-
-    Raises:
-        ConfigError: If it is neither.
-
     Examples:
         >>> parse_time_limit("10min"), parse_time_limit(90)
         (600.0, 90.0)

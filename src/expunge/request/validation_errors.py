@@ -29,13 +29,7 @@ TYPE_DESCRIPTIONS = {
 def translate_validation_error(
     error: ValidationError, document: RequestDocument, model: type[BaseModel]
 ) -> ConfigError:
-    """Return the first thing that is wrong, misspelled keys before the missing ones that they leave behind.
-
-    Args:
-        error: What pydantic found.
-        document: The file, which knows the lines.
-        model: The model that the file was checked against.
-    """
+    """Return the first thing that is wrong, misspelled keys before the missing ones that they leave behind."""
     all_errors = error.errors(include_url=False)
     unknown = [one for one in all_errors if one["type"] == "extra_forbidden"]
     first = (unknown or all_errors)[0]
@@ -67,7 +61,6 @@ def missing_key_error(keys: KeyPath, document: RequestDocument, model: type[Base
 
 
 def wrong_value_error(error: ErrorDetails, document: RequestDocument, model: type[BaseModel]) -> ConfigError:
-    """Return the sentence for a value of the wrong type or out of range."""
     keys = tuple(key for key in error["loc"] if not isinstance(key, str) or "[" not in key)
     expected = f"{describe_expectation(error)} for '{'.'.join(map(str, keys))}'"
     hint = suggest(str(error["input"]), list_choices(error), suggest_example(keys, model))

@@ -59,12 +59,7 @@ def draw_complementary_halves(candidates: int, models: int, seed: int = 0) -> Te
 
 
 def group_by_size(shadows: Sequence[Shadow], at_once: int) -> Iterator[list[int]]:
-    """Yield the numbers of shadow models that can be trained at once: as many examples each, ``at_once`` at most.
-
-    Args:
-        shadows: The models.
-        at_once: Largest group.
-    """
+    """Yield the numbers of shadow models that can be trained at once: as many examples each, ``at_once`` at most."""
     by_size: dict[int, list[int]] = {}
     for number, shadow in enumerate(shadows):
         by_size.setdefault(len(shadow.positions), []).append(number)

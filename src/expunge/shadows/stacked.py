@@ -141,11 +141,7 @@ class StackedTrainer:
         )
 
     def run_epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Make one pass; return each network's mean loss and accuracy over its updates.
-
-        Raises:
-            NotFiniteError: If the loss of one is NaN or infinite.
-        """
+        """Make one pass; return each network's mean loss and accuracy over its updates."""
         size = self.positions.shape[1]
         drawn = torch.stack([torch.randperm(size, generator=order) for order in self.order_generators])
         sums = torch.zeros(2, len(self.positions), dtype=torch.float64, device=self.device)
@@ -216,12 +212,7 @@ def train_stacked(models: Sequence[nn.Module], shadows: Sequence[Shadow], config
 
 
 def check_stackable(shadows: Sequence[Shadow], settings: TrainSettings) -> None:
-    """Refuse what cannot be trained at once before anything is stacked.
-
-    Raises:
-        DataError: If the models have not as many examples each, or none.
-        ModelError: If the precision is not single.
-    """
+    """Refuse what cannot be trained at once before anything is stacked."""
     sizes = {len(shadow.positions) for shadow in shadows}
     if len(sizes) != 1 or 0 in sizes:
         actual = ", ".join(map(str, sorted(sizes))) or "no model"

@@ -175,7 +175,6 @@ def choose_strategy(training: ShadowTraining, models: Sequence[nn.Module], shado
 def store_models(
     training: ShadowTraining, models: Sequence[nn.Module], shadows: Sequence[Shadow], way: Strategy, seconds: float
 ) -> None:
-    """Put trained models into the store, if there is one."""
     if training.store is None:
         return
     settings = asdict(training.settings)

@@ -86,13 +86,6 @@ def project_on_cone(
 ) -> tuple[Direction, Tensor]:
     """Return the nearest direction to g_f with ⟨u, x̄⟩ − κ‖e ⊙ u‖ ≥ −ε, and its multiplier λ.
 
-    Args:
-        forget: g_f; its memory is used.
-        mean: x̄, pieces; their memory is used.
-        error: e ≥ 0, pieces; their memory is used.
-        kappa: κ > 0.
-        tolerance: ε ≥ 0, a tensor of one element.
-
     Examples:
         >>> g, x, e = ([torch.tensor(v)] for v in ([1.0, -1.0], [0.0, 1.0], [0.0, 1.0]))
         >>> project_on_cone(Direction(g), x, e, 1.0, torch.tensor(0.0))[0].pieces[0].round(decimals=5).tolist()
@@ -152,7 +145,6 @@ def solve_cone(cone: ConeProblem) -> tuple[Tensor, Tensor]:
 
 
 def reciprocals(squares: Pieces, ratio: Tensor) -> Pieces:
-    """Return 1/(ν + e²)."""
     sums = [square + ratio for square in squares]
     torch._foreach_reciprocal_(sums)
     return sums

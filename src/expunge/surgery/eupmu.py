@@ -139,11 +139,7 @@ class EUPMUSurgery(Surgery):
 
 
 def check_nonnegative(losses: Pair[float]) -> None:
-    """Refuse losses whose logarithm does not exist.
-
-    Raises:
-        ObjectiveError: If either is negative.
-    """
+    """Refuse losses whose logarithm does not exist."""
     if min(losses) < 0:
         raise ObjectiveError(
             "losses ≥ 0, because the log form takes their logarithm",

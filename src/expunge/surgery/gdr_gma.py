@@ -107,5 +107,4 @@ def mean_conflicting(current: Tensor, past: list[Tensor]) -> Tensor:
 
 
 def group_by_weight(bank: list[Direction], count: int) -> list[list[Tensor]]:
-    """Return for each weight tensor its pieces of all directions."""
     return [[past.pieces[index] for past in bank] for index in range(count)]

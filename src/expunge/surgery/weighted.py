@@ -73,12 +73,7 @@ def load_weighting(path: str) -> Weighting:
 
 
 def make_torchjd_weighting(name: str, **settings: Any) -> Weighting:
-    """Return TorchJD's Gramian weighting of that name.
-
-    Raises:
-        MissingExtraError: If TorchJD or what the weighting needs beside it is not installed.
-        SurgeryError: If there is none of that name, or it does not take these settings.
-    """
+    """Return TorchJD's Gramian weighting of that name."""
     try:
         from torchjd import aggregation
     except ImportError as error:
@@ -94,12 +89,7 @@ def make_torchjd_weighting(name: str, **settings: Any) -> Weighting:
 
 
 def build_torchjd(make: Callable[..., Any], name: str, settings: dict[str, Any]) -> Any:
-    """Return what TorchJD makes; its refusals as ours.
-
-    Raises:
-        MissingExtraError: If a solver is missing.
-        SurgeryError: If the settings do not fit.
-    """
+    """Return what TorchJD makes; its refusals as ours."""
     try:
         return make(**settings)
     except ImportError as error:

@@ -59,7 +59,6 @@ def _build_from_path(path: str, sizes: dict[str, int], options: dict[str, Any]) 
 
 
 def _signature(factory: Callable[..., Any]) -> inspect.Signature | None:
-    """Return the signature of a factory; None for the few built-in callables that have none."""
     try:
         return inspect.signature(factory)
     except ValueError:
@@ -67,7 +66,6 @@ def _signature(factory: Callable[..., Any]) -> inspect.Signature | None:
 
 
 def _keyword_names(factory: Callable[..., Any]) -> set[str] | None:
-    """Return the keywords that a factory takes; None if it takes any."""
     signature = _signature(factory)
     parameters = signature.parameters.values() if signature is not None else []
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):

@@ -38,15 +38,7 @@ class ImageSampler(ABC):
 
     @abstractmethod
     def parse_condition(self, text: str, class_names: Sequence[str] = ()) -> Any:
-        """Return the request that somebody wrote as words.
-
-        Args:
-            text: A class or a prompt.
-            class_names: Name of each class, where it is known.
-
-        Raises:
-            RequestError: If the model cannot be asked for it.
-        """
+        """Return the request that somebody wrote as words."""
 
     @abstractmethod
     def __call__(self, conditions: Sequence[Any], seeds: Sequence[int]) -> Tensor:

@@ -81,16 +81,7 @@ def measure_by_loss(
     batch_size: int,
     measure_recognition: Callable[[Predictor, Examples], Recognition | None],
 ) -> ModelFigures:
-    """Return the mean losses of a model, and whether forgotten examples can be told from test examples by it.
-
-    Args:
-        predict: The model.
-        split: The request.
-        test: Test examples.
-        batch_size: Examples in one forward pass.
-        measure_recognition: Takes model and examples of groups that are forgotten as a whole, and tells how many of
-            them it still recognizes; None where it cannot say.
-    """
+    """Return the mean losses of a model, and whether forgotten examples can be told from test examples by it."""
     groups = torch.tensor(find_forgotten_classes(split), dtype=torch.int64)
     kept = select_kept(split, test)
     losses = {

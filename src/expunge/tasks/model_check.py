@@ -39,11 +39,7 @@ def check_model(model: nn.Module, classes: int, predict: Callable[[Any], Tensor]
 
 
 def check_trainable(model: nn.Module) -> None:
-    """Refuse a model of which no weight may change.
-
-    Raises:
-        ModelError: If that is so.
-    """
+    """Refuse a model of which no weight may change."""
     if not any(weight.requires_grad for weight in model.parameters()):
         hint = "set requires_grad on the weights that unlearning may change"
         if any("quantized" in type(module).__module__ for module in model.modules()):
@@ -54,18 +50,7 @@ def check_trainable(model: nn.Module) -> None:
 def validate_logits(
     model: nn.Module, predict: Callable[[Any], Tensor], batch: Batch, classes: int | None = None
 ) -> Tensor:
-    """Return the logits of a few examples.
-
-    Args:
-        model: The model.
-        predict: Reads logits from inputs.
-        batch: The examples, on the model's device.
-        classes: How many logits an example should have; any number by default.
-
-    Raises:
-        ModelError: If the examples do not pass through, or the result is not a floating-point tensor ``(n, classes)``
-            of logits.
-    """
+    """Return the logits of a few examples."""
     logits = _compute_logits(model, predict, batch)
     _check_shape(logits, len(batch), classes)
     return logits

@@ -95,13 +95,6 @@ def assess_fit(side: SplitSide, measure: FitMeasure, examples: int, value: float
     examples to retain. On held-out examples, which a model may do badly on, p has to be within three standard errors of
     c too. Where it is more than three below, the level is that.
 
-    Args:
-        side: Of which part of the request the examples are.
-        measure: Of what the share is.
-        examples: n.
-        value: p.
-        chance: c.
-
     Examples:
         >>> [assess_fit("retain", "right", 500, p, 0.1).level for p in (0.0, 0.12, 0.3, 0.6)]
         ['below', 'chance', 'weak', 'good']

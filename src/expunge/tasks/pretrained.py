@@ -33,13 +33,6 @@ def check_pretrained(folder: Path, *subfolders: str) -> None:
     Its links stay inside it (or lead to the store of a Hugging Face cache, if it is a snapshot there), it holds plain
     files alone, the headers of its weights fit their files, the files that its indices name are beside them, and what
     its configurations would have built is bounded.
-
-    Args:
-        folder: The folder.
-        subfolders: The subfolders that are read. Default: all of it.
-
-    Raises:
-        CheckpointError: If one of that is not so.
     """
     allowed_roots = find_allowed_roots(folder)
     paths = (path for part in subfolders or (".",) for path in iter_paths(folder / part))
@@ -97,11 +90,7 @@ def check_json(path: Path) -> None:
 
 
 def check_mapping(value: Any, path: Path) -> None:
-    """Refuse a configuration that is no mapping.
-
-    Raises:
-        CheckpointError: If it is none.
-    """
+    """Refuse a configuration that is no mapping."""
     if not isinstance(value, dict):
         raise folder_error(f"a mapping of settings in '{path.name}'", f"{type(value).__name__}", path.parent)
 
@@ -122,11 +111,7 @@ def find_variant(folder: Path) -> str | None:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
-
-    Raises:
-        CheckpointError: If it is none.
-    """
+    """Return what a JSON file holds."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -167,17 +152,12 @@ def check_file_names(names: list[Any], path: Path) -> None:
 
 
 def folder_error(expected: str, actual: str, folder: Path) -> CheckpointError:
-    """Return the error about a folder."""
     return CheckpointError(f"{expected} in '{folder}'", actual, HINT)
 
 
 @contextmanager
 def library_error_translation(expected: str, hint: str) -> Iterator[None]:
-    """Turn whatever a library raises over somebody's files into one sentence; its readers fail in many ways.
-
-    Raises:
-        CheckpointError: If it raises something.
-    """
+    """Turn whatever a library raises over somebody's files into one sentence; its readers fail in many ways."""
     try:
         yield
     except ExpungeError:

@@ -65,11 +65,7 @@ def compare_layer(name: str, pairs: list[tuple[Tensor, Tensor]]) -> LayerChange:
 
 
 def check_same_shapes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
-    """Refuse states that are not of one network.
-
-    Raises:
-        ModelError: If keys or shapes differ.
-    """
+    """Refuse states that are not of one network."""
     mismatched = [name for name in {**before, **after} if describe_shape(before, name) != describe_shape(after, name)]
     if mismatched:
         first, second = (describe_shape(state, mismatched[0]) for state in (before, after))

@@ -46,9 +46,6 @@ def read_header(source: Path) -> dict[str, TensorHeader]:
 
     The tensors fill what follows the header, each byte belongs to one of them, and each has the bytes that its shape
     and type need. So no tensor is larger than the file, and all together are as large.
-
-    Raises:
-        ValueError: If the header says anything else.
     """
     with source.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -108,7 +105,6 @@ def parse_tensor_header(name: str, entry: Any) -> TensorHeader:
 
 
 def is_size_list(value: Any) -> bool:
-    """Return whether a value is a list of whole numbers that sizes can be."""
     if not isinstance(value, list) or len(value) > MAX_DIMENSIONS:
         return False
     return all(isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= MAX_INT64 for size in value)

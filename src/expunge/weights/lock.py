@@ -54,11 +54,7 @@ def folder_lock(folder: Path, hint: str = "wait for it to end, or choose another
 
 
 def acquire(folder: Path, hint: str) -> IO[bytes]:
-    """Return the lock's open file, this process's name in it.
-
-    Raises:
-        ConfigError: If another process has it.
-    """
+    """Return the lock's open file, this process's name in it."""
     path = folder / LOCK_NAME
     while True:
         file = open_regular_file(path, "r+b")

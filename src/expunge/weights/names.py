@@ -64,10 +64,6 @@ def _strip_wrappers(name: str, inner: Collection[str]) -> str:
 def match_names(state: Mapping[str, Tensor], model_names: Collection[str]) -> tuple[dict[str, Tensor], str]:
     """Return a file's weights with the names that fit a model best, and the prefix that was taken off all of them.
 
-    Args:
-        state: What the file holds.
-        model_names: The model's names.
-
     Examples:
         >>> import torch
         >>> state = {"module._orig_mod.weight": torch.ones(2), "n_averaged": torch.tensor(3)}

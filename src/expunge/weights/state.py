@@ -74,11 +74,7 @@ def compute_digest(tree: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def to_plain(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return a value as JSON can hold it, its tensors put aside under a number.
-
-    Raises:
-        CheckpointError: If something in it is neither plain nor a tensor.
-    """
+    """Return a value as JSON can hold it, its tensors put aside under a number."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (Tensor, np.ndarray)):
@@ -96,7 +92,6 @@ def to_plain(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def from_plain(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return the value that ``plain`` was given."""
     if isinstance(value, list):
         return [from_plain(item, tensors) for item in value]
     if not isinstance(value, dict):

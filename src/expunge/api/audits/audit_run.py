@@ -79,11 +79,7 @@ def audit_request(
 
 
 def find_original_path(config: ModelRequest) -> Path | None:
-    """Return the file of the original's weights; None for a model that comes from Python with weights in it.
-
-    Raises:
-        ConfigError: If it is still to be trained.
-    """
+    """Return the file of the original's weights; None for a model that comes from Python with weights in it."""
     path = find_checkpoint_path(config, overwrite=False)
     if path is None and not config.model.from_python:
         hint = "name its file under checkpoint, or run `expunge train` first"
@@ -105,7 +101,6 @@ def audit_files(
     data_dir: Path | None,
     on_message: Callable[[str], None] = noop,
 ) -> Audit:
-    """Return the audit of the files at ``paths``."""
     data = load_request_data(config, data_dir)
     source, request = data.source, data.request
     original, unlearned = (

@@ -14,12 +14,6 @@ from expunge.weights import LayerChange
 def build_audit_section(
     certificate: UtilityCertificate, attacks: Mapping[str, Sequence[Attack]], layers: Sequence[LayerChange]
 ) -> dict[str, Any]:
-    """Return the section as plain values.
-
-    Args:
-        certificate: Of the paired drop.
-        attacks: Name of a model → the attacks on it; none where they could not be measured.
-        layers: All modules of the network.
-    """
+    """Return the section as plain values."""
     attacked = [{"model": name, "attacks": [one.as_dict() for one in every]} for name, every in attacks.items()]
     return {"certificate": certificate.as_dict(), "attacked": attacked, "layers": [asdict(layer) for layer in layers]}

@@ -163,12 +163,7 @@ def audit(
 
 
 def split_audit_data(split: Split, test: Examples, certify: Examples | None, seed: int) -> AuditData:
-    """Return the parts of an audit, the certify examples apart from all others.
-
-    Raises:
-        DataError: If there are too few held-out examples.
-        RequestError: If parts share examples, or a label lies outside of the head.
-    """
+    """Return the parts of an audit, the certify examples apart from all others."""
     forgotten_classes, sides = find_forgotten_classes(split), (split.retain, split.forget)
     coincide = [check_unique("test", test, sides)]
     if certify is None:
@@ -207,12 +202,7 @@ def run_audit(
     seed: int = 0,
     batch_size: int = 256,
 ) -> Audit:
-    """Return the audit of models and examples that fit together.
-
-    Raises:
-        ModelError: If original and unlearned model are of different architectures.
-        NotFiniteError: If logits are not finite.
-    """
+    """Return the audit of models and examples that fit together."""
     layers = compare_layers(unwrap_state(models.original), unwrap_state(models.unlearned))
     rows = ModelComparison(parts.split, parts.test, seed, logits, batch_size)
     rows.add_original(models.original)

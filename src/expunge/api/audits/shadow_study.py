@@ -181,13 +181,7 @@ class ShadowStudy:
     def collect_unlearned_outputs(
         self, options: Mapping[str, Any], jobs: int = 1, on_done: OnDone = ignore_progress
     ) -> ShadowOutputs:
-        """Return what the shadow models say after each has unlearned its half of the candidates.
-
-        Args:
-            options: Of ``unlearn``: method, settings, conditions. The seed is each model's own.
-            jobs: Processes that unlearn side by side.
-            on_done: Called after each model.
-        """
+        """Return what the shadow models say after each has unlearned its half of the candidates."""
         origin = {"unlearned": {name: repr(value) for name, value in sorted(options.items())}}
         cached = {number: self.load_cached(shadow, origin) for number, shadow in enumerate(self.shadows)}
         missing = [number for number, answer in cached.items() if answer is None]
@@ -249,11 +243,7 @@ def unlearn_one(study: ShadowStudy, model: nn.Module, number: int, options: Mapp
 def run_all(
     study: ShadowStudy, models: Mapping[int, nn.Module], options: Mapping[str, Any], jobs: int
 ) -> Iterator[tuple[int, ShadowOutput]]:
-    """Yield the number and the answers of every model, in its turn.
-
-    Raises:
-        ConfigError: If there is no job, or the work cannot be handed to other processes.
-    """
+    """Yield the number and the answers of every model, in its turn."""
     if jobs < 1:
         raise ConfigError("at least 1 job", f"{jobs}", "use 1")
     if jobs == 1 or len(models) < 2:
@@ -278,11 +268,7 @@ def unlearn_in_worker(
 
 
 def check_picklable(*things: Any) -> None:
-    """Refuse what cannot be handed to another process.
-
-    Raises:
-        ConfigError: If it cannot.
-    """
+    """Refuse what cannot be handed to another process."""
     try:
         ForkingPickler.dumps(things)
     except Exception as error:  # whatever the user's objects raise

@@ -109,15 +109,7 @@ def score_study(
     jobs: int = 1,
     on_done: OnDone = ignore_progress,
 ) -> ULiRAResult:
-    """Return what the shadow models of a study give away before and after unlearning by one method.
-
-    Args:
-        study: The shadow models.
-        options: Of ``unlearn``: method, settings, conditions.
-        reference: Whether retrained models are asked too.
-        jobs: Processes that unlearn side by side.
-        on_done: Called when models are ready.
-    """
+    """Return what the shadow models of a study give away before and after unlearning by one method."""
     if study.training.store is not None:
         check_writable(study.training.store.folder, "cache folder", "name another, or none")
     answers: dict[ModelState, ShadowOutputs] = {"original": study.collect_shadow_outputs(on_done)}

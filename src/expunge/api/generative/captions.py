@@ -20,13 +20,6 @@ def add_captions(
 ) -> Image.Image:
     """Return a picture of pictures with its title above, its rows named on the left and its columns above.
 
-    Args:
-        pictures: Rows and columns of equal size with ``padding`` pixels in between.
-        title: One or more lines.
-        rows: Label of each row.
-        columns: Label of each column.
-        padding: Pixels between pictures.
-
     Examples:
         >>> pictures = Image.new("L", (202, 100))
         >>> add_captions(pictures, "Same seeds", ["Original"], ["coat, seed 0", "coat, seed 1"], 2).mode

@@ -61,7 +61,6 @@ class DiffusionJob(DataJob[DiffusionConfig]):
 
     @property
     def images_per_update(self) -> int:
-        """Images in one update."""
         return getattr(self.method, "batch_size", 0) or 0
 
     @property
@@ -124,11 +123,7 @@ class DiffusionJob(DataJob[DiffusionConfig]):
 
 
 def check_whole_classes(source: LabeledDataset, positions: Pair[torch.Tensor]) -> None:
-    """Refuse a request for part of a class: such a model is asked for classes, and can forget only these.
-
-    Raises:
-        RequestError: If a class is on both sides, or no class is left.
-    """
+    """Refuse a request for part of a class: such a model is asked for classes, and can forget only these."""
     forget_classes, retain_classes = (
         source.train.targets[part].unique() for part in (positions.forget, positions.retain)
     )
@@ -139,11 +134,7 @@ def check_whole_classes(source: LabeledDataset, positions: Pair[torch.Tensor]) -
 
 
 def check_classes(model: Denoiser, source: LabeledDataset) -> None:
-    """Refuse data of other classes than the model has.
-
-    Raises:
-        ConfigError: If the numbers of classes differ.
-    """
+    """Refuse data of other classes than the model has."""
     if model.classes != len(source.class_names):
         hint = "name the data that the model was trained on"
         raise ConfigError(f"a model of {len(source.class_names)} classes, as the data have", f"{model.classes}", hint)
@@ -152,11 +143,7 @@ def check_classes(model: Denoiser, source: LabeledDataset) -> None:
 def load_image_classifier(
     config: DiffusionConfig, source: LabeledDataset, device: torch.device
 ) -> ImageClassifier | None:
-    """Return the classifier that the request names, fed as the data's reader scales its images.
-
-    Raises:
-        ExpungeError: If there is no such network or its weights do not fit.
-    """
+    """Return the classifier that the request names, fed as the data's reader scales its images."""
     chosen = config.classifier
     if chosen is None:
         return None
@@ -170,11 +157,7 @@ def load_image_classifier(
 
 
 def check_enough_images(classifier: ImageClassifier | None, real: LabeledImages, remaining: int) -> None:
-    """Refuse fewer images than a Fréchet distance with its split-half interval can be had from.
-
-    Raises:
-        ConfigError: If half of them are no more than the classifier's features have dimensions.
-    """
+    """Refuse fewer images than a Fréchet distance with its split-half interval can be had from."""
     if classifier is None:
         return
     dimensions = classifier.extract_features(real.images[:1]).shape[1]

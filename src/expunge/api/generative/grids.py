@@ -100,16 +100,6 @@ def make_sample_grid(
 
     No image is stretched to its own range: black and white mean the same in all of them.
 
-    Args:
-        rows: Label of a model → its images ``(columns, c, h, w)``, all of one form.
-        columns: Head of each column.
-        span: The values of black and of white, (0, 1) or (−1, 1).
-        title: What is shown.
-
-    Raises:
-        DataError: If there is no row or column, or the rows differ in form or number of images.
-        NotFiniteError: If a value is NaN or infinite.
-
     Examples:
         >>> grid = make_sample_grid({"Original": torch.rand(2, 1, 8, 8)}, ["3, seed 0", "3, seed 1"], span=(0, 1))
         >>> grid.png()[1:4], len(grid.as_dict()["rows"][0]["images"])

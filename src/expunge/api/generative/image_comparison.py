@@ -182,12 +182,7 @@ class ImageModelComparison:
         return ModelScores(row.key, row.label, row.role, self.seed, all_scores, evidence=evidence or {}, **details)
 
     def build_grid(self, names: Sequence[str], per_class: int = IMAGES_PER_CLASS) -> SampleGrid:
-        """Return the first pictures of every class, a row for each model.
-
-        Args:
-            names: Name of each class.
-            per_class: Pictures of a class. Default 3.
-        """
+        """Return the first pictures of every class, a row for each model."""
         chosen = [(self.labels == one).nonzero().flatten()[:per_class] for one in self.labels.unique()]
         forgotten = [part for part in chosen if int(self.labels[part[0]]) in self.forgotten]
         remaining = [part for part in chosen if int(self.labels[part[0]]) not in self.forgotten]
@@ -200,13 +195,7 @@ class ImageModelComparison:
 def make_correct_image_finder(
     sampling: SamplingConfig, classifier: ImageClassifier | None, on_images: OnImages | None = None
 ) -> FindCorrect:
-    """Return a function that finds the images of a diffusion model in which the classifier sees their own class.
-
-    Args:
-        sampling: Which images are drawn; as many of an earlier request's classes as of the forgotten ones.
-        classifier: The classifier; None where nobody looks.
-        on_images: Called after each batch. Default: nothing.
-    """
+    """Return a function that finds the images of a diffusion model in which the classifier sees their own class."""
 
     def find_correct(model: Any, one: EarlierRequest, part: str) -> Tensor | None:
         if classifier is None or not one.classes:
@@ -219,13 +208,7 @@ def make_correct_image_finder(
 
 
 def build_generative_section(request_info: RequestInfo, rows: ImageModelComparison, real: int) -> dict[str, Any]:
-    """Return the part of a result document that belongs to one request to a generative model.
-
-    Args:
-        request_info: The request.
-        rows: All models.
-        real: Number of real images that the figures rest on.
-    """
+    """Return the part of a result document that belongs to one request to a generative model."""
     split = rows.split
     sizes = {"forget": len(split.forget), "retain": len(split.retain), "test": real}
     return {

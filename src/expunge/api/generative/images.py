@@ -65,11 +65,7 @@ class Checkpoint:
         raise CheckpointError(expected, actual, hint)
 
     def read_class_names(self) -> tuple[str, ...]:
-        """Return the names of the classes, if the run that made the model says them.
-
-        Raises:
-            DataError: If the run's result cannot be read.
-        """
+        """Return the names of the classes, if the run that made the model says them."""
         file = self.path / RESULT_FILE
         if self.folder == self.path or not file.is_file():
             return ()
@@ -99,28 +95,6 @@ def draw_images(
     """Write what checkpoints make of the same requests with the same seeds as one labeled PNG file.
 
     A row for each checkpoint, a column for each request and seed. All of them are read and checked before any draws.
-
-    Args:
-        checkpoints: Folders, each of a model or of a run with ``unlearned/`` in it; all of one family.
-        prompts: Classes (number, or name where a run says the names), or prompts of a text-to-image model.
-        seeds: Seeds, each used for every request and checkpoint.
-        out: The PNG file.
-        guidance: w of classifier-free guidance. Default: the family's.
-        steps: Of the sampler. Default: the family's.
-        batch_size: Images at a time. Default: the family's.
-        threads: Processor threads. Default: torch's choice.
-        device: ``auto``, ``cpu``, ``cuda``, … Default ``auto``.
-        overwrite: Whether a file may be replaced. Default false.
-        console: Where progress goes. Default: the terminal.
-
-    Returns:
-        The grid.
-
-    Raises:
-        CheckpointError: If a folder has no model, or the file is there and may not be replaced.
-        ConfigError: If an option makes no sense.
-        RequestError: If a model cannot be asked for something.
-        ModelError: If the models' images are of different forms, or the models of different families.
     """
     target, torch_device = validate_target(Path(out), overwrite), resolve_device(device)
     check_counts(prompts, seeds, batch_size)
@@ -178,12 +152,7 @@ class LoadedCheckpoints:
         return " and ".join({f"guidance {one.guidance:g}, {one.steps} steps": 0 for one in self.samplers.values()})
 
     def resolve_prompts(self, prompts: Sequence[str]) -> dict[Any, str]:
-        """Return what is asked for, with what it is called in the grid.
-
-        Raises:
-            RequestError: If a model cannot be asked for it.
-            ConfigError: If two of them are the same.
-        """
+        """Return what is asked for, with what it is called in the grid."""
         resolved, *_ = [
             [sampler.parse_condition(words, self.class_names) for words in prompts]
             for sampler in self.samplers.values()
@@ -235,9 +204,6 @@ class ProgressSampler:
 def parse_seeds(text: str) -> list[int]:
     """Return the seeds that somebody wrote as numbers and ranges.
 
-    Raises:
-        ConfigError: If it is something else, or there are more than a thousand.
-
     Examples:
         >>> parse_seeds("0-3,8")
         [0, 1, 2, 3, 8]
@@ -254,12 +220,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def validate_target(target: Path, overwrite: bool) -> Path:
-    """Return the place of the PNG file.
-
-    Raises:
-        ConfigError: If its name is that of something else.
-        CheckpointError: If it is there and may not be replaced, or its folder is not there.
-    """
+    """Return the place of the PNG file."""
     if target.suffix.lower() != ".png" or target.is_dir():
         raise ConfigError("a file name that ends in .png", f"'{target}'", "write for example --out grid.png")
     if target.exists() and not overwrite:
@@ -271,11 +232,7 @@ def validate_target(target: Path, overwrite: bool) -> Path:
 
 
 def check_counts(prompts: Sequence[str], seeds: Sequence[int], batch_size: int | None) -> None:
-    """Refuse a grid of nothing and batches of nothing.
-
-    Raises:
-        ConfigError: If it is one.
-    """
+    """Refuse a grid of nothing and batches of nothing."""
     if not len(prompts) or not len(seeds):
         raise ConfigError("at least one request and one seed", "none", "write for example --prompt 0 --seeds 0-3")
     if batch_size is not None and batch_size < 1:
@@ -283,11 +240,7 @@ def check_counts(prompts: Sequence[str], seeds: Sequence[int], batch_size: int |
 
 
 def label_checkpoints(paths: Sequence[Path]) -> list[str]:
-    """Return a label for each checkpoint: the name of its folder, or the path where names are the same.
-
-    Raises:
-        ConfigError: If there is none, or one of them twice.
-    """
+    """Return a label for each checkpoint: the name of its folder, or the path where names are the same."""
     if not paths or len({path.resolve() for path in paths}) < len(paths):
         actual = "none" if not paths else "one of them twice"
         raise ConfigError("checkpoints, each once", actual, "name for example the original and the unlearned model")
@@ -296,11 +249,7 @@ def label_checkpoints(paths: Sequence[Path]) -> list[str]:
 
 
 def check_families(checkpoints: Sequence[Checkpoint]) -> None:
-    """Refuse models of different families: they cannot be asked for the same.
-
-    Raises:
-        ModelError: If that is so.
-    """
+    """Refuse models of different families: they cannot be asked for the same."""
     names = {one.family.name: one.path for one in checkpoints}
     if len(names) > 1:
         actual = " and ".join(f"{name} in '{path}'" for name, path in names.items())
@@ -308,11 +257,7 @@ def check_families(checkpoints: Sequence[Checkpoint]) -> None:
 
 
 def check_image_shapes(samplers: Sequence[ImageSampler]) -> None:
-    """Refuse models whose images are not of one form, or that know different numbers of classes.
-
-    Raises:
-        ModelError: If that is so.
-    """
+    """Refuse models whose images are not of one form, or that know different numbers of classes."""
     forms = {
         "×".join(map(str, one.image_shape)) + (f" of {one.classes} classes" if one.classes else "") for one in samplers
     }
@@ -322,11 +267,7 @@ def check_image_shapes(samplers: Sequence[ImageSampler]) -> None:
 
 
 def check_grid_size(samplers: Mapping[str, ImageSampler], columns: int) -> None:
-    """Refuse a picture beyond all bounds.
-
-    Raises:
-        ConfigError: If it is one.
-    """
+    """Refuse a picture beyond all bounds."""
     _, height, width = next(iter(samplers.values())).image_shape
     pixels = len(samplers) * columns * max(height, MIN_LABELED_SIDE) * max(width, MIN_LABELED_SIDE)
     if pixels > MAX_PIXELS:

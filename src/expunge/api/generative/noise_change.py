@@ -17,12 +17,6 @@ def measure_noise_change(before: TextToImage, after: TextToImage, examples: Prom
     """Return how far the noise that a model predicts for images and their prompts is from another model's, in percent.
 
     Formula: 100 √(Σ‖ε'(x_t, t, c) − ε(x_t, t, c)‖² / Σ‖ε(x_t, t, c)‖²), ε before and ε' after.
-
-    Args:
-        before: The model that was handed in.
-        after: The new one.
-        examples: Latents of images and their prompts.
-        seed: Of timesteps and noise.
     """
     models = [model.with_prompts(examples.captions) for model in (before, after)]
     device, labels = before.prompt_embeddings.device, models[0].prompt_indices(examples.captions)

@@ -122,7 +122,6 @@ class StableDiffusionJob(Job[StableDiffusionConfig]):
 
     @property
     def images_per_update(self) -> int:
-        """Images in one update."""
         return getattr(self.method, "batch_size", 0) or 0
 
     @property
@@ -150,7 +149,6 @@ class StableDiffusionJob(Job[StableDiffusionConfig]):
         return split
 
     def open_folder(self) -> RunFolder:
-        """Return the run folder with the request."""
         mode = self.folder_mode
         folder = RunFolder(self.config.out, overwrite=mode.overwrite, resume=mode.resume)
         config_record = strip_requester(self.config.model_dump(mode="json", by_alias=True))
@@ -224,7 +222,6 @@ class StableDiffusionJob(Job[StableDiffusionConfig]):
         return RequestRecord(forgotten, data, "concept", len(concepts), len(kept_prompts))
 
     def build_forgotten_hashes(self, key: bytes) -> ForgottenHashes:
-        """Return what is to be forgotten, one by one, in keyed hashes."""
         return build_concept_hashes([text for one in self.concepts for text in (one.name, *one.prompts)], key)
 
     def hash_state(self, model: nn.Module, key: bytes) -> None:
@@ -253,7 +250,6 @@ class PromptComparison:
         self.images["Retrain"] = self.sample_images(model, "Retrain")
 
     def add_unlearned(self, model: TextToImage, key: str, method: Method, *_: Any) -> None:
-        """Add an unlearned model."""
         self.images[method.label or type(method).__name__] = self.sample_images(model, "Unlearned")
 
     def sample_images(self, model: TextToImage, label: str) -> Tensor:
@@ -274,11 +270,7 @@ class PromptComparison:
 
 
 def select_prompts(config: StableDiffusionConfig, concepts: Sequence[Concept]) -> tuple[list[str], Exclusions]:
-    """Return the prompts to keep, without those that name a concept which an earlier request forgot, and what is gone.
-
-    Raises:
-        RequestError: If no prompt is left, or an anchor names such a concept: the model would learn it again.
-    """
+    """Return the prompts to keep, without those that name a concept which an earlier request forgot, and exclusions."""
     key, folder = load_or_create_key(), Path(config.model)
     entries: list[LedgerEntry] = []
     unknown: tuple[int, ...] = ()

@@ -73,12 +73,6 @@ class TimeAllocation(NamedTuple):
 
         Beside updates and readings there are three more passes without gradients: votes for what is forgotten, the
         first look and the certify half.
-
-        Args:
-            seconds: That are left.
-            trial_runs: Trials, at least one.
-            split: Of the request.
-            eval_size: Examples that a reading reads.
         """
         trials = list(trial_runs)
         seconds_per_step, seconds_per_example = (
@@ -112,11 +106,6 @@ def build_default_method(num_retained: int, settings: dict[str, Any], *, single:
 
     Whole classes and single examples alike are taught what their retained neighbors are: of a class that is gone
     these say what a model that never saw it would take it for.
-
-    Args:
-        num_retained: Examples to keep.
-        settings: Of the method, that the caller wants otherwise.
-        single: Whether single examples of classes that stay are to be forgotten, each of which has to be learnt anew.
     """
     epochs = max(MIN_EPOCHS if single else 1, ceil(MIN_PLANNED_STEPS / max(1, ceil(num_retained / BATCH_SIZE))))
     defaults = {"batch_size": BATCH_SIZE, "forget_batch_size": BATCH_SIZE, "epochs": epochs}
@@ -236,14 +225,7 @@ def search_and_fit(method: Method, trials: TrialRunner, deadline: float) -> Sear
 
 
 def fit_to_steps(method: Method, retain: Examples, max_steps: int, seed: int) -> tuple[Method, Examples]:
-    """Return the method with fewer epochs, and then one over fewer retained examples, if there is no room for all.
-
-    Args:
-        method: What is to be carried out.
-        retain: Examples to keep.
-        max_steps: Updates that there is time for.
-        seed: Of the draw.
-    """
+    """Return the method with fewer epochs, and then one over fewer retained examples, if there is no room for all."""
     steps_per_epoch = ceil(len(retain) / method.batch_size)
     if max_steps >= steps_per_epoch:
         return replace(method, epochs=min(method.epochs, max_steps // steps_per_epoch)), retain

@@ -69,11 +69,7 @@ class ControllableSurgery(Protocol):
 def validate_budget(
     budget: Any, priority: str, settings: dict[str, Any], ema_decay: float | None
 ) -> BudgetOptions | None:
-    """Return what the caller wants of a budget, None without one.
-
-    Raises:
-        ConfigError: If it does not fit together.
-    """
+    """Return what the caller wants of a budget, None without one."""
     if priority not in get_args(Preference):
         raise ConfigError("priority='budget' or 'forgetting'", f"{priority!r}", "choose one of them")
     if budget is None:
@@ -90,9 +86,6 @@ def adapt_to_task(budget_options: BudgetOptions | None, family: Task) -> BudgetO
     """Return the wish as a family understands it.
 
     The loss of models without classes has no unit in which a least loss could be stated: a share of it is of all of it.
-
-    Raises:
-        ConfigError: If the unit makes no sense there, or the family can keep no budget.
     """
     if budget_options is None or family.is_classifier:
         return budget_options
@@ -113,11 +106,7 @@ def no_budget_error(family: Task) -> ConfigError:
 
 
 def make_budget_split(budget_options: BudgetOptions, split: Split, seed: int) -> HoldoutSplit:
-    """Return the two halves of the held-out examples that a budget is kept and certified on.
-
-    Raises:
-        DataError: If there are no held-out examples, or too few to certify the budget.
-    """
+    """Return the two halves of the held-out examples that a budget is kept and certified on."""
     return make_holdout_split(budget_options.budget, split, seed)
 
 
@@ -132,11 +121,7 @@ def hold_out_control_half(split: Split, budget_options: BudgetOptions | None, se
 
 
 def find_controllable_surgery(recipe: MethodRecipe) -> ControllableSurgery:
-    """Return the surgery of a recipe that a budget can steer.
-
-    Raises:
-        ConfigError: If there is none.
-    """
+    """Return the surgery of a recipe that a budget can steer."""
     stage = recipe.stages[0] if len(recipe.stages) == 1 else None
     surgery = stage.surgery if isinstance(stage, TrainStage) else None
     if not isinstance(getattr(surgery, "tolerance", None), Tensor) or not callable(
@@ -154,10 +139,6 @@ def make_holdout_split(budget: Budget, split: Split, seed: int) -> HoldoutSplit:
 
     Of a budget that asks for no certificate all of them are control examples, and none is to certify. Where examples
     have ``ids``, all of one id are in the same half, and one of them certifies.
-
-    Raises:
-        DataError: If there are none, or too few to certify the budget.
-        RequestError: If some are there more than once, and not because the data repeat themselves.
     """
     if split.holdout is None:
         hint = "pass holdout=, examples that the model was never trained on"
@@ -190,11 +171,7 @@ def make_holdout_split(budget: Budget, split: Split, seed: int) -> HoldoutSplit:
 
 
 def check_both_halves(budget: Budget, num_examples: int) -> None:
-    """Refuse held-out examples that are too few for a half that steers and one that certifies.
-
-    Raises:
-        DataError: If there is not one for each, with the number of examples that would do.
-    """
+    """Refuse held-out examples that are too few for a half that steers and one that certifies."""
     if num_examples < 2:
         needed = 2 * (count_needed_examples(budget, CERTIFICATE_DELTA) or 1)
         expected = f"at least {needed:,} held-out examples of the classes that stay, half to steer and half to certify"
@@ -203,18 +180,7 @@ def check_both_halves(budget: Budget, num_examples: int) -> None:
 
 
 def check_certifiable(budget: Budget, control: int, certify: int, num_holdout: int, *, by_id: bool = False) -> None:
-    """Refuse a certify half that could not certify the budget even if no example of it were lost.
-
-    Args:
-        budget: What may be spent.
-        control: Examples of the control half.
-        certify: Examples of the certify half.
-        num_holdout: Held-out examples of the classes that stay, those that repeat others included.
-        by_id: Whether those counted are ids, of which some have several examples. Default false.
-
-    Raises:
-        DataError: If it is too small, with the number of examples that would do.
-    """
+    """Refuse a certify half that could not certify the budget even if no example of it were lost."""
     min_drop, allowed = min_certifiable_drop(budget, certify, CERTIFICATE_DELTA), format_amount(budget, budget.allowed)
     if min_drop is None:
         is_enough, reach, cure = certify >= MIN_EXAMPLES, "are too few for an approximate bound", ""

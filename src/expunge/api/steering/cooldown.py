@@ -28,12 +28,7 @@ class Cooldown(NamedTuple):
 
     @classmethod
     def starting_after(cls, progress: Progress, min_steps: int) -> Cooldown:
-        """Return the landing that begins after an update.
-
-        Args:
-            progress: Of the update.
-            min_steps: Updates that it takes, unless the run ends before.
-        """
+        """Return the landing that begins after an update."""
         start = progress.step + 1
         return cls(start, min(progress.total, start + max(start, min_steps)))
 

@@ -44,15 +44,6 @@ class DenoisingErrorCriterion:
 
 
 def make_criterion(family: Task, split: Split, control: Examples) -> Criterion:
-    """Return what says how much of the forgetting is missing.
-
-    Args:
-        family: Of the model.
-        split: The request.
-        control: Held-out examples of the classes that stay.
-
-    Raises:
-        DataError: If there are too few held-out examples to say it.
-    """
+    """Return what says how much of the forgetting is missing."""
     criterion = family.make_criterion(split, control)
     return DenoisingErrorCriterion(family, split.forget) if criterion is None else criterion

@@ -230,20 +230,7 @@ def search_generative(
     deadline: float,
     budget: Budget = DEFAULT_TRIAL_BUDGET,
 ) -> SearchResult:
-    """Return what ``auto`` stands for in a family, with a rate that a range test found.
-
-    Args:
-        family: Of the model.
-        original: The model as it was handed in.
-        split: The request.
-        settings: Of the method, that the caller wants otherwise.
-        conditions: Of the run.
-        deadline: When the run has to be done, as ``time.perf_counter`` tells it.
-        budget: What a trial may spend. Default: ``RISE`` of the loss, and the method is one that keeps no budget.
-
-    Raises:
-        ConfigError: If several processes share the run.
-    """
+    """Return what ``auto`` stands for in a family, with a rate that a range test found."""
 
     def build(**more: Any) -> Method:
         sides, inside = (split.forget, split.retain), budget is not DEFAULT_TRIAL_BUDGET

@@ -21,18 +21,7 @@ def resolve_method(
     *,
     budgeted: bool = False,
 ) -> Method:
-    """Return the method for a model of a family; with None, what ``auto`` begins with or stands for.
-
-    Args:
-        family: Of the model.
-        method: The method, its name, or None.
-        sides: Examples to forget and to keep.
-        settings: Of the method.
-        budgeted: Whether it has to be one that keeps a budget, where ``auto`` chooses. Default false.
-
-    Raises:
-        ConfigError: If it is neither a name nor a method, or a setting is not understood.
-    """
+    """Return the method for a model of a family; with None, what ``auto`` begins with or stands for."""
     if method is None and family.is_classifier:
         single = bool({*sides[0].targets.tolist()} & {*sides[1].targets.tolist()})
         return build_default_method(len(sides[1]), dict(settings), single=single)
@@ -44,11 +33,7 @@ def resolve_method(
 
 
 def validate_method(method: str | Method, settings: dict[str, Any]) -> Method:
-    """Return the method, built from its name where it is one.
-
-    Raises:
-        ConfigError: If it is neither a name nor a method, or a setting is not understood.
-    """
+    """Return the method, built from its name where it is one."""
     if isinstance(method, str):
         return build_method(method, **settings)
     if not isinstance(method, Method):
@@ -60,12 +45,7 @@ def validate_method(method: str | Method, settings: dict[str, Any]) -> Method:
 
 
 def validate_options(conditions: RunOptions) -> RunOptions:
-    """Return the conditions if they can be met.
-
-    Raises:
-        ConfigError: If a count is not positive, the decay of an average is out of its range, or the
-            precision or the policy has no such name.
-    """
+    """Return the conditions if they can be met."""
     counts = {
         "gradient_accumulation_steps": conditions.gradient_accumulation_steps,
         "log_gradients_every": conditions.log_gradients_every,

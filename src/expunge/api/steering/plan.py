@@ -76,12 +76,7 @@ class RunPlan:
 
 
 def plan_run(request: UnlearnRequest, budget_options: BudgetOptions | None) -> RunPlan:
-    """Return what is carried out, searched where something was left open.
-
-    Raises:
-        ConfigError: If several processes share a run whose rate is to be searched.
-        ExpungeError: If the budget cannot be promised.
-    """
+    """Return what is carried out, searched where something was left open."""
     if budget_options is not None:
         return plan_budgeted_run(request, budget_options)
     if not request.needs_lr_search or not request.family.learning_rates:
@@ -95,12 +90,7 @@ def plan_run(request: UnlearnRequest, budget_options: BudgetOptions | None) -> R
 
 
 def plan_budgeted_run(request: UnlearnRequest, budget_options: BudgetOptions) -> RunPlan:
-    """Return what is carried out inside a budget.
-
-    Raises:
-        ConfigError: If several processes share a run whose rate is to be searched.
-        ExpungeError: If the budget cannot be promised.
-    """
+    """Return what is carried out inside a budget."""
     if request.needs_lr_search and request.conditions.distributed:
         hint = "name a method and its learning rate, such as auto with lr: .01"
         raise ConfigError("nothing to search for on several ranks", "a budget without a learning rate", hint)

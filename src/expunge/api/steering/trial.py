@@ -118,7 +118,6 @@ class TrialRunner:
         )
 
     def copy_original(self) -> Predictor:
-        """Return a copy of the original to work on."""
         work = copy.copy(self.original)
         work.model = copy_model(self.original.model)
         return work
@@ -212,12 +211,6 @@ class TrialRunner:
 
 def subsample_by_class(examples: Examples, fraction: float, min_examples: int, seed: int) -> Examples:
     """Return a share of the examples, that of every class rounded up; all where the share is 1 or more.
-
-    Args:
-        examples: Of which.
-        fraction: How much.
-        min_examples: Examples that there should be at least, where there are so many.
-        seed: Of the draw.
 
     Examples:
         >>> from expunge.data import TensorExamples

@@ -96,17 +96,7 @@ def likelihood_ratios(
 
 
 def log_density(values: Floats, scores: Floats, mask: Booleans, floor: float) -> Floats:
-    """Return the logarithm of each value's density, without its constant, under its example's Gaussian.
-
-    Args:
-        values: ``(judged, examples)``.
-        scores: What the Gaussians are fitted to, ``(models, examples)``.
-        mask: Which of them.
-        floor: As in ``likelihood_ratios``.
-
-    Raises:
-        DataError: If fewer than two are chosen for an example.
-    """
+    """Return the logarithm of each value's density, without its constant, under its example's Gaussian."""
     count = mask.sum(0)
     if count.min() < MIN_MODELS_PER_GAUSSIAN:
         hint = "train more shadow models, each on a random half of the examples"
@@ -118,11 +108,7 @@ def log_density(values: Floats, scores: Floats, mask: Booleans, floor: float) ->
 
 
 def validate_membership(membership: Any, shape: tuple[int, ...]) -> Booleans:
-    """Return who was trained on what, booleans of the form of the scores.
-
-    Raises:
-        DataError: If the form is another one, or they are no booleans.
-    """
+    """Return who was trained on what, booleans of the form of the scores."""
     array = np.asarray(membership)
     if array.shape != shape or array.dtype != np.bool_:
         actual = f"{array.dtype} of shape {array.shape}"
@@ -131,11 +117,7 @@ def validate_membership(membership: Any, shape: tuple[int, ...]) -> Booleans:
 
 
 def validate_groups(groups: Any, models: int) -> npt.NDArray[np.int64]:
-    """Return the number of each model's group.
-
-    Raises:
-        DataError: If there is not one for each model.
-    """
+    """Return the number of each model's group."""
     if groups is None:
         return np.arange(models)
     array = np.asarray(groups)

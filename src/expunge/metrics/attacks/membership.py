@@ -131,26 +131,14 @@ def tpr_at_fpr(members: Any, others: Any, fpr: float, *, weights: Any = None) ->
 
 
 def has_enough_negatives(others: float, fpr: float) -> bool:
-    """Return whether so many non-members can carry a threshold at this false positive rate.
-
-    Raises:
-        ConfigError: If ``fpr`` is not between 0 and 1.
-    """
+    """Return whether so many non-members can carry a threshold at this false positive rate."""
     if not 0 < fpr < 1:
         raise ConfigError("a false positive rate between 0 and 1", f"{fpr}", "pass for example 0.01")
     return round(others * fpr, 9) >= MIN_FALSE_POSITIVES
 
 
 def compute_member_score(outputs: Outputs, score: ScoreName) -> Floats:
-    """Return one number per example, larger for what looks more like a member.
-
-    Args:
-        outputs: Of the examples to judge.
-        score: Confidence as it is, or loss, entropy or modified entropy with a minus.
-
-    Raises:
-        ConfigError: If there is no such score.
-    """
+    """Return one number per example, larger for what looks more like a member."""
     check_choice(score, SCORE_NAMES)
     if score == "confidence":
         return confidence(outputs.logits, outputs.targets)

@@ -16,10 +16,6 @@ def measure_classifier_fit(predict: Predictor, split: Split) -> tuple[ModelFit, 
 
     Chance is what answers of the same frequencies would get that have nothing to do with the examples: Σ_c t_c a_c, t_c
     the share of class c on a side and a_c that of the answers on all training examples (Cohen, 1960).
-
-    Args:
-        predict: The model, left as it was found.
-        split: The request.
     """
     sides: dict[SplitSide, Examples | None] = {"retain": split.retain, "forget": split.forget, "holdout": split.holdout}
     predictions = {

@@ -54,11 +54,7 @@ class ClassSampler(ImageSampler):
         return self.model.classes
 
     def parse_condition(self, text: str, class_names: Sequence[str] = ()) -> int:
-        """Return the class of that name or number.
-
-        Raises:
-            RequestError: If the model has none such.
-        """
+        """Return the class of that name or number."""
         name_to_class = {name: number for number, name in enumerate(class_names[: self.classes])}
         if text in name_to_class:
             return name_to_class[text]

@@ -125,11 +125,7 @@ class DDPM(Denoiser):
 
 
 def read_num_classes(folder: Path) -> int | None:
-    """Return the number of classes that a folder notes; None if it notes none.
-
-    Raises:
-        CheckpointError: If the note says something else.
-    """
+    """Return the number of classes that a folder notes; None if it notes none."""
     file = folder / CLASSES_FILE
     if not file.is_file():
         return None

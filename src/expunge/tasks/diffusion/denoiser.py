@@ -54,11 +54,7 @@ class Denoiser(nn.Module, ABC):
 
 
 def as_denoiser(model: object) -> Denoiser:
-    """Return the model if it is a network with its noise schedule.
-
-    Raises:
-        ModelError: If it is something else.
-    """
+    """Return the model if it is a network with its noise schedule."""
     if isinstance(model, Denoiser):
         return model
     hint = "pass a DDPM or a TextToImage; DDPM(unet, scheduler) makes one of a network"
@@ -66,11 +62,7 @@ def as_denoiser(model: object) -> Denoiser:
 
 
 def check_prediction_type(scheduler: Any) -> None:
-    """Refuse a schedule whose model predicts something else than noise.
-
-    Raises:
-        ModelError: If it does.
-    """
+    """Refuse a schedule whose model predicts something else than noise."""
     if scheduler.config.prediction_type != "epsilon":
         actual = f"'{scheduler.config.prediction_type}'"
         raise ModelError("a model that predicts noise ('epsilon')", actual, "other predictions are not supported")

@@ -20,15 +20,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 @contextmanager
 def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary folder to write into, which becomes ``target`` if the body ends well.
-
-    Args:
-        target: The folder that is to be.
-        overwrite: Whether a folder of that name may be replaced. Default false.
-
-    Raises:
-        CheckpointError: If the folder is there and may not be replaced.
-    """
+    """Give a temporary folder to write into, which becomes ``target`` if the body ends well."""
     if target.exists() and not overwrite:
         raise CheckpointError("a folder that is not there yet", f"'{target}'", "choose another, or overwrite=True")
     try:

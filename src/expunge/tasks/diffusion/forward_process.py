@@ -50,14 +50,7 @@ class ForwardProcess:
         images: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> Batch:
-        """Return the batch with what a denoising network takes as its inputs, and ``noise``, what was mixed in.
-
-        Args:
-            batch: Images ``(n, channels, height, width)`` and their classes.
-            generator: Of timesteps and noise, on the CPU: the same on every device.
-            images: In place of the batch's. Default: its inputs.
-            labels: Classes that the network is told, ``(n,)``. Default: the batch's targets.
-        """
+        """Return the batch with what a denoising network takes as its inputs, and ``noise``, what was mixed in."""
         clean = batch.inputs if images is None else images
         device = clean.device
         times = batch.draw_local(lambda count: self.draw_timesteps(count, generator)).to(device)
@@ -71,11 +64,7 @@ class ForwardProcess:
         )
 
     def null_labels(self, labels: Tensor) -> Tensor:
-        """Return the null class for each label.
-
-        Raises:
-            ModelError: If the model has none.
-        """
+        """Return the null class for each label."""
         if self.null_class is None:
             hint = "train it with a share of labels dropped, or use another objective"
             raise ModelError("a model with a null class", "one that knows classes alone", hint)
@@ -91,11 +80,7 @@ class ForwardProcess:
 
 
 def get_forward_process(model: nn.Module) -> ForwardProcess:
-    """Return the forward process of a model.
-
-    Raises:
-        ModelError: If it is none that has one.
-    """
+    """Return the forward process of a model."""
     return ForwardProcess(as_denoiser(model).alphas_cumprod, as_denoiser(model).null_class)
 
 

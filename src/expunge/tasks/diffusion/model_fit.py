@@ -17,11 +17,6 @@ def measure_noise_fit(predict: Predictor, split: Split, count: int) -> tuple[Mod
     """Return the share of the noise in images that a model predicts, of what is retained and held out.
 
     Formula: 1 − Σ ‖ε − ε(x_t, t, c)‖² / Σ ‖ε‖², which is 0 for a model that predicts nothing.
-
-    Args:
-        predict: The model, left as it was found.
-        split: The request.
-        count: Images of each side, at most.
     """
     fits = [_measure_side("retain", predict, split.retain, count)]
     if split.holdout is not None and len(split.holdout):
@@ -52,13 +47,7 @@ def _sum_squares(predict: Predictor, batch: Batch) -> torch.Tensor:
 
 
 def measure_class_fit(predict: Predictor, split: Split, count: int) -> ModelFit:
-    """Return the share of retained images whose class helps a class-conditional model to see their noise.
-
-    Args:
-        predict: The model, left as it was found.
-        split: The request.
-        count: Images, at most.
-    """
+    """Return the share of retained images whose class helps a class-conditional model to see their noise."""
     chosen = sample_examples(split.retain, count)
     model = get_forward_process(predict.model)
     chance = 0.5 if model.null_class is not None else 1 / split.num_classes

@@ -75,22 +75,7 @@ def sample_from_noise(
     batch_size: int,
     on_images: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Return one sample for each label from starting noise of one's own, as ``sample`` does.
-
-    Args:
-        model: The model; its modes are left as found.
-        labels: Classes, or numbers of prompts, ``(n,)``.
-        make_noise: Takes positions in ``labels`` ``(b,)`` and returns their starting noise
-            ``(b, channels, height, width)``.
-        guidance: See ``sample``.
-        steps: See ``sample``.
-        batch_size: See ``sample``.
-        on_images: See ``sample``.
-
-    Raises:
-        ConfigError: If guidance is negative, a count not positive, or there are more steps than the schedule has.
-        ModelError: If guidance is asked for and the model has no null class.
-    """
+    """Return one sample for each label from starting noise of one's own, as ``sample`` does."""
     check_sampling_options(model, guidance, min(steps, batch_size))
     scheduler = make_scheduler(model, steps)
     samples = []
@@ -122,11 +107,7 @@ def make_scheduler(model: Denoiser, steps: int) -> Any:
 
 
 def check_steps(model: Denoiser, steps: int) -> None:
-    """Refuse more sampling steps than a model's schedule has, before anything is drawn.
-
-    Raises:
-        ConfigError: If there are more.
-    """
+    """Refuse more sampling steps than a model's schedule has, before anything is drawn."""
     make_scheduler(model, steps)
 
 
@@ -160,7 +141,6 @@ def sample_loop(model: Denoiser, scheduler: Any, labels: Tensor, noise: Tensor, 
 
 
 def predict_guided_noise(model: Denoiser, images: Tensor, times: Tensor, labels: Tensor, guidance: float) -> Tensor:
-    """Return the guided prediction of the noise."""
     if guidance == 1 or model.null_class is None:
         noise: Tensor = model(images, times, labels)
         return noise

@@ -20,17 +20,6 @@ def small_ddpm(
 
     The network is diffusers' ``UNet2DModel``: one residual block at each resolution, group normalization, no attention.
     It has 160 thousand weights at 8×8, 620 thousand at 28×28 and 1.1 million at 32×32.
-
-    Args:
-        size: Height and width of the images, pixels; divisible by 2 for each width after the first.
-        channels: Channels of the images. Default 1.
-        classes: Classes of the data. Default 10.
-        widths: Channels at each resolution, multiples of 8. Default: by the size (8, 16, 28 and 32 are known).
-        steps: T, timesteps of the schedule. Default 1000, β from 1e-4 to .02 linearly (Ho et al., 2020).
-
-    Raises:
-        ConfigError: If sizes do not fit together.
-        MissingExtraError: If diffusers is not installed.
     """
     widths = tuple(widths or WIDTHS.get(size, ()))
     if not widths or any(width % NUM_GROUPS for width in widths) or size % 2 ** (len(widths) - 1):

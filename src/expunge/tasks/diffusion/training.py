@@ -100,16 +100,6 @@ def train_ddpm(
     """Train a diffusion model in place; it ends in evaluation mode with its averaged weights.
 
     The caller's random state is untouched. The same seed, machine and number of threads give the same bits.
-
-    Args:
-        model: With its starting weights, on the device that is to compute.
-        examples: Images scaled to [−1, 1] with their classes.
-        settings: How. Default: those of ``DiffusionTrainSettings``.
-        on_update: Called with (updates made, of how many, loss) whenever the loss is read.
-
-    Raises:
-        DataError: If there is no example.
-        NotFiniteError: If the loss is NaN or infinite.
     """
     settings = settings or DiffusionTrainSettings()
     if not len(examples):

@@ -26,10 +26,6 @@ def average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
 
     Formula: AP = Σ_n (R_n − R_{n−1}) P_n, precision P and recall R at each threshold that is a score.
 
-    Args:
-        scores: ``(n, k)``, higher for what more likely carries the label.
-        labels: ``(n, k)``, 0 or 1.
-
     Examples:
         >>> average_precisions(torch.tensor([[0.1], [0.4], [0.35], [0.8]]), torch.tensor([[0.0], [0.0], [1.0], [1.0]]))
         [0.8333333333333333]
@@ -38,7 +34,6 @@ def average_precisions(scores: Tensor, labels: Tensor) -> list[float | None]:
 
 
 def average_precision(scores: Tensor, labels: Tensor) -> float | None:
-    """Return the average precision of one label, ``(n,)`` and ``(n,)``; see ``average_precisions``."""
     total = float(labels.sum())
     if not 0 < total < len(labels):
         return None
@@ -51,6 +46,5 @@ def average_precision(scores: Tensor, labels: Tensor) -> float | None:
 
 
 def compute_mean(values: list[float | None]) -> float | None:
-    """Return the mean of the values that are there; None where none is."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -40,16 +40,6 @@ def add_adapter(unet: nn.Module, rank: int = 1, layers: AdapterLayers = "cross_a
 
     Paper: "LoRA: Low-Rank Adaptation of Large Language Models" (Hu et al., ICLR 2022, arXiv 2106.09685); rank 1:
     "One-Dimensional Adapter to Rule Them All" (SPM; Lyu et al., CVPR 2024, arXiv 2312.16145).
-
-    Args:
-        unet: The U-Net, changed in place.
-        rank: ≥ 1. Default 1.
-        layers: ``cross_attention`` (default), ``attention``, or ``all``: feed-forward layers and convolutions too.
-
-    Raises:
-        ConfigError: If the rank or the layers are not understood, or there is an adapter already.
-        ModelError: If the U-Net has no such layers.
-        MissingExtraError: If peft is not installed.
     """
     if rank < 1 or layers not in LAYER_PATTERNS:
         raise ConfigError(f"rank ≥ 1 and layers {', '.join(LAYER_PATTERNS)}", f"{rank} and '{layers}'", "change them")
@@ -91,11 +81,7 @@ def set_adapter_strength(unet: nn.Module, strength: float) -> None:
 
 
 def merge_adapter(unet: nn.Module) -> None:
-    """Add an adapter at its present strength to the weights beneath, and take its layers away; in place.
-
-    Raises:
-        ModelError: If there is no adapter.
-    """
+    """Add an adapter at its present strength to the weights beneath, and take its layers away; in place."""
     check_has_adapter(unet)
     unet.fuse_lora()  # type: ignore[operator]
     unet.unload_lora()  # type: ignore[operator]
@@ -137,17 +123,7 @@ def save_adapter(model: Any, folder: str | os.PathLike[str], *, overwrite: bool 
 
 
 def load_adapter(model: Any, folder: str | os.PathLike[str]) -> None:
-    """Put an adapter that was saved alone beside a model's weights; it alone can then be trained.
-
-    Args:
-        model: A ``TextToImage`` without an adapter, changed in place.
-        folder: What ``save_adapter`` has written.
-
-    Raises:
-        ConfigError: If the model has an adapter already.
-        CheckpointError: If it cannot be read or is of another model.
-        MissingExtraError: If peft is not installed.
-    """
+    """Put an adapter that was saved alone beside a model's weights; it alone can then be trained."""
     if has_adapter(model.unet):
         raise ConfigError("a U-Net without an adapter", "one that has one", "merge it first, see merge_adapter")
     import_optional("peft", PURPOSE, "diffusion")
@@ -172,10 +148,6 @@ def load_adapter(model: Any, folder: str | os.PathLike[str]) -> None:
 
 
 def check_has_adapter(unet: nn.Module) -> None:
-    """Refuse a U-Net without an adapter.
-
-    Raises:
-        ModelError: If it has none.
-    """
+    """Refuse a U-Net without an adapter."""
     if not has_adapter(unet):
         raise ModelError("a model with an adapter", "none", "add one: model.set_trainable('lora')")

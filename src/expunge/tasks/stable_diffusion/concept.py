@@ -90,11 +90,7 @@ def normalize_prompt(prompt: str) -> str:
 
 
 def check_concepts(concepts: Sequence[Concept], keep: Sequence[str]) -> None:
-    """Refuse concepts that contradict each other or what is to be kept.
-
-    Raises:
-        RequestError: If there is none, one is named twice, or a forgotten prompt is to be kept or an anchor too.
-    """
+    """Refuse concepts that contradict each other or what is to be kept."""
     if not concepts:
         raise RequestError("at least one concept to forget", "none", "pass concepts=[Concept(name, prompts, anchor)]")
     if any(not normalize_prompt(prompt) for prompt in keep):

@@ -132,7 +132,6 @@ def load_or_generate(
 
 
 def relabel_images(examples: PromptExamples, caption_to_prompt: Mapping[str, str]) -> PromptExamples:
-    """Return for each caption, the keys of ``caption_to_prompt``, the images of the prompt that is shown under it."""
     parts = [(caption, examples.select(prompt.__eq__)) for caption, prompt in caption_to_prompt.items()]
     return reduce(operator.add, [PromptExamples(part.latents, [caption] * len(part)) for caption, part in parts])
 

@@ -38,11 +38,7 @@ class PipelineEncoders:
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
-        """Return the embedded prompts ``(n, tokens, width)``, on the device of the U-Net.
-
-        Raises:
-            RequestError: If a prompt is longer than the text encoder's limit.
-        """
+        """Return the embedded prompts ``(n, tokens, width)``, on the device of the U-Net."""
         check_prompts(self.frozen_components.tokenizer, prompts, self.max_tokens)
         texts, pipeline = list(prompts), self.frozen_components.build_pipeline(self.unet)
         with temporarily_on(self.frozen_components.text_encoder, self.device):
@@ -85,11 +81,7 @@ class PipelineEncoders:
 
 
 def check_prompts(tokenizer: Any, prompts: Sequence[str], max_tokens: int) -> None:
-    """Refuse a prompt of which the text encoder would not read the end.
-
-    Raises:
-        RequestError: If a prompt is no text, no UTF-8 or too long.
-    """
+    """Refuse a prompt of which the text encoder would not read the end."""
     for prompt in prompts:
         if not isinstance(prompt, str):
             raise RequestError("prompts as text", type(prompt).__name__, "pass a list of texts")
@@ -103,11 +95,7 @@ def check_prompts(tokenizer: Any, prompts: Sequence[str], max_tokens: int) -> No
 
 
 def as_pixels(images: Any) -> Tensor:
-    """Return images as one tensor ``(n, channels, height, width)`` of float32.
-
-    Raises:
-        DataError: If they are of several shapes, or one is no image.
-    """
+    """Return images as one tensor ``(n, channels, height, width)`` of float32."""
     if isinstance(images, Tensor):
         return _to_unit_range(images)
     tensors = [as_image(image) for image in images]
@@ -120,12 +108,6 @@ def as_pixels(images: Any) -> Tensor:
 
 def as_image(image: Any) -> Tensor:
     """Return one image as ``(channels, height, width)``, floats as they are and the rest scaled by its depth to [0, 1].
-
-    Args:
-        image: A tensor, channels first; a Pillow image; or an array ``(height, width, 3)``.
-
-    Raises:
-        DataError: If it is none of these, or of a depth other than 8 or 16 bits.
 
     Examples:
         >>> as_image(np.full((1, 1, 3), 65535, np.uint16)).flatten()
@@ -141,11 +123,7 @@ def as_image(image: Any) -> Tensor:
 
 
 def _to_unit_range(values: Tensor) -> Tensor:
-    """Return floats as they are, and unsigned integers of 8 and 16 bits divided by their greatest value.
-
-    Raises:
-        DataError: If they are of another kind.
-    """
+    """Return floats as they are, and unsigned integers of 8 and 16 bits divided by their greatest value."""
     if values.is_floating_point():
         return values.float()
     if values.dtype not in (torch.uint8, torch.uint16):
@@ -154,11 +132,7 @@ def _to_unit_range(values: Tensor) -> Tensor:
 
 
 def check_pixels(pixels: Tensor, latent_shape: tuple[int, int, int], factor: int) -> None:
-    """Refuse what is no batch of images for an autoencoder.
-
-    Raises:
-        DataError: If the form or the range is another.
-    """
+    """Refuse what is no batch of images for an autoencoder."""
     expected = (3, latent_shape[1] * factor, latent_shape[2] * factor)
     if tuple(pixels.shape[1:]) != expected:
         hint = "resize the images, or pass size= to the model"

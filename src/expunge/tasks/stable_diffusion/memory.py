@@ -130,7 +130,6 @@ def surgery_gradient_copies(surgery: Surgery) -> int:
 
 
 def mask_gradient_copies(mask: Mask | None) -> int:
-    """Return what a mask holds, in gradients."""
     if mask is None:
         return 0
     inner = mask.mask if isinstance(mask, SequentialTest) else mask
@@ -143,7 +142,6 @@ def count_trainable(unet: nn.Module) -> int:
 
 
 def module_bytes(module: nn.Module, *, trained: bool = False) -> int:
-    """Return the bytes of a module's weights, of all or of those that are trained."""
     chosen = (weight for weight in module.parameters() if weight.requires_grad or not trained)
     return sum(weight.numel() * weight.element_size() for weight in chosen)
 
@@ -183,11 +181,7 @@ def cgroup_available(folder: Path) -> int | None:
 
 
 def check_fits(estimate: MemoryEstimate, free: int | None) -> None:
-    """Refuse a run that needs more memory than is free.
-
-    Raises:
-        ConfigError: If it does.
-    """
+    """Refuse a run that needs more memory than is free."""
     if free is not None and estimate.additional > free:
         hint = (
             "lower batch, raise micro_batches, call model.set_checkpointing() or model.set_trainable('lora'), "
@@ -197,11 +191,7 @@ def check_fits(estimate: MemoryEstimate, free: int | None) -> None:
 
 
 def check_memory(model: TextToImage, recipe: MethodRecipe, split: Split, conditions: RunOptions, inplace: bool) -> None:
-    """Refuse a run for which there is too little memory; where there is plenty, without a closer look.
-
-    Raises:
-        ConfigError: If the estimate exceeds what is free.
-    """
+    """Refuse a run for which there is too little memory; where there is plenty, without a closer look."""
     free = free_memory(next(model.unet.parameters()).device)
     batch = max(stage_batch_size(stage, conditions, split) for stage in recipe.stages)
     upper_bound = module_bytes(model.unet) * (20 + 20 * batch)

@@ -69,13 +69,6 @@ def activation_peak(
 
     The passes run on fake tensors of the CPU, whose attention keeps no matrix of all pairs of positions, as that of
     accelerators. Gradient checkpointing and frozen weights count as they are set.
-
-    Args:
-        unet: The U-Net; nothing of it is changed or computed.
-        latent_shape: Channels, height and width of the latents.
-        prompt_shape: Tokens and width of an embedded prompt.
-        batch: Examples.
-        precision: ``fp32`` (default), ``bf16`` or ``fp16``.
     """
     with FakeTensorMode():
         model = fake_copy(unet).train()

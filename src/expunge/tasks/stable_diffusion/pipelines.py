@@ -79,17 +79,6 @@ def read_pipeline(source: str | os.PathLike[str], dtype: torch.dtype | None = No
     """Return the pipeline in a local folder of ``save_pretrained`` or, where there is none, of that name on the hub.
 
     Weights are read from safetensors alone; no pickle is opened.
-
-    Args:
-        source: Folder, or hub id such as ``stable-diffusion-v1-5/stable-diffusion-v1-5``.
-        dtype: Type of the weights. Default: float32.
-        variant: Which files of weights are read, such as ``fp16``. Default: the plain ones or, where a local folder has
-            one variant alone, that.
-
-    Raises:
-        CheckpointError: If it is not there, or something in it is missing or unreadable.
-        ModelError: If it is a pipeline of another class.
-        MissingExtraError: If diffusers is not installed.
     """
     library = import_diffusers("reading a text-to-image model")
     path = os.fspath(source)
@@ -118,11 +107,7 @@ def read_pipeline(source: str | os.PathLike[str], dtype: torch.dtype | None = No
 
 
 def validate_pipeline(pipeline: Any) -> Any:
-    """Return the pipeline if it can be unlearned.
-
-    Raises:
-        ModelError: If it is of another class.
-    """
+    """Return the pipeline if it can be unlearned."""
     names = [kind.__name__ for kind in type(pipeline).__mro__]
     if not any(name in SUPPORTED_PIPELINES for name in names):
         check_pipeline_class(names[0])
@@ -130,11 +115,7 @@ def validate_pipeline(pipeline: Any) -> Any:
 
 
 def check_components(index: Mapping[str, Any]) -> None:
-    """Refuse an index of a pipeline with other classes than its parts are of: a library has some that run code.
-
-    Raises:
-        CheckpointError: If a part is of another class.
-    """
+    """Refuse an index of a pipeline with other classes than its parts are of: a library has some that run code."""
     for part, entry in index.items():
         if isinstance(entry, (list, tuple)) and not part.startswith("_"):
             library, name = entry if len(entry) == 2 else ("", "")
@@ -146,11 +127,7 @@ def check_components(index: Mapping[str, Any]) -> None:
 
 
 def check_pipeline_class(name: str) -> None:
-    """Refuse the name of a class of pipelines that is not supported.
-
-    Raises:
-        ModelError: If it is none of ``SUPPORTED_PIPELINES``.
-    """
+    """Refuse the name of a class of pipelines that is not supported."""
     if name not in SUPPORTED_PIPELINES:
         expected = f"a pipeline with a U-Net that reads prompts ({', '.join(SUPPORTED_PIPELINES)})"
         raise ModelError(expected, name, "save a model of that class with save_pretrained and pass its folder")

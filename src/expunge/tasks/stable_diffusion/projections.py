@@ -12,15 +12,7 @@ PROJECTION_SUFFIXES = ("attn2.to_k", "attn2.to_v")
 
 
 def find_projections(unet: nn.Module, width: int) -> list[nn.Linear]:
-    """Return the layers that turn embedded prompts into keys and values.
-
-    Args:
-        unet: The denoising network.
-        width: Numbers of a token's embedding.
-
-    Raises:
-        ModelError: If there is none, one takes something else than embedded prompts, or one may not be changed.
-    """
+    """Return the layers that turn embedded prompts into keys and values."""
     modules = [module for name, module in unet.named_modules() if name.endswith(PROJECTION_SUFFIXES)]
     layers = [module for module in modules if isinstance(module, nn.Linear) and module.in_features == width]
     if not modules or len(layers) < len(modules):
@@ -41,17 +33,6 @@ def solve_edit_matrix(
 
     Formula: M = (e Σ_i a_i c_iᵀ + p Σ_j k_j k_jᵀ + λ I)(e Σ_i c_i c_iᵀ + p Σ_j k_j k_jᵀ + λ I)⁻¹, which is for every W
     where e Σ_i ‖W′ c_i − W a_i‖² + p Σ_j ‖W′ k_j − W k_j‖² + λ ‖W′ − W‖² is least, W′ = W M.
-
-    Args:
-        erased: c, embeddings that are to be mapped elsewhere, ``(n, d)``.
-        anchors: a, those whose place in the output they take, ``(n, d)``.
-        kept: k, those that are to be mapped as before, ``(m, d)``.
-        erase: e ≥ 0.
-        preserve: p ≥ 0.
-        ridge: λ > 0.
-
-    Returns:
-        ``(d, d)``, float64.
 
     Examples:
         >>> first, second = torch.eye(2, dtype=torch.float64).split(1)

@@ -122,22 +122,7 @@ def generate_latents(
     batch_size: int = 16,
     on_images: Callable[[int, int], None] | None = None,
 ) -> PromptExamples:
-    """Return images that the model itself draws for prompts; they are never decoded.
-
-    Args:
-        model: The model.
-        prompts: What to draw.
-        per_prompt: Images for each prompt. Default 8.
-        seed: Image i of each prompt has the seed ``seed + i``, so that only the words differ. Default 0.
-        guidance: Default 7.5.
-        steps: Default 50.
-        batch_size: Images at a time. Default 16.
-        on_images: Called with (images made, of how many) after each batch.
-
-    Raises:
-        RequestError: If a prompt is longer than the text encoder's limit.
-        DataError: If ``per_prompt`` is smaller than 1.
-    """
+    """Return images that the model itself draws for prompts; they are never decoded."""
     if per_prompt < 1:
         raise DataError("at least one image for each prompt", f"{per_prompt}", "raise per_prompt")
     captions = [prompt for prompt in prompts for _ in range(per_prompt)]

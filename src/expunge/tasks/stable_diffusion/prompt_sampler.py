@@ -35,11 +35,7 @@ class PromptSampler(ImageSampler):
         return 3, factor * height, factor * width
 
     def parse_condition(self, text: str, class_names: Sequence[str] = ()) -> str:
-        """Return the prompt.
-
-        Raises:
-            RequestError: If it is longer than the text encoder's limit.
-        """
+        """Return the prompt."""
         self.model.embed([text])
         return text
 

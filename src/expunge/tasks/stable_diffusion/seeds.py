@@ -13,13 +13,6 @@ from expunge.errors import ConfigError
 def expand_seeds(seeds: int | Sequence[int], count: int) -> Tensor:
     """Return a seed for each image, ``(count,)``.
 
-    Args:
-        seeds: One for each image, or the first of consecutive ones.
-        count: Number of images.
-
-    Raises:
-        ConfigError: If there are not as many seeds as images.
-
     Examples:
         >>> expand_seeds(3, 2)
         tensor([3, 4])

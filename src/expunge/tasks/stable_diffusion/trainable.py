@@ -15,19 +15,7 @@ CROSS_ATTENTION_KEY = ".attn2."
 
 
 def train_only(unet: nn.Module, part: str, rank: int = 1, layers: AdapterLayers = "cross_attention") -> None:
-    """Let one part of a U-Net be trained and hold everything else.
-
-    Args:
-        unet: The U-Net, changed in place: only ``requires_grad``, and for ``lora`` the adapter's new layers.
-        part: ``full``, ``cross_attention`` or ``lora``.
-        rank: Of the adapter. Default 1.
-        layers: Where the adapter is, see ``add_adapter``. Default ``cross_attention``.
-
-    Raises:
-        ConfigError: If there is no such part, or weights beside an adapter are asked for.
-        ModelError: If the U-Net has no such weights.
-        MissingExtraError: If an adapter is asked for and peft is not installed.
-    """
+    """Let one part of a U-Net be trained and hold everything else."""
     if part not in get_args(TrainablePart):
         raise ConfigError(f"a part to train ({', '.join(get_args(TrainablePart))})", f"'{part}'", "choose one of them")
     if part == "lora":

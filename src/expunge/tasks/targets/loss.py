@@ -38,7 +38,6 @@ class PointwiseLoss(ABC):
         return self.elementwise(outputs, targets.to(outputs)).mean(1)
 
     def select_forgotten(self, targets: Tensor) -> Tensor:
-        """Return which targets of forgotten examples are to be forgotten, ``(n, k)`` bool: all of them."""
         return torch.ones_like(targets, dtype=torch.bool)
 
     def mix(self, targets: Tensor, others: Tensor) -> Tensor:
@@ -51,11 +50,7 @@ class PointwiseLoss(ABC):
 
 
 def check_shape(outputs: Tensor, targets: Tensor) -> None:
-    """Refuse outputs that are not as many as the targets.
-
-    Raises:
-        ModelError: If they are not.
-    """
+    """Refuse outputs that are not as many as the targets."""
     if outputs.shape != targets.shape or not outputs.is_floating_point():
         expected = f"outputs {tuple(targets.shape)}, one for each target"
         actual = f"{tuple(outputs.shape)}" if outputs.is_floating_point() else f"{outputs.dtype}"
@@ -63,11 +58,7 @@ def check_shape(outputs: Tensor, targets: Tensor) -> None:
 
 
 def get_loss(predict: Predictor) -> PointwiseLoss:
-    """Return the loss of a predictor.
-
-    Raises:
-        ObjectiveError: If it has none between outputs and targets.
-    """
+    """Return the loss of a predictor."""
     if not isinstance(predict.loss_fn, PointwiseLoss):
         raise ObjectiveError("a model with a loss of targets", "another", "use an objective of its own task")
     return predict.loss_fn

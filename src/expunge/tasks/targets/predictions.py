@@ -11,13 +11,7 @@ from expunge.budget import iterate_batches
 
 @torch.no_grad()
 def collect_predictions(predict: Predictor, examples: Examples, batch_size: int = 256) -> tuple[Tensor, Tensor]:
-    """Return outputs and targets of all examples, ``(n, k)`` float64 on the CPU, in evaluation mode.
-
-    Args:
-        predict: The model, left as it was found.
-        examples: At least one.
-        batch_size: Examples in one forward pass.
-    """
+    """Return outputs and targets of all examples, ``(n, k)`` float64 on the CPU, in evaluation mode."""
     with evaluation_mode(predict.model):
         pairs = [(predict(batch.inputs), batch.targets) for batch in iterate_batches(predict, examples, batch_size)]
     outputs, targets = (torch.cat([pair[side].double().cpu() for pair in pairs]) for side in (0, 1))
@@ -26,10 +20,6 @@ def collect_predictions(predict: Predictor, examples: Examples, batch_size: int 
 
 def compute_r2(outputs: Tensor, targets: Tensor) -> float | None:
     """Return R² of predictions, mean over the targets that vary; None where none does.
-
-    Args:
-        outputs: ``(n, k)``.
-        targets: ``(n, k)``.
 
     Examples:
         >>> import torch

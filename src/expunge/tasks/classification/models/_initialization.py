@@ -14,9 +14,6 @@ def he_initialize(model: M) -> M:
 
     He et al., 2015, "Delving Deep into Rectifiers" (arXiv:1502.01852), in the form of torchvision's networks; batch
     normalization starts at scale 1 and shift 0, linear layers as PyTorch draws them. The global generator is used.
-
-    Args:
-        model: The model to start, in place.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -14,15 +14,7 @@ _IMAGE_BYTES = 3 * 32 * 32
 
 
 def read_records(files: Sequence[Path], label_bytes: int) -> tuple[Pixels, Labels]:
-    """Return the pictures and labels of binary files, one after the other.
-
-    Args:
-        files: The files.
-        label_bytes: Bytes before each picture; the last of them is the label.
-
-    Raises:
-        DataError: If a file is missing, empty or does not hold whole records.
-    """
+    """Return the pictures and labels of binary files, one after the other."""
     parts = [_read_record_file(file, label_bytes + _IMAGE_BYTES) for file in files]
     records = np.concatenate(parts)
     pixels = np.ascontiguousarray(records[:, label_bytes:]).reshape(-1, 3, 32, 32)

@@ -20,11 +20,7 @@ _IMAGES_MAGIC, _LABELS_MAGIC = 0x803, 0x801
 def read_idx_dataset(
     folder: Path, class_names: tuple[str, ...], name: str, license_terms: str, scale: Normalize
 ) -> LabeledDataset:
-    """Return the source in a folder (or its subfolder ``raw``) with the four files of MNIST's form.
-
-    Raises:
-        DataError: If a file is missing, damaged, or not of the form it should have.
-    """
+    """Return the source in a folder (or its subfolder ``raw``) with the four files of MNIST's form."""
     raw_folder = folder / "raw" if (folder / "raw").is_dir() else folder
     train, test = _read_part(raw_folder, "train"), _read_part(raw_folder, "t10k")
     return build_dataset(train, test, class_names, name=name, license_terms=license_terms, scale=scale)

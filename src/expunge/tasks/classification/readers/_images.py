@@ -31,26 +31,17 @@ MAX_BYTES = 8 * 2**30
 
 
 def corrupt_file_error(path: Path, expected: str, actual: str) -> DataError:
-    """Return the error for a file that is not what it should be."""
     return DataError(f"{expected} in '{path.name}'", actual, f"copy the file anew ('{path}')")
 
 
 def check_size(size: int) -> None:
-    """Refuse a size that is no whole number of pixels.
-
-    Raises:
-        DataError: If it is none.
-    """
+    """Refuse a size that is no whole number of pixels."""
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise DataError("a size of at least 1 pixel", f"{size!r}", "choose a size such as 64")
 
 
 def check_label_range(labels: Labels, names: Sequence[str], where: str) -> None:
-    """Refuse a part of a data set that is empty or has a label without a name.
-
-    Raises:
-        DataError: If that is so.
-    """
+    """Refuse a part of a data set that is empty or has a label without a name."""
     if not len(labels):
         raise DataError(f"at least one picture in {where}", "none", "check how the data set was made")
     if int(labels.max()) >= len(names) or int(labels.min()) < 0:
@@ -59,16 +50,7 @@ def check_label_range(labels: Labels, names: Sequence[str], where: str) -> None:
 
 
 def open_image(data: bytes, name: str) -> Any:
-    """Return a Pillow image, its size checked before a pixel is decoded.
-
-    Args:
-        data: The encoded picture.
-        name: What to call it in an error.
-
-    Raises:
-        DataError: If it is not a picture, or an enormous one.
-        MissingExtraError: If Pillow is not installed.
-    """
+    """Return a Pillow image, its size checked before a pixel is decoded."""
     pillow = import_optional("PIL.Image", "reading pictures", "data")
     with _decoding(name):
         image = pillow.open(io.BytesIO(data), formats=IMAGE_FORMATS)
@@ -80,11 +62,7 @@ def open_image(data: bytes, name: str) -> Any:
 
 
 def decode_exact(data: bytes, size: int, name: str) -> Pixels:
-    """Return the pixels ``(3, size, size)`` of an encoded color picture that must have that size.
-
-    Raises:
-        DataError: If it cannot be decoded, has another size, or values without a fixed range.
-    """
+    """Return the pixels ``(3, size, size)`` of an encoded color picture that must have that size."""
     image = open_image(data, name)
     if image.size != (size, size):
         raise DataError(f"{size} x {size} pixels", f"{image.width} x {image.height} in {name}", "copy the file anew")
@@ -93,11 +71,7 @@ def decode_exact(data: bytes, size: int, name: str) -> Pixels:
 
 
 def center_crop_resize(image: Any, size: int, name: str) -> Pixels:
-    """Return the pixels ``(3, size, size)`` of a picture's center square, turned upright and scaled.
-
-    Raises:
-        DataError: If it cannot be decoded, or has values without a fixed range.
-    """
+    """Return the pixels ``(3, size, size)`` of a picture's center square, turned upright and scaled."""
     operations = import_optional("PIL.ImageOps", "reading pictures", "data")
     with _decoding(name):
         resampling = import_optional("PIL.Image", "", "data").Resampling.BILINEAR
@@ -105,11 +79,7 @@ def center_crop_resize(image: Any, size: int, name: str) -> Pixels:
 
 
 def stack_images(images: Iterable[Pixels], count: int, size: int) -> Pixels:
-    """Return ``count`` color pictures as one array, filled one by one.
-
-    Raises:
-        DataError: If they would take more memory than a reader may use.
-    """
+    """Return ``count`` color pictures as one array, filled one by one."""
     if count * 3 * size * size > MAX_BYTES:
         raise DataError(
             f"pictures that fit into {MAX_BYTES >> 30} GiB",
@@ -151,11 +121,7 @@ def build_dataset(
     scale: Normalize,
     augment: Augment | None = None,
 ) -> LabeledDataset:
-    """Return the source made of two arrays of pictures with their labels.
-
-    Raises:
-        DataError: If a label has no name, or there are no pictures.
-    """
+    """Return the source made of two arrays of pictures with their labels."""
     names = tuple(class_names)
 
     def examples(pixels: Pixels, labels: Labels) -> TensorExamples:
@@ -172,11 +138,7 @@ def _to_pixels(image: Any) -> Pixels:
 
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises over somebody's bytes into one sentence, and its warning of a bomb too.
-
-    Raises:
-        DataError: If it raises something.
-    """
+    """Turn whatever a decoder raises over somebody's bytes into one sentence, and its warning of a bomb too."""
     bomb = import_optional("PIL.Image", "reading pictures", "data").DecompressionBombWarning
     try:
         with warnings.catch_warnings():

@@ -28,18 +28,7 @@ _READ_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryEr
 
 
 def read_images(folder: Path, pattern: str, size: int, *, cache: bool) -> tuple[Pixels, Labels]:
-    """Return the pictures ``(n, 3, size, size)`` and labels of all shards that match, in the order of their names.
-
-    Args:
-        folder: Where the shards are.
-        pattern: Their names, with wildcards.
-        size: Height and width that every picture must have.
-        cache: Whether decoded pixels are kept between runs.
-
-    Raises:
-        DataError: If there is no shard, or one is damaged or of another form.
-        MissingExtraError: If pyarrow or Pillow is not installed.
-    """
+    """Return the pictures ``(n, 3, size, size)`` and labels of all shards that match, in the order of their names."""
     files = sorted(folder.glob(pattern))
     if not files:
         raise DataError(f"files '{pattern}' in '{folder}'", "none", "copy the data set's files there")

@@ -83,11 +83,7 @@ def huggingface_datasets(
 
 
 def read_id_column(split: Any, column: str) -> list[str]:
-    """Return the ids in a column as texts.
-
-    Raises:
-        DataError: If there is no such column, or it holds something else than texts and whole numbers.
-    """
+    """Return the ids in a column as texts."""
     if column not in split.column_names:
         raise DataError(f"a column '{column}' of ids", ", ".join(split.column_names), "name a column that it has")
     return ids_to_texts(list(split[column][:]))

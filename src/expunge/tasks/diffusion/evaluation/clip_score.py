@@ -126,11 +126,7 @@ def preprocess(images: Tensor, size: int) -> Tensor:
 
 
 def hash_weights_folder(folder: Path) -> str:
-    """Return one SHA-256 for all weights files of a folder, in the order of their names.
-
-    Raises:
-        CheckpointError: If there is none.
-    """
+    """Return one SHA-256 for all weights files of a folder, in the order of their names."""
     files = sorted(folder.glob("*.safetensors")) or [folder / "model.safetensors"]
     hashes = [f"{path.name} {hash_file(path)}" for path in files]
     return hashes[0].split()[1] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()

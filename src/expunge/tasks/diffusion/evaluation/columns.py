@@ -115,10 +115,6 @@ FEATURE_COLUMNS = (
 def classifier_columns(name: str, accuracies: Mapping[str, float | None]) -> tuple[Column, ...]:
     """Return the columns of what a classifier says the images show.
 
-    Args:
-        name: Of the classifier.
-        accuracies: How often it is right about real images, in percent, by the keys of ``ACCURACY_PHRASES``.
-
     Examples:
         >>> classifier_columns("resnet8", {"forgotten_recall": 94.0, "kept_accuracy": None})[0].definition[-71:]
         ' resnet8 is right about 94.0 % of real images of the forgotten classes.'

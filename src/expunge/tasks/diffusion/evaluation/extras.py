@@ -18,11 +18,7 @@ def package_version(package: str) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file.
-
-    Raises:
-        CheckpointError: If it cannot be read.
-    """
+    """Return the SHA-256 of a file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -102,7 +102,6 @@ class FeatureReference:
         )
 
     def distance_to_original(self, features: Floats, is_original: bool) -> float | None:
-        """Return the distance from the original's features."""
         if is_original:
             return frechet_floor(features, splits=self.splits, seed=self.seed).value
         return None if self.original is None else frechet_distance(self.original, features)

@@ -161,11 +161,7 @@ class ImageClassifier:
 
 
 def find_last_linear(model: nn.Module) -> str:
-    """Return the name of the last linear layer.
-
-    Raises:
-        ModelError: If there is none below the model itself.
-    """
+    """Return the name of the last linear layer."""
     names: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name]
     if not names:
         raise ModelError("a classifier with a linear head", "none in it", "pass head=, whose input is the features")

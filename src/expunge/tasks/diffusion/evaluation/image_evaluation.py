@@ -217,11 +217,7 @@ def accuracy_by_class(answers: ClassifierOutput, labels: Tensor) -> dict[str, fl
 
 
 def check_known_classes(images: LabeledImages, answers: ClassifierOutput) -> None:
-    """Refuse images of a class that the classifier cannot name.
-
-    Raises:
-        DataError: If there are some.
-    """
+    """Refuse images of a class that the classifier cannot name."""
     classes = answers.logits.shape[1]
     if int(images.labels.max()) >= classes:
         actual = f"images of class {int(images.labels.max())}"

@@ -146,11 +146,7 @@ def as_unit_images(images: Tensor, span: ValueRange) -> Tensor:
 
 
 def check_image_batch(images: Any) -> None:
-    """Refuse what is no batch of gray or color images.
-
-    Raises:
-        DataError: If it is none.
-    """
+    """Refuse what is no batch of gray or color images."""
     expected = "images (n, c, h, w) of floating point with 1 or 3 channels"
     if not isinstance(images, Tensor) or not images.is_floating_point():
         actual = f"{images.dtype}" if isinstance(images, Tensor) else type(images).__name__

@@ -126,7 +126,6 @@ def parse_rows(text: str, name: str) -> Iterator[PromptRow]:
 
 
 def find_column(header: list[str], names: tuple[str, ...]) -> int | None:
-    """Return the number of the first of the names that is a column's, None if none is."""
     return next((header.index(name) for name in names if name in header), None)
 
 
@@ -155,5 +154,4 @@ def parse_number(cell: str, description: str, where: str) -> float | None:
 
 
 def prompt_file_error(expected: str, actual: str, where: str = "") -> DataError:
-    """Return the error about a file of prompts."""
     return DataError(expected, actual, HINT, where)

@@ -57,6 +57,5 @@ class NoiseObjective(Objective, ABC):
 
 
 def predict_noise_for(model: Model, batch: Batch, labels: Tensor) -> Tensor:
-    """Return the noise that a model predicts in a noised batch under other labels, a constant in differentiation."""
     with torch.no_grad():
         return model({**batch.inputs, "class_labels": labels})

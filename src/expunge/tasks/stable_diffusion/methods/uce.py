@@ -82,11 +82,7 @@ class UCE(Method):
 
 
 def collect_tokens(model: TextToImage, data: Split) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the tokens of forgotten prompts, of their anchors, and of what is kept, each ``(n, width)``.
-
-    Raises:
-        RequestError: If a forgotten prompt has no other prompt as its anchor.
-    """
+    """Return the tokens of forgotten prompts, of their anchors, and of what is kept, each ``(n, width)``."""
     forgotten = data.forget.targets.unique().to(model.prompt_embeddings.device)
     anchors = model.anchors[forgotten]
     if bool((anchors == forgotten).any()):

@@ -28,22 +28,14 @@ class PromptObjective(NoiseObjective, ABC):
         self.anchors = anchors.detach().cpu().clone()
 
     def get_anchors(self, labels: Tensor) -> Tensor:
-        """Return the number of each prompt's anchor.
-
-        Raises:
-            ObjectiveError: Before ``prepare``.
-        """
+        """Return the number of each prompt's anchor."""
         if self.anchors is None:
             actual = "none, because prepare has not been called"
             raise ObjectiveError("anchors of prompts", actual, "call prepare(Predictor(model), split) first")
         return self.anchors.to(labels.device)[labels]
 
     def check_anchors(self, data: Split) -> None:
-        """Refuse forgotten prompts that are to become nothing else.
-
-        Raises:
-            ObjectiveError: If one is its own anchor.
-        """
+        """Refuse forgotten prompts that are to become nothing else."""
         forgotten = data.forget.targets.unique()
         without_anchor = forgotten[self.get_anchors(forgotten) == forgotten]
         if len(without_anchor):
