@@ -90,7 +90,7 @@ def adam_row(made: Problem) -> Row:
 
 def published_row(made: Problem, dual_rate: float) -> Row:
     """Return the released form's row; of several points where it can rest, the one that it is nearest to."""
-    found = observed(made, EUPMUOfficialSurgery(dual_rate=dual_rate), 6000)
+    found = observed(made, EUPMUOfficialSurgery("log", dual_rate=dual_rate), 6000)
     choices = theory.published_limits(made, ERROR / DECAY)
     limit = min(choices, key=lambda limit: abs(made.rise(limit.theta) - found["rise"]))
     slow = theory.decayed_factor(made, limit, partial(theory.log_weight, made), DECAY)

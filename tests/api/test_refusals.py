@@ -421,7 +421,7 @@ class Climb(Method):
     published = False
 
     def recipe(self, seed=0):
-        surgery = EUPMUOfficialSurgery() if self.published else EUPMUSurgery(log_loss=True)
+        surgery = EUPMUOfficialSurgery("log") if self.published else EUPMUSurgery(log_loss=True)
         objectives = Pair(NegativeCrossEntropy(), CrossEntropy())
         return MethodRecipe((TrainStage(objectives, surgery, OptimizerConfig(0.1), 1, Pair(8, 8)),))
 

@@ -88,7 +88,7 @@ def test_beyond_twice_the_inverse_square_of_the_slope_the_rest_is_unstable(share
 
 
 def test_the_released_forms_rest_at_error_over_decay_whatever_the_level():
-    surgery = EUPMUOfficialSurgery(dual_rate=0.01, margin=0.02)
+    surgery = EUPMUOfficialSurgery("log", dual_rate=0.01, margin=0.02)
     run(MADE, surgery, 2500)
     assert float(surgery.weight) == pytest.approx(2.0, rel=1e-3)
     fast = EUPMUFastSurgery(dual_rate=0.01)

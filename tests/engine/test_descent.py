@@ -145,7 +145,9 @@ def test_weights_that_break_at_the_last_update_are_noticed():
         run(steep, mlp(torch.float32), split(4, 8, torch.float32))
 
 
-@pytest.mark.parametrize("surgery", [EUPMUSurgery(log_loss=True), EUPMUOfficialSurgery()], ids=["log", "published"])
+@pytest.mark.parametrize(
+    "surgery", [EUPMUSurgery(log_loss=True), EUPMUOfficialSurgery("log")], ids=["log", "published"]
+)
 def test_ascent_with_logarithms_ends_before_anything_moves(surgery):
     model = mlp()
     with pytest.raises(ObjectiveError, match="losses ≥ 0"):

@@ -34,9 +34,9 @@ TABLE = {
     ),
     "lookahead": (lambda: LURSurgery(0.05, weight=0.5), lambda *_: 2.0),
     "lookahead, mirrored": (lambda: LURSurgery(0.05, weight=0.5, inner="forget"), lambda *_: 2.0),
-    "fast": (lambda: EUPMUFastSurgery(initial_multiplier=0.7), lambda *_: 0.7),
+    "fast": (lambda: EUPMUFastSurgery(initial_multiplier=0.7), lambda *_: 0.7 * 11 / 5),
     "published": (
-        lambda: EUPMUOfficialSurgery(initial_weight=0.7),
+        lambda: EUPMUOfficialSurgery("log", initial_weight=0.7),
         # l = share · mean loss; shares 5/16 and 11/16
         lambda f, r, lf, lr: 0.7 * (11 / 16) / (11 / 16 * lr + C) * (5 / 16 * lf + C) / (5 / 16),
     ),

@@ -239,7 +239,9 @@ def test_one_decision_or_nothing_moves(surgery, count):
     assert torch.equal(weights(model), weights(mlp()))
 
 
-@pytest.mark.parametrize("surgery", [EUPMUSurgery(log_loss=True), EUPMUOfficialSurgery()], ids=["log", "published"])
+@pytest.mark.parametrize(
+    "surgery", [EUPMUSurgery(log_loss=True), EUPMUOfficialSurgery("log")], ids=["log", "published"]
+)
 def test_ascent_under_logarithms_is_refused_before_anything_moves(surgery):
     model = mlp()
     with pytest.raises(ObjectiveError, match="losses ≥ 0"):

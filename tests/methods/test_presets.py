@@ -34,7 +34,7 @@ def test_a_preset_runs_with_the_authors_numbers(name, rate, dual_rate, error, st
     assert isinstance(surgery, EUPMUOfficialSurgery)
     assert (surgery.margin, surgery.dual_rate, surgery.decay, surgery.initial_weight) == (error, dual_rate, 0.01, start)
     assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (rate, 0.9, 5e-4)
-    assert (optimizer.name, optimizer.schedule, optimizer.max_grad_norm) == ("sgd", "constant", None)
+    assert (optimizer.name, optimizer.schedule, optimizer.max_grad_norm) == ("sgd", "constant", 1.0)
     assert (stage.epochs, stage.pairing, stage.objectives.forget.exclude_true) == (5, "mixed", False)
     draw = PairSampler(Pair(30, 970), stage.batch_size, stage.pairing, 0).sample(0, 0)
     assert len(draw.forget) + len(draw.retain) == 256
@@ -45,7 +45,7 @@ def test_these_are_all():
 
 
 @pytest.mark.parametrize(
-    "written", [{"lr": 0.01}, {"max_grad_norm": 1.0}, {"initial_multiplier": 1.0}, {"epochs": 2, "margin": 0.01}]
+    "written", [{"lr": 0.01}, {"max_grad_norm": None}, {"initial_multiplier": 1.0}, {"epochs": 2, "margin": 0.01}]
 )
 def test_what_is_written_wins_even_where_it_is_the_methods_default(written):
     method = build_method("eupmu", preset="cifar10-50", **written)
@@ -75,7 +75,7 @@ def test_settings_are_the_numbers_and_rebuild_the_method():
     settings = method.settings()
     assert (settings["preset"], settings["lr"], settings["margin"]) == ("cifar10-10", 0.002, 0.01)
     assert settings["as_published"] is True
-    assert settings["max_grad_norm"] is None
+    assert (settings["form"], settings["max_grad_norm"]) == ("release", 1.0)
     assert build_method("eupmu", **settings).settings() == settings
 
 

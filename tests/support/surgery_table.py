@@ -14,6 +14,10 @@ VARIANTS = {
         dual="adam", log_loss=True, dual_rate=20.0, initial_multiplier=0.0, max_multiplier=30.0
     ),
     "published steep": lambda: EUPMUOfficialSurgery(margin=0.5, dual_rate=3.0),
+    "published raw": lambda: EUPMUOfficialSurgery("raw"),
+    "published log steep": lambda: EUPMUOfficialSurgery("log", margin=0.5, dual_rate=3.0),
+    "published ddpm": lambda: EUPMUOfficialSurgery("ddpm"),
+    "published stable diffusion": lambda: EUPMUOfficialSurgery("stable_diffusion", retain_scale=0.01),
     "fast steep": lambda: EUPMUFastSurgery(margin=0.5, dual_rate=3.0),
 }
 TABLE = {name: entry.target for name, entry in registry.list_entries("surgeries").items()} | VARIANTS

@@ -32,6 +32,9 @@ from expunge.pair import ROLES, Pair, Role
 from expunge.surgery import Progress, Surgery
 from expunge.type_checks import check_argument_types
 
+KEPT_GRADIENT = "kept_gradient"
+"""Key of an accumulated gradient in the optimizer's state of its weight: checkpoints and ranks treat it as a moment."""
+
 
 class UpdateResult(NamedTuple):
     """What one update did.
@@ -72,7 +75,8 @@ class Stepper:
         batch_norm: ``frozen`` (default), ``joint`` or ``separate``: whose statistics batch-norm layers use.
         gradient_accumulation_steps: Parts in which each half is processed; the update is the same. Default 1.
         precision: ``fp32`` (default), ``bf16`` or ``fp16``.
-        max_grad_norm: Largest norm of the update given to the optimizer. Default: no clipping.
+        max_grad_norm: Largest norm of the update given to the optimizer; where the surgery keeps gradients, of what has
+            accumulated before. Default: no clipping.
         seed: Of what objectives draw and of dropout. Default 0.
 
     Raises:
@@ -291,13 +295,40 @@ class Stepper:
         return torch.Generator().manual_seed(combine_seeds(self.seed, progress.step, stream))
 
     def _step_optimizer(self, step: EngineStep) -> bool:
-        scaler, mask = self.config.precision.scaler, self.mask
+        scaler, mask, keeps = self.config.precision.scaler, self.mask, self.surgery.keeps_gradients
+        if keeps:
+            if scaler is not None:
+                scaler.unscale_(self.optimizer)
+            self._add_kept_gradients()
         if mask is not None:
             mask.on_gradients(self.config.parameters, step)
-        if self.max_grad_norm is not None:
+        if self.max_grad_norm is not None and not keeps:
             if scaler is not None:
                 scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.config.parameters, self.max_grad_norm)
+        stepped = self._move(step)
+        if keeps and stepped:
+            for parameter in self.config.parameters:
+                if parameter.grad is not None:
+                    self.optimizer.state[parameter][KEPT_GRADIENT] = parameter.grad
+        return stepped
+
+    def _add_kept_gradients(self) -> None:
+        """Clip what has accumulated and add it to the new gradients."""
+        states = {parameter: self.optimizer.state.get(parameter, {}) for parameter in self.config.parameters}
+        kept = {parameter: state[KEPT_GRADIENT] for parameter, state in states.items() if KEPT_GRADIENT in state}
+        if not kept:
+            return
+        scale: float | Tensor = 1.0
+        if self.max_grad_norm is not None:
+            norm = torch.nn.utils.get_total_norm(kept.values())
+            scale = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+        for parameter, gradient in kept.items():
+            before = gradient * scale
+            parameter.grad = before if parameter.grad is None else before + parameter.grad
+
+    def _move(self, step: EngineStep) -> bool:
+        scaler, mask = self.config.precision.scaler, self.mask
         with masked_step(self.config.parameters, None if mask is None else lambda d: mask.compute(d, step)):
             if scaler is None:
                 self.optimizer.step()

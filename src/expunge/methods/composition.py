@@ -158,8 +158,9 @@ def _build_mask_component(spec: ComponentSpec) -> Mask:
 
 def check_compatible(stage: TrainStage) -> None:
     """Refuse objectives that a surgery cannot use, as far as that is known before any loss is."""
-    always = isinstance(stage.surgery, EUPMUOfficialSurgery | FAMO)
-    log = always or (isinstance(stage.surgery, EUPMUSurgery) and stage.surgery.log_loss)
+    surgery = stage.surgery
+    log = isinstance(surgery, FAMO) or (isinstance(surgery, EUPMUSurgery) and surgery.log_loss)
+    log = log or (isinstance(surgery, EUPMUOfficialSurgery) and surgery.takes_log)
     if log and stage.objectives.forget.can_be_negative:
         actual = f"{type(stage.objectives.forget).__name__}, whose loss is negative"
         hint = "use random_label or uniform_target, or the surgery without log_loss"

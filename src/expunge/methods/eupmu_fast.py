@@ -17,10 +17,11 @@ class EUPMUFast(Method):
 
     Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124).
 
-    Formula: θ ← θ − η (∇L_f + w ∇L_r)/(1 + w); see ``expunge.surgery.EUPMUFastSurgery`` for the rule of w.
+    Formula: θ ← θ − η (∇l_f + w ∇l_r)/(1 + w), l a loss times its share of the
+    batch; see ``expunge.surgery.EUPMUFastSurgery`` for the rule of w.
 
     Args:
-        margin: Demanded fall of log L_r per update. Default .01 (authors).
+        margin: Demanded fall of log l_r per update. Default .01 (authors).
         dual_rate: Adam's rate for w. Default 1 (authors).
         exclude_true: Never draw the true label. Default false (authors).
 
@@ -28,8 +29,8 @@ class EUPMUFast(Method):
         >>> EUPMUFast().recipe().stages[0].surgery
         EUPMUFastSurgery(margin=0.01, dual_rate=1.0, decay=0.01, initial_multiplier=1.0)
 
-    Differences from the authors' code: both halves have batches of their own, there one shuffle of D_f ∪ D_r is cut;
-    the gradient is clipped, theirs is not (their clip comes before the backward pass).
+    Differences from the authors' code: the gradient is clipped after the backward pass, theirs before it; as its
+    surgery says.
     """
 
     name: ClassVar[str] = "eupmu_fast"
@@ -44,4 +45,4 @@ class EUPMUFast(Method):
     def recipe(self, seed: int = 0) -> MethodRecipe:
         """Return one descent under the fast dual's control."""
         surgery = EUPMUFastSurgery(self.margin, self.dual_rate)
-        return self.make_recipe(RandomLabel(self.exclude_true, seed), CrossEntropy(), surgery)
+        return self.make_recipe(RandomLabel(self.exclude_true, seed), CrossEntropy(), surgery, "mixed")

@@ -27,7 +27,8 @@ class ProjectedRandomLabels(Method):
         >>> ProjectedRandomLabels(tolerance=0.1).recipe().stages[0].surgery
         Projection(tolerance=0.10000000149011612)
 
-    Differences from the authors' code: none is released for this form.
+    Differences from the authors' code (method key ``igs``): both halves have batches of their own and weigh the same,
+    there each gradient has the weight of its side's share of a mixed batch; as its surgery says.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("explicit", "unilateral")

@@ -8,7 +8,7 @@ from expunge.surgery.direction import Direction, gramian
 from expunge.surgery.direction_memory import DirectionMemory
 from expunge.surgery.eupmu import EUPMUSurgery
 from expunge.surgery.eupmu_fast import EUPMUFastSurgery
-from expunge.surgery.eupmu_official import EUPMUOfficialSurgery
+from expunge.surgery.eupmu_official import EUPMUForm, EUPMUOfficialSurgery
 from expunge.surgery.famo import FAMO
 from expunge.surgery.gdr_gma import GDRGMASurgery
 from expunge.surgery.gem import GEM
@@ -45,6 +45,7 @@ __all__ = [
     "DirectionMemory",
     "EMAMoments",
     "EUPMUFastSurgery",
+    "EUPMUForm",
     "EUPMUOfficialSurgery",
     "EUPMUSurgery",
     "GDRGMASurgery",

@@ -29,13 +29,18 @@ class DecayedAdam(nn.Module):
 
     def forward(self, weight: Tensor, signal: Tensor, active: Tensor) -> Tensor:
         """Return the next weight; where ``active`` is false nothing changes."""
+        moved, memory = self.propose(weight, signal)
+        for name, value in memory.items():
+            setattr(self, name, torch.where(active, value, getattr(self, name)))
+        return torch.where(active, moved, weight)
+
+    def propose(self, weight: Tensor, signal: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weight after a step and the memory that it would leave, without taking it."""
         slope = signal.to(weight) + self.decay * weight
         count = self.count + 1
         first, second = 0.9 * self.first + 0.1 * slope, 0.999 * self.second + 0.001 * slope**2
         step = self.lr * (first / (1 - 0.9**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
-        for name, value in (("count", count), ("first", first), ("second", second)):
-            setattr(self, name, torch.where(active, value, getattr(self, name)))
-        return torch.where(active, weight - step, weight)
+        return weight - step, {"count": count, "first": first, "second": second}
 
 
 class ProjectedAdam(DecayedAdam):

@@ -23,7 +23,7 @@ class EUPMUSurgery(Surgery):
 
     Paper: "Efficient Utility-Preserving Machine Unlearning with Implicit Gradient Surgery" (arXiv 2510.22124). The
     rule is the authors'; this stabilised form of it is a reconstruction, because the released one winds up below zero
-    and measures on the batch that it has just trained on. ``EUPMUOfficialSurgery`` is the released form.
+    and measures on the batch that it has just trained on. ``EUPMUOfficialSurgery`` has the released forms.
 
     Formula: after the update t,
 
@@ -53,8 +53,8 @@ class EUPMUSurgery(Surgery):
                  dual='descent')
 
     Differences from the authors' code: λ is projected on [0, λ_max] instead of being clipped where it is used, so that
-    it needs no decay; δ is measured on independent examples, divided by the learning rate, and has the sign
-    convention of this project.
+    it needs no decay; λ_0 is 1 (theirs 0); δ is measured on independent examples, divided by the learning rate,
+    and has the sign convention of this project.
     """
 
     name: ClassVar[str] = "eupmu"

@@ -37,8 +37,9 @@ class Projection(GramianSurgery):
         >>> Projection().weights(torch.tensor([[1.0, -1.0], [-1.0, 2.0]])).tolist()
         [1.0, 0.5]
 
-    Differences from the authors' code: the projection subtracts the conflicting component (public copies rescale the
-    other gradient instead); each half is passed through the network once.
+    Differences from the authors' code (method key ``igs``): theirs weighs each gradient by its side's share of a mixed
+    batch and adds 1e-8 to ‖g_r‖²; here the gradients are those of the mean losses and g_r = 0 is a case of its own.
+    Theirs has no tolerance. Both clip the combined direction.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("explicit", "unilateral")

@@ -23,12 +23,15 @@ class Surgery(nn.Module, ABC):
     Attributes:
         distributed: Whether the rule gives the single-process result when the data are spread over ranks. Where it does
             not, several ranks are refused.
+        keeps_gradients: Whether the optimizer's gradients accumulate from update to update, clipped each time before
+            the new one is added. The engine keeps them beside the optimizer's moments.
         requires_sync: Whether an update waits for the device, because the rule is solved on the host.
         aliases: Other names in the registry, the paper's acronym among them.
         paper: Where the rule comes from.
     """
 
     distributed: bool = True
+    keeps_gradients: bool = False
     requires_sync: ClassVar[bool] = False
     aliases: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = ""

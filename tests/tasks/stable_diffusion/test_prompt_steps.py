@@ -75,7 +75,7 @@ def combined(surgery, objective, mask):
     }
     if surgery in LOGARITHMS and objective == "anchor_preservation":
         return  # 0 at the start: there is no logarithm of it
-    if surgery in ("eupmu_official", "famo") and registry.find_component("objectives", objective).can_be_negative:
+    if surgery == "famo" and registry.find_component("objectives", objective).can_be_negative:
         with pytest.raises(ConfigError, match="logarithm"):
             CustomMethod(**parts)
         return
