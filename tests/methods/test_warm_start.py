@@ -1,6 +1,7 @@
 """LUR's re-initializing warm start, against NumPy."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -50,13 +51,16 @@ def sensitivities(model):
     return [np.abs(slope * weight) for slope, weight in zip(slopes, (w, b, v, c), strict=True)]
 
 
+@pytest.mark.parametrize("over", ["all", "eligible"])
 @pytest.mark.parametrize(("share", "layers"), [(0.5, ("2",)), (0.51, ("0", "2"))])
 @pytest.mark.parametrize("level", [0.0, 0.6, 0.9])
-def test_exactly_what_lies_above_the_quantile_in_the_last_layers_is_drawn_anew(level, share, layers):
+def test_exactly_what_lies_above_the_quantile_in_the_last_layers_is_drawn_anew(level, share, layers, over):
     before = network()
-    work = after(MethodRecipe(LUR(reinitialize=level, last_fraction=share).recipe().stages[:1]))
+    recipe = LUR(reinitialize=level, last_fraction=share, quantile_over=over).recipe()
+    work = after(MethodRecipe(recipe.stages[:1]))
     found = sensitivities(before)
-    ranked = np.sort(np.concatenate([piece.ravel() for piece in found]))
+    pool = found if over == "all" or "0" in layers else found[2:]
+    ranked = np.sort(np.concatenate([piece.ravel() for piece in pool]))
     threshold = ranked[int(level * len(ranked)) - 1] if level else 0.0
     total = 0
     for (name, old), new, piece in zip(before.named_parameters(), work.parameters(), found, strict=True):
@@ -96,6 +100,29 @@ def test_on_is_the_trimming_followed_by_that_recipe():
         assert not torch.equal(a, plain)
 
 
+def test_ascent_is_minus_the_cross_entropy_by_hand():
+    """One update in plain torch: the gradient of L_r − λ CE(θ − α g_r), differentiated twice."""
+    method = LUR(objective="ascent", mode="exact", alpha=0.3, weight=0.7, epochs=1, batch_size=26)
+    method = dataclasses.replace(method, lr=0.1, momentum=0.0, weight_decay=0.0, max_grad_norm=None)
+    found, model = after(method.recipe()), network()
+    names, weights = zip(*model.named_parameters(), strict=True)
+
+    def loss(side, values):
+        logits = torch.func.functional_call(model, dict(zip(names, values, strict=True)), (side.inputs,))
+        return nn.functional.cross_entropy(logits, side.targets)
+
+    slopes = torch.autograd.grad(loss(SPLIT.retain, weights), weights, create_graph=True)
+    ahead = [weight - 0.3 * slope for weight, slope in zip(weights, slopes, strict=True)]
+    total = torch.autograd.grad(loss(SPLIT.retain, weights) - 0.7 * loss(SPLIT.forget, ahead), weights)
+    for new, old, slope in zip(found.parameters(), weights, total, strict=True):
+        torch.testing.assert_close(new, old - 0.1 * slope, rtol=0, atol=1e-9)
+
+
+def test_labels_are_not_excluded_from_ascent():
+    with pytest.raises(ConfigError, match="remove exclude_true"):
+        LUR(objective="ascent", exclude_true=True)
+
+
 @pytest.mark.parametrize(
     "settings", [{"reinitialize": 1.0}, {"reinitialize": -0.1}, {"reinitialize": 0.9, "last_fraction": 0.0}]
 )
@@ -107,6 +134,8 @@ def test_bad_settings_are_refused(settings):
 def test_layers_without_a_warm_start_are_refused():
     with pytest.raises(ConfigError, match=r"last_fraction=0\.2 alone"):
         build_method("lur(last_fraction=0.2)")
+    with pytest.raises(ConfigError, match="quantile_over=eligible alone"):
+        build_method("lur(quantile_over=eligible)")
 
 
 def test_a_model_without_such_a_layer_is_refused_before_anything_is_changed():

@@ -41,9 +41,8 @@ class Method(ABC):
         weight_decay: Default 5e-4.
         schedule: ``constant`` (default) or ``cosine``.
         max_grad_norm: Largest norm of the vector given to the optimizer; None for no limit. Default 1: the authors'
-            intention, whose code clips before the backward pass. With frozen normalization
-            statistics a memorized class has a forget loss of about 10 at the start, and without a limit the first steps
-            diverge.
+            intention, whose code clips before the backward pass. With frozen normalization statistics a memorized class
+            has a forget loss of about 10 at the start, and without a limit the first steps diverge.
 
     Attributes:
         aliases: Other names in the registry.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -11,6 +12,8 @@ from torch import nn
 from expunge.batch import Predictor, Split
 from expunge.errors import ConfigError, ModelError
 from expunge.masks.saliency import full_gradient
+
+QuantileOver = Literal["all", "eligible"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class SensitiveReinitialization:
         quantile: κ in [0, 1).
         last_fraction: Share of the convolutional and linear layers, counted from the head, that may be trimmed, in
             (0, 1].
+        quantile_over: Whose quantile: of ``all`` weights (default) or of the ``eligible`` ones, those of these layers.
 
     Raises:
         ConfigError: If a setting is out of its range.
@@ -35,12 +39,15 @@ class SensitiveReinitialization:
 
     quantile: float
     last_fraction: float
+    quantile_over: QuantileOver = "all"
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         if not (0 <= self.quantile < 1 and 0 < self.last_fraction <= 1):
             actual = f"{self.quantile} and {self.last_fraction}"
             raise ConfigError("a quantile in [0, 1) and a share of layers in (0, 1]", actual, "change them")
+        if self.quantile_over not in get_args(QuantileOver):
+            raise ConfigError("a quantile over all or eligible", f"'{self.quantile_over}'", "choose one of them")
 
     def __call__(self, predict: Predictor, data: Split) -> None:
         """Re-initialize them in place.
@@ -54,7 +61,12 @@ class SensitiveReinitialization:
         parameters = [parameter for parameter in predict.model.parameters() if parameter.requires_grad]
         gradient = full_gradient(predict, data.forget, 256)
         sensitive = [(slope * weight).abs() for slope, weight in zip(gradient, parameters, strict=True)]
-        threshold = find_threshold(torch.cat([piece.flatten() for piece in sensitive]), self.quantile)
+        pool = [
+            piece.flatten()
+            for parameter, piece in zip(parameters, sensitive, strict=True)
+            if self.quantile_over == "all" or id(parameter) in open_to_change
+        ]
+        threshold = find_threshold(torch.cat(pool), self.quantile) if pool else sensitive[0].new_zeros(())
         for parameter, piece in zip(parameters, sensitive, strict=True):
             if id(parameter) in open_to_change:
                 parameter.copy_(torch.where(piece > threshold, default_init(parameter), parameter))
