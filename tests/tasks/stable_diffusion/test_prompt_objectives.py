@@ -76,6 +76,7 @@ def wanted(objective, original, present, sample, time, number, noise):
 CASES = [
     OtherPrompt(),
     OtherPrompt(frozen=True),
+    OtherPrompt(scale=100.0),
     ConceptErasure(),
     ConceptErasure(strength=0.3),
     AnchorPreservation(),

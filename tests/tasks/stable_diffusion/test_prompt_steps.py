@@ -90,6 +90,34 @@ def combined(surgery, objective, mask):
     assert any(not torch.equal(value, before[name]) for name, value in state.items()) or mask in ABSTAINING, objective
 
 
+AUTHORS = {
+    "nudity": {
+        "objective": "other_prompt(scale=100)",
+        "mode": "mixed",
+        "surgery": "eupmu_official(form=stable_diffusion, dual_rate=10, margin=0.5, retain_scale=0.1)",
+    },
+    "style": {
+        "objective": "concept_erasure(strength=2)",
+        "retain": "anchor_preservation",
+        "surgery": "eupmu_official(form=stable_diffusion, dual_rate=0.3, margin=0.003)",
+    },
+}
+"""The compositions that the objectives' pages write out."""
+
+
+@pytest.mark.parametrize("name", AUTHORS)
+def test_the_compositions_of_the_authors_move_weights_and_dual(name):
+    model, before = nano_model(), nano_model().state_dict()
+    recipe = StableDiffusion().translate_recipe(
+        CustomMethod(**AUTHORS[name], epochs=1, lr=1e-4, batch_size=4, forget_batch_size=4).recipe()
+    )
+    run_recipe(reading(model), recipe, bench().split(), RunOptions())
+    assert any(not torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
+    surgery = recipe.stages[0].surgery
+    assert float(surgery.weight) > 0, "a demanded fall that does not come raises w"
+
+
 class Asking(Surgery):
     """Asks for the same losses in several ways, and moves the weights and puts them back."""
 

@@ -126,7 +126,7 @@ def count_gradient_copies(stage: TrainStage) -> int:
 
 def surgery_gradient_copies(surgery: Surgery) -> int:
     """Return the gradients that a surgery holds beside the first."""
-    return 1 if isinstance(surgery, COMBINED_LOSS_SURGERIES) else 2
+    return (1 if isinstance(surgery, COMBINED_LOSS_SURGERIES) else 2) + surgery.keeps_gradients
 
 
 def mask_gradient_copies(mask: Mask | None) -> int:

@@ -18,13 +18,14 @@ class ImagePairs(PromptObjective):
     The examples to forget are the safe images with the number of the unsafe prompt: ``concept_split(…, pairs=True)``
     draws them, or a user's own safe images have the unsafe prompts as captions.
 
-    Paper: EUPMU (arXiv 2510.22124), its 800 pairs for what is not safe to show, after SalUn (Fan et al., ICLR 2024).
+    Paper: up to its scale the noise-based loss of concept ablation (Kumari et al., ICCV 2023, arXiv 2303.13516). It is
+    not what EUPMU or SalUn do for nudity: see ``OtherPrompt(scale=100)``.
 
     Formula: w · mean over examples of ‖ε − ε(x_t, t, c)‖² / d, x_t = √ᾱ_t x + √(1 − ᾱ_t) ε, x the latents of the safe
     image, c the unsafe prompt.
 
     Args:
-        scale: w > 0. Default 100 (EUPMU's authors).
+        scale: w > 0. Default 100; 1 in the paper.
 
     Raises:
         ObjectiveError: If the scale is not positive; when drawing, without ``prepare``.
@@ -35,7 +36,7 @@ class ImagePairs(PromptObjective):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("safe_image",)
-    paper: ClassVar[str] = "arXiv 2510.22124; SalUn, ICLR 2024"
+    paper: ClassVar[str] = "concept ablation, arXiv 2303.13516"
 
     def __init__(self, scale: float = 100.0) -> None:
         if not scale > 0:
