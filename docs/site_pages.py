@@ -44,7 +44,7 @@ PICTURE = re.compile(r"!\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 FENCE = re.compile(r"(^ *```.*?^ *```\s*?$)", re.DOTALL | re.MULTILINE)
 
 
-GUIDES = ("rows", "class", "text", "image-folder", "diffusion", "stable-diffusion")
+GUIDES = ("rows", "class", "text", "image-folder", "regression", "multilabel", "diffusion", "stable-diffusion")
 GUIDES += ("budget", "several-requests", "report", "figures", "own-loop", "own-method", "own-objective", "own-task")
 """The guides in the order of the navigation; the others follow in the order of their names."""
 
