@@ -25,7 +25,7 @@ class ConceptErasure(PromptObjective, NegativeGuidance):
         strength: s ≥ 0. Default 1 (authors); 0 is ``OtherPrompt(frozen=True)``. EUPMU's authors have 2 for a style or
             an instance, on adapters of rank 1 and with ``anchor_preservation`` on the retain side, under their dual on
             raw losses: ``custom(objective='concept_erasure(strength=2)', retain=anchor_preservation,
-            surgery='eupmu_official(form=stable_diffusion, dual_rate=0.3, margin=0.003)')``.
+            surgery='eupmu_official(form=stable_diffusion, dual_rate=0.3, margin=0.003)')``; that form is inferred.
 
     Raises:
         ObjectiveError: If the strength is negative; when drawing, without ``prepare``.
