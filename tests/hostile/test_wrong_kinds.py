@@ -13,7 +13,7 @@ from torch import nn
 from whole_requests import CLASSIFIER, DIFFUSION, PROMPTS, RECIPE
 from wrong_kinds import PASSED, WRITTEN, Odd, every, fault, settings_below
 
-from expunge import Pair, Stepper, audit, evaluate, unlearn
+from expunge import Pair, Stepper, audit, evaluate, metrics, unlearn
 from expunge.benchmark.recipe import BenchmarkRecipe, load_recipe
 from expunge.budget import Budget
 from expunge.data import ByFraction, Subset, TensorExamples, as_examples
@@ -141,6 +141,20 @@ def test_calls_of_the_package(parts, tmp_path, monkeypatch):
             wrong += every(name, call, good, values)
         CASES[f"call {name}"] = sum(map(len, values.values()))
     assert not wrong, wrong[:20]
+
+
+ARRAY_METRICS = ("accuracy", "attack_auc", "auc_interval", "confidence", "entropy", "frechet_distance", "linear_cka")
+ARRAY_METRICS += ("forgetting_quality", "kernel_distance", "loss", "margin", "mean_interval", "svc_mia")
+
+
+@pytest.mark.parametrize("name", ARRAY_METRICS)
+def test_metrics_of_arrays_name_what_is_no_array_of_numbers(name):
+    metric = getattr(metrics, name)
+    required = [one for one in inspect.signature(metric).parameters.values() if one.default is one.empty]
+    args = sum(one.kind is not one.KEYWORD_ONLY for one in required)
+    values = [value for value in PASSED if not (isinstance(value, int) and value in (-1, 0, 1))]
+    wrong = [fault(lambda value=value: metric(*[value] * args)) for value in values]
+    assert [text for text in wrong if text] == []
 
 
 def test_options_of_readers(tmp_path):

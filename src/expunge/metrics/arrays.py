@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from expunge.errors import DataError
+from expunge.paths import describe_value
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -20,9 +21,18 @@ class Interval(NamedTuple):
     high: float
 
 
+def to_float_array(values: Any, name: str) -> Floats:
+    """Return values as an array of float64."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        expected, hint = f"an array of numbers for the {name}", "pass a tensor, an array or a list of numbers"
+        raise DataError(expected, describe_value(values), hint) from error
+
+
 def validate_logits(logits: Any) -> Floats:
     """Return logits ``(n, classes)`` in float64."""
-    array = np.asarray(logits, dtype=np.float64)
+    array = to_float_array(logits, "logits")
     if array.ndim != 2 or array.shape[1] == 0:
         raise DataError("logits of shape (examples, classes)", f"shape {array.shape}", "pass one row per example")
     if array.size and not np.isfinite(array.max(1)).all():
@@ -44,7 +54,7 @@ def validate_labels(targets: Any, shape: tuple[int, ...]) -> Integers:
 
 def validate_scores(scores: Any, name: str) -> Floats:
     """Return one number per example ``(n,)`` in float64; infinities are allowed, they have a rank."""
-    array = np.asarray(scores, dtype=np.float64)
+    array = to_float_array(scores, name)
     if array.ndim != 1 or array.size == 0 or np.isnan(array).any():
         actual = "NaN among them" if array.ndim == 1 and array.size else f"shape {array.shape}"
         raise DataError(f"at least one number per example for the {name}", actual, "pass one score per example")

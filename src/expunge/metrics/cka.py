@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from expunge.batch import Batch, Predictor, device_of, sample_indices
 from expunge.errors import ConfigError, DataError
-from expunge.metrics.arrays import Floats
+from expunge.metrics.arrays import Floats, to_float_array
 from expunge.metrics.inference import preserving_state
 from expunge.metrics.metric import Metric
 from expunge.metrics.outputs import SPLIT_PARTS, ModelOutputs, ModelUnderTest, SplitPart, check_choice
@@ -99,9 +99,9 @@ def linear_cka(first: Any, second: Any, *, batch_size: int | None = None) -> flo
         >>> round(linear_cka(x, turned), 9), round(linear_cka(x, turned, batch_size=16), 9)
         (1.0, 1.0)
     """
-    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if len(one) != len(other) or len(one) < MIN_CKA_EXAMPLES:
-        actual = f"{len(one)} and {len(other)}"
+    one, other = to_float_array(first, "features"), to_float_array(second, "features")
+    if min(one.ndim, other.ndim) < 1 or len(one) != len(other) or len(one) < MIN_CKA_EXAMPLES:
+        actual = f"shapes {one.shape} and {other.shape}"
         raise DataError(
             f"features of the same examples, at least {MIN_CKA_EXAMPLES}", actual, "collect both on the same examples"
         )

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import DataError, NotFiniteError
-from expunge.metrics.arrays import Floats
+from expunge.metrics.arrays import Floats, to_float_array
 
 
 def validate_features(features: Any, name: str) -> Floats:
     """Return features ``(n, d)`` in float64."""
-    array = np.asarray(features, dtype=np.float64)
+    array = to_float_array(features, f"{name} features")
     if array.ndim != 2 or 0 in array.shape:
         expected = f"{name} features of shape (images, dimensions)"
         raise DataError(expected, f"shape {array.shape}", "pass one row per image")

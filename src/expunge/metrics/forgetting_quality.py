@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import ConfigError
-from expunge.metrics.arrays import Floats, Interval
+from expunge.metrics.arrays import Floats, Interval, to_float_array
 from expunge.metrics.bootstrap import mean_interval
 from expunge.metrics.klom import validate_model_scores
 
@@ -116,7 +116,7 @@ def bin_scores(epsilons: Any) -> Floats:
         >>> bin_scores([0.0, 0.5, 7.0, float("inf")]).tolist()
         [1.0, 0.5, 0.000244140625, 0.000244140625]
     """
-    bins = np.minimum(np.floor(np.asarray(epsilons, dtype=np.float64) / BIN_WIDTH) + 1, LAST_BIN)
+    bins = np.minimum(np.floor(to_float_array(epsilons, "epsilons") / BIN_WIDTH) + 1, LAST_BIN)
     return np.asarray(2.0 / 2.0**bins)
 
 

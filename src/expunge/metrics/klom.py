@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import DataError
-from expunge.metrics.arrays import Floats
+from expunge.metrics.arrays import Floats, to_float_array
 from expunge.metrics.scores import margin
 
 MIN_MODELS = 2
@@ -29,7 +29,7 @@ def model_scores(outputs: Any, targets: Any = None) -> Floats:
         >>> model_scores([[[3.0, 1.0]], [[0.0, 1.0]]], [0]).tolist()
         [[2.0], [-1.0]]
     """
-    array = np.asarray(outputs, dtype=np.float64)
+    array = to_float_array(outputs, "outputs of the models")
     if array.ndim == 3:
         if targets is None:
             raise DataError("labels with logits of many models", "none", "pass targets=, or scores in place of logits")
