@@ -1,5 +1,6 @@
 """Unlearning of models that say of each of several labels whether an example carries it."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -149,6 +150,7 @@ def test_unlearn_a_label_within_a_budget_forgets_it_and_keeps_the_others(origina
     assert "ap2_test" not in evaluation.scores
     text = evaluation.report(tmp_path / "report.html").read_text()
     assert "AP d" in text
+    assert "mAP test:" in re.sub("<[^>]*>", "", text)
     assert (result.save(tmp_path / "run") / "unlearned.safetensors").exists()
     # A later request refuses rows that carry the label, also such as were not there before.
     forget, retain = (X[40:60], Y[40:60] * torch.tensor([1, 1, 0, 1])), (X[60:300], Y[60:300])

@@ -101,6 +101,10 @@ def test_rows_are_forgotten_within_a_budget_of_r2_and_the_report_has_its_columns
     assert evaluation.scores["output_gap"] > 0
     text = evaluation.report(tmp_path / "report.html").read_text()
     assert "R² test" in text
+    first_screen = text.split('<section class="summary', 1)[1].split("</section>")[0]
+    assert "Forget loss" in first_screen
+    assert "Compared with a retrained model" in first_screen
+    assert "UA" not in first_screen
     assert (result.save(tmp_path / "run") / "unlearned.safetensors").exists()
 
 

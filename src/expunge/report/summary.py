@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from expunge.formatting import format_count, format_examples
-from expunge.report import audit_text, earlier_requests_text, generative_text
+from expunge.report import audit_text, earlier_requests_text, generative_text, loss_text
 from expunge.report.audit_schema import AuditSection
 from expunge.report.certificate_text import describe_bounds
 from expunge.report.document import ModelRow, RequestSection
@@ -95,6 +95,8 @@ def describe_verdict(request: RequestSection, row: ModelRow | None) -> str:
     if request.has_misfit:
         return MISFIT_VERDICT
     noise_verdict, held_out_verdict = compare_with_noise_floor(request, row), describe_held_out_test(request, row)
+    if loss_text.is_measured_by_loss(request):
+        return ". ".join(filter(None, (held_out_verdict, loss_text.describe_reference(request))))
     if noise_verdict is NoiseFloorVerdict.NO_REFERENCE and held_out_verdict:
         return f"{held_out_verdict}. {noise_verdict.value}"
     if noise_verdict is not NoiseFloorVerdict.NO_REFERENCE or request.budget is None:
@@ -132,6 +134,8 @@ def describe_forgetting(request: RequestSection, row: ModelRow | None) -> str:
         return "No method was run, so nothing was forgotten."
     if generative_text.is_generative(request):
         return generative_text.describe_forgetting(request, row)
+    if loss_text.is_measured_by_loss(request):
+        return loss_text.describe_forgetting(request, row)
     parts = _with_reference(request, row) if request.retrained else _without_reference(request, row)
     return " ".join(part for part in parts if part)
 
@@ -227,6 +231,8 @@ def describe_utility(request: RequestSection, row: ModelRow | None) -> str:
     limit = _describe_budget_kept(request, row)
     if generative_text.is_generative(request):
         return generative_text.describe_retained(request, row) + limit
+    if loss_text.is_measured_by_loss(request):
+        return loss_text.describe_utility(request, row) + limit
     names = {"ta": "Test accuracy", "ra": "Accuracy on the data to keep"}
     changes = [_describe_change(request, row, key, name) for key, name in names.items()]
     text = " ".join(part for part in changes if part)
