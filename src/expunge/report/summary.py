@@ -273,7 +273,8 @@ def describe_uncertainty(request: RequestSection, row: ModelRow | None) -> str:
     parts = [_describe_seeds(request)]
     if row is not None and len(request.methods) > 1:
         parts.append(_describe_choice(request, row))
-    if request.retrained and (request.noise_floor is None or request.noise_floor.mean is None):
+    floors = request.noise_floors if loss_text.is_measured_by_loss(request) else {}
+    if request.retrained and not floors and (request.noise_floor is None or request.noise_floor.mean is None):
         parts.append("No noise floor was measured.")
     return " ".join(part for part in parts if part)
 
