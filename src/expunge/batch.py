@@ -220,7 +220,8 @@ class Predictor:
                 f"{type(logits).__name__}",
                 "pass logits=, a function that takes the model's output and returns the logits tensor",
             )
-        return logits if self.loss_fn is not None else widen_single_logit(logits)
+        is_one_each = not isinstance(inputs, Tensor) or logits.shape[:1] == inputs.shape[:1]
+        return widen_single_logit(logits) if self.loss_fn is None and is_one_each else logits
 
     def sum_loss(self, batch: Batch) -> Tensor:
         """Return the sum over examples of the loss that the model was trained on.

@@ -200,7 +200,8 @@ def _content_state(examples: TensorExamples) -> tuple[Any, ...]:
 
 
 def _collect_tensors(examples: TensorExamples) -> list[Tensor]:
-    parts = [examples.targets, examples.batch_targets]
+    own = [] if examples.batch_targets is examples.targets else [examples.batch_targets]
+    parts = [examples.targets, *own]
 
     def note(values: Tensor) -> Tensor:
         parts.append(values)

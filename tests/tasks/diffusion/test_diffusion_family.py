@@ -84,9 +84,10 @@ def test_every_own_objective_stands_for_one_of_a_classifier():
 
 def test_the_registry_tells_families_apart():
     every = set(registry.list_entries("objectives"))
-    tasks = ("classification", "diffusion", "stable_diffusion")
-    first, second, third = (set(registry.list_entries("objectives", task)) for task in tasks)
-    assert first | second | third == every
+    tasks = ("classification", "diffusion", "stable_diffusion", "regression")
+    first, second, third, fourth = (set(registry.list_entries("objectives", task)) for task in tasks)
+    assert first | second | third | fourth == every
+    assert not (first | second | third) & fourth
     assert not first & second
     assert not (first | second) & third
     own = {"esd", "selective_amnesia", "spm", "uce"}
