@@ -166,12 +166,12 @@ def test_readme_serves_25_rows_too(tmp_path_factory):
     names, _, _ = run_page("README.md", tmp_path_factory)
     first = find_blocks("README.md", "python")[0].replace("gone = y == 3", "gone = torch.arange(300) < 25")
     later = {key: value for key, value in names.items() if key != "result"} | {"torch": torch}
-    quick = first.replace("accuracy_points=3)", "accuracy_points=3), time_limit='5s'")
+    quick = first.replace("accuracy_points=3)", "accuracy_points=3), time_limit='20s'")
     with contextlib.redirect_stdout(io.StringIO()):
         exec(quick, later)
     assert len(later["result"].split.forget) == 25
-    # Five seconds are more updates on one machine than on another: the budget holds on all.
     assert later["result"].budget.within_budget
+    assert later["result"].budget.verdict == "undecided"
 
 
 def test_budget_guide_keeps_the_budget_and_the_original(tmp_path_factory):

@@ -176,8 +176,8 @@ class Predictor:
         model: Any module; called with the batch's inputs, as keywords if they are a mapping.
         logits: Takes what the model returns and gives the logits ``(n, classes)``. By default a tensor is taken as
             it is, and an output with an attribute ``logits`` (transformers) by that attribute.
-        loss: The loss that the model was trained on: takes a reading of it and a batch of examples, and gives that of
-            each example, ``(n,)``. Default: the cross entropy of the logits.
+        loss_fn: The loss that the model was trained on: takes a ``Predictor`` and a batch of examples, and gives that
+            of each example, ``(n,)``. Default: the cross entropy of the logits.
         max_batch_size: The most examples in one pass where gradients of whole data sets are computed. Default: no
             limit.
 

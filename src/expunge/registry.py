@@ -162,7 +162,7 @@ def list_entries(kind: str, task: str | None = None) -> Mapping[str, RegistryEnt
     """Return everything registered under ``kind`` by name, our own first, then third parties'.
 
     Args:
-        kind: One of the keys of ``ROOMS``.
+        kind: One of the keys of ``KINDS``.
         task: Leave out what is for another family of models only. Default: leave out nothing.
 
     Raises:

@@ -155,7 +155,7 @@ def test_shadow_models(moving):
 
     def trained(way):
         settings = TrainSettings(epochs=1, batch_size=16)
-        return train_shadows(ShadowTraining(network, images(0), settings, augment=crop_flip, way=way), shadows)
+        return train_shadows(ShadowTraining(network, images(0), settings, augment=crop_flip, parallelism=way), shadows)
 
     before = {way: trained(way) for way in ("loop", "together")}
     taken = moving()

@@ -40,7 +40,7 @@ def noise(count=60, seed=0):
 
 def study(cache=None, models=8, **changes):
     store = None if cache is None else ShadowStore(cache)
-    training = ShadowTraining(network, noise(), SETTINGS, way="loop", store=store)
+    training = ShadowTraining(network, noise(), SETTINGS, parallelism="loop", store=store)
     return ShadowStudy(training, torch.arange(20, 44), noise(30, 1), num_models=models, **changes)
 
 
@@ -189,7 +189,9 @@ def test_forgotten_answers_are_those_of_the_models_that_knew_the_candidate(audit
 def test_forgetting_a_whole_class_leaves_its_test_examples_out():
     examples = noise()
     gone = (examples.targets == 1).nonzero().flatten()
-    plan = ShadowStudy(ShadowTraining(network, examples, SETTINGS, way="loop"), gone, noise(30, 1), num_models=6)
+    plan = ShadowStudy(
+        ShadowTraining(network, examples, SETTINGS, parallelism="loop"), gone, noise(30, 1), num_models=6
+    )
     answers, test = plan.collect_shadow_outputs(), noise(30, 1)
     kept = test.targets != 1
     right = (answers.test[0].argmax(1) == test.targets)[kept].float().mean()
@@ -199,11 +201,9 @@ def test_forgetting_a_whole_class_leaves_its_test_examples_out():
 def test_the_verb_takes_the_users_own_things():
     train, test = noise(), noise(30, 1)
     found = audit_ulira(
-        partial(nn.Linear, 20, 3),
-        train=(train.inputs, train.targets),
+        ShadowTraining(partial(nn.Linear, 20, 3), (train.inputs, train.targets), replace(SETTINGS, epochs=2)),
         test=(test.inputs, test.targets),
         candidates=np.arange(10),
-        settings=replace(SETTINGS, epochs=2),
         num_shadow_models=6,
         **UNLEARNING,
     )

@@ -24,6 +24,7 @@ from expunge.api.generative.images import draw_images
 from expunge.api.purge import purge
 from expunge.errors import DataError
 from expunge.request.config import load_request
+from expunge.shadows import ShadowTraining
 from expunge.tasks.build import build_model
 from expunge.tasks.train_settings import TrainSettings
 from expunge.weights import save_weights
@@ -170,11 +171,9 @@ def test_hostile_paths_of_what_calls_return(tmp_path, monkeypatch):
         "Evaluation": evaluate(result.model, **sides, test=test),
         "Audit": audit(model, result.model, **sides, test=test),
         "ULiRAResult": audit_ulira(
-            lambda: nn.Linear(4, 3),
-            train=(x[:40], y[:40]),
+            ShadowTraining(lambda: nn.Linear(4, 3), (x[:40], y[:40]), TrainSettings(epochs=1)),
             test=test,
             candidates=range(10),
-            settings=TrainSettings(epochs=1),
             method="ft",
             epochs=1,
             num_shadow_models=6,

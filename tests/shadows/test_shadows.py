@@ -115,7 +115,7 @@ def assert_alike(one, other, tolerance=2e-5):
 )
 def test_training_at_once_equals_training_one_by_one(make, extra):
     examples, shadows = images(), drawn()
-    training = ShadowTraining(make, examples, SETTINGS, way="together", **extra)
+    training = ShadowTraining(make, examples, SETTINGS, parallelism="together", **extra)
     for model, shadow in zip(train_shadows(training, shadows), shadows, strict=True):
         expected = alone(make, examples, shadow, **extra)
         assert_alike(model, expected)
@@ -126,14 +126,14 @@ def test_batch_statistics_are_each_models_own():
     """A model that is trained beside others on other data has the statistics of its own data."""
     examples = TensorExamples(torch.cat([images(24).inputs, 50 + 9 * images(24).inputs]), torch.arange(48) % 3)
     shadows = [Shadow(torch.arange(24), 1), Shadow(torch.arange(24, 48), 2)]
-    low, high = train_shadows(ShadowTraining(normalized, examples, SETTINGS, way="together"), shadows)
+    low, high = train_shadows(ShadowTraining(normalized, examples, SETTINGS, parallelism="together"), shadows)
     assert low.bn1.num_batches_tracked == high.bn1.num_batches_tracked == 9
     assert high.bn1.running_var.mean() > 10 * low.bn1.running_var.mean()
 
 
 def test_the_loop_gives_the_bits_of_fit():
     examples, shadows = images(), drawn(models=2)
-    models = train_shadows(ShadowTraining(normalized, examples, SETTINGS, way="loop"), shadows)
+    models = train_shadows(ShadowTraining(normalized, examples, SETTINGS, parallelism="loop"), shadows)
     for model, shadow in zip(models, shadows, strict=True):
         assert_alike(model, alone(normalized, examples, shadow), 0.0)
 
@@ -148,25 +148,25 @@ def test_the_callers_random_state_is_untouched():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    train_shadows(ShadowTraining(normalized, images(), SETTINGS, way="together"), drawn(models=2))
+    train_shadows(ShadowTraining(normalized, images(), SETTINGS, parallelism="together"), drawn(models=2))
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_models_with_other_numbers_of_examples_are_trained_in_groups_of_their_own():
     examples = images()
     shadows = [*drawn(size=21, models=2), *drawn(size=16, models=1), *drawn(size=21, models=3)[2:]]
-    training = ShadowTraining(plain, examples, SETTINGS, way="together", at_once=2)
+    training = ShadowTraining(plain, examples, SETTINGS, parallelism="together", group_size=2)
     for model, shadow in zip(train_shadows(training, shadows), shadows, strict=True):
         assert_alike(model, alone(plain, examples, shadow))
 
 
 def test_what_cannot_be_trained_at_once_is_refused_in_a_sentence_and_left_to_the_loop():
     examples, shadows = images(), drawn(models=2)
-    with pytest.raises(ModelError, match=r"trained at once, but found .*random.*way='loop'"):
-        train_shadows(ShadowTraining(dropping, examples, SETTINGS, way="together"), shadows)
+    with pytest.raises(ModelError, match=r"trained at once, but found .*random.*parallelism='loop'"):
+        train_shadows(ShadowTraining(dropping, examples, SETTINGS, parallelism="together"), shadows)
     training = ShadowTraining(dropping, examples, SETTINGS)
     models = train_shadows(training, shadows)
-    assert [found.way for found in training.speed_tests] == ["loop"]
+    assert [found.strategy for found in training.speed_tests] == ["loop"]
     assert "random" in training.speed_tests[0].reason
     assert_alike(models[1], alone(dropping, examples, shadows[1]), 0.0)
 
@@ -183,10 +183,10 @@ def test_other_refusals():
         train_stacked([plain(), grouped()], drawn(models=2), ShadowTrainingConfig(examples, SETTINGS))
     with pytest.raises(NotFiniteError, match="finite training losses"):
         train_stacked(models, drawn(models=2), ShadowTrainingConfig(examples, replace(SETTINGS, lr=1e30)))
-    with pytest.raises(ConfigError, match="a way"):
-        ShadowTraining(plain, examples, SETTINGS, way="both")
+    with pytest.raises(ConfigError, match="for parallelism"):
+        ShadowTraining(plain, examples, SETTINGS, parallelism="both")
     with pytest.raises(ConfigError, match="at least 1 model"):
-        ShadowTraining(plain, examples, SETTINGS, at_once=0)
+        ShadowTraining(plain, examples, SETTINGS, group_size=0)
 
 
 def test_the_calibration_leaves_the_models_as_they_are_and_measures_both():
@@ -194,7 +194,7 @@ def test_the_calibration_leaves_the_models_as_they_are_and_measures_both():
     before = [{name: value.clone() for name, value in model.state_dict().items()} for model in models]
     found = measure_speed(models, shadows, ShadowTrainingConfig(images(), SETTINGS))
     assert min(found.together, found.loop, found.ratio) > 0
-    assert (found.way == "together") == (found.ratio > 1.05)
+    assert (found.strategy == "together") == (found.ratio > 1.05)
     for model, state in zip(models, before, strict=True):
         assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
@@ -206,7 +206,7 @@ def test_a_load_that_comes_and_goes_does_not_decide(ratio, way, monkeypatch):
     clock = iter([time for one, other in loads for time in (one, other * ratio)])
     monkeypatch.setattr(speed_test, "measure_seconds", lambda *_: next(clock))
     found = measure_speed([plain(), plain()], drawn(models=2), ShadowTrainingConfig(images(), SETTINGS))
-    assert (found.way, found.ratio) == (way, pytest.approx(ratio))
+    assert (found.strategy, found.ratio) == (way, pytest.approx(ratio))
 
 
 @pytest.mark.parametrize("way", ["together", "loop"])
@@ -225,13 +225,15 @@ def never(*args):
 
 def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch):
     examples, shadows = images(), drawn()
-    training = ShadowTraining(normalized, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), way="together")
+    training = ShadowTraining(
+        normalized, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), parallelism="together"
+    )
     first = train_shadows(training, shadows)
     monkeypatch.setattr(train_module, "train_group", never)
     counts = []
     for way in ("loop", "auto"):
         again = train_shadows(
-            ShadowTraining(normalized, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), way=way),
+            ShadowTraining(normalized, examples, SETTINGS, store=ShadowStore(tmp_path / "cache"), parallelism=way),
             shadows,
             lambda *found: counts.append(found),
         )
@@ -260,15 +262,17 @@ def test_everything_that_determines_a_model_is_in_its_name():
         usual.key(Shadow(shadow.positions[:-1], shadow.seed)),
     ]
     assert len({usual.key(shadow), *others}) == len(others) + 1
-    assert ShadowTraining(normalized, images(), replace(SETTINGS, seed=9), way="loop").key(shadow) == usual.key(shadow)
+    assert ShadowTraining(normalized, images(), replace(SETTINGS, seed=9), parallelism="loop").key(shadow) == usual.key(
+        shadow
+    )
 
 
 def test_nothing_in_the_store_names_examples(tmp_path):
-    training = ShadowTraining(plain, images(), SETTINGS, store=ShadowStore(tmp_path), way="loop")
+    training = ShadowTraining(plain, images(), SETTINGS, store=ShadowStore(tmp_path), parallelism="loop")
     (shadow,) = drawn(models=1)
     train_shadows(training, [shadow])
     about = training.store.load_metadata(training.key(shadow))
-    assert about.keys() == {"settings", "seed", "examples", "way", "seconds"}
+    assert about.keys() == {"settings", "seed", "examples", "strategy", "seconds"}
     assert about["examples"] == 21
 
 
@@ -282,11 +286,13 @@ def test_a_training_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch)
 
     monkeypatch.setattr(train_module, "train_alone", stopped)
     with pytest.raises(KeyboardInterrupt):
-        train_shadows(ShadowTraining(plain, images(), SETTINGS, way="loop", store=ShadowStore(tmp_path)), shadows)
+        train_shadows(
+            ShadowTraining(plain, images(), SETTINGS, parallelism="loop", store=ShadowStore(tmp_path)), shadows
+        )
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
     monkeypatch.undo()
     counts = []
-    training = ShadowTraining(plain, images(), SETTINGS, way="loop", store=ShadowStore(tmp_path), at_once=1)
+    training = ShadowTraining(plain, images(), SETTINGS, parallelism="loop", store=ShadowStore(tmp_path), group_size=1)
     models = train_shadows(training, shadows, lambda *found: counts.append(found))
     assert counts == [(2, 4), (3, 4), (4, 4)]
     assert {path: path.stat().st_mtime_ns for path in before} == before

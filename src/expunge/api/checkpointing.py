@@ -1,4 +1,4 @@
-"""Sittings: a run that is stopped and gone on with is one run, and another run is not taken for it."""
+"""Resuming: a run that is stopped and resumed is one run, and another run is not taken for it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def open_distributed_checkpoints(checkpoints: CheckpointManager) -> Iterator[Che
 
 
 def restore_checkpoint(checkpoints: CheckpointManager | None, about: Callable[[], Mapping[str, Any]]) -> float:
-    """Read what an earlier sitting of the same run has left, and return the seconds that it took."""
+    """Read what the same run has saved, and return the seconds that it took."""
     if checkpoints is None:
         return 0.0
     checkpoints.open(about())

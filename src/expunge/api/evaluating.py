@@ -105,8 +105,7 @@ def evaluate(
     test: Any,
     task: str = "classification",
     original: nn.Module | None = None,
-    retrained: nn.Module | Sequence[nn.Module] | None = None,
-    retrain_seconds: float | None = None,
+    retrained: nn.Module | Result | Sequence[nn.Module | Result] | None = None,
     extra_metrics: Iterable[Metric | str] = (),
     logits: Callable[[Any], Tensor] | None = None,
     description: str = "Forget the given examples",
@@ -123,9 +122,9 @@ def evaluate(
         test: Examples of all classes that no model was trained on.
         task: Family of the model, whose columns are measured. Default ``classification``; a result brings its own.
         original: The model before unlearning.
-        retrained: A model trained without the forgotten examples. Without it, figures that need it are absent. Of
+        retrained: A model trained without the forgotten examples, or the result of ``unlearn(…, method="retrain")``,
+            whose seconds say how many times faster the method was. Without it, figures that need it are absent. Of
             several, the first is the reference, and all tell how far two of them are apart, the noise floor.
-        retrain_seconds: What retraining took, to state how many times faster the method was. Default unknown.
         extra_metrics: Metrics beside those usually measured, by name or made, costly ones such as ``cka`` and
             ``relearn`` among them; `expunge list metrics` shows all. Default none.
         logits: Takes the model's output and returns logits, where it does not return them itself.
@@ -164,13 +163,15 @@ def evaluate(
         rows = TaskComparison(family, split, tested, **reading)
         check_task_options(family, extra_metrics, show_examples)
     before = original or (result.original if result else None)
-    references = [retrained] if isinstance(retrained, nn.Module) else list(retrained or ())
+    given = [retrained] if isinstance(retrained, nn.Module | Result) else list(retrained or ())
+    references = [one.model if isinstance(one, Result) else one for one in given]
+    retrain_seconds = [one.seconds if isinstance(one, Result) else None for one in given]
     rows.check_measurable(original=before is not None, retrained=bool(references))
     with device_cache(device_of(network), split.forget, split.retain, tested):
         if before is not None:
             rows.add_original(before)
-        for reference in references:
-            rows.add_retrained(reference, retrain_seconds)
+        for reference, seconds in zip(references, retrain_seconds, strict=True):
+            rows.add_retrained(reference, seconds)
         if result is None:
             rows.add_unlearned(network)
         else:
@@ -258,4 +259,4 @@ def check_task_options(family: Task, extra_metrics: Iterable[Metric | str], show
 
 
 def find_nothing(model: Any, one: EarlierRequest, part: str) -> None:
-    """Return that it is not known which examples of an earlier request a model gets right: no answer is right."""
+    """Return None: without right answers the relapse of an earlier request is not measured, and the report says so."""

@@ -65,7 +65,7 @@ class LedgerRecorder:
 
     Args:
         job: The run, read and checked.
-        again: Whether a request that was served before is to be answered once more.
+        force: Whether a request that was served before is to be answered once more.
         done: Whether this run has answered it already.
 
     Raises:
@@ -73,7 +73,7 @@ class LedgerRecorder:
     """
 
     def __init__(self, job: Job[Any], force: bool, done: bool) -> None:
-        self.job, self.key, self.again = job, load_or_create_key(), force
+        self.job, self.key, self.force = job, load_or_create_key(), force
         self.ledger = Ledger(cast(Path, job.config.ledger))
         self.request_record = job.build_request_record(self.key)
         self.forgotten = job.build_forgotten_hashes(self.key)
@@ -102,7 +102,7 @@ class LedgerRecorder:
         try:
             return (
                 add()
-                if self.again
+                if self.force
                 else add(precheck=make_not_served_check(self.request_record, before, num_seen=self.num_seen_entries))
             )
         except (DataError, RequestError) as error:

@@ -74,8 +74,9 @@ def unlearn(
         holdout: Examples that the model was not trained on, for objectives that need them and for a budget, which
             splits them once: half of them steer, the others certify; with ``Budget(…, certify=False)`` all of them
             steer. Default: none.
-        task: Kind of model: ``classification`` (default), ``diffusion`` for a class-conditional ``DDPM``, or
-            ``stable_diffusion`` for a ``TextToImage``; ``expunge list tasks`` shows all.
+        task: Kind of model: ``classification`` (default), ``regression``, ``multilabel``,
+            ``diffusion`` for a class-conditional ``DDPM``, or ``stable_diffusion`` for a ``TextToImage``;
+            ``expunge list tasks`` shows all.
         method: Name of a method (``expunge list methods``), a ``Method``, or ``auto`` (default): for classifiers
             neighbor labels under a budget controller, with a learning rate that is searched on control examples where
             there is a budget; for other tasks the method that did best in its study, with a learning rate that a range

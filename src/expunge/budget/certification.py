@@ -63,7 +63,7 @@ def measure_losses(budget: Budget, predict: Predictor, examples: Examples) -> Ce
 
 
 def measure_metric(budget: Budget, predict: Predictor, examples: Examples) -> CertificationSample:
-    """Read the metric; where it is one number, of the set without each of ``GROUPS`` parts too."""
+    """Read the metric; where it is one number, of the set without each of ``JACKKNIFE_GROUPS`` parts too."""
     count = len(examples)
     with evaluation_mode(predict.model):
         values = budget.measure(predict, examples)
@@ -163,7 +163,7 @@ def count_needed_examples(budget: Budget, delta: float) -> int | None:
     """Return how many examples can certify a budget where none of them is lost; None where no number can.
 
     Of a budget in points it is the least n with 1 − (δ/2)^(1/n) ≤ b; of a metric with bounds nearly so. An approximate
-    bound takes ``LEAST`` examples, whatever the budget is.
+    bound takes ``MIN_EXAMPLES`` examples, whatever the budget is.
 
     Examples:
         >>> [count_needed_examples(Budget(accuracy_points=points), 0.05) for points in (1.0, 0.0)]

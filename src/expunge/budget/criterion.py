@@ -35,16 +35,16 @@ __all__ = [
 ACCURACY_TOLERANCE = 0.01
 """How far the accuracy on forgotten examples may lie from that on held-out ones, within classes."""
 MAX_EXAMPLES = 2_000
-"""Forgotten examples that are looked at, at most."""
+"""Forgotten examples that are evaluated, at most."""
 
 
 class CriterionValue(NamedTuple):
-    """What one look found.
+    """What one evaluation found.
 
     Args:
-        shortfall: How far from what was asked, ≥ 0, the largest of: the share recognized beyond ``RECOGNIZED``, |AUC −
-            ½| beyond ``MARGIN``, and the difference of accuracies on forgotten and held-out examples beyond ``CLOSE``,
-            both within classes and weighted by the forgotten examples in each.
+        shortfall: How far from what was asked, ≥ 0, the largest of: the share recognized beyond ``MAX_RECOGNIZED``,
+            |AUC − ½| beyond ``MARGIN``, and the difference of accuracies on forgotten and held-out examples beyond
+            ``ACCURACY_TOLERANCE``, both within classes and weighted by the forgotten examples in each.
         recognized: Share of the forgotten classes still recognized, on forgotten or held-out examples, whichever is
             more; None if no class is forgotten as a whole.
         auc: Of telling forgotten from held-out examples of the same classes by their loss; None if only whole classes
@@ -245,7 +245,7 @@ def find_forgotten_classes(split: Split) -> list[int]:
 
 
 def subsample_classes(examples: Examples, classes: list[int]) -> Subset:
-    """Return at most ``MOST`` of the examples of some classes, drawn the same way each time."""
+    """Return at most ``MAX_EXAMPLES`` of the examples of some classes, drawn the same way each time."""
     positions = torch.isin(examples.targets, torch.tensor(classes, dtype=torch.int64)).nonzero().flatten()
     drawn = sample_indices(len(positions), MAX_EXAMPLES)
     return Subset(examples, positions[drawn].sort().values)

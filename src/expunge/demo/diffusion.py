@@ -68,7 +68,6 @@ class DiffusionDemo:
         folder: The run folder.
         plan: What is done.
         case: What it is done with.
-        models_dir: Folder of the base models; what is not there is trained into it. Default: ``demo`` in the cache.
         seed: Of order, draws and pictures.
         console: Where progress goes.
     """

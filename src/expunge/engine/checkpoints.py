@@ -98,7 +98,7 @@ class CheckpointManager:
         """Read the newest checkpoint that is whole, and return whether there is one.
 
         Args:
-            fingerprint: What the run is about, as plain values; nothing else may be gone on with. Under ``CODE`` is
+            fingerprint: What the run is about, as plain values; nothing else may be gone on with. Under ``CODE_KEY`` is
                 which code computes, and ``force`` goes on with other code.
 
         Raises:
@@ -190,7 +190,7 @@ class CheckpointManager:
 
     @property
     def seconds(self) -> float:
-        """What the run took so far, in all its sittings; what was lost between them is not counted."""
+        """Seconds that the run took so far, before and after each resume; what was lost in between is not counted."""
         return self.previous_seconds + time.monotonic() - self.start_time
 
     def save(self) -> None:

@@ -65,7 +65,7 @@ class UpdateDiagnostics:
             self.gram = gram / torch.outer(scales, scales)
 
     def make_row(self, multiplier: Tensor | None, stepped: bool = True) -> Tensor:
-        """Return the values of ``FIELDS`` in their order, NaN where unknown, then 1 if all losses seen are finite.
+        """Return the values of ``HISTORY_FIELDS`` in order, NaN where unknown, then 1 if all losses seen are finite.
 
         Args:
             multiplier: λ of the decision, if the surgery knows it.

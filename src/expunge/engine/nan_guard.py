@@ -23,7 +23,7 @@ class LastFiniteWeights:
 
     Args:
         model: The model as it is at first.
-        begun: Updates that it has behind it. Default 0.
+        updates: Updates that it has behind it. Default 0.
     """
 
     def __init__(self, model: nn.Module, updates: int = 0) -> None:

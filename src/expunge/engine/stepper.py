@@ -42,7 +42,7 @@ class UpdateResult(NamedTuple):
     Args:
         losses: Both mean losses before the move, NaN where a side's weight is 0; tensors, not yet read.
         stepped: Whether the optimizer moved; false where a half-precision gradient overflowed.
-        row: The telemetry of the update (``FIELDS``, NaN where unknown), then 1 if its losses are finite.
+        row: The telemetry of the update (``HISTORY_FIELDS``, NaN where unknown), then 1 if its losses are finite.
         mask_stats: What the mask has to say of it, by column of the history; empty for most masks.
     """
 
@@ -64,7 +64,7 @@ class Stepper:
     many as it has, and all make the update of one process that has all of them. They wait for one another's counts.
 
     Args:
-        model: The model to be changed, in place.
+        model: The model to be changed, in place; or a ``Predictor``, which says how it is read and what its loss is.
         optimizer: Over the weights that may move; others are left alone, their gradients too. The rate of its first
             group is the one that surgeries see.
         surgery: The rule that turns both losses into one update.
@@ -99,7 +99,7 @@ class Stepper:
     @check_argument_types
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Predictor,
         optimizer: Optimizer,
         surgery: Surgery,
         objectives: Pair[Objective],
@@ -107,7 +107,6 @@ class Stepper:
         scaler: GradScaler | None = None,
         *,
         logits: Callable[[Any], Tensor] | None = None,
-        loss_fn: Callable[[Predictor, Batch], Tensor] | None = None,
         batch_norm: str = "frozen",
         gradient_accumulation_steps: int = 1,
         precision: PrecisionName = "fp32",
@@ -115,6 +114,8 @@ class Stepper:
         seed: int = 0,
     ) -> None:
         check_grad_enabled()
+        predict = model if isinstance(model, Predictor) else Predictor(model, logits)
+        model = predict.model
         check_components(model, optimizer, surgery, objectives, mask)
         check_optimizer(optimizer)
         parameters = sort_by_model(model, trainable_parameters(optimizer))
@@ -126,7 +127,7 @@ class Stepper:
             raise ConfigError("clip > 0", f"{max_grad_norm}", "leave it out for no limit")
         device = parameters[0].device
         self.config = StepConfig(
-            Predictor(model, logits, loss_fn),
+            predict,
             parameters,
             Pair(*objectives),
             make_precision(precision, device, scaler),

@@ -68,13 +68,11 @@ class StageRunner:
         optimizer = build_optimizer(parameters, stage.optimizer, has_scaler=options.precision == "fp16")
         self.model = predict.model
         self.stepper = Stepper(
-            wrap_ddp(predict.model) if options.distributed else predict.model,
+            predict.with_model(wrap_ddp(predict.model)) if options.distributed else predict,
             optimizer,
             stage.surgery,
             stage.objectives,
             stage.mask,
-            logits=predict.logits,
-            loss_fn=predict.loss_fn,
             batch_norm=stage.batch_norm or options.batch_norm,
             gradient_accumulation_steps=options.gradient_accumulation_steps,
             precision=options.precision,

@@ -24,7 +24,7 @@ def calibrate_votes(votes: Tensor, original: Predictor, data: Split) -> Tensor:
 
     Formula: the forgotten examples of a class y are ordered by q_y, and by the original's p_y where these are equal.
     With Q_y the quantiles of (p₀)_y over the held-out examples of y, or over those of all classes where there are
-    fewer than ``FEWEST``, the i-th of n becomes
+    fewer than ``MIN_HOLDOUT_EXAMPLES``, the i-th of n becomes
 
         q'_y = Q_y((i − ½)/n),   q'_c = (1 − q'_y) q_c / Σ_{d ≠ y} q_d   for c ≠ y,
 

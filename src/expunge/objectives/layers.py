@@ -18,7 +18,7 @@ MAX_LAYERS = 12
 
 
 def inner_layers(predict: Predictor, examples: Examples) -> list[str]:
-    """Return the names of a network's layers in the order in which they finish, at most ``MOST``.
+    """Return the names of a network's layers in the order in which they finish, at most ``MAX_LAYERS``.
 
     They are the modules that are called once with a batch, return feature maps or tokens, and have parts or a matrix of
     weights. Where a network has none of these, every module that returns maps; where none does, all but the last that

@@ -43,8 +43,8 @@ def render_text(document: Mapping[str, Any], file_format: str) -> str:
     """Return a report as one text, without control characters and halves of characters: somebody may show it as it is.
 
     Args:
-        document: The result document (schema 1).
-        file_format: One of ``TEXTS``.
+        document: The result document (schema 2).
+        file_format: One of ``TEXT_FORMATS``.
 
     Raises:
         DataError: If the document has another schema or lacks something.
@@ -62,10 +62,10 @@ def save_report(document: Mapping[str, Any], path: str | os.PathLike[str], file_
     """Write a report, whole or not at all, and return its path.
 
     Args:
-        document: The result document (schema 1).
+        document: The result document (schema 2).
         path: The file, or with the forms ``svg``, ``png`` and ``pdf`` the folder of the figures; missing folders are
             made, and an older file is replaced if it ends as the form's files do.
-        file_format: One of ``FORMS``. Default: what the path's suffix says (``.html``, ``.md``, ``.tex``, ``.csv``).
+        file_format: One of ``FORMATS``. Default: what the path's suffix says (``.html``, ``.md``, ``.tex``, ``.csv``).
 
     Raises:
         DataError: If the document has another schema or lacks something.
@@ -94,7 +94,7 @@ def write_report(document: Mapping[str, Any], path: str | os.PathLike[str]) -> P
     """Write the page to ``path``, whatever its suffix, whole or not at all, and return the path.
 
     Args:
-        document: The result document (schema 1).
+        document: The result document (schema 2).
         path: The HTML file; its folder is made if there is none, an older file is replaced.
 
     Raises:

@@ -165,7 +165,7 @@ def render_html(document: Mapping[str, Any]) -> str:
     page's policy allows its own style sheet and script, by their hashes, and nothing else.
 
     Args:
-        document: The result document (schema 1), as parsed from ``result.json``.
+        document: The result document (schema 2), as parsed from ``result.json``.
 
     Raises:
         DataError: If the document has another schema or lacks something.

@@ -64,7 +64,7 @@ def markdown_report(document: Mapping[str, Any]) -> str:
     """Return a whole report in Markdown: the words of the first screen, the tables, the definitions, how it was made.
 
     Args:
-        document: The result document (schema 1).
+        document: The result document (schema 2).
 
     Raises:
         DataError: If the document has another schema or lacks something.

@@ -23,7 +23,7 @@ def render_cell(document: Mapping[str, Any]) -> str:
     The figure is the trade-off, without measured models the losses. All text is escaped.
 
     Args:
-        document: The result document (schema 1).
+        document: The result document (schema 2).
 
     Raises:
         DataError: If the document has another schema or lacks something.
@@ -39,7 +39,7 @@ def summarize(document: Mapping[str, Any]) -> str:
     """Return a measured result in five lines: the request, the verdict, forgetting, cost, and how sure that is.
 
     Args:
-        document: The result document (schema 1).
+        document: The result document (schema 2).
 
     Raises:
         DataError: If the document has another schema or lacks something.

@@ -106,7 +106,7 @@ def svg_figures(document: Mapping[str, Any]) -> dict[str, str]:
     as ``request-1-gaps``, hold nothing of the document.
 
     Args:
-        document: The result document (schema 1).
+        document: The result document (schema 2).
 
     Raises:
         DataError: If the document has another schema or lacks something.

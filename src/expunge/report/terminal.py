@@ -31,7 +31,7 @@ def print_tables(document: Mapping[str, Any], console: Console) -> None:
     """Print one table per request: original and retrained on top, then the methods, the closest first.
 
     Args:
-        document: The result document (schema 1).
+        document: The result document (schema 2).
         console: Where to print; lines are at most 80 columns, and without color and frames if it is no terminal.
 
     Raises:

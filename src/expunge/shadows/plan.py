@@ -58,10 +58,10 @@ def draw_complementary_halves(candidates: int, models: int, seed: int = 0) -> Te
     return inside
 
 
-def group_by_size(shadows: Sequence[Shadow], at_once: int) -> Iterator[list[int]]:
+def group_by_size(shadows: Sequence[Shadow], group_size: int) -> Iterator[list[int]]:
     """Yield the numbers of shadow models that can be trained at once: as many examples each, ``at_once`` at most."""
     by_size: dict[int, list[int]] = {}
     for number, shadow in enumerate(shadows):
         by_size.setdefault(len(shadow.positions), []).append(number)
     for numbers in by_size.values():
-        yield from (numbers[start : start + at_once] for start in range(0, len(numbers), at_once))
+        yield from (numbers[start : start + group_size] for start in range(0, len(numbers), group_size))

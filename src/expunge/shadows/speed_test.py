@@ -33,7 +33,7 @@ class SpeedTest:
     """What was measured, and what follows.
 
     Args:
-        way: ``together`` or ``loop``.
+        strategy: ``together`` or ``loop``.
         together: Seconds of one update of every model, all at once; None where that cannot be done.
         loop: Seconds of one update of every model, one by one; None where it was not measured.
         models: How many models.
@@ -42,7 +42,7 @@ class SpeedTest:
         reason: Why training at once cannot be done; empty where it can.
     """
 
-    way: Strategy
+    strategy: Strategy
     together: float | None
     loop: float | None
     models: int

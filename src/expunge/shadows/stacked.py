@@ -105,7 +105,7 @@ class FunctionalModule(nn.Module):
 def stacking_error(error: Exception) -> ModelError:
     """Return the sentence for networks that cannot be trained at once."""
     actual = str(error).strip().split("\n", 1)[0].rstrip(".")[:200] or type(error).__name__
-    return ModelError("networks that can be trained at once", actual, "train them one by one (way='loop')")
+    return ModelError("networks that can be trained at once", actual, "train them one by one (parallelism='loop')")
 
 
 class StackedTrainer:
@@ -114,7 +114,7 @@ class StackedTrainer:
     Args:
         models: The networks with their starting weights, on one device; changed when ``finish`` is called.
         shadows: Which of the examples and which seed, model for model; as many examples each.
-        lesson: What they learn, and how; the seed of its settings is not used.
+        config: What they learn, and how; the seed of its settings is not used.
 
     Raises:
         DataError: If they have not as many examples each.

@@ -37,8 +37,8 @@ class ShadowTraining:
         augment: As for ``fit``. Default none.
         logits: As for ``fit``. Default none.
         device: Where. Default the CPU.
-        at_once: Models that are trained at once at most. Default 32.
-        way: ``together``, ``loop``, or ``auto`` (default), which measures both on a few updates.
+        group_size: Models that are trained at once at most. Default 32.
+        parallelism: ``together``, ``loop``, or ``auto`` (default), which measures both on a few updates.
         store: Where finished models are kept and looked for. Default nowhere.
         speed_tests: What was measured, filled by the training.
     """
@@ -49,17 +49,18 @@ class ShadowTraining:
     augment: Augment | None = None
     logits: Callable[[Any], Tensor] | None = None
     device: torch.device | str = "cpu"
-    at_once: int = MAX_MODELS_AT_ONCE
-    way: StrategyChoice = "auto"
+    group_size: int = MAX_MODELS_AT_ONCE
+    parallelism: StrategyChoice = "auto"
     store: ShadowStore | None = None
     speed_tests: list[SpeedTest] = field(default_factory=list)
     _data: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.way not in get_args(StrategyChoice):
-            raise ConfigError(f"a way ({', '.join(get_args(StrategyChoice))})", f"{self.way!r}", "choose one of them")
-        if self.at_once < 1:
-            raise ConfigError("at least 1 model at once", f"{self.at_once}", "use for example 32")
+        if self.parallelism not in get_args(StrategyChoice):
+            expected = f"one of {', '.join(get_args(StrategyChoice))} for parallelism"
+            raise ConfigError(expected, f"{self.parallelism!r}", "choose one of them")
+        if self.group_size < 1:
+            raise ConfigError("a group_size of 1 or more", f"{self.group_size}", "use for example 32")
 
     @property
     def config(self) -> ShadowTrainingConfig:
@@ -112,7 +113,7 @@ def train_shadows(
     report = on_done or (lambda ready, every: None)
     report(len(models), len(shadows))
     with device_cache(torch.device(training.device), training.examples):
-        for group in group_by_size([shadows[number] for number in missing], training.at_once):
+        for group in group_by_size([shadows[number] for number in missing], training.group_size):
             numbers = [missing[index] for index in group]
             models |= zip(numbers, train_group(training, [shadows[number] for number in numbers]), strict=True)
             report(len(models), len(shadows))
@@ -134,15 +135,15 @@ def load_stored(training: ShadowTraining, shadows: Sequence[Shadow]) -> Iterator
 def train_group(training: ShadowTraining, shadows: Sequence[Shadow]) -> list[nn.Module]:
     """Train models that can be trained at once, in the faster way, keep them and return them."""
     models = [training.make_model(shadow) for shadow in shadows]
-    way, start_time = choose_strategy(training, models, shadows), time.perf_counter()
-    if way == "together":
+    strategy, start_time = choose_strategy(training, models, shadows), time.perf_counter()
+    if strategy == "together":
         train_stacked(models, shadows, training.config)
-        store_models(training, models, shadows, way, (time.perf_counter() - start_time) / len(models))
+        store_models(training, models, shadows, strategy, (time.perf_counter() - start_time) / len(models))
         return models
     for model, shadow in zip(models, shadows, strict=True):
         start_time = time.perf_counter()
         train_alone(training, model, shadow)
-        store_models(training, [model], [shadow], way, time.perf_counter() - start_time)
+        store_models(training, [model], [shadow], strategy, time.perf_counter() - start_time)
     return models
 
 
@@ -160,20 +161,20 @@ def train_alone(training: ShadowTraining, model: nn.Module, shadow: Shadow) -> N
 
 def choose_strategy(training: ShadowTraining, models: Sequence[nn.Module], shadows: Sequence[Shadow]) -> Strategy:
     """Return how a group is trained; measured once for each number of models."""
-    if training.way != "auto":
-        return training.way
+    if training.parallelism != "auto":
+        return training.parallelism
     if len(models) == 1:
         return "loop"
     for earlier in training.speed_tests:
         if earlier.models == len(models) or earlier.reason:
-            return earlier.way
+            return earlier.strategy
     speed_test = measure_speed(models, shadows, training.config)
     training.speed_tests.append(speed_test)
-    return speed_test.way
+    return speed_test.strategy
 
 
 def store_models(
-    training: ShadowTraining, models: Sequence[nn.Module], shadows: Sequence[Shadow], way: Strategy, seconds: float
+    training: ShadowTraining, models: Sequence[nn.Module], shadows: Sequence[Shadow], strategy: Strategy, seconds: float
 ) -> None:
     if training.store is None:
         return
@@ -181,5 +182,5 @@ def store_models(
     del settings["seed"]
     for model, shadow in zip(models, shadows, strict=True):
         shadow_facts = {"settings": settings, "seed": shadow.seed, "examples": len(shadow.positions)}
-        metadata = {**shadow_facts, "way": way, "seconds": seconds}
+        metadata = {**shadow_facts, "strategy": strategy, "seconds": seconds}
         training.store.save(training.key(shadow), model.state_dict(), metadata)

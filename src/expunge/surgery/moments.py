@@ -182,7 +182,7 @@ class EMAMoments(Moments):
 
 
 def make_moments(decay: float | None, bf16: bool = False, track_variance: bool = True) -> Moments:
-    """Return an ``EMA`` of that decay, or ``WelfordMoments`` where it is None."""
+    """Return ``EMAMoments`` of that decay, or ``WelfordMoments`` where it is None."""
     return WelfordMoments(bf16, track_variance) if decay is None else EMAMoments(decay, bf16, track_variance)
 
 

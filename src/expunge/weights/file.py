@@ -63,7 +63,7 @@ def check_is_safetensors(path: str | os.PathLike[str]) -> None:
 
     Raises:
         CheckpointError: If it is missing, pickled (the message names the command that converts it), too short for its
-            header, or its header is longer than ``HEADER_LIMIT`` bytes.
+            header, or its header is longer than ``MAX_HEADER_BYTES`` bytes.
     """
     source = Path(path)
     if not source.is_file():

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from expunge.api.audits.shadow_study import OnDone, ShadowOutputs, ShadowStudy, ignore_progress
 from expunge.api.audits.ulira_result import ModelState, ULiRAResult
@@ -17,31 +13,21 @@ from expunge.api.inputs import resolve_device
 from expunge.data import as_examples
 from expunge.data.examples import validate_positions
 from expunge.methods import Method
-from expunge.shadows import ShadowStore, ShadowTraining
-from expunge.shadows.train import MAX_MODELS_AT_ONCE, StrategyChoice
-from expunge.tasks.train_settings import TrainSettings
+from expunge.shadows import ShadowTraining
 from expunge.type_checks import check_argument_types
 
 
 @check_argument_types
 def audit_ulira(
-    model_fn: Callable[[], nn.Module],
+    training: ShadowTraining,
     *,
-    train: Any,
     candidates: Any,
     test: Any,
-    settings: TrainSettings,
     method: str | Method | None = None,
     num_shadow_models: int = 32,
     holdout: Any = None,
     reference: bool = False,
-    cache: Path | str | None = None,
     seed: int = 0,
-    augment: Callable[[Any, torch.Generator], Any] | None = None,
-    logits: Callable[[Any], Tensor] | None = None,
-    device: torch.device | str = "cpu",
-    parallelism: StrategyChoice = "auto",
-    group_size: int = MAX_MODELS_AT_ONCE,
     jobs: int = 1,
     on_done: OnDone = ignore_progress,
     **options: Any,
@@ -54,25 +40,17 @@ def audit_ulira(
     candidates. Attacks on one model's scores understate what this one finds.
 
     Args:
-        model_fn: Returns a network with fresh weights, drawn from the global generator.
-        train: The training set, candidates among it.
-        candidates: Positions in it of the examples to ask about. A forget set has half of them.
+        training: How shadow models are made: the network, its training set with the candidates among it, and the
+            settings. Its ``store`` keeps models and answers, so that an audit that was stopped goes on; it holds models
+            that know the examples.
+        candidates: Positions in the training set of the examples to ask about. A forget set has half of them.
         test: Examples that no model is trained on, for accuracies.
-        settings: How networks are trained.
         method: As in ``unlearn``. Default ``auto``.
         num_shadow_models: How many shadow models, an even number. Default 32.
         holdout: As in ``unlearn``. Default none.
         reference: Whether as many models are trained without any candidate too: nothing can be found in them. Default
             false.
-        cache: Folder for models and answers, by the hash of everything that determines them; what is there is not made
-            again, and an audit that was stopped goes on. It holds models that know the examples. Default none.
         seed: Of halves, initializations, orders and unlearning. Default 0.
-        augment: As in ``fit``. Default none.
-        logits: Takes the model's output and returns logits, where it does not return them itself.
-        device: Where. Default the CPU.
-        parallelism: ``together`` trains shadow models at once, ``loop`` one by one; ``auto`` (default) measures which
-            is faster.
-        group_size: Models that are trained at once, at most. Default 32.
         jobs: Processes that unlearn side by side. Default 1.
         on_done: Called as ``on_done(what, ready, all)`` when models are ready.
         **options: Settings of the method, and what ``unlearn`` takes besides.
@@ -84,21 +62,17 @@ def audit_ulira(
     Examples:
         >>> from expunge.data import TensorExamples
         >>> x, y = torch.randn(60, 4), torch.arange(60) % 3
-        >>> data = {"train": TensorExamples(x[:40], y[:40]), "test": TensorExamples(x[40:], y[40:])}
-        >>> data["settings"] = TrainSettings(epochs=1, batch_size=8)
+        >>> train, test = TensorExamples(x[:40], y[:40]), TensorExamples(x[40:], y[40:])
+        >>> training = ShadowTraining(lambda: nn.Linear(4, 3), train, TrainSettings(epochs=1, batch_size=8))
         >>> how = {"method": "ft", "epochs": 1, "num_shadow_models": 6}
-        >>> found = audit_ulira(lambda: nn.Linear(4, 3), **data, candidates=range(10), **how)
+        >>> found = audit_ulira(training, candidates=range(10), test=test, **how)
         >>> found.outputs["unlearned"].candidates.shape, found.membership.sum(0).unique().tolist()
         (torch.Size([6, 10, 3]), [3])
     """
-    store = None if cache is None else ShadowStore(Path(cache))
-    examples = as_examples(train)
-    device = resolve_device(device) if isinstance(device, str) else device
-    training = ShadowTraining(model_fn, examples, settings, augment, logits, device, group_size, parallelism, store)
+    training = replace(training, examples=as_examples(training.examples), device=resolve_device(str(training.device)))
     held_out = None if holdout is None else as_examples(holdout)
-    study = ShadowStudy(
-        training, validate_positions(candidates, len(examples)), as_examples(test), held_out, num_shadow_models, seed
-    )
+    positions = validate_positions(candidates, len(training.examples))
+    study = ShadowStudy(training, positions, as_examples(test), held_out, num_shadow_models, seed)
     return score_study(study, {"method": method, **options}, reference, jobs, on_done)
 
 

@@ -141,7 +141,7 @@ class LearningRateSearch:
     Args:
         trials: What is needed for a trial.
         deadline: When the run has to be done, as ``time.perf_counter`` tells it.
-        state: What an earlier sitting has found.
+        state: What the run found before it was resumed.
     """
 
     trials: TrialRunner

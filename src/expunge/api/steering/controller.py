@@ -42,7 +42,7 @@ from expunge.surgery import Progress
 EMA_DECAY = 0.99
 """β of the running mean of weights that is judged and handed over: the noise of large steps harms it little."""
 MIN_COOLDOWN_STEPS = round(1 / (1 - EMA_DECAY))
-"""Updates of a landing, at least: as far back as that mean reaches, so that it has left the flight behind."""
+"""Updates of a cool-down, at least: as far back as that mean reaches, so that it holds no update before."""
 COOLDOWN_TOLERANCE = -1.0
 """τ once the request is met, in nats: what is left of the budget is not spent, and the retain loss has all weight."""
 ROLLBACK_FACTOR = 2.0
@@ -54,22 +54,23 @@ ROLLBACK_LR_FACTOR = 0.5
 class BudgetController:
     """Keeps one run inside a budget.
 
-    Held-out examples of the classes that stay are split into two halves. At ``LOOKS`` readings the working model is
-    measured in evaluation mode on the control half; the surgery is told the rise of the loss and given the τ that the
-    budget amounts to by what has been observed (``ToleranceScaler``), and the best iterate so far is kept in the CPU's
-    memory. At the end the best one is handed over and the certify half, which nothing has read before, is opened once.
+    Held-out examples of the classes that stay are split into two halves. At ``num_evaluations`` steps the working
+    model is measured in evaluation mode on the control half; the surgery is told the rise of the loss and given the τ
+    that the budget amounts to by what has been observed (``ToleranceScaler``), and the best iterate so far is kept in
+    the CPU's memory. At the end the best one is handed over and the certify half, which nothing has read before, is
+    opened once.
 
     Args:
         budget_options: The budget.
         original: The model as it was handed in.
         recipe: What is to be carried out: one descent; its surgery has a ``tolerance`` and a ``set_measured_increase``.
         split: Of the request, with all held-out examples.
-        halves: Held-out examples of the classes that stay: what steers, and what certifies.
-        evaluations: Control readings, at most. Default ``LOOKS``.
-        distributed: Whether other processes carry out the same run; what the first one reads then counts. Default
+        holdout_split: Held-out examples of the classes that stay: what steers, and what certifies.
+        num_evaluations: Evaluations on the control half, at most. Default ``MAX_EVALUATIONS``.
+        distributed: Whether other processes carry out the same run; the figures of the first one count. Default
             false.
         criterion: Says what of the forgetting is missing. Default: ``ForgettingCriterion``, that of classifiers.
-        baseline: The original on the control half. Default: it is read.
+        baseline: The original on the control half. Default: it is measured.
 
     Raises:
         ConfigError: If the recipe cannot be steered.
@@ -114,24 +115,24 @@ class BudgetController:
         self.on_evaluation: Callable[[ControlEvaluation], None] = noop
 
     def state_dict(self) -> dict[str, Any]:
-        """Return readings, iterates, rule and landing; the surgery's state belongs to the descent."""
+        """Return evaluations, iterates, tolerance rule and cool-down; the surgery's state belongs to the descent."""
         return {
-            "evaluations": [asdict(look) for look in self.evaluations],
+            "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
             "states": self.checkpoints,
             "rule": asdict(self.tolerance_scaler),
-            "landing": self.cooldown if self.cooldown is None else tuple(self.cooldown),
+            "cooldown": None if self.cooldown is None else tuple(self.cooldown),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
-        self.evaluations = [ControlEvaluation.from_dict(look) for look in state["evaluations"]]
+        self.evaluations = [ControlEvaluation.from_dict(values) for values in state["evaluations"]]
         self.checkpoints, self.tolerance_scaler = dict(state["states"]), ToleranceScaler(**state["rule"])
-        self.cooldown = None if state["landing"] is None else Cooldown(*state["landing"])
+        self.cooldown = None if state["cooldown"] is None else Cooldown(*state["cooldown"])
 
     def build_evaluation(self, predict: Predictor, result: EvalResult) -> ControlEvaluation:
-        """Return a reading with what was spent and what of the forgetting is missing."""
+        """Return an evaluation with what was spent and what of the forgetting is missing."""
         spent = math.inf if result.failed else self.budget_options.budget.compute_spent(self.baseline, result)
-        # The model as handed in decides nothing, so that its look takes no share of the level.
+        # The model as handed in decides nothing, so that its evaluation takes no share of the level.
         criterion_value = broadcast_from_rank0(self.measure_forgetting(predict), self.distributed)
         measured = (result.step, result.loss, result.accuracy, result.value)
         return ControlEvaluation(

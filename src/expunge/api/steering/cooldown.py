@@ -1,4 +1,4 @@
-"""Landing: the end of a run whose request is met."""
+"""Cool-down: the end of a run whose request is met."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from expunge.surgery import Progress
 class Cooldown(NamedTuple):
     """The learning rate falls to nothing along half a cosine, over as many updates as have been made, and then it ends.
 
-    What is left of the run would forget no more; a landing lets the model settle.
+    What is left of the run would forget no more; a falling rate lets the model settle.
 
     Args:
         start: Updates before it.
         end: Updates until its end.
 
     Examples:
-        >>> landing = Cooldown.starting_after(Progress(29, 100, 0), min_steps=20)
-        >>> landing, landing.lr_factor(Progress(59, 100, 0))
+        >>> cooldown = Cooldown.starting_after(Progress(29, 100, 0), min_steps=20)
+        >>> cooldown, cooldown.lr_factor(Progress(59, 100, 0))
         (Cooldown(start=30, end=60), 0.0)
     """
 
@@ -28,7 +28,7 @@ class Cooldown(NamedTuple):
 
     @classmethod
     def starting_after(cls, progress: Progress, min_steps: int) -> Cooldown:
-        """Return the landing that begins after an update."""
+        """Return the cool-down that begins after an update."""
         start = progress.step + 1
         return cls(start, min(progress.total, start + max(start, min_steps)))
 

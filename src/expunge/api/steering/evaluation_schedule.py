@@ -1,4 +1,4 @@
-"""Looks: after which updates of a run there are control readings, and how its history shows them."""
+"""After which updates the control half is evaluated, and how the history shows that."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from expunge.budget import ControlEvaluation
 from expunge.engine import HistoryRow
 
 MAX_EVALUATIONS = 10
-"""Control readings of a run, at most, evenly spaced; the last one after the last update."""
+"""Evaluations on the control half in a run, at most, evenly spaced; the last one after the last update."""
 
 
 def schedule_evaluations(total: int, num_evaluations: int = MAX_EVALUATIONS) -> set[int]:
-    """Return after how many updates there are readings.
+    """Return after how many updates there are evaluations.
 
     Examples:
         >>> sorted(schedule_evaluations(4)), sorted(schedule_evaluations(25))
@@ -23,13 +23,13 @@ def schedule_evaluations(total: int, num_evaluations: int = MAX_EVALUATIONS) -> 
 
 
 def merge_evaluations(history: list[HistoryRow], evaluations: Sequence[ControlEvaluation]) -> list[HistoryRow]:
-    """Return the history with each control reading in the row of the update before it."""
-    by_step = {look.step - 1: look for look in evaluations}
+    """Return the history with each evaluation in the row of the update before it."""
+    by_step = {evaluation.step - 1: evaluation for evaluation in evaluations}
     return [row | to_history_row(by_step[row["step"]]) if row["step"] in by_step else row for row in history]
 
 
 def to_history_row(evaluation: ControlEvaluation) -> HistoryRow:
-    """Return what the history shows of a reading; what is not finite is None, as JSON has no NaN."""
+    """Return what the history shows of an evaluation; what is not finite is None, as JSON has no NaN."""
     values = {
         "held_out_loss": evaluation.loss,
         "held_out_accuracy": evaluation.accuracy,

@@ -37,11 +37,11 @@ MAX_STEPS = 300
 BUDGET_STEP_FACTOR = 2
 """How many times as many there may be inside a budget, where forgetting is held back and ends as soon as it is met."""
 CHECK_EVERY = 20
-"""Updates from one look at the forgotten examples to the next."""
+"""Updates from one evaluation of the forgotten examples to the next."""
 CHECK_SIZE = 64
-"""Forgotten examples that are looked at."""
+"""Forgotten examples that are evaluated."""
 PATIENCE = 2
-"""Looks in a row that have to find them forgotten: one alone may be luck."""
+"""Evaluations in a row that have to find them forgotten: one alone may be luck."""
 TRIAL_STEPS = 20
 """Updates of a trial."""
 EVAL_SUBSET_SIZE = 512
@@ -55,10 +55,11 @@ class LearningRateRangeTest:
     """Finds the largest learning rate that leaves the loss on kept examples nearly where it was.
 
     After L. Smith, "Cyclical Learning Rates for Training Neural Networks" (2017, arXiv 1506.01186): from the smallest
-    rate up, ``TRIED`` updates each from the original, until (L(θ) − L(θ₀)) / L(θ₀) exceeds ``RISE``; L is the mean loss
-    that the model was trained on, over held-out examples of what stays, or else over retained ones, with the same noise
-    each time. The largest rate before that is taken, the smallest of all where none is. That limit and these rates were
-    set by models that forget other classes than those whose figures are shown.
+    rate up, ``TRIAL_STEPS`` updates each from the original, until (L(θ) − L(θ₀)) / L(θ₀) exceeds
+    ``MAX_LOSS_INCREASE``; L is the mean loss that the model was trained on, over held-out examples of what stays, or
+    else over retained ones, with the same noise each time. The largest rate before that is taken, the smallest of all
+    where none is. That limit and these rates were set by models that forget other classes than those whose figures are
+    shown.
 
     Args:
         original: The model as it was handed in.
@@ -67,8 +68,8 @@ class LearningRateRangeTest:
         recipe: The stages of a method for this model.
         conditions: Of the run.
         deadline: When the run has to be done, as ``time.perf_counter`` tells it.
-        state: What an earlier sitting has tried already. Default: nothing.
-        budget: What a trial may spend on the held-out examples. Default: ``RISE`` of the loss.
+        state: What the run tried before it was resumed. Default: nothing.
+        budget: What a trial may spend on the held-out examples. Default: ``MAX_LOSS_INCREASE`` of the loss.
     """
 
     original: Predictor
@@ -150,7 +151,7 @@ class LearningRateRangeTest:
         return trials
 
     def run_trial(self, lr: float, examples: Examples, baseline: EvalResult) -> Trial:
-        """Return what ``TRIED`` updates come to."""
+        """Return what ``TRIAL_STEPS`` updates come to."""
         start_time, work = time.perf_counter(), copy.copy(self.original)
         work.model = copy_model(self.original.model)
         retain, epochs = self.select_subset(TRIAL_STEPS)
@@ -189,7 +190,7 @@ class EarlyStopping:
     Args:
         family: Of the model.
         split: The request.
-        record: What was tried and found; takes what each look finds, as ``recognized``.
+        record: What was tried and found; takes the figures of each evaluation, as ``recognized``.
     """
 
     def __init__(self, family: Task, split: Split, record: dict[str, Any]) -> None:
@@ -197,7 +198,7 @@ class EarlyStopping:
         self.evaluations: list[dict[str, float]] = record.setdefault("recognized", [])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the looks so far."""
+        """Return the evaluations so far."""
         return {"evaluations": self.evaluations}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -205,7 +206,7 @@ class EarlyStopping:
         self.evaluations[:] = state["evaluations"]
 
     def attach(self, work: Predictor, conditions: RunOptions) -> RunOptions:
-        """Return the conditions with the looks among what happens after an update."""
+        """Return the options with these evaluations after an update."""
 
         def guide(progress: Progress, judged: EvalWeights) -> LoopAction:
             if (progress.step + 1) % CHECK_EVERY:

@@ -32,7 +32,7 @@ class SearchState:
             self.checkpoints.save()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything as plain values; the seconds are those of the search in all sittings."""
+        """Return everything as plain values; the seconds are those of the search before and after a resume."""
         return {
             "vote": self.knn_settings,
             "rounds": [[trial._asdict() for trial in trials] for trials in self.rounds],

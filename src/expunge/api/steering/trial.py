@@ -123,7 +123,7 @@ class TrialRunner:
         return work
 
     def run(self, method: Method) -> Trial:
-        """Return what one run over the share comes to, of one pass or ``UPDATES``."""
+        """Return what one run over the share comes to, of one pass or ``MIN_TRIAL_STEPS``."""
         method = replace(
             method, epochs=math.ceil(MIN_TRIAL_STEPS / math.ceil(len(self.split.retain) / method.batch_size))
         )
