@@ -66,15 +66,13 @@ def good_calls(folder: Path) -> dict[str, tuple[object, dict]]:
     torch.save(nn.Linear(4, 3).state_dict(), folder / "w.pt")
     request, training = load_request(folder / "r.yaml"), load_request(folder / "t.yaml")
     x, y = torch.randn(60, 4), torch.arange(60) % 3
-    shadows = {"train": (x[:40], y[:40]), "test": (x[40:], y[40:]), "candidates": list(range(10))}
-    shadows["num_shadow_models"] = 6
+    how = {"model_factory": lambda: nn.Linear(4, 3), "examples": (x[:40], y[:40]), "settings": TrainSettings(epochs=1)}
+    shadows = {"test": (x[40:], y[40:]), "candidates": list(range(10)), "num_shadow_models": 6}
     images = {"checkpoints": [folder], "prompts": ["1"], "seeds": [0], "out": folder / "x.png"}
     calls = {
         "audit_request": (api.audit_request, {"config": request, "unlearned": weights, "out": folder / "audit"}),
-        "audit_ulira": (
-            audit_ulira,
-            {"model_fn": lambda: nn.Linear(4, 3), **shadows, "settings": TrainSettings(epochs=1), "method": "ft"},
-        ),
+        "audit_ulira": (audit_ulira, {"training": ShadowTraining(**how), **shadows, "method": "ft"}),
+        "ShadowTraining": (lambda **given: audit_ulira(ShadowTraining(**given), **shadows, method="ft"), how),
         "convert": (convert, {"source": folder / "w.pt", "target": folder / "new.safetensors"}),
         "estimate_retrain": (api.estimate_retrain, {"config": training}),
         "run_request": (api.run_request, {"config": request}),

@@ -185,7 +185,7 @@ def test_other_refusals():
         train_stacked(models, drawn(models=2), ShadowTrainingConfig(examples, replace(SETTINGS, lr=1e30)))
     with pytest.raises(ConfigError, match="for parallelism"):
         ShadowTraining(plain, examples, SETTINGS, parallelism="both")
-    with pytest.raises(ConfigError, match="at least 1 model"):
+    with pytest.raises(ConfigError, match="a group_size of 1 or more"):
         ShadowTraining(plain, examples, SETTINGS, group_size=0)
 
 

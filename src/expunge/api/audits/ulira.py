@@ -60,7 +60,10 @@ def audit_ulira(
         NotFiniteError: If a training or an unlearning diverges.
 
     Examples:
+        >>> import torch
+        >>> from torch import nn
         >>> from expunge.data import TensorExamples
+        >>> from expunge.tasks.train_settings import TrainSettings
         >>> x, y = torch.randn(60, 4), torch.arange(60) % 3
         >>> train, test = TensorExamples(x[:40], y[:40]), TensorExamples(x[40:], y[40:])
         >>> training = ShadowTraining(lambda: nn.Linear(4, 3), train, TrainSettings(epochs=1, batch_size=8))
